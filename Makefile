@@ -1,0 +1,67 @@
+# Everything runs in .venv, made here on first use. Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+CARTPOLE := --env CartPole-v1 --peers ppo
+LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev run test test-slow lint format bench bench-full clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## make .venv with everything that training needs
+
+install-dev: $(VENV)/.installed-dev ## the same, and what the tests need
+
+run: $(VENV)/.installed ## train CartPole-v1 on all cores until solved, then evaluate weights.pt
+	$(BIN)/python a3c_single_machine.py
+	$(BIN)/python test_env.py weights.pt
+
+test: lint ## lint, type check, tests (what continuous integration runs)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev ## the tests that learn for minutes
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+lint: $(VENV)/.installed-dev ## ruff and mypy only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## let ruff put every file in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed ## against stable-baselines3 on CartPole-v1, within 5 minutes (first run: installs the peer)
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/time_to_solve.py $(CARTPOLE) --seeds 100 101 102 --max-seconds 60
+	$(BIN)/python benchmarks/throughput.py --seconds 10
+	$(BIN)/python benchmarks/startup.py --runs 3
+
+bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3: up to about 80 minutes; backs a claim
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/time_to_solve.py $(CARTPOLE) a2c --seeds 100 101 102 103 104
+	$(BIN)/python benchmarks/time_to_solve.py $(LUNAR) --seeds 100 101 102 103 104
+	$(BIN)/python benchmarks/throughput.py --seconds 30
+	$(BIN)/python benchmarks/startup.py --runs 7
+
+clean: ## remove .venv, caches and everything a run writes here, except runs/
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf benchmarks/results weights.pt
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The stamps say which files an installation came from: it is repeated only when one of them changes.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "marl needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(PIP) -r requirements-dev.txt
+	@touch $@
