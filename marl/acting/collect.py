@@ -1,0 +1,197 @@
+"""Play T steps in B environments into memory that exists already."""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from marl.data.normalizer import Moments, Normalizer, moments
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.environments.vector import Environments
+from marl.errors import EnvironmentFault
+from marl.networks.distributions import Distribution
+
+
+class Acts(Protocol):
+    """The part of a network that acting needs."""
+
+    distribution: Distribution
+
+    def policy(self, observations: Tensor) -> Tensor:
+        """Distribution parameters [B, P] of observations [B, D]."""
+
+
+class Episodes(NamedTuple):
+    """Episodes that ended within one trajectory; returns are un-normalised."""
+
+    returns: npt.NDArray[np.float64]  # [E]
+    lengths: npt.NDArray[np.int64]  # [E]
+
+
+class Collector:
+    """Plays on where the last trajectory stopped; each ``collect`` overwrites the trajectory before it."""
+
+    def __init__(
+        self,
+        environments: Environments,
+        *,
+        length: int,
+        discount: float,
+        reward_scale: float,
+        generator: torch.Generator,
+        seeds: list[int],
+    ) -> None:
+        count, spaces = environments.count, environments.spaces
+        self._environments = environments
+        self._generator = generator
+        self._reward_scale = reward_scale
+        self._discount = discount
+        self._length = length
+        self._returns = np.zeros(count)
+        self._lengths = np.zeros(count, np.int64)
+        self._discounted = np.zeros(count)
+        self._raw = np.zeros((length + 1, count, *spaces.observation_shape), np.float32)
+        self._flat = self._raw.reshape(length + 1, count, spaces.observation_size)
+        self._seen = np.zeros_like(self._flat)  # normalised; not used where nothing is
+        self._rewards = np.zeros((length, count), np.float32)
+        self._ends = np.zeros((3, length, count), bool)  # terminated, truncated, valid
+        self._ends[2] = True
+        self._discounted_returns = np.zeros((length, count))
+        self._actions = _action_storage(spaces, (length, count))
+        self.reset(seeds)
+
+    def reset(self, seeds: list[int]) -> None:
+        """Start every episode anew; what was under way is forgotten."""
+        self._raw[self._length] = self._environments.reset(seeds)
+        self._returns[:] = self._lengths[:] = self._discounted[:] = 0
+
+    def collect(self, network: Acts, normalizer: Normalizer | None, version: int) -> tuple[Trajectory, Episodes]:
+        """The next T steps, and the episodes that ended in them.
+
+        Raises:
+            EnvironmentFault: the environment raised, or answered with another shape or with a number that is not
+            finite.
+        """
+        raw, length = self._raw, self._length
+        seen = self._flat if normalizer is None else self._seen
+        inputs = torch.from_numpy(seen).unbind()
+        terminated, truncated, valid = self._ends
+        noise = network.distribution.noise((length, self._environments.count), self._generator)
+        behaviour: list[Tensor] = []
+        last: list[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]] = []
+        returns: list[npt.NDArray[np.float64]] = []
+        lengths: list[npt.NDArray[np.int64]] = []
+        raw[0] = raw[length]
+        with torch.inference_mode():
+            for step, draws in enumerate(noise.unbind()):
+                if normalizer is not None:
+                    seen[step] = normalizer(self._flat[step])
+                parameters = network.policy(inputs[step])
+                behaviour.append(parameters)
+                actions = network.distribution.sample(parameters, draws).numpy()
+                answer = self._environments.step(actions)
+                self._actions[step] = actions
+                self._store(step, answer.observations)
+                self._rewards[step] = answer.rewards
+                terminated[step], truncated[step], valid[step] = (
+                    answer.terminated,
+                    answer.truncated,
+                    answer.valid,
+                )
+                self._returns += answer.rewards
+                self._lengths += answer.valid
+                ended = answer.terminated | answer.truncated
+                if ended.any():
+                    returns.append(self._returns[ended])
+                    lengths.append(self._lengths[ended])
+                    self._returns[ended] = 0
+                    self._lengths[ended] = 0
+                if len(answer.last_index):
+                    last.append((answer.last_observations, answer.last_index + step * self._environments.count))
+        if normalizer is not None:
+            seen[length] = normalizer(self._flat[length])
+        self._check()
+        trajectory = self._trajectory(seen, torch.stack(behaviour), last, normalizer, version)
+        return trajectory, Episodes(
+            np.concatenate(returns) if returns else np.zeros(0),
+            np.concatenate(lengths) if lengths else np.zeros(0, np.int64),
+        )
+
+    def observation_moments(self) -> Moments:
+        """Moments of the raw observations of the last trajectory."""
+        return moments(self._flat[1:].reshape(-1, self._flat.shape[-1]))
+
+    def reward_moments(self) -> Moments:
+        """Moments of the discounted return so far, of every step of the last trajectory [1]."""
+        running, ended = self._discounted, self._ends[0] | self._ends[1]
+        for step in range(self._length):
+            running = running * self._discount + self._rewards[step]
+            self._discounted_returns[step] = running
+            running = running * ~ended[step]
+        self._discounted = running
+        return moments(self._discounted_returns.reshape(-1, 1))
+
+    def scale_rewards(self, scale: float) -> None:
+        """Multiply the rewards of the last trajectory, which share its memory."""
+        self._rewards *= scale * self._reward_scale
+
+    def num_steps(self) -> int:
+        """Transitions in the last trajectory: its steps without resets."""
+        return int(np.count_nonzero(self._ends[2]))
+
+    def step_seconds(self) -> float:
+        """Seconds spent so far inside the environments' own ``step``."""
+        return self._environments.seconds
+
+    def _store(self, step: int, observations: npt.NDArray[Any]) -> None:
+        try:
+            self._raw[step + 1] = observations
+        except (ValueError, TypeError):
+            self._environments.refuse_shape(observations)
+
+    def _check(self) -> None:
+        """One pass a trajectory rather than one a step; nothing was learned from it yet."""
+        for name, numbers in (("observation", self._raw), ("reward", self._rewards)):
+            if not np.isfinite(numbers).all():
+                raise EnvironmentFault(
+                    f"{self._environments.name} answered with a {name} that is not finite: mend the environment "
+                    f"(`marl check {self._environments.name}` shows where)"
+                )
+
+    def _trajectory(
+        self,
+        seen: npt.NDArray[np.float32],
+        behaviour: Tensor,
+        last: list[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]],
+        normalizer: Normalizer | None,
+        version: int,
+    ) -> Trajectory:
+        size = seen.shape[-1]
+        if last:
+            observations = np.concatenate([part for part, _ in last]).reshape(-1, size).astype(np.float32)
+            last_observations = observations if normalizer is None else normalizer(observations)
+            last_index = np.concatenate([index for _, index in last])
+        else:
+            last_observations, last_index = np.zeros((0, size), np.float32), np.zeros(0, np.int64)
+        terminated, truncated, valid = self._ends
+        return Trajectory(
+            observations=torch.from_numpy(seen),
+            actions=torch.from_numpy(self._actions),
+            rewards=torch.from_numpy(self._rewards),
+            terminated=torch.from_numpy(terminated),
+            truncated=torch.from_numpy(truncated),
+            valid=torch.from_numpy(valid),
+            last_observations=torch.from_numpy(last_observations),
+            last_index=torch.from_numpy(last_index),
+            behaviour=behaviour,
+            version=version,
+        )
+
+
+def _action_storage(spaces: Spaces, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    if spaces.discrete:
+        return np.zeros(shape, np.int64)
+    return np.zeros((*shape, len(spaces.action_low)), np.float32)

@@ -1,0 +1,122 @@
+"""What a user's own program imports: ``train``, ``evaluate`` and ``load``; the commands call the same functions.
+
+    from marl.api import train, evaluate, load
+
+    result = train("CartPole-v1")
+    print(evaluate(result.weights).mean)
+    policy = load(result.weights)
+    action = policy.act(observation)
+
+Nothing heavy is imported until it is used: the workers' forkserver has to start loading torch before this process does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from marl.acting.policy import Policy
+    from marl.reports.distribution import Summary
+
+__all__ = ["Evaluation", "TrainResult", "evaluate", "load", "train"]
+
+
+class TrainResult(NamedTuple):
+    """How a run ended and what it left."""
+
+    reason: str  # why it ended: "solved", "steps", "minutes", "episodes" or "stopped"
+    solved: bool
+    weights: Path  # the weights file
+    run: Path  # the run folder
+    seconds: float  # of training, resumed runs included
+    steps: int
+    episodes: int
+    updates: int
+    steps_per_second: float  # over this run
+    return_mean: float | None  # of the last 100 training episodes
+    evaluation_mean: float | None  # of the weights that were kept, by greedy episodes from fixed seeds
+    first_update_at: float | None  # time.time() of the first optimizer step
+    training_started_at: float  # time.time() when the workers were started
+    training_ended_at: float  # when the environment was solved, or else training ended
+    seconds_per_worker: list[dict[str, float]]  # where each worker's time went: step, act, learn
+
+
+class Evaluation(NamedTuple):
+    """Un-normalised episode returns of a policy, and their summary."""
+
+    returns: npt.NDArray[np.float64]  # [episodes]
+    summary: Summary
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return self.summary.mean
+
+
+def train(
+    source: str | Path | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    resume: str | Path | None = None,
+    init: str | Path | None = None,
+    out: str | Path = "weights.pt",
+    live: bool = True,
+    plain: bool = False,
+) -> TrainResult:
+    """Train one policy with all cores of this machine and write its weights file.
+
+    Args:
+        source: an environment's id, a preset's name or a TOML file; default CartPole-v1.
+        settings: single settings by their path, such as ``{"algorithm.learning_rate": 1e-3}``; they win.
+        resume: a run folder to go on from, instead of ``source``.
+        init: a weights file to start from instead of random weights.
+        out: where the weights are written.
+        live: show progress; ``plain`` prints lines even on a terminal.
+
+    Raises:
+        MarlError: anything the user can mend; its text is one line that says how.
+    """
+    from marl.processes.bootstrap import start_forkserver
+
+    start_forkserver("marl.cluster.worker")
+    from marl.cluster.run import run_single
+
+    outcome = run_single(source, dict(settings or {}), resume=resume, init=init, out=Path(out), live=live, plain=plain)
+    return TrainResult(**outcome)
+
+
+def evaluate(
+    weights: str | Path,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    greedy: bool = True,
+    parallel: int = 64,
+) -> Evaluation:
+    """Play episodes with a trained policy and say how its un-normalised returns are distributed.
+
+    Raises:
+        WeightsFileError: the file cannot be read.
+        EnvironmentFault: its environment cannot be made here.
+    """
+    from marl.cluster.restore import play_episodes
+    from marl.reports.distribution import summarize
+
+    returns = play_episodes(weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
+    return Evaluation(returns, summarize(returns, seed))
+
+
+def load(weights: str | Path) -> Policy:
+    """A trained policy: ``load("weights.pt").act(observation)``; the normaliser is part of it.
+
+    Raises:
+        WeightsFileError: the file cannot be read.
+    """
+    from marl.cluster.restore import load_policy
+
+    return load_policy(weights)

@@ -1,0 +1,1 @@
+"""Words into objects: one file a command."""

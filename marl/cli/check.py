@@ -1,0 +1,31 @@
+"""``marl check``."""
+
+import click
+
+from marl.cli.options import DEBUG, SET, collect_settings, environment_argument
+
+
+@click.command()
+@environment_argument(required=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the trial episodes.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Of each speed trial.")
+@SET
+@DEBUG
+def check(environment: str, seed: int, seconds: float, overrides: tuple[str, ...], debug: bool) -> None:
+    """Say what is wrong with an environment and how many steps a second it gives."""
+    from marl.config import load_config
+    from marl.environments.check import examine
+
+    settings = {
+        "stop.steps": 1,
+        **collect_settings(overrides),
+    }  # an end is demanded of every run; none is made here
+    report = examine(load_config(environment, settings).environment, seed=seed, seconds=seconds)
+    for line in report.facts:
+        click.echo(f"  {line}")
+    for line in report.problems:
+        click.echo(click.style("  problem: ", fg="red") + line)
+    if report.problems:
+        count = len(report.problems)
+        raise click.ClickException(f"{environment}: {count} problem{'s' * (count > 1)}, see above")
+    click.echo(f"{environment} is fit for training.")

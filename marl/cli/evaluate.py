@@ -1,0 +1,62 @@
+"""``marl evaluate`` and the root script that shows a policy's returns."""
+
+import json
+from pathlib import Path
+
+import click
+
+from marl.cli.options import DEBUG
+
+
+@click.command()
+@click.argument("weights", metavar="[WEIGHTS]", default="weights.pt")
+@click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="Episodes to play.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the episodes' starts.")
+@click.option("--sampled", is_flag=True, help="Draw actions from the policy instead of taking the most likely.")
+@click.option("--parallel", type=click.IntRange(min=1), default=64, show_default=True, help="Episodes side by side.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--picture", metavar="FILE", help="Where the histogram goes.  [default: beside the weights, .png]")
+@click.option("--no-picture", is_flag=True, help="Draw no picture.")
+@click.option("--render", is_flag=True, help="Watch one episode in a window.")
+@click.option("--video", metavar="FOLDER", help="Record one episode into this folder (extra: video).")
+@DEBUG
+def evaluate(
+    weights: str,
+    episodes: int,
+    seed: int,
+    sampled: bool,
+    parallel: int,
+    as_json: bool,
+    picture: str | None,
+    no_picture: bool,
+    render: bool,
+    video: str | None,
+    debug: bool,
+) -> None:
+    """Play many episodes with a trained policy and show how its un-normalised returns are distributed."""
+    from marl.api import evaluate as api_evaluate
+
+    if render or video:
+        from marl.cluster.watch import watch
+
+        total = watch(weights, seed=seed, greedy=not sampled, video=video)
+        click.echo(f"return {total:.1f}" + (f"; video in {video}" if video else ""))
+        return
+    result = api_evaluate(weights, episodes=episodes, seed=seed, greedy=not sampled, parallel=parallel)
+    summary = result.summary
+    if as_json:
+        click.echo(json.dumps({**summary._asdict(), "seed": seed, "greedy": not sampled}))
+        return
+    from marl.reports.distribution import histogram_text, summary_text
+
+    click.echo(
+        f"{weights}: {episodes} episodes, {'drawn' if sampled else 'most likely'} actions, un-normalised returns\n"
+    )
+    click.echo(summary_text(summary))
+    click.echo("\n" + histogram_text(result.returns))
+    if not no_picture:
+        from marl.reports.plots import histogram
+
+        path = Path(picture) if picture else Path(weights).with_suffix(".png")
+        histogram(result.returns, summary, path, title=f"Returns of {Path(weights).name} over {episodes} episodes")
+        click.echo(f"\nPicture: {path}")

@@ -1,0 +1,102 @@
+"""The ``marl`` command: each subcommand is imported only when it is used, so that help is instant."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from marl.errors import MarlError
+
+COMMANDS = {
+    "train": "Train a policy with all cores of this machine.",
+    "evaluate": "Play episodes with a trained policy and show its returns.",
+    "plot": "Draw the learning curves of one run, or compare several.",
+    "check": "Say what is wrong with an environment and how fast it is.",
+    "bench": "Say how fast an environment is trained and where the time goes.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and one line of help, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"marl.cli.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name when there is none."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"no command {args[0]!r}: " + (f"did you mean {near[0]!r}?" if near else "see marl --help"))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One line each, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="marl", message="marl %(version)s")
+def cli() -> None:
+    """Train one reinforcement-learning policy with every core you have.
+
+    \b
+    marl train CartPole-v1          train until solved, write weights.pt
+    marl evaluate weights.pt        show the returns of the saved policy
+
+    Shell completion: eval "$(_MARL_COMPLETE=bash_source marl)" (or zsh_source, fish_source).
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(cli)
+
+
+def run(command: click.Command | Callable[..., Any], args: list[str] | None = None) -> None:
+    """Call a command; whatever a user can mend becomes one line and exit code 1 (2 for wrong options).
+
+    ``--debug`` anywhere on the line shows the traceback as well.
+    """
+    words = sys.argv[1:] if args is None else args
+    assert isinstance(command, click.Command)
+    try:
+        command.main(args=words, standalone_mode=False)
+    except click.UsageError as error:
+        context = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        _fail(f"{error.format_message()}{context}", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except MarlError as error:
+        if "--debug" in words:
+            raise
+        _fail(str(error), 1)
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1)
+
+
+def _fail(text: str, code: int) -> None:
+    click.echo("Error: " + " ".join(text.split()), err=True)
+    sys.exit(code)

@@ -1,0 +1,101 @@
+"""A process that judges weights by greedy episodes from fixed seeds, while the workers train on."""
+
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marl.acting.collect import Acts
+from marl.acting.evaluate import play
+from marl.acting.policy import Policy
+from marl.cluster.node import Snapshot
+from marl.config import Config
+from marl.data import seeds
+from marl.environments.vector import Environments, make_environments
+from marl.processes.group import Member, ProcessGroup
+from marl.training.flat import flatten
+
+MAX_PARALLEL = 64  # environments that play side by side
+
+
+class Verdict(NamedTuple):
+    """What a snapshot's policy earned."""
+
+    snapshot: Snapshot
+    mean: float
+    std: float
+
+
+class Evaluator:
+    """The main process's view of the judging process; it is started when first needed."""
+
+    NAME = "evaluator"
+
+    def __init__(self, config: Config, group: ProcessGroup) -> None:
+        self._config = config
+        self._group = group
+        self._under_way: Snapshot | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a verdict is still to come."""
+        return self._under_way is not None
+
+    def submit(self, snapshot: Snapshot) -> None:
+        """Ask for a verdict; only one at a time."""
+        member = self._group.members.get(self.NAME) or self._group.start(self.NAME, judge, self._config)
+        self._under_way = snapshot
+        member.pipe.send((snapshot.tensors["weights"].numpy(), snapshot.statistics()))
+
+    def verdict(self, wait: bool = False) -> Verdict | None:
+        """The verdict, if it has come; with ``wait``, once it has come. None if the process died over it."""
+        if self._under_way is None:
+            return None
+        member: Member | None = self._group.members.get(self.NAME)
+        snapshot = self._under_way
+        if member is None:  # it died, and the group has reported why
+            self._under_way = None
+            return None
+        try:
+            if not wait and not member.pipe.poll():
+                return None
+            returns = member.pipe.recv()
+        except (EOFError, OSError):
+            self._under_way = None
+            return None
+        if not isinstance(returns, np.ndarray):
+            self._under_way = None
+            return None
+        self._under_way = None
+        return Verdict(snapshot, float(returns.mean()), float(returns.std()))
+
+
+def judge(pipe: Connection, config: Config) -> None:
+    """Answer weights with returns until the pipe closes."""
+    torch.set_num_threads(1)
+    settings = config.evaluation
+    count = min(settings.episodes, MAX_PARALLEL)
+    environments = make_environments(config.environment, count)
+    network = config.algorithm.build_network(environments.spaces, config.network, 0)
+    flat = flatten(network)
+    while True:
+        weights, statistics = pipe.recv()
+        flat.weights.copy_(torch.from_numpy(weights))
+        policy = Policy(cast(Acts, network), environments.spaces, statistics, {})
+        pipe.send(evaluation_returns(policy, environments, config))
+
+
+def evaluation_returns(policy: Policy, environments: Environments, config: Config) -> npt.NDArray[np.float64]:
+    """Returns of the run's own evaluation: always the same seeds."""
+    words: dict[str, Any] = {"child": 0, "worker": 0, "purpose": seeds.EVALUATION, "segment": 0}
+    sequence = seeds.stream(config.seed or 0, **words)
+    return play(
+        policy,
+        environments,
+        episodes=config.evaluation.episodes,
+        seeds=seeds.integers(sequence, environments.count),
+        greedy=config.evaluation.greedy,
+        seed=seeds.integer(sequence),
+    )

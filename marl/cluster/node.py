@@ -1,0 +1,180 @@
+"""One machine's share of the work: M workers over one block of memory, watched and restarted."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from marl.cluster.worker import Job, SegmentEnd, work
+from marl.config import Config
+from marl.data.normalizer import Moments, as_slot, merge
+from marl.data.ring import Ring
+from marl.data.spaces import Spaces
+from marl.errors import MarlError, WorkerFailed
+from marl.processes.group import Failure, ProcessGroup
+from marl.training.flat import flatten
+from marl.training.node_memory import FIRST_UPDATE, METRICS, SKIPPED, STEPS, UPDATES, array, node_memory, ring
+
+# What has to be saved to go on as if nothing had happened; everything else is counted anew.
+SAVED = ("weights", "optimizer", "optimizer_steps", "observations", "rewards")
+
+
+class Snapshot(NamedTuple):
+    """A copy of all that learning has produced, at one moment."""
+
+    tensors: dict[str, Tensor]  # by the names of SAVED; statistics merged into one row [1, C]
+    steps: int
+    updates: int
+
+    def statistics(self) -> Moments | None:
+        """Of observations; None where none were gathered."""
+        merged = merge(self.tensors["observations"].numpy())
+        return merged if merged.count else None
+
+
+class Node:
+    """Owns the memory, the workers and what is known of them."""
+
+    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup, workers: int) -> None:
+        self.config, self.workers = config, workers
+        self.restarts = 0
+        self.segment = 0  # the next that any worker may begin
+        self._group = group
+        self._deterministic = config.deterministic
+        self.network: nn.Module = config.algorithm.build_network(spaces, config.network, config.seed or 0)
+        flat = flatten(self.network)
+        self.flat = flat
+        self.block = node_memory(
+            num_weights=len(flat.weights),
+            num_parameters=len(flat.gradient),
+            observation_size=spaces.observation_size,
+            workers=workers,
+        )
+        self.block["weights"].copy_(flat.weights)
+        self._base_updates = 0
+        self._rings: list[Ring] = [ring(self.block, worker) for worker in range(workers)]
+
+    def start(self) -> None:
+        """Start all workers."""
+        for worker in range(self.workers):
+            self._start(worker)
+        if not self._deterministic:
+            self.segment += 1
+
+    def stop(self) -> None:
+        """Tell the workers to end; the group waits for them."""
+        self.block["stop"].fill_(1)
+
+    def check(self, warn: Callable[[str], None], trace: Callable[[str], None]) -> list[str]:
+        """Names of workers that died, each to be given to ``restart``.
+
+        Raises:
+            WorkerFailed: more died than ``node.max_restarts`` allows, or one could not even begin.
+        """
+        died = [(name, failure) for name, failure in self._group.check() if name.startswith("worker")]
+        for name, failure in died:
+            if failure.trace:
+                trace(failure.trace)
+            steps = int(array(self.block, "counters")[_rank(name), STEPS])
+            if self.restarts >= self.config.node.max_restarts or (failure.permanent and steps == 0):
+                raise _gave_up(name, failure, self.restarts)
+            self.restarts += 1
+            warn(f"{name} died ({failure.text}) and is started again")
+        return [name for name, _ in died]
+
+    def restart(self, name: str) -> None:
+        """Start a worker in the place of one that died; it plays on from fresh episodes."""
+        self._start(_rank(name))
+        if not self._deterministic:
+            self.segment += 1
+
+    def _start(self, worker: int) -> None:
+        self._group.start(f"worker {worker}", work, Job(self.config, worker, self.segment), self.block)
+
+    def waiting(self) -> list[SegmentEnd]:
+        """Segments that deterministic workers have finished; each waits for ``answer``."""
+        ends = []
+        for name, member in self._group.members.items():
+            if name.startswith("worker") and self._deterministic and member.pipe.poll():
+                message = member.pipe.recv()
+                if isinstance(message, SegmentEnd):
+                    ends.append(message)
+        return ends
+
+    def steps(self) -> int:
+        """Environment steps, those of resumed runs included."""
+        return int(self.block["base_steps"][0]) + int(array(self.block, "counters")[:, STEPS].sum())
+
+    def updates(self) -> int:
+        """Optimizer steps, likewise."""
+        return self._base_updates + int(array(self.block, "counters")[:, UPDATES].sum())
+
+    def skipped(self) -> int:
+        """Updates that were not made because their gradient was not finite."""
+        return int(array(self.block, "counters")[:, SKIPPED].sum())
+
+    def worker_counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Steps and updates of each worker in this run."""
+        counters = array(self.block, "counters")
+        return counters[:, STEPS].copy(), counters[:, UPDATES].copy()
+
+    def metrics(self) -> dict[str, float]:
+        """Losses and the like, mean over the workers that have any."""
+        ready = array(self.block, "counters")[:, UPDATES] > 0
+        if not ready.any():
+            return {}
+        means = array(self.block, "metrics")[ready].mean(axis=0)
+        return {name: float(means[column]) for column, name in enumerate(METRICS)}
+
+    def shares(self) -> npt.NDArray[np.float64]:
+        """Seconds [M, 3] of each worker: acting, of these inside the environment's step, learning."""
+        return array(self.block, "seconds")[:, :3].copy()
+
+    def first_update_at(self) -> float | None:
+        """time.time() of the first optimizer step of any worker; None before it."""
+        times = array(self.block, "seconds")[:, FIRST_UPDATE]
+        return float(times[times > 0].min()) if (times > 0).any() else None
+
+    def episodes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Returns and lengths of the episodes that ended since the last call."""
+        rows = np.concatenate([each.drain() for each in self._rings])
+        return rows[:, 0], rows[:, 1].astype(np.int64)
+
+    def snapshot(self) -> Snapshot:
+        """A copy of what is learned; the workers do not wait."""
+        tensors = {name: self.block[name].clone() for name in SAVED}
+        for name in ("observations", "rewards"):
+            tensors[name] = torch.from_numpy(as_slot(merge(tensors[name].numpy())))[None]
+        return Snapshot(tensors, self.steps(), self.updates())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot, with all workers stopped or waiting."""
+        for name in ("weights", "optimizer", "optimizer_steps"):
+            self.block[name].copy_(snapshot.tensors[name])
+        self.fold_statistics(snapshot)
+        self.block["counters"].zero_()
+        self.block["base_steps"].fill_(snapshot.steps)
+        self._base_updates = snapshot.updates
+
+    def fold_statistics(self, snapshot: Snapshot) -> None:
+        """Move all statistics into row 0, where a resumed run finds them: sums in another order have other bits."""
+        for name in ("observations", "rewards"):
+            self.block[name].zero_()
+            self.block[name][:1].copy_(snapshot.tensors[name])
+
+
+def _rank(name: str) -> int:
+    return int(name.removeprefix("worker "))
+
+
+def _gave_up(name: str, failure: Failure, restarts: int) -> MarlError:
+    after = f" after {restarts} restarts" if restarts else ""
+    return WorkerFailed(f"{failure.text} ({name}{after}; what was learned is saved)")
+
+
+def snapshot_from(tensors: dict[str, Tensor], info: dict[str, Any]) -> Snapshot:
+    """The snapshot in a checkpoint's tensors."""
+    return Snapshot({name: tensors[name] for name in SAVED}, int(info["steps"]), int(info["updates"]))

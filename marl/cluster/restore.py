@@ -1,0 +1,93 @@
+"""From a weights file back to a policy that plays."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marl.acting.collect import Acts
+from marl.acting.evaluate import play
+from marl.acting.policy import Policy
+from marl.config import Config, from_tree
+from marl.data import seeds
+from marl.data.normalizer import Moments, from_slot
+from marl.data.spaces import Spaces
+from marl.environments.vector import make_environments
+from marl.errors import ConfigError, WeightsFileError
+from marl.training.weights_file import WeightsFile, fill, read
+
+
+def load_policy(path: str | Path) -> Policy:
+    """The policy in a weights file or checkpoint.
+
+    Raises:
+        WeightsFileError: the file cannot be read.
+    """
+    file = read(path)
+    config, spaces = config_of(file, path), spaces_of(file, path)
+    network = config.algorithm.build_network(spaces, config.network, 0)
+    fill(network, file, path)
+    statistics: Moments | None = None
+    if "normalizer" in file.tensors:
+        statistics = from_slot(file.tensors["normalizer"].numpy())
+    return Policy(cast(Acts, network), spaces, statistics, file.info)
+
+
+def play_episodes(
+    path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64
+) -> npt.NDArray[np.float64]:
+    """Un-normalised returns [episodes] of the file's policy in the environment that it was trained in.
+
+    Raises:
+        WeightsFileError: the file cannot be read.
+        EnvironmentFault: the environment cannot be made, or has other spaces than at training.
+    """
+    torch.set_num_threads(1)
+    policy = load_policy(path)
+    config = config_of(read(path), path)
+    environments = make_environments(config.environment, max(1, min(episodes, parallel)))
+    if environments.spaces != policy.spaces:
+        raise WeightsFileError(
+            f"{path} was trained on {policy.spaces}, {config.environment.id} now has {environments.spaces}"
+        )
+    sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
+    try:
+        return play(
+            policy,
+            environments,
+            episodes=episodes,
+            seeds=seeds.integers(sequence, environments.count),
+            greedy=greedy,
+            seed=seeds.integer(sequence),
+        )
+    finally:
+        environments.close()
+
+
+def config_of(file: WeightsFile, path: str | Path) -> Config:
+    """The settings that a file was trained with.
+
+    Raises:
+        WeightsFileError: they are missing, or of a version that is not understood.
+    """
+    try:
+        return from_tree(file.info["config"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise WeightsFileError(f"{path} was written by another version of marl: {error}") from error
+
+
+def spaces_of(file: WeightsFile, path: str | Path) -> Spaces:
+    """The spaces that a file was trained with.
+
+    Raises:
+        WeightsFileError: they are missing.
+    """
+    try:
+        stored: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in file.info["spaces"].items()
+        }
+        return Spaces(**stored)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsFileError(f"{path} does not say which spaces it was trained on: {error}") from error

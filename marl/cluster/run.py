@@ -1,0 +1,164 @@
+"""A run from its name to its weights file: settings, folder, training, results."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marl.cluster.restore import config_of
+from marl.cluster.single import Outcome, Training, latest_checkpoint
+from marl.config import Config, load_config, to_toml
+from marl.data.spaces import Spaces
+from marl.environments.vector import make_environments
+from marl.errors import ConfigError, RunFolderError
+from marl.reports.progress import LiveView
+from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
+from marl.training.weights_file import WeightsFile, read
+
+
+def run_single(
+    source: str | Path | None,
+    settings: dict[str, Any],
+    *,
+    resume: str | Path | None,
+    init: str | Path | None,
+    out: Path,
+    live: bool,
+    plain: bool,
+) -> dict[str, Any]:
+    """Train on this machine; the fields of ``TrainResult``.
+
+    Raises:
+        MarlError: anything the user can mend.
+    """
+    initial = read(init) if init is not None else None
+    resumed: WeightsFile | None = None
+    if resume is not None:
+        if source is not None or init is not None:
+            raise ConfigError("--resume goes on with a run as it was: leave out the environment and --init")
+        folder = open_run_folder(Path(resume))
+        resumed = read(latest_checkpoint(folder))
+        config = _resumed_config(resumed, folder, settings)
+        folder.truncate_metrics(int(resumed.info["steps"]))
+    else:
+        config = _with_seed(load_config(source, settings))
+    _check_out(out)
+    spaces = _spaces(config)
+    if resume is None:
+        folder = create_run_folder(Path(config.report.runs), _folder_name(config.environment.id))
+        write_atomic(folder.config, to_toml(config).encode())
+    view = LiveView(
+        environment=config.environment.id,
+        algorithm=config.algorithm.name,
+        run_folder=str(folder.path),
+        plain=plain,
+        quiet=not live,
+    )
+    with view:
+        training = Training(config, spaces, folder, view, initial=initial, resumed=resumed)
+        started = time.time()
+        outcome = training.run()
+        ended = outcome.solved_at or time.time()
+        weights = _keep(training, outcome, folder, out, view)
+    if config.report.pictures:
+        _draw_curve(config, folder, view)
+    return _result(outcome, weights, folder, started, ended)
+
+
+def _with_seed(config: Config) -> Config:
+    if config.seed is not None:
+        return config
+    return dataclasses.replace(config, seed=int(np.random.SeedSequence().generate_state(1)[0] >> 1))
+
+
+def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any]) -> Config:
+    """The run's own settings; only when it ends may change."""
+    for key in settings:
+        if not key.startswith(("stop.", "report.", "node.", "checkpoint.", "evaluation.")):
+            raise ConfigError(
+                f"--resume goes on with a run as it was: {key} cannot change (stop.*, node.*, report.* can); "
+                "--init starts a new run from its weights"
+            )
+    if "segment" not in resumed.info:
+        raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
+    config_of(resumed, folder.path)
+    return load_config(folder.config, settings)
+
+
+def _spaces(config: Config) -> Spaces:
+    environments = make_environments(config.environment, 1)
+    environments.close()
+    return environments.spaces
+
+
+def _folder_name(environment: str) -> str:
+    kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in environment)
+    return kept.strip("-.")
+
+
+def _check_out(out: Path) -> None:
+    if out.is_dir():
+        raise ConfigError(f"--out: expected a file to write, {out} is a folder")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out: the folder {out.parent} does not exist: make it first")
+
+
+def _keep(training: Training, outcome: Outcome, folder: RunFolder, out: Path, view: LiveView) -> Path:
+    """Write the weights file: the best judged, else the last."""
+    best = folder.path / "best.pt"
+    if outcome.best is not None:
+        content = training.weights_bytes(outcome.best.snapshot, outcome.best)
+    elif best.is_file():
+        content = best.read_bytes()
+    else:
+        content = training.weights_bytes(outcome.last, None)
+    try:
+        write_atomic(out, content)
+        return out
+    except OSError as error:
+        kept = latest_checkpoint(folder)
+        view.note(f"could not write {out}: {error.strerror or error}; the run's own checkpoint is {kept}")
+        return kept
+
+
+def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:
+    """The learning curve, which a full disk may cost but never the run."""
+    from marl.reports.plots import learning_curve
+
+    try:
+        learning_curve(
+            folder.read_metrics(),
+            folder.path / "curve.png",
+            title=f"{config.environment.id}, {config.algorithm.name}",
+            solved_return=config.environment.solved_return,
+        )
+    except OSError as error:
+        view.note(f"no picture of the learning curve: {error.strerror or error}")
+
+
+def _result(outcome: Outcome, weights: Path, folder: RunFolder, started: float, ended: float) -> dict[str, Any]:
+    status = outcome.status
+    steps, _ = outcome.node.worker_counts()
+    shares = [
+        {"step": float(step), "act": float(act - step), "learn": float(learn)}
+        for act, step, learn in outcome.node.shares()
+    ]
+    return {
+        "reason": outcome.reason,
+        "solved": outcome.reason == "solved",
+        "weights": weights,
+        "run": folder.path,
+        "seconds": status.seconds,
+        "steps": status.steps,
+        "episodes": status.episodes,
+        "updates": status.updates,
+        "steps_per_second": float(steps.sum()) / max(outcome.training_seconds, 1e-9),
+        "return_mean": status.return_mean,
+        "evaluation_mean": None if outcome.best is None else outcome.best.mean,
+        "first_update_at": outcome.first_update_at,
+        "training_started_at": started,
+        "training_ended_at": ended,
+        "seconds_per_worker": shares,
+    }

@@ -1,0 +1,43 @@
+"""Watch one episode of a trained policy, in a window or as a video."""
+
+import torch
+
+from marl.cluster.restore import config_of, load_policy
+from marl.environments.make import make_single
+from marl.errors import EnvironmentFault, MissingExtra
+from marl.training.weights_file import read
+
+
+def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
+    """Play one episode where it can be seen; its return.
+
+    Raises:
+        WeightsFileError: the file cannot be read.
+        EnvironmentFault: the environment cannot be rendered.
+        MissingExtra: a video was asked for and moviepy is not installed.
+    """
+    policy = load_policy(path)
+    settings = config_of(read(path), path).environment
+    environment = make_single(settings, "rgb_array" if video else "human")
+    if video:
+        try:
+            import moviepy  # noqa: F401  gymnasium would only say so after the episode
+        except ImportError as error:
+            raise MissingExtra("moviepy", "video", "--video") from error
+        from gymnasium.wrappers import RecordVideo
+
+        environment = RecordVideo(environment, video, episode_trigger=lambda episode: True, disable_logger=True)
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        observation, _ = environment.reset(seed=seed)
+        total, ended = 0.0, False
+        while not ended:
+            action = policy.act(observation, greedy=greedy, generator=generator)
+            observation, reward, terminated, truncated, _ = environment.step(action)
+            total += float(reward)
+            ended = bool(terminated or truncated)
+    except Exception as error:
+        raise EnvironmentFault(f"{settings.id} cannot be shown: {type(error).__name__}: {error}") from error
+    finally:
+        environment.close()
+    return total

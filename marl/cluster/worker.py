@@ -1,0 +1,120 @@
+"""A worker process: its own environments and network, the node's shared weights."""
+
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import torch
+
+from marl.acting.collect import Collector
+from marl.config import Config
+from marl.data import seeds
+from marl.data.shared import SharedBlock
+from marl.environments.vector import make_environments
+from marl.training.flat import flatten
+from marl.training.hogwild import train
+from marl.training.node_memory import array
+from marl.training.optimizers import make_optimizer
+from marl.training.statistics import Statistics
+from marl.training.telemetry import Telemetry
+
+
+class Job(NamedTuple):
+    """What a worker is told when it starts."""
+
+    config: Config  # with a seed
+    worker: int
+    segment: int  # counts checkpoints and restarts: no two lives of a worker draw the same numbers
+    child: int = 0
+
+
+class SegmentEnd(NamedTuple):
+    """Sent by a deterministic worker, which then waits for True (go on) or False."""
+
+    segment: int  # the one that would begin now
+
+
+def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
+    """Play and learn until told to stop."""
+    torch.set_num_threads(1)
+    config, algorithm = job.config, job.config.algorithm
+    environments = make_environments(config.environment, config.environment.per_worker)
+    network = algorithm.build_network(environments.spaces, config.network, 0)
+    local = flatten(network)
+    telemetry = Telemetry(block, job.worker, algorithm.schedule_steps or config.stop.steps or 0)
+    generator = torch.Generator()
+    collector = Collector(
+        environments,
+        length=algorithm.t_max,
+        discount=algorithm.discount,
+        reward_scale=config.environment.reward_scale,
+        generator=generator,
+        seeds=reseed(job, job.segment, generator, environments.count),
+    )
+    statistics = Statistics(
+        block,
+        job.worker,
+        observations=config.environment.normalize_observations,
+        rewards=config.environment.normalize_rewards,
+    )
+
+    def begin(segment: int) -> None:
+        """Start a segment as a worker that resumes there would: nothing is carried over but what is shared."""
+        collector.reset(reseed(job, segment, generator, environments.count))
+        statistics.refresh()
+
+    train(
+        algorithm=algorithm,
+        network=network,
+        local=local,
+        shared=block["weights"],
+        optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
+        collector=collector,
+        statistics=statistics,
+        telemetry=telemetry,
+        go_on=_in_segments(pipe, job, block, telemetry, begin)
+        if config.deterministic
+        else _freely(job, block, telemetry),
+    )
+    environments.close()
+
+
+def reseed(job: Job, segment: int, generator: torch.Generator, count: int) -> list[int]:
+    """Seed the worker's draws for a segment; seeds of its environments."""
+
+    place = {"child": job.child, "worker": job.worker, "segment": segment}
+    seed = job.config.seed or 0
+    generator.manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.ACTIONS, **place)))
+    return seeds.integers(seeds.stream(seed, purpose=seeds.ENVIRONMENTS, **place), count)
+
+
+def _freely(job: Job, block: SharedBlock, telemetry: Telemetry) -> Callable[[], bool]:
+    """Go on until told to stop, or until all workers together have played enough."""
+    stop, limit = array(block, "stop"), job.config.stop.steps
+    return lambda: not stop[0] and (limit is None or telemetry.steps() < limit)
+
+
+def _in_segments(
+    pipe: Connection, job: Job, block: SharedBlock, telemetry: Telemetry, begin: Callable[[int], None]
+) -> Callable[[], bool]:
+    """Go on until told to stop; after each segment wait until the main process has saved it, then begin the next
+    afresh.
+    """
+    stop, limit, length = array(block, "stop"), job.config.stop.steps, job.config.checkpoint.every_steps
+    segment = job.segment
+
+    def go_on() -> bool:
+        nonlocal segment
+        if stop[0]:
+            return False
+        steps = telemetry.steps()
+        if steps < (segment + 1) * length and (limit is None or steps < limit):
+            return True
+        segment += 1
+        pipe.send(SegmentEnd(segment))
+        if not pipe.recv():
+            return False
+        begin(segment)
+        return True
+
+    return go_on

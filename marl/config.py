@@ -1,0 +1,243 @@
+"""The settings of one run: dataclasses of each concept joined, TOML files read, single keys overridden."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from marl.algorithms.a3c import A3C
+from marl.environments.settings import EnvironmentSettings
+from marl.errors import ConfigError
+from marl.networks.settings import NetworkSettings
+from marl.processes.settings import NodeSettings
+from marl.reports.settings import EvaluationSettings, ReportSettings, StopSettings
+from marl.training.optimizers import OptimizerSettings
+from marl.training.settings import CheckpointSettings
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on."""
+
+    seed: int | None = None  # None: drawn once and written down
+    deterministic: bool = False  # same seed, same bits: one worker, decisions only at checkpoints
+    environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    algorithm: A3C = field(default_factory=A3C)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    node: NodeSettings = field(default_factory=NodeSettings)
+    stop: StopSettings = field(default_factory=StopSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with marl, each an environment's id."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in resources.files("marl.presets").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Settings from a preset's name, an environment's name or a TOML file, with single keys on top.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong kind, or values that contradict each other.
+    """
+    tree = _read(str(source)) if source is not None else {}
+    for path, value in (overrides or {}).items():
+        _put(tree, path, value)
+    config = _convert(tree)
+    _validate(config)
+    return config
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``key.path=value``, the value as TOML writes it; what is not TOML is taken as text.
+
+    Raises:
+        ConfigError: there is no equals sign.
+    """
+    path, separator, value = text.partition("=")
+    if not separator or not path.strip():
+        raise ConfigError(f"--set: expected key.path=value, got {text!r}")
+    try:
+        return path.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path.strip(), value.strip()
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """Plain dictionaries, lists, numbers and texts, without the keys that are None."""
+    tree = msgspec.to_builtins(config)
+    return _without_none(tree)  # type: ignore[no-any-return]
+
+
+def from_tree(tree: Mapping[str, Any]) -> Config:
+    """The inverse of ``to_tree``.
+
+    Raises:
+        ConfigError: as for ``load_config``.
+    """
+    return _convert(tree)
+
+
+def to_toml(config: Config) -> str:
+    """The resolved configuration as a file that ``load_config`` reads."""
+    lines: list[str] = []
+    _write_table(to_tree(config), (), lines)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _read(source: str) -> dict[str, Any]:
+    path = Path(source)
+    if path.suffix == ".toml" or path.is_file():
+        try:
+            return _parse(path.read_text(encoding="utf-8"), source)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration file {source}: {error}") from error
+    preset = resources.files("marl.presets") / f"{source}.toml"
+    if ":" not in source and "/" not in source and preset.is_file():
+        return _parse(preset.read_text(encoding="utf-8"), source)
+    return {"environment": {"id": source}}
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not a TOML file: {error}") from error
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *sections, last = path.split(".")
+    for section in sections:
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{path}: {section} is a value, not a section")
+        tree = inner
+    tree[last] = value
+
+
+def _convert(tree: Mapping[str, Any]) -> Config:
+    _check_keys(tree, Config, "")
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$.")
+        where = f"{place.rstrip('`')}: " if place else ""
+        raise ConfigError(f"{where}{reason[:1].lower()}{reason[1:]}") from error
+
+
+def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str) -> None:
+    fields = {each.name: each for each in dataclasses.fields(kind)}
+    for key, value in tree.items():
+        if key not in fields:
+            near = difflib.get_close_matches(f"{prefix}{key}", all_keys(), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+            raise ConfigError(f"no setting is called {prefix + key!r}: {hint}")
+        inner = fields[key].type
+        if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{prefix}{key}: expected a section of settings, got {value!r}")
+            _check_keys(value, inner, f"{prefix}{key}.")
+
+
+def all_keys() -> list[str]:
+    """The path of every setting."""
+    keys = []
+    for each in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(each.type) and isinstance(each.type, type):
+            keys += [f"{each.name}.{inner.name}" for inner in dataclasses.fields(each.type)]
+        else:
+            keys.append(each.name)
+    return keys
+
+
+def _validate(config: Config) -> None:
+    """Values that can never work, before any process starts."""
+    algorithm, environment, stop = config.algorithm, config.environment, config.stop
+    _demand(environment.per_worker >= 1, "environment.per_worker", "at least 1", environment.per_worker)
+    _demand(algorithm.t_max >= 1, "algorithm.t_max", "at least 1", algorithm.t_max)
+    _demand(0 <= algorithm.discount <= 1, "algorithm.discount", "0 to 1", algorithm.discount)
+    _demand(0 <= algorithm.gae_lambda <= 1, "algorithm.gae_lambda", "0 to 1", algorithm.gae_lambda)
+    _demand(algorithm.learning_rate > 0, "algorithm.learning_rate", "more than 0", algorithm.learning_rate)
+    _demand(
+        algorithm.max_gradient_norm > 0,
+        "algorithm.max_gradient_norm",
+        "more than 0",
+        algorithm.max_gradient_norm,
+    )
+    _demand(
+        algorithm.schedule in ("constant", "linear", "cosine"),
+        "algorithm.schedule", "'constant', 'linear' or 'cosine'", algorithm.schedule,
+    )  # fmt: skip
+    _demand(
+        all(width >= 1 for width in config.network.hidden),
+        "network.hidden",
+        "at least 1 each",
+        config.network.hidden,
+    )
+    _demand(0 <= config.node.workers <= 1024, "node.workers", "0 (all cores) to 1024", config.node.workers)
+    _demand(config.seed is None or config.seed >= 0, "seed", "0 or more", config.seed)
+    for name in ("steps", "minutes", "episodes"):
+        value = getattr(stop, name)
+        _demand(value is None or value > 0, f"stop.{name}", "more than 0", value)
+    if algorithm.schedule != "constant" and not (algorithm.schedule_steps or stop.steps):
+        raise ConfigError(f"algorithm.schedule = {algorithm.schedule!r} needs algorithm.schedule_steps or stop.steps")
+    if stop.solved and environment.solved_return is None and stop.steps is stop.minutes is stop.episodes is None:
+        raise ConfigError(
+            f"nothing says when to stop training {environment.id}: give --steps, --minutes or --episodes, "
+            "or the return that counts as solved (--set environment.solved_return=...)"
+        )
+    if not stop.solved and stop.steps is stop.minutes is stop.episodes is None:
+        raise ConfigError("stop.solved = false needs stop.steps, stop.minutes or stop.episodes")
+    if config.deterministic and config.node.workers > 1:
+        raise ConfigError(f"deterministic = true allows one worker, got node.workers = {config.node.workers}")
+    if config.deterministic and stop.minutes is not None:
+        raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
+
+
+def _demand(holds: bool, key: str, expected: str, got: object) -> None:
+    if not holds:
+        raise ConfigError(f"{key}: expected {expected}, got {got!r}")
+
+
+def _without_none(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    return {key: _without_none(value) for key, value in tree.items() if value is not None}
+
+
+def _write_table(tree: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    values = {key: value for key, value in tree.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    if path and (values or not tables):
+        lines.append(f"\n[{'.'.join(map(_toml_key, path))}]")
+    lines.extend(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items())
+    for key, value in tables.items():
+        _write_table(value, (*path, key), lines)
+
+
+def _toml_key(key: str) -> str:
+    plain = key.replace("_", "").replace("-", "")
+    return key if plain.isascii() and plain.isalnum() else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, float):
+        return repr(value) if "e" not in repr(value) or "." in repr(value) else repr(value).replace("e", ".0e")
+    return msgspec.json.encode(value).decode()  # JSON's texts, integers and booleans are TOML's too

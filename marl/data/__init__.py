@@ -1,0 +1,1 @@
+"""What things are: trajectories, spaces, shared memory, running statistics."""

@@ -1,0 +1,88 @@
+"""Running statistics that all workers share: each writes its own slot, everyone merges all slots.
+
+Merging follows Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances"
+(1979).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+MIN_STD = 1e-4
+CLIP = 10.0  # a normalised observation further out than this says nothing more
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations of everything seen."""
+
+    count: float
+    mean: Array  # [D]
+    m2: Array  # [D]
+
+    def std(self) -> Array:
+        """Standard deviation [D]; 1 where too little was seen to say."""
+        if self.count < 2:
+            return np.ones_like(self.mean)
+        return np.maximum(np.sqrt(self.m2 / self.count), MIN_STD)
+
+
+def moments(samples: npt.NDArray[np.floating]) -> Moments:
+    """Moments of samples [N, D]."""
+    wide = samples.astype(np.float64)
+    mean = wide.mean(axis=0) if len(wide) else np.zeros(wide.shape[1])
+    return Moments(float(len(wide)), mean, np.square(wide - mean).sum(axis=0))
+
+
+def merge(slots: Array) -> Moments:
+    """Moments of all slots [S, 1 + 2 D] together; each row is count, mean, m2."""
+    size = (slots.shape[1] - 1) // 2
+    counts, means, m2s = slots[:, 0], slots[:, 1 : 1 + size], slots[:, 1 + size :]
+    total = float(counts.sum())
+    if total == 0:
+        return Moments(0.0, np.zeros(size), np.zeros(size))
+    mean = counts @ means / total
+    return Moments(total, mean, m2s.sum(axis=0) + counts @ np.square(means - mean))
+
+
+def add(slot: Array, new: Moments) -> None:
+    """Fold ``new`` into one slot [1 + 2 D], in place."""
+    merged = merge(np.stack([slot, as_slot(new)]))
+    slot[:] = as_slot(merged)
+
+
+def as_slot(value: Moments) -> Array:
+    """One row [1 + 2 D]."""
+    return np.concatenate([[value.count], value.mean, value.m2])
+
+
+def from_slot(slot: Array) -> Moments:
+    """The inverse of ``as_slot``."""
+    size = (len(slot) - 1) // 2
+    return Moments(float(slot[0]), slot[1 : 1 + size], slot[1 + size :])
+
+
+def num_columns(size: int) -> int:
+    """Length of the slot for ``size`` numbers."""
+    return 1 + 2 * size
+
+
+class Normalizer:
+    """Turns raw observations into ones of mean 0 and deviation 1, by frozen statistics that can be exchanged."""
+
+    def __init__(self, size: int) -> None:
+        self._mean = np.zeros(size, np.float32)
+        self._scale = np.ones(size, np.float32)
+
+    def use(self, statistics: Moments) -> None:
+        """Normalise by these from now on."""
+        self._mean = statistics.mean.astype(np.float32)
+        self._scale = (1.0 / statistics.std()).astype(np.float32)
+
+    def __call__(self, observations: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Normalise [N, D]."""
+        scaled = (observations - self._mean) * self._scale
+        return np.clip(scaled, -CLIP, CLIP, out=scaled)

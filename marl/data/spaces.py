@@ -1,0 +1,51 @@
+"""The shapes that a network has to fit: gymnasium's spaces, reduced to numbers that survive a file."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from marl.errors import EnvironmentFault
+
+
+class Spaces(NamedTuple):
+    """Observation and action space of one environment, as plain numbers."""
+
+    observation_shape: tuple[int, ...]
+    num_actions: int  # categories of a Discrete space; 0 if continuous
+    action_shape: tuple[int, ...]  # of a Box space; () if discrete
+    action_start: int  # a Discrete space may begin above 0
+    action_low: tuple[float, ...]  # flat bounds of a Box space, infinite where unbounded
+    action_high: tuple[float, ...]
+
+    @property
+    def observation_size(self) -> int:
+        """How many numbers one observation has."""
+        return math.prod(self.observation_shape)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the policy chooses a category rather than a vector."""
+        return self.num_actions > 0
+
+
+def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any]) -> Spaces:
+    """Reduce gymnasium's single-environment spaces to numbers.
+
+    Raises:
+        EnvironmentFault: a kind of space that no network here can handle.
+    """
+    if not isinstance(observation, gym_spaces.Box):
+        raise EnvironmentFault(
+            f"expected Box observations, got {observation}: wrap the environment "
+            "(gymnasium.wrappers.FlattenObservation turns most spaces into a Box)"
+        )
+    if not np.issubdtype(observation.dtype, np.number) or 0 in observation.shape:
+        raise EnvironmentFault(f"expected observations of at least one number, got {observation}")
+    if isinstance(action, gym_spaces.Discrete):
+        return Spaces(observation.shape, int(action.n), (), int(action.start), (), ())
+    if isinstance(action, gym_spaces.Box) and np.issubdtype(action.dtype, np.floating):
+        low, high = action.low.astype(float).ravel(), action.high.astype(float).ravel()
+        return Spaces(observation.shape, 0, action.shape, 0, tuple(low.tolist()), tuple(high.tolist()))
+    raise EnvironmentFault(f"expected Discrete or floating Box actions, got {action}: wrap the environment")

@@ -1,0 +1,147 @@
+"""Try an environment alone and say what would trouble training."""
+
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from marl.data.spaces import describe
+from marl.environments.make import make_single
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import make_environments
+from marl.errors import EnvironmentFault
+
+TRIAL_STEPS = 1_000
+
+
+class Report(NamedTuple):
+    """What was found."""
+
+    facts: list[str]
+    problems: list[str]
+
+
+def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Report:
+    """Facts and problems of one environment.
+
+    Raises:
+        EnvironmentFault, MissingExtra: it cannot even be made.
+    """
+    facts: list[str] = []
+    problems: list[str] = []
+    environment = make_single(settings)
+    facts.append(f"observations {environment.observation_space}")
+    facts.append(f"actions {environment.action_space}")
+    try:
+        describe(environment.observation_space, environment.action_space)
+    except EnvironmentFault as error:
+        return Report(facts, [str(error)])
+    problems += _play(environment, seed, facts)
+    if not problems:
+        problems += _standard(environment)
+        problems += _repeats(settings, seed)
+    environment.close()
+    if not problems:
+        facts += [_speed(settings, count, seed, seconds) for count in (1, settings.per_worker)]
+    return Report(facts, problems)
+
+
+def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> list[str]:
+    """Random actions; the first thing that is wrong."""
+    where = "reset"
+    ends = {"terminated": 0, "truncated": 0}
+    rewards = []
+    try:
+        observation, _ = environment.reset(seed=seed)
+        environment.action_space.seed(seed)
+        for step in range(TRIAL_STEPS):
+            wrong = _wrong_observation(observation, environment.observation_space, where)
+            if wrong:
+                return [wrong]
+            where = f"step {step + 1}"
+            answer: tuple[Any, ...] = environment.step(environment.action_space.sample())
+            if len(answer) != 5:
+                return [f"step must give (observation, reward, terminated, truncated, info), got {len(answer)} values"]
+            observation, terminated, truncated = answer[0], answer[2], answer[3]
+            reward: Any = answer[1]
+            if np.ndim(reward) != 0:
+                return [f"the reward must be one number, got shape {np.shape(reward)} in {where}"]
+            if not np.isfinite(float(reward)):
+                return [f"the reward is {reward} in {where}: it must be finite"]
+            rewards.append(float(reward))
+            if terminated or truncated:
+                ends["terminated"] += bool(terminated)
+                ends["truncated"] += bool(truncated)
+                observation, _ = environment.reset()
+    except Exception as error:
+        return [f"{type(error).__name__} in {where}: {error}"]
+    facts.append(
+        f"{TRIAL_STEPS:,} random steps: {ends['terminated']} episodes terminated, {ends['truncated']} were cut, "
+        f"rewards {min(rewards):.3g} to {max(rewards):.3g}"
+    )
+    if not any(ends.values()):
+        facts.append("no episode ended: set max_episode_steps where the environment is registered if it never does")
+    return []
+
+
+def _wrong_observation(observation: Any, space: gymnasium.Space[Any], where: str) -> str | None:
+    if np.shape(observation) != space.shape:
+        return f"an observation has shape {np.shape(observation)} in {where}, the space declares {space.shape}"
+    if not np.isfinite(np.asarray(observation, float)).all():
+        return f"an observation is not finite in {where}: {observation}"
+    return None
+
+
+def _standard(environment: gymnasium.Env[Any, Any]) -> list[str]:
+    """gymnasium's own checker."""
+    from gymnasium.utils.env_checker import check_env
+
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        try:
+            check_env(environment.unwrapped, skip_render_check=True)
+        except Exception as error:
+            return [f"gymnasium's checker: {error}"]
+    return []
+
+
+def _repeats(settings: EnvironmentSettings, seed: int) -> list[str]:
+    """Whether the same seed gives the same episode."""
+    traces = []
+    for _ in range(2):
+        environment = make_single(settings)
+        environment.action_space.seed(seed)
+        observation, _ = environment.reset(seed=seed)
+        trace = [np.asarray(observation, float)]
+        for _ in range(50):
+            observation, reward, terminated, truncated, _ = environment.step(environment.action_space.sample())
+            trace.append(np.append(np.asarray(observation, float).ravel(), float(reward)))
+            if terminated or truncated:
+                break
+        traces.append(np.concatenate([part.ravel() for part in trace]))
+        environment.close()
+    if traces[0].shape != traces[1].shape or not np.array_equal(traces[0], traces[1]):
+        return ["the same seed and actions gave two different episodes: use self.np_random for all randomness"]
+    return []
+
+
+def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float) -> str:
+    environments = make_environments(settings, count)
+    generator = np.random.default_rng(seed)
+    spaces = environments.spaces
+    environments.reset(list(range(count)))
+
+    def actions() -> Any:
+        if spaces.discrete:
+            return generator.integers(0, spaces.num_actions, count)
+        return generator.uniform(-1, 1, (count, len(spaces.action_low))).astype(np.float32)
+
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        environments.step(actions())
+        steps += count
+    rate = steps / (time.perf_counter() - start)
+    environments.close()
+    return f"{rate:,.0f} steps/s with {count} environment{'s' * (count > 1)} in one process, random actions"

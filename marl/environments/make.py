@@ -1,0 +1,150 @@
+"""Find an environment by name and make it, alone or many at once."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from marl.environments.settings import EnvironmentSettings
+from marl.errors import EnvironmentFault, MarlError, MissingExtra
+from marl.plugins import load_module, load_object
+
+GymEnv = gymnasium.Env[Any, Any]
+GymVectorEnv = VectorEnv[Any, Any, Any]
+
+
+def make_vector(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
+    """``count`` environments stepped together: envpool's, the environment's own vectorised form, or one after another.
+
+    Raises:
+        EnvironmentFault: there is no such environment, or it does not start.
+        MissingExtra: a package that it needs is not installed.
+    """
+    if settings.backend == "envpool":
+        return _make_envpool(settings, count)
+    if settings.backend != "gymnasium":
+        raise EnvironmentFault(f"environment.backend: expected 'gymnasium' or 'envpool', got {settings.backend!r}")
+    factory = _find_factory(settings.id)
+    if factory is not None:
+        return _vector(settings, lambda: _vectorize(factory, settings.kwargs, count))
+    spec = _find_spec(settings.id)
+    if spec.vector_entry_point is not None and not spec.additional_wrappers:
+        return _vector(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **settings.kwargs))
+    return _vector(settings, lambda: _vectorize(_maker(spec), settings.kwargs, count))
+
+
+def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -> GymEnv:
+    """One environment, for checking or watching it.
+
+    Raises:
+        EnvironmentFault: there is no such environment, or it does not start.
+        MissingExtra: a package that it needs is not installed.
+    """
+    factory = _find_factory(settings.id) or _maker(_find_spec(settings.id))
+    kwargs = dict(settings.kwargs)
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    environment = _guarded(settings, lambda: factory(**kwargs))
+    if isinstance(environment, VectorEnv):
+        raise EnvironmentFault(
+            f"expected {settings.id} to make one environment, got a vector of {environment.num_envs}"
+        )
+    return environment  # type: ignore[no-any-return]
+
+
+def _find_factory(name: str) -> Callable[..., Any] | None:
+    """``package.module:factory``, if ``name`` is that and not ``package.module:Id-v0``."""
+    module_name, separator, attribute = name.partition(":")
+    if not separator or not attribute.isidentifier():
+        return None
+    module = load_module(module_name)
+    if not hasattr(module, attribute) and attribute in gymnasium.registry:
+        return None
+    factory = load_object(name)
+    if not callable(factory):
+        raise EnvironmentFault(f"expected {name} to be a class or function that makes an environment, got {factory!r}")
+    return factory  # type: ignore[no-any-return]
+
+
+def _find_spec(name: str) -> gymnasium.envs.registration.EnvSpec:
+    module_name, separator, identifier = name.partition(":")
+    if separator:
+        load_module(module_name)
+    else:
+        identifier = name
+    try:
+        return gymnasium.spec(identifier)
+    except gymnasium.error.Error as error:
+        raise EnvironmentFault(_unknown(identifier, error)) from error
+
+
+def _unknown(identifier: str, error: Exception) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(identifier, list(gymnasium.registry), n=3, cutoff=0.6)
+    hint = (
+        f"did you mean {' or '.join(near)}?" if near else "an environment of your own is named package.module:factory"
+    )
+    reason = "" if isinstance(error, gymnasium.error.NameNotFound) else f" ({error})"
+    return f"no environment named {identifier!r}{reason}: {hint}"
+
+
+def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
+    def make(**kwargs: Any) -> GymEnv:
+        return gymnasium.make(spec, disable_env_checker=True, **kwargs)  # `marl check` checks; training need not
+
+    return make
+
+
+def _vectorize(factory: Callable[..., Any], kwargs: dict[str, Any], count: int) -> GymVectorEnv:
+    """A user's factory may take ``num_envs`` and answer with a vector of its own; else one is built around it."""
+    if _takes_num_envs(factory):
+        vector = factory(num_envs=count, **kwargs)
+        if not isinstance(vector, VectorEnv):
+            raise EnvironmentFault(f"a factory that takes num_envs must make a gymnasium VectorEnv, got {type(vector)}")
+        return vector
+    return SyncVectorEnv([lambda: factory(**kwargs)] * count, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+def _takes_num_envs(factory: Callable[..., Any]) -> bool:
+    try:
+        return "num_envs" in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _vector(settings: EnvironmentSettings, make: Callable[[], GymVectorEnv]) -> GymVectorEnv:
+    vector: GymVectorEnv = _guarded(settings, make)
+    return vector
+
+
+def _guarded(settings: EnvironmentSettings, make: Callable[[], Any]) -> Any:
+    """Whatever a foreign constructor raises, as one line with a remedy."""
+    try:
+        return make()
+    except MarlError:
+        raise
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise EnvironmentFault(f"{settings.id} needs a package that is not installed: {error}") from error
+    except ModuleNotFoundError as error:
+        raise EnvironmentFault(
+            f"{settings.id} needs the package {error.name!r}: install it (for gymnasium's own, see its extras)"
+        ) from error
+    except TypeError as error:
+        raise EnvironmentFault(f"{settings.id} does not accept {settings.kwargs or 'no arguments'}: {error}") from error
+    except Exception as error:
+        raise EnvironmentFault(f"{settings.id} does not start: {type(error).__name__}: {error}") from error
+
+
+def _make_envpool(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
+    try:
+        import envpool
+    except ImportError as error:
+        raise MissingExtra("envpool", "envpool", "environment.backend = 'envpool'") from error
+    if settings.id not in envpool.list_all_envs():
+        raise EnvironmentFault(f"envpool does not offer {settings.id}: use environment.backend = 'gymnasium'")
+    from marl.environments.pooled import EnvpoolVector
+
+    return _vector(settings, lambda: EnvpoolVector(settings.id, count, settings.kwargs))

@@ -1,0 +1,48 @@
+"""Every exception that marl raises on purpose.
+
+MarlError
+├── ConfigError         a key, value or combination of options that cannot work
+├── EnvironmentFault    an environment that is missing, or breaks gymnasium's promises
+├── MissingExtra        an optional package that is not installed
+├── PluginError         a ``module:object`` name that cannot be imported
+├── WeightsFileError    a weights or checkpoint file that cannot be read
+├── RunFolderError      a folder that is not a run
+└── WorkerFailed        workers died more often than the run allows
+
+Each message says what was expected, what came and what to do; the commands print it as one line.
+"""
+
+
+class MarlError(Exception):
+    """Base of all errors a user can mend; its text is meant to be read by them."""
+
+
+class ConfigError(MarlError):
+    """A key, value or combination of options that cannot work."""
+
+
+class EnvironmentFault(MarlError):
+    """An environment that cannot be made, or that breaks a promise of gymnasium's interface."""
+
+
+class MissingExtra(MarlError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}: run pip install 'marl[{extra}]'")
+
+
+class PluginError(MarlError):
+    """A ``package.module:name`` that cannot be imported."""
+
+
+class WeightsFileError(MarlError):
+    """A weights or checkpoint file that is unreadable, foreign, or of another shape."""
+
+
+class RunFolderError(MarlError):
+    """A folder that is not a run, or cannot be written."""
+
+
+class WorkerFailed(MarlError):
+    """Workers died more often than ``node.max_restarts`` allows."""

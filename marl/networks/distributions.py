@@ -1,0 +1,156 @@
+"""Policies as pure functions of a network's output: the last axis holds a distribution's parameters.
+
+``torch.distributions`` builds an object and validates at every step; at the size of these networks that costs more
+than the network. Noise is drawn for a whole trajectory at once and turned into actions by one fused operation a step.
+"""
+
+import math
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from marl.data.spaces import Spaces
+
+
+class Distribution(Protocol):
+    """How actions follow from parameters [..., P]."""
+
+    num_parameters: int
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Noise for actions of this leading shape."""
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Actions drawn with that noise."""
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The most likely actions."""
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-probabilities [...] of actions."""
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Entropies [...]."""
+
+    def policy_gradient_loss(
+        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over [...] of ``weights * (-advantages log pi - entropy_cost H)``, of its first part, and of the
+        entropy.
+        """
+
+
+class Categorical:
+    """One of ``num_parameters`` categories, by logits."""
+
+    def __init__(self, num_actions: int) -> None:
+        self.num_parameters = num_actions
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Gumbel noise [..., P]: the argmax of logits plus it is a draw from the softmax."""
+        return torch.empty(*shape, self.num_parameters).exponential_(generator=generator).log_().neg_()
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Categories [...]."""
+        return (parameters + noise).argmax(-1)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """Categories [...]."""
+        return parameters.argmax(-1)
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-probabilities [...] of categories [...]."""
+        return parameters.log_softmax(-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """In nats."""
+        log_probs = parameters.log_softmax(-1)
+        return -(log_probs.exp() * log_probs).sum(-1)
+
+    def policy_gradient_loss(
+        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, policy loss and entropy, with the gradient in closed form."""
+        total, policy_loss, entropy = _CategoricalLoss.apply(parameters, actions, advantages, weights, entropy_cost)  # type: ignore[no-untyped-call]
+        return total, policy_loss, entropy
+
+
+class Gaussian:
+    """Independent normals: parameters are ``size`` means, then ``size`` logarithms of deviations."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.num_parameters = 2 * size
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Standard normal noise [..., size]."""
+        return torch.empty(*shape, self.size).normal_(generator=generator)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Vectors [..., size]."""
+        mean, log_std = parameters[..., : self.size], parameters[..., self.size :]
+        return torch.addcmul(mean, log_std.exp(), noise)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The means."""
+        return parameters[..., : self.size]
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-densities [...] of vectors [..., size]."""
+        mean, log_std = parameters[..., : self.size], parameters[..., self.size :]
+        standardized = (actions - mean) * torch.exp(-log_std)
+        log_probs: Tensor = -(0.5 * standardized.square() + log_std).sum(-1)
+        return log_probs - 0.5 * math.log(2 * math.pi) * self.size
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """In nats."""
+        return parameters[..., self.size :].sum(-1) + 0.5 * (1 + math.log(2 * math.pi)) * self.size
+
+    def policy_gradient_loss(
+        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, policy loss and entropy."""
+        policy_loss = -(weights * advantages * self.log_prob(parameters, actions)).sum()
+        entropy = (weights * self.entropy(parameters)).sum()
+        return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
+
+
+class _CategoricalLoss(torch.autograd.Function):
+    """A quarter of the time that autograd needs for the same dozen small operations.
+
+    With p the softmax, d(-log p_a)/dz = p - onehot(a) and dH/dz = -p (log p + H).
+    """
+
+    @staticmethod
+    def forward(
+        context: Any,
+        logits: Tensor,
+        actions: Tensor,
+        advantages: Tensor,
+        weights: Tensor,
+        entropy_cost: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        log_probs = logits.log_softmax(-1)
+        probs = log_probs.exp()
+        negative_entropy = (probs * log_probs).sum(-1, keepdim=True)
+        gains = weights * advantages
+        chosen = actions.unsqueeze(-1)
+        policy_loss = -(log_probs.gather(-1, chosen).squeeze(-1) * gains).sum()
+        entropy = -(negative_entropy.squeeze(-1) * weights).sum()
+        gains = gains.unsqueeze(-1)
+        gradient = (probs * gains).scatter_add_(-1, chosen, -gains)
+        gradient.addcmul_(probs * (log_probs - negative_entropy), weights.unsqueeze(-1), value=entropy_cost)
+        context.save_for_backward(gradient)
+        context.mark_non_differentiable(policy_loss, entropy)
+        return policy_loss - entropy_cost * entropy, policy_loss, entropy
+
+    @staticmethod
+    def backward(context: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = context.saved_tensors
+        return gradient * grads[0], None, None, None, None
+
+
+def distribution_for(spaces: Spaces) -> Distribution:
+    """The distribution that fits an action space."""
+    return Categorical(spaces.num_actions) if spaces.discrete else Gaussian(len(spaces.action_low))

@@ -1,0 +1,61 @@
+"""Multilayer perceptrons with an orthogonal start."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from marl.errors import ConfigError
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "elu": functional.elu,
+}
+
+
+class MLP(nn.Module):
+    """Hidden layers, each followed by the activation, and one linear layer on top.
+
+    One loop over the layers' tensors: at the size of these networks a module call a layer costs as much as the layer.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        outputs: int,
+        *,
+        activation: str,
+        head_gain: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"network.activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self._activation = ACTIVATIONS[activation]
+        sizes = [inputs, *hidden]
+        # Gain sqrt(2) below, as is common for actor-critics; a small one above keeps the first policy nearly uniform.
+        layers = [linear(below, above, math.sqrt(2), generator) for below, above in zip(sizes, hidden, strict=False)]
+        self.hidden = nn.ModuleList(layers)
+        self.head = linear(sizes[-1], outputs, head_gain, generator)
+        self._below = [(layer.weight, layer.bias) for layer in layers]
+        self._top = self.head.weight, self.head.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs [..., outputs] of inputs [..., inputs]."""
+        for weight, bias in self._below:
+            inputs = self._activation(functional.linear(inputs, weight, bias))
+        weight, bias = self._top
+        return functional.linear(inputs, weight, bias)
+
+
+def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
+    """A layer with orthogonal weights of the given gain and no bias at the start."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        layer.bias.zero_()
+    return layer

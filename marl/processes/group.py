@@ -1,0 +1,183 @@
+"""A handful of named processes that live and die together."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from marl.errors import MarlError
+from marl.processes.bootstrap import context, without_main_module
+
+logger = logging.getLogger(__name__)
+
+Target = Callable[..., None]  # an importable function; its first argument is the process's end of the pipe
+
+
+class Failure(NamedTuple):
+    """Why a process ended that should not have."""
+
+    text: str  # one line
+    trace: str  # the whole traceback, or "" where the process was killed
+    permanent: bool  # an error that a restart cannot mend
+
+
+class Member(NamedTuple):
+    """One process of a group and the main process's end of its pipe."""
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+
+
+class ProcessGroup:
+    """Starts processes and, on leaving the ``with`` block, ends every one of them.
+
+    with ProcessGroup() as group:
+        group.start("worker 0", function, argument)
+        for name, failure in group.check(): ...
+    """
+
+    def __init__(self, patience: float = 1.0) -> None:
+        self.members: dict[str, Member] = {}
+        self._failures: dict[str, Failure] = {}  # received, and not yet told by ``check``
+        self._patience = patience  # seconds that a process gets to end by itself
+
+    def __enter__(self) -> "ProcessGroup":
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def start(self, name: str, target: Target, *args: Any) -> Member:
+        """Start ``target(pipe, *args)`` in a process of this name."""
+        ours, theirs = context().Pipe()
+        process: BaseProcess = context().Process(  # type: ignore[attr-defined]
+            target=_run, args=(name, theirs, target, args), name=f"marl {name}", daemon=True
+        )
+        with without_main_module():
+            process.start()
+        theirs.close()
+        member = Member(name, process, ours)
+        self.members[name] = member
+        return member
+
+    def send(self, name: str, message: Any) -> None:
+        """To a process of the group; it may have died meanwhile, which ``check`` will tell."""
+        with contextlib.suppress(OSError):
+            self.members[name].pipe.send(message)
+
+    def receive(self, name: str, seconds: float = 0.0) -> Any | None:
+        """What a process of the group says within so many seconds; None if it says nothing, has died or has left."""
+        if name not in self.members:
+            return None
+        pipe = self.members[name].pipe
+        try:
+            message = pipe.recv() if pipe.poll(seconds) else None
+        except (EOFError, OSError):
+            return None
+        if isinstance(message, Failure):
+            self._failures[name] = message
+            return None
+        return message
+
+    def check(self, beginning: str = "") -> list[tuple[str, Failure]]:
+        """Processes that ended though nobody asked them to, of those whose name begins so; they leave the group."""
+        failures = []
+        for member in list(self.members.values()):
+            if not member.name.startswith(beginning) or member.process.is_alive():
+                continue
+            failure = self._failures.pop(member.name, None) or _failure(member)
+            self._forget(member)
+            if failure is not None:
+                failures.append((member.name, failure))
+        return failures
+
+    def wait(self, seconds: float) -> None:
+        """Until a process ends or says something, at most so long."""
+        places: list[Any] = [member.process.sentinel for member in self.members.values()]
+        places += [member.pipe for member in self.members.values()]
+        if places:
+            connection.wait(places, seconds)
+        else:
+            time.sleep(seconds)
+
+    def close(self) -> None:
+        """End all: by themselves within the patience, then by SIGTERM, then by SIGKILL. May be called twice."""
+        for member in self.members.values():
+            member.pipe.close()  # who waits for a message ends now
+        deadline = time.monotonic() + self._patience
+        for step in (None, "terminate", "kill"):
+            for member in self.members.values():
+                if step and member.process.is_alive():
+                    getattr(member.process, step)()
+            for member in self.members.values():
+                member.process.join(max(0.0, deadline - time.monotonic()))
+            deadline = time.monotonic() + 0.5
+        for member in list(self.members.values()):
+            self._forget(member)
+
+    def _forget(self, member: Member) -> None:
+        member.process.join(0.5)
+        member.pipe.close()
+        with contextlib.suppress(ValueError):
+            member.process.close()
+        del self.members[member.name]
+
+
+def _failure(member: Member) -> Failure | None:
+    """What a process that ended left in its pipe, or what its exit code says; None if it ended well."""
+    with contextlib.suppress(EOFError, OSError):
+        while member.pipe.poll():
+            message = member.pipe.recv()
+            if isinstance(message, Failure):
+                return message
+    code = member.process.exitcode
+    if code == 0:
+        return None
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return Failure(f"killed by {name}{hint}", "", False)
+    return Failure(f"ended with exit code {code}", "", False)
+
+
+def _run(name: str, pipe: Connection, target: Target, args: tuple[Any, ...]) -> None:
+    """First function of every process."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _name_process(name)
+    threading.Thread(target=_die_with_parent, name="watch main process", daemon=True).start()
+    try:
+        target(pipe, *args)
+    except EOFError:
+        return  # the main process has closed the pipe: it wants no more
+    except Exception as error:
+        text = str(error) if isinstance(error, MarlError) else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError, ValueError):
+            pipe.send(Failure(text, traceback.format_exc(), isinstance(error, MarlError)))
+        sys.exit(1)
+
+
+def _die_with_parent() -> None:
+    """Under a forkserver a worker is not the main process's child: nobody else would end it."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _name_process(name: str) -> None:
+    with contextlib.suppress(OSError):
+        from pathlib import Path
+
+        Path("/proc/self/comm").write_text(f"marl {name}"[:15])

@@ -1,0 +1,20 @@
+"""Imported once by the forkserver, so that every worker starts with it; nothing else imports this module.
+
+The collector is off meanwhile and what was loaded is frozen: forked workers then share those pages instead of copying
+them at their first collection.
+"""
+
+import gc
+import importlib
+import os
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the main process answers it
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was blocked until now
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.disable()
+# By name, since this floor knows nothing of those above it.
+for name in ("torch", "numpy", "gymnasium", *os.environ.get("MARL_PRELOAD", "").split()):
+    importlib.import_module(name)
+gc.enable()
+gc.freeze()

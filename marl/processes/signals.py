@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM: the end at once while nothing is at stake, an event while something is."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+def end_at_once() -> None:
+    """From now on either signal ends this process with one line, whatever it is doing.
+
+    An exception would not do: thrown into a half-imported torch or numpy it comes out as another, or not at all.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPPING:
+            signal.signal(number, _end)
+
+
+def _end(number: int, unused_frame: FrameType | None) -> None:
+    os.write(2, b"Error: stopped\n")
+    os._exit(128 + number)  # as a shell reports a process that a signal ended
+
+
+@contextlib.contextmanager
+def stop_event() -> Iterator[threading.Event]:
+    """An event that either signal sets; outside the main thread signals stay as they are."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {number: signal.signal(number, lambda *unused: event.set()) for number in STOPPING}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

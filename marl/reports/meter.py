@@ -1,0 +1,235 @@
+"""Turns finished episodes and the workers' counters into one ``Status``, several times a second.
+
+meter = Meter(goal=StopGoal(steps=500_000, solved_return=475.0))
+while not meter.solved():
+    meter.add_episodes(returns, lengths)
+    status = meter.update(seconds, worker_steps, worker_updates, metrics, restarts)
+    folder.append_metrics(status)
+    view.show(status)
+"""
+
+import math
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Episode(NamedTuple):
+    """One finished episode, its return before any reward normalisation."""
+
+    worker: int
+    episode_return: float
+    length: int
+
+
+class StopGoal(NamedTuple):
+    """When training ends: at whichever goal comes first; all None means by hand only."""
+
+    steps: int | None = None
+    seconds: float | None = None
+    episodes: int | None = None
+    solved_return: float | None = None
+
+    def text(self) -> str:
+        """The goals in words, such as "until solved (mean return >= 475) or 500,000 steps"."""
+        parts = []
+        if self.solved_return is not None:
+            parts.append(f"solved (mean return >= {self.solved_return:,.10g})")
+        if self.steps is not None:
+            parts.append(f"{self.steps:,} steps")
+        if self.episodes is not None:
+            parts.append(f"{self.episodes:,} episodes")
+        if self.seconds is not None:
+            minutes = self.seconds / 60.0
+            parts.append(f"{round(minutes, 1):,.10g} min" if minutes >= 1.0 else f"{self.seconds:,.10g} s")
+        return "until " + (" or ".join(parts) or "stopped by hand")
+
+
+NO_GOAL = StopGoal()
+
+
+class Status(NamedTuple):
+    """Everything a person may want to know about a run at one moment."""
+
+    seconds: float  # of training, over all resumes
+    steps: int  # environment steps, over all resumes
+    episodes: int
+    updates: int
+    steps_per_second: float  # over the last interval
+    return_mean: float | None  # of the episodes in the window, not normalised
+    return_std: float | None
+    length_mean: float | None
+    window_filled: int  # episodes in the window
+    metrics: dict[str, float]  # policy_loss, value_loss, entropy, gradient_norm, learning_rate, ...
+    worker_rates: tuple[float, ...]  # environment steps per second
+    progress: float | None  # 0..1 towards the nearest goal
+    stop_text: str
+    seconds_left: float | None
+    restarts: int  # of workers that died
+
+
+class Meter:
+    """Remembers the last episodes and counters, so that each update can tell means and speeds."""
+
+    def __init__(self, window: int = 100, goal: StopGoal = NO_GOAL) -> None:
+        """``window`` is how many of the last episodes the mean return covers."""
+        self._window = window
+        self._goal = goal
+        self._returns: deque[float] = deque(maxlen=window)
+        self._lengths: deque[int] = deque(maxlen=window)
+        self._episodes = self._steps = self._updates = 0  # over all resumes
+        self._seconds = 0.0
+        self._first_mean: float | None = None
+        self._start_from_here()
+
+    @property
+    def episodes(self) -> int:
+        """Finished episodes, over all resumes."""
+        return self._episodes
+
+    def add_episodes(self, returns: np.ndarray, lengths: np.ndarray) -> None:
+        """Count finished episodes, oldest first; both arrays are [episodes]."""
+        self._returns.extend(np.asarray(returns, np.float64).tolist())
+        self._lengths.extend(np.asarray(lengths, np.int64).tolist())
+        self._episodes += len(returns)
+
+    def update(
+        self,
+        now_seconds: float,
+        worker_steps: np.ndarray,
+        worker_updates: np.ndarray,
+        metrics: dict[str, float],
+        restarts: int,
+    ) -> Status:
+        """Measure the interval since the last call.
+
+        Args:
+            now_seconds: training time since this start (not since the run's first start).
+            worker_steps: [workers], each worker's environment steps since this start.
+            worker_updates: [workers], each worker's gradient updates since this start.
+            metrics: the latest losses and such; copied.
+            restarts: workers started anew since this start.
+        """
+        self._seconds = self._base_seconds + float(now_seconds)
+        self._steps = self._base_steps + int(np.sum(worker_steps))
+        self._updates = self._base_updates + int(np.sum(worker_updates))
+        self._measure_rates(now_seconds, np.array(worker_steps, np.float64))
+        return_mean = _mean(self._returns)
+        if self._first_mean is None and return_mean is not None and math.isfinite(return_mean):
+            self._first_mean = return_mean
+        return Status(
+            seconds=self._seconds,
+            steps=self._steps,
+            episodes=self._episodes,
+            updates=self._updates,
+            steps_per_second=sum(self._rates),
+            return_mean=return_mean,
+            return_std=float(np.std(self._returns)) if self._returns else None,
+            length_mean=_mean(self._lengths),
+            window_filled=len(self._returns),
+            metrics={name: float(value) for name, value in metrics.items()},
+            worker_rates=self._rates,
+            progress=self._progress(return_mean),
+            stop_text=self._goal.text(),
+            seconds_left=self._seconds_left(now_seconds),
+            restarts=int(restarts),
+        )
+
+    def solved(self) -> bool:
+        """Whether the window is full and its mean return reaches the goal's ``solved_return``."""
+        threshold = self._goal.solved_return
+        mean = _mean(self._returns)
+        return threshold is not None and self._full() and mean is not None and mean >= threshold
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as of the last update; ready for JSON."""
+        return {
+            "returns": list(self._returns),
+            "lengths": list(self._lengths),
+            "episodes": self._episodes,
+            "steps": self._steps,
+            "updates": self._updates,
+            "seconds": self._seconds,
+            "first_mean": self._first_mean,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a ``state``; the counters given to ``update`` begin at zero again."""
+        self._returns = deque(state["returns"], maxlen=self._window)
+        self._lengths = deque(state["lengths"], maxlen=self._window)
+        self._episodes = state["episodes"]
+        self._steps = state["steps"]
+        self._updates = state["updates"]
+        self._seconds = state["seconds"]
+        self._first_mean = state["first_mean"]
+        self._start_from_here()
+
+    def _start_from_here(self) -> None:
+        self._base_episodes = self._episodes
+        self._base_steps = self._steps
+        self._base_updates = self._updates
+        self._base_seconds = self._seconds
+        self._last_seconds = 0.0
+        self._last_worker_steps = np.zeros(0)
+        self._rates: tuple[float, ...] = ()
+
+    def _measure_rates(self, now_seconds: float, worker_steps: np.ndarray) -> None:
+        if len(self._last_worker_steps) != len(worker_steps):
+            self._last_worker_steps = np.zeros(len(worker_steps))
+            self._rates = (0.0,) * len(worker_steps)
+        interval = now_seconds - self._last_seconds
+        if interval <= 0.0:  # two calls at one moment: the rates of the last interval still hold
+            return
+        rates = np.maximum(worker_steps - self._last_worker_steps, 0.0) / interval
+        self._rates = tuple(rates.tolist())
+        self._last_seconds = now_seconds
+        self._last_worker_steps = worker_steps
+
+    def _progress(self, return_mean: float | None) -> float | None:
+        goal = self._goal
+        fractions = []
+        if goal.steps is not None:
+            fractions.append(_fraction(self._steps, goal.steps))
+        if goal.seconds is not None:
+            fractions.append(_fraction(self._seconds, goal.seconds))
+        if goal.episodes is not None:
+            fractions.append(_fraction(self._episodes, goal.episodes))
+        if goal.solved_return is not None:
+            fractions.append(self._solved_fraction(return_mean, goal.solved_return))
+        return max(fractions, default=None)
+
+    def _solved_fraction(self, return_mean: float | None, threshold: float) -> float:
+        if return_mean is None or self._first_mean is None or not math.isfinite(return_mean):
+            return 0.0
+        # A few lucky episodes are not yet a solved run: the window must fill as well.
+        filled = len(self._returns) / self._window
+        if return_mean >= threshold:
+            return filled
+        if self._first_mean >= threshold:
+            return 0.0
+        return min(filled, _fraction(return_mean - self._first_mean, threshold - self._first_mean))
+
+    def _seconds_left(self, now_seconds: float) -> float | None:
+        goal = self._goal
+        estimates = []
+        if goal.seconds is not None:
+            estimates.append(max(goal.seconds - self._seconds, 0.0))
+        if goal.steps is not None and self._steps > self._base_steps:
+            seconds_per_step = now_seconds / (self._steps - self._base_steps)
+            estimates.append(max(goal.steps - self._steps, 0) * seconds_per_step)
+        if goal.episodes is not None and self._episodes > self._base_episodes:
+            seconds_per_episode = now_seconds / (self._episodes - self._base_episodes)
+            estimates.append(max(goal.episodes - self._episodes, 0) * seconds_per_episode)
+        return min(estimates, default=None)
+
+    def _full(self) -> bool:
+        return len(self._returns) == self._window
+
+
+def _mean(values: deque[float] | deque[int]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _fraction(done: float, goal: float) -> float:
+    return 1.0 if goal <= 0 else min(max(done / goal, 0.0), 1.0)

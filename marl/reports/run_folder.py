@@ -1,0 +1,229 @@
+"""The folder of one run: configuration, facts and metrics, safe against crashes and full disks."""
+
+import contextlib
+import json
+import math
+import os
+import re
+import secrets
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from marl.errors import RunFolderError
+from marl.reports.facts import git_facts, hardware, versions
+from marl.reports.meter import Status
+
+
+def create_run_folder(parent: Path, name: str) -> "RunFolder":
+    """Make ``parent/name-YYYYMMDD-HHMMSS``, with -2, -3, ... behind it where that is taken.
+
+    Raises:
+        RunFolderError: the folder cannot be made.
+    """
+    readable = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
+    stem = f"{readable}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            path = parent / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir()  # the file system decides who was first
+                return RunFolder(path)
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise RunFolderError(
+            f"expected a place for run folders at {parent}, got {error.strerror or error}: choose another folder"
+        ) from error
+
+
+def open_run_folder(path: Path) -> "RunFolder":
+    """Open a run that exists, to resume or look at it.
+
+    Raises:
+        RunFolderError: ``path`` holds no run.
+    """
+    folder = RunFolder(path)
+    if folder.config.is_file():
+        return folder
+    if not path.exists():
+        came = "nothing there"
+    elif not path.is_dir():
+        came = "a file"
+    else:
+        came = "a folder without config.toml"
+    raise RunFolderError(f"expected a run folder at {path}, got {came}: {_advice(path)}")
+
+
+def _advice(path: Path) -> str:
+    for inside in (path, path.parent):
+        runs = sorted(inside.glob("*/config.toml"), key=lambda config: config.stat().st_mtime)
+        if runs:
+            return f"give a run's own folder; the newest in {inside} is {runs[-1].parent}"
+    return "give the folder that training named when it started"
+
+
+class RunFolder:
+    """Where everything about one run lies, and the only way its metrics are written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._warned = False
+
+    @property
+    def config(self) -> Path:
+        """The whole configuration, enough to start the run again."""
+        return self.path / "config.toml"
+
+    @property
+    def facts(self) -> Path:
+        """Seed, versions, hardware and commit."""
+        return self.path / "facts.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One status a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def git_diff(self) -> Path:
+        """What differed from the commit at the start; missing if nothing did."""
+        return self.path / "git.diff"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Write ``facts`` (seeds and such) with versions, hardware and the state of the code.
+
+        Raises:
+            RunFolderError: the folder cannot be written.
+        """
+        git, diff = git_facts(Path.cwd())
+        everything = {
+            **facts,
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": sys.argv,
+            "versions": versions(),
+            "hardware": hardware(),
+            "git": git,
+        }
+        try:
+            write_atomic(self.facts, json.dumps(everything, indent=2, default=str).encode() + b"\n")
+            if diff:
+                write_atomic(self.git_diff, diff)
+        except OSError as error:
+            raise RunFolderError(
+                f"expected a run folder to write at {self.path}, got {error.strerror or error}: "
+                "free space there, or choose another folder"
+            ) from error
+
+    def append_metrics(self, status: Status) -> str | None:
+        """Add one line; a full disk costs lines, never the run.
+
+        Returns:
+            A warning the first time a line is lost, None otherwise.
+        """
+        line = json.dumps(_finite(status._asdict()), allow_nan=False).encode() + b"\n"
+        try:
+            # Opened anew each time: an error then leaves no buffer behind that fails again at exit.
+            with open(self.metrics, "a+b") as file:
+                if _ends_torn(file.fileno()):
+                    line = b"\n" + line
+                file.write(line)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                reason = error.strerror or error
+                return f"metrics lost, {self.metrics} cannot be written ({reason}): training goes on without"
+        return None
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All statuses written so far, oldest first; lines torn by a crash or a full disk are skipped.
+
+        Raises:
+            RunFolderError: the file exists and cannot be read.
+        """
+        return [entry for _, entry in self._entries()]
+
+    def truncate_metrics(self, steps: int) -> None:
+        """Drop what was written after the checkpoint at ``steps``, so that a curve goes on undoubled.
+
+        Raises:
+            RunFolderError: the file cannot be read or written.
+        """
+        if not self.metrics.exists():
+            return
+        kept = [line + b"\n" for line, entry in self._entries() if entry["steps"] <= steps]
+        try:
+            write_atomic(self.metrics, b"".join(kept))
+        except OSError as error:
+            raise RunFolderError(
+                f"expected to shorten {self.metrics}, got {error.strerror or error}: free space there"
+            ) from error
+
+    def _entries(self) -> list[tuple[bytes, dict[str, Any]]]:
+        try:
+            lines = self.metrics.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunFolderError(
+                f"expected to read {self.metrics}, got {error.strerror or error}: check the folder's permissions"
+            ) from error
+        entries = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("steps"), int):
+                    entries.append((line, entry))
+        return entries
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file so that a crash at any moment leaves the old content or the new, never a part.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if os.name == "posix":  # the new name itself is safe only once its folder is on disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _ends_torn(descriptor: int) -> bool:
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    if size == 0:
+        return False
+    os.lseek(descriptor, size - 1, os.SEEK_SET)
+    return os.read(descriptor, 1) != b"\n"
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither NaN nor infinity: both become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_finite(entry) for entry in value]
+    return value

@@ -1,0 +1,32 @@
+"""What a run says about its end, its evaluation and its reports."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StopSettings:
+    """When training ends; whichever comes first."""
+
+    solved: bool = True  # once environment.solved_return is reached, in training and by the saved policy
+    steps: int | None = None  # environment steps
+    minutes: float | None = None  # of training
+    episodes: int | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a candidate for the best weights is judged."""
+
+    episodes: int = 20  # of each judgement, always from the same seeds
+    every_seconds: float = 20.0  # between two judgements while training
+    greedy: bool = True  # the most likely action rather than a drawn one
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What is written down and shown."""
+
+    runs: str = "runs"  # folder of the run folders
+    every_seconds: float = 1.0  # between two lines of metrics
+    tensorboard: bool = True
+    pictures: bool = True  # the learning curve, at the end

@@ -1,0 +1,32 @@
+"""Generalised advantage estimation.
+
+Schulman et al., "High-Dimensional Continuous Control Using Generalized Advantage Estimation" (2015), equations 11-16,
+with two masks: an episode that terminated has no value after it, one that was cut has; both end the sum.
+"""
+
+import torch
+from torch import Tensor
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    *,
+    discount: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Advantages [T, B]; all arguments [T, B], ``next_values`` the value of the true next observation.
+
+    The value target is ``advantages + values``, which is TD(lambda).
+    """
+    deltas = torch.addcmul(rewards - values, next_values, (~terminated).to(values.dtype), value=discount)
+    decay = (~(terminated | truncated)).to(values.dtype) * (discount * gae_lambda)
+    advantage = torch.zeros_like(values[0])
+    advantages = []
+    for delta, keep in zip(reversed(deltas.unbind()), reversed(decay.unbind()), strict=True):
+        advantage = torch.addcmul(delta, keep, advantage)
+        advantages.append(advantage)
+    return torch.stack(advantages[::-1])

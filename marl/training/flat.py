@@ -1,0 +1,39 @@
+"""A network's weights as one flat vector.
+
+Parameters (tied ones once), then float buffers, which take no gradient. Sharing, snapshots, averaging and byte
+lengths are all statements about that vector.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Flat(NamedTuple):
+    """A network whose parameters and gradients are views of two vectors."""
+
+    weights: Tensor  # [P + F]
+    gradient: Tensor  # [P]  zero it yourself: ``zero_grad`` would replace the views by None
+
+    def num_bytes(self) -> int:
+        """What parent and child have to agree on."""
+        return 4 * self.weights.numel()
+
+
+def flatten(network: nn.Module) -> Flat:
+    """Move the network's numbers into one vector and make its parameters views of it."""
+    parameters = list(network.parameters())  # tied parameters are listed once
+    buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    count = sum(parameter.numel() for parameter in parameters)
+    weights = torch.zeros(count + sum(buffer.numel() for buffer in buffers))
+    gradient = torch.zeros(count)
+    offset = 0
+    for tensor in [*parameters, *buffers]:
+        place = weights[offset : offset + tensor.numel()].view_as(tensor)
+        place.copy_(tensor.detach())
+        tensor.data = place
+        if isinstance(tensor, nn.Parameter):
+            tensor.grad = gradient[offset : offset + tensor.numel()].view_as(tensor)
+        offset += tensor.numel()
+    return Flat(weights, gradient)

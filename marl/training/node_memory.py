@@ -1,0 +1,52 @@
+"""What the workers of one machine share, by name."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marl.data.normalizer import num_columns
+from marl.data.ring import Ring
+from marl.data.shared import Field, SharedBlock
+from marl.training.optimizers import NUM_VECTORS
+
+RING_ROWS = 16_384
+METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm", "learning_rate")
+STEPS, UPDATES, SKIPPED = range(3)  # columns of "counters"
+ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"
+
+
+def node_memory(*, num_weights: int, num_parameters: int, observation_size: int, workers: int) -> SharedBlock:
+    """One block for a node of ``workers`` workers. Row 0 of the statistics is what came before this run or from
+    elsewhere.
+    """
+    return SharedBlock(
+        {
+            "weights": Field((num_weights,), torch.float32),
+            "optimizer": Field((NUM_VECTORS, num_parameters), torch.float32),
+            "optimizer_steps": Field((1,), torch.float32),
+            "observations": Field((1 + workers, num_columns(observation_size)), torch.float64),
+            "rewards": Field((1 + workers, num_columns(1)), torch.float64),
+            "stop": Field((1,), torch.uint8),
+            "version": Field((1,), torch.int64),
+            "base_steps": Field((1,), torch.int64),
+            # From here on each worker writes its own row, a cache line apart.
+            "counters": Field((workers, 8), torch.int64),
+            "seconds": Field((workers, 8), torch.float64),
+            "metrics": Field((workers, 8), torch.float64),
+            "ring_count": Field((workers, 8), torch.int64),
+            "ring_rows": Field((workers, RING_ROWS, 2), torch.float64),
+        }
+    )
+
+
+def array(block: SharedBlock, name: str) -> npt.NDArray[Any]:
+    """A tensor of the block as numpy sees it."""
+    return block[name].numpy()
+
+
+def ring(block: SharedBlock, worker: int) -> Ring:
+    """Worker's ring of (return, length) rows."""
+    rows: npt.NDArray[np.float64] = block["ring_rows"][worker].numpy()
+    return Ring(rows, block["ring_count"][worker].numpy())

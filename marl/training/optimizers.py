@@ -1,0 +1,143 @@
+"""Optimizers over one flat vector whose every piece of state lies in shared memory.
+
+``torch.optim`` is not used: the first construction of any of its classes imports for a second or more, and it keeps its
+state per parameter and per process. Updates race without locks, as in Hogwild (Niu et al. 2011) and A3C (Mnih et al.
+2016).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from marl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """Which optimizer the workers share."""
+
+    name: str = "adam"  # or "rmsprop" (the paper's), "sgd"
+    beta1: float = 0.9  # Adam: memory of the mean gradient
+    beta2: float = 0.999  # Adam: memory of its square
+    decay: float = 0.99  # RMSProp: memory of the squared gradient
+    momentum: float = 0.0  # SGD
+    epsilon: float = 1e-5  # Adam: outside the root; RMSProp: inside it, as in the paper (its code used 0.1)
+
+
+class Optimizer(Protocol):
+    """Moves shared weights along a gradient."""
+
+    def step(self, weights: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        """Update ``weights`` [P] in place."""
+
+
+class Adam:
+    """Kingma and Ba, "Adam" (2015). The step counter is shared too, or its bias correction would be wrong."""
+
+    def __init__(self, settings: OptimizerSettings, state: Tensor, count: Tensor) -> None:
+        self._settings = settings
+        self._mean, self._square = state[0], state[1]
+        self._count = count
+        self._apply = fused_adam if hasattr(torch, "_fused_adam_") else plain_adam
+
+    def step(self, weights: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        """Update ``weights`` [P] in place."""
+        self._count += 1
+        self._apply(weights, gradient, self._mean, self._square, self._count, learning_rate, self._settings)
+
+
+def fused_adam(
+    weights: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    count: Tensor,
+    rate: float,
+    s: OptimizerSettings,
+) -> None:
+    """torch's own kernel: one pass over memory. It is private to torch, so a plain version stands beside it."""
+    torch._fused_adam_(
+        [weights],
+        [gradient],
+        [mean],
+        [square],
+        [],
+        [count],
+        lr=rate,
+        beta1=s.beta1,
+        beta2=s.beta2,
+        weight_decay=0.0,
+        eps=s.epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def plain_adam(
+    weights: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    count: Tensor,
+    rate: float,
+    s: OptimizerSettings,
+) -> None:
+    """The same, written out."""
+    steps = float(count)
+    mean.lerp_(gradient, 1 - s.beta1)
+    square.mul_(s.beta2).addcmul_(gradient, gradient, value=1 - s.beta2)
+    root = (square / (1 - s.beta2**steps)).sqrt_().add_(s.epsilon)
+    weights.addcdiv_(mean, root, value=-rate / (1 - s.beta1**steps))
+
+
+class RMSProp:
+    """The paper's shared RMSProp: ``g <- a g + (1 - a) d^2; w <- w - lr d / sqrt(g + eps)``, g one shared vector."""
+
+    def __init__(self, settings: OptimizerSettings, state: Tensor, count: Tensor) -> None:
+        self._settings = settings
+        self._square = state[0]
+        self._count = count
+
+    def step(self, weights: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        """Update ``weights`` [P] in place."""
+        self._count += 1
+        decay = self._settings.decay
+        self._square.mul_(decay).addcmul_(gradient, gradient, value=1 - decay)
+        weights.addcdiv_(gradient, (self._square + self._settings.epsilon).sqrt_(), value=-learning_rate)
+
+
+class SGD:
+    """Momentum, shared: ``v <- m v + d; w <- w - lr v``."""
+
+    def __init__(self, settings: OptimizerSettings, state: Tensor, count: Tensor) -> None:
+        self._momentum = settings.momentum
+        self._velocity = state[0]
+        self._count = count
+
+    def step(self, weights: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        """Update ``weights`` [P] in place."""
+        self._count += 1
+        self._velocity.mul_(self._momentum).add_(gradient)
+        weights.add_(self._velocity, alpha=-learning_rate)
+
+
+NUM_VECTORS = 2  # the most that any optimizer keeps
+OPTIMIZERS: dict[str, Callable[[OptimizerSettings, Tensor, Tensor], Optimizer]] = {
+    "adam": Adam,
+    "rmsprop": RMSProp,
+    "sgd": SGD,
+}
+
+
+def make_optimizer(settings: OptimizerSettings, state: Tensor, count: Tensor) -> Optimizer:
+    """The optimizer over shared ``state`` [NUM_VECTORS, P] and ``count`` [1].
+
+    Raises:
+        ConfigError: a name that is not known.
+    """
+    if settings.name not in OPTIMIZERS:
+        raise ConfigError(f"optimizer.name: expected one of {', '.join(OPTIMIZERS)}, got {settings.name!r}")
+    return OPTIMIZERS[settings.name](settings, state, count)

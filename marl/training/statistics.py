@@ -1,0 +1,37 @@
+"""A worker's view of the running statistics that all workers share."""
+
+import numpy as np
+
+from marl.acting.collect import Collector
+from marl.data.normalizer import Normalizer, add, merge
+from marl.data.shared import SharedBlock
+from marl.training.node_memory import array
+
+
+class Statistics:
+    """Writes what this worker saw into its own slot, and normalises by all slots merged."""
+
+    def __init__(self, block: SharedBlock, worker: int, *, observations: bool, rewards: bool) -> None:
+        self._observations, self._rewards = array(block, "observations"), array(block, "rewards")
+        self._row = 1 + worker
+        self._scales_rewards = rewards
+        self.normalizer: Normalizer | None = None
+        if observations:
+            self.normalizer = Normalizer((self._observations.shape[1] - 1) // 2)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Use what all workers have seen up to now."""
+        if self.normalizer is not None:
+            self.normalizer.use(merge(self._observations))
+
+    def learn_from(self, collector: Collector) -> None:
+        """Fold in the last trajectory, then bring its rewards to size; the new statistics hold from the next one on."""
+        if self.normalizer is not None:
+            add(self._observations[self._row], collector.observation_moments())
+            self.refresh()
+        scale = 1.0
+        if self._scales_rewards:
+            add(self._rewards[self._row], collector.reward_moments())
+            scale = 1.0 / float(np.maximum(merge(self._rewards).std()[0], 1e-8))
+        collector.scale_rewards(scale)

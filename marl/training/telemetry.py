@@ -1,0 +1,72 @@
+"""What a worker tells about itself: its own rows of shared memory, written once a trajectory."""
+
+import time
+
+import numpy as np
+from torch import Tensor
+
+from marl.acting.collect import Collector, Episodes
+from marl.data.shared import SharedBlock
+from marl.training.node_memory import (
+    ACTING,
+    FIRST_UPDATE,
+    LEARNING,
+    METRICS,
+    RING_ROWS,
+    SKIPPED,
+    STEPPING,
+    STEPS,
+    UPDATES,
+    array,
+    ring,
+)
+
+EVERY = 8  # updates between two readings of the metrics: turning tensors into numbers takes time
+
+
+class Telemetry:
+    """Counters, times, metrics and finished episodes of one worker; nobody else writes them, so nobody waits."""
+
+    def __init__(self, block: SharedBlock, worker: int, schedule_steps: int) -> None:
+        self._all_counters = array(block, "counters")
+        self._counters = self._all_counters[worker]
+        self._seconds = array(block, "seconds")[worker]
+        self._metrics = array(block, "metrics")[worker]
+        self._ring = ring(block, worker)
+        self._base_steps = array(block, "base_steps")
+        self._version = array(block, "version")
+        self._schedule_steps = schedule_steps
+
+    def version(self) -> int:
+        """Version of the global weights."""
+        return int(self._version[0])
+
+    def steps(self) -> int:
+        """Environment steps of all workers, and of all runs that this one resumes."""
+        return int(self._base_steps[0] + self._all_counters[:, STEPS].sum())
+
+    def progress(self) -> float:
+        """How much of the schedule is done, 0 to 1; 0 where there is none."""
+        return min(1.0, self.steps() / self._schedule_steps) if self._schedule_steps else 0.0
+
+    def updated(self, metrics: dict[str, Tensor], norm: float, rate: float) -> None:
+        """One optimizer step was made, or skipped because its gradient was not finite."""
+        self._counters[UPDATES] += 1
+        if not self._seconds[FIRST_UPDATE]:
+            self._seconds[FIRST_UPDATE] = time.time()
+        if not norm < float("inf"):
+            self._counters[SKIPPED] += 1
+        elif self._counters[UPDATES] % EVERY == 1:
+            for column, name in enumerate(METRICS[:-2]):
+                self._metrics[column] = metrics[name].item()
+            self._metrics[len(METRICS) - 2 : len(METRICS)] = norm, rate
+
+    def played(self, collector: Collector, episodes: Episodes, acting: float, learning: float) -> None:
+        """One trajectory was played and learned from, in so many seconds."""
+        self._counters[STEPS] += collector.num_steps()
+        self._seconds[STEPPING] = collector.step_seconds()
+        self._seconds[ACTING] += acting
+        self._seconds[LEARNING] += learning
+        if len(episodes.returns):
+            rows = np.column_stack([episodes.returns, episodes.lengths]).astype(np.float64)
+            self._ring.write(rows[-RING_ROWS:])

@@ -1,0 +1,143 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from marl.errors import RunFolderError
+from marl.reports.meter import Status
+from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
+
+
+def full_disk(*unused: object, **unused_too: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
+    folders = [create_run_folder(tmp_path / "runs", "CartPole-v1") for _ in range(5)]
+    assert len({folder.path for folder in folders}) == 5
+    assert all(folder.path.name.startswith("CartPole-v1-20") for folder in folders)
+
+
+def test_a_name_cannot_leave_the_parent(tmp_path: Path) -> None:
+    folder = create_run_folder(tmp_path, "../ALE/Pong v5")
+    assert folder.path.parent == tmp_path
+    assert folder.path.name.startswith("ALE-Pong-v5-")
+
+
+def test_a_place_that_cannot_hold_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RunFolderError, match="choose another folder"):
+        create_run_folder(tmp_path / "runs", "x")
+
+
+def test_opening_a_run(tmp_path: Path) -> None:
+    created = create_run_folder(tmp_path, "x")
+    created.config.write_text("")
+    assert open_run_folder(created.path).path == created.path
+
+
+def test_opening_what_is_no_run_says_what_came(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="got nothing there"):
+        open_run_folder(tmp_path / "missing")
+    with pytest.raises(RunFolderError, match="got a file"):
+        open_run_folder(tmp_path / "file")
+    with pytest.raises(RunFolderError, match=r"got a folder without config\.toml"):
+        open_run_folder(tmp_path)
+
+
+def test_opening_the_parent_names_the_newest_run(tmp_path: Path) -> None:
+    for age, name in enumerate(("b", "a")):
+        config = tmp_path / name / "config.toml"
+        config.parent.mkdir()
+        config.write_text("")
+        os.utime(config, (1000 + age, 1000 + age))
+    with pytest.raises(RunFolderError, match=f"is {tmp_path / 'a'}"):
+        open_run_folder(tmp_path)
+
+
+def test_facts_hold_what_was_given_and_what_was_found(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_facts({"seed": 7})
+    facts = json.loads(folder.facts.read_text())
+    assert facts["seed"] == 7
+    assert {"versions", "hardware", "git", "started", "command"} <= facts.keys()
+    assert facts["hardware"]["cores"] >= 1
+
+
+def test_facts_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marl.reports.run_folder.write_atomic", full_disk)
+    with pytest.raises(RunFolderError, match="No space left"):
+        RunFolder(tmp_path).write_facts({})
+
+
+def test_metrics_come_back(tmp_path: Path, status: Status) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.read_metrics() == []
+    assert folder.append_metrics(status) is None
+    folder.append_metrics(status._replace(steps=200_000, return_mean=float("nan"), metrics={"x": float("inf")}))
+    first, second = folder.read_metrics()
+    assert first == json.loads(json.dumps(status._asdict()))
+    assert (second["steps"], second["return_mean"], second["metrics"]) == (200_000, None, {"x": None})
+
+
+def test_a_torn_last_line_is_skipped_and_does_not_harm_the_next(tmp_path: Path, status: Status) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append_metrics(status)
+    with folder.metrics.open("ab") as file:
+        file.write(b'{"seconds": 1.0, "ste')
+    assert len(folder.read_metrics()) == 1
+    folder.append_metrics(status._replace(steps=5))
+    assert [entry["steps"] for entry in folder.read_metrics()] == [status.steps, 5]
+
+
+def test_a_full_disk_warns_once_and_writing_goes_on(tmp_path: Path, status: Status) -> None:
+    folder = RunFolder(tmp_path / "gone")
+    warning = folder.append_metrics(status)
+    assert warning is not None
+    assert "training goes on" in warning
+    assert folder.append_metrics(status) is None
+    folder.path.mkdir()
+    assert folder.append_metrics(status) is None
+    assert len(folder.read_metrics()) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_really_full_disk(tmp_path: Path, status: Status) -> None:
+    folder = RunFolder(tmp_path)
+    folder.metrics.symlink_to("/dev/full")
+    assert "No space left" in (folder.append_metrics(status) or "")
+    assert folder.append_metrics(status) is None
+
+
+def test_truncating_drops_what_came_after_the_checkpoint(tmp_path: Path, status: Status) -> None:
+    folder = RunFolder(tmp_path)
+    folder.truncate_metrics(10)
+    assert not folder.metrics.exists()
+    for steps in (10, 20, 30, 40):
+        folder.append_metrics(status._replace(steps=steps))
+    with folder.metrics.open("ab") as file:
+        file.write(b'{"steps": 1')
+    folder.truncate_metrics(20)
+    folder.append_metrics(status._replace(steps=25))
+    assert [entry["steps"] for entry in folder.read_metrics()] == [10, 20, 25]
+    assert folder.metrics.read_bytes().count(b"\n") == 3
+
+
+def test_write_atomic_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_atomic_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

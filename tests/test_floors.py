@@ -1,0 +1,187 @@
+"""A file imports its own folder or a lower floor, never up, never sideways (CONTRIBUTING.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A unit is a folder of marl/, a module directly in marl/, or "scripts": the programs at the root.
+FLOORS = {
+    **dict.fromkeys(["scripts", "cli", "api"], 8),
+    "cluster": 7,
+    **dict.fromkeys(["config", "presets"], 6),
+    "exchanges": 5,
+    "training": 4,
+    **dict.fromkeys(["algorithms", "acting", "links"], 3),
+    **dict.fromkeys(["targets", "networks", "environments", "wire", "trust", "averaging", "processes", "reports"], 2),
+    "data": 1,
+    **dict.fromkeys(["errors", "plugins", "failpoints"], 0),
+}
+# On the top floor commands and scripts turn words into calls of the API; on the lowest, all raise errors.
+SIDEWAYS = {
+    ("cli", "api"),
+    ("scripts", "api"),
+    ("scripts", "cli"),
+    ("plugins", "errors"),
+    ("failpoints", "errors"),
+}
+MAY_IMPORT_CONFIG = {"cluster", "cli", "api", "scripts", "config"}
+
+
+def test_every_import_keeps_to_its_floor() -> None:
+    assert broken_rules(ROOT) == []
+
+
+def test_every_folder_has_tests() -> None:
+    """tests/ mirrors marl/: whoever looks for the tests of a folder knows where they are."""
+    folders = {file.relative_to(ROOT / "marl").parts[0] for file in (ROOT / "marl").glob("*/**/*.py")}
+    with_code = {folder for folder in folders if any(_code_in(ROOT / "marl" / folder))}
+    untested = [folder for folder in sorted(with_code) if not any((ROOT / "tests" / folder).glob("test_*.py"))]
+    assert not untested, f"folders of marl/ without tests/<folder>/test_*.py: {untested}"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "complaint"),
+    [
+        ("marl/data/spaces.py", "import marl.networks.torso", "data (floor 1) imports networks (floor 2)"),
+        ("marl/data/spaces.py", "from marl import networks", "data (floor 1) imports networks (floor 2)"),
+        (
+            "marl/networks/torso.py",
+            "from marl.wire.codec import encode",
+            "networks (floor 2) imports wire (floor 2)",
+        ),
+        (
+            "marl/training/flat.py",
+            "def f():\n    from marl.cluster import node",
+            "training (floor 4) imports cluster",
+        ),
+        (
+            "marl/training/flat.py",
+            "if TYPE_CHECKING:\n    from marl.api import train",
+            "training (floor 4) imports api",
+        ),
+        (
+            "marl/data/ring.py",
+            "import_module('marl.networks.torso')",
+            "data (floor 1) imports networks (floor 2)",
+        ),
+        ("marl/data/ring.py", "from . import spaces", "write the whole path"),
+        (
+            "marl/exchanges/base.py",
+            "from marl.config import Config",
+            "exchanges (floor 5) imports config (floor 6)",
+        ),
+        ("marl/presets/tools.py", "from marl.config import Config", "only"),
+        ("marl/api.py", "from marl.cli.main import main", "api (floor 8) imports cli (floor 8)"),
+        ("marl/cluster/node.py", "import test_env", "cluster (floor 7) imports scripts (floor 8)"),
+        ("marl/novelties/first.py", "import math", "has no floor"),
+        ("marl/data/ring.py", "import marl.novelties", "has no floor"),
+        ("marl/__init__.py", "import numpy", "imports nothing"),
+    ],
+)
+def test_the_checker_sees_a_bad_import(tmp_path: Path, file: str, line: str, complaint: str) -> None:
+    _write(tmp_path / "test_env.py", "")
+    _write(tmp_path / file, line)
+    found = broken_rules(tmp_path)
+    assert len(found) == 1
+    assert complaint in found[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("marl/networks/torso.py", "import math\nimport torch\nfrom marl.data.spaces import Spaces"),
+        ("marl/networks/torso.py", "from marl.networks.settings import NetworkSettings"),
+        ("marl/plugins.py", "from marl.errors import PluginError"),
+        ("marl/cli/train.py", "from marl.api import train\nfrom marl.config import load_config"),
+        ("marl/acting/collect.py", "from marl import __version__"),
+        ("a3c_single_machine.py", "from marl.cli.main import main\nfrom marl.config import load_config"),
+    ],
+)
+def test_the_checker_lets_a_good_import_pass(tmp_path: Path, file: str, line: str) -> None:
+    _write(tmp_path / file, line)
+    assert broken_rules(tmp_path) == []
+
+
+def broken_rules(root: Path) -> list[str]:
+    """Every import under ``root`` that breaks a rule, one line each."""
+    scripts = {file.stem for file in root.glob("*.py")}
+    found = []
+    for file in sorted([*root.glob("*.py"), *root.glob("marl/**/*.py")]):
+        here = file.relative_to(root)
+        importer = _unit_of(here)
+        if importer is None:
+            if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(_parse(file))):
+                found.append(f"{here}: marl/__init__.py imports nothing")
+        elif importer not in FLOORS:
+            found.append(f"{here}: {importer!r} has no floor: give it one in tests/test_floors.py")
+        else:
+            # One line may name a unit several times; one complaint is enough.
+            found += dict.fromkeys(
+                f"{here}:{line}: {complaint}"
+                for line, name in _imports(_parse(file))
+                if (complaint := _complaint(importer, name, scripts))
+            )
+    return found
+
+
+def _complaint(importer: str, name: str, scripts: set[str]) -> str | None:
+    """What is wrong with ``importer`` importing the module or object ``name``, if anything."""
+    package, *rest = name.split(".")
+    if package == "":
+        return "relative import: write the whole path from marl."
+    if package in scripts:
+        imported = "scripts"
+    elif package == "marl" and rest and rest[0] != "__version__":
+        imported = rest[0]
+    else:
+        return None
+    if imported not in FLOORS:
+        return f"{imported!r} has no floor: give it one in tests/test_floors.py"
+    if imported == "config" and importer not in MAY_IMPORT_CONFIG and FLOORS[importer] >= FLOORS["config"]:
+        return f"{importer} imports marl.config: only {', '.join(sorted(MAY_IMPORT_CONFIG))} may"
+    if imported == importer or FLOORS[imported] < FLOORS[importer] or (importer, imported) in SIDEWAYS:
+        return None
+    return f"{importer} (floor {FLOORS[importer]}) imports {imported} (floor {FLOORS[imported]})"
+
+
+def _imports(tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, dotted name) of every import, wherever it stands; a relative one starts with a dot."""
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                found += [(node.lineno, alias.name) for alias in names]
+            case ast.ImportFrom(module=module, names=names, level=level):
+                prefix = "." * level + (module or "")
+                # "from marl import data": the unit is in the names, not in the module.
+                found += [(node.lineno, f"{prefix}.{alias.name}" if module else prefix) for alias in names]
+            case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]):
+                called = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+                if called in {"import_module", "__import__", "load_module"}:
+                    found.append((node.lineno, name))
+    return found
+
+
+def _unit_of(here: Path) -> str | None:
+    """The unit that a file belongs to; None for marl/__init__.py."""
+    if here.parts[0] != "marl":
+        return "scripts"
+    if len(here.parts) > 2:
+        return here.parts[1]
+    return None if here.stem == "__init__" else here.stem
+
+
+def _code_in(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*.py") if file.name != "__init__.py" and file.read_text().strip()]
+
+
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
