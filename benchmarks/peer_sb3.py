@@ -1,0 +1,140 @@
+"""Train one stable-baselines3 algorithm with its tuned settings until solved; print one JSON line.
+
+Run by the peers' Python (``peers.py``), never by ours. The settings are those of rl-baselines3-zoo
+(``hyperparams/ppo.yml`` and ``a2c.yml``), step budgets included: the linear schedules end with the budget.
+"""
+
+import argparse
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import gymnasium
+import torch
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import LinearSchedule
+
+WINDOW = 100  # episodes whose mean return counts
+
+
+def falling(start: float) -> LinearSchedule:
+    """From ``start`` to 0 over the whole budget; the zoo writes ``lin_<start>``."""
+    return LinearSchedule(start, 0.0, 1.0)
+
+
+TUNED = {
+    ("ppo", "CartPole-v1"): {
+        "num_environments": 8,
+        "budget": 100_000,
+        "n_steps": 32,
+        "batch_size": 256,
+        "n_epochs": 20,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "ent_coef": 0.0,
+        "learning_rate": falling(0.001),
+        "clip_range": falling(0.2),
+    },
+    ("a2c", "CartPole-v1"): {"num_environments": 8, "budget": 500_000, "ent_coef": 0.0},
+    ("ppo", "LunarLander-v3"): {
+        "num_environments": 16,
+        "budget": 1_000_000,
+        "n_steps": 1024,
+        "batch_size": 64,
+        "n_epochs": 4,
+        "gae_lambda": 0.98,
+        "gamma": 0.999,
+        "ent_coef": 0.01,
+    },
+    ("a2c", "LunarLander-v3"): {
+        "num_environments": 8,
+        "budget": 200_000,
+        "n_steps": 5,
+        "gamma": 0.995,
+        "ent_coef": 0.00001,
+        "learning_rate": falling(0.00083),
+    },
+}
+
+
+class UntilSolved(BaseCallback):
+    """Stops at the very step where the mean of the last 100 training episodes reaches ``solved``."""
+
+    def __init__(self, solved: float, deadline: float) -> None:
+        super().__init__()
+        self.solved = solved
+        self.deadline = deadline
+        self.returns: deque[float] = deque(maxlen=WINDOW)
+        self.best_mean = -math.inf
+        self.reached = False
+        self.ended_at = 0.0
+
+    def _on_step(self) -> bool:
+        # Read here, not from model.ep_info_buffer: that is filled only after this call, a step late.
+        ended = [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        if ended:
+            self.returns.extend(ended)
+            if len(self.returns) == WINDOW:
+                mean = sum(self.returns) / WINDOW
+                self.best_mean = max(self.best_mean, mean)
+                self.reached = mean >= self.solved
+        self.ended_at = time.time()
+        return not self.reached and self.ended_at < self.deadline
+
+
+def process_started() -> float:
+    """time.time() at which this process started: as the launcher says, else as the kernel does."""
+    if "MARL_BENCH_STARTED" in os.environ:
+        return float(os.environ["MARL_BENCH_STARTED"])
+    # Field 22 of stat, counted after the parenthesised name, which may itself hold spaces.
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--algorithm", choices=("ppo", "a2c"), required=True)
+    parser.add_argument("--env", choices=sorted({environment for _, environment in TUNED}), required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-seconds", type=float, default=480.0, help="training is cut after this long")
+    parser.add_argument("--solved", type=float, required=True, help="mean return that counts; inf never stops early")
+    parser.add_argument("--threads", type=int, help="torch threads (default: torch's own choice)")
+    options = parser.parse_args()
+
+    started = process_started()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    settings = dict(TUNED[options.algorithm, options.env])
+    environment = make_vec_env(options.env, n_envs=settings.pop("num_environments"), seed=options.seed)
+    budget = settings.pop("budget")
+    algorithm = {"ppo": PPO, "a2c": A2C}[options.algorithm]
+    model = algorithm("MlpPolicy", environment, seed=options.seed, device="cpu", **settings)
+
+    training_started = time.time()
+    watch = UntilSolved(options.solved, training_started + options.max_seconds)
+    model.learn(total_timesteps=budget, callback=watch)
+    training_s = watch.ended_at - training_started
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
+    outcome = {
+        "solved": watch.reached,
+        "seconds_from_process_start": round(watch.ended_at - started, 3),
+        "seconds_from_training_start": round(training_s, 3),
+        "steps": model.num_timesteps,
+        "steps_per_second": round(model.num_timesteps / training_s, 1),
+        "best_mean": round(watch.best_mean, 2) if watch.returns.maxlen == len(watch.returns) else None,
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1),
+        "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
+    }
+    print(json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main()
