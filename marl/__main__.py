@@ -1,4 +1,4 @@
-"""``python -m marl``, where the console command is not on the path."""
+"""``python -m marl``: the same as the ``marl`` command."""
 
 from marl.cli.main import main
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A unit is a folder of marl/, a module directly in marl/, or "scripts": the programs at the root.
 FLOORS = {
-    **dict.fromkeys(["scripts", "cli", "api"], 8),
+    **dict.fromkeys(["scripts", "cli", "__main__", "api"], 8),
     "cluster": 7,
     **dict.fromkeys(["config", "presets"], 6),
     "exchanges": 5,
@@ -22,6 +22,7 @@ FLOORS = {
 # On the top floor commands and scripts turn words into calls of the API; on the lowest, all raise errors.
 SIDEWAYS = {
     ("cli", "api"),
+    ("__main__", "cli"),
     ("scripts", "api"),
     ("scripts", "cli"),
     ("plugins", "errors"),

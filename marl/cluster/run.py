@@ -106,16 +106,9 @@ def _check_out(out: Path) -> None:
 
 
 def _keep(training: Training, outcome: Outcome, folder: RunFolder, out: Path, view: LiveView) -> Path:
-    """Write the weights file: the best judged, else the last."""
-    best = folder.path / "best.pt"
-    if outcome.best is not None:
-        content = training.weights_bytes(outcome.best.snapshot, outcome.best)
-    elif best.is_file():
-        content = best.read_bytes()
-    else:
-        content = training.weights_bytes(outcome.last, None)
+    """Write the weights file where the user wants it; where that fails, say where the weights are."""
     try:
-        write_atomic(out, content)
+        training.keeper.write_weights(outcome.last, out)
         return out
     except OSError as error:
         kept = latest_checkpoint(folder)

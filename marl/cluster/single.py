@@ -6,16 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import torch
-from torch import Tensor
-
-from marl import __version__
 from marl.cluster.evaluator import Evaluator, Verdict
+from marl.cluster.keeper import CHECKPOINT, Keeper
 from marl.cluster.node import Node, Snapshot, snapshot_from
-from marl.config import Config, to_tree
-from marl.data.normalizer import as_slot
+from marl.config import Config
 from marl.data.spaces import Spaces
 from marl.processes.cores import count_cores
 from marl.processes.group import ProcessGroup
@@ -23,11 +19,10 @@ from marl.reports.meter import Meter, Status, StopGoal
 from marl.reports.run_folder import RunFolder
 from marl.reports.tensorboard import TensorBoardWriter
 from marl.training.checkpoint import BackgroundWriter
-from marl.training.weights_file import WeightsFile, fill, network_tensors, to_bytes
+from marl.training.weights_file import WeightsFile, fill
 
 TICK = 0.02  # seconds between two looks at the workers
 SHOW_EVERY = 0.2
-FINAL = "checkpoint.pt"
 
 
 class View(Protocol):
@@ -76,9 +71,6 @@ class Training:
             solved_return=config.environment.solved_return if config.stop.solved else None,
         )
         self._meter = Meter(goal=self._goal)
-        self._best: Verdict | None = None
-        self._best_mean = float("-inf")
-        self._failure_noted = False
         self._base_seconds = 0.0
         self._solved = False
         self._solved_at: float | None = None
@@ -93,14 +85,18 @@ class Training:
             self._group = group
             self._node = Node(self._config, self._spaces, group, self._workers())
             self._evaluator = Evaluator(self._config, group)
-            self._prepare()
             self._writer = BackgroundWriter(self._view.note)
+            self.keeper = Keeper(self._config, self._spaces, self._folder, self._writer)
+            self._prepare()
             self._node.start()
             self._tensorboard: TensorBoardWriter | None = None
             self._folder.write_facts({"seed": self._config.seed, "workers": self._node.workers})
             self._started = time.monotonic()
             try:
                 reason = self._watch(stopped)
+                self._node.stop()
+                if reason in ("steps", "minutes", "episodes"):
+                    self._judge_last(stopped)
             finally:
                 self._node.stop()
                 self._finish()
@@ -122,7 +118,8 @@ class Training:
             self._node.segment = int(info["segment"])
             self._meter.restore(info["meter"])
             self._base_seconds = float(info["seconds"])
-            self._best_mean = float(info["best_mean"]) if info.get("best_mean") is not None else float("-inf")
+            if info.get("best_mean") is not None:
+                self.keeper.best_mean = float(info["best_mean"])
         self._base_steps = self._node.steps()
         self._last_saved = self._node.snapshot()
         self._saved_meter = self._meter.state()
@@ -221,13 +218,23 @@ class Training:
     def _weigh(self, verdict: Verdict | None) -> None:
         if verdict is None:
             return
-        if verdict.mean > self._best_mean:
-            self._best, self._best_mean = verdict, verdict.mean
-            self._writer.write(self._folder.path / "best.pt", lambda: self.weights_bytes(verdict.snapshot, verdict))
         threshold = self._goal.solved_return
-        if threshold is not None and verdict.mean >= threshold and self._meter.solved():
-            self._best, self._best_mean = verdict, verdict.mean
-            self._solved = True
+        self._solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()
+        self.keeper.weigh(verdict, keep_anyway=self._solved)
+
+    def _judge_last(self, stopped: threading.Event) -> None:
+        """The last weights may be the best; Ctrl-C does without."""
+        while self._evaluator.busy and not stopped.is_set():
+            self._group.wait(TICK)
+            self._weigh(self._evaluator.verdict())
+            self._group.check()
+        if stopped.is_set() or not self._meter.episodes:
+            return
+        self._evaluator.submit(self._node.snapshot())
+        while self._evaluator.busy and not stopped.is_set():
+            self._group.wait(TICK)
+            self._weigh(self._evaluator.verdict())
+            self._group.check()
 
     def _status(self) -> Status:
         steps, updates = self._node.worker_counts()
@@ -249,44 +256,8 @@ class Training:
         """Write a checkpoint in the background."""
         self._status()
         self._last_saved, self._saved_meter = snapshot, self._meter.state()
-        info = {
-            "segment": self._node.segment,
-            "meter": self._saved_meter,
-            "seconds": self._seconds(),
-            "updates": snapshot.updates,
-            "best_mean": None if self._best is None and self._best_mean == float("-inf") else self._best_mean,
-        }
-        self._writer.write(
-            self._folder.path / FINAL,
-            lambda: self.weights_bytes(snapshot, None, dict(snapshot.tensors), info),
-        )
-
-    def weights_bytes(
-        self,
-        snapshot: Snapshot,
-        verdict: Verdict | None,
-        more: dict[str, Tensor] | None = None,
-        info: dict[str, Any] | None = None,
-    ) -> bytes:
-        """A weights file of the snapshot; ``more`` makes it a checkpoint."""
-        with torch.no_grad():
-            self._node.flat.weights.copy_(snapshot.tensors["weights"])
-        tensors = network_tensors(self._node.network)
-        statistics = snapshot.statistics()
-        if statistics is not None:
-            tensors["normalizer"] = torch.from_numpy(as_slot(statistics))
-        described: dict[str, Any] = {
-            "config": to_tree(self._config),
-            "spaces": self._spaces._asdict(),
-            "steps": snapshot.steps,
-            "marl": __version__,
-            "torch": torch.__version__,
-        }
-        if verdict is not None:
-            described["evaluation"] = {
-                "mean": verdict.mean, "std": verdict.std, "episodes": self._config.evaluation.episodes
-            }  # fmt: skip
-        return to_bytes({**tensors, **(more or {})}, {**described, **(info or {})})
+        info = {"segment": self._node.segment, "meter": self._saved_meter, "seconds": self._seconds()}
+        self.keeper.checkpoint(snapshot, info)
 
     def _finish(self) -> None:
         """Whatever happened, what was learned reaches the disk."""
@@ -305,7 +276,7 @@ class Training:
         return Outcome(
             reason=reason,
             status=self._status(),
-            best=self._best,
+            best=self.keeper.best,
             last=self._final_snapshot,
             first_update_at=self._node.first_update_at(),
             solved_at=self._solved_at if reason == "solved" else None,
@@ -339,4 +310,4 @@ def _stop_signals() -> Iterator[threading.Event]:
 
 def latest_checkpoint(folder: RunFolder) -> Path:
     """Where a run keeps what it needs to go on."""
-    return folder.path / FINAL
+    return folder.path / CHECKPOINT

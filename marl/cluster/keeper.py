@@ -1,0 +1,80 @@
+"""Keeps what a run has learned: checkpoints to go on from, the best weights by evaluation, the weights file."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from marl import __version__
+from marl.cluster.evaluator import Verdict
+from marl.cluster.node import Snapshot
+from marl.config import Config, to_tree
+from marl.data.normalizer import as_slot
+from marl.data.spaces import Spaces
+from marl.reports.run_folder import RunFolder, write_atomic
+from marl.training.checkpoint import BackgroundWriter
+from marl.training.flat import flatten
+from marl.training.weights_file import network_tensors, to_bytes
+
+CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
+
+
+class Keeper:
+    """Writes a run's files in the background; remembers the best verdict."""
+
+    def __init__(self, config: Config, spaces: Spaces, folder: RunFolder, writer: BackgroundWriter) -> None:
+        self.best: Verdict | None = None
+        self.best_mean = float("-inf")
+        self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
+        # A network of its own: files are made in the writer's thread.
+        self._network: nn.Module = config.algorithm.build_network(spaces, config.network, 0)
+        self._weights = flatten(self._network).weights
+
+    def weigh(self, verdict: Verdict, keep_anyway: bool = False) -> None:
+        """Keep a verdict's weights if they are the best so far; ``keep_anyway`` where they end the run."""
+        if verdict.mean > self.best_mean or keep_anyway:
+            self.best, self.best_mean = verdict, verdict.mean
+            self._writer.write(self._folder.path / BEST, lambda: self._best_bytes(verdict))
+
+    def checkpoint(self, snapshot: Snapshot, info: dict[str, Any]) -> None:
+        """Save everything needed to go on; ``info`` is what is not a tensor."""
+        best = None if self.best_mean == float("-inf") else self.best_mean
+        everything = {**info, "updates": snapshot.updates, "best_mean": best}
+        self._writer.write(
+            self._folder.path / CHECKPOINT, lambda: self._bytes(snapshot, dict(snapshot.tensors), everything)
+        )
+
+    def write_weights(self, last: Snapshot, out: Path) -> None:
+        """Write the weights file: the best judged in this run or before, else the last.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        earlier = self._folder.path / BEST
+        if self.best is not None:
+            write_atomic(out, self._best_bytes(self.best))
+        elif earlier.is_file():
+            write_atomic(out, earlier.read_bytes())
+        else:
+            write_atomic(out, self._bytes(last, {}, {}))
+
+    def _best_bytes(self, verdict: Verdict) -> bytes:
+        judged = {"mean": verdict.mean, "std": verdict.std, "episodes": self._config.evaluation.episodes}
+        return self._bytes(verdict.snapshot, {}, {"evaluation": judged})
+
+    def _bytes(self, snapshot: Snapshot, more: dict[str, Tensor], info: dict[str, Any]) -> bytes:
+        with torch.no_grad():
+            self._weights.copy_(snapshot.tensors["weights"])
+        tensors = network_tensors(self._network)
+        statistics = snapshot.statistics()
+        if statistics is not None:
+            tensors["normalizer"] = torch.from_numpy(as_slot(statistics))
+        described = {
+            "config": to_tree(self._config),
+            "spaces": self._spaces._asdict(),
+            "steps": snapshot.steps,
+            "marl": __version__,
+            "torch": torch.__version__,
+        }
+        return to_bytes({**tensors, **more}, {**described, **info})
