@@ -7,6 +7,10 @@ MarlError
 ├── PluginError         a ``module:object`` name that cannot be imported
 ├── WeightsFileError    a weights or checkpoint file that cannot be read
 ├── RunFolderError      a folder that is not a run
+├── TrustError          a peer, or a file that says whom to trust, that must not be trusted
+│   ├── KeyFileError        a key or ticket file that is missing, damaged or open to others
+│   ├── TicketError         a ticket or request that is damaged, expired or of another kind
+│   └── CertificateError    a certificate that is missing, damaged, or not of this cluster
 └── WorkerFailed        workers died more often than the run allows
 
 Each message says what was expected, what came and what to do; the commands print it as one line.
@@ -46,3 +50,19 @@ class RunFolderError(MarlError):
 
 class WorkerFailed(MarlError):
     """Workers died more often than ``node.max_restarts`` allows."""
+
+
+class TrustError(MarlError):
+    """A peer, or a file that says whom to trust, that must not be trusted."""
+
+
+class KeyFileError(TrustError):
+    """A key or ticket file that is missing, damaged, another user's or open to others."""
+
+
+class TicketError(TrustError):
+    """A ticket, or a request for one, that is damaged, expired or of another kind."""
+
+
+class CertificateError(TrustError):
+    """A certificate that is missing, damaged, or names no node of this cluster."""
