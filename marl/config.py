@@ -17,7 +17,7 @@ from marl.errors import ConfigError
 from marl.networks.settings import NetworkSettings
 from marl.processes.settings import NodeSettings
 from marl.reports.settings import EvaluationSettings, ReportSettings, StopSettings
-from marl.training.optimizers import OptimizerSettings
+from marl.training.optimizers import OPTIMIZERS, OptimizerSettings
 from marl.training.settings import CheckpointSettings
 
 
@@ -187,6 +187,8 @@ def _validate(config: Config) -> None:
         "at least 1 each",
         config.network.hidden,
     )
+    optimizer = config.optimizer.name
+    _demand(optimizer in OPTIMIZERS, "optimizer.name", f"one of {', '.join(OPTIMIZERS)}", optimizer)
     _demand(0 <= config.node.workers <= 1024, "node.workers", "0 (all cores) to 1024", config.node.workers)
     _demand(config.seed is None or config.seed >= 0, "seed", "0 or more", config.seed)
     for name in ("steps", "minutes", "episodes"):
@@ -194,11 +196,6 @@ def _validate(config: Config) -> None:
         _demand(value is None or value > 0, f"stop.{name}", "more than 0", value)
     if algorithm.schedule != "constant" and not (algorithm.schedule_steps or stop.steps):
         raise ConfigError(f"algorithm.schedule = {algorithm.schedule!r} needs algorithm.schedule_steps or stop.steps")
-    if stop.solved and environment.solved_return is None and stop.steps is stop.minutes is stop.episodes is None:
-        raise ConfigError(
-            f"nothing says when to stop training {environment.id}: give --steps, --minutes or --episodes, "
-            "or the return that counts as solved (--set environment.solved_return=...)"
-        )
     if not stop.solved and stop.steps is stop.minutes is stop.episodes is None:
         raise ConfigError("stop.solved = false needs stop.steps, stop.minutes or stop.episodes")
     if config.deterministic and config.node.workers > 1:
@@ -207,12 +204,28 @@ def _validate(config: Config) -> None:
         raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
 
 
+def demand_end(config: Config) -> None:
+    """Refuse settings by which a run would never end.
+
+    Raises:
+        ConfigError: nothing says when to stop.
+    """
+    environment, stop = config.environment, config.stop
+    if stop.solved and environment.solved_return is None and stop.steps is stop.minutes is stop.episodes is None:
+        raise ConfigError(
+            f"nothing says when to stop training {environment.id}: give --steps, --minutes or --episodes, "
+            "or the return that counts as solved (--set environment.solved_return=...)"
+        )
+
+
 def _demand(holds: bool, key: str, expected: str, got: object) -> None:
     if not holds:
         raise ConfigError(f"{key}: expected {expected}, got {got!r}")
 
 
 def _without_none(tree: Any) -> Any:
+    if isinstance(tree, (list, tuple)):
+        return [_without_none(value) for value in tree]
     if not isinstance(tree, dict):
         return tree
     return {key: _without_none(value) for key, value in tree.items() if value is not None}
@@ -240,4 +253,5 @@ def _toml_value(value: Any) -> str:
         return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(each)}" for key, each in value.items()) + "}"
     if isinstance(value, float):
         return repr(value) if "e" not in repr(value) or "." in repr(value) else repr(value).replace("e", ".0e")
-    return msgspec.json.encode(value).decode()  # JSON's texts, integers and booleans are TOML's too
+    text = msgspec.json.encode(value).decode()  # JSON's texts, integers and booleans are TOML's too
+    return text.replace("\x7f", "\\u007f")  # but for this character, which TOML wants escaped

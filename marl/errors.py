@@ -7,6 +7,12 @@ MarlError
 ├── PluginError         a ``module:object`` name that cannot be imported
 ├── WeightsFileError    a weights or checkpoint file that cannot be read
 ├── RunFolderError      a folder that is not a run
+├── LinkError           a conversation that cannot go on
+│   ├── LinkClosed      the other side is gone, or this side closed the link
+│   └── LinkTimeout     nothing complete came, or could be sent, in time
+├── MessageRefused      a message that is malformed, damaged, or not what was agreed
+│   └── WeightsRefused  weights, or a change of them, that must not be used: not finite, a scale out of range
+├── HandshakeRefused    parent and child differ in what both must share
 ├── TrustError          a peer, or a file that says whom to trust, that must not be trusted
 │   ├── KeyFileError        a key or ticket file that is missing, damaged or open to others
 │   ├── TicketError         a ticket or request that is damaged, expired or of another kind
@@ -66,3 +72,27 @@ class TicketError(TrustError):
 
 class CertificateError(TrustError):
     """A certificate that is missing, damaged, or names no node of this cluster."""
+
+
+class LinkError(MarlError):
+    """A conversation that cannot go on."""
+
+
+class LinkClosed(LinkError):
+    """The other side is gone, or this side closed the link."""
+
+
+class LinkTimeout(LinkError):
+    """Nothing complete came, or could be sent, in the time allowed; the link is still open."""
+
+
+class MessageRefused(MarlError):
+    """A message that is malformed, damaged, or not what was agreed; nothing of it may be used."""
+
+
+class WeightsRefused(MessageRefused):
+    """Weights, or a change of them, that must not be used: not finite, of absurd size, with scales out of range."""
+
+
+class HandshakeRefused(MarlError):
+    """Parent and child differ in something that both must share; the text names both values."""

@@ -113,7 +113,7 @@ class Collector:
                     last.append((answer.last_observations, answer.last_index + step * self._environments.count))
         if normalizer is not None:
             seen[length] = normalizer(self._flat[length])
-        self._check()
+        self._check([observations for observations, _ in last])
         trajectory = self._trajectory(seen, torch.stack(behaviour), last, normalizer, version)
         return trajectory, Episodes(
             np.concatenate(returns) if returns else np.zeros(0),
@@ -147,14 +147,14 @@ class Collector:
         return self._environments.seconds
 
     def _store(self, step: int, observations: npt.NDArray[Any]) -> None:
-        try:
-            self._raw[step + 1] = observations
-        except (ValueError, TypeError):
+        if np.shape(observations) != self._raw.shape[1:]:  # numpy would spread a smaller one over the whole place
             self._environments.refuse_shape(observations)
+        self._raw[step + 1] = observations
 
-    def _check(self) -> None:
+    def _check(self, last: list[npt.NDArray[Any]]) -> None:
         """One pass a trajectory rather than one a step; nothing was learned from it yet."""
-        for name, numbers in (("observation", self._raw), ("reward", self._rewards)):
+        named = [("observation", self._raw), ("reward", self._rewards), *(("last observation", each) for each in last)]
+        for name, numbers in named:
             if not np.isfinite(numbers).all():
                 raise EnvironmentFault(
                     f"{self._environments.name} answered with a {name} that is not finite: mend the environment "

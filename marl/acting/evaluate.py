@@ -7,6 +7,8 @@ import torch
 from marl.acting.policy import Policy
 from marl.environments.vector import Environments
 
+MAX_EPISODE_STEPS = 27_000  # a policy that never ends its episode is judged by so many steps of it
+
 
 def play(
     policy: Policy,
@@ -26,15 +28,17 @@ def play(
     share[: episodes % count] += 1
     generator = torch.Generator().manual_seed(seed)
     observations = environments.reset(seeds)
-    running, done = np.zeros(count), np.zeros(count, np.int64)
+    running, lengths, done = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
     returns: list[npt.NDArray[np.float64]] = []
     while (done < share).any():
         step = environments.step(policy.draw(observations, greedy=greedy, generator=generator))
         observations = step.observations
         running += step.rewards
-        ended = step.terminated | step.truncated
+        lengths += 1
+        ended = step.terminated | step.truncated | (lengths >= MAX_EPISODE_STEPS)
         if ended.any():
             returns.append(running[ended & (done < share)])
             done += ended
             running[ended] = 0
+            lengths[ended] = 0
     return np.concatenate(returns)

@@ -16,11 +16,8 @@ def check(environment: str, seed: int, seconds: float, overrides: tuple[str, ...
     from marl.config import load_config
     from marl.environments.check import examine
 
-    settings = {
-        "stop.steps": 1,
-        **collect_settings(overrides),
-    }  # an end is demanded of every run; none is made here
-    report = examine(load_config(environment, settings).environment, seed=seed, seconds=seconds)
+    settings = load_config(environment, collect_settings(overrides)).environment
+    report = examine(settings, seed=seed, seconds=seconds)
     for line in report.facts:
         click.echo(f"  {line}")
     for line in report.problems:

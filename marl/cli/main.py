@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from marl import __version__
 from marl.errors import MarlError
+from marl.processes.signals import end_at_once
 
 COMMANDS = {
     "train": "Train a policy with all cores of this machine.",
@@ -49,7 +51,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="marl", message="marl %(version)s")
+@click.version_option(__version__, message="marl %(version)s")
 def cli() -> None:
     """Train one reinforcement-learning policy with every core you have.
 
@@ -71,6 +73,7 @@ def run(command: click.Command | Callable[..., Any], args: list[str] | None = No
 
     ``--debug`` anywhere on the line shows the traceback as well.
     """
+    end_at_once()
     words = sys.argv[1:] if args is None else args
     assert isinstance(command, click.Command)
     try:

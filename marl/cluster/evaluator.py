@@ -14,7 +14,7 @@ from marl.cluster.node import Snapshot
 from marl.config import Config
 from marl.data import seeds
 from marl.environments.vector import Environments, make_environments
-from marl.processes.group import Member, ProcessGroup
+from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten
 
 MAX_PARALLEL = 64  # environments that play side by side
@@ -45,30 +45,18 @@ class Evaluator:
 
     def submit(self, snapshot: Snapshot) -> None:
         """Ask for a verdict; only one at a time."""
-        member = self._group.members.get(self.NAME) or self._group.start(self.NAME, judge, self._config)
+        if self.NAME not in self._group.members:
+            self._group.start(self.NAME, judge, self._config)
         self._under_way = snapshot
-        member.pipe.send((snapshot.tensors["weights"].numpy(), snapshot.statistics()))
+        self._group.send(self.NAME, (snapshot.tensors["weights"].numpy(), snapshot.statistics()))
 
-    def verdict(self, wait: bool = False) -> Verdict | None:
-        """The verdict, if it has come; with ``wait``, once it has come. None if the process died over it."""
-        if self._under_way is None:
-            return None
-        member: Member | None = self._group.members.get(self.NAME)
-        snapshot = self._under_way
-        if member is None:  # it died, and the group has reported why
+    def verdict(self, seconds: float = 0.0) -> Verdict | None:
+        """The verdict, if it comes within so many seconds; if not, ``busy`` tells whether one is still to come."""
+        snapshot, returns = self._under_way, self._group.receive(self.NAME, seconds)
+        if returns is not None or self.NAME not in self._group.members:  # the group's ``check`` has told why it died
             self._under_way = None
+        if snapshot is None or returns is None:
             return None
-        try:
-            if not wait and not member.pipe.poll():
-                return None
-            returns = member.pipe.recv()
-        except (EOFError, OSError):
-            self._under_way = None
-            return None
-        if not isinstance(returns, np.ndarray):
-            self._under_way = None
-            return None
-        self._under_way = None
         return Verdict(snapshot, float(returns.mean()), float(returns.std()))
 
 

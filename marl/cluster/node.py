@@ -68,18 +68,18 @@ class Node:
         """Tell the workers to end; the group waits for them."""
         self.block["stop"].fill_(1)
 
-    def check(self, warn: Callable[[str], None], trace: Callable[[str], None]) -> list[str]:
-        """Names of workers that died, each to be given to ``restart``.
+    def check(self, warn: Callable[[str], None], trace: Callable[[str], None], beginning: str = "") -> list[str]:
+        """Names of processes that died, of those whose name begins so; workers are to be given to ``restart``.
 
         Raises:
-            WorkerFailed: more died than ``node.max_restarts`` allows, or one could not even begin.
+            WorkerFailed: more died than ``node.max_restarts`` allows, or a worker could not even begin.
         """
-        died = [(name, failure) for name, failure in self._group.check() if name.startswith("worker")]
+        died = self._group.check(beginning)
         for name, failure in died:
             if failure.trace:
                 trace(failure.trace)
-            steps = int(array(self.block, "counters")[_rank(name), STEPS])
-            if self.restarts >= self.config.node.max_restarts or (failure.permanent and steps == 0):
+            hopeless = failure.permanent and is_worker(name) and self._played(name) == 0
+            if self.restarts >= self.config.node.max_restarts or hopeless:
                 raise _gave_up(name, failure, self.restarts)
             self.restarts += 1
             warn(f"{name} died ({failure.text}) and is started again")
@@ -91,18 +91,24 @@ class Node:
         if not self._deterministic:
             self.segment += 1
 
+    def _played(self, name: str) -> int:
+        return int(array(self.block, "counters")[_rank(name), STEPS])
+
     def _start(self, worker: int) -> None:
         self._group.start(f"worker {worker}", work, Job(self.config, worker, self.segment), self.block)
 
     def waiting(self) -> list[SegmentEnd]:
         """Segments that deterministic workers have finished; each waits for ``answer``."""
-        ends = []
-        for name, member in self._group.members.items():
-            if name.startswith("worker") and self._deterministic and member.pipe.poll():
-                message = member.pipe.recv()
-                if isinstance(message, SegmentEnd):
-                    ends.append(message)
-        return ends
+        if not self._deterministic:
+            return []
+        messages = [self._group.receive(name) for name in self._group.members if is_worker(name)]
+        return [message for message in messages if isinstance(message, SegmentEnd)]
+
+    def answer(self, go_on: bool) -> None:
+        """Let the workers that wait begin their next segment, or end."""
+        for name in self._group.members:
+            if is_worker(name):
+                self._group.send(name, go_on)
 
     def steps(self) -> int:
         """Environment steps, those of resumed runs included."""
@@ -164,6 +170,11 @@ class Node:
         for name in ("observations", "rewards"):
             self.block[name].zero_()
             self.block[name][:1].copy_(snapshot.tensors[name])
+
+
+def is_worker(name: str) -> bool:
+    """Whether a process of the group is one of the workers."""
+    return name.startswith("worker")
 
 
 def _rank(name: str) -> int:

@@ -9,13 +9,15 @@ import numpy as np
 
 from marl.cluster.restore import config_of
 from marl.cluster.single import Outcome, Training, latest_checkpoint
-from marl.config import Config, load_config, to_toml
+from marl.config import Config, demand_end, load_config, to_toml
 from marl.data.spaces import Spaces
+from marl.environments.make import registered_threshold
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, RunFolderError
+from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
-from marl.training.weights_file import WeightsFile, read
+from marl.training.weights_file import WeightsFile, fill, read
 
 
 def run_single(
@@ -41,12 +43,16 @@ def run_single(
         folder = open_run_folder(Path(resume))
         resumed = read(latest_checkpoint(folder))
         config = _resumed_config(resumed, folder, settings)
-        folder.truncate_metrics(int(resumed.info["steps"]))
     else:
-        config = _with_seed(load_config(source, settings))
+        config = _complete(load_config(source, settings))
     _check_out(out)
     spaces = _spaces(config)
-    if resume is None:
+    network = config.algorithm.build_network(spaces, config.network, 0)  # what cannot work shows before any folder
+    if initial is not None:
+        fill(network, initial, str(init))
+    if resumed is not None:
+        folder.truncate_metrics(int(resumed.info["steps"]), float(resumed.info["seconds"]))
+    else:
         folder = create_run_folder(Path(config.report.runs), _folder_name(config.environment.id))
         write_atomic(folder.config, to_toml(config).encode())
     view = LiveView(
@@ -56,21 +62,34 @@ def run_single(
         plain=plain,
         quiet=not live,
     )
-    with view:
-        training = Training(config, spaces, folder, view, initial=initial, resumed=resumed)
-        started = time.time()
-        outcome = training.run()
-        ended = outcome.solved_at or time.time()
-        weights = _keep(training, outcome, folder, out, view)
-    if config.report.pictures:
-        _draw_curve(config, folder, view)
+    with stop_event() as stopped:
+        with view:
+            training = Training(config, spaces, folder, view, initial=initial, resumed=resumed)
+            started = time.time()
+            outcome = training.run(stopped)
+            ended = outcome.solved_at or time.time()
+            weights = _keep(training, outcome, folder, out, view)
+        if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
+            _draw_curve(config, folder, view)
     return _result(outcome, weights, folder, started, ended)
 
 
-def _with_seed(config: Config) -> Config:
-    if config.seed is not None:
-        return config
-    return dataclasses.replace(config, seed=int(np.random.SeedSequence().generate_state(1)[0] >> 1))
+def _complete(config: Config) -> Config:
+    """Fill in what the settings leave open: the seed, and the return that the environment's registration calls solved.
+
+    Raises:
+        ConfigError: nothing says when to stop.
+        EnvironmentFault: there is no such environment.
+    """
+    environment = config.environment
+    if environment.solved_return is None and environment.backend == "gymnasium":
+        environment = dataclasses.replace(environment, solved_return=registered_threshold(environment))
+    seed = config.seed
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    config = dataclasses.replace(config, seed=seed, environment=environment)
+    demand_end(config)
+    return config
 
 
 def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any]) -> Config:
@@ -83,8 +102,14 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
             )
     if "segment" not in resumed.info:
         raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
-    config_of(resumed, folder.path)
-    return load_config(folder.config, settings)
+    before, now = config_of(resumed, folder.path), load_config(folder.config, settings)
+    for each in ("seed", "deterministic", "environment", "network", "algorithm", "optimizer"):
+        if getattr(before, each) != getattr(now, each):
+            raise ConfigError(
+                f"{folder.config}: {each} is not what the run was started with: undo the change; "
+                "--init starts a new run from its weights"
+            )
+    return now
 
 
 def _spaces(config: Config) -> Spaces:
@@ -106,12 +131,21 @@ def _check_out(out: Path) -> None:
 
 
 def _keep(training: Training, outcome: Outcome, folder: RunFolder, out: Path, view: LiveView) -> Path:
-    """Write the weights file where the user wants it; where that fails, say where the weights are."""
+    """Write the weights file where the user wants it; where that fails, say where the weights are.
+
+    Raises:
+        RunFolderError: not even a checkpoint could be written.
+    """
     try:
         training.keeper.write_weights(outcome.last, out)
         return out
     except OSError as error:
         kept = latest_checkpoint(folder)
+        if not kept.is_file():
+            raise RunFolderError(
+                f"expected to write {out}, got {error.strerror or error}, and {kept} could not be written either: "
+                "free space there and train again"
+            ) from error
         view.note(f"could not write {out}: {error.strerror or error}; the run's own checkpoint is {kept}")
         return kept
 

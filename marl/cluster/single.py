@@ -1,16 +1,14 @@
 """Train on this machine alone: start the node, watch it, judge it, save it, stop it."""
 
 import contextlib
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from marl.cluster.evaluator import Evaluator, Verdict
 from marl.cluster.keeper import CHECKPOINT, Keeper
-from marl.cluster.node import Node, Snapshot, snapshot_from
+from marl.cluster.node import Node, Snapshot, is_worker, snapshot_from
 from marl.config import Config
 from marl.data.spaces import Spaces
 from marl.processes.cores import count_cores
@@ -75,13 +73,13 @@ class Training:
         self._solved = False
         self._solved_at: float | None = None
 
-    def run(self) -> Outcome:
-        """Train until a stop condition holds or a signal arrives.
+    def run(self, stopped: threading.Event) -> Outcome:
+        """Train until a stop condition holds or ``stopped`` is set.
 
         Raises:
             WorkerFailed: workers kept dying. What was learned is saved first.
         """
-        with ProcessGroup() as group, _stop_signals() as stopped:
+        with ProcessGroup() as group:
             self._group = group
             self._node = Node(self._config, self._spaces, group, self._workers())
             self._evaluator = Evaluator(self._config, group)
@@ -135,18 +133,18 @@ class Training:
         due |= {"checkpoint": now + self._config.checkpoint.every_seconds}
         while True:
             self._group.wait(TICK)
+            if stopped.is_set():  # before any look at the workers: a signal to the whole group ends them as well
+                return "stopped"
             self._supervise()
             ends = self._node.waiting()
             self._meter.add_episodes(*self._node.episodes())
-            reason = self._reason(stopped)
             if self._config.deterministic:
                 for end in ends:
-                    reason = self._at_segment_end(end.segment)
+                    reason = self._at_segment_end(end.segment, stopped)
                     if reason:
                         return reason
-                if stopped.is_set():
-                    return "stopped"
             else:
+                reason = self._reason()
                 if reason:
                     return reason
                 self._judge(due)
@@ -161,11 +159,9 @@ class Training:
                 due["checkpoint"] = now + self._config.checkpoint.every_seconds
                 self._save(self._node.snapshot())
 
-    def _reason(self, stopped: threading.Event) -> str | None:
+    def _reason(self) -> str | None:
         """Why training should end now, if it should."""
         goal = self._goal
-        if stopped.is_set():
-            return "stopped"
         if self._solved:
             return "solved"
         if goal.steps is not None and self._node.steps() >= goal.steps:
@@ -177,7 +173,7 @@ class Training:
         return None
 
     def _supervise(self) -> None:
-        died = self._node.check(self._view.note, self._log)
+        died = [name for name in self._node.check(self._view.note, self._log) if is_worker(name)]
         if died and self._config.deterministic:
             # The worker begins its segment again, from what every run with this seed had there.
             self._node.restore(self._last_saved)
@@ -186,20 +182,29 @@ class Training:
         for name in died:
             self._node.restart(name)
 
-    def _at_segment_end(self, segment: int) -> str | None:
+    def _at_segment_end(self, segment: int, stopped: threading.Event) -> str | None:
         """A deterministic worker waits: decide, save, let it go on."""
         self._node.segment = segment
         snapshot = self._node.snapshot()
         self._node.fold_statistics(snapshot)
         if self._config.evaluation.episodes and (self._meter.solved() or segment % 4 == 0):
-            self._evaluator.submit(snapshot)
-            self._weigh(self._evaluator.verdict(wait=True))
+            self._judge_now(snapshot, stopped)
+            if stopped.is_set():  # a checkpoint now would lack the verdict
+                return "stopped"
         self._save(snapshot)
-        reason = self._reason(threading.Event())
-        for member in self._group.members.values():
-            if member.name.startswith("worker"):
-                member.pipe.send(reason is None)
+        reason = self._reason()
+        self._node.answer(go_on=reason is None)
         return reason
+
+    def _judge_now(self, snapshot: Snapshot, stopped: threading.Event) -> None:
+        """Wait for a verdict on this snapshot, however often the judge is killed over it; a signal ends the wait."""
+        verdict = None
+        while verdict is None and not stopped.is_set():
+            if not self._evaluator.busy:
+                self._evaluator.submit(snapshot)
+            verdict = self._evaluator.verdict(TICK)
+            self._node.check(self._view.note, self._log, Evaluator.NAME)
+        self._weigh(verdict)
 
     def _judge(self, due: dict[str, float]) -> None:
         """Keep the evaluator busy with what may be the best weights so far."""
@@ -224,6 +229,8 @@ class Training:
 
     def _judge_last(self, stopped: threading.Event) -> None:
         """The last weights may be the best; Ctrl-C does without."""
+        if self._config.deterministic:
+            return self._judge_now(self._node.snapshot(), stopped)
         while self._evaluator.busy and not stopped.is_set():
             self._group.wait(TICK)
             self._weigh(self._evaluator.verdict())
@@ -265,12 +272,12 @@ class Training:
             self._meter.add_episodes(*self._node.episodes())
         if not self._config.deterministic:
             self._save(self._node.snapshot())
+        self._final_snapshot = self._node.snapshot()
+        self._writer.close()  # before anything is shown: standard output may be closed
         self._view.show(self._status())
         self._record()
         if self._tensorboard is not None:
             self._tensorboard.close()
-        self._final_snapshot = self._node.snapshot()
-        self._writer.close()
 
     def _outcome(self, reason: str) -> Outcome:
         return Outcome(
@@ -290,22 +297,6 @@ class Training:
             (self._folder.path / "errors.log").open("a", encoding="utf-8") as file,
         ):
             file.write(trace + "\n")
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; outside the main thread signals stay as they are."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *unused: event.set()) for number in numbers}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def latest_checkpoint(folder: RunFolder) -> Path:

@@ -57,8 +57,7 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
         observation, _ = environment.reset(seed=seed)
         environment.action_space.seed(seed)
         for step in range(TRIAL_STEPS):
-            wrong = _wrong_observation(observation, environment.observation_space, where)
-            if wrong:
+            if wrong := _wrong_observation(observation, environment.observation_space, where):
                 return [wrong]
             where = f"step {step + 1}"
             answer: tuple[Any, ...] = environment.step(environment.action_space.sample())
@@ -72,6 +71,8 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
                 return [f"the reward is {reward} in {where}: it must be finite"]
             rewards.append(float(reward))
             if terminated or truncated:
+                if wrong := _wrong_observation(observation, environment.observation_space, where):
+                    return [wrong]  # a cut episode bootstraps from it
                 ends["terminated"] += bool(terminated)
                 ends["truncated"] += bool(truncated)
                 observation, _ = environment.reset()

@@ -54,6 +54,15 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
     return environment  # type: ignore[no-any-return]
 
 
+def registered_threshold(settings: EnvironmentSettings) -> float | None:
+    """The return that counts as solved as the environment's registration says; None where it does not.
+
+    Raises:
+        EnvironmentFault: there is no such environment.
+    """
+    return None if _find_factory(settings.id) is not None else _find_spec(settings.id).reward_threshold
+
+
 def _find_factory(name: str) -> Callable[..., Any] | None:
     """``package.module:factory``, if ``name`` is that and not ``package.module:Id-v0``."""
     module_name, separator, attribute = name.partition(":")

@@ -96,12 +96,19 @@ class Environments:
                 last = self._final_observations(info, cut), cut
             else:
                 last = np.array(observations[cut], copy=True), cut
-                observations, _ = self._vector.reset(options={"reset_mask": ended})
+                observations = self._restart(ended)
         return Step(observations, rewards, terminated, truncated, self._all_valid, *last)
 
     def close(self) -> None:
         """Release what the environments hold."""
         self._vector.close()
+
+    def _restart(self, ended: Array) -> Array:
+        try:
+            observations: Array = self._vector.reset(options={"reset_mask": ended})[0]
+        except Exception as error:
+            raise self._fault("reset", error) from error
+        return observations
 
     def _final_observations(self, info: dict[str, Any], cut: Array) -> Array:
         if not len(cut):
@@ -112,7 +119,11 @@ class Environments:
                 f"{self.name} resets within the step but gives no info['final_obs']: "
                 "a cut episode cannot be bootstrapped"
             )
-        return np.stack([np.asarray(final[index]) for index in cut])
+        observations = [np.asarray(final[index]) for index in cut]
+        for observation in observations:
+            if observation.shape != self.spaces.observation_shape:
+                self.refuse_shape(np.broadcast_to(observation, (self.count, *observation.shape)))
+        return np.stack(observations)
 
     def refuse_shape(self, observations: Any) -> NoReturn:
         """Say that observations do not fit the declared space.
@@ -151,11 +162,13 @@ def action_mapping(spaces: Spaces) -> Callable[[Array], Array]:
         return (lambda actions: actions) if start == 0 else (lambda actions: actions + start)
     low, high = np.array(spaces.action_low, np.float32), np.array(spaces.action_high, np.float32)
     bounded = np.isfinite(low) & np.isfinite(high)
-    scale = np.where(bounded, high - low, 2).astype(np.float32) / 2
-    centre = np.where(bounded, high + low, 0).astype(np.float32) / 2
+    scale, centre = np.ones_like(low), np.zeros_like(low)
+    scale[bounded] = (high[bounded] - low[bounded]) / 2
+    centre[bounded] = (high[bounded] + low[bounded]) / 2
     shape = (-1, *spaces.action_shape)
 
     def to_action(actions: Array) -> Array:
-        return np.clip(actions * scale + centre, low, high).reshape(shape)
+        clipped: Array = np.clip(actions * scale + centre, low, high)
+        return clipped.reshape(shape)
 
     return to_action

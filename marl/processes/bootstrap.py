@@ -58,7 +58,7 @@ def without_main_module() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _holding_interrupts() -> Iterator[None]:
-    """A blocked signal stays blocked across exec: Ctrl-C must not kill a forkserver that still loads. We get it a moment later."""
+    """A blocked signal stays blocked across exec: Ctrl-C must not kill a loading forkserver; we get it later."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

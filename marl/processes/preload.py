@@ -10,7 +10,7 @@ import os
 import signal
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the main process answers it
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was blocked until now
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # since the main process blocked it
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()
 # By name, since this floor knows nothing of those above it.

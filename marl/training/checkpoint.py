@@ -22,6 +22,7 @@ class BackgroundWriter:
     def write(self, path: Path, make: Callable[[], bytes]) -> None:
         """Write what ``make`` returns; if an older content of this file still waits, it is dropped."""
         with self._changed:
+            self._pending.pop(path, None)  # last in line again: files reach the disk in the order of their last `write`
             self._pending[path] = make
             self._changed.notify_all()
 
@@ -48,10 +49,9 @@ class BackgroundWriter:
                 self._busy = True
             try:
                 write_atomic(path, make())
-            except OSError as error:
-                self._warn(
-                    f"could not write {path}: {error.strerror or error}; training goes on, the older file is kept"
-                )
+            except Exception as error:  # whatever it is, this thread must live: `flush` waits for it
+                reason = getattr(error, "strerror", None) or error
+                self._warn(f"could not write {path}: {reason}; training goes on, the older file is kept")
             finally:
                 with self._changed:
                     self._busy = False

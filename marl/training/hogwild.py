@@ -50,5 +50,5 @@ def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, 
     if norm < float("inf"):  # False for NaN too
         if norm > max_norm:
             local.gradient.mul_(max_norm / norm)
-        optimizer.step(shared, local.gradient, rate)
+        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # float buffers lie behind
     return norm

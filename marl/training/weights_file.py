@@ -7,7 +7,6 @@ evaluated like any weights.
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from marl.errors import WeightsFileError
 
 FORMAT = "marl-weights-1"
+ZIP_START = b"PK\x03\x04"  # torch.save writes zip files
 
 
 class WeightsFile(NamedTuple):
@@ -46,13 +46,15 @@ def read(path: str | Path) -> WeightsFile:
     """
     expected = f"expected a weights file that marl wrote, and {path}"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        data = Path(path).read_bytes()  # torch would report a file cut short as an error of the disk
     except FileNotFoundError:
         raise WeightsFileError(f"no file {path}: train first (marl train), or name the file to read") from None
     except OSError as error:
         raise WeightsFileError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
-        what = "is damaged or cut short" if zipfile.is_zipfile(path) else "is no such file"
+        what = "is damaged or cut short" if data.startswith(ZIP_START) else "is no such file"
         raise WeightsFileError(f"{expected} {what} ({type(error).__name__}): train again or copy it anew") from error
     if not isinstance(content, dict) or not isinstance(content.get("json"), str):
         raise WeightsFileError(f"{expected} holds something else: files of other libraries cannot be read")
