@@ -1,0 +1,265 @@
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from marl.acting.collect import Collector, Episodes
+from marl.data.normalizer import Moments, Normalizer, add, from_slot, num_columns
+from marl.data.trajectory import Trajectory
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import Environments, make_environments
+from marl.errors import EnvironmentFault
+from marl.networks.distributions import Categorical, Gaussian
+from tests.fakes import CountingEnv, FixedPolicy, counting_vector, faulty_vector
+
+MODES = ["NextStep", "SameStep", "Disabled"]
+UNIFORM = [0.0, 0.0, 0.0]
+
+
+def counting_policy() -> FixedPolicy:
+    return FixedPolicy(Categorical(3), UNIFORM, size=3)
+
+
+def collector(
+    environments: Environments, *, length: int = 5, discount: float = 0.9, reward_scale: float = 1.0
+) -> Collector:
+    return Collector(
+        environments,
+        length=length,
+        discount=discount,
+        reward_scale=reward_scale,
+        generator=torch.Generator().manual_seed(7),
+        seeds=list(range(environments.count)),
+    )
+
+
+def copied(trajectory: Trajectory) -> Trajectory:
+    """The next ``collect`` writes into the same memory."""
+    return Trajectory(*(each.clone() if isinstance(each, torch.Tensor) else each for each in trajectory))
+
+
+def played(found: Collector, policy: FixedPolicy, times: int) -> tuple[Trajectory, Episodes]:
+    """Several trajectories joined: [times * T (+ 1), B]."""
+    parts = []
+    for _ in range(times):
+        trajectory, episodes = found.collect(policy, None, 0)
+        parts.append((copied(trajectory), episodes))
+    for (before, _), (after, _) in pairwise(parts):
+        assert torch.equal(before.observations[-1], after.observations[0])  # it plays on where it stopped
+    size = parts[0][0].rewards.numel()
+
+    def joined(name: str) -> torch.Tensor:
+        return torch.cat([getattr(part, name) for part, _ in parts])
+
+    trajectory = Trajectory(
+        observations=torch.cat([*(part.observations[:-1] for part, _ in parts), parts[-1][0].observations[-1:]]),
+        actions=joined("actions"),
+        rewards=joined("rewards"),
+        terminated=joined("terminated"),
+        truncated=joined("truncated"),
+        valid=joined("valid"),
+        last_observations=joined("last_observations"),
+        last_index=torch.cat([part.last_index + number * size for number, (part, _) in enumerate(parts)]),
+        behaviour=joined("behaviour"),
+        version=0,
+    )
+    returns, lengths = (np.concatenate([getattr(each, name) for _, each in parts]) for name in ("returns", "lengths"))
+    return trajectory, Episodes(returns, lengths)
+
+
+@pytest.mark.parametrize("ends", ["terminated", "truncated", "alternate"])
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_lost_over_many_trajectories(mode: str, ends: str) -> None:
+    """Episodes of 1, 2, 3, ... steps: every transition once and in order, every return and length exact."""
+    environments = Environments(counting_vector(3, mode, length=1, ends=ends, grows=True), "counting")
+    trajectory, episodes = played(collector(environments), counting_policy(), times=9)
+    count = environments.count
+    truly_last = dict(zip(trajectory.last_index.tolist(), trajectory.last_observations.tolist(), strict=True))
+    num_ends = 0
+    for b in range(count):
+        episode, step = 0, 0
+        for t in range(45):
+            if not trajectory.valid[t, b]:
+                assert mode == "NextStep"
+                continue
+            assert trajectory.observations[t, b, :2].tolist() == [step, episode]
+            assert trajectory.rewards[t, b] == 100 * episode + step + 1
+            step += 1
+            cut = ends == "truncated" or (ends == "alternate" and episode % 2 == 1)
+            ended = step == episode + 1
+            assert bool(trajectory.terminated[t, b]) == (ended and not cut)
+            assert bool(trajectory.truncated[t, b]) == (ended and cut)
+            if ended and cut:
+                after = truly_last.get(t * count + b, trajectory.observations[t + 1, b].tolist())
+                assert after[:2] == [step, episode]
+            if ended:
+                episode, step, num_ends = episode + 1, 0, num_ends + 1
+    expected = sorted((sum(100 * e + s for s in range(1, e + 2)), e + 1) for e in range(20))
+    assert sorted(zip(episodes.returns, episodes.lengths, strict=True)) == sorted(
+        [each for each in expected if each[1] <= num_ends // count] * count
+    )
+
+
+def test_the_network_acts_on_what_is_recorded() -> None:
+    """Observations, actions and parameters of one step belong together, and reach the environment."""
+    environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 100}), 2)
+    policy = counting_policy()
+    trajectory, _ = collector(environments).collect(policy, None, version=42)
+    assert trajectory.version == 42
+    assert np.array_equal(np.stack(policy.seen), trajectory.observations[:-1])
+    assert torch.equal(trajectory.behaviour, torch.zeros(5, 2, 3))
+    for b, env in enumerate(environments._vector.envs):
+        assert isinstance(env, CountingEnv)
+        assert env.actions == trajectory.actions[:, b].tolist()
+    assert len(set(trajectory.actions.ravel().tolist())) > 1
+
+
+def test_continuous_actions_are_recorded_as_drawn() -> None:
+    """Before they are stretched and clipped: the density of the drawn number is what the loss needs."""
+    kwargs = {"low": [0, 0], "high": [4, 1]}
+    environments = make_environments(EnvironmentSettings(id="tests.fakes:Boxed", kwargs=kwargs), 3)
+    policy = FixedPolicy(Gaussian(2), [0.0, 0.0, 1.0, 1.0], size=1)
+    trajectory, _ = collector(environments).collect(policy, None, 0)
+    assert trajectory.actions.shape == (5, 3, 2)
+    assert trajectory.actions.abs().max() > 1
+    for b, env in enumerate(environments._vector.envs):
+        expected = np.clip(trajectory.actions[:, b].numpy() * [2, 0.5] + [2, 0.5], 0, [4, 1])
+        np.testing.assert_allclose(np.stack(env.actions), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_same_seeds_give_the_same_trajectory_also_after_a_reset() -> None:
+    environments = make_environments(EnvironmentSettings(id="tests.fakes:counting"), 2)
+    generator = torch.Generator().manual_seed(3)
+    found = Collector(environments, length=4, discount=0.9, reward_scale=1.0, generator=generator, seeds=[8, 9])
+    first = copied(found.collect(counting_policy(), None, 0)[0])
+    found.collect(counting_policy(), None, 0)
+    generator.manual_seed(3)
+    found.reset([8, 9])
+    again = found.collect(counting_policy(), None, 0)[0]
+    for before, after in zip(first[:-1], again[:-1], strict=True):
+        assert torch.equal(before, after)
+
+
+def test_a_reset_forgets_returns_under_way() -> None:
+    environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 7}), 1)
+    found = collector(environments)
+    found.collect(counting_policy(), None, 0)
+    found.reset([0])
+    found.collect(counting_policy(), None, 0)
+    _, episodes = found.collect(counting_policy(), None, 0)
+    assert episodes.returns.tolist() == [sum(range(1, 8))]
+    assert episodes.lengths.tolist() == [7]
+
+
+def test_returns_stay_un_normalised() -> None:
+    environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 3}), 1)
+    found = collector(environments, length=4, reward_scale=0.1)
+    trajectory, episodes = found.collect(counting_policy(), None, 0)
+    found.scale_rewards(0.5)
+    assert episodes.returns.tolist() == [6.0]
+    np.testing.assert_allclose(trajectory.rewards.ravel(), [0.05, 0.1, 0.15, 0.0], rtol=1e-6)  # the loss sees these
+
+
+def test_steps_without_resets_are_counted() -> None:
+    environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 1}), 3)
+    found = collector(environments)
+    found.collect(counting_policy(), None, 0)
+    assert found.num_steps() == 9  # step, reset, step, reset, step
+    assert found.step_seconds() == environments.seconds > 0
+
+
+# Statistics
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_observation_moments_equal_numpy_over_all(mode: str) -> None:
+    environments = Environments(counting_vector(3, mode, length=3), "counting")
+    found, slot, seen = collector(environments), np.zeros(num_columns(3)), []
+    for _ in range(6):
+        trajectory, _ = found.collect(counting_policy(), None, 0)
+        add(slot, found.observation_moments())
+        seen.append(trajectory.observations[1:].double().numpy().reshape(-1, 3).copy())
+    everything = np.concatenate(seen)
+    merged = from_slot(slot)
+    assert merged.count == len(everything) == 6 * 5 * 3
+    np.testing.assert_allclose(merged.mean, everything.mean(0))
+    np.testing.assert_allclose(merged.std(), everything.std(0))
+
+
+def test_reward_moments_are_those_of_the_discounted_return_so_far() -> None:
+    environments = Environments(counting_vector(2, "SameStep", length=4, ends="alternate", grows=True), "counting")
+    found, slot, literal = collector(environments, discount=0.8), np.zeros(num_columns(1)), []
+    running = np.zeros(2)
+    for _ in range(7):
+        trajectory, _ = found.collect(counting_policy(), None, 0)
+        for t in range(5):
+            running = running * 0.8 + trajectory.rewards[t].double().numpy()
+            literal.extend(running)
+            running[(trajectory.terminated[t] | trajectory.truncated[t]).numpy()] = 0
+        add(slot, found.reward_moments())
+        found.scale_rewards(0.01)  # which comes after, and changes nothing
+    merged = from_slot(slot)
+    assert merged.count == len(literal)
+    np.testing.assert_allclose(merged.mean, np.mean(literal))
+    np.testing.assert_allclose(merged.std(), np.std(literal))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_all_that_the_network_sees_is_normalised(mode: str) -> None:
+    """Observations and true last observations; the moments stay those of the raw ones."""
+    environments, plain = (
+        Environments(counting_vector(2, mode, length=3, ends="truncated"), "counting") for _ in range(2)
+    )
+    normalizer = Normalizer(3)
+    normalizer.use(Moments(4.0, np.array([1.0, 2.0, 400.0]), np.array([16.0, 16.0, 4e6])))
+    policy = counting_policy()
+    found, other = collector(environments), collector(plain)
+    raw, _ = other.collect(counting_policy(), None, 0)
+    seen, _ = found.collect(policy, normalizer, 0)
+    np.testing.assert_array_equal(seen.observations.reshape(-1, 3), normalizer(raw.observations.numpy().reshape(-1, 3)))
+    np.testing.assert_array_equal(np.stack(policy.seen), seen.observations[:-1])
+    if mode != "NextStep":
+        assert len(seen.last_observations) > 0
+        np.testing.assert_array_equal(seen.last_observations, normalizer(raw.last_observations.numpy()))
+    np.testing.assert_array_equal(found.observation_moments().mean, other.observation_moments().mean)
+
+
+# Faults
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("length", [100, 1])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("nan", "a (last )?observation that is not finite"),
+        ("nan_reward", "a reward that is not finite"),
+        ("shape", "mine"),
+        ("raise", "the motor broke"),
+    ],
+)
+def test_faults_name_the_environment(mode: str, fault: str, words: str, length: int) -> None:
+    """Also at the end of a cut episode, whose last observation is bootstrapped from."""
+    vector = faulty_vector(2, mode, fault=fault, at=3, length=length, ends="truncated")
+    found = collector(Environments(vector, "mine"), length=8)
+    with pytest.raises(EnvironmentFault, match=words) as caught:
+        found.collect(counting_policy(), None, 0)
+    assert "\n" not in str(caught.value)
+    assert "marl check mine" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 1), (3,), (1, 3)])
+def test_a_vector_that_answers_in_another_shape(shape: tuple[int, ...]) -> None:
+    """Also one that numpy would spread over the declared shape without a word."""
+    vector = counting_vector(2, "NextStep", length=100)
+    inner = vector.step
+
+    def step(actions: Any) -> Any:
+        return (np.zeros(shape, np.float32), *inner(actions)[1:])
+
+    vector.step = step  # type: ignore[method-assign]
+    found = collector(Environments(vector, "mine"))
+    with pytest.raises(EnvironmentFault, match=r"expected observations of shape \(2, 3\)"):
+        found.collect(counting_policy(), None, 0)

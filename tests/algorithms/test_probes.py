@@ -1,0 +1,141 @@
+"""The real worker loop, in this process, on environments whose right answers are known."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from marl.acting.collect import Collector
+from marl.algorithms.a3c import A3C
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import make_environments
+from marl.networks.actor_critic import ActorCritic
+from marl.networks.settings import NetworkSettings
+from marl.training.flat import flatten
+from marl.training.hogwild import train
+from marl.training.node_memory import node_memory
+from marl.training.optimizers import OptimizerSettings, make_optimizer
+from marl.training.statistics import Statistics
+from marl.training.telemetry import Telemetry
+
+DISCOUNT = 0.5
+
+
+@dataclass(frozen=True)
+class Form:
+    """One of the two forms of A3C."""
+
+    per_worker: int
+    algorithm: A3C
+    optimizer: OptimizerSettings
+    updates: int
+
+
+PAPER = Form(
+    1,
+    A3C(discount=DISCOUNT, learning_rate=6e-3, schedule="linear", max_gradient_norm=40.0),
+    OptimizerSettings("rmsprop", epsilon=1e-3),
+    updates=700,
+)
+BATCHED = Form(
+    8,
+    A3C(discount=DISCOUNT, learning_rate=1e-2, gae_lambda=0.95, schedule="linear"),
+    OptimizerSettings("adam"),
+    updates=250,
+)
+forms = pytest.mark.parametrize("form", [PAPER, BATCHED], ids=["paper", "batched"])
+trunks = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As in a worker: at this size more threads only wait for each other, ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def learned(probe: str, form: Form, shared: bool) -> ActorCritic:
+    """The network after training alone."""
+    settings = EnvironmentSettings(id=f"tests.fakes:{probe}")
+    environments = make_environments(settings, form.per_worker)
+    network = form.algorithm.build_network(
+        environments.spaces, NetworkSettings(hidden=(16,), shared_trunk=shared, log_std=-1.0), seed=0
+    )
+    local = flatten(network)
+    block = node_memory(
+        num_weights=local.weights.numel(), num_parameters=local.gradient.numel(), observation_size=1, workers=1
+    )
+    block["weights"].copy_(local.weights)
+    updates = iter(range(form.updates))
+    train(
+        algorithm=form.algorithm,
+        network=network,
+        local=local,
+        shared=block["weights"],
+        optimizer=make_optimizer(form.optimizer, block["optimizer"], block["optimizer_steps"]),
+        collector=Collector(
+            environments,
+            length=form.algorithm.t_max,
+            discount=DISCOUNT,
+            reward_scale=1.0,
+            generator=torch.Generator().manual_seed(0),
+            seeds=list(range(form.per_worker)),
+        ),
+        statistics=Statistics(block, 0, observations=False, rewards=False),
+        telemetry=Telemetry(block, 0, schedule_steps=form.updates * form.algorithm.t_max * form.per_worker),
+        go_on=lambda: next(updates, None) is not None,
+    )
+    assert block["optimizer_steps"].item() == form.updates
+    local.weights.copy_(block["weights"])
+    return network
+
+
+def values(network: ActorCritic, *observations: float) -> list[float]:
+    return network.values(torch.tensor(observations).unsqueeze(-1)).tolist()
+
+
+def probabilities(network: ActorCritic, *observations: float) -> list[float]:
+    """Of action 1."""
+    return network.policy(torch.tensor(observations).unsqueeze(-1)).softmax(-1)[:, 1].tolist()
+
+
+@pytest.mark.parametrize(("form", "shared"), [(PAPER, False), (BATCHED, True)], ids=["paper", "batched"])
+@pytest.mark.parametrize(
+    ("probe", "observations", "expected"),
+    [
+        ("ConstantReward", [0.0], [1.0]),
+        ("RewardByObservation", [1.0, -1.0], [1.0, -1.0]),
+        ("TwoSteps", [0.0, 1.0], [DISCOUNT, 1.0]),
+        ("Cut", [0.0], [1 / (1 - DISCOUNT)]),
+    ],
+)
+def test_values(probe: str, observations: list[float], expected: list[float], shared: bool, form: Form) -> None:
+    assert values(learned(probe, form, shared), *observations) == pytest.approx(expected, abs=0.1)
+
+
+@forms
+def test_a_two_armed_bandit(form: Form) -> None:
+    network = learned("RewardByAction", form, shared=False)
+    assert probabilities(network, 0.0)[0] > 0.95
+    assert values(network, 0.0) == pytest.approx([1.0], abs=0.2)
+
+
+@forms
+@trunks
+def test_the_action_that_the_observation_asks_for(form: Form, shared: bool) -> None:
+    right, left = probabilities(learned("ActionByObservation", form, shared), 1.0, -1.0)
+    assert right > 0.95
+    assert left < 0.05
+
+
+@forms
+@trunks
+def test_a_continuous_action(form: Form, shared: bool) -> None:
+    """In the policy's own range, where the box [0, 4] is [-1, 1]: best is 1/2 and -1/2."""
+    network = learned("Continuous", form, shared)
+    parameters = network.policy(torch.tensor([[1.0], [-1.0]]))
+    assert parameters[:, 0].tolist() == pytest.approx([0.5, -0.5], abs=0.15)
+    assert (parameters[:, 1] < -1.2).all()  # and it has grown surer

@@ -1,0 +1,310 @@
+"""What a user can do wrong: one line with cause and remedy, a non-zero exit code, no traceback unless asked for."""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.conftest import Answer, Trained
+from tests.commands import BARE, ENDLESS, MARL, learning, python, run_folder, started, until
+
+Command = Callable[..., Answer]
+
+
+def refused(answer: Answer, *contents: str, code: int = 1) -> None:
+    """It ended with one line that holds ``contents``."""
+    assert answer.code == code, answer
+    assert answer.err.startswith("Error: "), answer
+    assert answer.err.count("\n") == 1, answer
+    assert "Traceback" not in answer.out + answer.err
+    for content in contents:
+        assert content in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "contents"),
+    [
+        ("train CartPol-v1", ["no environment named 'CartPol-v1'", "did you mean CartPole-v1"]),
+        ("check CartPol-v1", ["no environment named 'CartPol-v1'", "did you mean CartPole-v1"]),
+        ("bench CartPol-v1", ["no environment named 'CartPol-v1'", "did you mean CartPole-v1"]),
+        ("train CartPole-v7", ["CartPole-v7", "CartPole-v1"]),
+        ("train nothing_like_it --steps 9", ["nothing_like_it", "package.module:factory"]),
+        ("train no_such_module:Game --steps 9", ["no module named 'no_such_module'", "install it"]),
+        ("train faulty:Missing --steps 9", ["faulty", "Missing"]),
+        ("train faulty:number --steps 9", ["faulty:number", "class or function"]),
+        ("train faulty:Broken --steps 9", ["faulty:Broken", "RuntimeError", "no licence found"]),
+        ("train faulty:Words --steps 9", ["expected Box observations"]),
+        ("train faulty:Works --steps 9 --set environment.kwargs={size=1}", ["faulty:Works", "size"]),
+        ("train faulty:Works", ["nothing says when to stop", "--steps"]),
+        ("train syntax_error:Game --steps 9", ["syntax_error", "SyntaxError"]),
+        ("train --set algorithm.lerning_rate=1", ["algorithm.lerning_rate", "did you mean 'algorithm.learning_rate'"]),
+        ("train --set algorithm=3", ["algorithm", "section"]),
+        ("train --set node.workers=many", ["node.workers", "int", "str"]),
+        ("train --set algorithm.learning_rate=-1", ["algorithm.learning_rate", "more than 0", "-1"]),
+        ("train --set algorithm.learning_rate", ["key.path=value", "algorithm.learning_rate"]),
+        ("train --set optimizer.name=adman --steps 9", ["optimizer.name", "adam", "adman"]),
+        ("train --set network.activation=rely --steps 9", ["activation"]),
+        ("train --set stop.solved=false", ["stop.solved", "stop.steps"]),
+        ("train --deterministic --workers 2", ["deterministic", "one worker", "2"]),
+        ("train --deterministic --minutes 1", ["deterministic", "stop.steps"]),
+        ("train --resume nowhere", ["expected a run folder at nowhere", "nothing there"]),
+        ("train broken.toml", ["broken.toml", "not a TOML file"]),
+        ("train missing.toml", ["missing.toml"]),
+        ("train --steps 9 --init missing.pt", ["missing.pt", "train first"]),
+        ("train --steps 9 --out no/such/folder/weights.pt", ["no/such/folder", "does not exist"]),
+        ("train --steps 9 --out afolder", ["afolder", "is a folder"]),
+        ("train --steps 9 --runs broken.toml", ["broken.toml", "choose another folder"]),
+        ("evaluate", ["weights.pt", "train first"]),
+        ("evaluate afolder", ["afolder"]),
+        ("plot nowhere", ["expected a run folder at nowhere", "nothing there"]),
+        ("plot afolder", ["afolder", "without config.toml"]),
+        ("plot broken.toml", ["broken.toml", "a file"]),
+    ],
+)
+def test_refused(words: str, contents: list[str], command: Command, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    (tmp_path / "syntax_error.py").write_text("def Game(:\n")
+    (tmp_path / "broken.toml").write_text("[environment\n")
+    (tmp_path / "afolder").mkdir()
+    refused(command(*words.split()), *contents)
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "weights.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "contents"),
+    [
+        ("trian", ["no command 'trian'", "did you mean 'train'"]),
+        ("train --sped 3", ["--sped", "--help"]),
+        ("train --steps many", ["--steps", "many"]),
+        ("train --steps 0", ["--steps", "0"]),
+        ("train --steps 3 --set stop.steps=4", ["--steps says 3", "stop.steps=4", "give one of them"]),
+        ("evaluate --episodes 0", ["--episodes"]),
+        ("plot", ["RUN"]),
+        ("check", ["ENV"]),
+    ],
+)
+def test_refused_options(words: str, contents: list[str], command: Command) -> None:
+    refused(command(*words.split()), *contents, code=2)
+
+
+def test_files_that_are_no_weights(command: Command, trained: Trained, tmp_path: Path) -> None:
+    whole = (trained.folder / "weights.pt").read_bytes()
+    file = tmp_path / "weights.pt"
+    for content, words in (
+        (whole[: len(whole) // 2], "is damaged or cut short"),
+        (b"", "is no such file"),
+        (b"hello", "is no such file"),
+        (whole[:2000] + bytes(2000) + whole[4000:], "damaged"),
+    ):
+        file.write_bytes(content)
+        refused(command("evaluate", "weights.pt"), "expected a weights file that marl wrote", words)
+        refused(command("train", "--steps", "9", "--init", "weights.pt"), "weights.pt", words)
+    torch.save({"policy.weight": torch.zeros(2)}, file)
+    refused(command("evaluate", "weights.pt"), "other libraries")
+    torch.save(torch.zeros(2), file)
+    refused(command("evaluate", "weights.pt"), "other libraries")
+
+
+def test_a_weights_file_that_would_run_code(command: Command, tmp_path: Path) -> None:
+    class Mine:
+        def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+            return os.mkdir, (str(tmp_path / "it ran"),)
+
+    torch.save({"json": Mine()}, tmp_path / "weights.pt")
+    refused(command("evaluate", "weights.pt"), "weights.pt")
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_weights_of_another_environment(command: Command, trained: Trained, tmp_path: Path) -> None:
+    weights = str(trained.folder / "weights.pt")
+    refused(command("train", "Acrobot-v1", "--steps", "9", "--init", weights), weights, "another environment")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_that_cannot_go_on(command: Command, copied: Trained) -> None:
+    run = str(copied.run)
+    as_it_was = "goes on with a run as it was"
+    refused(command("train", "CartPole-v1", "--resume", run), as_it_was, "leave out the environment")
+    refused(command("train", "--resume", run, "--init", "weights.pt"), "weights.pt")
+    refused(command("train", "--resume", run, "--seed", "2"), as_it_was, "seed", "--init")
+    refused(command("train", "--resume", run, "--deterministic"), as_it_was, "deterministic")
+    refused(command("train", "--resume", run, "--set", "algorithm.discount=.9"), as_it_was, "algorithm.discount")
+    refused(command("train", "--resume", str(copied.folder)), "expected a run folder", "runs")
+    config = copied.run / "config.toml"
+    text = config.read_text()
+    config.write_text(text + "\n[network]\nhidden = [8]\n")
+    refused(command("train", "--resume", run), "config.toml")
+    config.write_text(text.replace("discount = 0.98", "discount = 0.5"))
+    assert config.read_text() != text
+    refused(command("train", "--resume", run), "config.toml", "algorithm", "undo")
+    config.write_text(text)
+    checkpoint = copied.run / "checkpoint.pt"
+    checkpoint.write_bytes((copied.folder / "weights.pt").read_bytes())
+    refused(command("train", "--resume", run), "no checkpoint to go on from", "--init")
+    checkpoint.write_bytes(b"torn")
+    refused(command("train", "--resume", run), "checkpoint.pt", "expected a weights file")
+    checkpoint.unlink()
+    refused(command("train", "--resume", run), "checkpoint.pt")
+
+
+def test_an_environment_that_changed(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of an environment whose spaces are others now, or whose module is gone."""
+    module = tmp_path / "changing.py"
+    module.write_text(FAULTY)
+    assert command("train", "changing:Works", "--steps", "20", *BARE).code == 0
+    monkeypatch.delitem(sys.modules, "changing")
+    module.write_text(FAULTY.replace("SIZE = 2", "SIZE = 3  # more"))
+    refused(command("evaluate"), "weights.pt", "was trained on")
+    monkeypatch.delitem(sys.modules, "changing")
+    module.unlink()
+    refused(command("evaluate"), "no module named 'changing'")
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("NaN", ["faulty:NaN", "observation that is not finite", "marl check"]),
+        ("Raises", ["faulty:Raises", "ValueError in step: the pipe leaks", "marl check"]),
+    ],
+)
+def test_environments_that_break_their_promises(name: str, contents: list[str], tmp_path: Path) -> None:
+    """Noticed by a worker, whose own standard error stays silent."""
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    done = python(*MARL, "train", f"faulty:{name}", *ENDLESS, *BARE, cwd=tmp_path)
+    refused(Answer(done.returncode, done.stdout, done.stderr), *contents)
+    run = run_folder(tmp_path)
+    assert run is not None
+    assert "Traceback" in (run / "errors.log").read_text()  # for whoever mends the environment
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("Reward", ["faulty_Reward:Reward", "reward that is not finite"]),
+        ("Shape", ["faulty_Shape:Shape", "wrong shape", "marl check"]),
+        ("Late", ["faulty_Late:Late", "ValueError in step: worn out", "after 10 restarts"]),
+    ],
+)
+def test_other_broken_promises(name: str, contents: list[str], command: Command, tmp_path: Path) -> None:
+    module = f"faulty_{name}"  # this process remembers the modules of other tests
+    (tmp_path / f"{module}.py").write_text(FAULTY)
+    answer = command("train", f"{module}:{name}", *ENDLESS, *BARE, "--workers", "1")
+    refused(answer, *contents)
+
+
+@pytest.mark.parametrize("name", ["NaN", "Reward", "Shape", "Raises"])
+def test_the_check_finds_them(name: str, command: Command, tmp_path: Path) -> None:
+    module = f"faulty_{name}"  # this process remembers the modules of other tests
+    (tmp_path / f"{module}.py").write_text(FAULTY)
+    answer = command("check", f"{module}:{name}", "--seconds", "0.1")
+    refused(answer, f"{module}:{name}: 1 problem")
+    assert "problem: " in answer.out
+    assert "step" in answer.out
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = python(*MARL, "evaluate", "missing.pt", "--debug", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "marl.errors.WeightsFileError: no file missing.pt" in done.stderr
+
+
+def test_the_real_command_says_the_same(tmp_path: Path) -> None:
+    done = python(*MARL, "train", "CartPol-v1", cwd=tmp_path)
+    refused(Answer(done.returncode, done.stdout, done.stderr), "did you mean CartPole-v1")
+    assert done.stdout == ""
+
+
+def test_no_space_while_training(tmp_path: Path) -> None:
+    """From some moment on no file can grow: training goes on, and what was saved before stays."""
+    words = ("train", "CartPole-v1", "--plain", *ENDLESS, "--set", "checkpoint.every_seconds=0.1")
+    reports = ("--set", "report.every_seconds=0.1")
+    with started(*MARL, *words, *reports, cwd=tmp_path) as process:
+        until(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")), of=process)
+        until(learning(tmp_path), of=process)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, 1))
+        assert process.stdout is not None
+        told = []
+        while not ("metrics lost" in "".join(told) and "could not write" in "".join(told)):
+            told.append(process.stdout.readline())
+            assert told[-1], told
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert "training goes on" in "".join(told)
+    assert "could not write weights.pt" in out
+    assert not (tmp_path / "weights.pt").exists()
+    run = run_folder(tmp_path)
+    assert run is not None
+    assert f"marl evaluate {run.relative_to(tmp_path)}/checkpoint.pt" in out
+    assert not list(tmp_path.glob("**/.*.tmp"))
+    again = python(*MARL, "evaluate", str(run / "checkpoint.pt"), "--episodes", "2", "--json", cwd=tmp_path)
+    assert again.returncode == 0
+
+
+FAULTY = """
+import gymnasium
+import numpy as np
+
+number = 3
+SIZE = 2
+
+
+class Works(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (SIZE,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return np.zeros(SIZE, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(SIZE, np.float32), 1.0, self.steps == 5, False, {}
+
+
+class NaN(Works):
+    def step(self, action):
+        return np.full(SIZE, np.nan, np.float32), 1.0, bool(action), False, {}
+
+
+class Reward(Works):
+    def step(self, action):
+        return np.zeros(SIZE, np.float32), float("inf"), bool(action), False, {}
+
+
+class Shape(Works):
+    def step(self, action):
+        return np.zeros(SIZE + 1, np.float32), 1.0, bool(action), False, {}
+
+
+class Raises(Works):
+    def step(self, action):
+        raise ValueError("the pipe leaks")
+
+
+class Late(Works):
+    def __init__(self):
+        self.left = 100
+
+    def step(self, action):
+        self.left -= 1
+        if not self.left:
+            raise ValueError("worn out")
+        return super().step(action)
+
+
+class Broken(Works):
+    def __init__(self):
+        raise RuntimeError("no licence found")
+
+
+class Words(Works):
+    observation_space = gymnasium.spaces.Text(5)
+"""

@@ -1,0 +1,150 @@
+"""Each documented command, really run."""
+
+import itertools
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from tests.cli.conftest import Trained
+from tests.commands import BARE, MARL, TEST_ENV, run_folder, succeed
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_training_says_how_it_ended(trained: Trained) -> None:
+    result = trained.result
+    assert result["reason"] == "steps"
+    assert result["solved"] is False
+    assert result["weights"] == "weights.pt"
+    assert trained.folder / result["run"] == trained.run
+    assert 20_000 <= result["steps"] < 25_000
+    assert result["episodes"] > 50
+    assert result["updates"] > 50
+    assert result["steps_per_second"] > 500
+    assert 9 < result["return_mean"] < 500
+    assert 9 < result["evaluation_mean"] <= 500
+    assert 0 < result["first_update_seconds"] < result["seconds_from_process_start"]
+    assert result["training_started_at"] < result["first_update_at"] < result["training_ended_at"]
+    assert all(shares.keys() == {"step", "act", "learn"} for shares in result["seconds_per_worker"])
+
+
+def test_training_leaves_a_run_folder(trained: Trained) -> None:
+    config = tomllib.loads((trained.run / "config.toml").read_text())
+    assert config["seed"] == 1
+    assert config["stop"]["steps"] == 20_000
+    assert config["environment"]["id"] == "CartPole-v1"
+    assert config["environment"]["normalize_observations"] is True
+    facts = json.loads((trained.run / "facts.json").read_text())
+    assert facts["seed"] == 1
+    assert "torch" in facts["versions"]
+    assert (trained.run / "curve.png").read_bytes().startswith(PNG)
+    for name in ("checkpoint.pt", "best.pt"):
+        assert (trained.run / name).stat().st_size > 10_000
+    assert not list(trained.run.glob(".*"))  # no temporary file
+
+
+def test_training_leaves_metrics(trained: Trained) -> None:
+    lines = [json.loads(line) for line in (trained.run / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["steps"] == trained.result["steps"]
+    assert lines[-1]["episodes"] == trained.result["episodes"]
+    for key in ("steps", "seconds", "episodes", "updates"):
+        assert increasing([line[key] for line in lines])
+    assert {"policy_loss", "value_loss", "entropy", "gradient_norm", "learning_rate"} <= lines[-1]["metrics"].keys()
+
+
+def test_training_leaves_tensorboard_events(trained: Trained) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained.run / "tensorboard")).Reload()
+    tags = events.Tags()
+    names = [*tags["scalars"], *tags["tensors"]]
+    assert any("return" in name for name in names), tags
+    assert any("entropy" in name for name in names), tags
+
+
+def test_evaluation_prints_one_json_object(trained: Trained, tmp_path: Path) -> None:
+    weights = str(trained.folder / "weights.pt")
+    result: dict[str, Any] = json.loads(succeed(*TEST_ENV, weights, "--episodes", "10", "--json", cwd=tmp_path))
+    assert result["episodes"] == 10
+    assert result["minimum"] <= result["quartile_1"] <= result["median"] <= result["quartile_3"] <= result["maximum"]
+    assert result["minimum"] <= result["ci_low"] <= result["mean"] <= result["ci_high"] <= result["maximum"]
+    assert result["std"] >= 0
+    assert not list(tmp_path.iterdir())  # no picture unless it was asked for
+
+
+def test_evaluation_shows_and_draws(trained: Trained, tmp_path: Path) -> None:
+    words = ("evaluate", str(trained.run / "best.pt"), "--episodes", "20", "--sampled", "--picture", "returns.png")
+    out = succeed(*MARL, *words, cwd=tmp_path)
+    assert "mean" in out
+    assert "median" in out
+    assert (tmp_path / "returns.png").read_bytes().startswith(PNG)
+
+
+def test_plot(trained: Trained, tmp_path: Path) -> None:
+    assert "one.png" in succeed(*MARL, "plot", str(trained.run), "--out", "one.png", cwd=tmp_path)
+    assert "runs.png" in succeed(*MARL, "plot", str(trained.run), str(trained.run), cwd=tmp_path)
+    for name in ("one.png", "runs.png"):
+        assert (tmp_path / name).read_bytes().startswith(PNG)
+
+
+def test_check(tmp_path: Path) -> None:
+    out = succeed(*MARL, "check", "CartPole-v1", "--seconds", "0.1", cwd=tmp_path)
+    assert "CartPole-v1 is fit for training" in out
+    assert out.count("steps/s") == 2
+
+
+def test_bench(tmp_path: Path) -> None:
+    out = succeed(*MARL, "bench", "CartPole-v1", "--seconds", "1", "--workers", "1", cwd=tmp_path)
+    assert "environment steps/s while training" in out
+    assert "worker 0: step" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_environment_of_ones_own(tmp_path: Path) -> None:
+    """A factory in a module in the current folder, which the workers must find as well."""
+    (tmp_path / "games.py").write_text(GAME)
+    words = ("train", "games:make_game", "--steps", "4000", "--workers", "2", "--set", "environment.kwargs={size=3}")
+    out = succeed(*MARL, *words, *BARE, "--json", cwd=tmp_path)
+    assert json.loads(out)["episodes"] > 100
+    assert run_folder(tmp_path) is not None
+    result = json.loads(succeed(*TEST_ENV, "weights.pt", "--episodes", "5", "--json", cwd=tmp_path))
+    assert 0 < result["mean"] <= 1
+
+
+def increasing(numbers: list[float]) -> bool:
+    """Whether none is less than the one before."""
+    return all(earlier <= later for earlier, later in itertools.pairwise(numbers))
+
+
+GAME = '''
+import gymnasium
+import numpy as np
+
+
+class Game(gymnasium.Env):
+    """Walk to the right end."""
+
+    def __init__(self, size):
+        self.size = size
+        self.observation_space = gymnasium.spaces.Box(0, 1, (size,))
+        self.action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.time = 0, 0
+        return self._look(), {}
+
+    def step(self, action):
+        self.place = min(max(self.place + (1 if action else -1), 0), self.size - 1)
+        self.time += 1
+        won = self.place == self.size - 1
+        return self._look(), float(won), won, self.time == 20, {}
+
+    def _look(self):
+        return np.eye(self.size, dtype=np.float32)[self.place]
+
+
+def make_game(size):
+    return Game(size)
+'''

@@ -1,0 +1,77 @@
+"""Help and completion: quick, complete, and in words that a newcomer knows."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from marl.cli.main import COMMANDS
+from tests.cli.conftest import Answer
+from tests.commands import MARL, ROOT, TEST_ENV, succeed
+
+HEAVY = {"torch", "numpy", "gymnasium", "matplotlib", "rich", "tensorboard", "multiprocessing", "marl.config"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"], ["bench", "-h"], ["evaluate", "-h"]])
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    code = "import sys\nfrom marl.cli.main import main\ntry: main()\nfinally: print('LOADED', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(done.stdout.partition("LOADED")[2].split())
+    assert "click" in loaded
+    assert not loaded & HEAVY
+
+
+def test_help_names_every_command(command: Callable[..., Answer]) -> None:
+    answer = command("--help")
+    assert (answer.code, answer.err) == (0, "")
+    for name, text in COMMANDS.items():
+        assert name in answer.out
+        assert text in answer.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command(name: str, command: Callable[..., Answer]) -> None:
+    answer = command(name, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert f"{name} [OPTIONS]" in answer.out
+
+
+def test_scripts_have_help_too(tmp_path) -> None:
+    assert "--resume" in succeed(str(ROOT / "a3c_single_machine.py"), "--help", cwd=tmp_path)
+    assert "--episodes" in succeed(*TEST_ENV, "-h", cwd=tmp_path)
+    assert "python -m marl" in succeed(*MARL, "--help", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("marl ", {"train", "evaluate", "plot", "check", "bench"}),
+        ("marl tr", {"train"}),
+        ("marl train Cart", {"CartPole-v1"}),
+        ("marl check Luna", {"LunarLander-v3", "LunarLanderContinuous-v3"}),
+        ("marl train --set algorithm.lea", {"algorithm.learning_rate="}),
+        ("marl train --set stop.", {"stop.solved=", "stop.steps=", "stop.minutes=", "stop.episodes="}),
+        ("marl train --res", {"--resume"}),
+    ],
+)
+def test_completion(line: str, expected: set[str]) -> None:
+    assert complete(line) == expected
+
+
+def test_completion_of_every_environment_with_a_preset() -> None:
+    names = {file.stem for file in (ROOT / "marl" / "presets").glob("*.toml")}
+    assert complete("marl train ") >= names
+
+
+def complete(line: str) -> set[str]:
+    """What bash would offer at the end of the line."""
+    words = line.split()
+    place = len(words) if line.endswith(" ") else len(words) - 1
+    shell = {"_MARL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(place)}
+    code = "import sys\nsys.argv = ['marl']\nfrom marl.cli.main import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, **shell}
+    )
+    return {offer.partition(",")[2] for offer in done.stdout.split()}

@@ -1,0 +1,103 @@
+"""``--resume`` and ``--init``: what goes on, what begins anew, and what is refused."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from marl.training.weights_file import WeightsFile, read
+from tests.cli.conftest import Trained
+from tests.commands import BARE, ENDLESS, MARL, metrics, run_folder, started, succeed, until
+
+
+def resume(copied: Trained, *words: str) -> dict[str, Any]:
+    """Go on with the copied run; the result."""
+    out = succeed(*MARL, "train", "--resume", str(copied.run), "--json", *BARE, *words, cwd=copied.folder)
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None:
+    """Its steps are played already, so it ends at once, and writes down again what it has read."""
+    before = read(copied.run / "checkpoint.pt")
+    result = resume(copied)
+    after = read(copied.run / "checkpoint.pt")
+    for key, tensor in before.tensors.items():
+        # Statistics of several workers are summed into one.
+        torch.testing.assert_close(after.tensors[key], tensor, rtol=1e-12, atol=0)
+    assert before.tensors["optimizer"].abs().sum() > 0
+    assert before.tensors["observations"][0, 0] >= 20_000  # how many observations the normaliser has seen
+    assert (result["steps"], result["episodes"], result["updates"]) == counted(before)
+    assert result["return_mean"] == pytest.approx(copied.result["return_mean"])
+    assert result["seconds"] >= before.info["seconds"]
+
+
+def test_counters_and_curves_go_on(copied: Trained) -> None:
+    before = read(copied.run / "checkpoint.pt")
+    earlier = metrics(copied.folder)
+    result = resume(copied, "--steps", "40000")
+    after = read(copied.run / "checkpoint.pt")
+    assert 40_000 <= result["steps"] < 45_000
+    for ours, theirs in zip(counted(after), counted(before), strict=True):
+        assert ours > theirs
+    assert result["seconds"] > before.info["seconds"]
+    # Hogwild workers may lose a few counts to each other, not most.
+    made = after.info["updates"] - before.info["updates"]
+    assert after.tensors["optimizer_steps"] - before.tensors["optimizer_steps"] > 0.5 * made
+    assert after.tensors["observations"][0, 0] >= 40_000
+    lines = metrics(copied.folder)
+    kept = [line for line in earlier if line["seconds"] <= before.info["seconds"]]
+    assert lines[: len(kept)] == kept
+    assert_undoubled(lines)
+    assert (copied.run / "best.pt").is_file()
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    once = ("--set", "checkpoint.every_seconds=0.5")
+    with started(*MARL, "train", "CartPole-v1", *ENDLESS, *BARE, *once, cwd=tmp_path) as process:
+        until(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")), of=process)
+        written = len(metrics(tmp_path))
+        until(lambda: len(metrics(tmp_path)) > written + 4, of=process)  # that the checkpoint knows nothing of
+        process.kill()
+    run = run_folder(tmp_path)
+    assert run is not None
+    saved = read(run / "checkpoint.pt")
+    limit = saved.info["steps"] + 5_000
+    words = ("--steps", str(limit), "--set", "stop.solved=false", "--json", *BARE)
+    result = json.loads(succeed(*MARL, "train", "--resume", str(run), *words, cwd=tmp_path))
+    assert result["reason"] == "steps"
+    assert result["steps"] >= limit
+    assert result["seconds"] > saved.info["seconds"]
+    assert_undoubled(metrics(tmp_path))
+
+
+def test_a_new_run_starts_from_weights(trained: Trained, tmp_path: Path) -> None:
+    weights = str(trained.folder / "weights.pt")
+    normalised = ("--set", "environment.normalize_observations=true")
+    # A step too small to change a weight shows what it began with.
+    still = ("--set", "algorithm.learning_rate=1e-30", "--set", "evaluation.episodes=1")
+    words = ("train", "CartPole-v1", "--init", weights, "--steps", "200", *normalised, *still, *BARE)
+    succeed(*MARL, *words, cwd=tmp_path)
+    ours, theirs = read(tmp_path / "weights.pt"), read(weights)
+    assert ours.info["steps"] < 2_000
+    for key, tensor in theirs.tensors.items():
+        if key.startswith("network."):
+            assert torch.equal(ours.tensors[key], tensor), key
+    assert ours.tensors["normalizer"][0] > theirs.tensors["normalizer"][0]  # it has seen more since
+
+
+def counted(file: WeightsFile) -> tuple[int, int, int]:
+    """Steps, episodes and updates in a checkpoint."""
+    return file.info["steps"], file.info["meter"]["episodes"], file.info["updates"]
+
+
+def assert_undoubled(lines: list[dict[str, Any]]) -> None:
+    """No stretch of the curve is there twice."""
+    for earlier, later in itertools.pairwise(lines):
+        assert earlier["steps"] <= later["steps"]
+        assert earlier["updates"] <= later["updates"]
+        assert earlier["episodes"] <= later["episodes"]
+        assert earlier["seconds"] < later["seconds"]

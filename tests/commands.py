@@ -1,0 +1,131 @@
+"""Real commands as processes of their own: started, watched through /proc, signalled, and never left behind.
+
+Each command leads a session, so that its workers, its forkserver and whatever else it starts are found by the number
+of that session, even when the command itself is gone.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent
+FACTOR = float(os.environ.get("MARL_TEST_TIME_FACTOR", "1"))  # more on a slow or busy machine
+PATIENCE_S = 60 * FACTOR  # for what must happen some time
+STOP_S = 3 * FACTOR  # for what must happen promptly
+
+MARL = ("-m", "marl")
+SINGLE_MACHINE = (str(ROOT / "a3c_single_machine.py"),)
+TEST_ENV = (str(ROOT / "test_env.py"),)
+
+# Nothing that a test does not look at.
+BARE = ("--set", "report.tensorboard=false", "--set", "report.pictures=false", "--set", "report.every_seconds=0.05")
+ENDLESS = ("--minutes", "5", "--set", "stop.solved=false")
+
+
+def python(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python WORDS`` to its end."""
+    with started(*words, cwd=cwd) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def succeed(*words: str, cwd: Path) -> str:
+    """What ``python WORDS`` printed; it must end well and without a word on standard error."""
+    done = python(*words, cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+@contextmanager
+def started(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """``python WORDS`` while it runs; what is left of its session at the end is killed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        for pid in session(process.pid):
+            with _gone_is_fine():
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def until(condition: Callable[[], T], seconds: float = PATIENCE_S, of: subprocess.Popen[str] | None = None) -> T:
+    """The first true answer, asked for every few milliseconds where nothing announces it; ``of`` has to live."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert of is None or of.poll() is None, of.communicate()
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.002)
+    return answer
+
+
+def session(leader: int) -> dict[int, str]:
+    """Names by id of the living processes of a session."""
+    names = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with _gone_is_fine():
+                name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+                state, _, _, its_session = rest.split()[:4]
+                if int(its_session) == leader and state not in "ZX":
+                    names[int(folder.name)] = name
+    return names
+
+
+def named(process: subprocess.Popen[str], beginning: str) -> list[int]:
+    """Ids of a command's processes whose name begins so, such as "marl worker"."""
+    return [pid for pid, name in session(process.pid).items() if name.startswith(beginning)]
+
+
+def nothing_left(process: subprocess.Popen[str]) -> None:
+    """The command's whole session ends promptly."""
+    until(lambda: not session(process.pid), STOP_S)
+
+
+def run_folder(folder: Path) -> Path | None:
+    """The only run below ``folder``."""
+    runs = [path.parent for path in folder.glob("runs/*/config.toml")]
+    assert len(runs) <= 1, runs
+    return runs[0] if runs else None
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """Whole lines of the only run's metrics."""
+    run = run_folder(folder)
+    file = run / "metrics.jsonl" if run else None
+    if file is None or not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def learning(folder: Path) -> Callable[[], bool]:
+    """Whether the only run below ``folder`` has written that it learns."""
+    return lambda: any(line["updates"] > 0 for line in metrics(folder))
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        yield

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marl.data.normalizer import (
+    CLIP,
+    MIN_STD,
+    Moments,
+    Normalizer,
+    add,
+    as_slot,
+    from_slot,
+    merge,
+    moments,
+    num_columns,
+)
+
+
+def test_moments_equal_numpy() -> None:
+    samples = np.random.default_rng(0).normal(1e4, 3, (500, 4)).astype(np.float32)
+    found = moments(samples)
+    assert found.count == 500
+    np.testing.assert_allclose(found.mean, samples.astype(np.float64).mean(0))
+    np.testing.assert_allclose(found.std(), samples.astype(np.float64).std(0))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 30), min_size=1, max_size=6))
+def test_merging_any_parts_equals_numpy_over_all(seed: int, sizes: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [rng.normal(rng.normal(0, 100), rng.uniform(0.1, 10), (size, 3)) for size in sizes]
+    everything = np.concatenate(parts)
+    merged = merge(np.stack([as_slot(moments(part)) for part in parts]))
+    slot = np.zeros(num_columns(3))
+    for part in parts:
+        add(slot, moments(part))
+    assert merged.count == slot[0] == len(everything)
+    if len(everything) > 1:
+        for found in (merged, from_slot(slot)):
+            np.testing.assert_allclose(found.mean, everything.mean(0), rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(found.std(), np.maximum(everything.std(0), MIN_STD), rtol=1e-7)
+
+
+def test_a_slot_and_back() -> None:
+    value = moments(np.arange(12.0).reshape(4, 3))
+    back = from_slot(as_slot(value))
+    assert back.count == 4
+    np.testing.assert_array_equal(back.mean, value.mean)
+    np.testing.assert_array_equal(back.m2, value.m2)
+
+
+def test_too_little_to_say() -> None:
+    nothing = moments(np.zeros((0, 2)))
+    assert nothing.count == 0
+    assert nothing.std().tolist() == [1.0, 1.0]
+    assert moments(np.ones((1, 2))).std().tolist() == [1.0, 1.0]
+    assert moments(np.ones((5, 2))).std().tolist() == [MIN_STD, MIN_STD]  # a constant does not divide by zero
+
+
+def test_normalizer_by_hand() -> None:
+    normalizer = Normalizer(2)
+    observations = np.array([[12.0, 0.0], [8.0, 5000.0]], np.float32)
+    assert normalizer(observations)[0].tolist() == [CLIP, 0.0]  # nothing seen yet: only clipped
+    normalizer.use(Moments(4.0, np.array([10.0, 0.0]), np.array([16.0, 4.0])))  # deviations 2 and 1
+    found = normalizer(observations)
+    assert found.tolist() == [[1.0, 0.0], [-1.0, CLIP]]
+    assert found.dtype == np.float32
+    assert observations.tolist() == [[12.0, 0.0], [8.0, 5000.0]]  # untouched
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_columns(size: int) -> None:
+    assert len(as_slot(moments(np.zeros((3, size))))) == num_columns(size)

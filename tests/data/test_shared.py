@@ -1,0 +1,50 @@
+import io
+from multiprocessing.reduction import ForkingPickler
+
+import pytest
+import torch
+
+from marl.data.shared import ALIGNMENT, Field, SharedBlock
+
+FIELDS = {
+    "weights": Field((3, 5), torch.float32),
+    "stop": Field((1,), torch.uint8),
+    "empty": Field((0, 4), torch.float32),
+    "flags": Field((7,), torch.bool),
+    "counts": Field((2, 8), torch.int64),
+    "sums": Field((2,), torch.float64),
+}
+
+
+def test_shapes_types_and_places() -> None:
+    block = SharedBlock(FIELDS)
+    assert block.names() == list(FIELDS)
+    for name, (shape, dtype) in FIELDS.items():
+        assert block[name].shape == shape
+        assert block[name].dtype is dtype
+        assert not block[name].any()
+        assert block[name].is_shared()
+        if block[name].numel():
+            assert block[name].storage_offset() * dtype.itemsize % ALIGNMENT == 0
+
+
+def test_fields_do_not_overlap() -> None:
+    block = SharedBlock(FIELDS)
+    for number, name in enumerate(FIELDS, start=1):
+        block[name].fill_(number)
+    for number, name in enumerate(FIELDS, start=1):
+        assert (block[name] == (True if name == "flags" else number)).all()
+
+
+def test_pickling_hands_over_the_memory() -> None:
+    block = SharedBlock(FIELDS)
+    buffer = io.BytesIO()
+    ForkingPickler(buffer).dump(block)
+    received = ForkingPickler.loads(buffer.getvalue())
+    received["counts"][1, 3] = 42
+    assert block["counts"][1, 3] == 42
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(KeyError):
+        SharedBlock(FIELDS)["nothing"]

@@ -1,0 +1,69 @@
+import re
+from typing import Any
+
+import pytest
+
+from marl.environments.check import examine
+from marl.environments.settings import EnvironmentSettings
+from marl.errors import EnvironmentFault
+
+
+def problems(factory: str, **kwargs: Any) -> list[str]:
+    settings = EnvironmentSettings(id=f"tests.fakes:{factory}", kwargs=kwargs, per_worker=2)
+    report = examine(settings, seed=1, seconds=0.01)
+    assert all("\n" not in problem for problem in report.problems)
+    return report.problems
+
+
+@pytest.mark.parametrize(("ends", "words"), [("terminated", "250 episodes term"), ("truncated", "250 were cut")])
+def test_a_sound_environment(ends: str, words: str) -> None:
+    settings = EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 4, "ends": ends}, per_worker=2)
+    report = examine(settings, seed=1, seconds=0.01)
+    assert report.problems == []
+    facts = "\n".join(report.facts)
+    assert words in facts
+    assert "actions Discrete(3)" in facts
+    assert "steps/s with 1 environment in" in facts
+    assert "steps/s with 2 environments in" in facts
+
+
+def test_an_environment_that_never_ends() -> None:
+    report = examine(
+        EnvironmentSettings(id="tests.fakes:Boxed", kwargs={"low": [-2], "high": [2]}), seed=1, seconds=0.01
+    )
+    assert any("no episode ended: set max_episode_steps" in fact for fact in report.facts)
+
+
+@pytest.mark.parametrize("length", [100, 1])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("nan", "an observation is not finite in step 5"),
+        ("shape", r"an observation has shape \(2,\) in step 5, the space declares \(3,\)"),
+        ("nan_reward", "the reward is nan in step 5"),
+        ("raise", "RuntimeError in step 5: the motor broke"),
+        ("four", "got 4 values"),
+    ],
+)
+def test_faults_are_named_with_their_step(fault: str, words: str, length: int) -> None:
+    """Also where the step is the last of its episode, whose observation only learning from a cut episode looks at."""
+    found = problems("Faulty", fault=fault, at=5, length=length)
+    assert len(found) == 1
+    assert re.search(words, found[0]), found
+
+
+def test_a_reset_that_raises() -> None:
+    assert problems("Faulty", fault="raise_reset", at=0) == ["RuntimeError in reset: the reset broke"]
+
+
+def test_a_seed_that_does_not_repeat() -> None:
+    assert any("the same seed" in problem or "deterministic" in problem for problem in problems("Unrepeatable"))
+
+
+def test_spaces_that_nothing_here_can_handle() -> None:
+    assert ["FlattenObservation" in problem for problem in problems("DictObservations")] == [True]
+
+
+def test_what_cannot_even_be_made() -> None:
+    with pytest.raises(EnvironmentFault, match="no licence found"):
+        problems("refuses_to_start")

@@ -1,0 +1,168 @@
+import sys
+import types
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import SyncVectorEnv
+
+from marl.environments.make import make_single, make_vector
+from marl.environments.pooled import EnvpoolVector
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import make_environments
+from marl.errors import EnvironmentFault, MissingExtra, PluginError
+from tests.fakes import CountingEnv, counting_vector
+
+
+def test_a_gymnasium_id() -> None:
+    assert make_single(EnvironmentSettings(id="Acrobot-v1")).unwrapped.spec.id == "Acrobot-v1"
+    vector = make_vector(EnvironmentSettings(id="Acrobot-v1"), 3)
+    assert isinstance(vector, SyncVectorEnv)  # it registers no vector of its own
+    assert vector.num_envs == 3
+
+
+def test_a_module_and_an_id() -> None:
+    """The module registers, the id is looked up; its time limit and its keyword arguments count."""
+    environment = make_single(EnvironmentSettings(id="tests.fakes:FakeCounting-v3"))
+    assert environment.unwrapped.episode_length() == 7
+    vector = make_vector(EnvironmentSettings(id="tests.fakes:FakeLimited-v0", kwargs={"length": 50}), 2)
+    vector.reset(seed=[0, 1])
+    ends = [vector.step(np.zeros(2, int))[2:4] for _ in range(2)]
+    assert [end.tolist() for end in ends[-1]] == [[False, False], [True, True]]  # cut after two steps
+
+
+@pytest.mark.parametrize("name", ["tests.fakes:counting", "tests.fakes:CountingEnv"])
+def test_a_module_and_a_factory(name: str) -> None:
+    settings = EnvironmentSettings(id=name, kwargs={"length": 5})
+    assert isinstance(make_single(settings), CountingEnv)
+    vector = make_vector(settings, 2)
+    assert [env.unwrapped.episode_length() for env in vector.envs] == [5, 5]
+
+
+def test_a_factory_that_makes_its_own_vector() -> None:
+    settings = EnvironmentSettings(id="tests.fakes:counting_vector", kwargs={"mode": "SameStep"})
+    assert make_vector(settings, 4).num_envs == 4
+
+
+def test_one_is_wanted_and_a_vector_comes() -> None:
+    settings = EnvironmentSettings(id="tests.fakes:counting_vector", kwargs={"mode": "SameStep", "num_envs": 4})
+    with pytest.raises(EnvironmentFault, match="one environment, got a vector of 4"):
+        make_single(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("CartPoll-v1", "did you mean CartPole-v1"),
+        ("Pendulm-v1", "did you mean Pendulum-v1"),
+        ("tests.fakes:FakeCountin-v0", "did you mean FakeCounting-v"),
+        ("CartPole-v7", "did you mean CartPole-v"),
+        ("nothing at all", r"package\.module:factory"),
+    ],
+)
+def test_an_unknown_id_suggests_the_nearest(name: str, words: str) -> None:
+    for make in (make_single, lambda settings: make_vector(settings, 2)):
+        with pytest.raises(EnvironmentFault, match=words) as caught:
+            make(EnvironmentSettings(id=name))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("tests.nowhere:factory", PluginError, "no module named 'tests.nowhere'"),
+        ("tests.fakes:nothing", PluginError, "has no 'nothing'"),
+        ("tests.fakes:NOT_CALLABLE", EnvironmentFault, "to be a class or function"),
+        ("tests.fakes:refuses_to_start", EnvironmentFault, "does not start: OSError: no licence found"),
+    ],
+)
+def test_what_cannot_be_made(name: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        make_vector(EnvironmentSettings(id=name), 2)
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "tests.fakes:counting", "tests.fakes:FakeCounting-v0"])
+def test_arguments_that_an_environment_does_not_take(name: str) -> None:
+    with pytest.raises(EnvironmentFault, match=r"does not accept \{'wheels': 3\}"):
+        make_vector(EnvironmentSettings(id=name, kwargs={"wheels": 3}), 2)
+
+
+def test_an_unknown_backend() -> None:
+    with pytest.raises(EnvironmentFault, match="expected 'gymnasium' or 'envpool', got 'gpu'"):
+        make_vector(EnvironmentSettings(backend="gpu"), 2)
+
+
+# envpool
+
+
+class FakePool:
+    """The part of an envpool that is used; checks how it is made, and counts as CountingEnv does."""
+
+    def __init__(self, name: str, num_envs: int, num_threads: int, seed: int, **kwargs: Any) -> None:
+        assert (name, num_threads) == ("Fake-v1", 1)
+        self.vector = counting_vector(num_envs, "NextStep", **kwargs)
+        self.observation_space, self.action_space = (
+            self.vector.single_observation_space,
+            self.vector.single_action_space,
+        )
+        self.seed, self.closed = seed, False
+
+    def reset(self) -> Any:
+        return self.vector.reset(seed=self.seed)
+
+    def step(self, actions: Any) -> Any:
+        assert actions.shape == (self.vector.num_envs,)
+        return self.vector.step(actions)
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[FakePool]:
+    """Every pool that a fake envpool made."""
+    made: list[FakePool] = []
+
+    def make_gymnasium(name: str, **kwargs: Any) -> FakePool:
+        made.append(FakePool(name, **kwargs))
+        return made[-1]
+
+    module = types.ModuleType("envpool")
+    module.make_gymnasium = make_gymnasium  # type: ignore[attr-defined]
+    module.list_all_envs = lambda: ["Fake-v1"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "envpool", module)
+    return made
+
+
+def test_envpool_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    with pytest.raises(MissingExtra, match=r"needs envpool: run pip install 'marl\[envpool\]'"):
+        make_vector(EnvironmentSettings(backend="envpool"), 2)
+
+
+@pytest.mark.usefixtures("pools")
+def test_envpool_does_not_offer_it() -> None:
+    with pytest.raises(EnvironmentFault, match="envpool does not offer CartPole-v1"):
+        make_vector(EnvironmentSettings(backend="envpool"), 2)
+
+
+def test_envpool_behind_our_face(pools: list[FakePool]) -> None:
+    settings = EnvironmentSettings(id="Fake-v1", backend="envpool", kwargs={"length": 2, "ends": "truncated"})
+    environments = make_environments(settings, 3)
+    assert isinstance(environments._vector, EnvpoolVector)
+    first = environments.reset([11, 12, 13]).copy()
+    assert pools[-1].seed == 11
+    assert [pool.closed for pool in pools] == [True, False]
+    steps = [environments.step(np.zeros(3, np.int64)) for _ in range(4)]
+    assert [step.valid.all() for step in steps] == [True, True, False, True]
+    assert [step.truncated.all() for step in steps] == [False, True, False, False]
+    assert not any(len(step.last_index) for step in steps)
+    assert (environments.reset([11, 12, 13]) == first).all()
+    environments.close()
+    assert all(pool.closed for pool in pools)
+
+
+def test_gymnasium_knows_our_fakes() -> None:
+    assert {"FakeCounting-v0", "FakeCounting-v3", "FakeLimited-v0"} <= set(gymnasium.registry)

@@ -1,0 +1,62 @@
+import math
+
+import pytest
+import torch
+
+from marl.data.spaces import Spaces
+from marl.errors import ConfigError
+from marl.networks.actor_critic import ActorCritic
+from marl.networks.settings import NetworkSettings
+
+DISCRETE = Spaces((2, 3), 4, (), 0, (), ())
+BOX = Spaces((6,), 0, (2,), 0, (-1.0, -1.0), (1.0, 1.0))
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (16, 8)])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX])
+def test_shapes_and_one_pass_for_both(spaces: Spaces, shared: bool, hidden: tuple[int, ...]) -> None:
+    network = ActorCritic(spaces, NetworkSettings(hidden=hidden, shared_trunk=shared), 0)
+    observations = torch.randn(4, 3, 6)
+    parameters, values = network.policy_and_values(observations)
+    assert parameters.shape == (3, 3, 4)
+    assert values.shape == (4, 3)
+    torch.testing.assert_close(parameters, network.policy(observations[:-1]))
+    torch.testing.assert_close(values, network.values(observations))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_separate_trunks_do_not_compete_shared_ones_do(shared: bool) -> None:
+    network = ActorCritic(BOX, NetworkSettings(shared_trunk=shared), 0)
+    network.values(torch.randn(5, 6)).sum().backward()
+    assert (network.actor.hidden[0].weight.grad is not None) == shared
+
+
+@pytest.mark.parametrize(("activation", "function"), [("tanh", torch.tanh), ("relu", torch.relu)])
+def test_layers_are_the_written_formula(activation: str, function) -> None:
+    network = ActorCritic(DISCRETE, NetworkSettings(hidden=(7, 5), activation=activation), 3)
+    observations = torch.randn(4, 6)
+    expected = observations
+    for layer in network.actor.hidden:
+        expected = function(expected @ layer.weight.T + layer.bias)
+    expected = expected @ network.actor.head.weight.T + network.actor.head.bias
+    torch.testing.assert_close(network.policy(observations), expected)
+
+
+def test_the_start_is_orthogonal_nearly_uniform_and_repeats() -> None:
+    network, again, other = (ActorCritic(BOX, NetworkSettings(log_std=-0.5), seed) for seed in (1, 1, 2))
+    weight = network.actor.hidden[1].weight
+    torch.testing.assert_close(weight @ weight.T, 2 * torch.eye(64), atol=1e-5, rtol=0)
+    parameters = network.policy(torch.randn(9, 6))
+    assert parameters[:, :2].abs().max() < 0.1
+    assert (parameters[:, 2:] == -0.5).all()
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(weight, other.actor.hidden[1].weight)
+    assert not any(layer.bias.any() for layer in network.actor.hidden)
+    assert network.critic.head.weight.norm().item() == pytest.approx(1.0, rel=1e-5)
+    assert network.actor.hidden[0].weight.norm().item() == pytest.approx(math.sqrt(2 * 6), rel=1e-5)
+
+
+def test_an_activation_that_is_not_known() -> None:
+    with pytest.raises(ConfigError, match="expected one of tanh, relu, elu, got 'sigmoid'"):
+        ActorCritic(BOX, NetworkSettings(activation="sigmoid"), 0)

@@ -1,0 +1,77 @@
+"""What the tests run in processes of their own: importable functions, as ``ProcessGroup`` wants them."""
+
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+import numpy as np
+import torch
+
+from marl.data.shared import SharedBlock
+from marl.errors import EnvironmentFault
+from marl.training.node_memory import array, ring
+from marl.training.optimizers import OptimizerSettings, make_optimizer
+
+
+def ends_well(pipe: Connection) -> None:
+    """Nothing to do."""
+
+
+def says_what_it_is(pipe: Connection) -> None:
+    """Sends what a process can know of itself, then waits to be ended."""
+    main = sys.modules["__main__"]
+    pipe.send((os.getpid(), signal.getsignal(signal.SIGINT) is signal.SIG_IGN, getattr(main, "__file__", None)))
+    pipe.recv()
+
+
+def fails(pipe: Connection) -> None:
+    raise ValueError("the sum is wrong")
+
+
+def finds_a_fault(pipe: Connection) -> None:
+    """An error that a restart cannot mend."""
+    raise EnvironmentFault("mend the environment")
+
+
+def talks_then_fails(pipe: Connection) -> None:
+    pipe.send("one")
+    pipe.send("two")
+    raise ValueError("the sum is wrong")
+
+
+def exits(pipe: Connection, code: int) -> None:
+    os._exit(code)
+
+
+def waits(pipe: Connection) -> None:
+    """Until the main process closes the pipe."""
+    pipe.send("ready")
+    pipe.recv()
+
+
+def ignores_everything(pipe: Connection) -> None:
+    """Neither SIGTERM nor a closed pipe ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe.send("ready")
+    threading.Event().wait()
+
+
+def optimizes(pipe: Connection, settings: OptimizerSettings, block: SharedBlock, gradient: torch.Tensor) -> None:
+    """Some steps of an optimizer that lies in shared memory: as many as it is told, until told None."""
+    torch.set_num_threads(1)
+    optimizer = make_optimizer(settings, block["optimizer"], block["optimizer_steps"])
+    while (steps := pipe.recv()) is not None:
+        for _ in range(steps):
+            optimizer.step(block["weights"], gradient, 0.01)
+        pipe.send("done")
+
+
+def writes_rows(pipe: Connection, block: SharedBlock, worker: int, rows: np.ndarray) -> None:
+    """Each time it is asked to, into its own ring and its own counters."""
+    own = ring(block, worker)
+    while pipe.recv() is not None:
+        own.write(rows)
+        array(block, "counters")[worker] += worker + 1
+        pipe.send("done")

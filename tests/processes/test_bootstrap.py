@@ -1,0 +1,60 @@
+"""A main process of its own, since what happens to it is the subject."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# No ``if __name__ == "__main__"``: were it imported again, it would print twice.
+SCRIPT = """
+import os
+from marl.processes.bootstrap import start_forkserver
+start_forkserver()
+from marl.processes.group import ProcessGroup
+from tests import process_targets
+print("begins", flush=True)
+with ProcessGroup() as group:
+    members = [group.start(f"worker {each}", process_targets.waits) for each in range(2)]
+    for member in members:
+        assert member.pipe.recv() == "ready"
+    print(*(member.process.pid for member in members), flush=True)
+    input()
+"""
+
+
+def started(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """The script and the ids of its processes."""
+    script = tmp_path / "script.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{SCRIPT}")
+    process = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begins\n"
+    return process, [int(pid) for pid in process.stdout.readline().split()]
+
+
+def wait_for_end(descriptors: list[int]) -> None:
+    waiting = set(descriptors)
+    while waiting:
+        ready, _, _ = select.select(list(waiting), [], [], 20)
+        assert ready, "a worker outlives its main process"
+        waiting -= set(ready)
+
+
+def test_a_killed_main_process_takes_its_workers_with_it(tmp_path: Path) -> None:
+    process, pids = started(tmp_path)
+    with process:
+        descriptors = [os.pidfd_open(pid) for pid in pids]
+        process.send_signal(signal.SIGKILL)
+        wait_for_end(descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_a_script_without_a_main_guard_works(tmp_path: Path) -> None:
+    process, pids = started(tmp_path)
+    assert len(pids) == 2
+    rest, _ = process.communicate("\n", timeout=20)
+    assert (process.returncode, rest) == (0, "")
