@@ -151,15 +151,19 @@ class RunFolder:
         """
         return [entry for _, entry in self._entries()]
 
-    def truncate_metrics(self, steps: int) -> None:
-        """Drop what was written after the checkpoint at ``steps``, so that a curve goes on undoubled.
+    def truncate_metrics(self, steps: int, seconds: float = math.inf) -> None:
+        """Drop what was written after the checkpoint at ``steps`` and ``seconds``, so that a curve goes on undoubled.
 
         Raises:
             RunFolderError: the file cannot be read or written.
         """
         if not self.metrics.exists():
             return
-        kept = [line + b"\n" for line, entry in self._entries() if entry["steps"] <= steps]
+        kept = [
+            line + b"\n"
+            for line, entry in self._entries()
+            if entry["steps"] <= steps and not entry.get("seconds", 0.0) > seconds
+        ]
         try:
             write_atomic(self.metrics, b"".join(kept))
         except OSError as error:

@@ -38,16 +38,16 @@ def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None
 def test_counters_and_curves_go_on(copied: Trained) -> None:
     before = read(copied.run / "checkpoint.pt")
     earlier = metrics(copied.folder)
-    result = resume(copied, "--steps", "40000")
+    result = resume(copied, "--steps", "80000")  # longer than any episode
     after = read(copied.run / "checkpoint.pt")
-    assert 40_000 <= result["steps"] < 45_000
+    assert 80_000 <= result["steps"] < 90_000
     for ours, theirs in zip(counted(after), counted(before), strict=True):
         assert ours > theirs
     assert result["seconds"] > before.info["seconds"]
     # Hogwild workers may lose a few counts to each other, not most.
     made = after.info["updates"] - before.info["updates"]
     assert after.tensors["optimizer_steps"] - before.tensors["optimizer_steps"] > 0.5 * made
-    assert after.tensors["observations"][0, 0] >= 40_000
+    assert after.tensors["observations"][0, 0] >= 80_000
     lines = metrics(copied.folder)
     kept = [line for line in earlier if line["seconds"] <= before.info["seconds"]]
     assert lines[: len(kept)] == kept
