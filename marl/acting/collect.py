@@ -125,14 +125,14 @@ class Collector:
         return moments(self._flat[1:].reshape(-1, self._flat.shape[-1]))
 
     def reward_moments(self) -> Moments:
-        """Moments of the discounted return so far, of every step of the last trajectory [1]."""
+        """Moments of the discounted return so far, of every transition of the last trajectory [1]."""
         running, ended = self._discounted, self._ends[0] | self._ends[1]
         for step in range(self._length):
             running = running * self._discount + self._rewards[step]
             self._discounted_returns[step] = running
             running = running * ~ended[step]
         self._discounted = running
-        return moments(self._discounted_returns.reshape(-1, 1))
+        return moments(self._discounted_returns[self._ends[2]].reshape(-1, 1))
 
     def scale_rewards(self, scale: float) -> None:
         """Multiply the rewards of the last trajectory, which share its memory."""

@@ -144,10 +144,17 @@ def _failure(member: Member) -> Failure | None:
     if code == 0:
         return None
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
+        name = _signal_name(-code)
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return Failure(f"killed by {name}{hint}", "", False)
     return Failure(f"ended with exit code {code}", "", False)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"
 
 
 def _run(name: str, pipe: Connection, target: Target, args: tuple[Any, ...]) -> None:
