@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Answer, Trained
-from tests.commands import BARE, ENDLESS, MARL, learning, python, run_folder, started, until
+from tests.commands import BARE, ENDLESS, MARL, PATIENCE_S, learning, python, run_folder, started, until
 
 Command = Callable[..., Answer]
 
@@ -235,7 +235,7 @@ def test_no_space_while_training(tmp_path: Path) -> None:
             told.append(process.stdout.readline())
             assert told[-1], told
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
     assert "training goes on" in "".join(told)
     assert "could not write weights.pt" in out

@@ -11,6 +11,7 @@ from tests.commands import (
     BARE,
     ENDLESS,
     MARL,
+    PATIENCE_S,
     SINGLE_MACHINE,
     learning,
     metrics,
@@ -48,7 +49,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
         done = updates(tmp_path)
         until(lambda: updates(tmp_path) > done, of=process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
     assert (process.returncode, err) == (0, "")
     assert out.count("died (killed by SIGKILL (out of memory?)) and is started again") == 1
@@ -66,7 +67,7 @@ def test_a_killed_forkserver_is_replaced(tmp_path: Path) -> None:
         done = updates(tmp_path)
         until(lambda: updates(tmp_path) > done, of=process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        _, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
     assert (process.returncode, err) == (0, "")
 
@@ -78,7 +79,7 @@ def test_workers_that_die_too_often_end_the_run(tmp_path: Path) -> None:
         killed: Set[int] = set()
         for _ in range(3):
             killed = kill_worker(process, killed)
-        _, err = process.communicate()
+        _, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
     assert process.returncode == 1
     assert err.startswith("Error: killed by SIGKILL")
@@ -97,9 +98,25 @@ def test_a_killed_command_takes_its_workers_along(tmp_path: Path) -> None:
         until(learning(tmp_path), of=process)
         assert len(session(process.pid)) >= 5  # itself, the forkserver, the resource tracker, two workers
         process.kill()
-        process.wait()
+        process.wait(PATIENCE_S)
         nothing_left(process)
     assert set(os.listdir("/dev/shm")) <= in_memory
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    """``marl train | head -1``: training goes on, and what was learned is saved."""
+    with started(*MARL, "train", "CartPole-v1", "--plain", *ENDLESS, *BARE, cwd=tmp_path) as process:
+        until(learning(tmp_path), of=process)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        kill_worker(process)  # that is worth a line, which nobody reads
+        until(lambda: any(line["restarts"] == 1 for line in metrics(tmp_path)), of=process)
+        process.terminate()
+        process.wait(PATIENCE_S)
+        assert process.stderr.read() == ""
+        nothing_left(process)
+    assert (tmp_path / "weights.pt").is_file()
 
 
 def test_a_killed_judge_is_replaced(tmp_path: Path) -> None:
@@ -110,7 +127,7 @@ def test_a_killed_judge_is_replaced(tmp_path: Path) -> None:
         until(lambda: set(named(process, "marl evaluator")) - set(first), of=process)
         until(lambda: list(tmp_path.glob("runs/*/best.pt")), of=process)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
     assert (process.returncode, err) == (0, "")
     assert "evaluator died (killed by SIGKILL" in out

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from marl.training.weights_file import read
-from tests.commands import BARE, MARL, named, run_folder, started, succeed, until
+from tests.commands import BARE, MARL, PATIENCE_S, named, run_folder, started, succeed, until
 
 # Judged at every fourth segment and at the end; sampled, so that two judgements are rarely equal.
 JUDGED = ("--set", "evaluation.episodes=5", "--set", "evaluation.greedy=false")
@@ -76,7 +76,7 @@ def test_killed_workers_and_judges_change_no_bit(name: str, references: Callable
         wait_for_checkpoints(process, tmp_path, 2)
         os.kill(named(process, "marl worker")[0], signal.SIGKILL)
         os.kill(until(lambda: named(process, "marl evaluator"), of=process)[0], signal.SIGKILL)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
     assert "worker 0 died" in out
     assert "evaluator died" in out

@@ -1,0 +1,51 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from marl.processes.signals import STOPPING, stop_event
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_sets_the_event_and_nothing_else(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_event() as stopped:
+        assert not stopped.is_set()
+        os.kill(os.getpid(), number)
+        assert stopped.wait(10)
+        os.kill(os.getpid(), number)  # impatience changes nothing
+    assert signal.getsignal(number) is before
+
+
+def test_outside_the_main_thread_signals_stay_as_they_are() -> None:
+    before = [signal.getsignal(number) for number in STOPPING]
+    seen = []
+
+    def other() -> None:
+        with stop_event() as stopped:
+            seen.append((stopped.is_set(), [signal.getsignal(number) for number in STOPPING]))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_the_end_comes_at_once(number: signal.Signals) -> None:
+    """Even where every exception is swallowed."""
+    code = f"""
+import os
+from marl.processes.signals import end_at_once
+end_at_once()
+try:
+    os.kill(os.getpid(), {int(number)})
+    while True: pass
+except BaseException:
+    print("swallowed")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "Error: stopped\n")
