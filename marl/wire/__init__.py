@@ -1,0 +1,1 @@
+"""What travels: messages, the handshake, compressed weights, and the promise of a link."""

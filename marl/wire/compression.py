@@ -1,0 +1,79 @@
+"""Every codec by name, and the three that keep each number by itself: float32, bfloat16, float16."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from marl.errors import WeightsRefused
+from marl.wire.blocks import BlockCodec
+from marl.wire.codec import TILE, Codec, check_length
+
+CODECS = ("float32", "bfloat16", "float16", "int8", "int4")  # from exact to small
+
+
+def build_codec(name: str) -> Codec:
+    """A codec of one's own: it holds scratch memory, so each thread needs another."""
+    match name:
+        case "float32":
+            return FloatCodec(torch.float32)
+        case "bfloat16":
+            return FloatCodec(torch.bfloat16)
+        case "float16":
+            return FloatCodec(torch.float16)
+        case "int8":
+            return BlockCodec(bits=8, block=1024)
+        case "int4":
+            return BlockCodec(bits=4, block=128)
+    raise ValueError(f"expected a codec out of {', '.join(CODECS)}, got {name!r}")
+
+
+class FloatCodec:
+    """Each number rounded to a shorter float; beyond its range it saturates, and the rest rides in the next message."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.name = str(dtype).removeprefix("torch.")
+        self._dtype = dtype
+        self._largest = torch.finfo(dtype).max
+        self._sum = torch.empty(TILE)
+        self._decoded = torch.empty(TILE)
+
+    def num_bytes(self, num_weights: int) -> int:
+        """Length of the payload for so many weights."""
+        return num_weights * self._dtype.itemsize
+
+    def encode(self, change: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
+        """See ``Codec.encode``."""
+        check_length(self, out, change.numel())
+        halves = out.view(self._dtype)
+        for start in range(0, change.numel(), TILE):
+            tile = slice(start, start + TILE)
+            total = change[tile]
+            if error is not None:
+                total = torch.add(total, error[tile], out=self._sum[: total.numel()])
+            _check_finite(self.name, total)
+            torch.clamp(total, -self._largest, self._largest, out=(clamped := self._decoded[: total.numel()]))
+            halves[tile].copy_(clamped)
+            if pending is not None:
+                torch.sub(total, clamped.copy_(halves[tile]), out=pending[tile])
+
+    def decode(self, payload: Tensor, out: Tensor, base: Tensor | None = None) -> None:
+        """See ``Codec.decode``."""
+        check_length(self, payload, out.numel())
+        halves = payload.view(self._dtype)
+        for start in range(0, out.numel(), TILE):
+            _check_finite(self.name, halves[start : start + TILE])
+        for start in range(0, out.numel(), TILE):
+            tile = slice(start, start + TILE)
+            if base is None:
+                out[tile].copy_(halves[tile])
+            else:
+                decoded = self._decoded[: out[tile].numel()].copy_(halves[tile])
+                torch.add(base[tile], decoded, out=out[tile])
+
+
+def _check_finite(name: str, numbers: Tensor) -> None:
+    # One pass, no temporary; both ends are NaN as soon as one number is.
+    low, high = torch.aminmax(numbers)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise WeightsRefused(f"{name}: expected finite numbers, got between {float(low)} and {float(high)}")

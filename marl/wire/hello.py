@@ -1,0 +1,143 @@
+"""The first words: what parent and child must share, compared before a single weight is sent.
+
+``Hello`` (parent) is answered by ``Welcome`` or ``Refusal`` (child). Each travels as one JSON text in the ``info`` of a
+message of its kind, without arrays.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from marl.errors import HandshakeRefused, MessageRefused
+from marl.wire.header import MAX_INT
+from marl.wire.message import OLDEST_PROTOCOL, PROTOCOL, Kind, Value, foreign_protocol
+
+MAX_DEPTH = 8  # of nested keyword arguments in a configuration
+
+_Word = Annotated[str, Meta(min_length=1, max_length=128)]
+_Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
+_Codecs = Annotated[tuple[_Word, ...], Meta(min_length=1, max_length=16)]
+_Protocol = Annotated[int, Meta(ge=1, le=2**31)]
+
+
+class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What the parent is, and the run that it offers."""
+
+    kind: ClassVar[Kind] = Kind.HELLO
+    oldest_protocol: _Protocol = OLDEST_PROTOCOL
+    newest_protocol: _Protocol = PROTOCOL
+    run_id: _Word
+    epoch: _Count
+    instance: _Word  # random, new at each start: two parents of one epoch differ in it
+    fingerprint: _Hash  # of the network, see fingerprint.py
+    num_bytes: _Count  # of the flat weights
+    codecs: _Codecs
+    seed: _Count
+    environment: dict[str, Any]  # sections of the configuration; never paths, never report settings
+    network: dict[str, Any]
+    algorithm: dict[str, Any]
+    exchange: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Also run on what comes from elsewhere, where a ValueError becomes a refusal."""
+        for section in (self.environment, self.network, self.algorithm, self.exchange):
+            _check_plain(section, MAX_DEPTH)
+
+
+class Welcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The child has built that network, and says what it built it on."""
+
+    kind: ClassVar[Kind] = Kind.WELCOME
+    protocol: _Protocol = PROTOCOL  # the one to speak from now on
+    fingerprint: _Hash
+    num_bytes: _Count
+    codecs: _Codecs
+    cores: Annotated[int, Meta(ge=1, le=2**20)]
+    host: Annotated[dict[_Word, Annotated[str, Meta(max_length=1024)]], Meta(max_length=64)]
+
+
+class Refusal(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Why not, in one line that names both sides' values and the remedy."""
+
+    kind: ClassVar[Kind] = Kind.REFUSAL
+    reason: Annotated[str, Meta(min_length=1, max_length=4096)]
+    permanent: bool  # trying again cannot help
+
+
+class _Range(msgspec.Struct):
+    """The two fields of a Hello that no protocol may rename."""
+
+    oldest_protocol: int = 0
+    newest_protocol: int = 0
+
+
+S = TypeVar("S", bound=Hello | Welcome | Refusal)
+
+
+def to_info(words: Hello | Welcome | Refusal) -> dict[str, Value]:
+    """The ``info`` of the message that carries ``words``; what the other side would refuse is refused here.
+
+    Raises:
+        MessageRefused: a field is out of bounds.
+    """
+    try:
+        info: dict[str, Value] = {"json": msgspec.json.encode(words, order="deterministic").decode()}
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise MessageRefused(f"cannot encode a {words.kind}: {error}") from error
+    from_info(info, type(words))
+    return info
+
+
+def from_info(info: Mapping[str, Value], expected: type[S]) -> S:
+    """Read words that came from the other side.
+
+    Raises:
+        HandshakeRefused: a Hello of protocols that this node does not speak.
+        MessageRefused: malformed in any other way.
+    """
+    text = info.get("json")
+    if not isinstance(text, str) or len(info) > 1:
+        raise MessageRefused(f"expected a {expected.kind} as one JSON text, got {sorted(info)}")
+    try:
+        return msgspec.json.decode(text, type=expected)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        if expected is Hello:
+            _check_range(text)
+        raise MessageRefused(f"malformed {expected.kind}: {error!s:.200}") from error
+
+
+def _check_range(text: str) -> None:
+    """Name the protocols, where they are the reason why a Hello looks foreign."""
+    try:
+        theirs = msgspec.json.decode(text, type=_Range)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return
+    if theirs.oldest_protocol > PROTOCOL or 0 < theirs.newest_protocol < OLDEST_PROTOCOL:
+        raise HandshakeRefused(foreign_protocol(f"{theirs.oldest_protocol} to {theirs.newest_protocol}"))
+
+
+def _check_plain(value: object, depth: int) -> None:
+    """A configuration is shallow, its numbers are finite and fit 64 bits, and JSON changes nothing of it."""
+    match value:
+        case dict() | list() | tuple() if depth == 0:
+            raise ValueError(f"expected at most {MAX_DEPTH} levels of configuration")
+        case dict():
+            if not all(isinstance(key, str) for key in value):
+                raise ValueError(f"expected names as keys of the configuration, got {list(value)!r:.80}")
+            for item in value.values():
+                _check_plain(item, depth - 1)
+        case list() | tuple():
+            for item in value:
+                _check_plain(item, depth - 1)
+        case float() if not math.isfinite(value):
+            raise ValueError("expected finite numbers in the configuration")
+        case int() if not -MAX_INT <= value <= MAX_INT:
+            raise ValueError("expected numbers of at most 64 bits in the configuration")
+        case None | bool() | int() | float() | str():
+            pass
+        case _:
+            raise ValueError(f"expected text, numbers and lists in the configuration, got {type(value).__name__}")

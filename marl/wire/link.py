@@ -1,0 +1,43 @@
+"""The promise that every link keeps; what keeps it lives a floor higher, in ``marl/links``."""
+
+from typing import Protocol
+
+from marl.wire.message import Message
+from marl.wire.payload import Place
+
+
+class Link(Protocol):
+    """Moves whole messages between two nodes and knows nothing of learning.
+
+        link.send(upload)
+        answer = link.recv(timeout=30.0, place=into({"weights": scratch}))
+
+    - One thread may ``send`` and another ``recv`` at the same time; never two of a kind. ``close`` may be called from
+      any thread, and twice; it ends a waiting ``send`` or ``recv`` with LinkClosed.
+    - A message arrives whole, once, and in the order it was sent, or not at all.
+    - ``place`` runs in the thread that called ``recv``, after the header and before a byte of payload is asked for. It
+      may wait, which holds the sender back; it may raise MessageRefused.
+    - No error of a socket or a thread leaves a link except as one of the errors below.
+    """
+
+    def send(self, message: Message) -> None:
+        """Hand over one message; its arrays are free again when this returns.
+
+        Raises:
+            LinkClosed: the other side is gone, or this side was closed.
+            LinkTimeout: the other side takes no more.
+            MessageRefused: the message breaks a bound of its own header.
+        """
+
+    def recv(self, timeout: float, place: Place) -> Message:
+        """Wait at most ``timeout`` seconds for the next message to begin; its arrays lie where ``place`` said.
+
+        Raises:
+            LinkClosed: the other side is gone, or this side was closed.
+            LinkTimeout: nothing came; the link is still open.
+            MessageRefused: what came must not be used, and the placed memory holds nothing of worth. The link is
+                still open: say why and go on, or close it.
+        """
+
+    def close(self) -> None:
+        """End the conversation and free everything."""

@@ -1,0 +1,47 @@
+"""What travels between parent and child: the nouns. ``header.py`` and ``payload.py`` turn them into bytes."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
+
+PROTOCOL = 1  # raised whenever an older node could misread a newer one
+OLDEST_PROTOCOL = max(1, PROTOCOL - 1)  # spoken too
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Array: TypeAlias = Tensor | Buffer  # contiguous, on the CPU, unchanged until it is sent
+Value: TypeAlias = bool | int | float | str | list[bool | int | float | str | None] | None
+
+
+class Kind(StrEnum):
+    """What a message is for."""
+
+    HELLO = "hello"
+    WELCOME = "welcome"
+    REFUSAL = "refusal"
+    UPLOAD = "upload"
+    ANSWER = "answer"
+    CALL = "call"  # hurry: upload what you have
+    FULL = "full"  # give me everything: full weights instead of a change
+    TELEMETRY = "telemetry"
+    STOP = "stop"
+
+
+class Message(NamedTuple):
+    """One thing said by one node to another."""
+
+    kind: Kind
+    sender: str
+    epoch: int = 0
+    version: int = 0  # of the weights that it is about
+    counter: int = 0  # of the sender's messages of this kind: a repeated one is recognised
+    arrays: Mapping[str, Array] = {}  # received: tensors over the memory that was placed
+    info: Mapping[str, Value] = {}  # small typed values; numbers are finite
+
+
+def foreign_protocol(theirs: str, *, oldest: int = OLDEST_PROTOCOL, newest: int = PROTOCOL) -> str:
+    """The one sentence about nodes that have no protocol in common."""
+    return (
+        f"this node speaks protocol {oldest} to {newest}, the other {theirs}: install the same version of marl on both"
+    )

@@ -1,0 +1,125 @@
+"""The bytes of a message's arrays: views of memory that exists, placed into memory that exists, hashed once.
+
+On the wire a message is its header, its payload in chunks, and a seal of 32 bytes:
+``SHA-256(header + SHA-256(payload))``. The inner digest covers only the arrays, so that a parent that sends the same
+weights to many children hashes them once; the outer one ties them to this header.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from marl.errors import MessageRefused
+from marl.wire.arrays import bytes_of, entry_of, tensor_over
+from marl.wire.header import MAX_INT, Header, decode_header, encode_header
+from marl.wire.message import PROTOCOL, Buffer, Message
+
+CHUNK_BYTES = 256 * 1024
+
+Place: TypeAlias = Callable[[Header], Mapping[str, memoryview]]
+
+
+class Outgoing:
+    """One message on its way out: send ``header``, each of ``chunks()``, then ``seal()``."""
+
+    def __init__(self, message: Message, payload_digest: bytes | None = None, *, protocol: int = PROTOCOL) -> None:
+        """Without ``payload_digest``, the chunks are hashed as they leave; with it, not at all.
+
+        Args:
+            protocol: the one agreed on; a hello, which comes before that, is sent in the oldest.
+        """
+        entries = tuple(entry_of(name, array) for name, array in message.arrays.items())
+        self.header = encode_header(message, entries, protocol=protocol)
+        self._views = [bytes_of(array) for array in message.arrays.values()]
+        self._digest = payload_digest
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Views of the arrays' own memory, in order, none longer than 256 KiB."""
+        hashing = hashlib.sha256()
+        for view in self._views:
+            for start in range(0, len(view), CHUNK_BYTES):
+                chunk = view[start : start + CHUNK_BYTES]
+                if self._digest is None:
+                    hashing.update(chunk)
+                yield chunk
+        if self._digest is None:
+            self._digest = hashing.digest()
+
+    @property
+    def payload_digest(self) -> bytes:
+        """For the next message with the same arrays; taken from the chunks that left, or computed now."""
+        if self._digest is None:
+            for _ in self.chunks():
+                pass
+        assert self._digest is not None
+        return self._digest
+
+    def seal(self) -> bytes:
+        """The last 32 bytes of the message."""
+        return _seal(self.header, self.payload_digest)
+
+
+class Incoming:
+    """One message on its way in: ``put`` each chunk until ``missing`` is 0, then ``finish`` with the seal."""
+
+    def __init__(self, header: Buffer, place: Place, *, max_bytes: int = MAX_INT) -> None:
+        """Ask ``place`` for memory.
+
+        Raises:
+            MessageRefused: by the header itself, or by ``place``.
+        """
+        self.header = decode_header(header, max_bytes=max_bytes)
+        self._header_bytes = bytes(header)
+        self._views = _placed(self.header, place(self.header))
+        self._left = [view for view in self._views.values() if len(view)]
+        self._hashing = hashlib.sha256()
+        self.missing = self.header.num_bytes
+
+    def put(self, chunk: Buffer) -> None:
+        """Copy the next bytes of the payload to their place; chunks may be cut anywhere.
+
+        Raises:
+            MessageRefused: more bytes came than the header announced.
+        """
+        if len(chunk) > self.missing:
+            raise MessageRefused(f"{self.header.kind} from {self.header.sender}: longer than its header says")
+        self.missing -= len(chunk)
+        self._hashing.update(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            target = self._left[0]
+            size = min(len(target), len(rest))
+            target[:size] = rest[:size]
+            rest = rest[size:]
+            self._left[0] = target[size:]
+            if not self._left[0]:
+                del self._left[0]
+
+    def finish(self, seal: Buffer) -> Message:
+        """The whole message; its arrays are tensors over the memory that ``place`` gave.
+
+        Raises:
+            MessageRefused: it was cut short, or a bit of it changed on the way.
+        """
+        header = self.header
+        if self.missing:
+            raise MessageRefused(f"{header.kind} from {header.sender}: {self.missing} bytes of the payload are missing")
+        if bytes(seal) != _seal(self._header_bytes, self._hashing.digest()):
+            raise MessageRefused(f"{header.kind} from {header.sender}: the hash differs, it was damaged on the way")
+        arrays = {entry.name: tensor_over(self._views[entry.name], entry) for entry in header.manifest}
+        return Message(header.kind, header.sender, header.epoch, header.version, header.counter, arrays, header.info)
+
+
+def _seal(header: bytes, payload_digest: bytes) -> bytes:
+    return hashlib.sha256(header + payload_digest).digest()
+
+
+def _placed(header: Header, views: Mapping[str, memoryview]) -> dict[str, memoryview]:
+    """What ``place`` gave, in the order of the manifest; anything else is our own mistake."""
+    placed = {name: view.cast("B") if view.nbytes else memoryview(b"") for name, view in views.items()}
+    expected = {entry.name: entry.nbytes for entry in header.manifest}
+    if {name: len(view) for name, view in placed.items()} != expected:
+        raise ValueError(f"expected places {expected}, got {dict(zip(placed, map(len, placed.values()), strict=True))}")
+    if any(view.readonly for view in placed.values() if view):
+        raise ValueError("expected writable places")
+    return {name: placed[name] for name in expected}
