@@ -1,0 +1,33 @@
+"""The step that the global weights take towards the mean of the children.
+
+Douillard et al., "DiLoCo" (2023): SGD with Nesterov momentum upon the outer gradient ``base - mean``.
+"""
+
+import torch
+from torch import Tensor
+
+from marl.averaging.tiles import TILE
+
+
+def outer_step(base: Tensor, mean: Tensor, velocity: Tensor | None, *, lr: float, momentum: float) -> Tensor:
+    """Turn ``mean`` [N] into the next weights, in place; ``velocity`` [N] is kept from round to round.
+
+    ``d = base - mean; v = momentum v + d; next = mean + (1 - lr) d - lr momentum v``
+
+    Args:
+        lr: how far to go; 1 with momentum 0 is plain averaging, to the bit; .7 is usual with momentum.
+        momentum: how much of the earlier steps to repeat; .9 is usual, 0 needs no ``velocity``.
+    """
+    if lr == 1 and momentum == 0:
+        return mean  # not computed: adding 0 would turn -0 into 0
+    if momentum and velocity is None:
+        raise ValueError(f"expected a velocity to remember momentum {momentum} in, got none")
+    scratch = torch.empty(min(TILE, mean.numel()))
+    for start in range(0, mean.numel(), TILE):
+        tile = slice(start, start + TILE)
+        target = mean[tile]
+        difference = torch.sub(base[tile], target, out=scratch[: target.numel()])
+        target.add_(difference, alpha=1 - lr)
+        if velocity is not None:
+            target.sub_(velocity[tile].mul_(momentum).add_(difference), alpha=lr * momentum)
+    return mean

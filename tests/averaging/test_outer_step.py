@@ -1,0 +1,54 @@
+"""The outer step against SGD itself, by hand, and the identity that makes it plain averaging."""
+
+import math
+
+import pytest
+import torch
+
+from marl.averaging.outer_step import outer_step
+from marl.averaging.tiles import TILE
+
+
+def numbers(size: int, seed: int) -> torch.Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def test_plain_averaging_to_the_bit() -> None:
+    """Signed zeros, denormals and huge numbers too."""
+    mean = torch.cat([numbers(1000, 1), torch.tensor([-0.0, 0.0, 1e-45, -1e-40, 3e38, -3e38])])
+    bits = mean.clone().view(torch.int32)
+    base = torch.full_like(mean, -3e38)
+    assert torch.equal(outer_step(base, mean, None, lr=1, momentum=0).view(torch.int32), bits)
+    assert torch.equal(outer_step(base, mean, torch.zeros_like(mean), lr=1.0, momentum=0.0).view(torch.int32), bits)
+
+
+def test_by_hand() -> None:
+    base, mean, velocity = torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([4.0])
+    # d = -2; v = .5 * 4 - 2 = 0; next = 3 + .25 * -2 - 0
+    assert outer_step(base, mean, velocity, lr=0.75, momentum=0.5).tolist() == [2.5]
+    assert velocity.tolist() == [0.0]
+
+
+@pytest.mark.parametrize(("lr", "momentum"), [(0.7, 0.9), (1.0, 0.9), (0.7, 0.0), (1.5, 0.0), (2.0, 0.3)])
+def test_it_is_nesterov_sgd(lr: float, momentum: float) -> None:
+    """torch's own optimizer, in float64, on the outer gradient, over ten rounds and two tiles."""
+    size = TILE + 5
+    base, velocity = numbers(size, 0), torch.zeros(size)
+    reference = torch.nn.Parameter(base.double())
+    sgd = torch.optim.SGD([reference], lr=lr, momentum=momentum, nesterov=momentum > 0)
+    for round_number in range(10):
+        change = numbers(size, round_number + 1) * 0.1
+        reference.grad = -change.double()
+        sgd.step()
+        base = outer_step(base, base + change, velocity, lr=lr, momentum=momentum)
+    assert torch.allclose(base.double(), reference.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_momentum_needs_a_memory() -> None:
+    with pytest.raises(ValueError, match="velocity"):
+        outer_step(torch.zeros(2), torch.ones(2), None, lr=1, momentum=0.9)
+
+
+def test_without_momentum_it_needs_none() -> None:
+    assert outer_step(torch.zeros(2), torch.ones(2), None, lr=0.5, momentum=0).tolist() == [0.5, 0.5]
+    assert math.isclose(float(outer_step(torch.zeros(1), torch.ones(1), None, lr=2, momentum=0)), 2.0)
