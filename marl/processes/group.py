@@ -60,11 +60,7 @@ class ProcessGroup:
     def start(self, name: str, target: Target, *args: Any) -> Member:
         """Start ``target(pipe, *args)`` in a process of this name."""
         ours, theirs = context().Pipe()
-        process: BaseProcess = context().Process(  # type: ignore[attr-defined]
-            target=_run, args=(name, theirs, target, args), name=f"marl {name}", daemon=True
-        )
-        with without_main_module():
-            process.start()
+        process = _started(name, theirs, target, args)
         theirs.close()
         member = Member(name, process, ours)
         self.members[name] = member
@@ -131,6 +127,23 @@ class ProcessGroup:
         with contextlib.suppress(ValueError):
             member.process.close()
         del self.members[member.name]
+
+
+def _started(name: str, pipe: Connection, target: Target, args: tuple[Any, ...]) -> BaseProcess:
+    """A running process. A forkserver killed a moment ago still looks alive: then ask again, of its successor."""
+    for attempts_left in reversed(range(10)):
+        process: BaseProcess = context().Process(  # type: ignore[attr-defined]
+            target=_run, args=(name, pipe, target, args), name=f"marl {name}", daemon=True
+        )
+        try:
+            with without_main_module():
+                process.start()
+            return process
+        except (EOFError, ConnectionError):
+            if not attempts_left:
+                raise
+            time.sleep(0.02)  # its parent learns of the death only once the kernel has tidied up
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _failure(member: Member) -> Failure | None:
