@@ -15,14 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Episode(NamedTuple):
-    """One finished episode, its return before any reward normalisation."""
-
-    worker: int
-    episode_return: float
-    length: int
-
-
 class StopGoal(NamedTuple):
     """When training ends: at whichever goal comes first; all None means by hand only."""
 
