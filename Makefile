@@ -17,8 +17,8 @@ install: $(VENV)/.installed ## make .venv with everything that training needs
 
 install-dev: $(VENV)/.installed-dev ## the same, and what the tests need
 
-run: $(VENV)/.installed ## train CartPole-v1 on all cores until solved, then evaluate weights.pt
-	$(BIN)/python a3c_single_machine.py
+run: $(VENV)/.installed ## train CartPole-v1 on a local cluster of two children until solved, then evaluate weights.pt
+	$(BIN)/python init_parent.py --local 2
 	$(BIN)/python test_env.py weights.pt
 
 test: lint ## lint, type check, tests (what continuous integration runs)

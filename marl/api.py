@@ -12,9 +12,13 @@ Nothing heavy is imported until it is used: the workers' forkserver has to start
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from marl.cluster.plan import Cluster
+from marl.trust.options import TrustOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from marl.acting.policy import Policy
     from marl.reports.distribution import Summary
 
-__all__ = ["Evaluation", "TrainResult", "evaluate", "load", "train"]
+__all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "load", "train"]
 
 
 class TrainResult(NamedTuple):
@@ -67,8 +71,9 @@ def train(
     out: str | Path = "weights.pt",
     live: bool = True,
     plain: bool = False,
+    cluster: Cluster | None = None,
 ) -> TrainResult:
-    """Train one policy with all cores of this machine and write its weights file.
+    """Train one policy with all cores of this machine, or on children, and write its weights file.
 
     Args:
         source: an environment's id, a preset's name or a TOML file; default CartPole-v1.
@@ -77,16 +82,35 @@ def train(
         init: a weights file to start from instead of random weights.
         out: where the weights are written.
         live: show progress; ``plain`` prints lines even on a terminal.
+        cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``.
 
     Raises:
         MarlError: anything the user can mend; its text is one line that says how.
     """
     from marl.processes.bootstrap import start_forkserver
 
-    start_forkserver("marl.cluster.worker")
-    from marl.cluster.run import run_single
+    settings = dict(settings or {})
+    with contextlib.ExitStack() as stack:
+        local = None
+        if cluster is not None and cluster.local:
+            from marl.cluster.local import LocalChildren
 
-    outcome = run_single(source, dict(settings or {}), resume=resume, init=init, out=Path(out), live=live, plain=plain)
+            workers = int(settings.get("node.workers", 0))
+            local = stack.enter_context(LocalChildren(cluster.local, workers=workers))
+        start_forkserver("marl.cluster.worker")
+        from marl.cluster.run import run
+
+        outcome = run(
+            source,
+            settings,
+            cluster=cluster,
+            local=local,
+            resume=resume,
+            init=init,
+            out=Path(out),
+            live=live,
+            plain=plain,
+        )
     return TrainResult(**outcome)
 
 

@@ -1,5 +1,6 @@
 """The settings of one run: dataclasses of each concept joined, TOML files read, single keys overridden."""
 
+import contextlib
 import dataclasses
 import difflib
 import tomllib
@@ -14,11 +15,14 @@ import msgspec
 from marl.algorithms.a3c import A3C
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import ConfigError
+from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.triggers import parse_trigger
 from marl.networks.settings import NetworkSettings
 from marl.processes.settings import NodeSettings
 from marl.reports.settings import EvaluationSettings, ReportSettings, StopSettings
 from marl.training.optimizers import OPTIMIZERS, OptimizerSettings
 from marl.training.settings import CheckpointSettings
+from marl.wire.codec import CODECS
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Config:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     algorithm: A3C = field(default_factory=A3C)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    exchange: ExchangeSettings = field(default_factory=ExchangeSettings)
     node: NodeSettings = field(default_factory=NodeSettings)
     stop: StopSettings = field(default_factory=StopSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -57,7 +62,7 @@ def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] |
     for path, value in (overrides or {}).items():
         _put(tree, path, value)
     config = _convert(tree)
-    _validate(config)
+    validate(config)
     return config
 
 
@@ -73,6 +78,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     try:
         return path.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
+        with contextlib.suppress(ValueError):
+            return path.strip(), float(value)  # .7 is a number to people, though not to TOML
         return path.strip(), value.strip()
 
 
@@ -135,7 +142,8 @@ def _convert(tree: Mapping[str, Any]) -> Config:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         where = f"{place.rstrip('`')}: " if place else ""
-        raise ConfigError(f"{where}{reason[:1].lower()}{reason[1:]}") from error
+        hint = ": write it as text, in quotes" if "`str`" in reason.partition(", got")[0] else ""
+        raise ConfigError(f"{where}{reason[:1].lower()}{reason[1:]}{hint}") from error
 
 
 def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str) -> None:
@@ -163,8 +171,12 @@ def all_keys() -> list[str]:
     return keys
 
 
-def _validate(config: Config) -> None:
-    """Values that can never work, before any process starts."""
+def validate(config: Config) -> None:
+    """Refuse values that can never work, before any process starts.
+
+    Raises:
+        ConfigError: there is one.
+    """
     algorithm, environment, stop = config.algorithm, config.environment, config.stop
     _demand(environment.per_worker >= 1, "environment.per_worker", "at least 1", environment.per_worker)
     _demand(algorithm.t_max >= 1, "algorithm.t_max", "at least 1", algorithm.t_max)
@@ -198,6 +210,20 @@ def _validate(config: Config) -> None:
         raise ConfigError(f"algorithm.schedule = {algorithm.schedule!r} needs algorithm.schedule_steps or stop.steps")
     if not stop.solved and stop.steps is stop.minutes is stop.episodes is None:
         raise ConfigError("stop.solved = false needs stop.steps, stop.minutes or stop.episodes")
+    exchange = config.exchange
+    parse_trigger(exchange.every)
+    codecs = (*CODECS, "auto")
+    _demand(exchange.codec in codecs, "exchange.codec", f"one of {', '.join(codecs)}", exchange.codec)
+    _demand(exchange.name in ("weights", "pairwise"), "exchange.name", "'weights' or 'pairwise'", exchange.name)
+    for name in ("alpha", "beta"):
+        _demand(0 < getattr(exchange, name) <= 1, f"exchange.{name}", "more than 0, at most 1", getattr(exchange, name))
+    if exchange.name == "pairwise":
+        _demand(not exchange.barrier, "exchange.barrier", "false with exchange.name = 'pairwise'", exchange.barrier)
+        mixing = ("float32", "bfloat16", "float16")  # the others round changes, and here there are none
+        _demand(exchange.codec in mixing, "exchange.codec", f"one of {', '.join(mixing)} with pairwise", exchange.codec)
+    _demand(exchange.outer_lr > 0, "exchange.outer_lr", "more than 0", exchange.outer_lr)
+    _demand(0 <= exchange.outer_momentum < 1, "exchange.outer_momentum", "0 to below 1", exchange.outer_momentum)
+    _demand(exchange.clip >= 1, "exchange.clip", "at least 1", exchange.clip)
     if config.deterministic and config.node.workers > 1:
         raise ConfigError(f"deterministic = true allows one worker, got node.workers = {config.node.workers}")
     if config.deterministic and stop.minutes is not None:

@@ -17,6 +17,9 @@ MarlError
 │   ├── KeyFileError        a key or ticket file that is missing, damaged or open to others
 │   ├── TicketError         a ticket or request that is damaged, expired or of another kind
 │   └── CertificateError    a certificate that is missing, damaged, or not of this cluster
+├── FailpointError      what a test asked for
+├── NoChildren          no child of a run can be reached, or none may take part
+├── Superseded          another parent leads the run: this one must stop
 └── WorkerFailed        workers died more often than the run allows
 
 Each message says what was expected, what came and what to do; the commands print it as one line.
@@ -96,3 +99,20 @@ class WeightsRefused(MessageRefused):
 
 class HandshakeRefused(MarlError):
     """Parent and child differ in something that both must share; the text names both values."""
+
+    def __init__(self, text: str, *, permanent: bool = True, superseded: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent  # another try cannot end otherwise
+        self.superseded = superseded  # another parent leads the run: this one must stop
+
+
+class FailpointError(MarlError):
+    """A failpoint that a test has armed, or an arming that cannot be read."""
+
+
+class NoChildren(MarlError):
+    """No child of a run can be reached, or none may take part: there is nobody to train."""
+
+
+class Superseded(MarlError):
+    """Another parent leads the run; this one must not go on."""

@@ -13,10 +13,18 @@ from marl.processes.signals import end_at_once
 
 COMMANDS = {
     "train": "Train a policy with all cores of this machine.",
+    "child": "Lend this machine to a parent.",
+    "parent": "Train a policy on several machines, its children.",
     "evaluate": "Play episodes with a trained policy and show its returns.",
     "plot": "Draw the learning curves of one run, or compare several.",
     "check": "Say what is wrong with an environment and how fast it is.",
     "bench": "Say how fast an environment is trained and where the time goes.",
+    "keys": "Make, replace or show the key of your cluster.",
+    "invite": "Write a ticket that lets a machine be a child.",
+    "request": "On a child that keeps its key to itself: ask for a ticket.",
+    "sign": "Turn a child's request into its ticket.",
+    "revoke": "Let a node in no more.",
+    "nodes": "List the nodes that this parent has invited or met.",
 }
 
 

@@ -13,6 +13,7 @@ from marl.cli.options import DEBUG, SEED, SET, collect_settings, environment_arg
 
 if TYPE_CHECKING:
     from marl.api import TrainResult
+    from marl.cluster.plan import Cluster
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,6 +62,7 @@ def train(**options: Any) -> None:
 def run_training(
     parameters: Mapping[str, Any] | None = None,
     *,
+    cluster: "Cluster | None" = None,
     environment: str | None,
     seed: int | None,
     steps: int | None,
@@ -78,10 +80,11 @@ def run_training(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Train as the options say; ``parameters`` are settings that the options override."""
+    """Train as the options say, on this machine or on ``cluster``; they override ``parameters``, which are settings."""
     from marl.processes.bootstrap import start_forkserver
 
-    start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
+    if cluster is None:
+        start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
     settings = collect_settings(
         overrides,
         seed=seed,
@@ -111,6 +114,7 @@ def run_training(
         out=out,
         live=not (quiet or as_json),
         plain=plain,
+        cluster=cluster,
     )
     click.echo(json.dumps(_as_json(result)) if as_json else _in_words(result))
 

@@ -10,7 +10,7 @@ import torch
 from marl.acting.collect import Acts
 from marl.acting.evaluate import play
 from marl.acting.policy import Policy
-from marl.cluster.node import Snapshot
+from marl.cluster.snapshot import Snapshot
 from marl.config import Config
 from marl.data import seeds
 from marl.environments.vector import Environments, make_environments

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from marl import __version__
 from marl.cluster.evaluator import Verdict
-from marl.cluster.node import Snapshot
+from marl.cluster.snapshot import Snapshot
 from marl.config import Config, to_tree
 from marl.data.normalizer import as_slot
 from marl.data.spaces import Spaces

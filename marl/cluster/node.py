@@ -1,16 +1,17 @@
 """One machine's share of the work: M workers over one block of memory, watched and restarted."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from marl.cluster.snapshot import Snapshot
 from marl.cluster.worker import Job, SegmentEnd, work
 from marl.config import Config
-from marl.data.normalizer import Moments, as_slot, merge
+from marl.data.normalizer import as_slot, merge
 from marl.data.ring import Ring
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
@@ -22,28 +23,26 @@ from marl.training.node_memory import FIRST_UPDATE, METRICS, SKIPPED, STEPS, UPD
 SAVED = ("weights", "optimizer", "optimizer_steps", "observations", "rewards")
 
 
-class Snapshot(NamedTuple):
-    """A copy of all that learning has produced, at one moment."""
-
-    tensors: dict[str, Tensor]  # by the names of SAVED; statistics merged into one row [1, C]
-    steps: int
-    updates: int
-
-    def statistics(self) -> Moments | None:
-        """Of observations; None where none were gathered."""
-        merged = merge(self.tensors["observations"].numpy())
-        return merged if merged.count else None
-
-
 class Node:
     """Owns the memory, the workers and what is known of them."""
 
-    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup, workers: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spaces: Spaces,
+        group: ProcessGroup,
+        workers: int,
+        *,
+        child: int = 0,
+        alone: bool = True,
+    ) -> None:
+        """``child`` is this node's rank in a cluster; ``alone``: it is in none."""
         self.config, self.workers = config, workers
+        self._child, self._alone = child, alone
         self.restarts = 0
         self.segment = 0  # the next that any worker may begin
         self._group = group
-        self._deterministic = config.deterministic
+        self._deterministic = config.deterministic and alone
         self.network: nn.Module = config.algorithm.build_network(spaces, config.network, config.seed or 0)
         flat = flatten(self.network)
         self.flat = flat
@@ -95,7 +94,10 @@ class Node:
         return int(array(self.block, "counters")[_rank(name), STEPS])
 
     def _start(self, worker: int) -> None:
-        self._group.start(f"worker {worker}", work, Job(self.config, worker, self.segment), self.block)
+        self._group.start(f"worker {worker}", work, self._job(worker), self.block)
+
+    def _job(self, worker: int) -> Job:
+        return Job(self.config, worker, self.segment, self._child, self._alone)
 
     def waiting(self) -> list[SegmentEnd]:
         """Segments that deterministic workers have finished; each waits for ``answer``."""

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from marl.cluster.addresses import parse_addresses
+from marl.cluster.local import LocalChildren
+from marl.cluster.plan import Cluster
 from marl.cluster.restore import config_of
-from marl.cluster.single import Outcome, Training, latest_checkpoint
+from marl.cluster.single import SingleTraining
+from marl.cluster.spaces import find_spaces
+from marl.cluster.training import Outcome, Training, latest_checkpoint
 from marl.config import Config, demand_end, load_config, to_toml
-from marl.data.spaces import Spaces
 from marl.environments.make import registered_threshold
-from marl.environments.vector import make_environments
 from marl.errors import ConfigError, RunFolderError
 from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
@@ -20,17 +23,23 @@ from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folde
 from marl.training.weights_file import WeightsFile, fill, read
 
 
-def run_single(
+def run(
     source: str | Path | None,
     settings: dict[str, Any],
     *,
+    cluster: Cluster | None = None,
+    local: LocalChildren | None = None,
     resume: str | Path | None,
     init: str | Path | None,
     out: Path,
     live: bool,
     plain: bool,
 ) -> dict[str, Any]:
-    """Train on this machine; the fields of ``TrainResult``.
+    """Train; the fields of ``TrainResult``.
+
+    Args:
+        cluster: the children to train on; None: this machine alone.
+        local: those of them that were started for this run.
 
     Raises:
         MarlError: anything the user can mend.
@@ -43,10 +52,13 @@ def run_single(
         folder = open_run_folder(Path(resume))
         resumed = read(latest_checkpoint(folder))
         config = _resumed_config(resumed, folder, settings)
+        _check_kind(resumed, folder, cluster is not None)
     else:
         config = _complete(load_config(source, settings))
     _check_out(out)
-    spaces = _spaces(config)
+    if cluster is not None:
+        parse_addresses(cluster.children, cluster.port)  # what is no address shows before any folder too
+    spaces = find_spaces(config)
     network = config.algorithm.build_network(spaces, config.network, 0)  # what cannot work shows before any folder
     if initial is not None:
         fill(network, initial, str(init))
@@ -64,7 +76,16 @@ def run_single(
     )
     with stop_event() as stopped:
         with view:
-            training = Training(config, spaces, folder, view, initial=initial, resumed=resumed)
+            training: Training
+            if cluster is None:
+                training = SingleTraining(config, spaces, folder, view, initial=initial, resumed=resumed)
+            else:
+                # Only here: a run on this machine alone need not wait for TLS and sockets to be imported.
+                from marl.cluster.parent import ParentTraining
+
+                training = ParentTraining(
+                    config, spaces, folder, view, cluster, local, initial=initial, resumed=resumed
+                )
             started = time.time()
             outcome = training.run(stopped)
             ended = outcome.solved_at or time.time()
@@ -100,10 +121,10 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
                 f"--resume goes on with a run as it was: {key} cannot change (stop.*, node.*, report.* can); "
                 "--init starts a new run from its weights"
             )
-    if "segment" not in resumed.info:
+    if "meter" not in resumed.info:
         raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
     before, now = config_of(resumed, folder.path), load_config(folder.config, settings)
-    for each in ("seed", "deterministic", "environment", "network", "algorithm", "optimizer"):
+    for each in ("seed", "deterministic", "environment", "network", "algorithm", "optimizer", "exchange"):
         if getattr(before, each) != getattr(now, each):
             raise ConfigError(
                 f"{folder.config}: {each} is not what the run was started with: undo the change; "
@@ -112,10 +133,13 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
     return now
 
 
-def _spaces(config: Config) -> Spaces:
-    environments = make_environments(config.environment, 1)
-    environments.close()
-    return environments.spaces
+def _check_kind(resumed: WeightsFile, folder: RunFolder, on_children: bool) -> None:
+    """A run stays on one machine, or on children."""
+    if ("run_id" in resumed.info) != on_children:
+        before, command = ("children", "marl parent") if not on_children else ("this machine alone", "marl train")
+        raise ConfigError(
+            f"{folder.path} was trained on {before}: go on with {command} --resume, or start a new run with --init"
+        )
 
 
 def _folder_name(environment: str) -> str:
@@ -167,10 +191,8 @@ def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:
 
 def _result(outcome: Outcome, weights: Path, folder: RunFolder, started: float, ended: float) -> dict[str, Any]:
     status = outcome.status
-    steps, _ = outcome.node.worker_counts()
     shares = [
-        {"step": float(step), "act": float(act - step), "learn": float(learn)}
-        for act, step, learn in outcome.node.shares()
+        {"step": float(step), "act": float(act - step), "learn": float(learn)} for act, step, learn in outcome.shares
     ]
     return {
         "reason": outcome.reason,
@@ -181,7 +203,7 @@ def _result(outcome: Outcome, weights: Path, folder: RunFolder, started: float, 
         "steps": status.steps,
         "episodes": status.episodes,
         "updates": status.updates,
-        "steps_per_second": float(steps.sum()) / max(outcome.training_seconds, 1e-9),
+        "steps_per_second": outcome.steps / max(outcome.training_seconds, 1e-9),
         "return_mean": status.return_mean,
         "evaluation_mean": None if outcome.best is None else outcome.best.mean,
         "first_update_at": outcome.first_update_at,

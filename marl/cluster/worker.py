@@ -1,5 +1,6 @@
 """A worker process: its own environments and network, the node's shared weights."""
 
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from marl.data.shared import SharedBlock
 from marl.environments.vector import make_environments
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.node_memory import array
+from marl.training.node_memory import ASKED, OVER, array
 from marl.training.optimizers import make_optimizer
 from marl.training.statistics import Statistics
 from marl.training.telemetry import Telemetry
@@ -25,7 +26,8 @@ class Job(NamedTuple):
     config: Config  # with a seed
     worker: int
     segment: int  # counts checkpoints and restarts: no two lives of a worker draw the same numbers
-    child: int = 0
+    child: int = 0  # rank among all children
+    alone: bool = True  # no parent: this node's own count of steps ends the run
 
 
 class SegmentEnd(NamedTuple):
@@ -41,7 +43,8 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     environments = make_environments(config.environment, config.environment.per_worker)
     network = algorithm.build_network(environments.spaces, config.network, 0)
     local = flatten(network)
-    telemetry = Telemetry(block, job.worker, algorithm.schedule_steps or config.stop.steps or 0)
+    schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
+    telemetry = Telemetry(block, job.worker, schedule_steps, alone=job.alone)
     generator = torch.Generator()
     collector = Collector(
         environments,
@@ -56,6 +59,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         job.worker,
         observations=config.environment.normalize_observations,
         rewards=config.environment.normalize_rewards,
+        alone=job.alone,
     )
 
     def begin(segment: int) -> None:
@@ -72,9 +76,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         collector=collector,
         statistics=statistics,
         telemetry=telemetry,
-        go_on=_in_segments(pipe, job, block, telemetry, begin)
-        if config.deterministic
-        else _freely(job, block, telemetry),
+        go_on=_until(pipe, job, block, telemetry, begin),
     )
     environments.close()
 
@@ -86,6 +88,32 @@ def reseed(job: Job, segment: int, generator: torch.Generator, count: int) -> li
     seed = job.config.seed or 0
     generator.manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.ACTIONS, **place)))
     return seeds.integers(seeds.stream(seed, purpose=seeds.ENVIRONMENTS, **place), count)
+
+
+def _until(
+    pipe: Connection, job: Job, block: SharedBlock, telemetry: Telemetry, begin: Callable[[int], None]
+) -> Callable[[], bool]:
+    """What decides whether a worker plays another trajectory."""
+    if not job.alone:
+        return _in_rounds(job, block)
+    return (
+        _in_segments(pipe, job, block, telemetry, begin) if job.config.deterministic else _freely(job, block, telemetry)
+    )
+
+
+def _in_rounds(job: Job, block: SharedBlock) -> Callable[[], bool]:
+    """Go on until told to stop; stand still while the contact asks for it."""
+    stop, pause, waiting = array(block, "stop"), array(block, "pause"), array(block, "waiting")[job.worker]
+
+    def go_on() -> bool:
+        asked = int(pause[ASKED])
+        if asked > pause[OVER]:
+            waiting[0] = asked
+            while asked > pause[OVER] and not stop[0]:
+                time.sleep(0.0005)  # no lock that a killed worker could hold, so nothing that could wake it
+        return not stop[0]
+
+    return go_on
 
 
 def _freely(job: Job, block: SharedBlock, telemetry: Telemetry) -> Callable[[], bool]:

@@ -54,6 +54,18 @@ def add(slot: Array, new: Moments) -> None:
     slot[:] = as_slot(merged)
 
 
+def subtract(whole: Moments, part: Moments | None) -> Moments:
+    """Moments of what is in ``whole`` and was not yet in ``part``, an earlier state of it: ``merge`` the other way."""
+    if part is None or not part.count:
+        return whole
+    count = whole.count - part.count
+    if count <= 0:
+        return Moments(0.0, np.zeros_like(whole.mean), np.zeros_like(whole.m2))
+    mean = (whole.count * whole.mean - part.count * part.mean) / count
+    between = np.square(mean - part.mean) * (part.count * count / whole.count)
+    return Moments(count, mean, np.maximum(whole.m2 - part.m2 - between, 0.0))
+
+
 def as_slot(value: Moments) -> Array:
     """One row [1 + 2 D]."""
     return np.concatenate([[value.count], value.mean, value.m2])

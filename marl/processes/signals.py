@@ -38,3 +38,15 @@ def stop_event() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_with_stdin(event: threading.Event) -> None:
+    """Set the event when standard input closes: whoever started this process is gone."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while os.read(0, 4096):
+                pass
+        event.set()
+
+    threading.Thread(target=watch, name="watch standard input", daemon=True).start()

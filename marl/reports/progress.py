@@ -3,10 +3,11 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from marl.reports.children import COLUMNS, ChildRow, cells, summary
 from marl.reports.meter import Status
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class LiveView:
         self._clock = clock
         self._live: Any = None
         self._last: Status | None = None
+        self._children: Sequence[ChildRow] = ()
         self._shown: Status | None = None
         self._refreshed_at = -REFRESH_S
 
@@ -81,9 +83,9 @@ class LiveView:
     ) -> None:
         self.close()
 
-    def show(self, status: Status) -> None:
-        """Show the newest status; may be called as often as one likes."""
-        self._last = status
+    def show(self, status: Status, children: Sequence[ChildRow] = ()) -> None:
+        """Show the newest status, and a row for each child; may be called as often as one likes."""
+        self._last, self._children = status, children
         if self._silent:
             return
         if self._plain:
@@ -116,12 +118,12 @@ class LiveView:
         self._shown = status
         self._refreshed_at = self._clock()
         if self._live is None:
-            self._write(plain_line(status))
+            self._write(plain_line(status) + (f"  {summary(self._children)}" if self._children else ""))
         else:
             self._guard(lambda: self._live.update(self._picture(status), refresh=True))
 
     def _picture(self, status: Status | None) -> "RenderableType":
-        return _Picture(self._title, status, self._stop_text)  # type: ignore[return-value, unused-ignore]
+        return _Picture(self._title, status, self._stop_text, self._children)  # type: ignore[return-value, unused-ignore]
 
     def _write(self, line: str) -> None:
         encoding = self._stream.encoding or "utf-8"
@@ -166,7 +168,8 @@ def plain_line(status: Status) -> str:
 class _Picture:
     """Lays a status out for the width the terminal has at the moment of drawing."""
 
-    def __init__(self, title: str, status: Status | None, stop_text: str) -> None:
+    def __init__(self, title: str, status: Status | None, stop_text: str, children: Sequence[ChildRow] = ()) -> None:
+        self._children = children
         self._title = title
         self._status = status
         self._stop_text = status.stop_text if status else stop_text
@@ -215,7 +218,21 @@ class _Picture:
             for row in left + right:
                 table.add_row(*row)
         yield table
-        yield Text(f"workers {_workers_text(status.worker_rates)}", no_wrap=True, overflow="ellipsis")
+        if self._children:
+            yield _children_table(self._children)
+        else:
+            yield Text(f"workers {_workers_text(status.worker_rates)}", no_wrap=True, overflow="ellipsis")
+
+
+def _children_table(rows: Sequence[ChildRow]) -> "RenderableType":
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for column in COLUMNS:
+        table.add_column(column, no_wrap=True, justify="left" if column in ("child", "state") else "right")
+    for row in rows:
+        table.add_row(*cells(row), style="" if row.state == "training" else "yellow")
+    return table
 
 
 def _run_rows(status: Status) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from marl.errors import RunFolderError
+from marl.failpoints import fail
 from marl.reports.facts import git_facts, hardware, versions
 from marl.reports.meter import Status
 
@@ -200,8 +201,11 @@ def write_atomic(path: Path, data: bytes) -> None:
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
+            fail("file.written")
             os.fsync(file.fileno())
+        fail("file.renaming")
         os.replace(temporary, path)
+        fail("file.renamed")
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

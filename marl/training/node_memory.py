@@ -14,6 +14,7 @@ from marl.training.optimizers import NUM_VECTORS
 RING_ROWS = 16_384
 METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm", "learning_rate")
 STEPS, UPDATES, SKIPPED = range(3)  # columns of "counters"
+ASKED, OVER = range(2)  # of "pause"
 ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"
 
 
@@ -31,10 +32,12 @@ def node_memory(*, num_weights: int, num_parameters: int, observation_size: int,
             "stop": Field((1,), torch.uint8),
             "version": Field((1,), torch.int64),
             "base_steps": Field((1,), torch.int64),
+            "pause": Field((2,), torch.int64),  # number of the last pause asked for, and of the last one that is over
             # From here on each worker writes its own row, a cache line apart.
             "counters": Field((workers, 8), torch.int64),
             "seconds": Field((workers, 8), torch.float64),
             "metrics": Field((workers, 8), torch.float64),
+            "waiting": Field((workers, 8), torch.int64),  # number of the pause in which the worker stands still
             "ring_count": Field((workers, 8), torch.int64),
             "ring_rows": Field((workers, RING_ROWS, 2), torch.float64),
         }
@@ -50,3 +53,9 @@ def ring(block: SharedBlock, worker: int) -> Ring:
     """Worker's ring of (return, length) rows."""
     rows: npt.NDArray[np.float64] = block["ring_rows"][worker].numpy()
     return Ring(rows, block["ring_count"][worker].numpy())
+
+
+def finished_episodes(block: SharedBlock) -> npt.NDArray[np.int64]:
+    """How many episodes each worker has finished [M]."""
+    counts: npt.NDArray[np.int64] = block["ring_count"][:, 0].numpy().copy()
+    return counts

@@ -11,10 +11,16 @@ from marl.training.node_memory import array
 class Statistics:
     """Writes what this worker saw into its own slot, and normalises by all slots merged."""
 
-    def __init__(self, block: SharedBlock, worker: int, *, observations: bool, rewards: bool) -> None:
+    def __init__(
+        self, block: SharedBlock, worker: int, *, observations: bool, rewards: bool, alone: bool = True
+    ) -> None:
+        """``alone``: observations are normalised by what this node's workers have seen; otherwise only by row 0, which
+        an answer of the parent brings along with the weights that it belongs to.
+        """
         self._observations, self._rewards = array(block, "observations"), array(block, "rewards")
         self._row = 1 + worker
         self._scales_rewards = rewards
+        self._used = slice(None) if alone else slice(1)
         self.normalizer: Normalizer | None = None
         if observations:
             self.normalizer = Normalizer((self._observations.shape[1] - 1) // 2)
@@ -23,7 +29,7 @@ class Statistics:
     def refresh(self) -> None:
         """Use what all workers have seen up to now."""
         if self.normalizer is not None:
-            self.normalizer.use(merge(self._observations))
+            self.normalizer.use(merge(self._observations[self._used]))
 
     def learn_from(self, collector: Collector) -> None:
         """Fold in the last trajectory, then bring its rewards to size; the new statistics hold from the next one on."""

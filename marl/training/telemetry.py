@@ -27,7 +27,8 @@ EVERY = 8  # updates between two readings of the metrics: turning tensors into n
 class Telemetry:
     """Counters, times, metrics and finished episodes of one worker; nobody else writes them, so nobody waits."""
 
-    def __init__(self, block: SharedBlock, worker: int, schedule_steps: int) -> None:
+    def __init__(self, block: SharedBlock, worker: int, schedule_steps: int, *, alone: bool = True) -> None:
+        """``alone``: this node's steps are all there are; otherwise the parent counts those of the whole cluster."""
         self._all_counters = array(block, "counters")
         self._counters = self._all_counters[worker]
         self._seconds = array(block, "seconds")[worker]
@@ -36,14 +37,16 @@ class Telemetry:
         self._base_steps = array(block, "base_steps")
         self._version = array(block, "version")
         self._schedule_steps = schedule_steps
+        self._alone = alone
 
     def version(self) -> int:
         """Version of the global weights."""
         return int(self._version[0])
 
     def steps(self) -> int:
-        """Environment steps of all workers, and of all runs that this one resumes."""
-        return int(self._base_steps[0] + self._all_counters[:, STEPS].sum())
+        """Environment steps of all workers and of all runs that this one resumes; in a cluster, those merged so far."""
+        own = int(self._all_counters[:, STEPS].sum()) if self._alone else 0
+        return int(self._base_steps[0]) + own
 
     def progress(self) -> float:
         """How much of the schedule is done, 0 to 1; 0 where there is none."""

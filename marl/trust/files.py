@@ -15,6 +15,7 @@ from marl.trust.secret import Secret
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_MOVE_HOME = "set MARL_HOME to a folder of yours on a disk with hard links"
 
 
 def create_private(path: Path, content: Secret) -> bool:
@@ -40,13 +41,16 @@ def create_private(path: Path, content: Secret) -> bool:
         return True
 
 
-def replace_private(path: Path, content: Secret) -> None:
+def replace_private(path: Path, content: Secret, *, advice: str = _MOVE_HOME) -> None:
     """Replace a file so that a crash at any moment leaves the old content or the new.
+
+    Args:
+        advice: what to do when the folder cannot be written.
 
     Raises:
         KeyFileError: the folder cannot be written; the old file is untouched.
     """
-    with _explained(path):
+    with _explained(path, advice):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = _write_beside(path, content)
         try:
@@ -132,11 +136,8 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, advice: str = _MOVE_HOME) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise KeyFileError(
-            f"expected to write {path}, got {error.strerror or error}: "
-            "set MARL_HOME to a folder of yours on a disk with hard links"
-        ) from error
+        raise KeyFileError(f"expected to write {path}, got {error.strerror or error}: {advice}") from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from marl.errors import CertificateError, TicketError
@@ -61,6 +62,22 @@ def identity_from_ticket(ticket: Ticket) -> Identity:
         raise TicketError("expected a ticket with a key, got one without: read it together with the child's own key")
     bundle = "".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in ticket.bundle)
     return Identity(leaf_of(ticket.seed, ticket.certificate), bundle, None)
+
+
+def pki_node_id(certificate: Path) -> str:
+    """The name by which the other side will know the owner of this certificate.
+
+    Raises:
+        CertificateError: it cannot be read, or has no name.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        came = error.strerror or error if isinstance(error, OSError) else "a text that is no PEM"
+        raise CertificateError(
+            f"expected a certificate in {certificate}, got {came}: name a PEM file after --cert"
+        ) from error
+    return read_pki_peer(found, ()).node_id
 
 
 def identity_from_pki(

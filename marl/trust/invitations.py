@@ -54,9 +54,9 @@ def sign_request(
     return _ticket(ring, book, name, public, seed=None, days=days, now=now)
 
 
-def child_key_path() -> Path:
+def child_key_path(home: Path | None = None) -> Path:
     """Where a child keeps a key that it made itself."""
-    return marl_home() / "child.key"
+    return (home or marl_home()) / "child.key"
 
 
 def make_request(path: Path) -> str:
@@ -76,10 +76,10 @@ def load_child_key(path: Path) -> Secret:
     Raises:
         KeyFileError: the file is missing, damaged, a link, another user's, or open to others.
     """
-    seed = unwrap("child", read_private(path, max_bytes=1024, advice="make a request first"), max_bytes=SEED_BYTES)
+    seed = unwrap("child", read_private(path, max_bytes=1024, advice="run marl request first"), max_bytes=SEED_BYTES)
     if isinstance(seed, str) or len(seed.reveal()) != SEED_BYTES:
         came = seed if isinstance(seed, str) else "one of another length"
-        raise KeyFileError(f"expected a child's own key in {path}, got {came}: delete it and make a new request")
+        raise KeyFileError(f"expected a child's own key in {path}, got {came}: delete it and run marl request")
     return seed
 
 

@@ -41,9 +41,9 @@ class KeyRing(NamedTuple):
         return self.next or self.current
 
 
-def key_path() -> Path:
+def key_path(home: Path | None = None) -> Path:
     """Where the key is found without a flag."""
-    return marl_home() / "cluster.key"
+    return (home or marl_home()) / "cluster.key"
 
 
 def create_keys(path: Path) -> tuple[KeyRing, bool]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from marl.errors import TrustError
 from marl.trust.files import create_private, replace_private
+from marl.trust.home import marl_home
 from marl.trust.peers import Peer
 from marl.trust.secret import Secret
 
@@ -24,6 +25,11 @@ class Node(NamedTuple):
     last_seen: datetime | None
     invited: bool  # by a ticket made here; otherwise it holds the cluster key, or its ticket was made elsewhere
     revoked: bool
+
+
+def nodes_path(home: Path | None = None) -> Path:
+    """The folder in which a parent, ``marl revoke`` and ``marl nodes`` meet."""
+    return (home or marl_home()) / "nodes"
 
 
 class NodeBook:
@@ -115,8 +121,11 @@ class NodeBook:
 
     def _read_all(self) -> list[Node]:
         try:
-            paths = sorted(self._folder.glob("*.json"))
+            # Not glob: it passes over a folder that may not be read, and a revoked node would be unknown.
+            paths = sorted(path for path in self._folder.iterdir() if path.suffix == ".json")
             return [node for path in paths if (node := self._read(path)) is not None]
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise TrustError(
                 f"expected to read {self._folder}, got {error.strerror or error}: check its owner"

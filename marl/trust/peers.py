@@ -52,7 +52,7 @@ def read_pki_peer(certificate: x509.Certificate, allow: tuple[str, ...]) -> Peer
             return _peer(name, certificate)
     came = ", ".join(names) or "a certificate without names"
     expected = " or ".join(allow) or "a certificate with a subject alternative name"
-    raise CertificateError(f"expected {expected}, got {came}: add --allow NAME here if it may speak")
+    raise CertificateError(f"expected {expected}, got {came}: add --allow-name NAME here if it may speak")
 
 
 def load_peer(der: bytes) -> x509.Certificate:

@@ -32,30 +32,35 @@ def rotate(path: Path, step: Step) -> KeyRing:
         case "drop", KeyRing(old=Secret()):
             ring = ring._replace(old=None)
         case _:
-            state, right = _where(ring)
+            state, right = stage(ring)
             raise KeyFileError(f"expected {right} as the next step of rotation, got --{step} while {state}")
     replace_private(path, format_keys(ring))
     return ring
 
 
-class KeyWatch:
-    """Notices that the key file has changed, so that a running node follows a rotation without a stop."""
+def stage(ring: KeyRing) -> tuple[str, str]:
+    """Where a rotation stands, in words, and the only step that is possible now."""
+    if ring.next is not None:
+        return "a new key is trusted and not used", "--use"
+    if ring.old is not None:
+        return "the old key is still trusted", "--drop"
+    return "one key is trusted", "--add"
+
+
+class FileWatch:
+    """Notices that a key or ticket file is another one than before; what it holds is the caller's to read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen = self._stamp()
 
-    def poll(self) -> KeyRing | None:
-        """The new keys if the file is another one than at the last call, otherwise None.
-
-        Raises:
-            KeyFileError: the new file is refused; once for each change.
-        """
+    def changed(self) -> bool:
+        """Whether the file has changed since the last call; while it is away, what is in use stays."""
         stamp = self._stamp()
-        if stamp is None or stamp == self._seen:  # while the file is away the keys in use stay
-            return None
+        if stamp is None or stamp == self._seen:
+            return False
         self._seen = stamp
-        return load_keys(self._path)
+        return True
 
     def _stamp(self) -> tuple[int, int, int, int] | None:
         try:
@@ -66,9 +71,17 @@ class KeyWatch:
         return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
-def _where(ring: KeyRing) -> tuple[str, str]:
-    if ring.next is not None:
-        return "a new key is trusted and not used", "--use"
-    if ring.old is not None:
-        return "the old key is still trusted", "--drop"
-    return "one key is trusted", "--add"
+class KeyWatch:
+    """Notices that the key file has changed, so that a running node follows a rotation without a stop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._watch = FileWatch(path)
+
+    def poll(self) -> KeyRing | None:
+        """The new keys if the file is another one than at the last call, otherwise None.
+
+        Raises:
+            KeyFileError: the new file is refused; once for each change.
+        """
+        return load_keys(self._path) if self._watch.changed() else None

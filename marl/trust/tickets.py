@@ -33,9 +33,9 @@ class Ticket(NamedTuple):
     peer: Peer  # how a parent will see it
 
 
-def ticket_path() -> Path:
+def ticket_path(home: Path | None = None) -> Path:
     """Where a child finds its ticket without a flag."""
-    return marl_home() / "child.ticket"
+    return (home or marl_home()) / "child.ticket"
 
 
 def format_ticket(
@@ -71,7 +71,7 @@ def read_ticket(path: Path, *, seed: Secret | None = None, now: datetime | None 
     if seed is None or not _fits(seed, ticket.certificate):
         raise TicketError(
             f"expected the key that the ticket of {name} was signed for, got {'none' if seed is None else 'another'}: "
-            "ask for a new ticket with this machine's own request"
+            "ask for a new ticket with what marl request prints on this machine"
         )
     return ticket._replace(seed=seed)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from marl.errors import WeightsRefused
 
+CODECS = ("float32", "bfloat16", "float16", "int8", "int4")  # from exact to small
 TILE = 256 * 1024  # floats: large against the cost of a call, small against the last-level cache
 
 

@@ -1,4 +1,4 @@
-"""Every codec by name, and the three that keep each number by itself: float32, bfloat16, float16."""
+"""Codecs by name, and the three that keep each number by itself: float32, bfloat16, float16."""
 
 import math
 
@@ -7,9 +7,7 @@ from torch import Tensor
 
 from marl.errors import WeightsRefused
 from marl.wire.blocks import BlockCodec
-from marl.wire.codec import TILE, Codec, check_length
-
-CODECS = ("float32", "bfloat16", "float16", "int8", "int4")  # from exact to small
+from marl.wire.codec import CODECS, TILE, Codec, check_length
 
 
 def build_codec(name: str) -> Codec:

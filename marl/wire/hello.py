@@ -37,14 +37,16 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     num_bytes: _Count  # of the flat weights
     codecs: _Codecs
     seed: _Count
+    rank: _Count  # of this child among all: no two draw the same numbers
     environment: dict[str, Any]  # sections of the configuration; never paths, never report settings
     network: dict[str, Any]
     algorithm: dict[str, Any]
+    optimizer: dict[str, Any]
     exchange: dict[str, Any]
 
     def __post_init__(self) -> None:
         """Also run on what comes from elsewhere, where a ValueError becomes a refusal."""
-        for section in (self.environment, self.network, self.algorithm, self.exchange):
+        for section in (self.environment, self.network, self.algorithm, self.optimizer, self.exchange):
             _check_plain(section, MAX_DEPTH)
 
 
@@ -56,6 +58,8 @@ class Welcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     fingerprint: _Hash
     num_bytes: _Count
     codecs: _Codecs
+    instance: _Word  # random, new for each run that the child serves: its counters begin anew
+    workers: Annotated[int, Meta(ge=1, le=2**20)]
     cores: Annotated[int, Meta(ge=1, le=2**20)]
     host: Annotated[dict[_Word, Annotated[str, Meta(max_length=1024)]], Meta(max_length=64)]
 
@@ -66,6 +70,7 @@ class Refusal(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     kind: ClassVar[Kind] = Kind.REFUSAL
     reason: Annotated[str, Meta(min_length=1, max_length=4096)]
     permanent: bool  # trying again cannot help
+    superseded: bool = False  # a newer parent leads the run: the one refused must stop
 
 
 class _Range(msgspec.Struct):

@@ -20,13 +20,17 @@ class Link(Protocol):
     - No error of a socket or a thread leaves a link except as one of the errors below.
     """
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, digest: bytes | None = None) -> None:
         """Hand over one message; its arrays are free again when this returns.
+
+        Args:
+            digest: SHA-256 of the payload, where it is known from an earlier ``Outgoing.payload_digest``: the same
+                weights for many children are then hashed once.
 
         Raises:
             LinkClosed: the other side is gone, or this side was closed.
-            LinkTimeout: the other side takes no more.
-            MessageRefused: the message breaks a bound of its own header.
+            LinkTimeout: the other side takes no more. Half a message has left, so the link is closed now.
+            MessageRefused: the message breaks a bound of its own header, or is longer than was agreed; nothing left.
         """
 
     def recv(self, timeout: float, place: Place) -> Message:
@@ -35,8 +39,9 @@ class Link(Protocol):
         Raises:
             LinkClosed: the other side is gone, or this side was closed.
             LinkTimeout: nothing came; the link is still open.
-            MessageRefused: what came must not be used, and the placed memory holds nothing of worth. The link is
-                still open: say why and go on, or close it.
+            MessageRefused: what came must not be used, and the placed memory holds nothing of worth. Where ``place``
+                or the hash refused, the link is still open: say why and go on, or close it. Where the header did
+                (malformed, or longer than was agreed) nobody knows where the next message begins: it is closed.
         """
 
     def close(self) -> None:

@@ -47,8 +47,9 @@ def test_scripts_have_help_too(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("marl ", {"train", "evaluate", "plot", "check", "bench"}),
+        ("marl ", set(COMMANDS)),
         ("marl tr", {"train"}),
+        ("marl re", {"request", "revoke"}),
         ("marl train Cart", {"CartPole-v1"}),
         ("marl check Luna", {"LunarLander-v3", "LunarLanderContinuous-v3"}),
         ("marl train --set algorithm.lea", {"algorithm.learning_rate="}),

@@ -7,6 +7,7 @@ import pytest
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing, create_keys
 from marl.trust.nodes import NodeBook
+from tests.trust.company import Company
 
 
 @pytest.fixture
@@ -27,6 +28,11 @@ def parent(ring: KeyRing) -> Identity:
 @pytest.fixture
 def child(ring: KeyRing) -> Identity:
     return identity_from_keys(ring, "child", "box-5050")
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Company:
+    return Company(tmp_path)
 
 
 @pytest.fixture

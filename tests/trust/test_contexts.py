@@ -3,13 +3,11 @@
 import os
 import ssl
 import tempfile
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from marl.errors import CertificateError, TicketError
 from marl.trust.certificates import make_leaf
@@ -19,6 +17,7 @@ from marl.trust.identity import Identity, identity_from_pki, identity_from_ticke
 from marl.trust.keys import KeyRing
 from marl.trust.peers import load_peer, read_peer
 from marl.trust.tickets import Ticket
+from tests.trust.company import Company
 from tests.trust.tls import handshake
 
 
@@ -63,56 +62,6 @@ def test_a_ticket_without_its_key_is_no_identity(ring: KeyRing) -> None:
         identity_from_ticket(Ticket(certificate, (), None, read_peer(certificate)))
 
 
-class Company:
-    """An authority as an administrator would run one: ordinary names, both usages in every certificate."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = Ed25519PrivateKey.generate()
-        self.authority = folder / "ca.pem"
-        self.certificate = self._build("Company", self.key.public_key(), ())
-        self.authority.write_bytes(self.certificate.public_bytes(Encoding.PEM))
-
-    def issue(self, *names: str, password: bytes | None = None) -> dict[str, Path]:
-        private = Ed25519PrivateKey.generate()
-        stem = names[0] if names else "nameless"
-        files = {"certificate": self.folder / f"{stem}.pem", "key": self.folder / f"{stem}.key"}
-        files["certificate"].write_bytes(self._build(stem, private.public_key(), names).public_bytes(Encoding.PEM))
-        hidden = BestAvailableEncryption(password) if password else NoEncryption()
-        files["key"].write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hidden))
-        return {**files, "authority": self.authority}
-
-    def _build(self, subject: str, public, names: tuple[str, ...]) -> x509.Certificate:
-        def name(text: str) -> x509.Name:
-            return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
-
-        now, leaf = datetime.now(UTC), public != self.key.public_key()
-        unused = dict.fromkeys(["content_commitment", "key_encipherment", "data_encipherment", "key_agreement"], False)
-        unused |= {"encipher_only": False, "decipher_only": False}
-        builder = (
-            x509.CertificateBuilder(name("Company"), name(subject), public, x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(not leaf, None), True)
-            .add_extension(
-                x509.KeyUsage(digital_signature=leaf, key_cert_sign=not leaf, crl_sign=not leaf, **unused), True
-            )
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
-        )
-        if leaf:
-            builder = builder.add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False
-            )
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), False)
-        return builder.sign(self.key, None)
-
-
-@pytest.fixture
-def company(tmp_path: Path) -> Company:
-    return Company(tmp_path)
-
-
 def test_an_own_authority_serves_both_sides(company: Company) -> None:
     parent = identity_from_pki(**company.issue("desk.example"), server_name="box.example", allow=("box.example",))
     child = identity_from_pki(**company.issue("box.example", "gpu.example"), allow=("desk.example",))
@@ -121,7 +70,7 @@ def test_an_own_authority_serves_both_sides(company: Company) -> None:
     assert parent.read_peer(met.client.getpeercert(True)).node_id == "box.example"
     assert child.read_peer(met.server.getpeercert(True)).node_id == "desk.example"
     strict = child._replace(allow=("other.example",))
-    with pytest.raises(CertificateError, match=r"expected other.example, got desk.example: add --allow NAME"):
+    with pytest.raises(CertificateError, match=r"expected other.example, got desk.example: add --allow-name NAME"):
         strict.read_peer(met.server.getpeercert(True))
     # Its certificates name no node of a cluster made by a key.
     with pytest.raises(CertificateError, match="names a node and its cluster"):

@@ -19,17 +19,18 @@ from marl.wire.message import PROTOCOL
 def hello(**changes: Any) -> Hello:
     fields: dict[str, Any] = {
         **{"run_id": "20240101-cartpole", "epoch": 3, "instance": "9c4e", "fingerprint": "ab" * 32},
-        **{"num_bytes": 18_180, "codecs": ("float32", "int8"), "seed": 7},
+        **{"num_bytes": 18_180, "codecs": ("float32", "int8"), "seed": 7, "rank": 1},
         "environment": {"id": "CartPole-v1", "kwargs": {"nested": {"gravity": 9.8}}, "per_worker": 16},
         "network": {"hidden": (64, 64), "activation": "tanh"},
-        **{"algorithm": {"name": "a3c", "discount": 0.99}, "exchange": {"every": "5 seconds", "barrier": False}},
+        **{"algorithm": {"name": "a3c", "discount": 0.99}, "optimizer": {"name": "adam"}},
+        "exchange": {"every": "5 seconds", "barrier": False},
     }
     return Hello(**{**fields, **changes})
 
 
 def welcome(**changes: Any) -> Welcome:
     fields: dict[str, Any] = {"fingerprint": "ab" * 32, "num_bytes": 18_180, "codecs": ("float32", "int8")}
-    return Welcome(**{**fields, "cores": 4, "host": {"python": "3.11.7"}, **changes})
+    return Welcome(**{**fields, "instance": "5f", "workers": 3, "cores": 4, "host": {"python": "3.11.7"}, **changes})
 
 
 def test_words_survive_the_journey() -> None:

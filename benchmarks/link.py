@@ -1,0 +1,272 @@
+"""How fast does a link carry weights, against bare TLS sockets on the same machine?
+
+    python benchmarks/link.py --mebibytes 16 128 --repeats 7
+
+Each contender is two processes on loopback with the same certificates; all take turns; only ratios are claims, of
+medians. Ours hashes every payload at both ends, the others nothing.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import resource
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import Queue
+from typing import Protocol
+
+import torch
+from websockets.asyncio.client import connect as plain_connect
+from websockets.asyncio.server import serve as plain_serve
+
+from marl.links.client import connect
+from marl.links.loop import IOLoop
+from marl.links.server import Server
+from marl.links.websocket import WebSocketLink
+from marl.trust.contexts import client_context, server_context
+from marl.trust.identity import Identity, identity_from_keys
+from marl.trust.keys import create_keys, load_keys
+from marl.wire.message import Kind, Message
+from marl.wire.payload import CHUNK_BYTES, Outgoing
+from marl.wire.places import into
+from measure import busy_share, keep, machine, table
+
+MIB = 1024 * 1024
+TO_REACH = ">= 0.75x"
+
+
+class End(Protocol):
+    """One end of a contender: whole payloads, and a word that it came."""
+
+    def send(self, payload: bytearray) -> None: ...
+    def recv(self, payload: bytearray) -> None: ...
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mebibytes", type=int, nargs="*", default=[16, 128])
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    busy = busy_share()
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    peaks: dict[str, tuple[float, float]] = {}
+    for size in options.mebibytes:
+        with tempfile.TemporaryDirectory() as folder:
+            pairs = {name: Pair(name, size * MIB, Path(folder)) for name in CONTENDERS}
+            for turn in range(options.repeats + 1):
+                for name, pair in pairs.items():
+                    for way in ("up", "down"):
+                        taken = pair.measure(way)
+                        if turn:  # the first touches new memory
+                            seconds.setdefault(f"{name}, {size} MiB {way}", []).append(taken)
+            for name, pair in pairs.items():
+                peaks[f"{name}, {size} MiB"] = pair.close()
+    rows = []
+    for size in options.mebibytes:
+        for way in ("up", "down"):
+            bare = medians(seconds[f"bare TLS, {size} MiB {way}"])
+            for name in CONTENDERS:
+                taken = medians(seconds[f"{name}, {size} MiB {way}"])
+                parent, child = peaks[f"{name}, {size} MiB"]
+                target = TO_REACH if name == "marl" else ""
+                ratios = [f"{bare[0] / taken[0]:.2f}x", target, f"{taken[1] / bare[1]:.2f}x"]
+                rows.append([f"{size} MiB {way}", name, *ratios, f"{parent:.0f} / {child:.0f}"])
+    print(f"\nUp: parent to child. Peak memory beyond what the program needs at rest; {busy:.0%} busy before.")
+    print(f"{machine()}\n")
+    print(table(["", "", "speed against bare TLS", "to reach", "processor time", "peak MiB, parent / child"], rows))
+    keep("link", {"arguments": vars(options), "seconds": seconds, "peaks": peaks, "busy_before": busy})
+
+
+def medians(measured: list[tuple[float, float]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*measured, strict=True)]
+
+
+class Pair:
+    """The two processes of a contender."""
+
+    def __init__(self, name: str, size: int, folder: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        key = folder / f"{name} {size}.key"
+        create_keys(key)
+        self._pipes, self._processes = [], []
+        port = 0
+        for role in ("child", "parent"):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=run_end, args=(name, role, key, size, port, theirs), daemon=True)
+            process.start()
+            self._pipes.append(ours)
+            self._processes.append(process)
+            if role == "child":
+                port = ours.recv()
+        self._child, self._parent = self._pipes
+        assert self._parent.recv() == self._child.recv() == "ready"
+
+    def measure(self, way: str) -> tuple[float, float]:
+        """Seconds from the first call of the sender to the answer of the receiver; processor seconds of both."""
+        for pipe in self._pipes:
+            pipe.send(way)
+        (taken, parent), (_, child) = self._parent.recv(), self._child.recv()
+        return taken, parent + child
+
+    def close(self) -> tuple[float, float]:
+        """Peak memory of both in MiB, beyond what they had before the first payload."""
+        for pipe in self._pipes:
+            pipe.send("end")
+        peaks = self._parent.recv(), self._child.recv()
+        for process in self._processes:
+            process.join(10)
+        return peaks
+
+
+def run_end(name: str, role: str, key: Path, size: int, port: int, pipe: Connection) -> None:
+    """One process: do what the pipe says."""
+    identity = identity_from_keys(load_keys(key), "child" if role == "child" else "parent", "bench")
+    payload = bytearray(size)
+    with CONTENDERS[name](role, identity, port, pipe.send) as end:
+        pipe.send("ready")
+        rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        word = bytearray(1)
+        while (way := pipe.recv()) != "end":
+            started, worked = time.perf_counter(), time.process_time()
+            if (way == "up") == (role == "parent"):
+                end.send(payload)
+                end.recv(word)
+            else:
+                end.recv(payload)
+                end.send(word)
+            # The way down is timed by the parent too: to the payload's arrival, its word back is one byte.
+            pipe.send((time.perf_counter() - started, time.process_time() - worked))
+        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - rest)
+
+
+class BareEnd:
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, payload: bytearray) -> None:
+        view = memoryview(payload)
+        for start in range(0, len(view), CHUNK_BYTES):
+            self._sock.sendall(view[start : start + CHUNK_BYTES])
+
+    def recv(self, payload: bytearray) -> None:
+        view = memoryview(payload)
+        while view:
+            view = view[self._sock.recv_into(view) :]
+
+
+@contextmanager
+def bare(role: str, identity: Identity, port: int, tell: Callable[[int], None]) -> Iterator[End]:
+    if role == "parent":
+        raw = socket.create_connection(("127.0.0.1", port))
+        with client_context(identity).wrap_socket(raw, server_hostname=identity.server_name) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            yield BareEnd(sock)
+        return
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        tell(listening.getsockname()[1])
+        raw, _ = listening.accept()
+    with server_context(identity).wrap_socket(raw, server_side=True) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield BareEnd(sock)
+
+
+class OurEnd:
+    def __init__(self, link: WebSocketLink, *, remember: bool) -> None:
+        self._link = link
+        self._remember = remember
+        self._digests: dict[int, bytes] = {}
+
+    def send(self, payload: bytearray) -> None:
+        message = Message(Kind.UPLOAD, "bench", arrays={"weights": torch.frombuffer(payload, dtype=torch.uint8)})
+        if not self._remember:
+            self._link.send(message)
+            return
+        if len(payload) not in self._digests:
+            self._digests[len(payload)] = Outgoing(message).payload_digest
+        self._link.send(message, self._digests[len(payload)])
+
+    def recv(self, payload: bytearray) -> None:
+        self._link.recv(60.0, into({"weights": torch.frombuffer(payload, dtype=torch.uint8)}))
+
+
+@contextmanager
+def ours(
+    role: str, identity: Identity, port: int, tell: Callable[[int], None], *, remember: bool = False
+) -> Iterator[End]:
+    with IOLoop() as io:
+        if role == "parent":
+            link = connect(io, "127.0.0.1", port, identity)
+        else:
+            came: Queue[WebSocketLink] = Queue()
+            with Server(io, "127.0.0.1", 0, identity, came.put, print) as server:
+                tell(server.port)
+                link = came.get()
+        link.limit(2**40)
+        yield OurEnd(link, remember=remember)
+
+
+@contextmanager
+def ours_remembering(role: str, identity: Identity, port: int, tell: Callable[[int], None]) -> Iterator[End]:
+    """The weights of a round, for the second child and all others."""
+    with ours(role, identity, port, tell, remember=True) as end:
+        yield end
+
+
+class PlainEnd:
+    """One message of the library for everything, as one would write it first."""
+
+    def __init__(self, io: IOLoop, connection: object) -> None:
+        self._io = io
+        self._connection = connection
+
+    def send(self, payload: bytearray) -> None:
+        self._io.call(self._connection.send(payload), 60.0)  # type: ignore[attr-defined]
+
+    def recv(self, payload: bytearray) -> None:
+        payload[:] = self._io.call(self._connection.recv(), 60.0)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def plain(role: str, identity: Identity, port: int, tell: Callable[[int], None]) -> Iterator[End]:
+    with IOLoop() as io:
+        if role == "parent":
+
+            async def join() -> object:
+                return await plain_connect(
+                    f"wss://127.0.0.1:{port}",
+                    ssl=client_context(identity),
+                    server_hostname=identity.server_name,
+                    compression=None,
+                    max_size=None,
+                    proxy=None,
+                )
+
+            yield PlainEnd(io, io.call(join(), 10.0))
+            return
+        came: Queue[object] = Queue()
+
+        async def handle(connection: object) -> None:
+            came.put(connection)
+            await asyncio.Future()
+
+        async def listen() -> int:
+            server = await plain_serve(
+                handle, "127.0.0.1", 0, ssl=server_context(identity), compression=None, max_size=None
+            )
+            return int(next(iter(server.sockets)).getsockname()[1])
+
+        tell(io.call(listen(), 10.0))
+        yield PlainEnd(io, came.get())
+
+
+CONTENDERS = {"bare TLS": bare, "marl": ours, "marl, digest known": ours_remembering, "websockets": plain}
+
+
+if __name__ == "__main__":
+    main()

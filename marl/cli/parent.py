@@ -1,0 +1,81 @@
+"""``marl parent`` and the root script ``init_parent.py``."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from marl.cli.addresses import TakesAddresses
+from marl.cli.main import run
+from marl.cli.train import run_training, training_options
+from marl.cli.trust import take_trust, trust_options
+
+
+def parent_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Every option of a run on children."""
+    decorators: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+        click.option("-ip", "--children", "children", metavar="ADDRESS...", multiple=True,
+                     help="Where children listen: several in a row, each with a port of its own if need be."),
+        click.option("-p", "--port", type=click.IntRange(1, 65535), default=5050, show_default=True,
+                     help="Of children whose address has none."),
+        click.option("--local", metavar="N", type=click.IntRange(min=1), help="Start N children on this machine."),
+        click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True,
+                     help="For the first child."),
+        trust_options(ticket=False),
+        training_options,
+    ]  # fmt: skip
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> None:
+    """Train on children as the options say.
+
+    Raises:
+        click.UsageError: no children are named.
+    """
+    from marl.cluster.plan import Cluster
+
+    trust = take_trust(options)
+    children, port = options.pop("children"), options.pop("port")
+    local, wait = options.pop("local"), options.pop("wait")
+    if not children and not local:
+        raise click.UsageError("no children: name where they listen (-ip 10.0.0.7 10.0.0.8), or start some (--local 2)")
+    if children and local:
+        raise click.UsageError("--local starts children with a key of their own: give either --local or -ip")
+    if options["workers"] and not local:
+        raise click.UsageError("--workers is for --local: each child on another machine says how many it has")
+    cluster = Cluster(children=tuple(children), port=port, local=local or 0, wait_s=wait, trust=trust)
+    run_training(parameters, cluster=cluster, **options)
+
+
+@click.command(cls=TakesAddresses)
+@parent_options
+def parent(**options: Any) -> None:
+    """Train one policy on several machines, each of which runs a child.
+
+    Without ENV: CartPole-v1 until solved. Name ENV before -ip, which takes every word up to the next option.
+
+    \b
+    marl parent -ip 10.0.0.7 10.0.0.8 -p 5050
+    marl parent LunarLander-v3 -ip 10.0.0.7 10.0.0.8:6000
+    marl parent --local 2                       two children on this machine
+    """
+    run_parent(**options)
+
+
+def main(parameters: Mapping[str, Any]) -> None:
+    """Train with the script's parameters; the shell's options win."""
+
+    @click.command(cls=TakesAddresses, context_settings={"help_option_names": ["-h", "--help"]})
+    @parent_options
+    def command(**options: Any) -> None:
+        """Train one policy on several machines, each of which runs init_child.py.
+
+        Without options the parameters at the top of this script hold. Another environment than theirs starts from its
+        preset, or from the defaults.
+        """
+        run_parent(parameters, **options)
+
+    run(command)

@@ -1,0 +1,162 @@
+"""The parent's thread for one child: connect, shake hands, converse, and try again."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from marl.cluster.addresses import Address
+from marl.cluster.handshake import offer
+from marl.data.spaces import Spaces
+from marl.errors import HandshakeRefused, LinkError, MarlError
+from marl.exchanges.conversation import converse
+from marl.exchanges.weights_parent import WeightsParent
+from marl.links.client import connect
+from marl.links.loop import IOLoop
+from marl.links.websocket import WebSocketLink
+from marl.trust.identity import Identity
+from marl.trust.nodes import NodeBook
+from marl.wire.hello import Hello, Welcome
+
+SHORTEST_BREAK, LONGEST_BREAK = 0.2, 5.0  # seconds between two tries
+
+
+class Plan(NamedTuple):
+    """What all callers of a run share."""
+
+    io: IOLoop
+    identity: Callable[[], Identity | None]  # the newest: keys may be replaced while a run goes on
+    book: NodeBook | None  # who was revoked; None without certificates
+    hello: Hello
+    spaces: Spaces
+    side: WeightsParent
+    name: str  # the parent's
+    note: Callable[[str], None]
+
+
+class Registry:
+    """Which nodes are in, so that one machine named twice is in once."""
+
+    def __init__(self, instances: Mapping[str, str] | None = None) -> None:
+        """``instances`` are those that a resumed parent has known."""
+        self._lock = threading.Lock()  # guards _addresses and _instances
+        self._addresses: dict[str, Address] = {}
+        self._instances = dict(instances or {})
+
+    def enter(self, node: str, address: Address) -> None:
+        """Let a node in.
+
+        Raises:
+            HandshakeRefused: it is in already, at another address.
+        """
+        with self._lock:
+            other = self._addresses.setdefault(node, address)
+        if other != address:
+            raise HandshakeRefused(f"{address} and {other} are the same child, {node}: name it once")
+
+    def is_new(self, node: str, instance: str) -> bool:
+        """Whether the child has forgotten what it was told before."""
+        with self._lock:
+            before = self._instances.get(node)
+            self._instances[node] = instance
+            return before is not None and before != instance
+
+    def instances(self) -> dict[str, str]:
+        """Of every node that was ever in."""
+        with self._lock:
+            return dict(self._instances)
+
+
+class Caller(threading.Thread):
+    """Keeps one child in the run for as long as that makes sense."""
+
+    def __init__(self, address: Address, rank: int, plan: Plan, registry: Registry) -> None:
+        super().__init__(name=f"child {address}", daemon=True)
+        self.address = address
+        self.state = "connecting"  # or "training", "no answer", "refused", "left"
+        self.why = ""  # it is in no better state, in one line
+        self.node: str | None = None
+        self.welcome: Welcome | None = None
+        self.link: WebSocketLink | None = None
+        self.ever_in = False
+        self.superseded = False  # another parent leads the run
+        self._rank, self._plan, self._registry = rank, plan, registry
+        self._ending = threading.Event()
+        self._dropped: str | None = None
+
+    def stop(self) -> None:
+        """End the conversation; ``join`` waits for it."""
+        self._ending.set()
+
+    def drop(self, why: str) -> None:
+        """End the conversation for good."""
+        self._dropped = why
+        link = self.link
+        if link is not None:
+            link.close()
+
+    def run(self) -> None:
+        """Until stopped, or until another try cannot help."""
+        pause = SHORTEST_BREAK
+        while not self._ending.is_set():
+            started = time.monotonic()
+            try:
+                self._converse()
+                if not self._ending.is_set():
+                    self._say("left", f"{self.address}: the child has left; asking it again")
+            except LinkError as error:
+                self._say("no answer", str(error))
+            except HandshakeRefused as error:
+                line = f"{self.address}: {error}"
+                self.superseded = error.superseded
+                if error.permanent:
+                    return self._give_up(line)
+                self._say("no answer", line)
+            except MarlError as error:
+                return self._give_up(str(error))
+            except Exception as error:  # one child's trouble must not become the run's
+                self._say("no answer", f"{self.address}: {type(error).__name__}: {error}")
+            if self._dropped:
+                return self._give_up(self._dropped)
+            if time.monotonic() - started > LONGEST_BREAK:
+                pause = SHORTEST_BREAK  # it was in: it may be back soon
+            self._ending.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, LONGEST_BREAK)
+
+    def _converse(self) -> None:
+        plan = self._plan
+        self.link = link = connect(plan.io, self.address.host, self.address.port, plan.identity())
+        try:
+            node = link.peer.node_id if link.peer else str(self.address)
+            if self.address.node not in (None, node):
+                raise HandshakeRefused(
+                    f"expected the node {self.address.node}, got {node}: check the address, or leave the name out"
+                )
+            if plan.book is not None and link.peer is not None:
+                plan.book.check(link.peer)
+                plan.book.seen(link.peer)
+            self._registry.enter(node, self.address)
+            hello = msgspec.structs.replace(plan.hello, rank=self._rank)
+            self.welcome = offer(link, hello, plan.spaces, name=plan.name)
+            if self._registry.is_new(node, self.welcome.instance):
+                plan.side.forget(node)
+            if self.ever_in:
+                plan.note(f"{self.address}: the child is in again")
+            self.node, self.state, self.why, self.ever_in = node, "training", "", True
+            converse(link, node, plan.side, self._ending, name=plan.name)
+        finally:
+            link.close()
+
+    def _say(self, state: str, why: str) -> None:
+        if self._ending.is_set():
+            return
+        if self.state == "training" or (self.why != why and self.ever_in):
+            self._plan.note(why)
+        self.state, self.why = state, why
+
+    def _give_up(self, why: str) -> None:
+        self.state, self.why = "refused", why
+        self._plan.note(why)

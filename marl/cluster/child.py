@@ -1,0 +1,137 @@
+"""A child: it listens, and serves one parent's run after another."""
+
+import contextlib
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from marl.cluster.addresses import Address
+from marl.cluster.contact import Contact, Guest
+from marl.cluster.fence import Fence
+from marl.cluster.handshake import examine, read_hello, refuse
+from marl.cluster.identities import LiveIdentity
+from marl.errors import HandshakeRefused, LinkError, MarlError
+from marl.links.loop import IOLoop
+from marl.links.server import Server
+from marl.links.websocket import WebSocketLink
+from marl.processes.cores import count_cores
+from marl.processes.signals import stop_event, stop_with_stdin
+from marl.reports.child_view import ChildView
+from marl.trust.choose import child_identity, watched_file
+from marl.trust.options import TrustOptions
+from marl.wire.link import Link
+
+READY = "listening on"  # the words that whoever starts a child waits for
+LOOK_EVERY = 1.0  # seconds
+
+
+@dataclass(frozen=True)
+class ChildSettings:
+    """What a child is told when it starts; everything else comes from its parent."""
+
+    host: str = "127.0.0.1"
+    port: int = 5050
+    workers: int = 0  # 0: all cores but one, at least one
+    orphan_s: float = 300.0  # seconds to train on alone when the parent is gone
+    allow: tuple[str, ...] = ()  # modules from which a parent may name environments
+
+
+def run_child(settings: ChildSettings, trust: TrustOptions, home: Path, view: ChildView) -> None:
+    """Serve parents until a signal says stop.
+
+    Raises:
+        MarlError: the child cannot listen, or may not.
+    """
+    with stop_event() as stopped:
+        stop_with_stdin(stopped)  # it ends with the process that supervises this one
+        _Child(settings, trust, home, view, stopped).run()
+
+
+class _Child:
+    """Listens, and serves whoever comes first; the others hear that it is busy."""
+
+    def __init__(
+        self, settings: ChildSettings, trust: TrustOptions, home: Path, view: ChildView, stopped: threading.Event
+    ) -> None:
+        self._settings, self._view, self._stopped = settings, view, stopped
+        self._host, self._port = settings.host, settings.port
+        self._workers = settings.workers or max(1, count_cores() - 1)
+        _, self._name = child_identity(trust, home, host=self._host, port=self._port)
+        self._identity = LiveIdentity(
+            lambda: child_identity(trust, home, host=self._host, port=self._port)[0],
+            watched_file(trust, home, "child"),
+            view.note,
+        )
+        self._fence = Fence(home, self._name)
+        self._guests: queue.Queue[Guest] = queue.Queue()
+        self._look_at = 0.0
+
+    def run(self) -> None:
+        """Until stopped."""
+        with (
+            IOLoop() as io,
+            Server(io, self._host, self._port, self._identity(), self._greet, self._view.note) as self._server,
+        ):
+            scheme = "ws" if self._identity() is None else "wss"
+            address = Address(self._host, self._server.port)
+            workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
+            self._view.note(f"child {self._name} {READY} {scheme}://{address} with {workers}")
+            while not self._stopped.is_set():
+                self._tend()
+                with contextlib.suppress(queue.Empty):
+                    self._serve(self._guests.get(timeout=0.1))
+
+    def _greet(self, link: WebSocketLink) -> None:
+        """In a thread of its own for each parent: hear what it offers."""
+        who = link.peer.node_id if link.peer else "a parent without a certificate"
+        try:
+            self._guests.put(Guest(link, read_hello(link), who))
+        except HandshakeRefused as error:
+            self._turn_away(link, error)
+        except LinkError as error:
+            self._view.note(f"{link.address}: {error}")
+            link.close()
+
+    def _serve(self, guest: Guest) -> None:
+        try:
+            offered = examine(guest.hello, allow=self._settings.allow, workers=self._workers)
+            self._fence.check(guest.hello)
+        except HandshakeRefused as error:
+            return self._turn_away(guest.link, error)
+        self._view.note(
+            f"{guest.name} at {guest.link.address} starts run {guest.hello.run_id}: {offered.config.environment.id}, "
+            f"{guest.hello.num_bytes:,} bytes of weights"
+        )
+        contact = Contact(
+            offered,
+            guest,
+            name=self._name,
+            workers=self._workers,
+            orphan_s=self._settings.orphan_s,
+            view=self._view,
+            fence=self._fence,
+            tend=self._tend,
+        )
+        try:
+            reason = contact.serve(self._guests, self._stopped)
+        except MarlError as error:
+            reason = str(error)
+        self._view.close()
+        self._view.note(f"run {guest.hello.run_id} is over here: {reason}")
+
+    def _tend(self) -> None:
+        """Now and then: has the key or ticket been replaced?"""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            identity = self._identity() if self._identity.poll() else None
+            if identity is not None:
+                self._server.set_identity(identity)
+
+    def _turn_away(self, link: Link, error: HandshakeRefused) -> None:
+        self._view.note(f"a parent is turned away: {error}")
+        with contextlib.suppress(MarlError):
+            refuse(link, error, name=self._name)
+        link.close()

@@ -1,0 +1,226 @@
+"""A child's part in one run: workers on a node, and one conversation with the parent at a time."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from marl.cluster.fence import Fence
+from marl.cluster.handshake import Offer, TunedLink, accept, refuse
+from marl.cluster.node import Node, is_worker
+from marl.errors import HandshakeRefused, LinkError, MarlError, WorkerFailed
+from marl.exchanges.choose import child_side
+from marl.exchanges.conversation import report
+from marl.exchanges.weights_child import WeightsChild
+from marl.processes.group import ProcessGroup
+from marl.reports.child_view import ChildStatus, ChildView
+from marl.training.node_memory import STEPS, array
+from marl.wire.hello import Hello
+
+TICK = 0.05  # seconds between two looks at the workers
+FAREWELL_S = 5.0  # for a last upload on leaving
+
+
+class ServingLink(TunedLink, Protocol):
+    """A link that tells how much passed through it."""
+
+    @property
+    def address(self) -> str:
+        """Of the other side."""
+        ...
+
+    @property
+    def bytes_sent(self) -> int:
+        """Since it was opened."""
+        ...
+
+    @property
+    def bytes_received(self) -> int:
+        """Since it was opened."""
+        ...
+
+
+class Guest(NamedTuple):
+    """A parent at the door, and what it offers."""
+
+    link: ServingLink
+    hello: Hello
+    name: str
+
+
+class Contact:
+    """Serves one run until its parent ends it, or has been away for too long, or this child is to stop."""
+
+    def __init__(
+        self,
+        offered: Offer,
+        guest: Guest,
+        *,
+        name: str,
+        workers: int,
+        orphan_s: float,
+        view: ChildView,
+        fence: Fence,
+        tend: Callable[[], None],
+    ) -> None:
+        """
+        Args:
+            orphan_s: seconds to train on without a parent.
+            fence: knows which parents are too old.
+            tend: what the child has to look after meanwhile.
+        """
+        self._offered, self._name, self._workers, self._orphan_s = offered, name, workers, orphan_s
+        self._view, self._guest = view, guest
+        self._fence, self._tend = fence, tend
+        self._leaving = threading.Event()
+        self._trouble = ""  # why this child cannot go on
+
+    def serve(self, guests: "queue.Queue[Guest]", stopped: threading.Event) -> str:
+        """Train until the run is over for this child; why it is, in words.
+
+        Raises:
+            WorkerFailed: workers kept dying.
+        """
+        config, hello = self._offered.config, self._offered.hello
+        with ProcessGroup() as group:
+            self._node = Node(config, self._offered.spaces, group, self._workers, child=hello.rank, alone=False)
+            self._side = child_side(config.exchange)(
+                self._node.block,
+                config.exchange,
+                name=self._name,
+                normalizes=config.environment.normalize_observations,
+                restarts=lambda: self._node.restarts,
+                note=self._view.note,
+            )
+            self._conversation = self._converse(self._guest)
+            try:
+                return self._watch(group, guests, stopped)
+            except WorkerFailed as error:
+                self._trouble = str(error)
+                self._farewell()
+                raise
+            finally:
+                self._node.stop()
+                self._conversation.close()
+
+    def _watch(self, group: ProcessGroup, guests: "queue.Queue[Guest]", stopped: threading.Event) -> str:
+        playing, lost_at, shown_at, shown_steps = False, None, time.monotonic(), 0
+        while True:
+            group.wait(TICK)
+            self._tend()
+            if stopped.is_set():
+                self._farewell()
+                return "this child was told to stop"
+            if self._side.started.is_set() and not playing:
+                playing = True
+                self._node.start()
+            for name in self._node.check(self._view.note, self._view.note):
+                if is_worker(name):
+                    self._node.restart(name)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._greet(guests.get_nowait())
+            if not self._conversation.over:
+                lost_at = None
+            elif self._conversation.finished:
+                return "the parent has ended the run"
+            elif not self._side.started.is_set():
+                return f"its parent was gone before it had sent weights ({self._conversation.why})"
+            elif lost_at is None:
+                lost_at = time.monotonic()
+                self._view.note(
+                    f"the parent is gone ({self._conversation.why}); training on alone for {self._orphan_s:g} s"
+                )
+            elif time.monotonic() - lost_at > self._orphan_s:
+                return f"no parent for {self._orphan_s:g} s"
+            now = time.monotonic()
+            if now - shown_at >= 0.5:
+                steps = int(array(self._node.block, "counters")[:, STEPS].sum())
+                self._view.show(self._status((steps - shown_steps) / (now - shown_at), lost_at is not None))
+                shown_at, shown_steps = now, steps
+
+    def _greet(self, guest: Guest) -> None:
+        """Someone else at the door: the run's own parent takes over, others hear why not."""
+        mine, theirs = self._offered.hello, guest.hello
+        try:
+            if theirs.run_id != mine.run_id:
+                raise HandshakeRefused(
+                    f"the child is busy with run {mine.run_id}: wait until it ends, or stop the child", permanent=False
+                )
+            if (theirs.fingerprint, theirs.exchange) != (mine.fingerprint, mine.exchange):
+                raise HandshakeRefused(
+                    f"run {mine.run_id} is trained here with other settings: start a new run instead of resuming it"
+                )
+            self._fence.check(theirs)
+        except HandshakeRefused as error:
+            with contextlib.suppress(MarlError):
+                refuse(guest.link, error, name=self._name)
+            guest.link.close()
+            return
+        self._conversation.close()
+        self._offered = self._offered._replace(hello=theirs)
+        self._conversation = self._converse(guest)
+        self._view.note(f"the parent at {guest.link.address} is back")
+
+    def _converse(self, guest: Guest) -> "_Conversation":
+        return _Conversation(guest, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)
+
+    def _farewell(self) -> None:
+        self._leaving.set()
+        self._side.hurry()
+        self._conversation.join(FAREWELL_S)
+
+    def _status(self, steps_per_second: float, lost: bool) -> ChildStatus:
+        link = self._conversation.link
+        return ChildStatus(
+            run=self._offered.hello.run_id,
+            environment=self._offered.config.environment.id,
+            version=self._side.version,
+            steps_per_second=steps_per_second,
+            return_mean=self._side.return_mean(),
+            bytes_sent=link.bytes_sent,
+            bytes_received=link.bytes_received,
+            alone=lost,
+        )
+
+
+class _Conversation(threading.Thread):
+    """Speaks to the parent over one link, in a thread of its own."""
+
+    def __init__(
+        self,
+        guest: Guest,
+        side: WeightsChild,
+        offered: Offer,
+        leaving: threading.Event,
+        name: str,
+        trouble: Callable[[], str],
+    ) -> None:
+        super().__init__(name="conversation", daemon=True)
+        self.link = guest.link
+        self.over = self.finished = False  # ended; ended by the parent's word
+        self.why = ""
+        self._side, self._offered, self._leaving, self._name_of_child = side, offered, leaving, name
+        self._trouble = trouble
+        self.start()
+
+    def run(self) -> None:
+        """Until the link breaks or the parent says that the run is over."""
+        try:
+            accept(self.link, self._offered, name=self._name_of_child)
+            self.finished = report(self.link, self._side, self._leaving, name=self._name_of_child, reason=self._trouble)
+        except LinkError as error:
+            self.why = str(error)
+        except Exception as error:  # whatever it is, the child trains on and says so
+            self.why = f"{type(error).__name__}: {error}"
+        finally:
+            self._side.left()
+            self.over = True
+            self.link.close()
+
+    def close(self) -> None:
+        """End it; nothing of it goes on."""
+        self.link.close()
+        self.join()

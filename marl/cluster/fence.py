@@ -1,0 +1,53 @@
+"""What a child remembers of runs when it restarts: the newest parent of each, so that an older one cannot come back."""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+from marl.errors import HandshakeRefused
+from marl.reports.run_folder import write_atomic
+from marl.wire.hello import Hello
+
+MOST_RUNS = 100  # remembered; the oldest are forgotten
+
+
+class Fence:
+    """Lets in only parents that are not older than the newest one seen of their run."""
+
+    def __init__(self, home: Path, node: str) -> None:
+        self._folder = home / "runs" / hashlib.sha256(node.encode()).hexdigest()[:16]
+
+    def check(self, hello: Hello) -> None:
+        """Let a parent in and remember it.
+
+        Raises:
+            HandshakeRefused: a newer parent of the same run has been here.
+        """
+        path = self._folder / f"{hashlib.sha256(hello.run_id.encode()).hexdigest()[:32]}.json"
+        epoch, instance = _read(path)
+        if (hello.epoch, hello.instance) == (epoch, instance):
+            return
+        if hello.epoch <= epoch:
+            raise HandshakeRefused(
+                f"this run goes on under another parent: expected epoch {epoch + 1} or later, got {hello.epoch}; "
+                "only one parent may lead a run: stop the older one",
+                superseded=True,
+            )
+        with contextlib.suppress(OSError):  # a full disk costs the memory, never the run
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, json.dumps({"epoch": hello.epoch, "instance": hello.instance}).encode())
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        files = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for path in files[:-MOST_RUNS]:
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[int, str]:
+    try:
+        seen = json.loads(path.read_bytes())
+        return int(seen["epoch"]), str(seen["instance"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1, ""

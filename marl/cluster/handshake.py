@@ -1,0 +1,213 @@
+"""What parent and child agree on before a single weight is sent, and why not, in one line for both."""
+
+import dataclasses
+import platform
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from marl import __version__
+from marl.cluster.plan import ANYTHING
+from marl.cluster.spaces import find_spaces
+from marl.config import Config, from_tree, to_tree, validate
+from marl.data.spaces import Spaces
+from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
+from marl.exchanges.limits import max_payload
+from marl.failpoints import fail
+from marl.processes.cores import count_cores
+from marl.training.flat import flatten
+from marl.wire.agreement import agree_protocol, compare
+from marl.wire.codec import CODECS
+from marl.wire.fingerprint import fingerprint, sources_of
+from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info
+from marl.wire.link import Link
+from marl.wire.message import Kind, Message
+from marl.wire.places import nowhere
+
+HELLO_S = 5.0  # a parent that says nothing after connecting is none
+WELCOME_S = 60.0  # a child may have to import its environment from a slow disk
+SECTIONS = ("environment", "network", "algorithm", "optimizer", "exchange")
+
+
+class TunedLink(Link, Protocol):
+    """A link whose bounds are set once they are agreed."""
+
+    protocol: int
+
+    def limit(self, max_bytes: int) -> None:
+        """Set the longest payload that it sends or takes."""
+
+
+class Offer(NamedTuple):
+    """What a child has built from a Hello."""
+
+    hello: Hello
+    config: Config
+    spaces: Spaces
+    welcome: Welcome
+
+
+def make_hello(config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, epoch: int, instance: str) -> Hello:
+    """The Hello of a run, of rank 0."""
+    if config.algorithm.schedule != "constant" and not config.algorithm.schedule_steps:
+        # A child does not know when the run stops, and need not.
+        algorithm = dataclasses.replace(config.algorithm, schedule_steps=config.stop.steps or 0)
+        config = dataclasses.replace(config, algorithm=algorithm)
+    tree = to_tree(config)
+    return Hello(
+        run_id=run_id,
+        epoch=epoch,
+        instance=instance,
+        fingerprint=_fingerprint(config, spaces, network),
+        num_bytes=flatten(network).weights.nbytes,
+        codecs=CODECS if config.exchange.codec == "auto" else (config.exchange.codec,),
+        seed=config.seed or 0,
+        rank=0,
+        **{name: tree[name] for name in SECTIONS},
+    )
+
+
+def offer(link: TunedLink, hello: Hello, spaces: Spaces, *, name: str) -> Welcome:
+    """The parent's half.
+
+    Raises:
+        HandshakeRefused: parent and child differ, or the child will not.
+        LinkError: the conversation broke.
+    """
+    fail("parent.greeting")
+    link.send(Message(Kind.HELLO, name, info=to_info(hello)))
+    try:
+        answer = link.recv(WELCOME_S, nowhere)
+        if answer.kind is Kind.REFUSAL:
+            refusal = from_info(answer.info, Refusal)
+            raise HandshakeRefused(refusal.reason, permanent=refusal.permanent, superseded=refusal.superseded)
+        if answer.kind is not Kind.WELCOME:
+            raise HandshakeRefused(f"expected a welcome, got a {answer.kind}: is that a marl child?")
+        welcome = from_info(answer.info, Welcome)
+    except LinkTimeout:
+        raise HandshakeRefused(
+            f"expected a welcome within {WELCOME_S:.0f} s, got nothing: see what the child says", permanent=False
+        ) from None
+    except MessageRefused as error:
+        raise HandshakeRefused(f"expected a welcome, got something else: {error}") from error
+    difference = compare(hello, welcome)
+    if difference:
+        different = HandshakeRefused(difference)
+        refuse(link, different, name=name)
+        raise different
+    _tune(link, welcome.protocol, hello, spaces)
+    return welcome
+
+
+def read_hello(link: TunedLink) -> Hello:
+    """The first half of the child's half: what the parent offers.
+
+    Raises:
+        HandshakeRefused: it is no Hello, or none that this child can read.
+        LinkError: the conversation broke.
+    """
+    try:
+        message = link.recv(HELLO_S, nowhere)
+        if message.kind is not Kind.HELLO:
+            raise HandshakeRefused(f"expected a hello, got a {message.kind}: is that a marl parent?")
+        return from_info(message.info, Hello)
+    except MessageRefused as error:
+        raise HandshakeRefused(f"expected a hello: {error}") from error
+
+
+def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
+    """Build what the Hello describes, out of code that is installed here.
+
+    Args:
+        allow: modules from which environments may come that are named by import path.
+
+    Raises:
+        HandshakeRefused: this child cannot take part.
+    """
+    protocol = agree_protocol(hello)
+    try:
+        tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
+        config = from_tree({"seed": hello.seed, **tree})
+        validate(config)
+        _check_allowed(config.environment.id, allow)
+        spaces = find_spaces(config)
+        network = config.algorithm.build_network(spaces, config.network, 0)
+        flat = flatten(network)
+        mine = _fingerprint(config, spaces, network)
+    except HandshakeRefused:
+        raise
+    except MarlError as error:
+        raise HandshakeRefused(f"the child cannot take part: {error}") from error
+    except Exception as error:  # whatever a configuration from elsewhere does to a constructor
+        raise HandshakeRefused(f"the child cannot build this: {type(error).__name__}: {error}") from error
+    welcome = Welcome(
+        protocol=protocol,
+        fingerprint=mine,
+        num_bytes=flat.weights.nbytes,
+        codecs=CODECS,
+        instance=secrets.token_hex(8),
+        workers=workers,
+        cores=count_cores(),
+        host=_host(),
+    )
+    return Offer(hello, config, spaces, welcome)
+
+
+def accept(link: TunedLink, offered: Offer, *, name: str) -> None:
+    """The second half of the child's half.
+
+    Raises:
+        LinkError: the conversation broke.
+    """
+    fail("child.welcoming")
+    link.send(Message(Kind.WELCOME, name, info=to_info(offered.welcome)))
+    _tune(link, offered.welcome.protocol, offered.hello, offered.spaces)
+
+
+def refuse(link: Link, error: HandshakeRefused, *, name: str) -> None:
+    """Tell the other side why not.
+
+    Raises:
+        LinkError: the conversation broke.
+    """
+    refusal = Refusal(reason=str(error)[:4000], permanent=error.permanent, superseded=error.superseded)
+    link.send(Message(Kind.REFUSAL, name, info=to_info(refusal)))
+
+
+def _tune(link: TunedLink, protocol: int, hello: Hello, spaces: Spaces) -> None:
+    link.protocol = protocol
+    link.limit(max_payload(hello.num_bytes, spaces.observation_size))
+
+
+def _fingerprint(config: Config, spaces: Spaces, network: nn.Module) -> str:
+    module = _module_of(config.environment.id)
+    settings: Mapping[str, Any] = {"algorithm": config.algorithm.name, "network": to_tree(config)["network"]}
+    sources = sources_of([module]) if module else None
+    return fingerprint(network, settings=settings, spaces=spaces, sources=sources)
+
+
+def _module_of(environment: str) -> str:
+    module, separator, _ = environment.partition(":")
+    return module if separator else ""
+
+
+def _check_allowed(environment: str, allow: tuple[str, ...]) -> None:
+    """Only code whose owner has agreed runs here on a parent's word."""
+    module = _module_of(environment)
+    if module and ANYTHING not in allow and not any(module == each or module.startswith(f"{each}.") for each in allow):
+        raise HandshakeRefused(
+            f"the child may import no environment from {module}: its owner can allow it with --allow {module}"
+        )
+
+
+def _host() -> dict[str, str]:
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "marl": __version__,
+    }

@@ -1,0 +1,259 @@
+"""Train on children: one thread a child, one round after another, and the global weights judged and saved."""
+
+import secrets
+import threading
+import time
+from typing import Any
+
+import torch
+
+from marl.cluster.addresses import Address, parse_addresses
+from marl.cluster.caller import Caller, Plan, Registry
+from marl.cluster.handshake import make_hello
+from marl.cluster.identities import LiveIdentity
+from marl.cluster.local import LocalChildren
+from marl.cluster.plan import Cluster
+from marl.cluster.snapshot import Snapshot
+from marl.cluster.tallies import Tallies
+from marl.cluster.training import Counts, Training, View
+from marl.config import Config
+from marl.data.normalizer import Moments, from_slot
+from marl.data.spaces import Spaces
+from marl.errors import NoChildren, Superseded, TrustError
+from marl.exchanges.choose import parent_side
+from marl.links.loop import IOLoop
+from marl.reports.children import ChildRow
+from marl.reports.meter import Status
+from marl.reports.run_folder import RunFolder
+from marl.training.flat import flatten
+from marl.training.weights_file import WeightsFile, fill
+from marl.trust.choose import is_loopback, parent_identity, watched_file
+from marl.trust.home import marl_home
+from marl.trust.nodes import NodeBook, nodes_path
+
+NAME = "parent"
+LOOK_EVERY = 1.0  # seconds between two looks at keys, revocations and local children
+LAST_ROUND_S = 1.5  # for what children have learned since the last round, when the run ends
+MAX_REASONS = 3  # named in one line
+JOIN_S = 3.0  # for conversations to end
+
+
+class ParentTraining(Training):
+    """One run on children."""
+
+    def __init__(
+        self,
+        config: Config,
+        spaces: Spaces,
+        folder: RunFolder,
+        view: View,
+        cluster: Cluster,
+        local: LocalChildren | None,
+        *,
+        initial: WeightsFile | None = None,
+        resumed: WeightsFile | None = None,
+    ) -> None:
+        """
+        Args:
+            local: children that were started for this run; their addresses come before the cluster's own.
+        """
+        super().__init__(config, spaces, folder, view, initial=initial, resumed=resumed)
+        self._cluster, self._local = cluster, local
+        self._judged_version = 0
+        self._saved_version = 0
+        self._look_at = 0.0
+
+    def _open(self) -> None:
+        config, spaces = self._config, self._spaces
+        addresses = self._addresses()
+        home = marl_home() if self._local is None else self._local.home
+        trust = self._cluster.trust
+        loopback = all(is_loopback(address.host) for address in addresses)
+        identity = LiveIdentity(
+            lambda: parent_identity(trust, home, loopback_only=loopback),
+            watched_file(trust, home, "parent"),
+            self._view.note,
+        )
+        self._identity = identity
+        self._book = None if identity() is None else NodeBook(nodes_path(home))
+        network = config.algorithm.build_network(spaces, config.network, config.seed or 0)
+        statistics: Moments | None = None
+        for file in (self._initial, self._resumed):
+            if file is not None:
+                fill(network, file, "the weights to start from")
+                if "normalizer" in file.tensors:
+                    statistics = from_slot(file.tensors["normalizer"].numpy())
+        info = self._resumed.info if self._resumed is not None else {}
+        self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
+        normalizes = config.environment.normalize_observations
+        self._tallies = Tallies()
+        self._side = parent_side(config.exchange)(
+            flatten(network).weights,
+            config.exchange,
+            name=NAME,
+            observation_size=spaces.observation_size if normalizes else 0,
+            statistics=statistics,
+            epoch=int(info.get("epoch", 0)) + 1,
+            version=int(info.get("version", 0)),
+            steps=int(info.get("steps", 0)),
+            hear=self._tallies.hear,
+            note=self._view.note,
+        )
+        if self._resumed is not None:
+            self._side.restore(self._resumed.tensors, info.get("merged", {}))
+        self._base_updates = int(info.get("updates", 0))
+        hello = make_hello(
+            config,
+            spaces,
+            network,
+            run_id=self._run_id,
+            epoch=self._side.epoch,
+            instance=secrets.token_hex(8),
+        )
+        self._io = IOLoop().start()
+        plan = Plan(self._io, identity, self._book, hello, spaces, self._side, NAME, self._view.note)
+        self._registry = Registry(info.get("instances"))
+        self._callers = [Caller(address, rank, plan, self._registry) for rank, address in enumerate(addresses)]
+
+    def _addresses(self) -> list[Address]:
+        local = self._local.addresses() if self._local is not None else []
+        return parse_addresses([*local, *self._cluster.children], self._cluster.port)
+
+    def _start(self) -> None:
+        if self._resumed is not None:
+            # The new epoch is on disk before any child hears of it: no two parents ever have the same.
+            self._save(self._snapshot())
+            self._writer.flush()
+        for caller in self._callers:
+            caller.start()
+
+    def _stop(self) -> None:
+        for caller in self._callers:
+            caller.stop()
+        self._side.close()
+        deadline = time.monotonic() + JOIN_S
+        for caller in self._callers:
+            if caller.is_alive():
+                caller.join(max(0.0, deadline - time.monotonic()))
+
+    def _interrupted(self) -> None:
+        self._side.last_round(LAST_ROUND_S)
+
+    def _close(self) -> None:
+        if hasattr(self, "_io"):
+            self._io.close()
+
+    def _tend(self, stopped: threading.Event) -> str | None:
+        self._collect_episodes()
+        self._look_around()
+        reason = self._reason()
+        if reason not in (None, "solved"):
+            self._side.last_round(LAST_ROUND_S)
+        if reason is None:
+            version = self._side.current.version
+            if self._evaluator.busy:
+                self._weigh(self._evaluator.verdict())
+            elif version > self._judged_version and self._judge():
+                self._judged_version = version
+            self._group.check()
+            if version > self._saved_version:
+                self._saved_version = version
+                self._save(self._snapshot())
+        return reason
+
+    def _look_around(self) -> None:
+        """Now and then: whether anybody is there, who was revoked, whether the key has changed."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        self._identity.poll()
+        if self._local is not None:
+            for line in self._local.died():
+                self._view.note(line)
+        for caller in self._callers:
+            peer = caller.link.peer if caller.link is not None and caller.state == "training" else None
+            if self._book is not None and peer is not None:
+                try:
+                    self._book.check(peer)
+                except TrustError as error:
+                    caller.drop(str(error))
+        for caller in self._callers:
+            if caller.superseded:
+                raise Superseded(caller.why)
+        over = not any(caller.is_alive() for caller in self._callers)
+        nobody = not any(caller.ever_in for caller in self._callers)
+        if over or (nobody and now - self._started > self._cluster.wait_s):
+            raise NoChildren(self._complaint(over))
+
+    def _complaint(self, over: bool) -> str:
+        reasons = list(dict.fromkeys(caller.why or f"{caller.address}: no answer" for caller in self._callers))
+        told = "; ".join(reasons[:MAX_REASONS])
+        if len(reasons) > MAX_REASONS:
+            told += f"; and {len(reasons) - MAX_REASONS} more"
+        if over:
+            return f"no child can take part in this run, and trying again cannot help: {told}"
+        return f"no child took part within {self._cluster.wait_s:g} s (--wait): {told}"
+
+    def _collect_episodes(self) -> None:
+        self._meter.add_episodes(*self._tallies.episodes())
+
+    def _steps(self) -> int:
+        return self._side.current.steps
+
+    def _counts(self) -> Counts:
+        names = [caller.node for caller in self._callers]
+        return self._tallies.counts(names)
+
+    def _snapshot(self) -> Snapshot:
+        state = self._side.saved()
+        tensors: dict[str, torch.Tensor] = {"weights": state.current.weights}
+        if state.current.slot is not None:
+            tensors["observations"] = state.current.slot[None]
+        tensors |= {
+            name: each for name, each in (("velocity", state.velocity), ("error", state.error)) if each is not None
+        }
+        updates = self._base_updates + int(self._counts().updates.sum())
+        return Snapshot(tensors, state.current.steps, updates)
+
+    def _saved(self) -> dict[str, Any]:
+        state = self._side.saved()
+        return {
+            "run_id": self._run_id,
+            "epoch": self._side.epoch,
+            "version": state.current.version,
+            "merged": state.merged,
+            "instances": self._registry.instances(),
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        return {"children": [str(caller.address) for caller in self._callers]}
+
+    def _status(self) -> Status:
+        """Reports come in their own time: speeds are those of the tallies."""
+        now = time.monotonic()
+        tallies = [self._tallies.of(caller.node) for caller in self._callers if caller.state == "training"]
+        rates = tuple(tally.steps_per_second(now) for tally in tallies if tally is not None)
+        return super()._status()._replace(worker_rates=rates, steps_per_second=sum(rates))
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        self._view.show(self._status(), [self._row(caller, now) for caller in self._callers])
+
+    def _row(self, caller: Caller, now: float) -> ChildRow:
+        tally = self._tallies.of(caller.node)
+        member = self._side.members.get(caller.node or "")
+        if caller.state != "training" or tally is None or member is None or caller.link is None:
+            return ChildRow(str(caller.address), caller.state)
+        link = caller.link
+        return ChildRow(
+            address=str(caller.address),
+            state="training",
+            workers=None if caller.welcome is None else caller.welcome.workers,
+            steps_per_second=tally.steps_per_second(now),
+            return_mean=tally.return_mean(),
+            version=member.version,
+            answer_age=now - member.answered_at,
+            bytes_per_second=tally.bytes_per_second(link.bytes_sent + link.bytes_received, now),
+            round_trip=link.round_trip,
+        )

@@ -1,0 +1,22 @@
+"""A copy of what was learned, at one moment: what is judged, saved and restored."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from marl.data.normalizer import Moments, merge
+
+
+class Snapshot(NamedTuple):
+    """A copy of all that learning has produced."""
+
+    tensors: dict[str, Tensor]  # "weights" and whatever else is needed to go on; "observations" [1, C]: statistics
+    steps: int
+    updates: int
+
+    def statistics(self) -> Moments | None:
+        """Of observations; None where none were gathered."""
+        if "observations" not in self.tensors:
+            return None
+        merged = merge(self.tensors["observations"].numpy())
+        return merged if merged.count else None

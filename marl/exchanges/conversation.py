@@ -1,0 +1,82 @@
+"""The only two loops that join an exchange to a link, one for each side. Neither knows what is exchanged."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+from marl.errors import HandshakeRefused, LinkClosed, LinkError, LinkTimeout, MessageRefused
+from marl.exchanges.base import ChildSide, ParentSide
+from marl.failpoints import fail
+from marl.wire.link import Link
+from marl.wire.message import Kind, Message
+
+
+def report(
+    link: Link, side: ChildSide, stop: threading.Event, *, name: str, reason: Callable[[], str] = lambda: ""
+) -> bool:
+    """A child's half: say what is due, take what comes. True if the parent said that the run is over.
+
+    Once ``stop`` is set, what is due is still sent, then a farewell.
+
+    Args:
+        reason: why this child cannot go on, if that is why it leaves.
+
+    Raises:
+        LinkError: the conversation broke; another link may go on with it.
+    """
+    side.joined()
+    while True:
+        leaving = stop.is_set()
+        with contextlib.suppress(LinkClosed):  # a farewell may have come before the end: recv gives it, or says why
+            for message in side.outgoing():
+                fail(f"child.sending.{message.kind}")
+                link.send(message)
+                fail(f"child.sent.{message.kind}")
+        if leaving:
+            why = reason()
+            link.send(Message(Kind.STOP, name, info={"reason": why[:1000]} if why else {}))
+            return False
+        try:
+            message = link.recv(side.pause(), side.place)
+        except LinkTimeout:
+            continue
+        except MessageRefused as error:
+            side.spoiled(str(error))
+            continue
+        if message.kind is Kind.STOP:
+            return True
+        side.accept(message)
+
+
+def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *, name: str) -> None:
+    """The parent's half for one child, until ``stop`` is set or the child says farewell.
+
+    Raises:
+        HandshakeRefused: the child cannot go on with this run.
+        LinkError: the conversation broke.
+    """
+    try:
+        first = side.join(child)
+        fail("parent.joined")
+        link.send(first.message, first.digest)
+        while not stop.is_set():
+            try:
+                message = link.recv(side.patience(child), lambda header: side.place(child, header))
+            except LinkTimeout:
+                answer = side.late(child)
+            except MessageRefused as error:
+                answer = side.spoiled(child, str(error))
+            else:
+                if message.kind is Kind.STOP:
+                    if message.info.get("reason"):
+                        raise HandshakeRefused(f"the child has given up: {message.info['reason']}")
+                    return
+                answer = side.answer(child, message)
+            if answer is not None:
+                fail(f"parent.sending.{answer.message.kind}")
+                with contextlib.suppress(LinkClosed):  # a farewell may have come before: recv gives it, or says why
+                    link.send(answer.message, answer.digest)
+        with contextlib.suppress(LinkError):
+            link.send(Message(Kind.STOP, name))
+    finally:
+        side.leave(child)

@@ -1,0 +1,94 @@
+"""Pairwise mixing: each upload moves the parent's weights at once, and each answer moves that child's.
+
+``P = (1 - alpha) P + alpha C`` under one lock, then ``shared += beta (P - s)`` at the child that sent ``C``. No rounds,
+nobody waits for anybody, and no weights that all have in common. It is how A4C ran; elastic averaging (Zhang et al.
+2015) is the same with the parent's half and the child's half applied to one difference.
+"""
+
+import torch
+
+from marl.data.normalizer import as_slot, merge
+from marl.errors import MessageRefused
+from marl.exchanges.base import Answer
+from marl.exchanges.rounds import Member
+from marl.exchanges.weights_child import WeightsChild
+from marl.exchanges.weights_parent import LONGEST_WAIT, Global, WeightsParent, tensor_of, work_of
+from marl.wire.message import Array, Message
+
+
+class PairwiseParent(WeightsParent):
+    """See ``ParentSide``."""
+
+    def patience(self, child: str) -> float:
+        """See ``ParentSide``."""
+        return LONGEST_WAIT
+
+    def late(self, child: str) -> Answer | None:
+        """See ``ParentSide``. There is no round to be late for."""
+        return None
+
+    def _answer_upload(self, child: str, upload: Message) -> Answer | None:
+        with self._changed:
+            member = self.members[child]
+            if upload.counter > member.last_counter and upload.epoch == self.epoch:
+                member.last_counter = upload.counter
+                self._mix(member, upload)
+            return None if self._closed else self._reply(member)
+
+    def _mix(self, member: Member, upload: Message) -> None:
+        before, now = self.current, self._clock()
+        try:
+            work = self._work_cap.plausible(member.name, work_of(upload), now - member.merged_at)
+            moments = self._checked_moments(upload)
+            theirs = self._uploaded(upload)
+            self._meter.norm(theirs, before.weights)
+        except MessageRefused as error:
+            self._refuse(member, str(error))
+            return
+        mixed = torch.lerp(before.weights, theirs, self._settings.alpha)
+        slot = before.slot
+        if slot is not None and moments is not None:
+            slot = torch.from_numpy(as_slot(merge(torch.stack([slot, moments]).numpy())))
+        member.merged_counter, member.merged_at, member.refused = upload.counter, now, 0
+        self.current = Global(before.version + 1, mixed, slot, before.steps + int(work), self._rounded(mixed))
+        self._answers.clear()
+
+    def _uploaded(self, upload: Message) -> torch.Tensor:
+        if self._codec is None or "weights" in upload.arrays:
+            return tensor_of(upload, "weights")
+        self._codec.decode(tensor_of(upload, "change"), self._decoded)
+        return self._decoded
+
+    def _rounded(self, weights: torch.Tensor) -> torch.Tensor | None:
+        if self._codec is None:
+            return None
+        rounded = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)
+        self._codec.encode(weights, None, rounded)
+        return rounded
+
+    def _kind_for(self, member: Member, refused: bool) -> str:
+        """All of the weights, rounded where that is agreed and the child has been told."""
+        return "weights" if self.current.change is None or member.version is None else "change"
+
+
+class PairwiseChild(WeightsChild):
+    """See ``ChildSide``."""
+
+    def _encoded(self) -> dict[str, Array]:
+        if self._codec is None:
+            return {"weights": self._s}
+        self._codec.encode(self._s, None, self._up)
+        return {"change": self._up}
+
+    def _read(self, answer: Message) -> bool:
+        if "weights" not in answer.arrays:
+            assert self._codec is not None
+            self._codec.decode(self._down, self._scratch)
+        return True
+
+    def _is_far_behind(self, answer: Message) -> bool:
+        return False  # versions count uploads of everybody here
+
+    def _move(self, merged: bool) -> None:
+        if merged:
+            self._shared.add_(torch.sub(self._scratch, self._s, out=self._s), alpha=self._settings.beta)

@@ -1,0 +1,84 @@
+"""Who is in a round, who is waited for, and how long: bookkeeping without threads, on a clock that is passed in."""
+
+import statistics
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
+FIRST_DEADLINE = 10.0
+STILL = 30.0  # seconds without an environment step after which a child is not waited for
+HISTORY = 5  # of a child's last answers
+
+
+@dataclass
+class Member:
+    """What the parent knows of one child, for as long as the parent lives."""
+
+    name: str
+    live: bool = False
+    joined_in: int = 0  # number of the round
+    version: int | None = None  # of the weights it holds; None: unknown
+    answered_at: float = 0.0
+    began_at: float | None = None  # when its upload of this round began to arrive
+    uploaded: bool = False  # in this round
+    called: bool = False  # in this round
+    last_counter: int = 0  # of its uploads
+    merged_counter: int = 0
+    merged_at: float = 0.0
+    refused: int = 0  # uploads in a row
+    barred_until: int = 0  # number of the round until which its uploads are not merged
+    refusal: str | None = None  # told with the next answer
+    steps: int = 0
+    moved_at: float = 0.0  # when its environments last made a step
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # from answer to complete upload
+    transfers: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # of these, the payload's
+
+
+class Round:
+    """One merge that is being waited for."""
+
+    def __init__(self, number: int, now: float) -> None:
+        self.number = number
+        self.opened_at = now
+        self.first_upload_at: float | None = None
+        self._call_at: float | None = None  # set by whoever wants the round to end
+
+    def call_from(self, now: float) -> None:
+        """Tell stragglers to hurry from now on."""
+        self._call_at = now
+
+    def waited_for(self, members: Iterable[Member], now: float) -> list[Member]:
+        """Children whose upload is still to come and worth waiting for.
+
+        One that joined while the round ran is welcome, but nobody waits for it: except in the first round of all.
+        """
+        return [
+            each
+            for each in members
+            if each.live
+            and not each.uploaded
+            and (each.joined_in < self.number or self.number == 0)
+            and each.barred_until <= self.number
+            and now - max(each.moved_at, each.answered_at) < STILL
+        ]
+
+    def call_at(self, members: Iterable[Member]) -> float | None:
+        """When stragglers are told to hurry; None while that is not known."""
+        if self._call_at is not None:
+            return self._call_at
+        usual = sorted(statistics.median(each.seconds) for each in members if each.live and each.seconds)
+        if usual:
+            return self.opened_at + max(MIN_DEADLINE, 1.5 * usual[(len(usual) - 1) // 2])
+        if self.first_upload_at is None:
+            return None
+        return self.opened_at + max(FIRST_DEADLINE, 3 * (self.first_upload_at - self.opened_at))
+
+    def close_at(self, members: Iterable[Member], now: float) -> float | None:
+        """When the round closes without those that are still waited for; None while there is nothing to merge."""
+        everybody = list(members)
+        call_at = self.call_at(everybody)
+        if call_at is None or self.first_upload_at is None:
+            return None
+        transfers = [statistics.median(m.transfers) for m in self.waited_for(everybody, now) if m.transfers]
+        return max(call_at, self.first_upload_at) + max(MIN_DEADLINE, 2 * max(transfers, default=0.0))

@@ -1,0 +1,18 @@
+"""What a run says about the exchange between parent and children."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExchangeSettings:
+    """How parent and children share one policy; without children nothing of it is used."""
+
+    name: str = "weights"  # averaged in rounds; or "pairwise": mixed with each upload as it comes
+    every: str = "5 seconds"  # when a child uploads: "5 seconds", "20000 steps" or "1 episode" (of each worker)
+    barrier: bool = False  # workers wait while weights travel: the textbook form; otherwise they train on
+    codec: str = "float32"  # or "bfloat16", "float16", "int8", "int4": rounded, with error feedback; "auto": as needed
+    outer_lr: float = 1.0  # how far the global weights go towards the mean; 1 with momentum 0 is plain averaging
+    outer_momentum: float = 0.0  # of the global weights' steps (Nesterov); DiLoCo: outer_lr = .7, outer_momentum = .9
+    alpha: float = 0.5  # pairwise: how far an upload moves the parent's weights
+    beta: float = 0.5  # pairwise: how far an answer moves the child's
+    clip: float = 10.0  # changes longer than so many times the usual are shortened; inf: never

@@ -1,0 +1,31 @@
+"""When a child uploads: after seconds, environment steps, or episodes of each of its workers."""
+
+import re
+from typing import Literal, NamedTuple, cast
+
+from marl.errors import ConfigError
+
+Unit = Literal["second", "step", "episode"]
+_TRIGGER = re.compile(r"(\d+(?:\.\d+)?)\s*(second|step|episode)s?")
+
+
+class Trigger(NamedTuple):
+    """So many of a unit since the last snapshot."""
+
+    amount: float
+    unit: Unit
+
+
+def parse_trigger(text: str) -> Trigger:
+    """Read ``exchange.every``.
+
+    Raises:
+        ConfigError: it is no number of seconds, steps or episodes.
+    """
+    found = _TRIGGER.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(f"exchange.every: expected '5 seconds', '20000 steps' or '1 episode', got {text!r}")
+    trigger = Trigger(float(found[1]), cast(Unit, found[2]))
+    if trigger.unit != "second" and (trigger.amount < 1 or trigger.amount != int(trigger.amount)):
+        raise ConfigError(f"exchange.every: expected a whole number of {trigger.unit}s, at least 1, got {text!r}")
+    return trigger

@@ -1,0 +1,309 @@
+"""The weights exchange at a child: snapshot up, new weights down, and nothing that was learned meanwhile is lost.
+
+Buffers of N floats lie beside the live ``shared`` weights: ``g``, the last global weights; ``s``, the snapshot that is
+under way; a scratch, into which new weights arrive; and, with a codec that rounds, the rounding error.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.data.normalizer import Moments, as_slot, merge, subtract
+from marl.data.shared import SharedBlock
+from marl.errors import MessageRefused, WeightsRefused
+from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.telemetry import EVERY, Reporter
+from marl.exchanges.triggers import parse_trigger
+from marl.failpoints import fail
+from marl.training.node_memory import ASKED, OVER, STEPS, array, finished_episodes
+from marl.wire.arrays import bytes_of
+from marl.wire.codec import CODECS, Codec
+from marl.wire.compression import build_codec
+from marl.wire.header import Header
+from marl.wire.message import Array, Kind, Message, Value
+from marl.wire.places import into, nowhere
+
+TOO_FAR_BEHIND = 4  # rounds; what was learned from weights as old as that points nowhere
+LONGEST_PAUSE = 0.05  # seconds: how soon a stop is noticed, and a trigger that counts steps
+
+
+class Pending(NamedTuple):
+    """An upload whose answer is still to come."""
+
+    counter: int
+    work: int
+    moments: Moments | None  # everything seen when it was made
+
+
+class WeightsChild:
+    """See ``ChildSide``. ``started`` is set once weights are there: workers may begin."""
+
+    def __init__(
+        self,
+        block: SharedBlock,
+        settings: ExchangeSettings,
+        *,
+        name: str,
+        normalizes: bool,
+        restarts: Callable[[], int] = lambda: 0,
+        note: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.started = threading.Event()
+        self.version = self.epoch = self.steps = 0
+        self._hurry = threading.Event()
+        self._settings = settings
+        self._block, self._shared = block, block["weights"]
+        self._trigger, self._barrier = parse_trigger(settings.every), settings.barrier
+        self._name, self._normalizes, self._restarts = name, normalizes, restarts
+        self._note, self._clock = note, clock
+        self._reporter = Reporter(block)
+        self._counters = array(block, "counters")
+        size = self._shared.numel()
+        self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
+        self._codec: Codec | None = None
+        self._codec_name = "float32"
+        self._error = self._next_error = torch.zeros(0)  # of the last merged upload, and of the one under way
+        columns = block["observations"].shape[1]
+        self._slot = torch.zeros(columns, dtype=torch.float64)
+        self._pending: Pending | None = None
+        self._counter = 0
+        self._base_work = 0  # steps that are merged, or given up
+        self._base_moments: Moments | None = None  # likewise
+        self._base_episodes = np.zeros(len(self._counters), np.int64)
+        self._last_upload = self._last_report = clock()
+        self._wants_everything = False
+
+    def hurry(self) -> None:
+        """Upload as soon as no answer is awaited; from any thread."""
+        self._hurry.set()
+
+    def return_mean(self) -> float | None:
+        """Of this child's last episodes."""
+        return self._reporter.return_mean()
+
+    def joined(self) -> None:
+        """See ``ChildSide``. What is under way stays so: the first answer says whether it was merged."""
+        self._last_report = self._clock()
+
+    def left(self) -> None:
+        """The conversation has ended: workers that wait for an answer train on."""
+        self._resume()
+
+    def outgoing(self) -> Iterator[Message]:
+        """See ``ChildSide``."""
+        now = self._clock()
+        if now >= self._last_report + EVERY:
+            self._last_report = now
+            yield self._reporter.message(self._name, self._restarts())
+        if self._wants_everything:
+            self._wants_everything = False
+            yield Message(Kind.FULL, self._name, self.epoch, self.version)
+        elif self._is_due(now):
+            self._hurry.clear()
+            self._last_upload = now
+            upload = self._upload()
+            if upload is not None:
+                self._last_report = now
+                yield self._reporter.message(self._name, self._restarts())  # first: all that is merged has been told
+                yield upload
+
+    def pause(self) -> float:
+        """See ``ChildSide``."""
+        return LONGEST_PAUSE
+
+    def place(self, header: Header) -> Mapping[str, memoryview]:
+        """See ``ChildSide``."""
+        if header.kind is not Kind.ANSWER or not header.manifest:
+            return nowhere(header)
+        expected: dict[str, Tensor] = {}
+        if self._normalizes:
+            expected["normalizer"] = self._slot
+        if self._codec is not None and any(entry.name == "change" for entry in header.manifest):
+            return into({"change": self._down, **expected})(header)
+        return into({"weights": self._scratch, **expected})(header)
+
+    def accept(self, message: Message) -> None:
+        """See ``ChildSide``."""
+        if message.kind is Kind.CALL:
+            self._hurry.set()
+        elif message.kind is Kind.ANSWER:
+            self._take(message)
+        else:
+            self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
+
+    def spoiled(self, reason: str) -> None:
+        """See ``ChildSide``."""
+        self._note(f"an answer cannot be used ({reason}); asking for full weights")
+        self._wants_everything = True
+
+    def _is_due(self, now: float) -> bool:
+        if self._pending is not None or not self.started.is_set():
+            return False
+        if self._hurry.is_set():
+            return True
+        work = self._work()
+        if not work:
+            return False
+        match self._trigger.unit:
+            case "second":
+                return now >= self._last_upload + self._trigger.amount
+            case "step":
+                return work >= self._trigger.amount
+            case "episode":
+                done = finished_episodes(self._block) - self._base_episodes
+                return bool((done >= self._trigger.amount).all())
+
+    def _work(self) -> int:
+        """Environment steps since the last merged upload."""
+        return int(self._counters[:, STEPS].sum()) - self._base_work
+
+    def _upload(self) -> Message | None:
+        """None where these weights cannot be sent, because they are not finite."""
+        if self._barrier:
+            self._wait_for_workers()
+        work = self._work()
+        self._base_episodes = finished_episodes(self._block)
+        info: dict[str, Value] = {"work": work}
+        arrays: dict[str, Array] = {}
+        moments = None
+        if self._normalizes:
+            moments = merge(self._block["observations"][1:].numpy())
+            arrays["moments"] = torch.from_numpy(as_slot(subtract(moments, self._base_moments)))
+        self._s.copy_(self._shared)
+        fail("child.snapshot", bytes_of(self._s))
+        try:
+            arrays |= self._encoded()
+        except WeightsRefused as error:
+            self._note(f"this child's weights cannot be used ({error}): it goes on from the global ones")
+            self._shared.copy_(self._g)
+            self._start_over()
+            self._resume()
+            return None
+        self._counter += 1
+        self._pending = Pending(self._counter, work, moments)
+        return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays, info)
+
+    def _encoded(self) -> dict[str, Array]:
+        """The snapshot as it travels.
+
+        Raises:
+            WeightsRefused: it is not finite.
+        """
+        if self._codec is None:
+            return {"weights": self._s}
+        torch.sub(self._s, self._g, out=self._next_error)
+        self._codec.encode(self._next_error, self._error, self._up, pending=self._next_error)
+        return {"change": self._up}
+
+    def _take(self, answer: Message) -> None:
+        """Go on from the answer's weights."""
+        if not self._read(answer):
+            self._wants_everything = True
+            return
+        fail("child.answer", bytes_of(self._scratch))
+        steps = _count(answer, "steps")
+        pending, self._pending = self._pending, None
+        merged = pending is not None and answer.info.get("merged") == pending.counter
+        refused = answer.info.get("refused")
+        if refused:
+            self._note(f"the parent refused this child's weights ({refused}): it goes on from the global ones")
+        if refused or self._is_far_behind(answer) or not self.started.is_set():
+            self._shared.copy_(self._scratch)
+            self._start_over()
+        else:
+            self._move(merged)
+        if merged and pending is not None and not refused:
+            self._base_work += pending.work
+            self._base_moments = pending.moments
+        self._g, self._scratch = self._scratch, self._g
+        self.epoch, self.version = answer.epoch, answer.version
+        self.steps = steps
+        self._block["base_steps"].fill_(steps)
+        if self._normalizes and "normalizer" in answer.arrays:
+            self._block["observations"][0].copy_(self._slot)
+        self._block["version"].fill_(answer.version)  # last: workers look at it for news
+        self._use_codec(answer.info.get("codec"))
+        self._resume()
+        self.started.set()
+        fail("child.applied")
+
+    def _is_far_behind(self, answer: Message) -> bool:
+        return answer.epoch == self.epoch and answer.version > self.version + TOO_FAR_BEHIND
+
+    def _move(self, merged: bool) -> None:
+        """From the live weights to those in the scratch, plus what was learned meanwhile."""
+        if not merged:
+            self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
+            return
+        if self._barrier and self._holds_workers():
+            self._shared.copy_(self._scratch)  # exact: nobody has moved them
+        else:
+            self._shared.add_(torch.sub(self._scratch, self._s, out=self._s))
+        self._error, self._next_error = self._next_error, self._error
+
+    def _read(self, answer: Message) -> bool:
+        """Put the new weights into the scratch; False if they cannot be had from what this child holds."""
+        if "weights" in answer.arrays:
+            return True
+        if answer.info.get("base") != self.version or answer.epoch != self.epoch or not self.started.is_set():
+            return False
+        if "change" not in answer.arrays:  # no round since
+            self._scratch.copy_(self._g)
+            return True
+        assert self._codec is not None
+        try:
+            self._codec.decode(self._down, self._scratch, base=self._g)
+        except WeightsRefused as error:
+            self._note(f"a change of the weights cannot be used ({error}); asking for full weights")
+            return False
+        return answer.info.get("hash") == hashlib.sha256(bytes_of(self._scratch)).hexdigest()
+
+    def _use_codec(self, name: Value) -> None:
+        """The parent has chosen; buffers for what is rounded away begin empty."""
+        if name == self._codec_name or name not in CODECS:
+            return
+        self._codec_name, size = str(name), self._shared.numel()
+        self._codec = None if name == "float32" else build_codec(self._codec_name)
+        if self._codec is not None:
+            self._error, self._next_error = torch.zeros(size), torch.zeros(size)
+            self._up = torch.empty(self._codec.num_bytes(size), dtype=torch.uint8)
+            self._down = torch.empty_like(self._up)
+
+    def _start_over(self) -> None:
+        """Give up what was learned and not merged."""
+        self._base_work = int(self._counters[:, STEPS].sum())
+        self._base_moments = merge(self._block["observations"][1:].numpy())
+        if self.started.is_set():
+            self._block["optimizer"].zero_()
+            self._block["optimizer_steps"].zero_()
+        if self._codec is not None:
+            self._error.zero_()
+
+    def _wait_for_workers(self) -> None:
+        """Until each has come to the end of its trajectory; one that died comes to it when it is started again."""
+        pause, waiting, stop = (array(self._block, name) for name in ("pause", "waiting", "stop"))
+        pause[ASKED] += 1
+        while not (waiting[:, 0] == pause[ASKED]).all() and not stop[0]:
+            time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
+
+    def _holds_workers(self) -> bool:
+        asked, over = array(self._block, "pause")
+        return bool(asked > over)
+
+    def _resume(self) -> None:
+        pause = array(self._block, "pause")
+        pause[OVER] = pause[ASKED]
+
+
+def _count(message: Message, name: str) -> int:
+    value = message.info.get(name)
+    if not isinstance(value, int) or value < 0:
+        raise MessageRefused(f"{message.kind} from {message.sender}: expected a count as {name}, got {value!r:.40}")
+    return value

@@ -1,0 +1,432 @@
+"""The weights exchange at the parent: uploads into one running mean, rounds that close in time, new weights for all."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.averaging.limits import NormClip, WorkCap
+from marl.averaging.mean import RunningMean
+from marl.averaging.outer_step import outer_step
+from marl.averaging.tiles import ChangeMeter
+from marl.data.normalizer import Moments, as_slot, merge, num_columns
+from marl.errors import MessageRefused, WeightsRefused
+from marl.exchanges.base import Answer
+from marl.exchanges.buffers import Buffers
+from marl.exchanges.rounds import Member, Round
+from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.telemetry import Report, place_report, read_report
+from marl.exchanges.triggers import parse_trigger
+from marl.failpoints import fail
+from marl.wire.arrays import bytes_of
+from marl.wire.codec import CODECS, Codec
+from marl.wire.compression import build_codec
+from marl.wire.header import Header
+from marl.wire.message import Array, Kind, Message, Value
+from marl.wire.places import into, nowhere
+
+# With codec "auto": the most of a round's time that a payload may travel.
+TRANSFER_SHARE, MIN_PERIOD, USUAL_PERIOD = 0.1, 0.5, 5.0
+LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
+BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
+
+
+class Global(NamedTuple):
+    """The weights of one version; never written to again."""
+
+    version: int
+    weights: Tensor  # [N]
+    slot: Tensor | None  # [1 + 2 D] float64: of the normaliser that belongs to it
+    steps: int  # environment steps merged so far
+    change: Tensor | None = None  # encoded, from the version before
+
+
+class State(NamedTuple):
+    """What has to be saved to go on as the same parent."""
+
+    current: Global
+    velocity: Tensor | None
+    error: Tensor | None
+    merged: dict[str, int]  # the last counter merged from each child
+
+
+class WeightsParent:
+    """See ``ParentSide``. One lock guards everything; it is held while an upload is merged, never while one travels."""
+
+    def __init__(
+        self,
+        weights: Tensor,
+        settings: ExchangeSettings,
+        *,
+        name: str,
+        observation_size: int = 0,
+        statistics: Moments | None = None,
+        epoch: int = 0,
+        version: int = 0,
+        steps: int = 0,
+        hear: Callable[[str, Report], None] = lambda child, report: None,
+        note: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            observation_size: of the normaliser; 0: there is none.
+            hear: gets each child's reports, in the thread of its conversation.
+        """
+        slot = None
+        if observation_size:
+            slot = torch.zeros(num_columns(observation_size), dtype=torch.float64)
+            if statistics is not None:
+                slot.copy_(torch.from_numpy(as_slot(statistics)))
+        self.epoch, self._name = epoch, name
+        self._settings, self._hear, self._note, self._clock = settings, hear, note, clock
+        self._changed = threading.Condition()
+        self._closed = False
+        self.members: dict[str, Member] = {}
+        self.current = Global(version, weights.clone(), slot, steps)
+        self._answers: dict[str, Answer] = {}
+        size = weights.numel()
+        self._mean = RunningMean(size, NormClip(ratio=settings.clip))
+        self._mean.begin(self.current.weights)
+        self._work_cap, self._meter = WorkCap(), ChangeMeter()
+        self.velocity = torch.zeros(size) if settings.outer_momentum else None
+        self.codec = "float32"  # of the next uploads
+        self._codec: Codec | None = None
+        self.error: Tensor | None = None  # of what was sent down
+        if settings.codec != "auto":
+            self._use_codec(settings.codec)
+        self._buffers = Buffers(4 * size)
+        self._moments: dict[str, Tensor] = {}
+        self._round = Round(0, clock())
+
+    def _use_codec(self, name: str) -> None:
+        self.codec = name
+        if name != "float32":
+            size = self.current.weights.numel()
+            self._codec = build_codec(name)
+            self.error, self._decoded = torch.zeros(size), torch.empty(size)
+
+    @property
+    def round(self) -> int:
+        """Number of the round that is open."""
+        return self._round.number
+
+    def last_round(self, seconds: float) -> None:
+        """Have every child upload what it has, and merge what comes within so many seconds."""
+        with self._changed:
+            number, now = self._round.number, self._clock()
+            self._round.call_from(now)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._round.number > number or self._closed, seconds)
+
+    def close(self) -> None:
+        """No more rounds: everyone who waits for an answer gets none."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._buffers.close()
+
+    def join(self, child: str) -> Answer:
+        """See ``ParentSide``."""
+        with self._changed:
+            member = self.members.setdefault(child, Member(child))
+            now = self._clock()
+            if not any(each.live for each in self.members.values()) and not self._mean.num_uploads:
+                self._round.opened_at = now  # a time without children is no part of a round
+            member.live, member.joined_in = True, self._round.number
+            member.moved_at = member.merged_at = now
+            member.version = None
+            return self._reply(member)
+
+    def leave(self, child: str) -> None:
+        """See ``ParentSide``."""
+        self._buffers.release(child)
+        with self._changed:
+            self.members[child].live = False
+            self._close_if_due()
+            self._changed.notify_all()
+
+    def forget(self, child: str) -> None:
+        """The child has started anew: its counters begin again."""
+        with self._changed:
+            self.members.pop(child, None)
+
+    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
+        """See ``ParentSide``."""
+        if header.kind is Kind.TELEMETRY:
+            return place_report(header)
+        if header.kind is not Kind.UPLOAD:
+            return nowhere(header)
+        with self._changed:
+            member, now = self.members[child], self._clock()
+            member.began_at = now
+            slot = self.current.slot
+        wanted: dict[str, Tensor] = {}
+        if slot is not None:
+            wanted["moments"] = torch.empty_like(slot)
+        fail("parent.placing")
+        buffer, codec = self._buffers.acquire(child), self._codec
+        if codec is not None and any(entry.name == "change" for entry in header.manifest):
+            wanted["change"] = buffer[: codec.num_bytes(self.current.weights.numel())]
+        else:
+            wanted["weights"] = buffer.view(torch.float32)
+        return into(wanted)(header)
+
+    def answer(self, child: str, message: Message) -> Answer | None:
+        """See ``ParentSide``."""
+        if message.kind is Kind.TELEMETRY:
+            report = read_report(message)
+            member, steps = self.members[child], int(report.steps.sum())
+            if steps != member.steps:
+                member.steps, member.moved_at = steps, self._clock()
+            self._hear(child, report)
+            return None
+        if message.kind is Kind.FULL:
+            with self._changed:
+                self.members[child].version = None
+                return self._reply(self.members[child])
+        if message.kind is not Kind.UPLOAD:
+            self._note(f"{child} sent a {message.kind}, which is not expected here")
+            return None
+        try:
+            return self._answer_upload(child, message)
+        finally:
+            self._buffers.release(child)
+
+    def spoiled(self, child: str, reason: str) -> Answer:
+        """See ``ParentSide``."""
+        self._buffers.release(child)
+        if not self._closed:
+            self._note(f"a message of {child} cannot be used: {reason}")
+        with self._changed:
+            return self._reply(self.members[child])
+
+    def patience(self, child: str) -> float:
+        """See ``ParentSide``."""
+        with self._changed:
+            call_at = self._call_at(self.members[child])
+            return LONGEST_WAIT if call_at is None else min(LONGEST_WAIT, max(0.001, call_at - self._clock()))
+
+    def late(self, child: str) -> Answer | None:
+        """See ``ParentSide``."""
+        with self._changed:
+            member = self.members[child]
+            call_at = self._call_at(member)
+            if call_at is None or self._clock() < call_at:
+                return None
+            member.called = True
+        return Answer(Message(Kind.CALL, self._name, self.epoch, self.current.version))
+
+    def _call_at(self, member: Member) -> float | None:
+        """When a child is to be told to hurry; None if it is not, or not yet known."""
+        if member.called or member not in self._round.waited_for(self.members.values(), self._clock()):
+            return None
+        return self._round.call_at(self.members.values())
+
+    def _answer_upload(self, child: str, upload: Message) -> Answer | None:
+        with self._changed:
+            member, now = self.members[child], self._clock()
+            current = upload.epoch == self.epoch and upload.version == self.current.version
+            new = upload.counter > member.last_counter and not member.uploaded
+            if new and current and self._merge(member, upload, now):
+                self._buffers.release(child)
+                self._wait_for_round(member)
+            member.last_counter = max(member.last_counter, upload.counter)
+            return None if self._closed else self._reply(member)
+
+    def _merge(self, member: Member, upload: Message, now: float) -> bool:
+        """Add an upload to the round; False where it is refused, with a reason for the child."""
+        fail("parent.merging")
+        if member.barred_until > self._round.number:
+            member.refusal = f"{BAR_AFTER} uploads in a row were refused; it is left out for {BAR_ROUNDS} rounds"
+            return False
+        try:
+            work = self._work_cap.plausible(member.name, work_of(upload), now - member.merged_at)
+            moments = self._checked_moments(upload)
+            if self._codec is None or "weights" in upload.arrays:
+                self._mean.add(tensor_of(upload, "weights"), work)
+            else:
+                self._codec.decode(tensor_of(upload, "change"), self._decoded)
+                self._mean.add(self._decoded, work, is_change=True)
+        except MessageRefused as error:
+            self._refuse(member, str(error))
+            return False
+        if moments is not None:
+            self._moments[member.name] = moments
+        if member.answered_at:
+            member.seconds.append(now - member.answered_at)
+        member.transfers.append(now - (member.began_at or now))
+        member.uploaded, member.refused = True, 0
+        member.merged_counter, member.merged_at = upload.counter, now
+        if self._round.first_upload_at is None:
+            self._round.first_upload_at = now
+        return True
+
+    def _checked_moments(self, upload: Message) -> Tensor | None:
+        if self.current.slot is None:
+            return None
+        moments = tensor_of(upload, "moments").clone()
+        size = (len(moments) - 1) // 2
+        if not bool(moments.isfinite().all()) or float(moments[0]) < 0 or bool((moments[1 + size :] < 0).any()):
+            raise WeightsRefused("expected finite statistics of observations, got NaN, infinity or negative ones")
+        return moments
+
+    def _refuse(self, member: Member, reason: str) -> None:
+        member.refusal = reason
+        member.refused += 1
+        if member.refused == BAR_AFTER:
+            member.refused, member.barred_until = 0, self._round.number + BAR_ROUNDS
+            self._note(f"{member.name} is left out for {BAR_ROUNDS} rounds: {reason}")
+        else:
+            self._note(f"an upload of {member.name} is refused: {reason}")
+
+    def _wait_for_round(self, member: Member) -> None:
+        number = self._round.number
+        self._close_if_due()
+        while self._round.number == number and not self._closed:
+            close_at = self._round.close_at(self.members.values(), self._clock())
+            wait = LONGEST_WAIT if close_at is None else min(LONGEST_WAIT, max(0.0, close_at - self._clock()))
+            self._changed.wait(wait)
+            self._close_if_due()
+
+    def _close_if_due(self) -> None:
+        """Merge, if everyone is there or time is up."""
+        now = self._clock()
+        if self._closed or not self._mean.num_uploads:
+            return
+        if self._round.waited_for(self.members.values(), now):
+            close_at = self._round.close_at(self.members.values(), now)
+            if close_at is None or now < close_at:
+                return
+        fail("parent.closing")
+        if self._mean.total_work:
+            try:
+                self._make_version()
+            except WeightsRefused as error:
+                self._note(f"round {self._round.number} makes no new weights, they would not be usable: {error}")
+                if self.velocity is not None:
+                    self.velocity.zero_()
+            if self._settings.codec == "auto" and self.current.version == 1:
+                self._choose_codec()
+        self._moments.clear()
+        self._mean.begin(self.current.weights)
+        for member in self.members.values():
+            member.uploaded = member.called = False
+            member.began_at = None
+        self._round = Round(self._round.number + 1, now)
+        fail("parent.closed")
+        self._changed.notify_all()
+
+    def _choose_codec(self) -> None:
+        """Once, by the slowest child: the least rounding that leaves most of a round's time to learning."""
+        slowest = max((max(each.transfers) for each in self.members.values() if each.transfers), default=0.0)
+        trigger = parse_trigger(self._settings.every)
+        period = max(MIN_PERIOD, trigger.amount) if trigger.unit == "second" else USUAL_PERIOD
+        full = self.current.weights.nbytes
+        for name in CODECS:
+            share = 1.0 if name == "float32" else build_codec(name).num_bytes(full // 4) / full
+            if slowest * share <= TRANSFER_SHARE * period or name == CODECS[-1]:
+                self._use_codec(name)
+                break
+        self._note(f"weights travel as {self.codec}: the slowest child needed {slowest:.2f} s for {full:,} bytes")
+
+    def _make_version(self) -> None:
+        """The outer step, and with a codec that rounds, the very bits that the children will hold."""
+        before, settings = self.current, self._settings
+        target = self._mean.mean(torch.empty_like(before.weights))
+        outer_step(before.weights, target, self.velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
+        self._meter.norm(target, before.weights)  # momentum may have thrown them out of range
+        change = None
+        if self._codec is not None and self.error is not None:
+            difference = torch.sub(target, before.weights, out=self._decoded)
+            change = torch.empty(self._codec.num_bytes(target.numel()), dtype=torch.uint8)
+            self._codec.encode(difference, self.error, change, pending=self.error)
+            self._codec.decode(change, target, base=before.weights)
+        slot = before.slot
+        if slot is not None and self._moments:
+            rows = [slot.numpy(), *(self._moments[name].numpy() for name in sorted(self._moments))]
+            slot = torch.from_numpy(as_slot(merge(np.stack(rows))))
+        steps = before.steps + int(self._mean.total_work)
+        self.current = Global(before.version + 1, target, slot, steps, change)
+        self._answers.clear()
+
+    def _reply(self, member: Member) -> Answer:
+        """What ``member`` has to know now: the change of the weights, all of them, or that there are no new ones."""
+        current = self.current
+        refusal, member.refusal = member.refusal, None
+        kind = self._kind_for(member, refusal is not None)
+        shared = self._answers.get(kind) or self._shared_answer(kind)
+        self._answers[kind] = shared
+        info: dict[str, Value] = {**shared.message.info, "merged": member.merged_counter}
+        if refusal:
+            info["refused"] = refusal[:1000]
+        if kind != "weights":
+            info["base"] = member.version
+        member.version, member.answered_at = current.version, self._clock()
+        return Answer(shared.message._replace(info=info), shared.digest)
+
+    def _kind_for(self, member: Member, refused: bool) -> str:
+        """Of the answer: "nothing" new, a "change" for who holds the version before, else all "weights"."""
+        if refused or member.version is None:
+            return "weights"
+        if member.version == self.current.version:
+            return "nothing"
+        return "change" if self.current.change is not None and member.version == self.current.version - 1 else "weights"
+
+    def _shared_answer(self, kind: str) -> Answer:
+        """What is the same for every child: made and hashed once a version."""
+        current = self.current
+        arrays: dict[str, Array] = {}
+        info: dict[str, Value] = {"steps": current.steps, "codec": self.codec}
+        if kind != "nothing" and current.slot is not None:
+            arrays["normalizer"] = current.slot
+        if kind == "weights":
+            arrays["weights"] = current.weights
+        elif kind == "change" and current.change is not None:
+            arrays["change"] = current.change
+            info["hash"] = hashlib.sha256(bytes_of(current.weights)).hexdigest()
+        message = Message(Kind.ANSWER, self._name, self.epoch, current.version, arrays=arrays, info=info)
+        hashing = hashlib.sha256()
+        for array in arrays.values():
+            hashing.update(bytes_of(array))
+        return Answer(message, hashing.digest())
+
+    def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int]) -> None:
+        """Go on from what ``saved`` said; before any child joins."""
+        for mine, name in ((self.velocity, "velocity"), (self.error, "error")):
+            if mine is not None and name in tensors:
+                mine.copy_(tensors[name])
+        for child, counter in merged.items():
+            self.members[child] = Member(child, merged_counter=counter, last_counter=counter)
+
+    def saved(self) -> "State":
+        """Everything that a resumed parent needs."""
+        with self._changed:
+            velocity = None if self.velocity is None else self.velocity.clone()
+            error = None if self.error is None else self.error.clone()
+            merged = {name: member.merged_counter for name, member in self.members.items()}
+            return State(self.current, velocity, error, merged)
+
+
+def work_of(upload: Message) -> int:
+    """Environment steps that an upload claims.
+
+    Raises:
+        WeightsRefused: it claims something else.
+    """
+    work = upload.info.get("work")
+    if not isinstance(work, int):
+        raise WeightsRefused(f"expected a count of steps as work, got {work!r:.40}")
+    return work
+
+
+def tensor_of(message: Message, name: str) -> Tensor:
+    """An array that was placed."""
+    tensor = message.arrays[name]
+    assert isinstance(tensor, Tensor)
+    return tensor

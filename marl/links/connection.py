@@ -1,0 +1,237 @@
+"""A connection of the websockets library, as links need it: frames go to an inbox, and every byte is a sign of life."""
+
+import asyncio
+import logging
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import Event, State
+
+from marl.links.frames import apply_mask, frame_head, read_head
+from marl.links.inbox import Inbox
+from marl.links.loop import LINGER_S
+from marl.wire.message import Buffer
+from marl.wire.payload import CHUNK_BYTES
+
+WRITE_LIMIT = 4 * CHUNK_BYTES  # a sender waits when so many bytes have not left yet
+_STAGING_BYTES = 16 * 1024
+_END_OF_HTTP = b"\r\n\r\n"
+INBOX_BYTES = 4 * CHUNK_BYTES  # reading stops when so many bytes have not been asked for
+
+# Faults reach people as errors of marl, in one line; the library's own words would come on top.
+QUIET = logging.getLogger("marl.links.websockets")
+QUIET.addHandler(logging.NullHandler())
+QUIET.propagate = False
+QUIET.setLevel(logging.CRITICAL + 1)
+
+
+class FrameConnection(Connection, asyncio.BufferedProtocol):
+    """What both sides add to the library's connection. All of it runs in the loop's thread.
+
+    Frames that are parts of messages are read and written here (see ``frames.py``). The library does the opening
+    handshake, the control frames and the end; and everything, from the first thing on that is not as expected.
+    """
+
+    masks = False  # whether this side masks what it sends
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, ping_interval=None, close_timeout=LINGER_S, max_queue=None, write_limit=WRITE_LIMIT)
+        self.inbox = Inbox(INBOX_BYTES, self._on_room)
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.round_trip: float | None = None
+        self.held_back = False  # reading has stopped, because nobody takes what is here
+        self._probe: tuple[bytes, float] = (b"", 0.0)
+        self._shaking_hands = True  # until the end of the other side's HTTP
+        self._left_to_library = False
+        self._head = b""  # the last bytes of HTTP
+        # What comes is read to here, unless it is the rest of a frame.
+        self._staging = memoryview(bytearray(_STAGING_BYTES))
+        self._staged = 0
+        self._frame: memoryview | None = None
+        self._filled = 0
+        self._mask = b""
+
+    async def write_frame(self, data: Buffer) -> None:
+        """Send a part of a message, and wait while too much has not left. ``data`` is free again on return.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+        """
+        if self.protocol.state is not State.OPEN or not self.secure:
+            await self.send(data)  # which copies, or waits for the end and raises
+            return
+        head = frame_head(len(data), masked=self.masks)
+        self.bytes_sent += len(head) + len(data)
+        # TLS encrypts at once, so that nothing refers to data when this returns; a plain transport would keep it.
+        self.transport.writelines([head, data])
+        await self.drain()
+
+    def sign(self, *, probe: bool) -> None:
+        """Send a few bytes, without waiting; a probe is answered, which measures the way there and back."""
+        if probe:
+            self._probe = (time.monotonic_ns().to_bytes(8), time.monotonic())
+            self.protocol.send_ping(self._probe[0])
+        else:
+            self.protocol.send_pong(b"")
+        self.send_data()
+
+    def unsent(self) -> int:
+        """Bytes that were written and are still in this process."""
+        num_bytes = self.transport.get_write_buffer_size()
+        # TLS passes a megabyte at once to the transport below, where it may take long to leave. asyncio has no public
+        # way to look there; without it, only the patience with a very slow network is shorter.
+        below = getattr(getattr(self.transport, "_ssl_protocol", None), "_transport", None)
+        return num_bytes + (below.get_write_buffer_size() if below is not None else 0)
+
+    def end(self) -> str:
+        """How the connection ended, for people."""
+        if self.protocol.close_rcvd is not None:
+            reason = "".join(letter if letter.isprintable() else "?" for letter in self.protocol.close_rcvd.reason)
+            return f"the other side closed the link{': ' + reason if reason else ''}"
+        if self.protocol.close_sent is not None and self.protocol.close_sent.reason:
+            return f"the link was closed: {self.protocol.close_sent.reason}"
+        error = self.connection_exc or self.protocol.parser_exc
+        cause = f" ({getattr(error, 'strerror', None) or error})" if isinstance(error, OSError) else ""
+        return f"expected the other side to say that it ends, the connection broke{cause}: see whether it was killed"
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.held_back:
+            self.held_back = False
+            self.transport.resume_reading()
+
+    def connection_made(self, transport: Any) -> None:
+        self.secure = transport.get_extra_info("ssl_object") is not None
+        # Not the next in line: on the listening side that would start a handler, and ours takes the connection later.
+        Connection.connection_made(self, transport)
+        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if option is not None:
+            # Else the system takes megabytes at once and then nothing for long: slow would look like stuck.
+            with suppress(OSError):
+                transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, CHUNK_BYTES)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._frame is not None:
+            return self._frame[self._filled :]
+        return self._staging[self._staged :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.bytes_received += nbytes
+        if self._frame is not None:
+            self._filled += nbytes
+            self.inbox.note_growth()
+            self._finish_frame()
+        else:
+            self._staged += nbytes
+            self._look()
+
+    def _look(self) -> None:
+        """Sort what was staged: HTTP, heads of frames, what follows them."""
+        data = self._staging[: self._staged]
+        if self._shaking_hands:
+            data = self._shake_hands(data)
+        while len(data) and self._frame is None and not self._left_to_library:
+            head = read_head(data, masked=not self.masks)
+            if head is None:
+                break
+            if head.is_chunk:
+                data = data[head.num_bytes :]
+                self._frame, self._filled, self._mask = memoryview(bytearray(head.length)), 0, head.mask
+                start = data[: head.length]
+                self._frame[: len(start)] = start
+                self._filled = len(start)
+                data = data[len(start) :]
+                self._finish_frame()
+            elif head.length <= 125 and data[0] & 0x08:  # control: in one piece to the library
+                size = head.num_bytes + head.length
+                if len(data) < size:
+                    break
+                self.data_received(bytes(data[:size]))
+                data = data[size:]
+            else:
+                self._left_to_library = True
+        if self._left_to_library:
+            self.data_received(bytes(data))
+            self._staged = 0
+            if self.protocol.reader.buffer:
+                self.inbox.note_growth()
+            return
+        rest = bytes(data)
+        self._staging[: len(rest)] = rest
+        self._staged = len(rest)
+
+    def _shake_hands(self, data: memoryview) -> memoryview:
+        """Pass HTTP to the library; returns what follows it."""
+        text = self._head + bytes(data)
+        end = text.find(_END_OF_HTTP)
+        if end < 0:
+            self._head = text[-3:]
+            self.data_received(bytes(data))
+            return data[len(data) :]
+        size = end + len(_END_OF_HTTP) - len(self._head)
+        self._shaking_hands = False
+        self.data_received(bytes(data[:size]))
+        # A child answers a moment later; a parent that does not wait for it, or a refusal, is the library's.
+        self._left_to_library = self.protocol.state is not State.OPEN and len(data) > size
+        return data[size:]
+
+    def _finish_frame(self) -> None:
+        if self._frame is None or self._filled < len(self._frame):
+            return
+        data: Buffer = self._frame if not self._mask else apply_mask(self._frame, self._mask)
+        self._frame = None
+        self._put(data)
+
+    def _put(self, data: Buffer) -> None:
+        if not self.inbox.put(data) and not self.held_back:
+            self.held_back = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        if self.protocol.close_rcvd is None:
+            # A break: asyncio would wait until the other side takes what is still to be sent.
+            self.transport.abort()
+
+    def send_data(self) -> None:
+        self.bytes_sent += sum(len(data) for data in self.protocol.writes)
+        super().send_data()
+
+    def process_event(self, event: Event) -> None:
+        if not isinstance(event, Frame):
+            super().process_event(event)  # of the opening handshake
+        elif event.opcode is Opcode.BINARY and event.fin:
+            self._put(event.data)
+        elif event.opcode is Opcode.PONG:
+            if self._probe[0] and bytes(event.data) == self._probe[0]:
+                self.round_trip = time.monotonic() - self._probe[1]
+        elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and self.protocol.close_sent is None:
+            self.protocol.fail(CloseCode.UNSUPPORTED_DATA, "expected whole binary frames")
+            self.send_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # What came whole before can still be received.
+        self.inbox.close(self.end(), discard=False)
+
+    def _on_room(self) -> None:
+        """In the thread that receives."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.resume)
+
+
+class ParentConnection(FrameConnection, ClientConnection):
+    """The side that connects."""
+
+    masks = True
+
+
+class ChildConnection(FrameConnection, ServerConnection):
+    """The side that listens."""

@@ -1,0 +1,72 @@
+"""Two ends of a link in one process: for tests, of marl and of what is built with it."""
+
+from marl.errors import LinkClosed, LinkTimeout
+from marl.links.inbox import Inbox
+from marl.links.parts import outgoing_within, receive
+from marl.wire.header import MAX_INT
+from marl.wire.message import OLDEST_PROTOCOL, Message
+from marl.wire.payload import CHUNK_BYTES, Place
+
+
+class MemoryLink:
+    """A link to a thread of the same process. Every message becomes bytes on the way, as on a real one."""
+
+    def __init__(self, inbox: Inbox, outbox: Inbox, *, max_bytes: int, patience: float) -> None:
+        self.protocol = OLDEST_PROTOCOL
+        self._inbox = inbox
+        self._outbox = outbox
+        self._max_bytes = max_bytes
+        self._patience = patience
+        self._why: str | None = None
+
+    def limit(self, max_bytes: int) -> None:
+        """Set the longest payload that this end sends or takes."""
+        self._max_bytes = max_bytes
+
+    def send(self, message: Message, digest: bytes | None = None) -> None:
+        """See ``Link.send``."""
+        outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=self._max_bytes)
+        try:
+            self._outbox.put_or_wait(outgoing.header, self._patience)
+            for chunk in outgoing.chunks():
+                self._outbox.put_or_wait(bytes(chunk), self._patience)
+            self._outbox.put_or_wait(outgoing.seal(), self._patience)
+        except LinkTimeout:
+            self._end("the other side takes no more, so the link is closed")
+            raise
+        except LinkClosed as error:
+            raise LinkClosed(self._why or str(error)) from error
+
+    def recv(self, timeout: float, place: Place) -> Message:
+        """See ``Link.recv``."""
+        return receive(self._inbox, timeout, place, max_bytes=self._max_bytes, patience=self._patience, end=self._end)
+
+    def close(self) -> None:
+        """See ``Link.close``."""
+        self._end("this side closed the link", theirs="the other side closed the link")
+
+    def _end(self, why: str, theirs: str = "") -> None:
+        self._why = self._why or why
+        self._inbox.close(why, discard=True)
+        self._outbox.close(theirs or why, discard=False)  # what was sent before can still be received
+
+
+def memory_pair(
+    max_bytes: int = MAX_INT, capacity: int = 4 * CHUNK_BYTES, *, patience: float = 20.0
+) -> tuple[MemoryLink, MemoryLink]:
+    """Two connected ends.
+
+        here, there = memory_pair()
+        here.send(message)
+        assert there.recv(timeout=1.0, place=fresh).info == message.info
+
+    Args:
+        max_bytes: the longest payload that either end sends or takes.
+        capacity: bytes that may lie between the two before a sender is held back.
+        patience: seconds without progress after which a message that has begun is given up.
+    """
+    one, other = Inbox(capacity), Inbox(capacity)
+    return (
+        MemoryLink(one, other, max_bytes=max_bytes, patience=patience),
+        MemoryLink(other, one, max_bytes=max_bytes, patience=patience),
+    )

@@ -1,0 +1,71 @@
+"""What every link does with the parts of a message: check them, place them, hash them; skip what is refused."""
+
+from collections.abc import Callable
+
+from marl.errors import LinkClosed, LinkTimeout, MessageRefused
+from marl.links.inbox import Inbox
+from marl.wire.header import decode_header
+from marl.wire.message import Message
+from marl.wire.payload import Incoming, Outgoing, Place
+
+
+def outgoing_within(message: Message, digest: bytes | None, *, protocol: int, max_bytes: int) -> Outgoing:
+    """The parts of ``message``, if it may leave.
+
+    Raises:
+        MessageRefused: it breaks a bound of the header, or is longer than was agreed.
+    """
+    outgoing = Outgoing(message, digest, protocol=protocol)
+    decode_header(outgoing.header, max_bytes=max_bytes)
+    return outgoing
+
+
+def receive(
+    inbox: Inbox, timeout: float, place: Place, *, max_bytes: int, patience: float, end: Callable[[str], None]
+) -> Message:
+    """The next message from ``inbox``, as ``Link.recv`` promises it.
+
+    Args:
+        max_bytes: the longest payload that was agreed on.
+        patience: seconds without a byte after which a message that has begun is given up.
+        end: closes the link and tells the other side why.
+    """
+    first = inbox.begin(timeout)
+    try:
+        header = decode_header(first, max_bytes=max_bytes)
+    except MessageRefused as error:
+        end(str(error))
+        raise
+    try:
+        left = header.num_bytes
+        try:
+            incoming = Incoming(first, place)
+            while left:
+                part = inbox.take(patience)
+                left -= _length(len(part), left)
+                incoming.put(part)
+        except MessageRefused:
+            while left:
+                left -= _length(len(inbox.take(patience)), left)
+            inbox.take(patience)  # the seal
+            raise
+        return incoming.finish(inbox.take(patience))
+    except (MessageRefused, LinkClosed):
+        raise
+    except (LinkTimeout, _OutOfStep) as error:
+        why = f"{header.kind} from {header.sender}: {error}, so the link is closed"
+        end(why)
+        raise LinkClosed(why) from error
+    except BaseException:  # of place: half a message is still to come, and nobody would take it
+        end("the receiver failed in the middle of a message")
+        raise
+
+
+class _OutOfStep(Exception):
+    """The parts are not those that the header announced."""
+
+
+def _length(came: int, left: int) -> int:
+    if not 0 < came <= left:
+        raise _OutOfStep(f"expected a part of 1 to {left} bytes, got {came}")
+    return came

@@ -1,0 +1,255 @@
+"""The child's side: listen for parents. Strangers are kept at a distance, and cheap."""
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, Self
+
+from websockets.exceptions import WebSocketException
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from marl.errors import LinkClosed, MarlError
+from marl.links.alerts import deliver, keep_alerts
+from marl.links.connection import QUIET, ChildConnection
+from marl.links.gate import Echoes, Gate
+from marl.links.listen import listen
+from marl.links.loop import IOLoop
+from marl.links.websocket import WebSocketLink
+from marl.trust.contexts import server_context
+from marl.trust.explain import explain
+from marl.trust.identity import Identity
+from marl.wire.payload import CHUNK_BYTES
+
+_log = logging.getLogger(__name__)
+
+
+class Limits(NamedTuple):
+    """What strangers may cost."""
+
+    handshake_s: float = 5.0  # for TLS, and again for the upgrade to a WebSocket
+    max_pending: int = 64  # connections that are not through yet: one more drops the oldest
+    max_open: int = 512  # all connections
+    burst: float = 50.0  # connections of one address at once,
+    rate: float = 25.0  # and then a second
+    echo_s: float = 5.0  # one line of refusal is said once in this time
+
+
+_LIMITS = Limits()
+
+
+class Server:
+    """Accepts links until it is closed.
+
+        with Server(io, "", 5050, identity, on_link, on_refused) as server:
+            print(server.port)
+
+    ``on_link`` runs in a new thread for each parent that TLS has let in, and may hold the whole conversation; of what a
+    stranger sends nothing is read. ``on_refused`` gets one line for whoever was not let in; it runs in the loop's
+    thread and must return at once. Links that were handed over are not the server's any more.
+    """
+
+    def __init__(
+        self,
+        io: IOLoop,
+        host: str,
+        port: int,
+        identity: Identity | None,
+        on_link: Callable[[WebSocketLink], None],
+        on_refused: Callable[[str], None],
+        *,
+        limits: Limits = _LIMITS,
+        silence: float = 5.0,
+        patience: float = 20.0,
+    ) -> None:
+        """Listen and accept.
+
+        Args:
+            host: an address or name of this machine; "" means all of its addresses.
+            port: 0 lets the system choose; see ``port``.
+            identity: None speaks without TLS, to this machine only.
+            silence: see ``WebSocketLink``.
+            patience: see ``WebSocketLink``.
+
+        Raises:
+            ConfigError: the address is not this machine's, in use, or not permitted.
+            CertificateError: the identity cannot be used.
+        """
+        self._io = io
+        self._on_link = on_link
+        self._on_refused = on_refused
+        self._say = Echoes(self._tell, limits.echo_s)
+        self._limits = limits
+        self._silence = silence
+        self._patience = patience
+        self._gate = Gate(limits.burst, limits.rate)
+        self._admission = _admission(identity)
+        # Touched in the loop's thread only.
+        self._accepting: list[asyncio.Task[None]] = []
+        self._pending: dict[asyncio.Task[ChildConnection | None], None] = {}  # oldest first
+        self._num_open = 0
+        self._closed = False
+        self._sockets = listen(host, port, loopback_only=identity is None)
+        self.port: int = self._sockets[0].getsockname()[1]
+        io.call(self._start(), timeout=5.0)
+
+    def set_identity(self, identity: Identity) -> None:
+        """Show another certificate, or trust others, from the next connection on.
+
+        Raises:
+            CertificateError: the identity cannot be used; the old one stays.
+        """
+        self._admission = _admission(identity)
+
+    def close(self) -> None:
+        """Listen no more; may be called twice."""
+        with suppress(LinkClosed, TimeoutError):
+            self._io.call(self._stop(), timeout=5.0)
+        for sock in self._sockets:
+            sock.close()
+
+    def is_serving(self) -> bool:
+        """For the library, which answers 503 after the end."""
+        return not self._closed
+
+    async def _start(self) -> None:
+        self._accepting = [asyncio.create_task(self._accept(sock)) for sock in self._sockets]
+
+    async def _stop(self) -> None:
+        self._closed = True
+        tasks = [*self._accepting, *self._pending]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = self._io.loop
+        while True:
+            try:
+                sock, address = await loop.sock_accept(listening)
+            except OSError as error:
+                # Out of descriptors or memory: those who are connected go on, and the next may find some again.
+                self._say(f"expected to accept a connection, got {error.strerror or error}: raise ulimit -n")
+                await asyncio.sleep(0.1)
+                continue
+            host = str(address[0])
+            if not self._gate.admits(host):
+                self._say(f"{host}: expected at most {self._limits.rate:g} connections a second, got more: closed")
+                sock.close()
+            elif self._num_open >= self._limits.max_open:
+                self._say(f"{host}: expected at most {self._limits.max_open} connections, got one more: closed")
+                sock.close()
+            else:
+                self._begin(sock, host)
+
+    def _begin(self, sock: socket.socket, host: str) -> None:
+        if len(self._pending) >= self._limits.max_pending:
+            oldest = next(iter(self._pending))
+            del self._pending[oldest]
+            oldest.cancel()
+        self._num_open += 1
+        task = asyncio.create_task(self._admit(sock, host))
+        self._pending[task] = None
+        task.add_done_callback(self._through)
+
+    def _through(self, task: asyncio.Task[ChildConnection | None]) -> None:
+        self._pending.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a connection was lost to a fault of marl", exc_info=error)
+        elif not task.cancelled() and (connection := task.result()) is not None:
+            connection.connection_lost_waiter.add_done_callback(self._count_down)
+            return
+        self._count_down()
+
+    def _count_down(self, *unused: object) -> None:
+        self._num_open -= 1
+
+    def _tell(self, line: str) -> None:
+        try:
+            self._on_refused(line)
+        except Exception:  # the owner's fault must not end the accepting
+            _log.exception("could not tell: %s", line)
+
+    async def _admit(self, sock: socket.socket, host: str) -> ChildConnection | None:
+        """Let one connection in, or say why not."""
+        admission = self._admission
+        connection: ChildConnection | None = None
+        spare = sock.dup()  # asyncio closes its own in the moment of a refusal
+        try:
+            connection = await self._secure(sock, admission.context)
+            async with asyncio.timeout(self._limits.handshake_s):
+                await connection.handshake(server_header=None)
+            if connection.protocol.state is not State.OPEN:  # some ends of a handshake raise nothing
+                raise connection.protocol.handshake_exc or ConnectionResetError("the connection ended")
+            link = self._link(connection, host, admission.identity)
+        except BaseException as error:
+            if connection is not None:
+                connection.transport.abort()
+                error = connection.protocol.handshake_exc or error
+            else:
+                sock.close()
+            if not isinstance(error, OSError | MarlError | WebSocketException):
+                raise
+            self._say(self._line(error, host, after_tls=connection is not None))
+            if isinstance(error, ssl.SSLError):
+                await deliver(error, spare)
+            return None
+        finally:
+            spare.close()
+        threading.Thread(target=self._hand_over, args=(link,), name=f"link {link.address}", daemon=True).start()
+        return connection
+
+    async def _secure(self, sock: socket.socket, context: ssl.SSLContext | None) -> ChildConnection:
+        def connection() -> ChildConnection:
+            # Browsers name the page that they connect for; no page has a part in this.
+            return ChildConnection(ServerProtocol(origins=[None], max_size=CHUNK_BYTES, logger=QUIET), self)
+
+        limit = None if context is None else self._limits.handshake_s
+        _, made = await self._io.loop.connect_accepted_socket(
+            connection, sock, ssl=context, ssl_handshake_timeout=limit
+        )
+        return made
+
+    def _link(self, connection: ChildConnection, host: str, identity: Identity | None) -> WebSocketLink:
+        peer = None
+        if identity is not None:
+            peer = identity.read_peer(connection.transport.get_extra_info("ssl_object").getpeercert(True))
+        port = connection.remote_address[1]
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return WebSocketLink(
+            self._io, connection, address=address, peer=peer, silence=self._silence, patience=self._patience
+        )
+
+    def _line(self, error: BaseException, host: str, *, after_tls: bool) -> str:
+        if isinstance(error, TimeoutError) or "taking longer" in str(error):
+            return f"{host}: expected a handshake within {self._limits.handshake_s:g} s, got none in full: closed"
+        if after_tls and not isinstance(error, MarlError):
+            return f"{host}: expected a marl parent, got {type(error).__name__} ({error}): closed"
+        return explain(error, here="child", peer=host).line
+
+    def _hand_over(self, link: WebSocketLink) -> None:
+        try:
+            self._on_link(link)
+        except Exception:
+            _log.exception("%s: the conversation ended by a fault of marl", link.address)
+            link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        self.close()
+
+
+class _Admission(NamedTuple):
+    identity: Identity | None
+    context: ssl.SSLContext | None
+
+
+def _admission(identity: Identity | None) -> _Admission:
+    return _Admission(identity, None if identity is None else keep_alerts(server_context(identity)))

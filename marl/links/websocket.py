@@ -1,0 +1,220 @@
+"""The link that crosses networks: a WebSocket over TLS, with a blocking face for the thread that converses."""
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from marl.errors import LinkClosed, LinkTimeout
+from marl.links.connection import FrameConnection, ParentConnection
+from marl.links.loop import IOLoop
+from marl.links.parts import outgoing_within, receive
+from marl.trust.peers import Peer
+from marl.wire.arrays import bytes_of
+from marl.wire.message import OLDEST_PROTOCOL, Message
+from marl.wire.payload import CHUNK_BYTES, Place
+
+
+class WebSocketLink:
+    """Keeps the promise of ``marl.wire.link.Link``; made by ``connect`` and ``Server``.
+
+    - Header, chunks and seal of a message are one binary frame each. Reading stops while nobody asks for what is
+      here, which holds the sender back; nothing but a few chunks lies between.
+    - Hashing and copying run in the threads that send and receive, encryption in the loop's.
+    - Each side sends something at least every 1.5 s; a link on which no byte came for ``silence`` seconds is closed.
+      The time in which this side did not read, or stood still itself, does not count.
+    """
+
+    def __init__(
+        self,
+        io: IOLoop,
+        connection: FrameConnection,
+        *,
+        address: str,
+        peer: Peer | None,
+        silence: float,
+        patience: float,
+    ) -> None:
+        """Take over an open connection; in the loop's thread.
+
+        Args:
+            silence: seconds without a byte after which the other side counts as gone.
+            patience: seconds without progress after which a message that has begun is given up.
+        """
+        self.address = address
+        self.peer = peer  # from its certificate; None with --insecure
+        self.protocol = OLDEST_PROTOCOL  # of the headers sent; settable, when another was agreed on
+        self._loop = io.loop
+        self._connection = connection
+        self._silence = silence
+        self._patience = patience
+        self._max_bytes = 0
+        self._stop: asyncio.Future[None] = io.loop.create_future()
+        # Guarded by the lock.
+        self._lock = threading.Lock()
+        self._why: str | None = None
+        self._code = CloseCode.NORMAL_CLOSURE
+        self._stuck = False
+        self._sending: Future[None] | None = None
+        io.adopt(self._watch(), self.close)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of all frames sent, before encryption."""
+        return self._connection.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of all frames received, after decryption."""
+        return self._connection.bytes_received
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds to the other side and back, measured last; only the side that connected measures."""
+        return self._connection.round_trip
+
+    def limit(self, max_bytes: int) -> None:
+        """Set the longest payload that this end sends or takes; before, only messages without arrays pass."""
+        self._max_bytes = max_bytes
+
+    def send(self, message: Message, digest: bytes | None = None) -> None:
+        """See ``Link.send``."""
+        outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=self._max_bytes)
+        views = [bytes_of(array) for array in message.arrays.values()]
+        seal: Future[bytes] = Future()
+        sending = self._start(outgoing.header, views, seal)
+        try:
+            seal.set_result(outgoing.seal())  # hashed here while the loop encrypts
+            while not _finished(sending):
+                if self._why is not None:
+                    sending.cancel()
+        except (ConnectionClosed, CancelledError, asyncio.CancelledError) as error:
+            why = self._why or self._say(self._connection.end())
+            raise (LinkTimeout(why) if self._stuck else LinkClosed(why)) from error
+        except BaseException:
+            self._end("the sender failed in the middle of a message", CloseCode.INTERNAL_ERROR)
+            raise
+
+    def recv(self, timeout: float, place: Place) -> Message:
+        """See ``Link.recv``."""
+        inbox = self._connection.inbox
+        try:
+            return receive(inbox, timeout, place, max_bytes=self._max_bytes, patience=self._patience, end=self._refuse)
+        except LinkClosed as error:
+            raise LinkClosed(self._why or self._say(str(error))) from error
+
+    def close(self) -> None:
+        """See ``Link.close``. What was sent still leaves, for which ``IOLoop.close`` waits two seconds."""
+        self._end("this side closed the link")
+
+    def _start(self, header: bytes, views: list[memoryview], seal: Future[bytes]) -> Future[None]:
+        with self._lock:
+            if self._why is not None:
+                raise LinkClosed(self._why)
+            coroutine = self._write(header, views, seal)
+            try:
+                self._sending = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            except RuntimeError as error:
+                coroutine.close()
+                raise LinkClosed(self._say("the I/O loop is closed")) from error
+            return self._sending
+
+    async def _write(self, header: bytes, views: list[memoryview], seal: Future[bytes]) -> None:
+        await self._connection.write_frame(header)
+        for view in views:
+            for start in range(0, len(view), CHUNK_BYTES):
+                await self._connection.write_frame(view[start : start + CHUNK_BYTES])
+        last: bytes = await asyncio.wrap_future(seal)
+        await self._connection.write_frame(last)
+
+    def _refuse(self, why: str) -> None:
+        self._end(why, CloseCode.POLICY_VIOLATION)
+
+    def _end(
+        self,
+        why: str,
+        code: CloseCode = CloseCode.NORMAL_CLOSURE,
+        *,
+        stuck: bool = False,
+        discard: bool = True,
+    ) -> None:
+        """Close for ``why``, from any thread; the first reason is the one that is told."""
+        with self._lock:
+            if self._why is not None:
+                return
+            self._why = self._say(why)
+            self._code, self._stuck = code, stuck
+            sending = self._sending
+        self._connection.inbox.close(why, discard=discard)
+        if sending is not None:
+            sending.cancel()
+        with suppress(RuntimeError):  # the loop is closed, and with it the connection
+            self._loop.call_soon_threadsafe(self._stop.cancel)
+
+    def _say(self, why: str) -> str:
+        return why if why.startswith(self.address) else f"{self.address}: {why}"
+
+    async def _watch(self) -> None:
+        """Send signs of life, look for the other side's, and close what must be closed."""
+        connection, lost = self._connection, self._connection.connection_lost_waiter
+        tick = min(0.5, self._silence / 10)
+        before = signed = self._loop.time()
+        received, drained, silent, stuck = -1, -1, 0.0, 0.0
+        while True:
+            await asyncio.wait({lost, self._stop}, timeout=tick, return_when=asyncio.FIRST_COMPLETED)
+            if lost.done() or self._stop.done():
+                break
+            now = self._loop.time()
+            # A process that was stopped, or waited long for the processor, has not listened either.
+            passed, before = min(now - before, 2 * tick), now
+
+            if connection.held_back or connection.bytes_received != received:
+                silent, received = 0.0, connection.bytes_received
+            else:
+                silent += passed
+            unsent = connection.unsent()
+            left = connection.bytes_sent - unsent
+            if not unsent or left != drained:
+                stuck, drained = 0.0, left
+            else:
+                stuck += passed
+
+            if silent >= self._silence:
+                self._end(
+                    f"expected a sign of life, the other side was silent for {self._silence:g} s: "
+                    "see whether it runs and the network between works",
+                    CloseCode.ABNORMAL_CLOSURE,
+                )
+            elif stuck >= self._patience:
+                self._end(
+                    f"expected the other side to take what is sent, it took no byte for {self._patience:g} s",
+                    CloseCode.ABNORMAL_CLOSURE,
+                    stuck=True,
+                )
+            elif not unsent and now - signed >= 0.3 * self._silence - tick:
+                signed = now
+                connection.sign(probe=isinstance(connection, ParentConnection))
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """End the connection: with a last word, unless nobody listens."""
+        connection = self._connection
+        # Where nobody here has given a reason, the other side has gone; what came whole before can still be received.
+        self._end(connection.end(), discard=False)
+        with suppress(asyncio.CancelledError):
+            if self._code is not CloseCode.ABNORMAL_CLOSURE:
+                connection.resume()  # or the other side's last word would never be read
+                reason = (self._why or "").removeprefix(f"{self.address}: ").encode()[:120].decode(errors="ignore")
+                await connection.close(self._code, reason if self._code is not CloseCode.NORMAL_CLOSURE else "")
+        connection.transport.abort()
+
+
+def _finished(sending: Future[None]) -> bool:
+    try:
+        sending.result(1.0)
+    except TimeoutError:
+        return False
+    return True

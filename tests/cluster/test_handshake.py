@@ -1,0 +1,108 @@
+"""What parent and child agree on; every difference is named at both ends before a single weight is sent."""
+
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from marl.cluster.handshake import Offer, accept, examine, make_hello, offer, read_hello, refuse
+from marl.cluster.spaces import find_spaces
+from marl.config import load_config
+from marl.data.spaces import Spaces
+from marl.errors import HandshakeRefused
+from marl.links.memory import MemoryLink, memory_pair
+from marl.wire.hello import Hello, Welcome
+
+
+def hello_of(source: str = "CartPole-v1", **settings: Any) -> tuple[Hello, Spaces]:
+    config = load_config(source, {"seed": 1, **{name.replace("__", "."): each for name, each in settings.items()}})
+    spaces = find_spaces(config)
+    network = config.algorithm.build_network(spaces, config.network, 0)
+    return make_hello(config, spaces, network, run_id="run", epoch=1, instance="abc"), spaces
+
+
+class ChildThread:
+    """A child's half in a thread; ``outcome`` is what it built, or the refusal that it gave."""
+
+    def __init__(self, link: MemoryLink, allow: tuple[str, ...] = ()) -> None:
+        self.outcome: Offer | HandshakeRefused | None = None
+        self._link, self._allow = link, allow
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            offered = examine(read_hello(self._link), allow=self._allow, workers=2)
+            accept(self._link, offered, name="child")
+            self.outcome = offered
+        except HandshakeRefused as error:
+            refuse(self._link, error, name="child")
+            self.outcome = error
+
+    def join(self) -> Offer | HandshakeRefused | None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        return self.outcome
+
+
+def shake(hello: Hello, spaces: Spaces, allow: tuple[str, ...] = ()) -> tuple[Welcome, Offer]:
+    ours, theirs = memory_pair()
+    child = ChildThread(theirs, allow)
+    welcome = offer(ours, hello, spaces, name="parent")
+    outcome = child.join()
+    assert isinstance(outcome, Offer)
+    return welcome, outcome
+
+
+def test_both_build_the_same_network() -> None:
+    hello, spaces = hello_of("CartPole-v1", algorithm__t_max=7, exchange__every="100 steps")
+    welcome, offered = shake(hello, spaces)
+    assert welcome.num_bytes == hello.num_bytes == 36_620
+    assert welcome.workers == 2
+    assert offered.config.algorithm.t_max == 7
+    assert offered.config.exchange.every == "100 steps"
+    assert offered.config.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_bytes": 4}, "bytes of weights: parent 4, child 36620"),
+        ({"fingerprint": "0" * 64}, "network fingerprint: parent 000000000000, child"),
+        ({"codecs": ("zip",)}, "codecs: parent zip, child float32"),
+        ({"oldest_protocol": 9, "newest_protocol": 12}, "9 to 12"),
+        ({"environment": {"id": "Missing-v0"}}, "Missing-v0"),
+        ({"environment": {"id": "os:getcwd"}}, "--allow os"),
+        ({"environment": {"id": "tests.fakes:counting"}}, "--allow tests.fakes"),
+        ({"algorithm": {"name": "a3c", "learning_rate": -1}}, "learning_rate"),
+        ({"algorithm": {"nonsense": 1}}, "nonsense"),
+        ({"network": {"hidden": [64, 65]}}, "bytes of weights: parent 36620"),
+        ({"exchange": {"every": "soon"}}, "exchange.every"),
+    ],
+)
+def test_a_difference_is_one_line_at_both_ends(changes: dict[str, Any], words: str) -> None:
+    hello, spaces = hello_of()
+    ours, theirs = memory_pair()
+    child = ChildThread(theirs)
+    with pytest.raises(HandshakeRefused) as refused:
+        offer(ours, msgspec.structs.replace(hello, **changes), spaces, name="parent")
+    assert words in str(refused.value)
+    assert refused.value.permanent
+    assert "\n" not in str(refused.value)
+    child.join()
+
+
+def test_an_owner_can_allow_a_module() -> None:
+    hello, spaces = hello_of("tests.fakes:counting")
+    _, offered = shake(hello, spaces, allow=("tests",))
+    assert offered.config.environment.id == "tests.fakes:counting"
+
+
+def test_plug_ins_of_another_version_are_noticed() -> None:
+    hello, spaces = hello_of("tests.fakes:counting")
+    other = msgspec.structs.replace(hello, fingerprint="1" * 64)
+    ours, theirs = memory_pair()
+    ChildThread(theirs, allow=("tests",))
+    with pytest.raises(HandshakeRefused, match="same versions of marl, of the environment and of plug-ins"):
+        offer(ours, other, spaces, name="parent")

@@ -1,0 +1,119 @@
+"""A child without processes and a parent without links: memory moved by hand, seconds that pass when a test says so."""
+
+import threading
+
+import numpy as np
+import torch
+
+from marl.data.normalizer import as_slot, moments
+from marl.exchanges.base import Answer
+from marl.exchanges.choose import child_side, parent_side
+from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.weights_parent import WeightsParent
+from marl.training.node_memory import STEPS, array, node_memory
+from marl.wire.message import Kind, Message
+from marl.wire.payload import Incoming, Outgoing, Place
+
+SIZE, OBSERVATION = 300, 2
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Child:
+    """A child's side with its node's memory."""
+
+    def __init__(self, node: str, clock: Clock, workers: int = 2, normalizes: bool = False, **settings: object) -> None:
+        self.name = node
+        self.block = node_memory(num_weights=SIZE, num_parameters=SIZE, observation_size=OBSERVATION, workers=workers)
+        self.notes: list[str] = []
+        exchange = ExchangeSettings(**settings)  # type: ignore[arg-type]
+        self.side = child_side(exchange)(
+            self.block, exchange, name=node, normalizes=normalizes, note=self.notes.append, clock=clock
+        )
+        self.side.joined()
+
+    @property
+    def shared(self) -> torch.Tensor:
+        """The live weights, as the workers see them."""
+        return self.block["weights"]
+
+    def learn(self, change: float | torch.Tensor, steps: int, worker: int = 0) -> None:
+        """What a worker does: steps in the environment, and weights that move."""
+        self.shared.add_(change)
+        array(self.block, "counters")[worker, STEPS] += steps
+
+    def see(self, observations: list[list[float]], worker: int = 0) -> None:
+        """All that a worker has observed so far."""
+        array(self.block, "observations")[1 + worker] = as_slot(moments(np.array(observations)))
+
+    def due(self) -> list[Kind]:
+        """Kinds of what the child would send now, but for telemetry."""
+        return [each.kind for each in self.side.outgoing() if each.kind is not Kind.TELEMETRY]
+
+    def upload(self) -> Message:
+        """An upload, whatever the trigger says."""
+        self.side.hurry()
+        (upload,) = [each for each in self.side.outgoing() if each.kind is Kind.UPLOAD]
+        return upload
+
+    def take(self, answer: Answer | None) -> None:
+        """An answer arrives."""
+        assert answer is not None
+        self.side.accept(carried(answer.message, self.side.place, answer.digest))
+
+
+def make_parent(weights: torch.Tensor, clock: Clock, normalizes: bool = False, **settings: object) -> WeightsParent:
+    """A parent of these weights."""
+    exchange = ExchangeSettings(**settings)  # type: ignore[arg-type]
+    return parent_side(exchange)(
+        weights,
+        exchange,
+        name="parent",
+        observation_size=OBSERVATION if normalizes else 0,
+        clock=clock,
+    )
+
+
+def carried(message: Message, place: Place, digest: bytes | None = None) -> Message:
+    """The message as a link hands it over: through bytes, into the receiver's own memory."""
+    out = Outgoing(message, digest)
+    incoming = Incoming(out.header, place)
+    for chunk in out.chunks():
+        incoming.put(chunk)
+    return incoming.finish(out.seal())
+
+
+def arrives(parent: WeightsParent, upload: Message) -> Answer | None:
+    """An upload reaches the parent; its answer, which waits for the round."""
+    child = upload.sender
+    return parent.answer(child, carried(upload, lambda header: parent.place(child, header)))
+
+
+class Waiting:
+    """An upload whose answer is awaited in a thread, as a conversation does."""
+
+    def __init__(self, parent: WeightsParent, upload: Message) -> None:
+        self._answers: list[Answer | None] = []
+        self._thread = threading.Thread(target=lambda: self._answers.append(arrives(parent, upload)), daemon=True)
+        self._thread.start()
+
+    def answer(self) -> Answer | None:
+        """The answer; fails if it does not come."""
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self._answers[0]
+
+
+def merged_count(parent: WeightsParent, count: int) -> None:
+    """Wait until the open round has so many uploads."""
+    with parent._changed:
+        while sum(member.uploaded for member in parent.members.values()) < count:
+            parent._changed.wait(0.005)  # nobody is told of an upload that closes no round

@@ -1,0 +1,62 @@
+"""Pairwise mixing: each upload moves the parent's weights, each answer that child's, and nobody waits."""
+
+import pytest
+import torch
+
+from tests.exchanges.nodes import SIZE, Child, Clock, arrives, make_parent
+
+
+def weights(value: float) -> torch.Tensor:
+    return torch.full((SIZE,), value)
+
+
+@pytest.mark.parametrize("codec", ["float32", "bfloat16", "float16"])
+def test_two_children_take_turns(codec: str) -> None:
+    clock = Clock()
+    settings = {"name": "pairwise", "alpha": 0.25, "beta": 0.5, "codec": codec}
+    parent = make_parent(weights(0.0), clock, **settings)
+    a, b = Child("a", clock, **settings), Child("b", clock, **settings)
+    for child in (a, b):
+        child.take(parent.join(child.name))
+    a.learn(4.0, 10)
+    clock.now += 5
+    upload = a.upload()
+    a.learn(1.0, 3)
+    a.take(arrives(parent, upload))
+    assert torch.equal(parent.current.weights, weights(1.0))  # .75 * 0 + .25 * 4
+    assert torch.equal(a.shared, weights(5.0 + 0.5 * (1.0 - 4.0)))
+    b.learn(5.0, 20)
+    clock.now += 5
+    b.take(arrives(parent, b.upload()))
+    assert torch.equal(parent.current.weights, weights(2.0))  # .75 * 1 + .25 * 5
+    assert torch.equal(b.shared, weights(5.0 + 0.5 * (2.0 - 5.0)))
+    assert parent.current.steps == 30
+    clock.now += 5
+    a.take(arrives(parent, a.upload()))
+    assert parent.current.steps == 33  # the three that were made meanwhile
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    clock = Clock()
+    parent = make_parent(weights(1.0), clock, name="pairwise")
+    child = Child("a", clock, name="pairwise")
+    child.take(parent.join("a"))
+    child.learn(float("nan"), 10)
+    clock.now += 5
+    child.take(arrives(parent, child.upload()))
+    assert torch.equal(parent.current.weights, weights(1.0))
+    assert torch.equal(child.shared, weights(1.0))
+
+
+def test_a_repeated_upload_is_mixed_in_once() -> None:
+    clock = Clock()
+    parent = make_parent(weights(0.0), clock, name="pairwise")
+    child = Child("a", clock, name="pairwise")
+    child.take(parent.join("a"))
+    child.learn(2.0, 10)
+    clock.now += 5
+    upload = child.upload()
+    arrives(parent, upload)
+    arrives(parent, upload)
+    assert torch.equal(parent.current.weights, weights(1.0))
+    assert parent.current.version == 1

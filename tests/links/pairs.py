@@ -1,0 +1,152 @@
+"""Two ends of a link, and what goes wrong between them."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Queue
+from typing import Any, TypeVar
+
+from marl.links.client import connect
+from marl.links.loop import IOLoop
+from marl.links.server import Server
+from marl.links.websocket import WebSocketLink
+from marl.trust.identity import Identity
+
+T = TypeVar("T")
+WAIT_S = 10.0  # for what must happen; only a failing test waits so long
+
+
+@contextmanager
+def websocket_pair(
+    io: IOLoop,
+    parent: Identity | None,
+    child: Identity | None,
+    *,
+    proxy: "Proxy | None" = None,
+    max_bytes: int = 2**40,
+    **options: Any,
+) -> Iterator[tuple[WebSocketLink, WebSocketLink]]:
+    """The parent's end and the child's."""
+    came: Queue[WebSocketLink] = Queue()
+    with Server(io, "127.0.0.1", 0, child, came.put, lambda line: None, **options) as server:
+        port = server.port if proxy is None else proxy.towards(server.port)
+        here = connect(io, "127.0.0.1", port, parent, **options)
+        there = came.get(timeout=WAIT_S)
+    for link in (here, there):
+        link.limit(max_bytes)
+    try:
+        yield here, there
+    finally:
+        here.close()
+        there.close()
+
+
+class Background(threading.Thread):
+    """A call in a thread; its result or error is the owner's."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        super().__init__(name="background", daemon=True)
+        self._action = action
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._action()
+        except BaseException as error:
+            self._error = error
+
+    def end(self) -> None:
+        self.join(WAIT_S)
+        assert not self.is_alive()
+        if self._error is not None:
+            raise self._error
+
+
+class Proxy:
+    """Stands between two ends of TCP: slows, freezes or cuts what passes."""
+
+    def __init__(self, *, rate: float | None = None, cut_after: int | None = None) -> None:
+        """
+        Args:
+            rate: bytes a second, each way.
+            cut_after: bytes after which the connection breaks without a word.
+        """
+        self._rate = rate
+        self._cut_after = cut_after
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    def towards(self, port: int) -> int:
+        """The port to connect to instead."""
+        listening = _small(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        self._sockets.append(listening)
+        self._run(self._accept, listening, port)
+        return int(listening.getsockname()[1])
+
+    def freeze(self) -> None:
+        """From now on nothing passes, and nothing is closed."""
+        self._flowing.clear()
+
+    def _accept(self, listening: socket.socket, port: int) -> None:
+        near, _ = listening.accept()
+        far = _small(socket.socket())
+        self._sockets += [near, far]
+        far.connect(("127.0.0.1", port))
+        self._run(self._pump, near, far)
+        self._run(self._pump, far, near)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        passed = 0
+        while data := source.recv(16384):
+            passed += len(data)
+            if self._cut_after is not None and passed > self._cut_after:
+                break
+            if self._rate is not None:
+                time.sleep(len(data) / self._rate)
+            self._flowing.wait()
+            sink.sendall(data)
+        for sock in (source, sink):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    def _run(self, action: Callable[..., None], *args: object) -> None:
+        def run() -> None:
+            with suppress(OSError):
+                action(*args)
+
+        self._threads.append(threading.Thread(target=run, name="proxy", daemon=True))
+        self._threads[-1].start()
+
+    def __enter__(self) -> "Proxy":
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for sock in self._sockets:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        self._flowing.set()
+        for thread in self._threads:
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+
+
+def _small(sock: socket.socket) -> socket.socket:
+    """With small buffers, or the kernel would hide how slow we are; set before the window is agreed on."""
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, 256 * 1024)
+    return sock
+
+
+def until(claim: Callable[[], bool]) -> None:
+    """Wait for something that gives no event."""
+    end = time.monotonic() + WAIT_S
+    while not claim():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)

@@ -1,0 +1,368 @@
+"""Who comes in, who does not, what both are told; and what a crowd costs."""
+
+import errno
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from marl.errors import ConfigError, LinkClosed, TrustError
+from marl.links.client import connect
+from marl.links.gate import Echoes, Gate
+from marl.links.loop import IOLoop
+from marl.links.server import Limits, Server
+from marl.links.websocket import WebSocketLink
+from marl.trust.contexts import client_context
+from marl.trust.explain import explain
+from marl.trust.identity import Identity, identity_from_keys
+from marl.trust.keys import KeyRing
+from tests.links.pairs import WAIT_S, Background, until
+from tests.trust.test_refusals import BAD_CLIENTS, BAD_SERVERS
+
+SHORT = Limits(handshake_s=0.3)
+
+
+class Door:
+    """A server, and what it told."""
+
+    def __init__(self, io: IOLoop, identity: Identity | None, **options: Any) -> None:
+        self.links: Queue[WebSocketLink] = Queue()
+        self.lines: Queue[str] = Queue()
+        self.server = Server(io, "127.0.0.1", 0, identity, self.links.put, self.lines.put, **options)
+
+    def knock(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.server.port), timeout=WAIT_S)
+
+    def line(self) -> str:
+        return self.lines.get(timeout=WAIT_S)
+
+
+@contextmanager
+def door(io: IOLoop, identity: Identity | None, **options: Any) -> Iterator[Door]:
+    opened = Door(io, identity, **options)
+    with opened.server:
+        yield opened
+    assert opened.links.empty()
+
+
+def hangs_up(sock: socket.socket) -> bool:
+    with suppress(ConnectionResetError):
+        while sock.recv(4096):
+            pass
+    return True
+
+
+@pytest.mark.parametrize(("client", "child_says", "parent_says"), BAD_CLIENTS)
+def test_a_child_lets_no_stranger_in(
+    client: Callable[[Identity, KeyRing, KeyRing], ssl.SSLContext],
+    child_says: str,
+    parent_says: str,
+    io: IOLoop,
+    parent: Identity,
+    child: Identity,
+    ring: KeyRing,
+    other_ring: KeyRing,
+) -> None:
+    with door(io, child) as opened, opened.knock() as raw:
+
+        def enter() -> None:
+            with client(parent, ring, other_ring).wrap_socket(raw, server_hostname=parent.server_name) as tls:
+                tls.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                tls.recv(1)
+
+        with pytest.raises(ssl.SSLError) as refused:
+            enter()
+        assert child_says in opened.line()
+        assert parent_says in explain(refused.value, here="parent", peer="127.0.0.1").line
+
+
+@pytest.mark.parametrize(("server", "parent_says", "child_says"), BAD_SERVERS)
+def test_a_parent_speaks_to_no_stranger(
+    server: Callable[[Identity, KeyRing, KeyRing], ssl.SSLContext],
+    parent_says: str,
+    child_says: str,
+    io: IOLoop,
+    parent: Identity,
+    child: Identity,
+    ring: KeyRing,
+    other_ring: KeyRing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("marl.links.server.server_context", lambda identity: server(child, ring, other_ring))
+    with door(io, child) as opened:
+        with pytest.raises(TrustError, match=r"^127.0.0.1:\d+: expected .*, got ") as refused:
+            connect(io, "127.0.0.1", opened.server.port, parent)
+        assert parent_says in str(refused.value)
+        assert child_says in opened.line()
+
+
+@pytest.mark.parametrize("who", ["another cluster's", "a child's"])
+def test_a_refused_parent_is_told_why(
+    who: str, io: IOLoop, parent: Identity, child: Identity, other_ring: KeyRing
+) -> None:
+    """TLS 1.3: the client has finished when the server looks at its certificate."""
+    shows = child.shows if who == "a child's" else identity_from_keys(other_ring, "parent", "desk-1").shows
+    with door(io, child) as opened, pytest.raises(TrustError, match="accept this parent's certificate, got a refusal"):
+        connect(io, "127.0.0.1", opened.server.port, parent._replace(shows=shows))
+
+
+@pytest.mark.parametrize("words", [b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"SSH-2.0-x\r\n", bytes(99)])
+def test_plain_words_are_refused(words: bytes, io: IOLoop, child: Identity) -> None:
+    with door(io, child) as opened, opened.knock() as raw:
+        raw.sendall(words)
+        assert hangs_up(raw)
+        assert "got something else" in opened.line()
+
+
+def test_both_must_speak_tls_or_neither(io: IOLoop, parent: Identity, child: Identity) -> None:
+    with door(io, child) as opened, pytest.raises(LinkClosed, match="run with --insecure"):
+        connect(io, "127.0.0.1", opened.server.port, None)
+    with door(io, None) as opened, pytest.raises((LinkClosed, TrustError)):
+        connect(io, "127.0.0.1", opened.server.port, parent)
+
+
+def test_a_name_that_may_not_speak_is_refused(io: IOLoop, parent: Identity, child: Identity) -> None:
+    picky = child._replace(own_pki=True, allow=("nobody",))
+    with door(io, picky) as opened:
+        with suppress(LinkClosed):
+            connect(io, "127.0.0.1", opened.server.port, parent).recv(WAIT_S, lambda header: {})
+        assert "expected nobody, got" in opened.line()
+
+
+def test_no_web_page_comes_in(io: IOLoop) -> None:
+    """Without TLS, a page in this machine's browser could connect to 127.0.0.1."""
+    with door(io, None) as opened, opened.knock() as raw:
+        raw.sendall(
+            b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Origin: http://example.org\r\n\r\n"
+        )
+        assert raw.recv(4096).startswith(b"HTTP/1.1 403")
+        raw.close()
+        assert "InvalidOrigin" in opened.line()
+
+
+@pytest.mark.parametrize("stage", ["tcp", "tls", "http", "plain http"])
+def test_who_dawdles_is_dropped(stage: str, io: IOLoop, parent: Identity, child: Identity) -> None:
+    identity = None if stage == "plain http" else child
+    with door(io, identity, limits=SHORT) as opened, opened.knock() as raw:
+        if stage == "tls":
+            raw.sendall(b"\x16\x03\x01\x02\x00")
+        elif stage == "plain http":
+            raw.sendall(b"GET / HT")
+        elif stage == "http":
+            with client_context(parent).wrap_socket(raw, server_hostname=parent.server_name) as tls:
+                tls.sendall(b"GET / HT")
+                with suppress(OSError):
+                    assert tls.recv(1) == b""
+        if stage != "http":
+            assert hangs_up(raw)
+        assert "within 0.3 s, got none in full" in opened.line()
+
+
+def test_the_oldest_of_too_many_is_dropped(io: IOLoop, parent: Identity, child: Identity) -> None:
+    with (
+        door(io, child, limits=Limits(handshake_s=WAIT_S, max_pending=2)) as opened,
+        opened.knock() as first,
+        opened.knock() as second,
+    ):
+        connect(io, "127.0.0.1", opened.server.port, parent).close()
+        opened.links.get(timeout=WAIT_S)
+        assert hangs_up(first)
+        second.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            second.recv(1)
+
+
+def test_open_connections_have_a_limit(io: IOLoop, child: Identity) -> None:
+    with (
+        door(io, child, limits=Limits(handshake_s=WAIT_S, max_open=1)) as opened,
+        opened.knock(),
+        opened.knock() as second,
+    ):
+        assert hangs_up(second)
+        assert "at most 1 connections" in opened.line()
+
+
+def test_links_count_until_they_end(io: IOLoop, parent: Identity, child: Identity) -> None:
+    with door(io, child, limits=Limits(max_open=1)) as opened:
+        link = connect(io, "127.0.0.1", opened.server.port, parent)
+        theirs = opened.links.get(timeout=WAIT_S)
+        with opened.knock() as raw:
+            assert hangs_up(raw)
+        assert "at most 1 connections" in opened.line()
+        link.close()
+        with pytest.raises(LinkClosed):
+            theirs.recv(WAIT_S, lambda header: {})
+        until(lambda: opened.server._num_open == 0)
+        connect(io, "127.0.0.1", opened.server.port, parent).close()
+        opened.links.get(timeout=WAIT_S)
+
+
+def test_one_address_comes_only_so_often(io: IOLoop, child: Identity) -> None:
+    with (
+        door(io, child, limits=Limits(burst=1, rate=0.001)) as opened,
+        opened.knock() as first,
+        opened.knock() as second,
+    ):
+        assert hangs_up(second)
+        assert "connections a second, got more" in opened.line()
+        first.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            first.recv(1)
+
+
+def test_the_gate_fills_again() -> None:
+    now = [0.0]
+    gate = Gate(2, 0.5, lambda: now[0])
+    assert [gate.admits("a") for _ in range(3)] == [True, True, False]
+    assert gate.admits("b")
+    now[0] = 2.0
+    assert [gate.admits("a") for _ in range(2)] == [True, False]
+    for number in range(5000):
+        gate.admits(str(number))
+    assert len(gate._buckets) <= 4096
+
+
+def test_a_thousand_knocks_are_one_line() -> None:
+    now, told = [0.0], list[str]()
+    say = Echoes(told.append, 5.0, lambda: now[0])
+    for _ in range(1000):
+        say("again")
+    say("other")
+    now[0] = 5.0
+    say("again")
+    assert told == ["again", "other", "again"]
+
+
+def test_no_descriptors_left_is_no_end(
+    io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, accept = threading.Event(), io.loop.sock_accept
+
+    async def sock_accept(sock: socket.socket) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await accept(sock)
+
+    monkeypatch.setattr(io.loop, "sock_accept", sock_accept)
+    with door(io, child) as opened:
+        assert "Too many open files: raise ulimit" in opened.line()
+        connect(io, "127.0.0.1", opened.server.port, parent).close()
+        opened.links.get(timeout=WAIT_S)
+
+
+def test_another_identity_from_the_next_connection_on(
+    io: IOLoop, parent: Identity, child: Identity, other_ring: KeyRing
+) -> None:
+    with door(io, child) as opened:
+        connect(io, "127.0.0.1", opened.server.port, parent).close()
+        opened.links.get(timeout=WAIT_S)
+        opened.server.set_identity(identity_from_keys(other_ring, "child", "box-5050"))
+        with pytest.raises(TrustError):
+            connect(io, "127.0.0.1", opened.server.port, parent)
+        connect(io, "127.0.0.1", opened.server.port, identity_from_keys(other_ring, "parent", "desk-1")).close()
+        opened.links.get(timeout=WAIT_S)
+
+
+def test_a_fault_of_the_owner_closes_only_its_link(
+    io: IOLoop, parent: Identity, child: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_link(link: WebSocketLink) -> None:
+        raise ZeroDivisionError
+
+    with Server(io, "127.0.0.1", 0, child, on_link, lambda line: None) as server:
+        for _ in range(2):
+            with pytest.raises(LinkClosed, match="the other side closed"):
+                connect(io, "127.0.0.1", server.port, parent).recv(WAIT_S, lambda header: {})
+    assert "ended by a fault of marl" in caplog.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", ""])
+def test_every_kind_of_address(host: str, io: IOLoop, parent: Identity, child: Identity) -> None:
+    links: Queue[WebSocketLink] = Queue()
+    try:
+        server = Server(io, host, 0, child, links.put, lambda line: None)
+    except ConfigError:
+        if host == "::1":
+            pytest.skip("no IPv6 here")
+        raise
+    with server:
+        connect(io, host or "127.0.0.1", server.port, parent).close()
+        assert links.get(timeout=WAIT_S).peer is not None
+
+
+def test_where_one_cannot_listen(io: IOLoop, child: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    def listen(host: str, port: int, identity: Identity | None = child) -> None:
+        Server(io, host, port, identity, lambda link: None, lambda line: None)
+
+    with door(io, child) as opened, pytest.raises(ConfigError, match="is in use: end the program"):
+        listen("127.0.0.1", opened.server.port)
+    with pytest.raises(ConfigError, match="an address of this machine"):
+        listen("192.0.2.1", 0)
+    with pytest.raises(ConfigError, match="an address of this machine"):
+        listen("no.such.name.invalid", 0)
+    with pytest.raises(ConfigError, match="from 0 to 65535"):
+        listen("127.0.0.1", 70000)
+    with pytest.raises(ConfigError, match="with --insecure, got"):
+        listen("0.0.0.0", 0, None)
+
+    def bind(self: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    with pytest.raises(ConfigError, match="is not permitted: choose one above 1023"):
+        listen("127.0.0.1", 443)
+
+
+def test_where_nobody_answers(io: IOLoop, parent: Identity) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(LinkClosed, match=rf"127.0.0.1:{port}: expected an answer within 0.2 s, got none"):
+            connect(io, "127.0.0.1", port, parent, timeout=0.2)
+    with pytest.raises(LinkClosed, match=rf"127.0.0.1:{port}: .*got connection refused: start marl child"):
+        connect(io, "127.0.0.1", port, parent)
+    with pytest.raises(LinkClosed, match=r"expected an address of no.such.name.invalid.*check the name"):
+        connect(io, "no.such.name.invalid", port, parent)
+    with pytest.raises(ConfigError, match="expected a"):
+        connect(io, "127.0.0.1", 70000, parent)
+    with pytest.raises(ConfigError, match="expected a host"):
+        connect(io, "a..b", port, parent)
+    with pytest.raises(ConfigError, match="with --insecure, got"):
+        connect(io, "192.0.2.1", port, None)
+
+
+def test_nobody_sends_us_elsewhere(io: IOLoop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+
+        def answer() -> None:
+            sock, _ = elsewhere.accept()
+            with sock:
+                sock.recv(4096)
+                sock.sendall(b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+
+        answering = Background(answer)
+        with pytest.raises(LinkClosed, match=r"expected a marl child, got .*302"):
+            connect(io, "127.0.0.1", elsewhere.getsockname()[1], None)
+        answering.end()
+
+
+def test_the_library_says_nothing(
+    io: IOLoop, parent: Identity, child: Identity, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with door(io, child) as opened:
+        for _ in range(2):
+            with opened.knock() as raw:
+                raw.sendall(bytes(99))
+                assert hangs_up(raw)
+        link = connect(io, "127.0.0.1", opened.server.port, parent)
+        opened.links.get(timeout=WAIT_S)._connection.transport.abort()
+        with pytest.raises(LinkClosed):
+            link.recv(WAIT_S, lambda header: {})
+    assert capfd.readouterr() == ("", "")
