@@ -230,6 +230,22 @@ def validate(config: Config) -> None:
         raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
 
 
+def demand_same_bits(config: Config) -> None:
+    """Refuse settings by which a deterministic run on children would depend on time.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    exchange = config.exchange
+    if parse_trigger(exchange.every).unit != "step":
+        raise ConfigError(
+            f"deterministic = true needs exchange.every in steps, such as '20000 steps', got {exchange.every!r}: "
+            "seconds and episodes end at another step each time"
+        )
+    _demand(exchange.name == "weights", "exchange.name", "'weights' with deterministic = true", exchange.name)
+    _demand(exchange.codec != "auto", "exchange.codec", "a fixed one with deterministic = true", exchange.codec)
+
+
 def demand_end(config: Config) -> None:
     """Refuse settings by which a run would never end.
 

@@ -7,6 +7,7 @@ import click
 
 from marl.cli.options import DEBUG
 from marl.cli.trust import take_trust, trust_options
+from marl.trust.options import TrustOptions
 
 
 class KeepsArguments(click.Command):
@@ -42,8 +43,9 @@ def child(**options: Any) -> None:
     marl child                                  for a parent on this machine
     marl child -ip 10.0.0.7 --ticket box.ticket
     """
+    trust = take_trust(options)
     if not options.pop("contact"):
-        _supervise(options["host"], options["port"], options["until_stdin_closes"])
+        _supervise(options["host"], options["port"], trust, options["until_stdin_closes"])
     from marl.processes.bootstrap import start_forkserver
 
     start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
@@ -51,7 +53,6 @@ def child(**options: Any) -> None:
     from marl.reports.child_view import ChildView
     from marl.trust.home import marl_home
 
-    trust = take_trust(options)
     settings = ChildSettings(
         host=options["host"],
         port=options["port"],
@@ -59,10 +60,10 @@ def child(**options: Any) -> None:
         orphan_s=options["orphan"],
         allow=options["allow"],
     )
-    run_child(settings, trust, marl_home(), ChildView(calm=options["quiet"]))
+    run_child(settings, trust, marl_home(), ChildView(calm=options["quiet"], debug=options["debug"]))
 
 
-def _supervise(host: str, port: int, until_stdin_closes: bool) -> NoReturn:
+def _supervise(host: str, port: int, trust: TrustOptions, until_stdin_closes: bool) -> NoReturn:
     """Run the same command as another process, the contact, which is started again if it is killed."""
     from marl.processes.ports import free_port
     from marl.processes.signals import stop_event, stop_with_stdin
@@ -70,8 +71,21 @@ def _supervise(host: str, port: int, until_stdin_closes: bool) -> NoReturn:
 
     words = click.get_current_context().meta["arguments"]
     # The last --port counts: the port must stay the same over all lives.
-    command = this_program("child", *words, "--port", str(port or free_port(host)), "--contact")
+    port = port or free_port(host)
+    command = this_program("child", *words, "--port", str(port), "--contact")
+    _check(host, port, trust)
     with stop_event() as stopped:
         if until_stdin_closes:
             stop_with_stdin(stopped)
         sys.exit(supervise(command, stopped, lambda line: click.echo(line, err=True)))
+
+
+def _check(host: str, port: int, trust: TrustOptions) -> None:
+    """Let mistakes show before anything heavy is loaded."""
+    from marl.links.listen import listen
+    from marl.trust.choose import child_identity
+    from marl.trust.home import marl_home
+
+    child_identity(trust, marl_home(), host=host, port=port)
+    for listening in listen(host, port, loopback_only=trust.insecure):
+        listening.close()

@@ -139,6 +139,7 @@ class Caller(threading.Thread):
                 plan.book.check(link.peer)
                 plan.book.seen(link.peer)
             self._registry.enter(node, self.address)
+            plan.side.seat(node, self._rank)
             hello = msgspec.structs.replace(plan.hello, rank=self._rank)
             self.welcome = offer(link, hello, plan.spaces, name=plan.name)
             if self._registry.is_new(node, self.welcome.instance):

@@ -85,12 +85,14 @@ class Contact:
         """
         config, hello = self._offered.config, self._offered.hello
         with ProcessGroup() as group:
-            self._node = Node(config, self._offered.spaces, group, self._workers, child=hello.rank, alone=False)
+            workers = self._offered.welcome.workers
+            self._node = Node(config, self._offered.spaces, group, workers, child=hello.rank, alone=False)
             self._side = child_side(config.exchange)(
                 self._node.block,
                 config.exchange,
                 name=self._name,
                 normalizes=config.environment.normalize_observations,
+                deterministic=config.deterministic,
                 restarts=lambda: self._node.restarts,
                 note=self._view.note,
             )
@@ -116,7 +118,7 @@ class Contact:
             if self._side.started.is_set() and not playing:
                 playing = True
                 self._node.start()
-            for name in self._node.check(self._view.note, self._view.note):
+            for name in self._node.check(self._view.note, self._view.trace):
                 if is_worker(name):
                     self._node.restart(name)
             with contextlib.suppress(queue.Empty):

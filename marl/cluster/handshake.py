@@ -65,6 +65,7 @@ def make_hello(config: Config, spaces: Spaces, network: nn.Module, *, run_id: st
         num_bytes=flatten(network).weights.nbytes,
         codecs=CODECS if config.exchange.codec == "auto" else (config.exchange.codec,),
         seed=config.seed or 0,
+        deterministic=config.deterministic,
         rank=0,
         **{name: tree[name] for name in SECTIONS},
     )
@@ -130,7 +131,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     protocol = agree_protocol(hello)
     try:
         tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
-        config = from_tree({"seed": hello.seed, **tree})
+        config = from_tree({"seed": hello.seed, "deterministic": hello.deterministic, **tree})
         validate(config)
         _check_allowed(config.environment.id, allow)
         spaces = find_spaces(config)
@@ -149,7 +150,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         num_bytes=flat.weights.nbytes,
         codecs=CODECS,
         instance=secrets.token_hex(8),
-        workers=workers,
+        workers=1 if hello.deterministic else workers,
         cores=count_cores(),
         host=_host(),
     )

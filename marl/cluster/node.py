@@ -79,7 +79,7 @@ class Node:
                 trace(failure.trace)
             hopeless = failure.permanent and is_worker(name) and self._played(name) == 0
             if self.restarts >= self.config.node.max_restarts or hopeless:
-                raise _gave_up(name, failure, self.restarts)
+                raise _gave_up(name, failure, self.restarts, saved=self._alone)
             self.restarts += 1
             warn(f"{name} died ({failure.text}) and is started again")
         return [name for name, _ in died]
@@ -183,9 +183,9 @@ def _rank(name: str) -> int:
     return int(name.removeprefix("worker "))
 
 
-def _gave_up(name: str, failure: Failure, restarts: int) -> MarlError:
+def _gave_up(name: str, failure: Failure, restarts: int, *, saved: bool) -> MarlError:
     after = f" after {restarts} restarts" if restarts else ""
-    return WorkerFailed(f"{failure.text} ({name}{after}; what was learned is saved)")
+    return WorkerFailed(f"{failure.text} ({name}{after}{'; what was learned is saved' * saved})")
 
 
 def snapshot_from(tensors: dict[str, Tensor], info: dict[str, Any]) -> Snapshot:

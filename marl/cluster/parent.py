@@ -62,6 +62,7 @@ class ParentTraining(Training):
         self._judged_version = 0
         self._saved_version = 0
         self._look_at = 0.0
+        self._missing: list[str] = []
 
     def _open(self) -> None:
         config, spaces = self._config, self._spaces
@@ -93,6 +94,7 @@ class ParentTraining(Training):
             name=NAME,
             observation_size=spaces.observation_size if normalizes else 0,
             statistics=statistics,
+            children=len(addresses) if config.deterministic else None,
             epoch=int(info.get("epoch", 0)) + 1,
             version=int(info.get("version", 0)),
             steps=int(info.get("steps", 0)),
@@ -144,8 +146,10 @@ class ParentTraining(Training):
             self._io.close()
 
     def _tend(self, stopped: threading.Event) -> str | None:
-        self._collect_episodes()
         self._look_around()
+        if self._config.deterministic:
+            return self._after_round(stopped)
+        self._collect_episodes()
         reason = self._reason()
         if reason not in (None, "solved"):
             self._side.last_round(LAST_ROUND_S)
@@ -159,6 +163,22 @@ class ParentTraining(Training):
             if version > self._saved_version:
                 self._saved_version = version
                 self._save(self._snapshot())
+        return reason
+
+    def _after_round(self, stopped: threading.Event) -> str | None:
+        """The children wait for the new version: decide, save, let them go on."""
+        version = self._side.current.version
+        if version == self._saved_version:
+            return None
+        self._saved_version = version
+        self._collect_episodes()
+        snapshot = self._snapshot()
+        if self._config.evaluation.episodes and (self._meter.solved() or version % 4 == 0):
+            self._judge_now(snapshot, stopped)
+        self._save(snapshot)
+        reason = self._reason()
+        if reason is None:
+            self._side.release()
         return reason
 
     def _look_around(self) -> None:
@@ -181,8 +201,13 @@ class ParentTraining(Training):
         for caller in self._callers:
             if caller.superseded:
                 raise Superseded(caller.why)
-        over = not any(caller.is_alive() for caller in self._callers)
         nobody = not any(caller.ever_in for caller in self._callers)
+        if self._config.deterministic and not nobody:
+            missing = [str(caller.address) for caller in self._callers if caller.state != "training"]
+            if missing and missing != self._missing:
+                self._view.note(f"the run stands still until {', '.join(missing)} can go on")
+            self._missing = missing
+        over = not any(caller.is_alive() for caller in self._callers)
         if over or (nobody and now - self._started > self._cluster.wait_s):
             raise NoChildren(self._complaint(over))
 
@@ -196,7 +221,7 @@ class ParentTraining(Training):
         return f"no child took part within {self._cluster.wait_s:g} s (--wait): {told}"
 
     def _collect_episodes(self) -> None:
-        self._meter.add_episodes(*self._tallies.episodes())
+        self._meter.add_episodes(*self._tallies.episodes([caller.node for caller in self._callers]))
 
     def _steps(self) -> int:
         return self._side.current.steps

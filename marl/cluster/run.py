@@ -14,7 +14,7 @@ from marl.cluster.restore import config_of
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Outcome, Training, latest_checkpoint
-from marl.config import Config, demand_end, load_config, to_toml
+from marl.config import Config, demand_end, demand_same_bits, load_config, to_toml
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, RunFolderError
 from marl.processes.signals import stop_event
@@ -58,6 +58,8 @@ def run(
     _check_out(out)
     if cluster is not None:
         parse_addresses(cluster.children, cluster.port)  # what is no address shows before any folder too
+        if config.deterministic:
+            demand_same_bits(config)
     spaces = find_spaces(config)
     network = config.algorithm.build_network(spaces, config.network, 0)  # what cannot work shows before any folder
     if initial is not None:

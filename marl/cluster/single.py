@@ -9,7 +9,7 @@ import numpy.typing as npt
 from marl.cluster.evaluator import Evaluator
 from marl.cluster.node import Node, is_worker, snapshot_from
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.training import TICK, Counts, Training
+from marl.cluster.training import Counts, Training
 from marl.processes.cores import count_cores
 from marl.training.weights_file import WeightsFile, fill
 
@@ -76,21 +76,8 @@ class SingleTraining(Training):
         self._node.answer(go_on=reason is None)
         return reason
 
-    def _judge_now(self, snapshot: Snapshot, stopped: threading.Event) -> None:
-        """Wait for a verdict on this snapshot, however often the judge is killed over it; a signal ends the wait."""
-        verdict = None
-        while verdict is None and not stopped.is_set():
-            if not self._evaluator.busy:
-                self._evaluator.submit(snapshot)
-            verdict = self._evaluator.verdict(TICK)
-            self._node.check(self._view.note, self._log, Evaluator.NAME)
-        self._weigh(verdict)
-
-    def _judge_last(self, stopped: threading.Event) -> None:
-        if self._config.deterministic:
-            self._judge_now(self._node.snapshot(), stopped)
-        else:
-            super()._judge_last(stopped)
+    def _check_judge(self) -> None:
+        self._node.check(self._view.note, self._log, Evaluator.NAME)
 
     def _save(self, snapshot: Snapshot) -> None:
         super()._save(snapshot)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -66,19 +67,19 @@ class Tallies:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards everything
         self._children: dict[str, Tally] = {}
-        self._episodes: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = []
+        self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]] = {}
 
     def hear(self, child: str, report: Report) -> None:
         """Take a child's report."""
         with self._lock:
             self._children.setdefault(child, Tally()).hear(report, time.monotonic())
             if len(report.returns):
-                self._episodes.append((report.returns, report.lengths))
+                self._episodes.setdefault(child, []).append((report.returns, report.lengths))
 
-    def episodes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Returns and lengths of the episodes reported since the last call."""
+    def episodes(self, children: Sequence[str | None]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Returns and lengths of the episodes that these children have reported since the last call, in this order."""
         with self._lock:
-            taken, self._episodes = self._episodes, []
+            taken = [each for child in children for each in self._episodes.pop(child or "", [])]
         if not taken:
             return np.zeros(0), np.zeros(0, np.int64)
         return np.concatenate([returns for returns, _ in taken]), np.concatenate([lengths for _, lengths in taken])

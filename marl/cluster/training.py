@@ -238,8 +238,24 @@ class Training(ABC):
         self._solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()
         self.keeper.weigh(verdict, keep_anyway=self._solved)
 
+    def _judge_now(self, snapshot: Snapshot, stopped: threading.Event) -> None:
+        """Wait for a verdict on this snapshot, however often the judge is killed over it; a signal ends the wait."""
+        verdict = None
+        while verdict is None and not stopped.is_set():
+            if not self._evaluator.busy:
+                self._evaluator.submit(snapshot)
+            verdict = self._evaluator.verdict(TICK)
+            self._check_judge()
+        self._weigh(verdict)
+
+    def _check_judge(self) -> None:
+        """Whether the judge has died: it is then started again with the next weights."""
+        self._group.check(Evaluator.NAME)
+
     def _judge_last(self, stopped: threading.Event) -> None:
         """The last weights may be the best; Ctrl-C does without."""
+        if self._config.deterministic:
+            return self._judge_now(self._snapshot(), stopped)
         self._await_verdict(stopped)
         if not stopped.is_set() and self._meter.episodes:
             self._evaluator.submit(self._snapshot())

@@ -12,9 +12,10 @@ from marl.config import Config
 from marl.data import seeds
 from marl.data.shared import SharedBlock
 from marl.environments.vector import make_environments
+from marl.exchanges.triggers import parse_trigger
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.node_memory import ASKED, OVER, array
+from marl.training.node_memory import ASKED, OVER, STEPS, array
 from marl.training.optimizers import make_optimizer
 from marl.training.statistics import Statistics
 from marl.training.telemetry import Telemetry
@@ -102,11 +103,19 @@ def _until(
 
 
 def _in_rounds(job: Job, block: SharedBlock) -> Callable[[], bool]:
-    """Go on until told to stop; stand still while the contact asks for it."""
+    """Go on until told to stop; stand still while the contact asks for it, and where the run is deterministic, of
+    one's own accord once a round's steps are made.
+    """
     stop, pause, waiting = array(block, "stop"), array(block, "pause"), array(block, "waiting")[job.worker]
+    steps, quota = array(block, "counters")[job.worker], parse_trigger(job.config.exchange.every).amount
+    begin = int(steps[STEPS])
 
     def go_on() -> bool:
+        nonlocal begin
         asked = int(pause[ASKED])
+        if job.config.deterministic and steps[STEPS] - begin >= quota:
+            begin = int(steps[STEPS])
+            asked = int(pause[OVER]) + 1
         if asked > pause[OVER]:
             waiting[0] = asked
             while asked > pause[OVER] and not stop[0]:

@@ -89,6 +89,6 @@ class PairwiseChild(WeightsChild):
     def _is_far_behind(self, answer: Message) -> bool:
         return False  # versions count uploads of everybody here
 
-    def _move(self, merged: bool) -> None:
+    def _move(self, answer: Message, merged: bool) -> None:
         if merged:
             self._shared.add_(torch.sub(self._scratch, self._s, out=self._s), alpha=self._settings.beta)

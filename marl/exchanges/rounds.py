@@ -38,8 +38,10 @@ class Member:
 class Round:
     """One merge that is being waited for."""
 
-    def __init__(self, number: int, now: float) -> None:
+    def __init__(self, number: int, now: float, seats: int | None = None) -> None:
+        """``seats``: so many children are waited for, however long it takes."""
         self.number = number
+        self._seats = seats
         self.opened_at = now
         self.first_upload_at: float | None = None
         self._call_at: float | None = None  # set by whoever wants the round to end
@@ -53,6 +55,8 @@ class Round:
 
         One that joined while the round ran is welcome, but nobody waits for it: except in the first round of all.
         """
+        if self._seats is not None:
+            return [each for each in members if not each.uploaded]
         return [
             each
             for each in members
@@ -65,6 +69,8 @@ class Round:
 
     def call_at(self, members: Iterable[Member]) -> float | None:
         """When stragglers are told to hurry; None while that is not known."""
+        if self._seats is not None:
+            return None
         if self._call_at is not None:
             return self._call_at
         usual = sorted(statistics.median(each.seconds) for each in members if each.live and each.seconds)
@@ -73,6 +79,13 @@ class Round:
         if self.first_upload_at is None:
             return None
         return self.opened_at + max(FIRST_DEADLINE, 3 * (self.first_upload_at - self.opened_at))
+
+    def complete(self, members: Iterable[Member], now: float) -> bool:
+        """Whether there is nobody left to wait for."""
+        everybody = list(members)
+        if self._seats is not None:
+            return sum(each.uploaded for each in everybody) >= self._seats
+        return not self.waited_for(everybody, now)
 
     def close_at(self, members: Iterable[Member], now: float) -> float | None:
         """When the round closes without those that are still waited for; None while there is nothing to merge."""

@@ -51,6 +51,7 @@ class WeightsChild:
         *,
         name: str,
         normalizes: bool,
+        deterministic: bool = False,
         restarts: Callable[[], int] = lambda: 0,
         note: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
@@ -60,7 +61,8 @@ class WeightsChild:
         self._hurry = threading.Event()
         self._settings = settings
         self._block, self._shared = block, block["weights"]
-        self._trigger, self._barrier = parse_trigger(settings.every), settings.barrier
+        self._trigger, self._deterministic = parse_trigger(settings.every), deterministic
+        self._barrier = settings.barrier or deterministic
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
         self._note, self._clock = note, clock
         self._reporter = Reporter(block)
@@ -93,13 +95,15 @@ class WeightsChild:
         self._last_report = self._clock()
 
     def left(self) -> None:
-        """The conversation has ended: workers that wait for an answer train on."""
-        self._resume()
+        """The conversation has ended: workers that wait for an answer train on, but where time must decide nothing."""
+        if not self._deterministic:
+            self._resume()
 
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
         now = self._clock()
-        if now >= self._last_report + EVERY:
+        # Where time must decide nothing, the parent hears of the same episodes before each upload.
+        if self._is_due(now) if self._deterministic else now >= self._last_report + EVERY:
             self._last_report = now
             yield self._reporter.message(self._name, self._restarts())
         if self._wants_everything:
@@ -146,6 +150,8 @@ class WeightsChild:
     def _is_due(self, now: float) -> bool:
         if self._pending is not None or not self.started.is_set():
             return False
+        if self._deterministic:  # the workers stand still of their own accord
+            return bool((array(self._block, "waiting")[:, 0] > array(self._block, "pause")[OVER]).all())
         if self._hurry.is_set():
             return True
         work = self._work()
@@ -218,7 +224,7 @@ class WeightsChild:
             self._shared.copy_(self._scratch)
             self._start_over()
         else:
-            self._move(merged)
+            self._move(answer, merged)
         if merged and pending is not None and not refused:
             self._base_work += pending.work
             self._base_moments = pending.moments
@@ -237,8 +243,10 @@ class WeightsChild:
     def _is_far_behind(self, answer: Message) -> bool:
         return answer.epoch == self.epoch and answer.version > self.version + TOO_FAR_BEHIND
 
-    def _move(self, merged: bool) -> None:
+    def _move(self, answer: Message, merged: bool) -> None:
         """From the live weights to those in the scratch, plus what was learned meanwhile."""
+        if not merged and answer.version == self.version and answer.epoch == self.epoch:
+            return  # the same weights again
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
             return

@@ -66,6 +66,7 @@ class WeightsParent:
         name: str,
         observation_size: int = 0,
         statistics: Moments | None = None,
+        children: int | None = None,
         epoch: int = 0,
         version: int = 0,
         steps: int = 0,
@@ -76,6 +77,8 @@ class WeightsParent:
         """
         Args:
             observation_size: of the normaliser; 0: there is none.
+            children: so many take part in every round, in the order of their ranks, however long it takes, and each
+                new version waits for ``release``: the same bits each time. None: whoever is there, in time.
             hear: gets each child's reports, in the thread of its conversation.
         """
         slot = None
@@ -87,6 +90,9 @@ class WeightsParent:
         self._settings, self._hear, self._note, self._clock = settings, hear, note, clock
         self._changed = threading.Condition()
         self._closed = False
+        self._seats = children
+        self._ranks: dict[str, int] = {}
+        self._released = version
         self.members: dict[str, Member] = {}
         self.current = Global(version, weights.clone(), slot, steps)
         self._answers: dict[str, Answer] = {}
@@ -102,7 +108,7 @@ class WeightsParent:
             self._use_codec(settings.codec)
         self._buffers = Buffers(4 * size)
         self._moments: dict[str, Tensor] = {}
-        self._round = Round(0, clock())
+        self._round = Round(0, clock(), children)
 
     def _use_codec(self, name: str) -> None:
         self.codec = name
@@ -131,6 +137,17 @@ class WeightsParent:
             self._changed.notify_all()
         self._buffers.close()
 
+    def seat(self, child: str, rank: int) -> None:
+        """A child's place in every sum; before it joins."""
+        with self._changed:
+            self._ranks[child] = rank
+
+    def release(self) -> None:
+        """The newest version may go to the children, which wait for it where time must decide nothing."""
+        with self._changed:
+            self._released = self.current.version
+            self._changed.notify_all()
+
     def join(self, child: str) -> Answer:
         """See ``ParentSide``."""
         with self._changed:
@@ -154,7 +171,9 @@ class WeightsParent:
     def forget(self, child: str) -> None:
         """The child has started anew: its counters begin again."""
         with self._changed:
-            self.members.pop(child, None)
+            before = self.members.get(child)
+            if before is not None:  # what it has uploaded in this round stays in it
+                self.members[child] = Member(child, uploaded=before.uploaded)
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
@@ -169,6 +188,8 @@ class WeightsParent:
         wanted: dict[str, Tensor] = {}
         if slot is not None:
             wanted["moments"] = torch.empty_like(slot)
+        if self._seats is not None:
+            self._wait_for_turn(child)
         fail("parent.placing")
         buffer, codec = self._buffers.acquire(child), self._codec
         if codec is not None and any(entry.name == "change" for entry in header.manifest):
@@ -176,6 +197,18 @@ class WeightsParent:
         else:
             wanted["weights"] = buffer.view(torch.float32)
         return into(wanted)(header)
+
+    def _wait_for_turn(self, child: str) -> None:
+        """Until all of lower ranks are merged: sums in another order have other bits."""
+        rank = self._ranks[child]
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._closed
+                    or sum(each.uploaded for each in self.members.values()) >= rank
+                    or self.members[child].uploaded
+                )
+            )
 
     def answer(self, child: str, message: Message) -> Answer | None:
         """See ``ParentSide``."""
@@ -246,7 +279,9 @@ class WeightsParent:
             member.refusal = f"{BAR_AFTER} uploads in a row were refused; it is left out for {BAR_ROUNDS} rounds"
             return False
         try:
-            work = self._work_cap.plausible(member.name, work_of(upload), now - member.merged_at)
+            work: float = work_of(upload)
+            if self._seats is None:  # plausible is what time says
+                work = self._work_cap.plausible(member.name, work, now - member.merged_at)
             moments = self._checked_moments(upload)
             if self._codec is None or "weights" in upload.arrays:
                 self._mean.add(tensor_of(upload, "weights"), work)
@@ -288,18 +323,22 @@ class WeightsParent:
     def _wait_for_round(self, member: Member) -> None:
         number = self._round.number
         self._close_if_due()
+        if self._seats is not None:
+            self._changed.notify_all()  # it is the next one's turn
         while self._round.number == number and not self._closed:
             close_at = self._round.close_at(self.members.values(), self._clock())
             wait = LONGEST_WAIT if close_at is None else min(LONGEST_WAIT, max(0.0, close_at - self._clock()))
             self._changed.wait(wait)
             self._close_if_due()
+        if self._seats is not None:
+            self._changed.wait_for(lambda: self._closed or self._released >= self.current.version)
 
     def _close_if_due(self) -> None:
         """Merge, if everyone is there or time is up."""
         now = self._clock()
         if self._closed or not self._mean.num_uploads:
             return
-        if self._round.waited_for(self.members.values(), now):
+        if not self._round.complete(self.members.values(), now):
             close_at = self._round.close_at(self.members.values(), now)
             if close_at is None or now < close_at:
                 return
@@ -318,7 +357,7 @@ class WeightsParent:
         for member in self.members.values():
             member.uploaded = member.called = False
             member.began_at = None
-        self._round = Round(self._round.number + 1, now)
+        self._round = Round(self._round.number + 1, now, self._seats)
         fail("parent.closed")
         self._changed.notify_all()
 
@@ -349,7 +388,8 @@ class WeightsParent:
             self._codec.decode(change, target, base=before.weights)
         slot = before.slot
         if slot is not None and self._moments:
-            rows = [slot.numpy(), *(self._moments[name].numpy() for name in sorted(self._moments))]
+            in_order = sorted(self._moments, key=lambda name: (self._ranks.get(name, 0), name))
+            rows = [slot.numpy(), *(self._moments[name].numpy() for name in in_order)]
             slot = torch.from_numpy(as_slot(merge(np.stack(rows))))
         steps = before.steps + int(self._mean.total_work)
         self.current = Global(before.version + 1, target, slot, steps, change)

@@ -78,6 +78,6 @@ def _why(error: OSError, where: str) -> str:
         case errno.EACCES | errno.EPERM:
             return f"expected a port that this user may open, {where} is not permitted: choose one above 1023"
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
-            return f"expected an address of this machine, {where} is none: check --host"
+            return f"expected an address of this machine, {where} is none: check -ip"
         case _:
             return f"expected to listen on {where}, got {error.strerror or error}: check -ip and -p"

@@ -26,10 +26,11 @@ class ChildStatus(NamedTuple):
 class ChildView:
     """Prints; may be called from any thread."""
 
-    def __init__(self, stream: TextIO | None = None, *, calm: bool = False) -> None:
+    def __init__(self, stream: TextIO | None = None, *, calm: bool = False, debug: bool = False) -> None:
         self._stream: TextIO = sys.stdout if stream is None else stream
         self._live = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._calm = calm  # no progress, only notes
+        self._debug = debug
         self._lock = threading.Lock()
         self._width = 0  # of the live line that stands there
         self._shown_at = -PLAIN_EVERY
@@ -37,6 +38,11 @@ class ChildView:
     def note(self, text: str) -> None:
         """Say something once."""
         self._print(text.rstrip(), stays=True)
+
+    def trace(self, text: str) -> None:
+        """A traceback, which is for those who ask for it."""
+        if self._debug:
+            self.note(text)
 
     def show(self, status: ChildStatus) -> None:
         """The newest numbers."""

@@ -37,6 +37,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     num_bytes: _Count  # of the flat weights
     codecs: _Codecs
     seed: _Count
+    deterministic: bool = False  # the same seed gives the same bits
     rank: _Count  # of this child among all: no two draw the same numbers
     environment: dict[str, Any]  # sections of the configuration; never paths, never report settings
     network: dict[str, Any]
