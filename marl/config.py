@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from marl.algorithms.a3c import A3C
+from marl.averaging.robust import RULES
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import ConfigError
 from marl.exchanges.settings import ExchangeSettings
@@ -215,6 +216,8 @@ def validate(config: Config) -> None:
     codecs = (*CODECS, "auto")
     _demand(exchange.codec in codecs, "exchange.codec", f"one of {', '.join(codecs)}", exchange.codec)
     _demand(exchange.name in ("weights", "pairwise"), "exchange.name", "'weights' or 'pairwise'", exchange.name)
+    rules = ("mean", *RULES)
+    _demand(exchange.aggregate in rules, "exchange.aggregate", f"one of {', '.join(rules)}", exchange.aggregate)
     for name in ("alpha", "beta"):
         _demand(0 < getattr(exchange, name) <= 1, f"exchange.{name}", "more than 0, at most 1", getattr(exchange, name))
     if exchange.name == "pairwise":

@@ -64,6 +64,7 @@ OTHER: dict[str, Any] = {
     "exchange.outer_momentum": 0.9,
     "exchange.alpha": 0.25,
     "exchange.beta": 0.75,
+    "exchange.aggregate": "median",
     "exchange.clip": 3.0,
     "node.workers": 1,
     "node.max_restarts": 3,

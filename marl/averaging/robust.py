@@ -1,21 +1,19 @@
 """Means that a minority of poisoned uploads cannot move far: each keeps every upload of the round in memory.
 
 Coordinate median and trimmed mean: Yin et al., "Byzantine-Robust Distributed Learning" (2018). Krum and multi-Krum:
-Blanchard et al., "Machine Learning with Adversaries" (2017). Claimed work is ignored by all: a liar would choose it.
+Blanchard et al., "Machine Learning with Adversaries" (2017). All but "capped" ignore claimed work, which a liar would
+choose.
 """
 
-import logging
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import check_work
+from marl.averaging.limits import cap_shares, check_work
 from marl.averaging.mean import Accepted, opened
 from marl.averaging.tiles import TILE, ChangeMeter, check_vector
-
-logger = logging.getLogger(__name__)
 
 
 def coordinate_median(uploads: Sequence[Tensor], out: Tensor) -> Tensor:
@@ -68,21 +66,32 @@ def clipped_mean(uploads: Sequence[Tensor], base: Tensor, out: Tensor) -> Tensor
     return out
 
 
+def capped_mean(uploads: Sequence[Tensor], work: Sequence[float], out: Tensor) -> Tensor:
+    """The mean weighted by work, of which no child has more than twice an equal share."""
+    capped = cap_shares(work, 2 / len(uploads))
+    total = sum(capped)
+    torch.mul(uploads[0], capped[0] / total, out=out)
+    for upload, weight in zip(uploads[1:], capped[1:], strict=True):
+        out.add_(upload, alpha=weight / total)
+    return out
+
+
 def assumed_bad(num_uploads: int) -> int:
     """How many poisoned uploads the rules assume: a fifth, at least one where Krum's N >= 2 f + 3 allows it."""
     return min(max(1, num_uploads // 5), max(0, (num_uploads - 3) // 2))
 
 
-Rule = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]  # uploads, base, out
+Rule = Callable[[Sequence[Tensor], Sequence[float], Tensor, Tensor], Tensor]  # uploads, their work, base, out
 
 RULES: Mapping[str, Rule] = {
-    "median": lambda uploads, _, out: coordinate_median(uploads, out),
-    "trimmed": lambda uploads, _, out: trimmed_mean(uploads, out, num_trimmed=assumed_bad(len(uploads))),
-    "krum": lambda uploads, _, out: multi_krum(uploads, out, num_bad=assumed_bad(len(uploads)), num_kept=1),
-    "multikrum": lambda uploads, _, out: multi_krum(
+    "capped": lambda uploads, work, base, out: capped_mean(uploads, work, out),
+    "clip": lambda uploads, work, base, out: clipped_mean(uploads, base, out),
+    "median": lambda uploads, work, base, out: coordinate_median(uploads, out),
+    "trimmed": lambda uploads, work, base, out: trimmed_mean(uploads, out, num_trimmed=assumed_bad(len(uploads))),
+    "krum": lambda uploads, work, base, out: multi_krum(uploads, out, num_bad=assumed_bad(len(uploads)), num_kept=1),
+    "multikrum": lambda uploads, work, base, out: multi_krum(
         uploads, out, num_bad=assumed_bad(len(uploads)), num_kept=len(uploads) - assumed_bad(len(uploads))
     ),
-    "clip": clipped_mean,
 }
 
 
@@ -94,15 +103,16 @@ class RobustMean:
         self._num_weights = num_weights
         self._meter = ChangeMeter()
         self._base: Tensor | None = None
+        self._work: list[float] = []
         self._uploads: list[Tensor] = []  # reused from round to round; the first num_uploads are of this one
         self.total_work = 0.0
         self.num_uploads = 0
-        logger.warning("aggregate %r keeps a copy of every upload: %.1f MB for each child", rule, 4e-6 * num_weights)
 
     def begin(self, base: Tensor) -> None:
         """See ``Merge.begin``."""
         check_vector(base, self._num_weights)
         self._base = base
+        self._work.clear()
         self.total_work = 0.0
         self.num_uploads = 0
 
@@ -116,6 +126,7 @@ class RobustMean:
             self._uploads.append(torch.empty(self._num_weights))
         copy = self._uploads[self.num_uploads]
         torch.add(base, upload, out=copy) if is_change else copy.copy_(upload)
+        self._work.append(work)
         self.total_work += work
         self.num_uploads += 1
         return Accepted(norm, 1.0)
@@ -125,4 +136,4 @@ class RobustMean:
         base = opened(self._base)
         if not self.total_work:
             raise ValueError("expected work to average, got none: a round without it makes no new version")
-        return self._rule(self._uploads[: self.num_uploads], base, out)
+        return self._rule(self._uploads[: self.num_uploads], self._work, base, out)

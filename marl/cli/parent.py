@@ -1,7 +1,7 @@
 """``marl parent`` and the root script ``init_parent.py``."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +9,9 @@ from marl.cli.addresses import TakesAddresses
 from marl.cli.main import run
 from marl.cli.train import run_training, training_options
 from marl.cli.trust import take_trust, trust_options
+
+if TYPE_CHECKING:
+    from marl.cluster.plan import Cluster
 
 
 def parent_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +50,20 @@ def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> N
     if options["workers"] and not local:
         raise click.UsageError("--workers is for --local: each child on another machine says how many it has")
     cluster = Cluster(children=tuple(children), port=port, local=local or 0, wait_s=wait, trust=trust)
+    _check(cluster)
     run_training(parameters, cluster=cluster, **options)
+
+
+def _check(cluster: "Cluster") -> None:
+    """Let mistakes show before anything heavy is loaded, and before there is a run folder."""
+    from marl.cluster.addresses import parse_addresses
+    from marl.trust.choose import is_loopback, parent_identity
+    from marl.trust.home import marl_home
+
+    addresses = parse_addresses(cluster.children, cluster.port)
+    if addresses:  # local children have a key of their own
+        loopback_only = all(is_loopback(address.host) for address in addresses)
+        parent_identity(cluster.trust, marl_home(), loopback_only=loopback_only)
 
 
 @click.command(cls=TakesAddresses)

@@ -20,9 +20,11 @@ def trust_options(*, ticket: bool) -> Callable[[Callable[..., Any]], Callable[..
         click.option("--allow-name", "allow_names", metavar="NAME", multiple=True, help="With --ca: who may speak."),
         click.option("--insecure", is_flag=True, help="No certificates at all; on this machine only."),
     ]
-    if ticket:
-        decorators.insert(0, click.option("--ticket", metavar="FILE", type=FILE, help="From marl invite."))
-    else:
+    # A parent takes it only to say why not.
+    decorators.insert(
+        0, click.option("--ticket", metavar="FILE", type=FILE, help="From marl invite.", hidden=not ticket)
+    )
+    if not ticket:
         decorators.insert(0, click.option("--server-name", metavar="NAME", help="With --ca: the children's name."))
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:

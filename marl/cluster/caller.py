@@ -76,7 +76,7 @@ class Caller(threading.Thread):
     def __init__(self, address: Address, rank: int, plan: Plan, registry: Registry) -> None:
         super().__init__(name=f"child {address}", daemon=True)
         self.address = address
-        self.state = "connecting"  # or "training", "no answer", "refused", "left"
+        self.state = "connecting"  # or "asking", "training", "no answer", "refused", "left"
         self.why = ""  # it is in no better state, in one line
         self.node: str | None = None
         self.welcome: Welcome | None = None
@@ -141,6 +141,7 @@ class Caller(threading.Thread):
             self._registry.enter(node, self.address)
             plan.side.seat(node, self._rank)
             hello = msgspec.structs.replace(plan.hello, rank=self._rank)
+            self.state = "asking"  # it may take its time to import the environment
             self.welcome = offer(link, hello, plan.spaces, name=plan.name)
             if self._registry.is_new(node, self.welcome.instance):
                 plan.side.forget(node)

@@ -208,11 +208,12 @@ class ParentTraining(Training):
                 self._view.note(f"the run stands still until {', '.join(missing)} can go on")
             self._missing = missing
         over = not any(caller.is_alive() for caller in self._callers)
-        if over or (nobody and now - self._started > self._cluster.wait_s):
+        asking = any(caller.state == "asking" for caller in self._callers)
+        if over or (nobody and not asking and now - self._started > self._cluster.wait_s):
             raise NoChildren(self._complaint(over))
 
     def _complaint(self, over: bool) -> str:
-        reasons = list(dict.fromkeys(caller.why or f"{caller.address}: no answer" for caller in self._callers))
+        reasons = list(dict.fromkeys(caller.why or _silent(caller) for caller in self._callers))
         told = "; ".join(reasons[:MAX_REASONS])
         if len(reasons) > MAX_REASONS:
             told += f"; and {len(reasons) - MAX_REASONS} more"
@@ -282,3 +283,7 @@ class ParentTraining(Training):
             bytes_per_second=tally.bytes_per_second(link.bytes_sent + link.bytes_received, now),
             round_trip=link.round_trip,
         )
+
+
+def _silent(caller: Caller) -> str:
+    return f"{caller.address}: expected a marl child, got no answer yet: see whether it runs and no firewall is between"

@@ -15,4 +15,5 @@ class ExchangeSettings:
     outer_momentum: float = 0.0  # of the global weights' steps (Nesterov); DiLoCo: outer_lr = .7, outer_momentum = .9
     alpha: float = 0.5  # pairwise: how far an upload moves the parent's weights
     beta: float = 0.5  # pairwise: how far an answer moves the child's
+    aggregate: str = "mean"  # or "median", "trimmed", "krum", "multikrum", "clip", "capped": against poisoned uploads
     clip: float = 10.0  # changes longer than so many times the usual are shortened; inf: never

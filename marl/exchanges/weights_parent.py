@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from marl.averaging.limits import NormClip, WorkCap
-from marl.averaging.mean import RunningMean
+from marl.averaging.mean import Merge, RunningMean
 from marl.averaging.outer_step import outer_step
+from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import ChangeMeter
 from marl.data.normalizer import Moments, as_slot, merge, num_columns
 from marl.errors import MessageRefused, WeightsRefused
@@ -97,7 +98,10 @@ class WeightsParent:
         self.current = Global(version, weights.clone(), slot, steps)
         self._answers: dict[str, Answer] = {}
         size = weights.numel()
-        self._mean = RunningMean(size, NormClip(ratio=settings.clip))
+        self._mean: Merge = RunningMean(size, NormClip(ratio=settings.clip))
+        if settings.aggregate != "mean":
+            self._mean = RobustMean(size, settings.aggregate)
+            note(f"aggregate {settings.aggregate!r} keeps a copy of every upload: {4e-6 * size:,.1f} MB for each child")
         self._mean.begin(self.current.weights)
         self._work_cap, self._meter = WorkCap(), ChangeMeter()
         self.velocity = torch.zeros(size) if settings.outer_momentum else None

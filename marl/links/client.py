@@ -161,6 +161,8 @@ class _Attempt:
                 raise self._refused(connection.connection_exc or error) from error
             if isinstance(error, InvalidHandshake | OSError):
                 came = error.response.status_code if isinstance(error, InvalidStatus) else str(error)
+                if isinstance(error, InvalidMessage):
+                    came = "something else than a WebSocket's answer"
                 raise LinkClosed(
                     f"{self.address}: expected a marl child, got {came}: check address and port, "
                     "and that both sides or none run with --insecure"

@@ -1,6 +1,5 @@
 """Robust rules against slow references, and against the poison that ruins the plain mean."""
 
-import logging
 import math
 import statistics
 from collections.abc import Callable
@@ -109,7 +108,7 @@ def test_one_poisoned_of_five_ruins_the_plain_mean(poison: str) -> None:
 
 
 @pytest.mark.parametrize("poison", sorted(POISONS))
-@pytest.mark.parametrize("rule", sorted(RULES))
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"capped"}))
 def test_one_poisoned_of_five_is_survived(rule: str, poison: str) -> None:
     assert descend(RobustMean(200, rule), POISONS[poison]) < 0.1
 
@@ -124,10 +123,16 @@ def test_two_huge_opposites_break_nothing(rule: str) -> None:
     assert bool(merge.mean(torch.empty(4)).isfinite().all())
 
 
-def test_the_door_is_guarded_and_the_price_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        merge = RobustMean(250_000, "median")
-    assert "keeps a copy of every upload: 1.0 MB for each child" in caplog.text
+def test_a_claim_of_work_buys_twice_an_equal_share_at_most() -> None:
+    merge = RobustMean(3, "capped")
+    merge.begin(torch.zeros(3))
+    for value, work in ((0.0, 100), (0.0, 100), (0.0, 100), (0.0, 100), (1.0, 10**12)):
+        merge.add(torch.full((3,), value), work)
+    assert merge.mean(torch.empty(3)).tolist() == pytest.approx([2 / 5] * 3)
+
+
+def test_the_door_is_guarded() -> None:
+    merge = RobustMean(250_000, "median")
     merge.begin(torch.zeros(250_000))
     with pytest.raises(WeightsRefused, match="finite"):
         merge.add(torch.full((250_000,), math.nan), 1)

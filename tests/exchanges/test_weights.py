@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from marl.data.normalizer import as_slot, from_slot, moments
+from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights_parent import BAR_AFTER, BAR_ROUNDS, WeightsParent
 from marl.training.node_memory import STEPS, array
 from marl.wire.message import Kind, Message
@@ -358,3 +359,15 @@ def test_the_codec_follows_the_slowest_child(clock: Clock, seconds: float, codec
         assert torch.equal(fast.side._g, parent.current.weights)
         assert torch.equal(slow.side._g, parent.current.weights)
     assert not fast.notes + slow.notes
+
+
+def test_a_robust_rule_withstands_a_poisoned_child_and_says_what_it_costs(clock: Clock) -> None:
+    said: list[str] = []
+    settings = ExchangeSettings(aggregate="median")
+    parent = WeightsParent(weights(0.0), settings, name="parent", note=said.append, clock=clock)
+    assert "keeps a copy of every upload" in said[0]
+    children = join(parent, clock, "a", "b", "c")
+    for child, change in zip(children, (1.0, 1.0, -500.0), strict=True):
+        child.learn(change, 10)
+    a_round(parent, clock, children)
+    assert torch.equal(parent.current.weights, weights(1.0))
