@@ -1,6 +1,7 @@
-"""A virtual environment for the peers, made on first use, so that none of their packages reach ours.
+"""Virtual environments for the peers, made on first use, so that none of their packages reach ours.
 
-python benchmarks/peers.py      # makes it and prints its Python
+python benchmarks/peers.py            # makes .venv-peers and prints its Python
+python benchmarks/peers.py rounds     # the same for .venv-peers-rounds
 """
 
 import hashlib
@@ -10,19 +11,23 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ROOT / "benchmarks" / "requirements-peers.txt"
 
 
-def peers_python() -> Path:
-    """Return the Python of ``.venv-peers`` (``MARL_PEERS_VENV`` moves it), installing what is missing.
+def peers_python(kind: str = "") -> Path:
+    """Return the Python of ``.venv-peers``, or of ``.venv-peers-<kind>``, installing what is missing.
+
+    ``MARL_PEERS_VENV`` and ``MARL_PEERS_<KIND>_VENV`` move them.
 
     Raises:
         SystemExit: an installation failed; pip's own output says why.
     """
-    folder = Path(os.environ.get("MARL_PEERS_VENV") or ROOT / ".venv-peers")
+    name = f"peers-{kind}" if kind else "peers"
+    requirements = ROOT / "benchmarks" / f"requirements-{name}.txt"
+    variable = f"MARL_{name.upper().replace('-', '_')}_VENV"
+    folder = Path(os.environ.get(variable) or ROOT / f".venv-{name}")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "installed"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
 
@@ -30,14 +35,14 @@ def peers_python() -> Path:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([sys.executable, "-m", "venv", str(folder)])
     # torch first and alone: a peer must not choose another build of it than ours.
-    _run([*pip, _torch_pin()])
-    _run([*pip, "-r", str(REQUIREMENTS)])
+    _run([*pip, _torch_pin(requirements)])
+    _run([*pip, "-r", str(requirements)])
     stamp.write_text(wanted)
     return python
 
 
-def _torch_pin() -> str:
-    return next(line.strip() for line in REQUIREMENTS.read_text().splitlines() if line.startswith("torch=="))
+def _torch_pin(requirements: Path) -> str:
+    return next(line.strip() for line in requirements.read_text().splitlines() if line.startswith("torch=="))
 
 
 def _run(command: list[str]) -> None:
@@ -47,4 +52,4 @@ def _run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    print(peers_python())
+    print(peers_python(*sys.argv[1:2]))

@@ -28,6 +28,7 @@ class KeepsArguments(click.Command):
     help="How long to train on when the parent is gone.",
 )  # fmt: skip
 @click.option("--allow", metavar="MODULE", multiple=True, help="A parent may name environments from it; repeatable.")
+@click.option("--announce", is_flag=True, help="Let marl nodes --discover find this child (extra: discovery).")
 @trust_options(ticket=True)
 @click.option("--quiet", is_flag=True, help="Show nothing but where it listens and what goes wrong.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
@@ -59,6 +60,7 @@ def child(**options: Any) -> None:
         workers=options["workers"] or 0,
         orphan_s=options["orphan"],
         allow=options["allow"],
+        announce=options["announce"],
     )
     run_child(settings, trust, marl_home(), ChildView(calm=options["quiet"], debug=options["debug"]))
 

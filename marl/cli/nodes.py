@@ -18,9 +18,17 @@ _HEAD = ("name", "fingerprint", "expires", "last seen (UTC)", "came by", "state"
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--discover", is_flag=True, help="Ask the local network for children (extra: discovery).")
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=3.0, show_default=True, help="To ask for.")
+@click.option("--interface", metavar="ADDRESS", multiple=True, help="Of this machine, to ask from.  [default: all]")
 @DEBUG
-def nodes(as_json: bool, debug: bool) -> None:
-    """List the nodes that this parent has invited or met."""
+def nodes(as_json: bool, discover: bool, seconds: float, interface: tuple[str, ...], debug: bool) -> None:
+    """List the nodes that this parent has invited or met; or, with --discover, children that announce themselves.
+
+    An address that was discovered proves nothing: who is there shows its certificate, once a parent connects.
+    """
+    if discover:
+        return _discover(seconds, list(interface), as_json)
     from marl.trust.nodes import NodeBook, nodes_path
 
     found = NodeBook(nodes_path()).nodes()
@@ -31,6 +39,19 @@ def nodes(as_json: bool, debug: bool) -> None:
         _show([_in_words(node, now) for node in found])
     else:
         click.echo("No nodes so far: marl invite NAME makes a ticket for one.")
+
+
+def _discover(seconds: float, interfaces: list[str], as_json: bool) -> None:
+    from marl.links.discovery import discover
+
+    found = [str(each) for each in discover(seconds, interfaces)]
+    if as_json:
+        click.echo(json.dumps({"children": found}))
+    elif found:
+        click.echo("\n".join(found))
+        click.echo(f"Train on them: marl parent -ip {' '.join(found)}", err=True)
+    else:
+        click.echo("No child announces itself here: start children with marl child --announce.", err=True)
 
 
 def _in_words(node: "Node", now: datetime) -> tuple[str, ...]:

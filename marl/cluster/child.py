@@ -35,6 +35,7 @@ class ChildSettings:
     port: int = 5050
     workers: int = 0  # 0: all cores but one, at least one
     orphan_s: float = 300.0  # seconds to train on alone when the parent is gone
+    announce: bool = False  # on the local network, for discovery
     allow: tuple[str, ...] = ()  # modules from which a parent may name environments
 
 
@@ -77,11 +78,19 @@ class _Child:
             scheme = "ws" if self._identity() is None else "wss"
             address = Address(self._host, self._server.port)
             workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
-            self._view.note(f"child {self._name} {READY} {scheme}://{address} with {workers}")
-            while not self._stopped.is_set():
-                self._tend()
-                with contextlib.suppress(queue.Empty):
-                    self._serve(self._guests.get(timeout=0.1))
+            with self._announced():
+                self._view.note(f"child {self._name} {READY} {scheme}://{address} with {workers}")
+                while not self._stopped.is_set():
+                    self._tend()
+                    with contextlib.suppress(queue.Empty):
+                        self._serve(self._guests.get(timeout=0.1))
+
+    def _announced(self) -> contextlib.AbstractContextManager[None]:
+        if not self._settings.announce:
+            return contextlib.nullcontext()
+        from marl.links.discovery import announced
+
+        return announced(self._name, self._host, self._server.port)
 
     def _greet(self, link: WebSocketLink) -> None:
         """In a thread of its own for each parent: hear what it offers."""

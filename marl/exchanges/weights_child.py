@@ -21,6 +21,7 @@ from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import EVERY, Reporter
 from marl.exchanges.triggers import parse_trigger
 from marl.failpoints import fail
+from marl.reports.history import record, recording
 from marl.training.node_memory import ASKED, OVER, STEPS, array, finished_episodes
 from marl.wire.arrays import bytes_of
 from marl.wire.codec import CODECS, Codec
@@ -193,6 +194,7 @@ class WeightsChild:
             self._resume()
             return None
         self._counter += 1
+        record("upload", child=self._name, epoch=self.epoch, version=self.version, counter=self._counter, work=work)
         self._pending = Pending(self._counter, work, moments)
         return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays, info)
 
@@ -229,6 +231,10 @@ class WeightsChild:
             self._base_work += pending.work
             self._base_moments = pending.moments
         self._g, self._scratch = self._scratch, self._g
+        if recording():
+            counter = pending.counter if pending else 0
+            record("applied", weights=self._g, child=self._name, epoch=answer.epoch, version=answer.version,
+                   counter=counter, merged=merged, refused=bool(refused))  # fmt: skip
         self.epoch, self.version = answer.epoch, answer.version
         self.steps = steps
         self._block["base_steps"].fill_(steps)

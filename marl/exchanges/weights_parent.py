@@ -24,6 +24,7 @@ from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Report, place_report, read_report
 from marl.exchanges.triggers import parse_trigger
 from marl.failpoints import fail
+from marl.reports.history import record, recording
 from marl.wire.arrays import bytes_of
 from marl.wire.codec import CODECS, Codec
 from marl.wire.compression import build_codec
@@ -162,6 +163,7 @@ class WeightsParent:
             member.live, member.joined_in = True, self._round.number
             member.moved_at = member.merged_at = now
             member.version = None
+            record("joined", child=child, epoch=self.epoch, round=self._round.number, version=self.current.version)
             return self._reply(member)
 
     def leave(self, child: str) -> None:
@@ -169,6 +171,7 @@ class WeightsParent:
         self._buffers.release(child)
         with self._changed:
             self.members[child].live = False
+            record("left", child=child, epoch=self.epoch, round=self._round.number)
             self._close_if_due()
             self._changed.notify_all()
 
@@ -300,11 +303,21 @@ class WeightsParent:
         if member.answered_at:
             member.seconds.append(now - member.answered_at)
         member.transfers.append(now - (member.began_at or now))
+        if recording():
+            self._record_merge(member, upload, work)
         member.uploaded, member.refused = True, 0
         member.merged_counter, member.merged_at = upload.counter, now
         if self._round.first_upload_at is None:
             self._round.first_upload_at = now
         return True
+
+    def _record_merge(self, member: Member, upload: Message, work: float) -> None:
+        weights = self._decoded if "change" in upload.arrays else tensor_of(upload, "weights")
+        facts = {"epoch": self.epoch, "round": self._round.number, "version": self.current.version}
+        record(
+            "merged", weights=weights, child=member.name, counter=upload.counter, work=work,
+            is_change="change" in upload.arrays, **facts,
+        )  # fmt: skip
 
     def _checked_moments(self, upload: Message) -> Tensor | None:
         if self.current.slot is None:
@@ -316,6 +329,7 @@ class WeightsParent:
         return moments
 
     def _refuse(self, member: Member, reason: str) -> None:
+        record("refused", child=member.name, epoch=self.epoch, round=self._round.number, reason=reason)
         member.refusal = reason
         member.refused += 1
         if member.refused == BAR_AFTER:
@@ -362,6 +376,9 @@ class WeightsParent:
             member.uploaded = member.called = False
             member.began_at = None
         self._round = Round(self._round.number + 1, now, self._seats)
+        if recording():
+            record("round", weights=self.current.weights, epoch=self.epoch, round=self._round.number,
+                   version=self.current.version, steps=self.current.steps)  # fmt: skip
         fail("parent.closed")
         self._changed.notify_all()
 
