@@ -13,6 +13,7 @@ from marl.data import seeds
 from marl.data.shared import SharedBlock
 from marl.environments.vector import make_environments
 from marl.exchanges.triggers import parse_trigger
+from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.node_memory import ASKED, OVER, STEPS, array
@@ -77,7 +78,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         collector=collector,
         statistics=statistics,
         telemetry=telemetry,
-        go_on=_until(pipe, job, block, telemetry, begin),
+        go_on=tidily(_until(pipe, job, block, telemetry, begin)),
     )
     environments.close()
 

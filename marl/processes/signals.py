@@ -27,17 +27,32 @@ def _end(number: int, unused_frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def stop_event() -> Iterator[threading.Event]:
-    """An event that either signal sets; outside the main thread signals stay as they are."""
+    """An event that either signal sets; outside the main thread signals stay as they are.
+
+    A handler runs between two instructions of the main thread, which may hold the event's own lock just then: to set it
+    there could wait for ever. So the handler only writes a byte, and a thread sets the event.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    before = {number: signal.signal(number, lambda *unused: event.set()) for number in STOPPING}
+    reader, writer = os.pipe()
+    thread = threading.Thread(target=_set_when_told, args=(reader, event), name="watch signals", daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, lambda *unused: os.write(writer, b"s")) for number in STOPPING}
     try:
         yield event
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(writer)  # ends the thread
+        thread.join()
+        os.close(reader)
+
+
+def _set_when_told(reader: int, event: threading.Event) -> None:
+    while os.read(reader, 1):
+        event.set()
 
 
 def stop_with_stdin(event: threading.Event) -> None:

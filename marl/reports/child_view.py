@@ -33,7 +33,7 @@ class ChildView:
         self._debug = debug
         self._lock = threading.Lock()
         self._width = 0  # of the live line that stands there
-        self._shown_at = -PLAIN_EVERY
+        self._shown_at = time.monotonic()
 
     def note(self, text: str) -> None:
         """Say something once."""

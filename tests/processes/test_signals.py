@@ -20,6 +20,15 @@ def test_a_signal_sets_the_event_and_nothing_else(number: signal.Signals) -> Non
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_comes_while_the_event_is_being_looked_at() -> None:
+    """The handler then runs in a thread that holds the event's own lock."""
+    with stop_event() as stopped:
+        with stopped._cond:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped.wait(10)
+
+
 def test_outside_the_main_thread_signals_stay_as_they_are() -> None:
     before = [signal.getsignal(number) for number in STOPPING]
     seen = []

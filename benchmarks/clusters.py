@@ -1,0 +1,162 @@
+"""Real children, and a parent inside the benchmark, so that rounds and steps can be read while they happen."""
+
+import os
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from marl.cluster.addresses import parse_addresses
+from marl.cluster.caller import Caller, Plan, Registry
+from marl.cluster.handshake import make_hello
+from marl.cluster.spaces import find_spaces
+from marl.config import load_config
+from marl.exchanges.weights_parent import WeightsParent
+from marl.links.loop import IOLoop
+from marl.training.flat import flatten
+from marl.trust.identity import Identity, identity_from_keys
+from marl.trust.keys import key_path, load_keys
+from measure import ROOT, family
+
+SLEEPER = "sleeper:Sleeper"
+# Widths of two hidden layers by millions of parameters, for the Sleeper's four numbers and two actions.
+WIDTHS = {1.0: 704, 1.7: 920}
+
+
+def see_sleeper() -> None:
+    """Let children that are started from here on import ``sleeper``."""
+    paths = [str(ROOT), str(ROOT / "benchmarks"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+
+
+class BenchParent:
+    """A parent's threads for real children: no checkpoints, no evaluation, no end but the block's."""
+
+    def __init__(
+        self, addresses: Iterable[str], settings: Mapping[str, Any], home: Path, *, environment: str = SLEEPER
+    ) -> None:
+        """``home`` holds the key that the children have."""
+        config = load_config(environment, {"seed": 1, **settings})
+        spaces = find_spaces(config)
+        network = config.algorithm.build_network(spaces, config.network, 1)
+        self.notes: list[str] = []
+        self.num_weights = flatten(network).weights.numel()
+        self.side = WeightsParent(flatten(network).weights, config.exchange, name="parent", note=self.notes.append)
+        run_id = f"bench-{secrets.token_hex(4)}"
+        hello = make_hello(config, spaces, network, run_id=run_id, epoch=1, instance=secrets.token_hex(8))
+        identity = identity_from_keys(load_keys(key_path(home)), "parent", "bench")
+        self._io = IOLoop()
+
+        def shown() -> Identity | None:
+            return identity
+
+        plan = Plan(self._io, shown, None, hello, spaces, self.side, "parent", self.notes.append)
+        registry = Registry()
+        self.callers = [
+            Caller(address, rank, plan, registry) for rank, address in enumerate(parse_addresses(addresses, 5050))
+        ]
+
+    def __enter__(self) -> "BenchParent":
+        self._io.start()
+        for caller in self.callers:
+            caller.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for caller in self.callers:
+            caller.stop()
+        self.side.close()
+        for caller in self.callers:
+            caller.join(3.0)
+        self._io.close()
+
+    def num_training(self) -> int:
+        """Children that take part now."""
+        return sum(caller.state == "training" for caller in self.callers)
+
+    def wait_for(self, done: Callable[[], bool], seconds: float, what: str) -> None:
+        """Until ``done()``.
+
+        Raises:
+            SystemExit: it was not in time; what the children said is shown.
+        """
+        deadline = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > deadline:
+                reasons = [caller.why for caller in self.callers if caller.why]
+                raise SystemExit(f"{what} did not come within {seconds:g} s: {(reasons + self.notes)[-3:]}")
+            time.sleep(0.01)
+
+    def wait_for_rounds(self, count: int, seconds: float) -> None:
+        """Until so many more rounds are over."""
+        wanted = self.side.current.version + count
+        self.wait_for(lambda: self.side.current.version >= wanted, seconds, f"{count} rounds")
+
+
+@contextmanager
+def child_process(home: Path, *words: str, before: Iterable[str] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``marl child`` and the address it listens on.
+
+    Args:
+        home: holds its key.
+        before: words in front of the command.
+    """
+    import sys
+
+    command = [*before, sys.executable, "-m", "marl", "child", *words, "--allow", "*", "--until-stdin-closes"]
+    environment = {**os.environ, "MARL_HOME": str(home)}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines: list[str] = []
+    address = ""
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            _, found, after = line.partition("listening on ")
+            if found:
+                address = after.split()[0].partition("://")[2]
+                break
+        if not address:
+            raise SystemExit(f"expected a child to listen, it said: {lines[-3:]}")
+        # Nobody reads what else it says, but a full pipe would stop it.
+        threading.Thread(target=process.stdout.read, name="child's words", daemon=True).start()
+        yield process, address
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(15.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def contact_processes(root: int) -> list[int]:
+    """The processes under ``root`` that are children's contacts (Linux)."""
+    found = []
+    for process in family(root):
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"child" in words and b"--contact" in words:
+            found.append(process)
+    return found
+
+
+def processor_seconds(process: int) -> float:
+    """Of all threads of one process, living or not (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
