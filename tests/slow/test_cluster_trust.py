@@ -1,0 +1,122 @@
+"""Who may speak, while a run goes on: a child is revoked, the key is replaced, a company has certificates of its own."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ENDLESS, MARL, python, started, succeed
+from tests.slow.cluster import OFTEN, child, free_port, parent, wait_for_rounds
+from tests.trust.company import Company
+
+RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
+
+
+@contextmanager
+def at_home(folder: Path) -> Iterator[Path]:
+    """Commands that are started meanwhile have this MARL_HOME."""
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MARL_HOME", str(folder))
+        yield folder
+
+
+def test_a_revoked_child_is_out_at_once_and_the_other_trains_on(tmp_path: Path) -> None:
+    with at_home(tmp_path / "boss") as boss:
+        succeed(*MARL, "keys", "init", cwd=tmp_path)
+        for name in ("attic", "cellar"):
+            made = python(*MARL, "invite", name, "--out", str(tmp_path / f"{name}.ticket"), cwd=tmp_path)
+            assert made.returncode == 0, made
+    with (
+        at_home(tmp_path / "attic"),
+        child(tmp_path, "--ticket", str(tmp_path / "attic.ticket")) as attic,
+        at_home(tmp_path / "cellar"),
+        child(tmp_path, "--ticket", str(tmp_path / "cellar.ticket")) as cellar,
+        at_home(boss),
+        parent(tmp_path, [attic, cellar], *RUN) as run,
+    ):
+        assert (attic.name, cellar.name) == ("attic", "cellar")
+        run.wait("children 2/2")
+        wait_for_rounds(run, tmp_path)
+        heard = len(run.lines)
+        assert python(*MARL, "revoke", "cellar", cwd=tmp_path).returncode == 0
+        run.wait("got cellar, which was revoked here", after=heard, seconds=5)
+        run.wait("children 1/2", after=heard)
+        wait_for_rounds(run, tmp_path)
+        listed = succeed(*MARL, "nodes", cwd=tmp_path)
+        assert [line.split()[-1] for line in listed.splitlines()[1:]] == ["in", "revoked"]
+
+
+def test_the_key_is_replaced_while_a_run_goes_on(tmp_path: Path) -> None:
+    """Three steps, after each of which the file is copied to the child; no round is lost, and who comes back is let in."""
+    port = free_port()
+    homes = tmp_path / "boss", tmp_path / "box"
+
+    def copy() -> None:
+        fresh = homes[1] / "fresh"
+        shutil.copy2(homes[0] / "cluster.key", fresh)
+        fresh.replace(homes[1] / "cluster.key")
+
+    with at_home(homes[1]), at_home(homes[0]):
+        succeed(*MARL, "keys", "init", cwd=tmp_path)
+        copy()
+    with at_home(homes[1]), child(tmp_path, port=port) as first, at_home(homes[0]):
+        with parent(tmp_path, [first], *RUN) as run:
+            run.wait("children 1/1")
+            for step in ("--add", "--use", "--drop"):
+                heard = len(run.lines), len(first.lines)
+                succeed(*MARL, "keys", "rotate", step, cwd=tmp_path)
+                copy()
+                run.wait("the key has changed", after=heard[0])
+                first.wait("the key has changed", after=heard[1])
+                wait_for_rounds(run, tmp_path)
+                assert not [line for line in run.lines[heard[0] :] if "no answer" in line or "closed" in line]
+            heard_last = len(run.lines)
+            first.end_hard()
+            with at_home(homes[1]), child(tmp_path, port=port) as again:
+                run.wait("the child is in again", after=heard_last)
+                wait_for_rounds(run, tmp_path)
+                assert again.lines
+
+
+def test_certificates_of_ones_own(tmp_path: Path) -> None:
+    company = Company(tmp_path)
+    words = {}
+    for name in ("parent.example", "child.example"):
+        files = company.issue(name)
+        words[name] = ("--cert", files["certificate"], "--key", files["key"], "--ca", files["authority"])
+    with (
+        at_home(tmp_path / "home"),
+        child(tmp_path, *map(str, words["child.example"]), "--allow-name", "parent.example") as only,
+        parent(tmp_path, [only], *RUN, *map(str, words["parent.example"]), "--server-name", "child.example") as run,
+    ):
+        assert only.name == "child.example"
+        run.wait("children 1/1")
+        wait_for_rounds(run, tmp_path)
+    with at_home(tmp_path / "home"), child(tmp_path, *map(str, words["child.example"]), "--allow-name", "boss") as only:
+        named = ("--server-name", "child.example", "--wait", "5")
+        with parent(tmp_path, [only], *RUN, *map(str, words["parent.example"]), *named) as run:
+            assert run.end() == 1
+        only.wait("expected boss, got parent.example: add --allow-name")
+
+
+def test_no_key_and_no_certificate_reaches_the_other_machines(tmp_path: Path, marl_home: Path) -> None:
+    """The key is in no command line and in no worker's environment, and nothing that was written holds it (S11)."""
+    with started(*MARL, "keys", "init", cwd=tmp_path) as process:
+        process.communicate(timeout=60)
+    secret = (marl_home / "cluster.key").read_text().split(":")[1].strip()
+    with child(tmp_path) as only, parent(tmp_path, [only], *RUN) as run:
+        run.wait("children 1/1")
+        wait_for_rounds(run, tmp_path)
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                for name in ("cmdline", "environ"):
+                    try:
+                        assert secret.encode() not in (folder / name).read_bytes()
+                    except OSError:
+                        continue
+    assert secret not in "\n".join(run.lines + run.errors + only.lines + only.errors)
+    for path in (tmp_path / "runs").rglob("*"):
+        assert path.is_dir() or secret.encode() not in path.read_bytes(), path
