@@ -8,10 +8,10 @@ CARTPOLE := --env CartPole-v1 --peers ppo
 LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-slow lint format bench bench-full clean
+.PHONY: help install install-dev run test test-slow faults lint format bench bench-cluster bench-full clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## make .venv with everything that training needs
 
@@ -26,6 +26,9 @@ test: lint ## lint, type check, tests (what continuous integration runs)
 
 test-slow: $(VENV)/.installed-dev ## the tests that learn for minutes
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, fuzzing): about half an hour
+	MARL_FAULTS=1 $(BIN)/python -m pytest tests/faults --timeout 3600
 
 lint: $(VENV)/.installed-dev ## ruff and mypy only
 	$(BIN)/ruff check .
@@ -42,15 +45,26 @@ bench: $(VENV)/.installed ## against stable-baselines3 on CartPole-v1, within 5 
 	$(BIN)/python benchmarks/throughput.py --seconds 10
 	$(BIN)/python benchmarks/startup.py --runs 3
 
-bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3: up to about 80 minutes; backs a claim
+bench-cluster: $(VENV)/.installed ## links, rounds and children, against Flower and hivemind: about 30 minutes
+	$(BIN)/python benchmarks/link.py
+	$(BIN)/python benchmarks/codec.py
+	$(BIN)/python benchmarks/averaging.py
+	$(BIN)/python benchmarks/rounds.py
+	$(BIN)/python benchmarks/many_children.py
+	$(BIN)/python benchmarks/contact.py
+	$(BIN)/python benchmarks/slow_link.py
+	$(BIN)/python benchmarks/scaling.py
+
+bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, bench-cluster: up to 110 minutes; backs a claim
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/time_to_solve.py $(CARTPOLE) a2c --seeds 100 101 102 103 104
 	$(BIN)/python benchmarks/time_to_solve.py $(LUNAR) --seeds 100 101 102 103 104
 	$(BIN)/python benchmarks/throughput.py --seconds 30
 	$(BIN)/python benchmarks/startup.py --runs 7
+	$(MAKE) bench-cluster
 
 clean: ## remove .venv, caches and everything a run writes here, except runs/
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-peers .venv-peers-rounds .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	rm -rf benchmarks/results weights.pt
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 

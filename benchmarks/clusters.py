@@ -156,6 +156,18 @@ def contact_processes(root: int) -> list[int]:
     return found
 
 
+def worker_processes(root: int) -> list[int]:
+    """The processes under ``root`` that are workers (Linux)."""
+    found = []
+    for process in family(root):
+        try:
+            if Path(f"/proc/{process}/comm").read_text().startswith("marl worker"):
+                found.append(process)
+        except OSError:
+            continue
+    return found
+
+
 def processor_seconds(process: int) -> float:
     """Of all threads of one process, living or not (Linux)."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

@@ -2,8 +2,9 @@
 
     python benchmarks/contact.py --seconds 20
 
-Two children at the same time, one worker each on an environment that sleeps, 1 M parameters: one exchanges weights again
-and again, the other never. What the first contact uses more, divided by its rounds, is what a round costs. Linux only.
+Two children at the same time, one worker each on an environment that sleeps, 1 M parameters: one exchanges weights
+again and again, the other never. What the first contact uses more, divided by its rounds, is what a round costs. Linux
+only.
 """
 
 import argparse

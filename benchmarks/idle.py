@@ -6,6 +6,7 @@ so that hundreds fit into a process.
 """
 
 import gc
+import itertools
 import multiprocessing
 import resource
 import threading
@@ -296,7 +297,7 @@ def measure_rounds(
         raise SystemExit(f"{rounds} rounds did not end within {limit_s:.0f} s: {faults[:3]}")
     marks, cpu, groups = times
     return Rounds(
-        seconds=[after - before for before, after in zip(marks, marks[1:], strict=False)],
+        seconds=[after - before for before, after in itertools.pairwise(marks)],
         parent_cpu_s=cpu,
         parent_threads=groups,
         children_cpu_s=sum(each.cpu_s for each in told),

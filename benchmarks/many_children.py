@@ -57,9 +57,7 @@ def main() -> None:
                     f"{rounds.peak_mib:.0f}",
                 ]
             )
-    print(
-        f"\n{options.millions:g} M parameters, float32, {options.processes} processes of children; {busy:.0%} busy before."
-    )
+    print(f"\n{options.millions:g} M parameters, children in {options.processes} processes; {busy:.0%} busy before.")
     print(f"{machine()}\n")
     titles = [
         "",

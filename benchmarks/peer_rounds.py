@@ -4,6 +4,7 @@
 """
 
 import argparse
+import itertools
 import json
 import logging
 import multiprocessing
@@ -60,7 +61,7 @@ def flower(num_parameters: int, num_children: int, num_rounds: int) -> list[floa
     for client in clients:
         client.join(10.0)
         client.kill()
-    return [after - before for before, after in zip(marks[1:], marks[2:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(marks[1:])]
 
 
 def flower_client(address: str) -> None:

@@ -57,7 +57,15 @@ def main() -> None:
         print(f"{count} children: {record['rate']:.0f} steps/s, {ratio:.2f}x", flush=True)
     print(f"\nEach step sleeps {1000 * options.sleep:g} ms, a round every {options.every}; {busy:.0%} busy before.")
     print(f"{machine()}\n{left_out}\n")
-    titles = ["children", "steps/s", "against one", "to reach", "rounds a minute", "machine busy", "PSS of a contact, MB"]
+    titles = [
+        "children",
+        "steps/s",
+        "against one",
+        "to reach",
+        "rounds a minute",
+        "machine busy",
+        "a contact's PSS, MB",
+    ]
     print(table(titles, rows))
     keep("scaling", {"arguments": vars(options), "children": records, "busy_before": busy})
 

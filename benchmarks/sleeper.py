@@ -1,4 +1,4 @@
-"""An environment whose step takes so long and uses no processor, and that counts its steps where a benchmark reads them."""
+"""An environment whose step takes time but no processor, and that counts its steps where a benchmark reads them."""
 
 import mmap
 import os

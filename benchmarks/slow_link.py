@@ -11,9 +11,9 @@ rate too. Both ways the parent runs on this machine, which a real child would ha
 
 import argparse
 import asyncio
+import itertools
 import os
 import secrets
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +25,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clusters import SLEEPER, WIDTHS, BenchParent, child_process, contact_processes, processor_seconds, see_sleeper
+from clusters import (
+    SLEEPER,
+    WIDTHS,
+    BenchParent,
+    child_process,
+    contact_processes,
+    processor_seconds,
+    see_sleeper,
+    worker_processes,
+)
 from marl.trust.keys import create_keys, key_path
 from measure import busy_share, keep, machine, spread, table
 from sleeper import steps_in
@@ -48,11 +57,15 @@ def main() -> None:
     see_sleeper()
     found = measure(options)
     losses = [1 - rounds / alone for rounds, alone in zip(found["with"], found["alone"], strict=True)]
+    by_processor = [
+        1 - rounds / alone for rounds, alone in zip(found["with_per_cpu"], found["alone_per_cpu"], strict=True)
+    ]
     rounds_s = found["round_s"]
     rows = [
         ["steps/s with rounds", spread(found["with"], "{:,.0f}"), ""],
         ["steps/s without a parent", spread(found["alone"], "{:,.0f}"), ""],
         ["share lost to rounds", spread(losses, "{:.1%}"), f"<= {MAX_LOSS:.0%}"],
+        ["share lost, by the worker's processor time", spread(by_processor, "{:.1%}"), ""],
         ["s from round to round", spread(rounds_s, "{:.2f}"), f"<= {MAX_ROUND_S:g}"],
         ["longest", f"{max(rounds_s):.2f}", ""],
         ["contact's share of a core, with rounds", spread(found["contact"], "{:.1%}"), ""],
@@ -89,16 +102,22 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         parent.wait_for(lambda: parent.num_training() == 1, 90.0, "the child")
         parent.wait_for_rounds(2, 90.0)
         contact = contact_processes(os.getpid())[0]
-        found: dict[str, Any] = {"with": [], "alone": [], "round_s": [], "contact": []}
+        worker = worker_processes(os.getpid())[0]
+        names = ("with", "alone", "with_per_cpu", "alone_per_cpu", "round_s", "contact")
+        found: dict[str, Any] = {name: [] for name in names}
         for _ in range(options.turns):
             marks, used = [time.perf_counter()], processor_seconds(contact)
-            found["with"].append(speed(counts, options.seconds, parent, marks))
+            rate, per_cpu = speed(counts, options.seconds, worker, parent, marks)
+            found["with"].append(rate)
+            found["with_per_cpu"].append(per_cpu)
             found["contact"].append((processor_seconds(contact) - used) / options.seconds)
-            found["round_s"] += [after - before for before, after in zip(marks[1:], marks[2:], strict=False)]
+            found["round_s"] += [after - before for before, after in itertools.pairwise(marks[1:])]
             proxy.cut()
             parent.wait_for(lambda: parent.num_training() == 0, 30.0, "the end of the link")
             time.sleep(0.5)
-            found["alone"].append(speed(counts, options.seconds))
+            rate, per_cpu = speed(counts, options.seconds, worker)
+            found["alone"].append(rate)
+            found["alone_per_cpu"].append(per_cpu)
             proxy.mend()
             parent.wait_for(lambda: parent.num_training() == 1, 30.0, "the child")
             parent.wait_for_rounds(2, 60.0)
@@ -107,16 +126,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         return {**found, "how": how, "num_weights": parent.num_weights}
 
 
-def speed(counts: Path, seconds: float, parent: BenchParent | None = None, marks: list[float] | None = None) -> float:
-    """Steps a second over so many seconds; ``marks`` get the times at which rounds end."""
-    before, started = steps_in(counts), time.perf_counter()
+def speed(
+    counts: Path, seconds: float, worker: int, parent: BenchParent | None = None, marks: list[float] | None = None
+) -> tuple[float, float]:
+    """Steps a second, of the clock and of the worker's processor; ``marks`` get the times at which rounds end."""
+    before, started, used = steps_in(counts), time.perf_counter(), processor_seconds(worker)
     version = parent.side.current.version if parent else 0
     while time.perf_counter() - started < seconds:
         time.sleep(0.01 if parent else 0.1)
         if parent and marks is not None and parent.side.current.version != version:
             version = parent.side.current.version
             marks.append(time.perf_counter())
-    return (steps_in(counts) - before) / (time.perf_counter() - started)
+    steps = steps_in(counts) - before
+    return steps / (time.perf_counter() - started), steps / max(0.01, processor_seconds(worker) - used)
 
 
 class Namespace:

@@ -1,4 +1,4 @@
-"""Who may speak, while a run goes on: a child is revoked, the key is replaced, a company has certificates of its own."""
+"""Who may speak while a run goes on: a child is revoked, the key is replaced, a company has certificates of its own."""
 
 import shutil
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def test_a_revoked_child_is_out_at_once_and_the_other_trains_on(tmp_path: Path) 
 
 
 def test_the_key_is_replaced_while_a_run_goes_on(tmp_path: Path) -> None:
-    """Three steps, after each of which the file is copied to the child; no round is lost, and who comes back is let in."""
+    """Three steps, after each of which the file is copied to the child; no round is lost, who comes back is let in."""
     port = free_port()
     homes = tmp_path / "boss", tmp_path / "box"
 
@@ -62,23 +62,27 @@ def test_the_key_is_replaced_while_a_run_goes_on(tmp_path: Path) -> None:
     with at_home(homes[1]), at_home(homes[0]):
         succeed(*MARL, "keys", "init", cwd=tmp_path)
         copy()
-    with at_home(homes[1]), child(tmp_path, port=port) as first, at_home(homes[0]):
-        with parent(tmp_path, [first], *RUN) as run:
-            run.wait("children 1/1")
-            for step in ("--add", "--use", "--drop"):
-                heard = len(run.lines), len(first.lines)
-                succeed(*MARL, "keys", "rotate", step, cwd=tmp_path)
-                copy()
-                run.wait("the key has changed", after=heard[0])
-                first.wait("the key has changed", after=heard[1])
-                wait_for_rounds(run, tmp_path)
-                assert not [line for line in run.lines[heard[0] :] if "no answer" in line or "closed" in line]
-            heard_last = len(run.lines)
-            first.end_hard()
-            with at_home(homes[1]), child(tmp_path, port=port) as again:
-                run.wait("the child is in again", after=heard_last)
-                wait_for_rounds(run, tmp_path)
-                assert again.lines
+    with (
+        at_home(homes[1]),
+        child(tmp_path, port=port) as first,
+        at_home(homes[0]),
+        parent(tmp_path, [first], *RUN) as run,
+    ):
+        run.wait("children 1/1")
+        for step in ("--add", "--use", "--drop"):
+            heard = len(run.lines), len(first.lines)
+            succeed(*MARL, "keys", "rotate", step, cwd=tmp_path)
+            copy()
+            run.wait("the key has changed", after=heard[0])
+            first.wait("the key has changed", after=heard[1])
+            wait_for_rounds(run, tmp_path)
+            assert not [line for line in run.lines[heard[0] :] if "no answer" in line or "closed" in line]
+        before = len(run.lines)
+        first.end_hard()
+        with at_home(homes[1]), child(tmp_path, port=port) as again:
+            run.wait("the child is in again", after=before)
+            wait_for_rounds(run, tmp_path)
+            assert again.lines
 
 
 def test_certificates_of_ones_own(tmp_path: Path) -> None:
