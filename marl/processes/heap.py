@@ -15,7 +15,7 @@ EVERY = 5.0  # seconds: often enough to stay small, and a few milliseconds each 
 @cache
 def _trim() -> Callable[[int], int] | None:
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError, TypeError):  # not glibc
         return None
 
