@@ -7,12 +7,12 @@ nobody waits for anybody, and no weights that all have in common. It is how A4C 
 
 import torch
 
-from marl.data.normalizer import as_slot, merge
 from marl.errors import MessageRefused
 from marl.exchanges.base import Answer
+from marl.exchanges.merger import Global, MixingMerger, work_of
 from marl.exchanges.rounds import Member
 from marl.exchanges.weights_child import WeightsChild
-from marl.exchanges.weights_parent import LONGEST_WAIT, Global, WeightsParent, tensor_of, work_of
+from marl.exchanges.weights_parent import LONGEST_WAIT, WeightsParent
 from marl.wire.message import Array, Message
 
 
@@ -35,36 +35,19 @@ class PairwiseParent(WeightsParent):
                 self._mix(member, upload)
             return None if self._closed else self._reply(member)
 
+    def _make_merger(self, current: Global) -> MixingMerger:
+        self._mixing = MixingMerger(current, self._settings, self._note)
+        return self._mixing
+
     def _mix(self, member: Member, upload: Message) -> None:
-        before, now = self.current, self._clock()
+        now = self._clock()
         try:
             work = self._work_cap.plausible(member.name, work_of(upload), now - member.merged_at)
-            moments = self._checked_moments(upload)
-            theirs = self._uploaded(upload)
-            self._meter.norm(theirs, before.weights)
+            self._mixing.mix(upload, work)
         except MessageRefused as error:
             self._refuse(member, str(error))
             return
-        mixed = torch.lerp(before.weights, theirs, self._settings.alpha)
-        slot = before.slot
-        if slot is not None and moments is not None:
-            slot = torch.from_numpy(as_slot(merge(torch.stack([slot, moments]).numpy())))
         member.merged_counter, member.merged_at, member.refused = upload.counter, now, 0
-        self.current = Global(before.version + 1, mixed, slot, before.steps + int(work), self._rounded(mixed))
-        self._answers.clear()
-
-    def _uploaded(self, upload: Message) -> torch.Tensor:
-        if self._codec is None or "weights" in upload.arrays:
-            return tensor_of(upload, "weights")
-        self._codec.decode(tensor_of(upload, "change"), self._decoded)
-        return self._decoded
-
-    def _rounded(self, weights: torch.Tensor) -> torch.Tensor | None:
-        if self._codec is None:
-            return None
-        rounded = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)
-        self._codec.encode(weights, None, rounded)
-        return rounded
 
     def _kind_for(self, member: Member, refused: bool) -> str:
         """All of the weights, rounded where that is agreed and the child has been told."""

@@ -6,46 +6,27 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import NormClip, WorkCap
-from marl.averaging.mean import Merge, RunningMean
-from marl.averaging.outer_step import outer_step
-from marl.averaging.robust import RobustMean
-from marl.averaging.tiles import ChangeMeter
-from marl.data.normalizer import Moments, as_slot, merge, num_columns
-from marl.errors import MessageRefused, WeightsRefused
+from marl.averaging.limits import WorkCap
+from marl.data.normalizer import Moments, as_slot, num_columns
+from marl.errors import MessageRefused
 from marl.exchanges.base import Answer
 from marl.exchanges.buffers import Buffers
+from marl.exchanges.merger import Global, Merger, work_of
 from marl.exchanges.rounds import Member, Round
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Report, place_report, read_report
-from marl.exchanges.triggers import parse_trigger
 from marl.failpoints import fail
 from marl.reports.history import record, recording
 from marl.wire.arrays import bytes_of
-from marl.wire.codec import CODECS, Codec
-from marl.wire.compression import build_codec
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value
 from marl.wire.places import into, nowhere
 
-# With codec "auto": the most of a round's time that a payload may travel.
-TRANSFER_SHARE, MIN_PERIOD, USUAL_PERIOD = 0.1, 0.5, 5.0
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
 BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
-
-
-class Global(NamedTuple):
-    """The weights of one version; never written to again."""
-
-    version: int
-    weights: Tensor  # [N]
-    slot: Tensor | None  # [1 + 2 D] float64: of the normaliser that belongs to it
-    steps: int  # environment steps merged so far
-    change: Tensor | None = None  # encoded, from the version before
 
 
 class State(NamedTuple):
@@ -96,31 +77,24 @@ class WeightsParent:
         self._ranks: dict[str, int] = {}
         self._released = version
         self.members: dict[str, Member] = {}
-        self.current = Global(version, weights.clone(), slot, steps)
-        self._answers: dict[str, Answer] = {}
-        size = weights.numel()
-        self._mean: Merge = RunningMean(size, NormClip(ratio=settings.clip))
-        if settings.aggregate != "mean":
-            self._mean = RobustMean(size, settings.aggregate)
-            note(f"aggregate {settings.aggregate!r} keeps a copy of every upload: {4e-6 * size:,.1f} MB for each child")
-        self._mean.begin(self.current.weights)
-        self._work_cap, self._meter = WorkCap(), ChangeMeter()
-        self.velocity = torch.zeros(size) if settings.outer_momentum else None
-        self.codec = "float32"  # of the next uploads
-        self._codec: Codec | None = None
-        self.error: Tensor | None = None  # of what was sent down
-        if settings.codec != "auto":
-            self._use_codec(settings.codec)
-        self._buffers = Buffers(4 * size)
-        self._moments: dict[str, Tensor] = {}
+        self._merger = self._make_merger(Global(version, weights.clone(), slot, steps))
+        self._answers: dict[tuple[int, str], Answer] = {}  # of the current version, by kind
+        self._work_cap = WorkCap()
+        self._buffers = Buffers(weights.nbytes)
         self._round = Round(0, clock(), children)
 
-    def _use_codec(self, name: str) -> None:
-        self.codec = name
-        if name != "float32":
-            size = self.current.weights.numel()
-            self._codec = build_codec(name)
-            self.error, self._decoded = torch.zeros(size), torch.empty(size)
+    def _make_merger(self, current: Global) -> Merger:
+        return Merger(current, self._settings, self._note)
+
+    @property
+    def current(self) -> Global:
+        """The newest global weights."""
+        return self._merger.current
+
+    @property
+    def codec(self) -> str:
+        """Of the next uploads."""
+        return self._merger.codec
 
     @property
     def round(self) -> int:
@@ -158,7 +132,7 @@ class WeightsParent:
         with self._changed:
             member = self.members.setdefault(child, Member(child))
             now = self._clock()
-            if not any(each.live for each in self.members.values()) and not self._mean.num_uploads:
+            if not any(each.live for each in self.members.values()) and not self._merger.num_uploads:
                 self._round.opened_at = now  # a time without children is no part of a round
             member.live, member.joined_in = True, self._round.number
             member.moved_at = member.merged_at = now
@@ -189,21 +163,11 @@ class WeightsParent:
         if header.kind is not Kind.UPLOAD:
             return nowhere(header)
         with self._changed:
-            member, now = self.members[child], self._clock()
-            member.began_at = now
-            slot = self.current.slot
-        wanted: dict[str, Tensor] = {}
-        if slot is not None:
-            wanted["moments"] = torch.empty_like(slot)
+            self.members[child].began_at = self._clock()
         if self._seats is not None:
             self._wait_for_turn(child)
         fail("parent.placing")
-        buffer, codec = self._buffers.acquire(child), self._codec
-        if codec is not None and any(entry.name == "change" for entry in header.manifest):
-            wanted["change"] = buffer[: codec.num_bytes(self.current.weights.numel())]
-        else:
-            wanted["weights"] = buffer.view(torch.float32)
-        return into(wanted)(header)
+        return into(self._merger.place(header, self._buffers.acquire(child)))(header)
 
     def _wait_for_turn(self, child: str) -> None:
         """Until all of lower ranks are merged: sums in another order have other bits."""
@@ -289,17 +253,10 @@ class WeightsParent:
             work: float = work_of(upload)
             if self._seats is None:  # plausible is what time says
                 work = self._work_cap.plausible(member.name, work, now - member.merged_at)
-            moments = self._checked_moments(upload)
-            if self._codec is None or "weights" in upload.arrays:
-                self._mean.add(tensor_of(upload, "weights"), work)
-            else:
-                self._codec.decode(tensor_of(upload, "change"), self._decoded)
-                self._mean.add(self._decoded, work, is_change=True)
+            self._merger.add(member.name, upload, work)
         except MessageRefused as error:
             self._refuse(member, str(error))
             return False
-        if moments is not None:
-            self._moments[member.name] = moments
         if member.answered_at:
             member.seconds.append(now - member.answered_at)
         member.transfers.append(now - (member.began_at or now))
@@ -312,21 +269,12 @@ class WeightsParent:
         return True
 
     def _record_merge(self, member: Member, upload: Message, work: float) -> None:
-        weights = self._decoded if "change" in upload.arrays else tensor_of(upload, "weights")
+        weights = self._merger.uploaded(upload)
         facts = {"epoch": self.epoch, "round": self._round.number, "version": self.current.version}
         record(
             "merged", weights=weights, child=member.name, counter=upload.counter, work=work,
             is_change="change" in upload.arrays, **facts,
         )  # fmt: skip
-
-    def _checked_moments(self, upload: Message) -> Tensor | None:
-        if self.current.slot is None:
-            return None
-        moments = tensor_of(upload, "moments").clone()
-        size = (len(moments) - 1) // 2
-        if not bool(moments.isfinite().all()) or float(moments[0]) < 0 or bool((moments[1 + size :] < 0).any()):
-            raise WeightsRefused("expected finite statistics of observations, got NaN, infinity or negative ones")
-        return moments
 
     def _refuse(self, member: Member, reason: str) -> None:
         record("refused", child=member.name, epoch=self.epoch, round=self._round.number, reason=reason)
@@ -354,24 +302,16 @@ class WeightsParent:
     def _close_if_due(self) -> None:
         """Merge, if everyone is there or time is up."""
         now = self._clock()
-        if self._closed or not self._mean.num_uploads:
+        if self._closed or not self._merger.num_uploads:
             return
         if not self._round.complete(self.members.values(), now):
             close_at = self._round.close_at(self.members.values(), now)
             if close_at is None or now < close_at:
                 return
         fail("parent.closing")
-        if self._mean.total_work:
-            try:
-                self._make_version()
-            except WeightsRefused as error:
-                self._note(f"round {self._round.number} makes no new weights, they would not be usable: {error}")
-                if self.velocity is not None:
-                    self.velocity.zero_()
-            if self._settings.codec == "auto" and self.current.version == 1:
-                self._choose_codec()
-        self._moments.clear()
-        self._mean.begin(self.current.weights)
+        self._merger.close(self._ranks)
+        if self._round.number == 0:
+            self._merger.choose_codec(max(max(each.transfers, default=0.0) for each in self.members.values()))
         for member in self.members.values():
             member.uploaded = member.called = False
             member.began_at = None
@@ -382,47 +322,16 @@ class WeightsParent:
         fail("parent.closed")
         self._changed.notify_all()
 
-    def _choose_codec(self) -> None:
-        """Once, by the slowest child: the least rounding that leaves most of a round's time to learning."""
-        slowest = max((max(each.transfers) for each in self.members.values() if each.transfers), default=0.0)
-        trigger = parse_trigger(self._settings.every)
-        period = max(MIN_PERIOD, trigger.amount) if trigger.unit == "second" else USUAL_PERIOD
-        full = self.current.weights.nbytes
-        for name in CODECS:
-            share = 1.0 if name == "float32" else build_codec(name).num_bytes(full // 4) / full
-            if slowest * share <= TRANSFER_SHARE * period or name == CODECS[-1]:
-                self._use_codec(name)
-                break
-        self._note(f"weights travel as {self.codec}: the slowest child needed {slowest:.2f} s for {full:,} bytes")
-
-    def _make_version(self) -> None:
-        """The outer step, and with a codec that rounds, the very bits that the children will hold."""
-        before, settings = self.current, self._settings
-        target = self._mean.mean(torch.empty_like(before.weights))
-        outer_step(before.weights, target, self.velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
-        self._meter.norm(target, before.weights)  # momentum may have thrown them out of range
-        change = None
-        if self._codec is not None and self.error is not None:
-            difference = torch.sub(target, before.weights, out=self._decoded)
-            change = torch.empty(self._codec.num_bytes(target.numel()), dtype=torch.uint8)
-            self._codec.encode(difference, self.error, change, pending=self.error)
-            self._codec.decode(change, target, base=before.weights)
-        slot = before.slot
-        if slot is not None and self._moments:
-            in_order = sorted(self._moments, key=lambda name: (self._ranks.get(name, 0), name))
-            rows = [slot.numpy(), *(self._moments[name].numpy() for name in in_order)]
-            slot = torch.from_numpy(as_slot(merge(np.stack(rows))))
-        steps = before.steps + int(self._mean.total_work)
-        self.current = Global(before.version + 1, target, slot, steps, change)
-        self._answers.clear()
-
     def _reply(self, member: Member) -> Answer:
         """What ``member`` has to know now: the change of the weights, all of them, or that there are no new ones."""
         current = self.current
         refusal, member.refusal = member.refusal, None
         kind = self._kind_for(member, refusal is not None)
-        shared = self._answers.get(kind) or self._shared_answer(kind)
-        self._answers[kind] = shared
+        shared = self._answers.get((current.version, kind))
+        if shared is None:
+            shared = self._shared_answer(kind)
+            self._answers = {key: each for key, each in self._answers.items() if key[0] == current.version}
+            self._answers[current.version, kind] = shared
         info: dict[str, Value] = {**shared.message.info, "merged": member.merged_counter}
         if refusal:
             info["refused"] = refusal[:1000]
@@ -459,7 +368,7 @@ class WeightsParent:
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int]) -> None:
         """Go on from what ``saved`` said; before any child joins."""
-        for mine, name in ((self.velocity, "velocity"), (self.error, "error")):
+        for mine, name in ((self._merger.velocity, "velocity"), (self._merger.error, "error")):
             if mine is not None and name in tensors:
                 mine.copy_(tensors[name])
         for child, counter in merged.items():
@@ -468,26 +377,8 @@ class WeightsParent:
     def saved(self) -> "State":
         """Everything that a resumed parent needs."""
         with self._changed:
-            velocity = None if self.velocity is None else self.velocity.clone()
-            error = None if self.error is None else self.error.clone()
+            velocity, error = (
+                None if each is None else each.clone() for each in (self._merger.velocity, self._merger.error)
+            )
             merged = {name: member.merged_counter for name, member in self.members.items()}
             return State(self.current, velocity, error, merged)
-
-
-def work_of(upload: Message) -> int:
-    """Environment steps that an upload claims.
-
-    Raises:
-        WeightsRefused: it claims something else.
-    """
-    work = upload.info.get("work")
-    if not isinstance(work, int):
-        raise WeightsRefused(f"expected a count of steps as work, got {work!r:.40}")
-    return work
-
-
-def tensor_of(message: Message, name: str) -> Tensor:
-    """An array that was placed."""
-    tensor = message.arrays[name]
-    assert isinstance(tensor, Tensor)
-    return tensor
