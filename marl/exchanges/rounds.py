@@ -45,6 +45,8 @@ class Round:
         self.opened_at = now
         self.first_upload_at: float | None = None
         self._call_at: float | None = None  # set by whoever wants the round to end
+        self._known = False  # whether the next one is right: every conversation asks several times a second
+        self._deadline: float | None = None
 
     def call_from(self, now: float) -> None:
         """Tell stragglers to hurry from now on."""
@@ -55,17 +57,23 @@ class Round:
 
         One that joined while the round ran is welcome, but nobody waits for it: except in the first round of all.
         """
+        return [each for each in members if self.waits_for(each, now)]
+
+    def waits_for(self, each: Member, now: float) -> bool:
+        """Whether this child's upload is still to come and worth waiting for."""
         if self._seats is not None:
-            return [each for each in members if not each.uploaded]
-        return [
-            each
-            for each in members
-            if each.live
+            return not each.uploaded
+        return (
+            each.live
             and not each.uploaded
             and (each.joined_in < self.number or self.number == 0)
             and each.barred_until <= self.number
             and now - max(each.moved_at, each.answered_at) < STILL
-        ]
+        )
+
+    def changed(self) -> None:
+        """Somebody has come, gone or uploaded: deadlines are worked out anew."""
+        self._known = False
 
     def call_at(self, members: Iterable[Member]) -> float | None:
         """When stragglers are told to hurry; None while that is not known."""
@@ -73,6 +81,11 @@ class Round:
             return None
         if self._call_at is not None:
             return self._call_at
+        if not self._known:
+            self._known, self._deadline = True, self._deadline_of(members)
+        return self._deadline
+
+    def _deadline_of(self, members: Iterable[Member]) -> float | None:
         usual = sorted(statistics.median(each.seconds) for each in members if each.live and each.seconds)
         if usual:
             return self.opened_at + max(MIN_DEADLINE, 1.5 * usual[(len(usual) - 1) // 2])

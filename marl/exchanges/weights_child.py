@@ -31,6 +31,7 @@ from marl.wire.message import Array, Kind, Message, Value
 from marl.wire.places import into, nowhere
 
 TOO_FAR_BEHIND = 4  # rounds; what was learned from weights as old as that points nowhere
+LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 LONGEST_PAUSE = 0.05  # seconds: how soon a stop is noticed, and a trigger that counts steps
 
 
@@ -81,6 +82,7 @@ class WeightsChild:
         self._base_moments: Moments | None = None  # likewise
         self._base_episodes = np.zeros(len(self._counters), np.int64)
         self._last_upload = self._last_report = clock()
+        self._report_every = EVERY
         self._wants_everything = False
 
     def hurry(self) -> None:
@@ -104,7 +106,7 @@ class WeightsChild:
         """See ``ChildSide``."""
         now = self._clock()
         # Where time must decide nothing, the parent hears of the same episodes before each upload.
-        if self._is_due(now) if self._deterministic else now >= self._last_report + EVERY:
+        if self._is_due(now) if self._deterministic else now >= self._last_report + self._report_every:
             self._last_report = now
             yield self._reporter.message(self._name, self._restarts())
         if self._wants_everything:
@@ -242,6 +244,9 @@ class WeightsChild:
             self._block["observations"][0].copy_(self._slot)
         self._block["version"].fill_(answer.version)  # last: workers look at it for news
         self._use_codec(answer.info.get("codec"))
+        pause = answer.info.get("report_every")
+        if isinstance(pause, (int, float)):
+            self._report_every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
         self._resume()
         self.started.set()
         fail("child.applied")

@@ -25,6 +25,8 @@ from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value
 from marl.wire.places import into, nowhere
 
+# Seconds between two reports of a child, the more the more there are: hearing one costs the parent a millisecond.
+REPORT_EVERY, REPORT_SHARE = 0.25, 0.02
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
 BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
 
@@ -74,6 +76,7 @@ class WeightsParent:
         self._changed = threading.Condition()
         self._closed = False
         self._seats = children
+        self._watched = -1  # number of the round whose end somebody looks after
         self._ranks: dict[str, int] = {}
         self._released = version
         self.members: dict[str, Member] = {}
@@ -137,6 +140,7 @@ class WeightsParent:
             member.live, member.joined_in = True, self._round.number
             member.moved_at = member.merged_at = now
             member.version = None
+            self._round.changed()
             record("joined", child=child, epoch=self.epoch, round=self._round.number, version=self.current.version)
             return self._reply(member)
 
@@ -145,6 +149,7 @@ class WeightsParent:
         self._buffers.release(child)
         with self._changed:
             self.members[child].live = False
+            self._round.changed()
             record("left", child=child, epoch=self.epoch, round=self._round.number)
             self._close_if_due()
             self._changed.notify_all()
@@ -228,7 +233,7 @@ class WeightsParent:
 
     def _call_at(self, member: Member) -> float | None:
         """When a child is to be told to hurry; None if it is not, or not yet known."""
-        if member.called or member not in self._round.waited_for(self.members.values(), self._clock()):
+        if member.called or not self._round.waits_for(member, self._clock()):
             return None
         return self._round.call_at(self.members.values())
 
@@ -266,6 +271,7 @@ class WeightsParent:
         member.merged_counter, member.merged_at = upload.counter, now
         if self._round.first_upload_at is None:
             self._round.first_upload_at = now
+        self._round.changed()
         return True
 
     def _record_merge(self, member: Member, upload: Message, work: float) -> None:
@@ -291,11 +297,16 @@ class WeightsParent:
         self._close_if_due()
         if self._seats is not None:
             self._changed.notify_all()  # it is the next one's turn
+        watches = self._watched != number  # one of those who wait looks at the clock, the others are woken
+        self._watched = number
         while self._round.number == number and not self._closed:
-            close_at = self._round.close_at(self.members.values(), self._clock())
-            wait = LONGEST_WAIT if close_at is None else min(LONGEST_WAIT, max(0.0, close_at - self._clock()))
+            wait = None
+            if watches:
+                close_at = self._round.close_at(self.members.values(), self._clock())
+                wait = LONGEST_WAIT if close_at is None else min(LONGEST_WAIT, max(0.0, close_at - self._clock()))
             self._changed.wait(wait)
-            self._close_if_due()
+            if watches:
+                self._close_if_due()
         if self._seats is not None:
             self._changed.wait_for(lambda: self._closed or self._released >= self.current.version)
 
@@ -352,7 +363,8 @@ class WeightsParent:
         """What is the same for every child: made and hashed once a version."""
         current = self.current
         arrays: dict[str, Array] = {}
-        info: dict[str, Value] = {"steps": current.steps, "codec": self.codec}
+        pause = max(REPORT_EVERY, REPORT_SHARE * len(self.members))
+        info: dict[str, Value] = {"steps": current.steps, "codec": self.codec, "report_every": pause}
         if kind != "nothing" and current.slot is not None:
             arrays["normalizer"] = current.slot
         if kind == "weights":
