@@ -52,10 +52,20 @@ class MLP(nn.Module):
         return functional.linear(inputs, weight, bias)
 
 
-def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
+class Linear(nn.Module):
+    """``nn.Linear`` without its own start, which would be thrown away; ``nn.utils.skip_init`` imports for a quarter of
+    a second at its first call.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+
+def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> Linear:
     """A layer with orthogonal weights of the given gain and no bias at the start."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    layer = Linear(inputs, outputs)
     with torch.no_grad():
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
-        layer.bias.zero_()
     return layer
