@@ -87,7 +87,7 @@ class ParentTraining(Training):
         info = self._resumed.info if self._resumed is not None else {}
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
         normalizes = config.environment.normalize_observations
-        self._tallies = Tallies()
+        self._tallies = Tallies(resumed=self._resumed is not None)
         self._side = parent_side(config.exchange)(
             flatten(network).weights,
             config.exchange,

@@ -17,10 +17,12 @@ SPAN = 2.0  # seconds that a speed is measured over
 class Tally:
     """One child's numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, counted_before: bool = False) -> None:
+        """``counted_before``: what the first report says was counted by the parent that this one resumes."""
         self.steps = self.updates = self.restarts = 0  # over all lives of the child
         self.metrics: dict[str, float] = {}
         self._life = np.zeros(2, np.int64)  # steps and updates of its present life
+        self._counted_before = counted_before
         self._returns: deque[float] = deque(maxlen=100)
         self._speeds: deque[tuple[float, int]] = deque()  # (when, steps)
         self._traffic: deque[tuple[float, int]] = deque()  # (when, bytes of the present link)
@@ -28,6 +30,8 @@ class Tally:
     def hear(self, report: Report, now: float) -> None:
         """Take a report."""
         life = np.array([int(report.steps.sum()), report.updates])
+        if self._counted_before:
+            self._counted_before, self._life = False, life
         if (life < self._life).any():  # it started anew
             self._life = np.zeros(2, np.int64)
         self.steps += int(life[0] - self._life[0])
@@ -64,7 +68,9 @@ def _rate(points: "deque[tuple[float, int]]", now: float) -> float:
 class Tallies:
     """All children's numbers; reports come from the threads of their conversations."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumed: bool = False) -> None:
+        """``resumed``: children may have reported to another parent before."""
+        self._resumed = resumed
         self._lock = threading.Lock()  # guards everything
         self._children: dict[str, Tally] = {}
         self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]] = {}
@@ -72,7 +78,9 @@ class Tallies:
     def hear(self, child: str, report: Report) -> None:
         """Take a child's report."""
         with self._lock:
-            self._children.setdefault(child, Tally()).hear(report, time.monotonic())
+            if child not in self._children:
+                self._children[child] = Tally(counted_before=self._resumed)
+            self._children[child].hear(report, time.monotonic())
             if len(report.returns):
                 self._episodes.setdefault(child, []).append((report.returns, report.lengths))
 
