@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -183,7 +184,8 @@ def validate(config: Config) -> None:
     _demand(algorithm.t_max >= 1, "algorithm.t_max", "at least 1", algorithm.t_max)
     _demand(0 <= algorithm.discount <= 1, "algorithm.discount", "0 to 1", algorithm.discount)
     _demand(0 <= algorithm.gae_lambda <= 1, "algorithm.gae_lambda", "0 to 1", algorithm.gae_lambda)
-    _demand(algorithm.learning_rate > 0, "algorithm.learning_rate", "more than 0", algorithm.learning_rate)
+    rate = algorithm.learning_rate
+    _demand(0 < rate < math.inf, "algorithm.learning_rate", "more than 0 and finite", rate)
     _demand(
         algorithm.max_gradient_norm > 0,
         "algorithm.max_gradient_norm",

@@ -138,6 +138,10 @@ class ParentTraining(Training):
             if caller.is_alive():
                 caller.join(max(0.0, deadline - time.monotonic()))
 
+    def never_began(self) -> bool:
+        """Whether nothing was played at all."""
+        return not any(caller.ever_in for caller in self._callers)
+
     def _interrupted(self) -> None:
         self._side.last_round(LAST_ROUND_S)
 

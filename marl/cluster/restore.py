@@ -1,5 +1,6 @@
 """From a weights file back to a policy that plays."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ def load_policy(path: str | Path) -> Policy:
         WeightsFileError: the file cannot be read.
     """
     file = read(path)
-    config, spaces = config_of(file, path), spaces_of(file, path)
+    config, spaces = config_of(file.info, path), spaces_of(file, path)
     network = config.algorithm.build_network(spaces, config.network, 0)
     fill(network, file, path)
     statistics: Moments | None = None
@@ -46,7 +47,7 @@ def play_episodes(
     """
     torch.set_num_threads(1)
     policy = load_policy(path)
-    config = config_of(read(path), path)
+    config = config_of(policy.info, path)
     environments = make_environments(config.environment, max(1, min(episodes, parallel)))
     if environments.spaces != policy.spaces:
         raise WeightsFileError(
@@ -66,14 +67,14 @@ def play_episodes(
         environments.close()
 
 
-def config_of(file: WeightsFile, path: str | Path) -> Config:
+def config_of(info: Mapping[str, Any], path: str | Path) -> Config:
     """The settings that a file was trained with.
 
     Raises:
         WeightsFileError: they are missing, or of a version that is not understood.
     """
     try:
-        return from_tree(file.info["config"])
+        return from_tree(info["config"])
     except (KeyError, TypeError, ConfigError) as error:
         raise WeightsFileError(f"{path} was written by another version of marl: {error}") from error
 

@@ -1,6 +1,7 @@
 """A run from its name to its weights file: settings, folder, training, results."""
 
 import dataclasses
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Outcome, Training, latest_checkpoint
 from marl.config import Config, demand_end, demand_same_bits, load_config, to_toml
 from marl.environments.make import registered_threshold
-from marl.errors import ConfigError, RunFolderError
+from marl.errors import ConfigError, NoChildren, RunFolderError
 from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
@@ -89,7 +90,12 @@ def run(
                     config, spaces, folder, view, cluster, local, initial=initial, resumed=resumed
                 )
             started = time.time()
-            outcome = training.run(stopped)
+            try:
+                outcome = training.run(stopped)
+            except NoChildren:
+                if resumed is None and training.never_began():
+                    shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it is worth anybody's time
+                raise
             ended = outcome.solved_at or time.time()
             weights = _keep(training, outcome, folder, out, view)
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
@@ -125,7 +131,7 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
             )
     if "meter" not in resumed.info:
         raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
-    before, now = config_of(resumed, folder.path), load_config(folder.config, settings)
+    before, now = config_of(resumed.info, folder.path), load_config(folder.config, settings)
     for each in ("seed", "deterministic", "environment", "network", "algorithm", "optimizer", "exchange"):
         if getattr(before, each) != getattr(now, each):
             raise ConfigError(

@@ -154,6 +154,10 @@ class Training(ABC):
     def _facts(self) -> dict[str, Any]:
         """For the run folder."""
 
+    def never_began(self) -> bool:
+        """Whether nothing was played at all."""
+        return False
+
     def _interrupted(self) -> None:  # noqa: B027  most runs have nothing to do
         """The user wants the run to end."""
 

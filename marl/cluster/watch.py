@@ -5,7 +5,6 @@ import torch
 from marl.cluster.restore import config_of, load_policy
 from marl.environments.make import make_single
 from marl.errors import EnvironmentFault, MissingExtra
-from marl.training.weights_file import read
 
 
 def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
@@ -17,7 +16,7 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
         MissingExtra: a video was asked for and moviepy is not installed.
     """
     policy = load_policy(path)
-    settings = config_of(read(path), path).environment
+    settings = config_of(policy.info, path).environment
     environment = make_single(settings, "rgb_array" if video else "human")
     if video:
         try:
