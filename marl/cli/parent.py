@@ -42,7 +42,7 @@ def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> N
 
     trust = take_trust(options)
     children, port = options.pop("children"), options.pop("port")
-    local, wait = options.pop("local"), options.pop("wait")
+    local, wait = options.pop("local"), options.pop("wait", 10.0)
     if not children and not local:
         raise click.UsageError("no children: name where they listen (-ip 10.0.0.7 10.0.0.8), or start some (--local 2)")
     if children and local:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from marl.cli.addresses import TakesAddresses
 from marl.cli.options import DEBUG, SEED, SET, collect_settings, environment_argument
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command(cls=TakesAddresses)
+@click.option("--children", metavar="ADDRESS...", multiple=True, help="Train on these children, as marl parent does.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5050, help="Of children whose address has none.")
+@click.option("--local", metavar="N", type=click.IntRange(min=1), help="Start N children on this machine.")
 @training_options
-def train(**options: Any) -> None:
-    """Train a policy with all cores of this machine.
+def train(children: tuple[str, ...], port: int, local: int | None, **options: Any) -> None:
+    """Train a policy with all cores of this machine, or on children (marl parent has more options for that).
 
     ENV is any gymnasium id, package.module:Id-v0, or package.module:factory; presets (see `marl train --help`
     completion) are environments with tuned settings; FILE is a TOML file of settings. Without any: CartPole-v1 until
@@ -56,6 +60,10 @@ def train(**options: Any) -> None:
     marl train my_package.games:Snake --steps 1000000
     marl train --resume runs/LunarLander-v3-20260101-120000
     """
+    if children or local:
+        from marl.cli.parent import run_parent
+
+        return run_parent(children=children, port=port, local=local, **options)
     run_training(**options)
 
 

@@ -49,6 +49,7 @@ def home_of_the_child(only: Child, marl_home: Path, monkeypatch: pytest.MonkeyPa
         ("parent --local 0", ["--local", "0"]),
         ("parent --local 2 -ip 127.0.0.1", ["--local", "-ip"]),
         ("parent -ip 127.0.0.1 --workers 2", ["--workers", "--local"]),
+        ("train --children 127.0.0.1 10.0.0.7 --local 2", ["--local", "-ip"]),
         ("child -p 70000", ["--port", "70000"]),
         ("child --workers 0", ["--workers", "0"]),
         ("child --orphan -1", ["--orphan", "-1"]),
