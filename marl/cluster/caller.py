@@ -90,6 +90,8 @@ class Caller(threading.Thread):
     def stop(self) -> None:
         """End the conversation; ``join`` waits for it."""
         self._ending.set()
+        if self.state == "asking" and self.link is not None:
+            self.link.close()  # its welcome may take a minute, and is wanted no more
 
     def drop(self, why: str) -> None:
         """End the conversation for good."""

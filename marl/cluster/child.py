@@ -127,6 +127,10 @@ class _Child:
             reason = contact.serve(self._guests, self._stopped)
         except MarlError as error:
             reason = str(error)
+        except Exception as error:  # a full disk or /dev/shm ends this run, not the child
+            reason = f"{type(error).__name__}: {error}"
+        finally:
+            guest.link.close()
         self._view.close()
         self._view.note(f"run {guest.hello.run_id} is over here: {reason}")
 

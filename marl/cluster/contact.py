@@ -170,8 +170,8 @@ class Contact:
         return _Conversation(guest, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)
 
     def _farewell(self) -> None:
+        self._side.hurry()  # first: the farewell is said as soon as it is seen
         self._leaving.set()
-        self._side.hurry()
         self._conversation.join(FAREWELL_S)
 
     def _status(self, steps_per_second: float, lost: bool) -> ChildStatus:
@@ -224,5 +224,6 @@ class _Conversation(threading.Thread):
 
     def close(self) -> None:
         """End it; nothing of it goes on."""
+        self._side.leave()
         self.link.close()
         self.join()

@@ -17,6 +17,7 @@ class Fence:
 
     def __init__(self, home: Path, node: str) -> None:
         self._folder = home / "runs" / hashlib.sha256(node.encode()).hexdigest()[:16]
+        self._seen: dict[str, tuple[int, str]] = {}
 
     def check(self, hello: Hello) -> None:
         """Let a parent in and remember it.
@@ -25,7 +26,7 @@ class Fence:
             HandshakeRefused: a newer parent of the same run has been here.
         """
         path = self._folder / f"{hashlib.sha256(hello.run_id.encode()).hexdigest()[:32]}.json"
-        epoch, instance = _read(path)
+        epoch, instance = max(_read(path), self._seen.get(hello.run_id, (-1, "")))
         if (hello.epoch, hello.instance) == (epoch, instance):
             return
         if hello.epoch <= epoch:
@@ -34,7 +35,8 @@ class Fence:
                 "only one parent may lead a run: stop the older one",
                 superseded=True,
             )
-        with contextlib.suppress(OSError):  # a full disk costs the memory, never the run
+        self._seen[hello.run_id] = hello.epoch, hello.instance
+        with contextlib.suppress(OSError):  # a full disk costs what is remembered over a restart, never the run
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps({"epoch": hello.epoch, "instance": hello.instance}).encode())
             self._forget_oldest()

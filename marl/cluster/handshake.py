@@ -17,6 +17,7 @@ from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
 from marl.exchanges.limits import max_payload
 from marl.failpoints import fail
+from marl.plugins import load_module
 from marl.processes.cores import count_cores
 from marl.training.flat import flatten
 from marl.wire.agreement import agree_protocol, compare
@@ -196,11 +197,23 @@ def _module_of(environment: str) -> str:
 
 
 def _check_allowed(environment: str, allow: tuple[str, ...]) -> None:
-    """Only code whose owner has agreed runs here on a parent's word."""
-    module = _module_of(environment)
-    if module and ANYTHING not in allow and not any(module == each or module.startswith(f"{each}.") for each in allow):
+    """Only code whose owner has agreed runs here on a parent's word, and only what is defined there: a module that
+    imports ``subprocess.run`` has not been allowed to run commands.
+    """
+    module, _, attribute = environment.partition(":")
+    if not attribute or ANYTHING in allow:
+        return
+    _demand_allowed(module, environment, allow)
+    if attribute.isidentifier():
+        found = getattr(load_module(module), attribute, None)
+        _demand_allowed(str(getattr(found, "__module__", module)), environment, allow)
+
+
+def _demand_allowed(module: str, environment: str, allow: tuple[str, ...]) -> None:
+    if not any(module == each or module.startswith(f"{each}.") for each in allow):
         raise HandshakeRefused(
-            f"the child may import no environment from {module}: its owner can allow it with --allow {module}"
+            f"the child may import no environment from {module}, which {environment} needs: "
+            f"its owner can allow it with --allow {module}"
         )
 
 

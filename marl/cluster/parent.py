@@ -236,7 +236,7 @@ class ParentTraining(Training):
         return self._tallies.counts(names)
 
     def _snapshot(self) -> Snapshot:
-        state = self._side.saved()
+        self._state = state = self._side.saved()  # what is saved beside the tensors belongs to them
         tensors: dict[str, torch.Tensor] = {"weights": state.current.weights}
         if state.current.slot is not None:
             tensors["observations"] = state.current.slot[None]
@@ -246,8 +246,12 @@ class ParentTraining(Training):
         updates = self._base_updates + int(self._counts().updates.sum())
         return Snapshot(tensors, state.current.steps, updates)
 
+    def _save(self, snapshot: Snapshot) -> None:
+        if not any(caller.superseded for caller in self._callers):  # the folder is another parent's now
+            super()._save(snapshot)
+
     def _saved(self) -> dict[str, Any]:
-        state = self._side.saved()
+        state = self._state
         return {
             "run_id": self._run_id,
             "epoch": self._side.epoch,

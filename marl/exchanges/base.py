@@ -48,8 +48,8 @@ class ParentSide(Protocol):
     def answer(self, child: str, message: Message) -> Answer | None:
         """Take what came and wait for what to say; None if nothing is to be said."""
 
-    def spoiled(self, child: str, reason: str) -> Answer:
-        """What the child sent must not be used; the answer tells it why."""
+    def spoiled(self, child: str, reason: str) -> Answer | None:
+        """What the child sent must not be used; what to say to that."""
 
     def patience(self, child: str) -> float:
         """Seconds to wait for the child's next message before ``late`` is asked."""

@@ -28,6 +28,10 @@ from marl.wire.message import Message
 TRANSFER_SHARE, MIN_PERIOD, USUAL_PERIOD = 0.1, 0.5, 5.0
 
 
+# What a child may claim to have observed: so large numbers at most, so often a step, and so often beside.
+MOST, SEEN_PER_STEP, SEEN_BESIDE = 1e30, 4, 1e6
+
+
 class Global(NamedTuple):
     """The weights of one version; never written to again."""
 
@@ -109,8 +113,16 @@ class Merger:
             return None
         moments = tensor_of(upload, "moments").clone()
         size = (len(moments) - 1) // 2
-        if not bool(moments.isfinite().all()) or float(moments[0]) < 0 or bool((moments[1 + size :] < 0).any()):
-            raise WeightsRefused("expected finite statistics of observations, got NaN, infinity or negative ones")
+        count, means, squares = float(moments[0]), moments[1 : 1 + size], moments[1 + size :]
+        usable = bool(moments.isfinite().all()) and count >= 0 and not bool((squares < 0).any())
+        # Such numbers, merged with others, are still finite; no environment has them.
+        usable = usable and bool((means.abs() < MOST).all()) and bool((squares < MOST**2).all())
+        # Resets are observed too, and a worker may have moved on while the rest was read.
+        if not usable or count > SEEN_PER_STEP * work_of(upload) + SEEN_BESIDE:
+            raise WeightsRefused(
+                f"expected statistics of the observations of {work_of(upload)} steps, got {count:g} of them, "
+                "or numbers that are not finite or beyond 1e30"
+            )
         return moments
 
     def close(self, ranks: Mapping[str, int]) -> None:

@@ -27,6 +27,9 @@ class PairwiseParent(WeightsParent):
         """See ``ParentSide``. There is no round to be late for."""
         return None
 
+    def last_round(self, seconds: float) -> None:
+        """There are no rounds: what has come is merged."""
+
     def _answer_upload(self, child: str, upload: Message) -> Answer | None:
         with self._changed:
             member = self.members[child]

@@ -20,6 +20,7 @@ class Member:
     joined_in: int = 0  # number of the round
     version: int | None = None  # of the weights it holds; None: unknown
     answered_at: float = 0.0
+    arriving: str = ""  # kind of the message that arrives, or arrived last
     began_at: float | None = None  # when its upload of this round began to arrive
     uploaded: bool = False  # in this round
     called: bool = False  # in this round

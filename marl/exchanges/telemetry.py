@@ -20,6 +20,7 @@ from marl.wire.places import fresh
 EVERY = 0.25  # seconds
 MAX_EPISODES = 4096  # in one message; a child that finishes more in a quarter of a second reports the last ones
 MAX_WORKERS = 1024
+MOST_STEPS = 2**40  # of one worker in one life of a child: a year of a million a second
 
 
 class Report(NamedTuple):
@@ -94,7 +95,8 @@ def read_report(message: Message) -> Report:
     assert isinstance(episodes, torch.Tensor)
     rows = episodes.numpy()
     counts = [message.info.get("updates"), message.info.get("restarts")]
-    if not np.isfinite(rows).all() or bool((steps < 0).any()) or not all(isinstance(each, int) for each in counts):
+    counted = all(isinstance(each, int) and 0 <= each <= MOST_STEPS for each in counts)
+    if not counted or not np.isfinite(rows).all() or bool((steps < 0).any()) or bool((steps > MOST_STEPS).any()):
         raise MessageRefused(f"{message.kind} from {message.sender}: expected finite returns and counts")
     metrics = {
         name: float(value) for name in METRICS if isinstance(value := message.info.get(f"metric.{name}"), (int, float))

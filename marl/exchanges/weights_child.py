@@ -60,7 +60,7 @@ class WeightsChild:
     ) -> None:
         self.started = threading.Event()
         self.version = self.epoch = self.steps = 0
-        self._hurry = threading.Event()
+        self._hurry, self._broken = threading.Event(), threading.Event()
         self._settings = settings
         self._block, self._shared = block, block["weights"]
         self._trigger, self._deterministic = parse_trigger(settings.every), deterministic
@@ -96,6 +96,11 @@ class WeightsChild:
     def joined(self) -> None:
         """See ``ChildSide``. What is under way stays so: the first answer says whether it was merged."""
         self._last_report = self._clock()
+        self._broken.clear()
+
+    def leave(self) -> None:
+        """Wait for nobody any more: the conversation is to end; from any thread."""
+        self._broken.set()
 
     def left(self) -> None:
         """The conversation has ended: workers that wait for an answer train on, but where time must decide nothing."""
@@ -224,12 +229,16 @@ class WeightsChild:
         refused = answer.info.get("refused")
         if refused:
             self._note(f"the parent refused this child's weights ({refused}): it goes on from the global ones")
-        if refused or self._is_far_behind(answer) or not self.started.is_set():
+        given_up = bool(refused) or self._is_far_behind(answer) or not self.started.is_set()
+        # Lost on the way, and no time has passed for a run without time: the same upload once more.
+        again = self._deterministic and pending is not None and not merged and not given_up
+        again = again and (answer.epoch, answer.version) == (self.epoch, self.version)
+        if given_up:
             self._shared.copy_(self._scratch)
             self._start_over()
         else:
             self._move(answer, merged)
-        if merged and pending is not None and not refused:
+        if merged and pending is not None and not given_up:
             self._base_work += pending.work
             self._base_moments = pending.moments
         self._g, self._scratch = self._scratch, self._g
@@ -247,7 +256,8 @@ class WeightsChild:
         pause = answer.info.get("report_every")
         if isinstance(pause, (int, float)):
             self._report_every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
-        self._resume()
+        if not again:
+            self._resume()
         self.started.set()
         fail("child.applied")
 
@@ -308,8 +318,8 @@ class WeightsChild:
     def _wait_for_workers(self) -> None:
         """Until each has come to the end of its trajectory; one that died comes to it when it is started again."""
         pause, waiting, stop = (array(self._block, name) for name in ("pause", "waiting", "stop"))
-        pause[ASKED] += 1
-        while not (waiting[:, 0] == pause[ASKED]).all() and not stop[0]:
+        pause[ASKED] = pause[OVER] + 1
+        while not (waiting[:, 0] == pause[ASKED]).all() and not stop[0] and not self._broken.is_set():
             time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
 
     def _holds_workers(self) -> bool:

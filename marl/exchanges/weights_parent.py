@@ -27,6 +27,7 @@ from marl.wire.places import into, nowhere
 
 # Seconds between two reports of a child, the more the more there are: hearing one costs the parent a millisecond.
 REPORT_EVERY, REPORT_SHARE = 0.25, 0.02
+MOST_SPEED = 1e7  # environment steps a second that no child can make: the bound on first claims
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
 BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
 
@@ -82,7 +83,7 @@ class WeightsParent:
         self.members: dict[str, Member] = {}
         self._merger = self._make_merger(Global(version, weights.clone(), slot, steps))
         self._answers: dict[tuple[int, str], Answer] = {}  # of the current version, by kind
-        self._work_cap = WorkCap()
+        self._work_cap = WorkCap(max_speed=MOST_SPEED)
         self._buffers = Buffers(weights.nbytes)
         self._round = Round(0, clock(), children)
 
@@ -138,7 +139,8 @@ class WeightsParent:
             if not any(each.live for each in self.members.values()) and not self._merger.num_uploads:
                 self._round.opened_at = now  # a time without children is no part of a round
             member.live, member.joined_in = True, self._round.number
-            member.moved_at = member.merged_at = now
+            member.moved_at = now
+            member.merged_at = member.merged_at or now  # what it did alone since its last merged upload is plausible
             member.version = None
             self._round.changed()
             record("joined", child=child, epoch=self.epoch, round=self._round.number, version=self.current.version)
@@ -159,10 +161,13 @@ class WeightsParent:
         with self._changed:
             before = self.members.get(child)
             if before is not None:  # what it has uploaded in this round stays in it
-                self.members[child] = Member(child, uploaded=before.uploaded)
+                self.members[child] = Member(
+                    child, uploaded=before.uploaded, refused=before.refused, barred_until=before.barred_until
+                )
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
+        self.members[child].arriving = header.kind
         if header.kind is Kind.TELEMETRY:
             return place_report(header)
         if header.kind is not Kind.UPLOAD:
@@ -189,7 +194,11 @@ class WeightsParent:
     def answer(self, child: str, message: Message) -> Answer | None:
         """See ``ParentSide``."""
         if message.kind is Kind.TELEMETRY:
-            report = read_report(message)
+            try:
+                report = read_report(message)
+            except MessageRefused as error:  # it costs the child this report, no more
+                self._note(str(error))
+                return None
             member, steps = self.members[child], int(report.steps.sum())
             if steps != member.steps:
                 member.steps, member.moved_at = steps, self._clock()
@@ -207,12 +216,14 @@ class WeightsParent:
         finally:
             self._buffers.release(child)
 
-    def spoiled(self, child: str, reason: str) -> Answer:
+    def spoiled(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
         self._buffers.release(child)
         if not self._closed:
             self._note(f"a message of {child} cannot be used: {reason}")
         with self._changed:
+            if self.members[child].arriving == Kind.TELEMETRY:
+                return None  # nothing is awaited: an answer would be taken for that to the next upload
             return self._reply(self.members[child])
 
     def patience(self, child: str) -> float:
@@ -392,5 +403,6 @@ class WeightsParent:
             velocity, error = (
                 None if each is None else each.clone() for each in (self._merger.velocity, self._merger.error)
             )
-            merged = {name: member.merged_counter for name, member in self.members.items()}
+            # An upload of the open round is not yet in these weights.
+            merged = {name: member.merged_counter - member.uploaded for name, member in self.members.items()}
             return State(self.current, velocity, error, merged)

@@ -24,7 +24,7 @@ def supervise(command: list[str], stopped: threading.Event, note: Callable[[str]
             code = _wait(program, stopped)
         lived = time.monotonic() - started
         if stopped.is_set():
-            return max(code, 0)
+            return code if code >= 0 else 128 - code  # as a shell reports a process that a signal ended
         if code >= 0 and (code == 0 or lived < LONG_LIFE):
             return code  # it has said why
         pause = SHORTEST_BREAK if lived > LONG_LIFE else min(2 * pause, LONGEST_BREAK)

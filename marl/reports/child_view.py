@@ -37,7 +37,7 @@ class ChildView:
 
     def note(self, text: str) -> None:
         """Say something once."""
-        self._print(text.rstrip(), stays=True)
+        self._print(printable(text.rstrip()), stays=True)
 
     def trace(self, text: str) -> None:
         """A traceback, which is for those who ask for it."""
@@ -87,6 +87,11 @@ def status_line(status: ChildStatus) -> str:
     if status.alone:
         parts.append("no parent, training on")
     return "  ".join(parts)
+
+
+def printable(text: str) -> str:
+    """Without what would command a terminal: part of it may come from another machine."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def bytes_text(number: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from marl.reports.child_view import printable
 from marl.reports.children import COLUMNS, ChildRow, cells, summary
 from marl.reports.meter import Status
 
@@ -98,6 +99,7 @@ class LiveView:
         """Say something once, such as a warning; on a terminal it scrolls away above the table."""
         if self._silent:
             return
+        text = printable(text)
         if self._live is None:
             self._write(text)
             return

@@ -1,6 +1,7 @@
 """What parent and child agree on; every difference is named at both ends before a single weight is sent."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -106,3 +107,15 @@ def test_plug_ins_of_another_version_are_noticed() -> None:
     ChildThread(theirs, allow=("tests",))
     with pytest.raises(HandshakeRefused, match="same versions of marl, of the environment and of plug-ins"):
         offer(ours, other, spaces, name="parent")
+
+
+def test_what_an_allowed_module_has_imported_is_not_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "borrowing.py").write_text("from subprocess import run\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    hello, spaces = hello_of()
+    bad = {"id": "borrowing:run", "kwargs": {"args": ["touch", str(tmp_path / "ran")]}}
+    ours, theirs = memory_pair()
+    ChildThread(theirs, allow=("borrowing",))
+    with pytest.raises(HandshakeRefused, match="no environment from subprocess"):
+        offer(ours, msgspec.structs.replace(hello, environment=bad), spaces, name="parent")
+    assert not (tmp_path / "ran").exists()

@@ -371,3 +371,123 @@ def test_a_robust_rule_withstands_a_poisoned_child_and_says_what_it_costs(clock:
         child.learn(change, 10)
     a_round(parent, clock, children)
     assert torch.equal(parent.current.weights, weights(1.0))
+
+
+def test_a_first_claim_of_work_is_bounded_too(clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    (liar,) = join(parent, clock, "liar")
+    array(liar.block, "counters")[0, STEPS] = 2**53
+    a_round(parent, clock, [liar])
+    assert parent.current.steps <= 5 * 1e7
+
+
+def test_what_a_child_learned_alone_counts_in_full_when_it_is_back(clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    alone, steady = join(parent, clock, "alone", "steady")
+    for _ in range(5):
+        for child in (alone, steady):
+            child.learn(0.0, 5000)
+        a_round(parent, clock, [alone, steady])
+    before = parent.current.steps
+    parent.leave("alone")
+    alone.side.left()
+    for _ in range(3):
+        alone.learn(1.0, 5000)
+        steady.learn(0.0, 5000)
+        a_round(parent, clock, [steady])
+    alone.side.joined()
+    alone.take(parent.join("alone"))
+    alone.learn(0.0, 5000)
+    steady.learn(0.0, 5000)
+    a_round(parent, clock, [alone, steady])
+    assert parent.current.steps - before == 4 * 5000 + 4 * 5000
+
+
+def test_a_long_absence_after_a_lost_answer_leaves_no_debt(clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    lost, steady = join(parent, clock, "lost", "steady")
+    for child in (lost, steady):
+        child.learn(1.0, 100)
+    clock.now += 5
+    waiting = Waiting(parent, lost.upload())
+    merged_count(parent, 1)
+    steady.take(arrives(parent, steady.upload()))
+    waiting.answer()  # and the link breaks before it is there
+    parent.leave("lost")
+    for _ in range(6):
+        steady.learn(1.0, 100)
+        a_round(parent, clock, [steady])
+    lost.take(parent.join("lost"))
+    assert lost.side._work() == 0
+
+
+def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    (child,) = join(parent, clock, "a")
+    child.learn(1.0, 100)
+    clock.now += 5
+    report, upload = _hurried(child)
+    carried(report, lambda header: parent.place("a", header))
+    assert parent.spoiled("a", "the hash differs") is None
+    child.take(arrives(parent, upload))
+    assert child.side._work() == 0
+
+
+def _hurried(child: Child) -> list[Message]:
+    child.side.hurry()
+    return list(child.side.outgoing())[-2:]
+
+
+@pytest.mark.parametrize("bad", [[1e300, 1e200], [1e15, 0.0], [float("nan"), 0.0]])
+def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> None:
+    parent = make_parent(weights(0.0), clock, normalizes=True)
+    (child,) = join(parent, clock, "a", normalizes=True)
+    array(child.block, "observations")[1, :2] = bad
+    child.learn(1.0, 10)
+    clock.now += 5
+    child.take(arrives(parent, child.upload()))
+    assert parent.current.slot is not None
+    assert not parent.current.slot.any()
+    assert any("refused" in note for note in child.notes)
+
+
+def test_what_is_saved_fits_together(clock: Clock) -> None:
+    """An upload of the open round is not in the weights that are saved, so it is not called merged either."""
+    parent = make_parent(weights(0.0), clock)
+    first, second = join(parent, clock, "first", "second")
+    first.learn(1.0, 10)
+    second.learn(1.0, 10)
+    clock.now += 5
+    waiting = Waiting(parent, first.upload())
+    merged_count(parent, 1)
+    assert parent.saved().merged == {"first": 0, "second": 0}
+    second.take(arrives(parent, second.upload()))
+    first.take(waiting.answer())
+    assert parent.saved().merged == {"first": 1, "second": 1}
+
+
+def test_a_child_that_is_left_out_stays_out_when_it_starts_anew(clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    (bad,) = join(parent, clock, "bad")
+    for _ in range(BAR_AFTER):
+        bad.learn(float("nan"), 10)
+        clock.now += 5
+        bad.take(arrives(parent, bad.upload()))
+    parent.forget("bad")
+    assert parent.members["bad"].barred_until == BAR_ROUNDS
+
+
+def test_without_time_an_upload_that_was_lost_is_sent_again(clock: Clock) -> None:
+    child = Child("a", clock, every="100 steps")
+    child.side._deterministic = child.side._barrier = True
+    parent = make_parent(weights(0.0), clock)
+    child.take(parent.join("a"))
+    waiting, pause = array(child.block, "waiting"), array(child.block, "pause")
+    child.learn(1.0, 100)
+    waiting[:, 0] = 1
+    assert child.due() == [Kind.UPLOAD]  # and it never arrives
+    child.side.left()
+    child.side.joined()
+    child.take(parent.join("a"))
+    assert pause[0] > pause[1]  # the workers still stand still
+    assert child.due() == [Kind.UPLOAD]
