@@ -129,7 +129,7 @@ class Fuzzer:
         finally:
             self._parent._closed = False
             self._parent._buffers.release("child")
-        mean = self._parent._mean
+        mean = self._parent._merger._mean
         if mean.total_work:
             assert bool(mean.mean(torch.empty(SIZE)).isfinite().all())
 

@@ -165,11 +165,20 @@ def test_what_waits_to_leave_is_seen(io: IOLoop, parent: Identity, child: Identi
     """The transport below TLS is asked too: this fails where a Python hides it elsewhere."""
     with websocket_pair(io, parent, child) as (here, _):
         sending = Background(lambda: here.send(upload(40 * MIB)))
-        below = here._connection.transport._ssl_protocol._transport  # type: ignore[attr-defined]
-        until(lambda: below.get_write_buffer_size() > 0)
-        # Nor may it keep a reference to arrays that are free again.
-        assert not here._connection.transport._ssl_protocol._write_backlog  # type: ignore[attr-defined]
-        assert here._connection.unsent() > here._connection.transport.get_write_buffer_size()
+        tls = here._connection.transport._ssl_protocol  # type: ignore[attr-defined]
+        until(lambda: tls._transport.get_write_buffer_size() > 0)
+
+        async def look() -> tuple[int, int, int]:
+            """In the loop's own thread, between two of its steps."""
+            return (
+                len(tls._write_backlog),
+                here._connection.unsent(),
+                here._connection.transport.get_write_buffer_size(),
+            )
+
+        kept, unsent, above = io.call(look(), WAIT_S)
+        assert not kept  # no reference to arrays that are free again
+        assert unsent > above
         here.close()
         with pytest.raises(LinkClosed):
             sending.end()
