@@ -1,5 +1,6 @@
 """Train on children: one thread a child, one round after another, and the global weights judged and saved."""
 
+import contextlib
 import secrets
 import threading
 import time
@@ -24,7 +25,7 @@ from marl.exchanges.choose import parent_side
 from marl.links.loop import IOLoop
 from marl.reports.children import ChildRow
 from marl.reports.meter import Status
-from marl.reports.run_folder import RunFolder
+from marl.reports.run_folder import RunFolder, write_atomic
 from marl.training.flat import flatten
 from marl.training.weights_file import WeightsFile, fill
 from marl.trust.choose import is_loopback, parent_identity, watched_file
@@ -32,6 +33,7 @@ from marl.trust.home import marl_home
 from marl.trust.nodes import NodeBook, nodes_path
 
 NAME = "parent"
+LEADER = "leader"  # file of a run folder: which parent writes there
 LOOK_EVERY = 1.0  # seconds between two looks at keys, revocations and local children
 LAST_ROUND_S = 1.5  # for what children have learned since the last round, when the run ends
 MAX_REASONS = 3  # named in one line
@@ -104,13 +106,14 @@ class ParentTraining(Training):
         if self._resumed is not None:
             self._side.restore(self._resumed.tensors, info.get("merged", {}))
         self._base_updates = int(info.get("updates", 0))
+        self._instance = secrets.token_hex(8)
         hello = make_hello(
             config,
             spaces,
             network,
             run_id=self._run_id,
             epoch=self._side.epoch,
-            instance=secrets.token_hex(8),
+            instance=self._instance,
         )
         self._io = IOLoop().start()
         plan = Plan(self._io, identity, self._book, hello, spaces, self._side, NAME, self._view.note)
@@ -122,6 +125,7 @@ class ParentTraining(Training):
         return parse_addresses([*local, *self._cluster.children], self._cluster.port)
 
     def _start(self) -> None:
+        self._take_lead()
         if self._resumed is not None:
             # The new epoch is on disk before any child hears of it: no two parents ever have the same.
             self._save(self._snapshot())
@@ -205,6 +209,8 @@ class ParentTraining(Training):
         for caller in self._callers:
             if caller.superseded:
                 raise Superseded(caller.why)
+        if not self._leads():
+            raise Superseded(f"another parent has gone on with {self._folder.path}: this one must stop")
         nobody = not any(caller.ever_in for caller in self._callers)
         if self._config.deterministic and not nobody:
             missing = [str(caller.address) for caller in self._callers if caller.state != "training"]
@@ -247,8 +253,26 @@ class ParentTraining(Training):
         return Snapshot(tensors, state.current.steps, updates)
 
     def _save(self, snapshot: Snapshot) -> None:
-        if not any(caller.superseded for caller in self._callers):  # the folder is another parent's now
+        if self._leads():
             super()._save(snapshot)
+
+    def _record(self) -> None:
+        if self._leads():
+            super()._record()
+
+    def _take_lead(self) -> None:
+        """Say in the run folder who writes there: a parent that stood still meanwhile sees it when it wakes."""
+        with contextlib.suppress(OSError):  # the children still know
+            write_atomic(self._folder.path / LEADER, self._instance.encode())
+
+    def _leads(self) -> bool:
+        """Whether the run folder is still this parent's."""
+        if any(caller.superseded for caller in self._callers):
+            return False
+        try:
+            return (self._folder.path / LEADER).read_text() == self._instance
+        except OSError:
+            return True
 
     def _saved(self) -> dict[str, Any]:
         state = self._state

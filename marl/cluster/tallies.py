@@ -85,9 +85,12 @@ class Tallies:
                 self._episodes.setdefault(child, []).append((report.returns, report.lengths))
 
     def episodes(self, children: Sequence[str | None]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Returns and lengths of the episodes that these children have reported since the last call, in this order."""
+        """Returns and lengths of the episodes reported since the last call: of these children in this order, then of
+        those that are no longer among them.
+        """
         with self._lock:
-            taken = [each for child in children for each in self._episodes.pop(child or "", [])]
+            order = [*(child or "" for child in children), *sorted(self._episodes.keys() - set(children))]
+            taken = [each for child in order for each in self._episodes.pop(child, [])]
         if not taken:
             return np.zeros(0), np.zeros(0, np.int64)
         return np.concatenate([returns for returns, _ in taken]), np.concatenate([lengths for _, lengths in taken])
@@ -98,9 +101,10 @@ class Tallies:
             return self._children.get(child or "")
 
     def counts(self, children: list[str | None]) -> Counts:
-        """Everything counted so far, a place for each child in this order."""
+        """Everything counted so far, a place for each child in this order, then for those no longer among them."""
         with self._lock:
             found = [self._children.get(child or "") or Tally() for child in children]
+            found += [tally for child, tally in self._children.items() if child not in children]
             all_metrics = [each.metrics for each in self._children.values() if each.metrics]
             restarts = sum(each.restarts for each in self._children.values())
         names = all_metrics[0] if all_metrics else {}

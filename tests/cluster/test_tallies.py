@@ -48,3 +48,14 @@ def test_a_child_has_a_mean_and_a_speed() -> None:
     assert tally.bytes_per_second(100, 1.0) == 0.0
     assert tally.bytes_per_second(300, 2.0) == 200.0
     assert tally.bytes_per_second(50, 3.0) == 0.0  # another link
+
+
+def test_who_has_gone_still_counts() -> None:
+    """Another node may answer at the same address."""
+    tallies = Tallies()
+    tallies.hear("old", report(1000, 10, returns=(1.0,)))
+    tallies.hear("new", report(1, 1, returns=(2.0,)))
+    counts = tallies.counts(["new"])
+    assert counts.steps.tolist() == [1, 1000]
+    assert counts.updates.sum() == 11
+    assert tallies.episodes(["new"])[0].tolist() == [2.0, 1.0]

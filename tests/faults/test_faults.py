@@ -181,9 +181,33 @@ def test_an_older_parent_comes_back(tmp_path: Path, history: Path) -> None:
             for pid in asleep:
                 os.kill(pid, signal.SIGCONT)
             assert old.end() == 1
-            assert "this run goes on under another parent" in old.errors[-1]
+            assert "another parent" in old.errors[-1]
             wait_for_rounds(new, tmp_path)
             assert new.end(signal.SIGINT) == 0
+
+
+def test_an_older_parent_wakes_when_the_newer_has_ended(tmp_path: Path, history: Path) -> None:
+    """Nobody is left to tell it, but the run folder is not its own any more: what is there stays (R11)."""
+    with child(tmp_path) as only, parent(tmp_path, [only], *RUN) as old:
+        old.wait("children 1/1")
+        wait_for_rounds(old, tmp_path)
+        asleep = session(old.process.pid)
+        for pid in asleep:
+            os.kill(pid, signal.SIGSTOP)
+        folder = run_folder(tmp_path)
+        with parent(tmp_path, [only], "--resume", str(folder)) as new:
+            new.wait("children 1/1")
+            wait_for_rounds(new, tmp_path)
+            assert new.end(signal.SIGINT) == 0
+        reached = version(tmp_path)
+        for pid in asleep:
+            os.kill(pid, signal.SIGCONT)
+        assert old.end() == 1
+        assert "another parent" in old.errors[-1]
+        assert version(tmp_path) == reached
+        with parent(tmp_path, [only], "--resume", str(folder)) as next_one:
+            next_one.wait("children 1/1")
+            assert next_one.end(signal.SIGINT) == 0
 
 
 def test_no_space_for_checkpoints(tmp_path: Path) -> None:
