@@ -89,7 +89,7 @@ class BenchParent:
             if time.monotonic() > deadline:
                 reasons = [caller.why for caller in self.callers if caller.why]
                 raise SystemExit(f"{what} did not come within {seconds:g} s: {(reasons + self.notes)[-3:]}")
-            time.sleep(0.01)
+            time.sleep(0.01)  # the parent announces nothing, and a waiter of ours would be part of what is measured
 
     def wait_for_rounds(self, count: int, seconds: float) -> None:
         """Until so many more rounds are over."""

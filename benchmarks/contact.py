@@ -72,11 +72,13 @@ def measure(codec: str, seconds: float, millions: float, every: float) -> dict[s
         for parent in parents:
             parent.wait_for(lambda parent=parent: parent.num_training() == 1, 60.0, "the child")
         parents[0].wait_for_rounds(3, 60.0)
-        time.sleep(1.0)  # the worker of the other has begun by then
+        for parent in parents:
+            members = parent.side.members
+            parent.wait_for(lambda members=members: any(each.steps for each in members.values()), 60.0, "a first step")
         version = parents[0].side.current.version
         before_s = [processor_seconds(each) for each in contacts]
         started = time.monotonic()
-        time.sleep(seconds)
+        time.sleep(seconds)  # this is what is measured: so long, undisturbed by us
         passed = time.monotonic() - started
         used = [processor_seconds(each) - start for each, start in zip(contacts, before_s, strict=True)]
         rounds = parents[0].side.current.version - version

@@ -88,7 +88,7 @@ def warning(num_disturbed: int) -> str:
 def busy_share(seconds: float = 0.5) -> float:
     """The share of all cores that is in use while this process sleeps."""
     before = busy_seconds()
-    time.sleep(seconds)
+    time.sleep(seconds)  # whatever runs meanwhile is not ours
     return (busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
 
 

@@ -74,11 +74,21 @@ def flower_client(address: str) -> None:
         def fit(self, parameters, config):
             return parameters, 1000, {}
 
-    for _ in range(20):  # the server may still be importing
+    wait_for_server(address)
+    flwr.client.start_client(server_address=address, client=Idle().to_client(), insecure=True)
+
+
+def wait_for_server(address: str, seconds: float = 60.0) -> None:
+    """Until somebody listens there; the server imports for a while first, and announces nothing."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + seconds
+    while True:
         try:
-            return flwr.client.start_client(server_address=address, client=Idle().to_client(), insecure=True)
-        except Exception:
-            time.sleep(0.5)
+            return socket.create_connection((host, int(port)), timeout=1.0).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def hivemind(num_parameters: int, num_children: int, num_rounds: int) -> list[float]:

@@ -37,7 +37,7 @@ class Sleeper(gymnasium.Env[Array, Any]):
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """See gymnasium."""
         if self._sleep_s:
-            time.sleep(self._sleep_s)
+            time.sleep(self._sleep_s)  # the whole work of this environment
         self._count[0] += 1
         self._step += 1
         return self._observation(), 1.0, False, self._step >= LENGTH, {}

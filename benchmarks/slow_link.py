@@ -114,7 +114,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             found["round_s"] += [after - before for before, after in itertools.pairwise(marks[1:])]
             proxy.cut()
             parent.wait_for(lambda: parent.num_training() == 0, 30.0, "the end of the link")
-            time.sleep(0.5)
+            time.sleep(0.5)  # the child notices by itself that its link has ended, and tells nobody here
             rate, per_cpu = speed(counts, options.seconds, worker)
             found["alone"].append(rate)
             found["alone_per_cpu"].append(per_cpu)
@@ -133,7 +133,7 @@ def speed(
     before, started, used = steps_in(counts), time.perf_counter(), processor_seconds(worker)
     version = parent.side.current.version if parent else 0
     while time.perf_counter() - started < seconds:
-        time.sleep(0.01 if parent else 0.1)
+        time.sleep(0.01 if parent else 0.1)  # between two readings of the counters
         if parent and marks is not None and parent.side.current.version != version:
             version = parent.side.current.version
             marks.append(time.perf_counter())

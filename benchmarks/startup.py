@@ -86,7 +86,7 @@ def memory_of(command: list[str]) -> dict[str, list[float]]:
                     size = pss_mb(member)
                     if size is not None:
                         largest[member] = max(size, largest.get(member, 0.0))
-                time.sleep(SAMPLE_EVERY_S)
+                time.sleep(SAMPLE_EVERY_S)  # between two readings of memory
         finally:
             process.kill()  # nothing when it has ended
         errors = process.stderr.read() if process.stderr else b""

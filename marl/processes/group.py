@@ -104,7 +104,7 @@ class ProcessGroup:
         if places:
             connection.wait(places, seconds)
         else:
-            time.sleep(seconds)
+            time.sleep(seconds)  # there is no process that could end or speak
 
     def close(self) -> None:
         """End all: by themselves within the patience, then by SIGTERM, then by SIGKILL. May be called twice."""

@@ -117,3 +117,30 @@ def merged_count(parent: WeightsParent, count: int) -> None:
     with parent._changed:
         while sum(member.uploaded for member in parent.members.values()) < count:
             parent._changed.wait(0.005)  # nobody is told of an upload that closes no round
+
+
+def a_round(parent: WeightsParent, clock: Clock, children: list[Child]) -> None:
+    """Every child uploads, the round closes, every child takes its answer."""
+    clock.now += 5
+    waiting = [Waiting(parent, child.upload()) for child in children[:-1]]
+    merged_count(parent, len(waiting))
+    last = arrives(parent, children[-1].upload())
+    for child, each in zip(children, waiting, strict=False):
+        child.take(each.answer())
+    children[-1].take(last)
+
+
+def join(parent: WeightsParent, clock: Clock, *names: str, **settings: object) -> list[Child]:
+    children = [Child(name, clock, **settings) for name in names]  # type: ignore[arg-type]
+    for child in children:
+        child.take(parent.join(child.name))
+    return children
+
+
+def weights(value: float) -> torch.Tensor:
+    return torch.full((SIZE,), value)
+
+
+def hurried(child: Child) -> list[Message]:
+    child.side.hurry()
+    return list(child.side.outgoing())[-2:]

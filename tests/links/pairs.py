@@ -109,7 +109,7 @@ class Proxy:
             if self._cut_after is not None and passed > self._cut_after:
                 break
             if self._rate is not None:
-                time.sleep(len(data) / self._rate)
+                time.sleep(len(data) / self._rate)  # what makes the link slow
             self._flowing.wait()
             sink.sendall(data)
         for sock in (source, sink):
@@ -142,11 +142,3 @@ def _small(sock: socket.socket) -> socket.socket:
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         sock.setsockopt(socket.SOL_SOCKET, option, 256 * 1024)
     return sock
-
-
-def until(claim: Callable[[], bool]) -> None:
-    """Wait for something that gives no event."""
-    end = time.monotonic() + WAIT_S
-    while not claim():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)

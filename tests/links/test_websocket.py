@@ -13,7 +13,8 @@ from marl.wire.header import Header
 from marl.wire.message import PROTOCOL, Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Outgoing
 from marl.wire.places import fresh, nowhere
-from tests.links.pairs import WAIT_S, Background, Proxy, until, websocket_pair
+from tests.commands import until
+from tests.links.pairs import WAIT_S, Background, Proxy, websocket_pair
 
 MIB = 1024 * 1024
 
