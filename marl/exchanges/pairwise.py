@@ -8,6 +8,7 @@ nobody waits for anybody, and no weights that all have in common. It is how A4C 
 import torch
 
 from marl.errors import MessageRefused
+from marl.exchanges.answers import MixingAnswers
 from marl.exchanges.base import Answer
 from marl.exchanges.merger import Global, MixingMerger, work_of
 from marl.exchanges.rounds import Member
@@ -44,17 +45,18 @@ class PairwiseParent(WeightsParent):
 
     def _mix(self, member: Member, upload: Message) -> None:
         now = self._clock()
+        if member.is_barred(upload.counter):
+            return
         try:
             work = self._work_cap.plausible(member.name, work_of(upload), now - member.merged_at)
             self._mixing.mix(upload, work)
         except MessageRefused as error:
-            self._refuse(member, str(error))
+            self._note(member.refuse(str(error), upload.counter))  # it counts its own uploads: there are no rounds
             return
         member.merged_counter, member.merged_at, member.refused = upload.counter, now, 0
 
-    def _kind_for(self, member: Member, refused: bool) -> str:
-        """All of the weights, rounded where that is agreed and the child has been told."""
-        return "weights" if self.current.change is None or member.version is None else "change"
+    def _make_answers(self) -> MixingAnswers:
+        return MixingAnswers(self._mixing, name=self._name, epoch=self.epoch)
 
 
 class PairwiseChild(WeightsChild):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
 FIRST_DEADLINE = 10.0
 STILL = 30.0  # seconds without an environment step after which a child is not waited for
+BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
 HISTORY = 5  # of a child's last answers
 
 
@@ -34,6 +35,26 @@ class Member:
     moved_at: float = 0.0  # when its environments last made a step
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # from answer to complete upload
     transfers: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # of these, the payload's
+
+    def refuse(self, reason: str, count: int) -> str:
+        """An upload must not be used; what to tell people. Too many in a row bar the child for a while.
+
+        Args:
+            count: number of the round, or whatever else goes up as time goes by.
+        """
+        self.refusal = reason
+        self.refused += 1
+        if self.refused < BAR_AFTER:
+            return f"an upload of {self.name} is refused: {reason}"
+        self.refused, self.barred_until = 0, count + BAR_ROUNDS
+        return f"{self.name} is left out for {BAR_ROUNDS} rounds: {reason}"
+
+    def is_barred(self, count: int) -> bool:
+        """Whether it is still left out; then it is told so with the next answer."""
+        if self.barred_until <= count:
+            return False
+        self.refusal = f"{BAR_AFTER} uploads in a row were refused; it is left out for {BAR_ROUNDS} rounds"
+        return True
 
 
 class Round:

@@ -1,6 +1,5 @@
 """The weights exchange at the parent: uploads into one running mean, rounds that close in time, new weights for all."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from torch import Tensor
 from marl.averaging.limits import WorkCap
 from marl.data.normalizer import Moments, as_slot, num_columns
 from marl.errors import MessageRefused
+from marl.exchanges.answers import Answers
 from marl.exchanges.base import Answer
 from marl.exchanges.buffers import Buffers
 from marl.exchanges.merger import Global, Merger, work_of
@@ -20,16 +20,12 @@ from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Report, place_report, read_report
 from marl.failpoints import fail
 from marl.reports.history import record, recording
-from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
-from marl.wire.message import Array, Kind, Message, Value
+from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
 
-# Seconds between two reports of a child, the more the more there are: hearing one costs the parent a millisecond.
-REPORT_EVERY, REPORT_SHARE = 0.25, 0.02
 MOST_SPEED = 1e7  # environment steps a second that no child can make: the bound on first claims
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
-BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
 
 
 class State(NamedTuple):
@@ -82,13 +78,16 @@ class WeightsParent:
         self._released = version
         self.members: dict[str, Member] = {}
         self._merger = self._make_merger(Global(version, weights.clone(), slot, steps))
-        self._answers: dict[tuple[int, str], Answer] = {}  # of the current version, by kind
+        self._answers = self._make_answers()
         self._work_cap = WorkCap(max_speed=MOST_SPEED)
         self._buffers = Buffers(weights.nbytes)
         self._round = Round(0, clock(), children)
 
     def _make_merger(self, current: Global) -> Merger:
         return Merger(current, self._settings, self._note)
+
+    def _make_answers(self) -> Answers:
+        return Answers(self._merger, name=self._name, epoch=self.epoch)
 
     @property
     def current(self) -> Global:
@@ -262,8 +261,7 @@ class WeightsParent:
     def _merge(self, member: Member, upload: Message, now: float) -> bool:
         """Add an upload to the round; False where it is refused, with a reason for the child."""
         fail("parent.merging")
-        if member.barred_until > self._round.number:
-            member.refusal = f"{BAR_AFTER} uploads in a row were refused; it is left out for {BAR_ROUNDS} rounds"
+        if member.is_barred(self._round.number):
             return False
         try:
             work: float = work_of(upload)
@@ -295,13 +293,7 @@ class WeightsParent:
 
     def _refuse(self, member: Member, reason: str) -> None:
         record("refused", child=member.name, epoch=self.epoch, round=self._round.number, reason=reason)
-        member.refusal = reason
-        member.refused += 1
-        if member.refused == BAR_AFTER:
-            member.refused, member.barred_until = 0, self._round.number + BAR_ROUNDS
-            self._note(f"{member.name} is left out for {BAR_ROUNDS} rounds: {reason}")
-        else:
-            self._note(f"an upload of {member.name} is refused: {reason}")
+        self._note(member.refuse(reason, self._round.number))
 
     def _wait_for_round(self, member: Member) -> None:
         number = self._round.number
@@ -345,49 +337,11 @@ class WeightsParent:
         self._changed.notify_all()
 
     def _reply(self, member: Member) -> Answer:
-        """What ``member`` has to know now: the change of the weights, all of them, or that there are no new ones."""
-        current = self.current
+        """What ``member`` has to know now."""
         refusal, member.refusal = member.refusal, None
-        kind = self._kind_for(member, refusal is not None)
-        shared = self._answers.get((current.version, kind))
-        if shared is None:
-            shared = self._shared_answer(kind)
-            self._answers = {key: each for key, each in self._answers.items() if key[0] == current.version}
-            self._answers[current.version, kind] = shared
-        info: dict[str, Value] = {**shared.message.info, "merged": member.merged_counter}
-        if refusal:
-            info["refused"] = refusal[:1000]
-        if kind != "weights":
-            info["base"] = member.version
-        member.version, member.answered_at = current.version, self._clock()
-        return Answer(shared.message._replace(info=info), shared.digest)
-
-    def _kind_for(self, member: Member, refused: bool) -> str:
-        """Of the answer: "nothing" new, a "change" for who holds the version before, else all "weights"."""
-        if refused or member.version is None:
-            return "weights"
-        if member.version == self.current.version:
-            return "nothing"
-        return "change" if self.current.change is not None and member.version == self.current.version - 1 else "weights"
-
-    def _shared_answer(self, kind: str) -> Answer:
-        """What is the same for every child: made and hashed once a version."""
-        current = self.current
-        arrays: dict[str, Array] = {}
-        pause = max(REPORT_EVERY, REPORT_SHARE * len(self.members))
-        info: dict[str, Value] = {"steps": current.steps, "codec": self.codec, "report_every": pause}
-        if kind != "nothing" and current.slot is not None:
-            arrays["normalizer"] = current.slot
-        if kind == "weights":
-            arrays["weights"] = current.weights
-        elif kind == "change" and current.change is not None:
-            arrays["change"] = current.change
-            info["hash"] = hashlib.sha256(bytes_of(current.weights)).hexdigest()
-        message = Message(Kind.ANSWER, self._name, self.epoch, current.version, arrays=arrays, info=info)
-        hashing = hashlib.sha256()
-        for array in arrays.values():
-            hashing.update(bytes_of(array))
-        return Answer(message, hashing.digest())
+        answer = self._answers.to(member, refusal, num_children=len(self.members))
+        member.version, member.answered_at = self.current.version, self._clock()
+        return answer
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int]) -> None:
         """Go on from what ``saved`` said; before any child joins."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
 from tests.exchanges.nodes import SIZE, Child, Clock, arrives, make_parent
 
 
@@ -46,6 +47,26 @@ def test_what_is_not_finite_is_refused() -> None:
     child.take(arrives(parent, child.upload()))
     assert torch.equal(parent.current.weights, weights(1.0))
     assert torch.equal(child.shared, weights(1.0))
+
+
+def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while() -> None:
+    clock = Clock()
+    parent = make_parent(weights(1.0), clock, name="pairwise")
+    child = Child("a", clock, name="pairwise")
+    child.take(parent.join("a"))
+
+    def send(change: float) -> None:
+        child.learn(change, 10)
+        clock.now += 5
+        child.take(arrives(parent, child.upload()))
+
+    for _ in range(BAR_AFTER):
+        send(float("nan"))
+    for _ in range(BAR_ROUNDS - 1):
+        send(1.0)
+    assert parent.current.version == 0
+    send(1.0)
+    assert parent.current.version == 1
 
 
 def test_a_repeated_upload_is_mixed_in_once() -> None:

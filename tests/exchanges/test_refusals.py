@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights_parent import BAR_AFTER, BAR_ROUNDS, WeightsParent
+from marl.exchanges.weights_parent import WeightsParent
 from marl.training.node_memory import STEPS, array
 from tests.exchanges.nodes import (
     Clock,

@@ -1,0 +1,73 @@
+"""What the parent tells a child: the change of the weights, all of them, or that there are no new ones."""
+
+import hashlib
+
+from marl.exchanges.base import Answer
+from marl.exchanges.merger import Merger
+from marl.exchanges.rounds import Member
+from marl.wire.arrays import bytes_of
+from marl.wire.message import Array, Kind, Message, Value
+
+# Seconds between two reports of a child, the more the more there are: hearing one costs the parent a millisecond.
+REPORT_EVERY, REPORT_SHARE = 0.25, 0.02
+
+
+class Answers:
+    """Makes answers; what is the same for all children is made and hashed once a version. Not locked."""
+
+    def __init__(self, merger: Merger, *, name: str, epoch: int) -> None:
+        self._merger, self._name, self._epoch = merger, name, epoch
+        self._shared: dict[tuple[int, str], Answer] = {}  # of the current version, by kind
+
+    def to(self, member: Member, refusal: str | None, *, num_children: int) -> Answer:
+        """What ``member`` has to know now.
+
+        Args:
+            refusal: why its last upload was not used.
+        """
+        version, kind = self._merger.current.version, self._kind_for(member, refusal is not None)
+        shared = self._shared.get((version, kind))
+        if shared is None:
+            shared = self._make(kind)
+            self._shared = {key: each for key, each in self._shared.items() if key[0] == version}
+            self._shared[version, kind] = shared
+        info: dict[str, Value] = {**shared.message.info, "merged": member.merged_counter}
+        info["report_every"] = max(REPORT_EVERY, REPORT_SHARE * num_children)
+        if refusal:
+            info["refused"] = refusal[:1000]
+        if kind != "weights":
+            info["base"] = member.version
+        return Answer(shared.message._replace(info=info), shared.digest)
+
+    def _kind_for(self, member: Member, refused: bool) -> str:
+        """Of the answer: "nothing" new, a "change" for who holds the version before, else all "weights"."""
+        current = self._merger.current
+        if refused or member.version is None:
+            return "weights"
+        if member.version == current.version:
+            return "nothing"
+        return "change" if current.change is not None and member.version == current.version - 1 else "weights"
+
+    def _make(self, kind: str) -> Answer:
+        current = self._merger.current
+        arrays: dict[str, Array] = {}
+        info: dict[str, Value] = {"steps": current.steps, "codec": self._merger.codec}
+        if kind != "nothing" and current.slot is not None:
+            arrays["normalizer"] = current.slot
+        if kind == "weights":
+            arrays["weights"] = current.weights
+        elif kind == "change" and current.change is not None:
+            arrays["change"] = current.change
+            info["hash"] = hashlib.sha256(bytes_of(current.weights)).hexdigest()
+        message = Message(Kind.ANSWER, self._name, self._epoch, current.version, arrays=arrays, info=info)
+        hashing = hashlib.sha256()
+        for array in arrays.values():
+            hashing.update(bytes_of(array))
+        return Answer(message, hashing.digest())
+
+
+class MixingAnswers(Answers):
+    """Pairwise: all of the weights each time, rounded where that is agreed and the child has been told."""
+
+    def _kind_for(self, member: Member, refused: bool) -> str:
+        return "weights" if self._merger.current.change is None or member.version is None else "change"
