@@ -70,10 +70,6 @@ class WorkCap:
         own.append(allowed / elapsed_s)
         return allowed
 
-    def forget(self, child: str) -> None:
-        """The child has left."""
-        self._own.pop(child, None)
-
 
 def cap_shares(work: Sequence[float], max_share: float) -> list[float]:
     """Lower the largest so that none has more than ``max_share`` of what is left; 2 / n is a usual bound.

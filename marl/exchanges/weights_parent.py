@@ -99,11 +99,6 @@ class WeightsParent:
         """Of the next uploads."""
         return self._merger.codec
 
-    @property
-    def round(self) -> int:
-        """Number of the round that is open."""
-        return self._round.number
-
     def last_round(self, seconds: float) -> None:
         """Have every child upload what it has, and merge what comes within so many seconds."""
         with self._changed:

@@ -10,7 +10,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -165,46 +165,45 @@ def test_the_parent_is_killed_at(point: str, tmp_path: Path, history: Path) -> N
     assert not list(folder.glob("**/.*.tmp")) or point.startswith("file")
 
 
-def test_an_older_parent_comes_back(tmp_path: Path, history: Path) -> None:
-    """It stood still, another went on with its run, and it wakes: the children will not have it, and it ends (R11)."""
-    with child(tmp_path) as only, parent(tmp_path, [only], *RUN) as old:
+@contextmanager
+def asleep(node: Node) -> Iterator[None]:
+    """All of its processes stand still until the end of the block."""
+    pids = list(session(node.process.pid))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("newer_lives_on", [True, False])
+def test_an_older_parent_wakes(newer_lives_on: bool, tmp_path: Path, history: Path) -> None:
+    """It stood still, another went on with its run: the children will not have it, the run folder is not its own any
+    more, and it ends without a trace (R11).
+    """
+    with ExitStack() as stack:
+        only = stack.enter_context(child(tmp_path))
+        old = stack.enter_context(parent(tmp_path, [only], *RUN))
         old.wait("children 1/1")
         wait_for_rounds(old, tmp_path)
-        asleep = session(old.process.pid)
-        for pid in asleep:
-            os.kill(pid, signal.SIGSTOP)
         folder = run_folder(tmp_path)
-        with parent(tmp_path, [only], "--resume", str(folder)) as new:
+        with asleep(old):
+            new = stack.enter_context(parent(tmp_path, [only], "--resume", str(folder)))
             new.wait("children 1/1")
             moment = time.monotonic()
             until(lambda: rounds_after(history, moment), of=new.process)
-            for pid in asleep:
-                os.kill(pid, signal.SIGCONT)
-            assert old.end() == 1
-            assert "another parent" in old.errors[-1]
-            wait_for_rounds(new, tmp_path)
-            assert new.end(signal.SIGINT) == 0
-
-
-def test_an_older_parent_wakes_when_the_newer_has_ended(tmp_path: Path, history: Path) -> None:
-    """Nobody is left to tell it, but the run folder is not its own any more: what is there stays (R11)."""
-    with child(tmp_path) as only, parent(tmp_path, [only], *RUN) as old:
-        old.wait("children 1/1")
-        wait_for_rounds(old, tmp_path)
-        asleep = session(old.process.pid)
-        for pid in asleep:
-            os.kill(pid, signal.SIGSTOP)
-        folder = run_folder(tmp_path)
-        with parent(tmp_path, [only], "--resume", str(folder)) as new:
-            new.wait("children 1/1")
-            wait_for_rounds(new, tmp_path)
-            assert new.end(signal.SIGINT) == 0
-        reached = version(tmp_path)
-        for pid in asleep:
-            os.kill(pid, signal.SIGCONT)
+            if not newer_lives_on:
+                assert new.end(signal.SIGINT) == 0
+            reached = version(tmp_path)
         assert old.end() == 1
         assert "another parent" in old.errors[-1]
-        assert version(tmp_path) == reached
+        if newer_lives_on:
+            wait_for_rounds(new, tmp_path)
+            assert new.end(signal.SIGINT) == 0
+        else:
+            assert version(tmp_path) == reached
         with parent(tmp_path, [only], "--resume", str(folder)) as next_one:
             next_one.wait("children 1/1")
             assert next_one.end(signal.SIGINT) == 0
