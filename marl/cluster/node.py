@@ -40,6 +40,8 @@ class Node:
         self.config, self.workers = config, workers
         self._child, self._alone = child, alone
         self.restarts = 0
+        self._counted = 0  # of these, those that max_restarts bounds
+        self._updates_at_start = [0] * workers
         self.segment = 0  # the next that any worker may begin
         self._group = group
         self._deterministic = config.deterministic and alone
@@ -78,9 +80,12 @@ class Node:
             if failure.trace:
                 trace(failure.trace)
             hopeless = failure.permanent and is_worker(name) and self._played(name) == 0
-            if self.restarts >= self.config.node.max_restarts or hopeless:
+            if not self._alone and not failure.permanent and is_worker(name) and self._learned(name):
+                self._counted = 0  # a child serves for weeks: only deaths in a row, without learning, are a sign
+            if self._counted >= self.config.node.max_restarts or hopeless:
                 raise _gave_up(name, failure, self.restarts, saved=self._alone)
             self.restarts += 1
+            self._counted += 1
             warn(f"{name} died ({failure.text}) and is started again")
         return [name for name, _ in died]
 
@@ -90,10 +95,16 @@ class Node:
         if not self._deterministic:
             self.segment += 1
 
+    def _learned(self, name: str) -> bool:
+        """Whether the worker has made an update since it was started."""
+        rank = _rank(name)
+        return int(array(self.block, "counters")[rank, UPDATES]) > self._updates_at_start[rank]
+
     def _played(self, name: str) -> int:
         return int(array(self.block, "counters")[_rank(name), STEPS])
 
     def _start(self, worker: int) -> None:
+        self._updates_at_start[worker] = int(array(self.block, "counters")[worker, UPDATES])
         self._group.start(f"worker {worker}", work, self._job(worker), self.block)
 
     def _job(self, worker: int) -> Job:
