@@ -46,6 +46,11 @@ class SharedBlock:
         return SharedBlock, (self._fields, self._memory)
 
 
+def memory_bytes(fields: Mapping[str, Field]) -> int:
+    """What a block of these fields takes, for whoever asks before there is one."""
+    return _offsets(fields)[1]
+
+
 def _num_bytes(field: Field) -> int:
     return math.prod(field.shape) * field.dtype.itemsize
 

@@ -4,7 +4,7 @@ from multiprocessing.reduction import ForkingPickler
 import pytest
 import torch
 
-from marl.data.shared import ALIGNMENT, Field, SharedBlock
+from marl.data.shared import ALIGNMENT, Field, SharedBlock, memory_bytes
 
 FIELDS = {
     "weights": Field((3, 5), torch.float32),
@@ -48,3 +48,9 @@ def test_pickling_hands_over_the_memory() -> None:
 def test_an_unknown_name() -> None:
     with pytest.raises(KeyError):
         SharedBlock(FIELDS)["nothing"]
+
+
+def test_bytes_before_there_is_a_block() -> None:
+    """Every field begins a cache line."""
+    assert memory_bytes({}) == 0
+    assert memory_bytes(FIELDS) == sum(-(-size // ALIGNMENT) * ALIGNMENT for size in (60, 1, 0, 7, 128, 16))
