@@ -1,0 +1,113 @@
+"""Single transitions of all workers of a node, in one ring a worker.
+
+A ring publishes two counts: rows whose writing has begun, and rows that are done. Whoever reads looks at the second
+before and at the first after, and knows which rows may have changed meanwhile. Nobody waits. A worker that is killed
+while it writes leaves rows begun and not done: they count as damaged until its successor has written over them. (As in
+``Ring``, other processes have to see stores in their order.)
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from marl.data.shared import Field, SharedBlock
+from marl.failpoints import fail
+
+BEGUN, DONE = range(2)  # columns of the counts
+COUNTS = "transitions_counts"
+
+
+class Transitions(NamedTuple):
+    """N transitions, each over one step or several."""
+
+    observations: Tensor  # [N, ...]
+    actions: Tensor  # [N] integers, or [N, A]
+    returns: Tensor  # [N]  discounted rewards of the steps between
+    discounts: Tensor  # [N]  of the value of the next observation; 0 if the episode terminated
+    next_observations: Tensor  # [N, ...]  after those steps
+    versions: Tensor  # [N]  the weights that acted
+
+
+def transition_fields(*, capacity: int, workers: int, observation: Field, action: Field) -> dict[str, Field]:
+    """What a block needs for ``capacity`` transitions; ``observation`` and ``action`` describe a single one.
+
+    Raises:
+        ValueError: the capacity cannot be split into equal rings.
+    """
+    if capacity % workers or not capacity:
+        raise ValueError(f"expected a capacity that {workers} workers can share equally, got {capacity}")
+    one = {
+        "observations": observation,
+        "actions": action,
+        "returns": Field((), torch.float32),
+        "discounts": Field((), torch.float32),
+        "next_observations": observation,
+        "versions": Field((), torch.int64),
+    }
+    fields = {f"transitions_{name}": Field((capacity, *shape), dtype) for name, (shape, dtype) in one.items()}
+    return {COUNTS: Field((workers, 8), torch.int64), **fields}
+
+
+class TransitionReplay:
+    """One process's view of the replay; ``worker`` is whose ring it writes, None for who only gathers."""
+
+    def __init__(self, block: SharedBlock, worker: int | None = None) -> None:
+        self._worker = worker
+        self._counts: npt.NDArray[np.int64] = block[COUNTS].numpy()  # [M, 8]
+        self._rows: list[npt.NDArray[Any]] = [  # each [capacity, ...]
+            block[f"transitions_{name}"].numpy() for name in Transitions._fields
+        ]
+        self._ring = len(self._rows[0]) // len(self._counts)  # rows of each worker
+
+    def add(self, batch: Transitions) -> npt.NDArray[np.int64]:
+        """Keep transitions in place of this worker's oldest; says where [N].
+
+        Raises:
+            ValueError: the view has no ring, the ring is shorter, or shapes or types are others than it was made for.
+        """
+        if self._worker is None:
+            raise ValueError("expected the number of a worker to write for, got None")
+        size = len(batch.returns)
+        if size > self._ring:
+            raise ValueError(f"expected at most {self._ring} transitions, got {size}")
+        new = [tensor.numpy() for tensor in batch]
+        for name, rows, array in zip(Transitions._fields, self._rows, new, strict=True):
+            if (array.shape, array.dtype) != ((size, *rows.shape[1:]), rows.dtype):
+                raise ValueError(
+                    f"expected {name} of {(size, *rows.shape[1:])}, {rows.dtype}, got {array.shape}, {array.dtype}"
+                )
+        counts = self._counts[self._worker]
+        done = int(counts[DONE])
+        counts[BEGUN] = max(int(counts[BEGUN]), done + size)  # further where a predecessor began more and was killed
+        first, start = self._worker * self._ring, done % self._ring
+        before_wrap = min(size, self._ring - start)
+        for rows, array in zip(self._rows, new, strict=True):
+            rows[first + start : first + start + before_wrap] = array[:before_wrap]
+            rows[first : first + size - before_wrap] = array[before_wrap:]
+            fail("transitions.writing")
+        counts[DONE] = done + size
+        return first + (start + np.arange(size)) % self._ring
+
+    def gather(self, indices: npt.NDArray[np.int64]) -> tuple[Transitions, Tensor]:
+        """Copies of rows [N], and which of them are whole [N].
+
+        The others were never written, or may be half of an old transition and half of a new one, since their writer
+        came by meanwhile or was killed there: they belong into no loss, so multiply their weights by this.
+
+        A row that is whole may still be another transition than the one whose priority it was sampled for.
+        """
+        done = self._counts[:, DONE].copy()
+        batch = Transitions(*[torch.from_numpy(rows.take(indices, axis=0)) for rows in self._rows])
+        begun = self._counts[:, BEGUN].copy()
+        worker = indices // self._ring
+        row, end = indices - worker * self._ring, done[worker]
+        written = row < end
+        changed = (row - end) % self._ring < (begun - done)[worker]
+        return batch, torch.from_numpy(written & ~changed)
+
+    def __len__(self) -> int:
+        """How many transitions were written and not yet overwritten."""
+        return int(np.minimum(self._counts[:, DONE], self._ring).sum())
