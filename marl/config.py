@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from marl.algorithms.a3c import A3C
+from marl.algorithms.base import Algorithm
+from marl.algorithms.choose import ALGORITHMS, DEFAULT, algorithm_class
 from marl.averaging.robust import RULES
+from marl.data.settings import ReplaySettings
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import ConfigError
 from marl.exchanges.settings import ExchangeSettings
@@ -26,6 +29,8 @@ from marl.training.optimizers import OPTIMIZERS, OptimizerSettings
 from marl.training.settings import CheckpointSettings
 from marl.wire.codec import CODECS
 
+Section = TypeVar("Section")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -35,8 +40,9 @@ class Config:
     deterministic: bool = False  # same seed, same bits: one worker, decisions only at checkpoints
     environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    algorithm: A3C = field(default_factory=A3C)
+    algorithm: Algorithm = field(default_factory=A3C)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    replay: ReplaySettings = field(default_factory=ReplaySettings)
     exchange: ExchangeSettings = field(default_factory=ExchangeSettings)
     node: NodeSettings = field(default_factory=NodeSettings)
     stop: StopSettings = field(default_factory=StopSettings)
@@ -60,8 +66,9 @@ def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] |
     Raises:
         ConfigError: an unknown key, a value of the wrong kind, or values that contradict each other.
     """
-    tree = _read(str(source)) if source is not None else {}
-    for path, value in (overrides or {}).items():
+    overrides = dict(overrides or {})
+    tree = _read(str(source), overrides.get("algorithm.name")) if source is not None else {}
+    for path, value in overrides.items():
         _put(tree, path, value)
     config = _convert(tree)
     validate(config)
@@ -107,17 +114,30 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def _read(source: str) -> dict[str, Any]:
+def _read(source: str, algorithm: object) -> dict[str, Any]:
+    """Settings from a file or preset; of the preset, those for ``algorithm`` where one is asked for."""
     path = Path(source)
     if path.suffix == ".toml" or path.is_file():
         try:
             return _parse(path.read_text(encoding="utf-8"), source)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the configuration file {source}: {error}") from error
-    preset = resources.files("marl.presets") / f"{source}.toml"
-    if ":" not in source and "/" not in source and preset.is_file():
-        return _parse(preset.read_text(encoding="utf-8"), source)
-    return {"environment": {"id": source}}
+    presets = resources.files("marl.presets")
+    if ":" in source or "/" in source:
+        return {"environment": {"id": source}}
+    if algorithm in ALGORITHMS and (presets / str(algorithm) / f"{source}.toml").is_file():
+        return _parse((presets / str(algorithm) / f"{source}.toml").read_text(encoding="utf-8"), source)
+    if not (presets / f"{source}.toml").is_file():
+        return {"environment": {"id": source}}
+    tree = _parse((presets / f"{source}.toml").read_text(encoding="utf-8"), source)
+    if algorithm is None or algorithm == tree.get("algorithm", {}).get("name", DEFAULT):
+        return tree
+    environment = tree.get("environment", {})  # tuned for another algorithm: only what defines the task is kept
+    return {
+        "environment": {
+            key: environment[key] for key in ("id", "kwargs", "backend", "solved_return") if key in environment
+        }
+    }
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -138,39 +158,64 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _convert(tree: Mapping[str, Any]) -> Config:
-    _check_keys(tree, Config, "")
+    tree = dict(tree)
+    algorithm = tree.pop("algorithm", {})
+    if not isinstance(algorithm, Mapping):
+        raise ConfigError(f"algorithm: expected a section of settings, got {algorithm!r}")
+    name = algorithm.get("name", DEFAULT)
+    if not isinstance(name, str):
+        raise ConfigError(f"algorithm.name: expected text, got {name!r}")
+    kind = algorithm_class(name)
+    _check_keys(tree, Config, "", kind)
+    _check_keys(algorithm, kind, "algorithm.", kind)
+    config = _typed(tree, Config, "")
+    return dataclasses.replace(config, algorithm=_typed({**algorithm, "name": name}, kind, "algorithm."))
+
+
+def _typed(tree: Mapping[str, Any], kind: type[Section], prefix: str) -> Section:
     try:
-        return msgspec.convert(tree, Config)
+        return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
-        where = f"{place.rstrip('`')}: " if place else ""
+        where = f"{prefix}{place.rstrip('`')}: " if place else ""
         hint = ": write it as text, in quotes" if "`str`" in reason.partition(", got")[0] else ""
         raise ConfigError(f"{where}{reason[:1].lower()}{reason[1:]}{hint}") from error
 
 
-def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str) -> None:
+def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str, algorithm: type[Algorithm]) -> None:
     fields = {each.name: each for each in dataclasses.fields(kind)}
     for key, value in tree.items():
         if key not in fields:
-            near = difflib.get_close_matches(f"{prefix}{key}", all_keys(), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(f"{prefix}{key}", all_keys(algorithm), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
-            raise ConfigError(f"no setting is called {prefix + key!r}: {hint}")
+            raise ConfigError(f"no setting is called {prefix + key!r}{_elsewhere(prefix, key)}: {hint}")
         inner = fields[key].type
         if dataclasses.is_dataclass(inner) and isinstance(inner, type):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{prefix}{key}: expected a section of settings, got {value!r}")
-            _check_keys(value, inner, f"{prefix}{key}.")
+            _check_keys(value, inner, f"{prefix}{key}.", algorithm)
 
 
-def all_keys() -> list[str]:
-    """The path of every setting."""
-    keys = []
+def _elsewhere(prefix: str, key: str) -> str:
+    """Which algorithms have a setting that this one lacks."""
+    if prefix != "algorithm.":
+        return ""
+    having = [name for name in ALGORITHMS if key in {each.name for each in dataclasses.fields(algorithm_class(name))}]
+    return f" here (algorithm.name = {' or '.join(map(repr, having))} has it)" if having else ""
+
+
+def all_keys(algorithm: type[Algorithm] | None = None) -> list[str]:
+    """The path of every setting, of one algorithm or of all that come with marl."""
+    kinds = [algorithm] if algorithm else [algorithm_class(name) for name in ALGORITHMS]
+    keys: dict[str, None] = {}  # in order, each once
     for each in dataclasses.fields(Config):
-        if dataclasses.is_dataclass(each.type) and isinstance(each.type, type):
-            keys += [f"{each.name}.{inner.name}" for inner in dataclasses.fields(each.type)]
-        else:
-            keys.append(each.name)
-    return keys
+        sections: list[Any] = kinds if each.name == "algorithm" else [each.type]
+        for section in sections:
+            if dataclasses.is_dataclass(section) and isinstance(section, type):
+                keys |= dict.fromkeys(f"{each.name}.{inner.name}" for inner in dataclasses.fields(section))
+            else:
+                keys[each.name] = None
+    return list(keys)
 
 
 def validate(config: Config) -> None:
@@ -181,27 +226,14 @@ def validate(config: Config) -> None:
     """
     algorithm, environment, stop = config.algorithm, config.environment, config.stop
     _demand(environment.per_worker >= 1, "environment.per_worker", "at least 1", environment.per_worker)
-    _demand(algorithm.t_max >= 1, "algorithm.t_max", "at least 1", algorithm.t_max)
-    _demand(0 <= algorithm.discount <= 1, "algorithm.discount", "0 to 1", algorithm.discount)
-    _demand(0 <= algorithm.gae_lambda <= 1, "algorithm.gae_lambda", "0 to 1", algorithm.gae_lambda)
-    rate = algorithm.learning_rate
-    _demand(0 < rate < math.inf, "algorithm.learning_rate", "more than 0 and finite", rate)
-    _demand(
-        algorithm.max_gradient_norm > 0,
-        "algorithm.max_gradient_norm",
-        "more than 0",
-        algorithm.max_gradient_norm,
-    )
-    _demand(
-        algorithm.schedule in ("constant", "linear", "cosine"),
-        "algorithm.schedule", "'constant', 'linear' or 'cosine'", algorithm.schedule,
-    )  # fmt: skip
+    algorithm.validate()
     _demand(
         all(width >= 1 for width in config.network.hidden),
         "network.hidden",
         "at least 1 each",
         config.network.hidden,
     )
+    _validate_replay(config)
     optimizer = config.optimizer.name
     _demand(optimizer in OPTIMIZERS, "optimizer.name", f"one of {', '.join(OPTIMIZERS)}", optimizer)
     _demand(0 <= config.node.workers <= 1024, "node.workers", "0 (all cores) to 1024", config.node.workers)
@@ -233,6 +265,29 @@ def validate(config: Config) -> None:
         raise ConfigError(f"deterministic = true allows one worker, got node.workers = {config.node.workers}")
     if config.deterministic and stop.minutes is not None:
         raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
+
+
+def _validate_replay(config: Config) -> None:
+    replay, ratio = config.replay, replay_ratio(config)
+    _demand(0 <= ratio < math.inf, "replay.ratio", "0 or more, and finite", ratio)
+    _demand(replay.capacity >= 1, "replay.capacity", "at least 1", replay.capacity)
+    _demand(replay.start >= 0, "replay.start", "0 or more", replay.start)
+    _demand(replay.batch_size >= 1, "replay.batch_size", "at least 1", replay.batch_size)
+    _demand(replay.alpha >= 0, "replay.alpha", "0 or more", replay.alpha)
+    _demand(0 <= replay.beta <= 1, "replay.beta", "0 to 1", replay.beta)
+    name = config.algorithm.name
+    if not ratio and config.algorithm.learns_from == "transitions":
+        raise ConfigError(f"replay.ratio: expected more than 0 with {name}, which learns only from a replay, got 0")
+    if ratio and config.deterministic:
+        raise ConfigError(f"deterministic = true needs replay.ratio = 0, got {ratio:g}: a replay is not saved")
+    if ratio and config.algorithm.learns_from == "trajectories":
+        config.algorithm.off_policy()
+
+
+def replay_ratio(config: Config) -> float:
+    """How often each step is learned from again; 0: there is no replay."""
+    ratio = config.replay.ratio
+    return config.algorithm.replay_ratio if ratio is None else ratio
 
 
 def demand_same_bits(config: Config) -> None:

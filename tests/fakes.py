@@ -4,6 +4,7 @@
 a correct learner solves in seconds. The faulty ones break gymnasium's promises, one each.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -14,6 +15,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
+from marl.algorithms.base import Algorithm
 from marl.networks.distributions import Distribution
 
 Array = npt.NDArray[Any]
@@ -261,3 +263,11 @@ class FixedPolicy:
 gymnasium.register("FakeCounting-v0", entry_point=CountingEnv)
 gymnasium.register("FakeCounting-v3", entry_point=CountingEnv, kwargs={"length": 7})
 gymnasium.register("FakeLimited-v0", entry_point=CountingEnv, max_episode_steps=2)
+
+
+@dataclass(frozen=True)
+class Lazy(Algorithm):
+    """An algorithm of a user's own, with a number of its own; it learns nothing."""
+
+    name: str = "tests.fakes:Lazy"
+    patience: int = 1

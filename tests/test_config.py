@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marl.algorithms.a3c import A3C
+from marl.algorithms.ppo import PPO
 from marl.config import (
     Config,
     all_keys,
@@ -21,6 +22,9 @@ from marl.config import (
 )
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import ConfigError
+from tests.fakes import Lazy
+
+ROOT = Path(__file__).parents[1]
 
 # For every setting a value that is not its default.
 OTHER: dict[str, Any] = {
@@ -38,24 +42,39 @@ OTHER: dict[str, Any] = {
     "network.activation": "relu",
     "network.shared_trunk": True,
     "network.log_std": -0.5,
-    "algorithm.name": "other",
+    "algorithm.name": "ppo",
     "algorithm.t_max": 9,
     "algorithm.discount": 0.5,
     "algorithm.gae_lambda": 0.25,
     "algorithm.value_cost": 0.125,
     "algorithm.entropy_cost": 1e-05,
+    "algorithm.entropy_spread": 2.0,
     "algorithm.learning_rate": 3e-4,
     "algorithm.final_learning_rate": 1e-6,
     "algorithm.schedule": "linear",
     "algorithm.schedule_steps": 10,
     "algorithm.max_gradient_norm": 40.0,
-    "algorithm.normalize_advantages": True,
+    "algorithm.normalize_advantages": False,
+    "algorithm.epochs": 2,
+    "algorithm.num_minibatches": 3,
+    "algorithm.clip": 0.125,
+    "algorithm.clip_schedule": "linear",
+    "algorithm.target": "vtrace",
+    "algorithm.upgo_cost": 0.75,
+    "algorithm.value_clip": 0.5,
+    "algorithm.kl_stop": 0.0625,
     "optimizer.name": "rmsprop",
     "optimizer.beta1": 0.5,
     "optimizer.beta2": 0.25,
     "optimizer.decay": 0.75,
     "optimizer.momentum": 0.5,
     "optimizer.epsilon": 0.1,
+    "replay.ratio": 0.5,
+    "replay.capacity": 5_000,
+    "replay.start": 10,
+    "replay.batch_size": 64,
+    "replay.alpha": 0.5,
+    "replay.beta": 0.5,
     "exchange.name": "pairwise",
     "exchange.every": "1 episode",
     "exchange.barrier": True,
@@ -100,8 +119,10 @@ def refused(source: str | Path | None = None, **overrides: Any) -> str:
 
 
 def test_this_file_knows_every_setting() -> None:
-    assert sorted(OTHER) == sorted(all_keys())
-    assert all(value_of(Config(), key) != value for key, value in OTHER.items())
+    assert sorted(OTHER) == sorted(all_keys(PPO))
+    for key, value in OTHER.items():
+        before = Config() if key == "algorithm.name" else Config(algorithm=PPO())
+        assert value_of(before, key) != value
 
 
 @pytest.mark.parametrize("key", OTHER)
@@ -110,6 +131,8 @@ def test_every_setting_survives_a_file(key: str) -> None:
     tree: Any = OTHER[key]
     for part in reversed(key.split(".")):
         tree = {part: tree}
+    if key.startswith("algorithm."):
+        tree["algorithm"]["name"] = "ppo"  # whose numbers OTHER has
     config = from_tree(tree)
     assert value_of(config, key) == OTHER[key]
     assert from_tree(tomllib.loads(to_toml(config))) == config
@@ -118,7 +141,8 @@ def test_every_setting_survives_a_file(key: str) -> None:
 
 def test_all_settings_at_once_survive_a_file(tmp_path: Path) -> None:
     config = load_config(
-        None, {key: value for key, value in OTHER.items() if key not in ("stop.minutes", "exchange.name")}
+        None,
+        {key: value for key, value in OTHER.items() if key not in ("stop.minutes", "exchange.name", "replay.ratio")},
     )
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config), encoding="utf-8")
@@ -161,8 +185,48 @@ def test_presets_load_and_say_when_they_end(name: str) -> None:
     assert config.environment.solved_return is not None
 
 
+ALSO = [(path.parent.name, path.stem) for path in (ROOT / "marl/presets").glob("*/*.toml")]
+
+
+@pytest.mark.parametrize(("algorithm", "name"), ALSO)
+def test_presets_of_other_algorithms(algorithm: str, name: str) -> None:
+    config = load_config(name, {"algorithm.name": algorithm})
+    demand_end(config)
+    assert (config.environment.id, config.algorithm.name) == (name, algorithm)
+
+
+def test_another_algorithm_than_the_presets_keeps_only_the_task() -> None:
+    """Numbers that were tuned for one are no good for another."""
+    config = load_config("Acrobot-v1", {"algorithm.name": "ppo"})
+    assert config.algorithm == PPO()
+    assert config.environment == EnvironmentSettings("Acrobot-v1", solved_return=-100.0)
+    assert load_config("Acrobot-v1", {"algorithm.name": "a3c"}) == load_config("Acrobot-v1")
+
+
+def test_an_algorithm_of_the_users_own() -> None:
+    config = load_config("Acrobot-v1", {"algorithm.name": "tests.fakes:Lazy", "algorithm.patience": 3})
+    assert config.algorithm == Lazy("tests.fakes:Lazy", patience=3)
+    assert from_tree(to_tree(config)) == config
+
+
+@pytest.mark.parametrize("name", ["tests.fakes:CountingEnv", "tests.fakes:counting", "ppo2"])
+def test_what_is_no_algorithm(name: str) -> None:
+    assert "algorithm.name: expected" in refused(algorithm__name=name)
+
+
+def test_a_key_that_another_algorithm_has() -> None:
+    assert "'algorithm.clip' here (algorithm.name = 'ppo' has it)" in refused(algorithm__clip=0.2)
+
+
 def test_the_presets_that_are_promised() -> None:
-    promised = {"CartPole-v1", "Acrobot-v1", "Pendulum-v1", "LunarLander-v3", "LunarLanderContinuous-v3"}
+    promised = {
+        "BipedalWalker-v3",
+        "CartPole-v1",
+        "Acrobot-v1",
+        "Pendulum-v1",
+        "LunarLander-v3",
+        "LunarLanderContinuous-v3",
+    }
     assert promised <= set(preset_names())
 
 
@@ -251,6 +315,7 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
         ({"stop.solved": False}, "stop.solved = false needs stop.steps, stop.minutes or stop.episodes"),
         ({"deterministic": True, "node.workers": 2}, "allows one worker, got node.workers = 2"),
         ({"deterministic": True, "stop.minutes": 1.0}, "cannot stop by minutes"),
+        ({"deterministic": True, "replay.ratio": 1.0}, "needs replay.ratio = 0"),
         ({"algorithm.schedule": "linear"}, "needs algorithm.schedule_steps or stop.steps"),
     ],
 )

@@ -13,12 +13,15 @@ from marl.data.trajectory import Trajectory
 from marl.environments.vector import Environments
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Distribution
+from marl.networks.sampling import OnPolicy, Sampler
 
 
 class Acts(Protocol):
     """The part of a network that acting needs."""
 
-    distribution: Distribution
+    @property
+    def distribution(self) -> Distribution:
+        """What its parameters are of."""
 
     def policy(self, observations: Tensor) -> Tensor:
         """Distribution parameters [B, P] of observations [B, D]."""
@@ -43,10 +46,12 @@ class Collector:
         reward_scale: float,
         generator: torch.Generator,
         seeds: list[int],
+        sampler: Sampler | None = None,
     ) -> None:
+        """``sampler``: how to act; None: as the policy says."""
         count, spaces = environments.count, environments.spaces
         self._environments = environments
-        self._generator = generator
+        self._sampler, self._generator = sampler, generator
         self._reward_scale = reward_scale
         self._discount = discount
         self._length = length
@@ -79,7 +84,8 @@ class Collector:
         seen = self._flat if normalizer is None else self._seen
         inputs = torch.from_numpy(seen).unbind()
         terminated, truncated, valid = self._ends
-        noise = network.distribution.noise((length, self._environments.count), self._generator)
+        sampler = self._sampler or OnPolicy(network.distribution)
+        noise = sampler.noise((length, self._environments.count), self._generator)
         behaviour: list[Tensor] = []
         last: list[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]] = []
         returns: list[npt.NDArray[np.float64]] = []
@@ -90,8 +96,9 @@ class Collector:
                 if normalizer is not None:
                     seen[step] = normalizer(self._flat[step])
                 parameters = network.policy(inputs[step])
-                behaviour.append(parameters)
-                actions = network.distribution.sample(parameters, draws).numpy()
+                drawn, acted = sampler.act(parameters, draws)
+                behaviour.append(acted)
+                actions = drawn.numpy()
                 answer = self._environments.step(actions)
                 self._actions[step] = actions
                 self._store(step, answer.observations)

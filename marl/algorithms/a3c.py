@@ -4,55 +4,39 @@ Mnih et al., "Asynchronous Methods for Deep Reinforcement Learning" (2016). One 
 the paper's form; B environments a worker is the same code. ``gae_lambda`` 1 gives the paper's n-step returns.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from marl.algorithms.base import Loss
+from marl.algorithms.base import Algorithm, Loss, demand
+from marl.algorithms.impala import IMPALA
+from marl.algorithms.values import following_values
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
+from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
-from marl.targets.returns import mean_weights, next_values, standardized
+from marl.targets.returns import mean_weights, standardized
 
 
 @dataclass(frozen=True)
-class A3C:
+class A3C(Algorithm):
     """The numbers of A3C."""
 
     name: str = "a3c"
-    t_max: int = 5  # steps between updates; more gives better returns and staler policies (5 to 128)
-    discount: float = 0.99  # worth of a reward one step later; longer tasks want more (.98 to .999)
+    learning_rate: float = 2e-3  # of the shared optimizer (1e-4 to 5e-3)
     gae_lambda: float = 1.0  # 1: n-step returns; less: less variance, more bias (.9 to 1)
     value_cost: float = 0.5  # weight of the value loss (.25 to 1)
     entropy_cost: float = 0.01  # weight of the entropy bonus: more keeps exploring (0 to .02)
-    learning_rate: float = 2e-3  # of the shared optimizer (1e-4 to 5e-3)
-    final_learning_rate: float = 0.0  # where a linear or cosine schedule ends
-    schedule: str = "constant"  # or "linear", "cosine": over stop.steps, or algorithm.schedule_steps
-    schedule_steps: int = 0  # environment steps of the schedule; 0: those of stop.steps
-    max_gradient_norm: float = 0.5  # longer gradients are cut to this length (.5 to 40)
+    entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
     normalize_advantages: bool = False  # to deviation 1 in each batch; steadier with scaled rewards, slower on CartPole
-
-    def learning_rate_at(self, progress: float) -> float:
-        """Learning rate when ``progress`` (0 to 1) of the schedule is done."""
-        if self.schedule == "constant":
-            return self.learning_rate
-        remaining = 1.0 - min(max(progress, 0.0), 1.0)
-        if self.schedule == "cosine":
-            remaining = 0.5 - 0.5 * torch.cos(torch.tensor(remaining * torch.pi)).item()
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * remaining
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
         """A policy and a value."""
         return ActorCritic(spaces, settings, seed)
-
-    def minibatches(self, trajectory: Trajectory) -> Iterator[Trajectory]:
-        """Each trajectory is used once, whole."""
-        yield trajectory
 
     def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
         """Policy gradient with a value baseline and an entropy bonus."""
@@ -65,6 +49,33 @@ class A3C:
             entropy_cost=self.entropy_cost,
             normalize_advantages=self.normalize_advantages,
         )
+
+    def off_policy(self) -> Algorithm:
+        """IMPALA with the same numbers: A3C with V-trace."""
+        return IMPALA(
+            t_max=self.t_max,
+            discount=self.discount,
+            learning_rate=self.learning_rate,
+            final_learning_rate=self.final_learning_rate,
+            schedule=self.schedule,
+            schedule_steps=self.schedule_steps,
+            max_gradient_norm=self.max_gradient_norm,
+            trace_lambda=self.gae_lambda,
+            value_cost=self.value_cost,
+            entropy_cost=self.entropy_cost,
+            entropy_spread=self.entropy_spread,
+            normalize_advantages=self.normalize_advantages,
+        )
+
+    def for_worker(self, rank: Rank) -> Algorithm:
+        """With its own share of exploration."""
+        return replace(self, entropy_cost=self.entropy_cost * self.entropy_spread ** rank.fraction())
+
+    def validate(self) -> None:
+        """See ``Algorithm.validate``."""
+        super().validate()
+        demand(self.entropy_spread > 0, "entropy_spread", "more than 0", self.entropy_spread)
+        demand(0 <= self.gae_lambda <= 1, "gae_lambda", "0 to 1", self.gae_lambda)
 
 
 def a3c_loss(
@@ -83,7 +94,7 @@ def a3c_loss(
     advantages = gae(
         batch.rewards,
         baseline[:-1],
-        next_values(baseline, _last_values(network, batch), batch.last_index),
+        following_values(network, baseline, batch),
         batch.terminated,
         batch.truncated,
         discount=discount,
@@ -99,10 +110,3 @@ def a3c_loss(
     )
     total = torch.add(total, value_loss, alpha=value_cost)
     return Loss(total, {"policy_loss": policy_loss, "value_loss": value_loss.detach(), "entropy": entropy})
-
-
-@torch.no_grad()
-def _last_values(network: ActorCritic, batch: Trajectory) -> Tensor:
-    if not len(batch.last_index):
-        return batch.rewards.new_zeros(0)
-    return network.values(batch.last_observations)

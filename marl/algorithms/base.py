@@ -1,50 +1,135 @@
-"""What every algorithm is: a network to build and a loss to minimise."""
+"""What every algorithm is: a network to build, batches to learn from, and a loss to minimise."""
 
+import math
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
+from marl.data.transitions import Transitions
+from marl.errors import ConfigError
+from marl.networks.distributions import Distribution
+from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
+
+SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULE_NAMES = "'constant', 'linear' or 'cosine'"
 
 
 class Loss(NamedTuple):
     """A scalar to minimise, and numbers for people."""
 
-    total: Tensor
+    total: Tensor  # what counts is its gradient
     metrics: dict[str, Tensor]
+    priorities: Tensor | None = None  # [N]  how much each transition had to teach, where that decides what comes next
 
 
-class Algorithm(Protocol):
+class Moment(NamedTuple):
+    """When in a run something is learned, and with whose dice."""
+
+    progress: float  # 0 to 1: how much of the schedule is done
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Algorithm:
     """A frozen dataclass of numbers, used so::
 
-    network = algorithm.build_network(spaces, settings, seed)
-    for batch in algorithm.minibatches(collect()):
-        hogwild_step(..., algorithm.loss(network, batch))
+        network = algorithm.build_network(spaces, settings, seed)
+        for batch in algorithm.minibatches(network, collect(), moment):
+            hogwild_step(..., algorithm.loss(network, batch))
+
+    A new one says its ``name``, builds a network, and has a loss; the rest are defaults that fit a trajectory that is
+    used once, whole. One that learns from single transitions, drawn from a replay, also says what they are.
     """
 
-    @property
-    def t_max(self) -> int:
-        """Steps of a trajectory."""
+    learns_from: ClassVar[str] = "trajectories"  # or "transitions"
+    replay_ratio: ClassVar[float] = 0.0  # where the run does not say how often a step is learned from again
 
-    @property
-    def discount(self) -> float:
-        """Worth of a reward one step later."""
-
-    @property
-    def max_gradient_norm(self) -> float:
-        """Longer gradients are cut to this length."""
-
-    def learning_rate_at(self, progress: float) -> float:
-        """Learning rate when ``progress`` (0 to 1) of the run is done."""
+    name: str = ""
+    t_max: int = 5  # steps between updates; more gives better returns and staler policies (5 to 128)
+    discount: float = 0.99  # worth of a reward one step later; longer tasks want more (.98 to .999)
+    learning_rate: float = 1e-3  # of the shared optimizer (1e-4 to 5e-3)
+    final_learning_rate: float = 0.0  # where a linear or cosine schedule ends
+    schedule: str = "constant"  # or "linear", "cosine": over stop.steps, or algorithm.schedule_steps
+    schedule_steps: int = 0  # environment steps of the schedule; 0: those of stop.steps
+    max_gradient_norm: float = 0.5  # longer gradients are cut to this length (.5 to 40)
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """A network that fits the spaces."""
+        raise NotImplementedError
 
-    def minibatches(self, trajectory: Trajectory) -> Iterator[Trajectory]:
-        """The batches that one trajectory is learned from."""
+    def loss(self, network: nn.Module, batch: Any) -> Loss:
+        """The loss of one of ``minibatches``."""
+        raise NotImplementedError
 
-    def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
-        """The loss of one batch."""
+    def minibatches(self, unused_network: nn.Module, trajectory: Trajectory, unused_moment: Moment) -> Iterator[Any]:
+        """The batches that one trajectory is learned from; the network has moved on when the next is asked for."""
+        yield trajectory
+
+    def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
+        """What a replay keeps of a trajectory, and each transition's first priority [N], as its actor sees it."""
+        raise NotImplementedError
+
+    def for_worker(self, unused_rank: Rank) -> "Algorithm":
+        """The same algorithm for one of all workers: exploration may differ from one to the next."""
+        return self
+
+    def sampler(self, distribution: Distribution) -> Sampler:
+        """How a worker acts."""
+        return OnPolicy(distribution)
+
+    def settle(self, weights: Tensor, num_parameters: int, updates: int) -> None:
+        """Move what no gradient moves, after each update: target networks, behind the parameters in ``weights``.
+
+        Args:
+            updates: how many this worker has made.
+        """
+
+    def off_policy(self) -> "Algorithm":
+        """The same algorithm for trajectories that older weights have played.
+
+        Raises:
+            ConfigError: it cannot learn from those.
+        """
+        raise ConfigError(f"{self.name} learns only from what its newest weights play")
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Learning rate when ``progress`` (0 to 1) of the schedule is done."""
+        return scheduled(self.schedule, self.learning_rate, self.final_learning_rate, progress)
+
+    def validate(self) -> None:
+        """Refuse numbers that can never work.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        demand(self.t_max >= 1, "t_max", "at least 1", self.t_max)
+        demand(0 <= self.discount <= 1, "discount", "0 to 1", self.discount)
+        demand(0 < self.learning_rate < math.inf, "learning_rate", "more than 0 and finite", self.learning_rate)
+        demand(self.max_gradient_norm > 0, "max_gradient_norm", "more than 0", self.max_gradient_norm)
+        demand(self.schedule in SCHEDULES, "schedule", SCHEDULE_NAMES, self.schedule)
+
+
+def scheduled(schedule: str, first: float, last: float, progress: float) -> float:
+    """A number that goes from ``first`` to ``last`` while progress goes from 0 to 1."""
+    if schedule == "constant":
+        return first
+    remaining = 1.0 - min(max(progress, 0.0), 1.0)
+    if schedule == "cosine":
+        remaining = 0.5 - 0.5 * math.cos(remaining * math.pi)
+    return last + (first - last) * remaining
+
+
+def demand(holds: bool, key: str, expected: str, got: object) -> None:
+    """Refuse a number.
+
+    Raises:
+        ConfigError: it does not hold.
+    """
+    if not holds:
+        raise ConfigError(f"algorithm.{key}: expected {expected}, got {got!r}")

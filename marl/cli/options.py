@@ -18,8 +18,8 @@ def complete_environment(
     """Names of presets that begin like the word."""
     from importlib import resources
 
-    names = (entry.name.removesuffix(".toml") for entry in resources.files("marl.presets").iterdir())
-    return [CompletionItem(name) for name in sorted(names) if name.startswith(word) and not name.startswith("__")]
+    files = (entry.name for entry in resources.files("marl.presets").iterdir() if entry.name.endswith(".toml"))
+    return [CompletionItem(name.removesuffix(".toml")) for name in sorted(files) if name.startswith(word)]
 
 
 def complete_key(unused_context: click.Context, unused_parameter: click.Parameter, word: str) -> list[CompletionItem]:
@@ -27,6 +27,15 @@ def complete_key(unused_context: click.Context, unused_parameter: click.Paramete
     from marl.config import all_keys
 
     return [CompletionItem(f"{key}=") for key in all_keys() if key.startswith(word)]
+
+
+def complete_algorithm(
+    unused_context: click.Context, unused_parameter: click.Parameter, word: str
+) -> list[CompletionItem]:
+    """Names of algorithms that begin like the word."""
+    from marl.algorithms.choose import ALGORITHMS
+
+    return [CompletionItem(name) for name in ALGORITHMS if name.startswith(word)]
 
 
 def environment_argument(**more: Any) -> Decorator:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from marl.cli.addresses import TakesAddresses
-from marl.cli.options import DEBUG, SEED, SET, collect_settings, environment_argument
+from marl.cli.options import DEBUG, SEED, SET, collect_settings, complete_algorithm, environment_argument
 
 if TYPE_CHECKING:
     from marl.api import TrainResult
@@ -21,6 +21,12 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Every option of a training run on this machine."""
     decorators = [
         environment_argument(required=False),
+        click.option(
+            "--algorithm",
+            metavar="NAME",
+            shell_complete=complete_algorithm,
+            help="How to learn: a3c, ppo, or your own package.module:Class.  [default: the preset's, else a3c]",
+        ),
         SEED,
         click.option("--steps", type=click.IntRange(min=1), help="Stop after this many environment steps."),
         click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes."),
@@ -72,6 +78,7 @@ def run_training(
     *,
     cluster: "Cluster | None" = None,
     environment: str | None,
+    algorithm: str | None,
     seed: int | None,
     steps: int | None,
     minutes: float | None,
@@ -95,6 +102,7 @@ def run_training(
         start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
     settings = collect_settings(
         overrides,
+        algorithm__name=algorithm,
         seed=seed,
         stop__steps=steps,
         stop__minutes=minutes,

@@ -86,7 +86,9 @@ class Contact:
         config, hello = self._offered.config, self._offered.hello
         with ProcessGroup() as group:
             workers = self._offered.welcome.workers
-            self._node = Node(config, self._offered.spaces, group, workers, child=hello.rank, alone=False)
+            self._node = Node(
+                config, self._offered.spaces, group, workers, child=hello.rank, children=hello.children, alone=False
+            )
             self._side = child_side(config.exchange)(
                 self._node.block,
                 config.exchange,

@@ -30,7 +30,7 @@ from marl.wire.places import nowhere
 
 HELLO_S = 5.0  # a parent that says nothing after connecting is none
 WELCOME_S = 60.0  # a child may have to import its environment from a slow disk
-SECTIONS = ("environment", "network", "algorithm", "optimizer", "exchange")
+SECTIONS = ("environment", "network", "algorithm", "optimizer", "replay", "exchange")
 
 
 class TunedLink(Link, Protocol):
@@ -51,7 +51,9 @@ class Offer(NamedTuple):
     welcome: Welcome
 
 
-def make_hello(config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, epoch: int, instance: str) -> Hello:
+def make_hello(
+    config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, epoch: int, instance: str, children: int = 1
+) -> Hello:
     """The Hello of a run, of rank 0."""
     if config.algorithm.schedule != "constant" and not config.algorithm.schedule_steps:
         # A child does not know when the run stops, and need not.
@@ -68,6 +70,7 @@ def make_hello(config: Config, spaces: Spaces, network: nn.Module, *, run_id: st
         seed=config.seed or 0,
         deterministic=config.deterministic,
         rank=0,
+        children=children,
         **{name: tree[name] for name in SECTIONS},
     )
 
@@ -132,9 +135,10 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     protocol = agree_protocol(hello)
     try:
         tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
+        _check_allowed("algorithm", hello.algorithm.get("name"), allow)  # first: reading the settings imports it
+        _check_allowed("environment", hello.environment.get("id"), allow)
         config = from_tree({"seed": hello.seed, "deterministic": hello.deterministic, **tree})
         validate(config)
-        _check_allowed(config.environment.id, allow)
         spaces = find_spaces(config)
         network = config.algorithm.build_network(spaces, config.network, 0)
         flat = flatten(network)
@@ -185,34 +189,36 @@ def _tune(link: TunedLink, protocol: int, hello: Hello, spaces: Spaces) -> None:
 
 
 def _fingerprint(config: Config, spaces: Spaces, network: nn.Module) -> str:
-    module = _module_of(config.environment.id)
+    modules = [module for name in (config.environment.id, config.algorithm.name) if (module := _module_of(name))]
     settings: Mapping[str, Any] = {"algorithm": config.algorithm.name, "network": to_tree(config)["network"]}
-    sources = sources_of([module]) if module else None
+    sources = sources_of(modules) if modules else None
     return fingerprint(network, settings=settings, spaces=spaces, sources=sources)
 
 
-def _module_of(environment: str) -> str:
-    module, separator, _ = environment.partition(":")
+def _module_of(name: str) -> str:
+    module, separator, _ = name.partition(":")
     return module if separator else ""
 
 
-def _check_allowed(environment: str, allow: tuple[str, ...]) -> None:
+def _check_allowed(kind: str, name: object, allow: tuple[str, ...]) -> None:
     """Only code whose owner has agreed runs here on a parent's word, and only what is defined there: a module that
     imports ``subprocess.run`` has not been allowed to run commands.
     """
-    module, _, attribute = environment.partition(":")
-    if not attribute or ANYTHING in allow:
+    if not isinstance(name, str) or ANYTHING in allow:  # what is no text is refused where settings are read
         return
-    _demand_allowed(module, environment, allow)
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        return
+    _demand_allowed(kind, module, name, allow)
     if attribute.isidentifier():
         found = getattr(load_module(module), attribute, None)
-        _demand_allowed(str(getattr(found, "__module__", module)), environment, allow)
+        _demand_allowed(kind, str(getattr(found, "__module__", module)), name, allow)
 
 
-def _demand_allowed(module: str, environment: str, allow: tuple[str, ...]) -> None:
+def _demand_allowed(kind: str, module: str, name: str, allow: tuple[str, ...]) -> None:
     if not any(module == each or module.startswith(f"{each}.") for each in allow):
         raise HandshakeRefused(
-            f"the child may import no environment from {module}, which {environment} needs: "
+            f"the child may import no {kind} from {module}, which {name} needs: "
             f"its owner can allow it with --allow {module}"
         )
 

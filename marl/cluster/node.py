@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.worker import Job, SegmentEnd, work
 from marl.config import Config
@@ -34,11 +35,12 @@ class Node:
         workers: int,
         *,
         child: int = 0,
+        children: int = 1,
         alone: bool = True,
     ) -> None:
-        """``child`` is this node's rank in a cluster; ``alone``: it is in none."""
+        """``child`` is this node's rank among ``children``; ``alone``: it has no parent."""
         self.config, self.workers = config, workers
-        self._child, self._alone = child, alone
+        self._child, self._children, self._alone = child, children, alone
         self.restarts = 0
         self._counted = 0  # of these, those that max_restarts bounds
         self._updates_at_start = [0] * workers
@@ -53,6 +55,7 @@ class Node:
             num_parameters=len(flat.gradient),
             observation_size=spaces.observation_size,
             workers=workers,
+            more=replay_memory(config, spaces, self.network, workers),
         )
         self.block["weights"].copy_(flat.weights)
         self._base_updates = 0
@@ -108,7 +111,7 @@ class Node:
         self._group.start(f"worker {worker}", work, self._job(worker), self.block)
 
     def _job(self, worker: int) -> Job:
-        return Job(self.config, worker, self.segment, self._child, self._alone)
+        return Job(self.config, worker, self.segment, self._child, self._alone, self.workers, self._children)
 
     def waiting(self) -> list[SegmentEnd]:
         """Segments that deterministic workers have finished; each waits for ``answer``."""
@@ -146,7 +149,8 @@ class Node:
         if not ready.any():
             return {}
         means = array(self.block, "metrics")[ready].mean(axis=0)
-        return {name: float(means[column]) for column, name in enumerate(METRICS)}
+        numbers = {name: float(means[column]) for column, name in enumerate(METRICS)}
+        return {name: number for name, number in numbers.items() if not np.isnan(number)}
 
     def shares(self) -> npt.NDArray[np.float64]:
         """Seconds [M, 3] of each worker: acting, of these inside the environment's step, learning."""

@@ -114,6 +114,7 @@ class ParentTraining(Training):
             run_id=self._run_id,
             epoch=self._side.epoch,
             instance=self._instance,
+            children=len(addresses),
         )
         self._io = IOLoop().start()
         plan = Plan(self._io, identity, self._book, hello, spaces, self._side, NAME, self._view.note)

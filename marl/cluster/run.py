@@ -11,6 +11,7 @@ import numpy as np
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.local import LocalChildren
 from marl.cluster.plan import Cluster
+from marl.cluster.replay import replay_memory
 from marl.cluster.restore import config_of
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
@@ -18,6 +19,7 @@ from marl.cluster.training import Outcome, Training, latest_checkpoint
 from marl.config import Config, demand_end, demand_same_bits, load_config, to_toml
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren, RunFolderError
+from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
@@ -63,6 +65,8 @@ def run(
             demand_same_bits(config)
     spaces = find_spaces(config)
     network = config.algorithm.build_network(spaces, config.network, 0)  # what cannot work shows before any folder
+    if cluster is None:
+        replay_memory(config, spaces, network, config.node.workers or count_cores())
     if initial is not None:
         fill(network, initial, str(init))
     if resumed is not None:

@@ -3,19 +3,24 @@
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import numpy as np
 import torch
+from torch import nn
 
-from marl.acting.collect import Collector
-from marl.config import Config
+from marl.acting.collect import Acts, Collector
+from marl.algorithms.base import Algorithm
+from marl.config import Config, replay_ratio
 from marl.data import seeds
 from marl.data.shared import SharedBlock
 from marl.environments.vector import make_environments
 from marl.exchanges.triggers import parse_trigger
+from marl.networks.sampling import Rank
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
+from marl.training.lessons import Fresh, Lessons, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import ASKED, OVER, STEPS, array
 from marl.training.optimizers import make_optimizer
 from marl.training.statistics import Statistics
@@ -30,6 +35,8 @@ class Job(NamedTuple):
     segment: int  # counts checkpoints and restarts: no two lives of a worker draw the same numbers
     child: int = 0  # rank among all children
     alone: bool = True  # no parent: this node's own count of steps ends the run
+    workers: int = 1  # of this node
+    children: int = 1
 
 
 class SegmentEnd(NamedTuple):
@@ -41,7 +48,11 @@ class SegmentEnd(NamedTuple):
 def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     """Play and learn until told to stop."""
     torch.set_num_threads(1)
-    config, algorithm = job.config, job.config.algorithm
+    config = job.config
+    ratio = replay_ratio(config)
+    algorithm = config.algorithm.for_worker(Rank(job.worker * job.children + job.child, job.workers * job.children))
+    if ratio and algorithm.learns_from == "trajectories":
+        algorithm = algorithm.off_policy()
     environments = make_environments(config.environment, config.environment.per_worker)
     network = algorithm.build_network(environments.spaces, config.network, 0)
     local = flatten(network)
@@ -55,6 +66,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         reward_scale=config.environment.reward_scale,
         generator=generator,
         seeds=reseed(job, job.segment, generator, environments.count),
+        sampler=algorithm.sampler(cast(Acts, network).distribution),
     )
     statistics = Statistics(
         block,
@@ -76,11 +88,23 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         shared=block["weights"],
         optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
         collector=collector,
+        lessons=_lessons(algorithm, network, job, block, ratio),
         statistics=statistics,
         telemetry=telemetry,
+        generator=generator,
         go_on=tidily(_until(pipe, job, block, telemetry, begin)),
     )
     environments.close()
+
+
+def _lessons(algorithm: Algorithm, network: nn.Module, job: Job, block: SharedBlock, ratio: float) -> Lessons:
+    if not ratio:
+        return Fresh(algorithm, network)
+    place = {"child": job.child, "worker": job.worker, "segment": job.segment}
+    rng = np.random.default_rng(seeds.stream(job.config.seed or 0, purpose=seeds.REPLAY, **place))
+    if algorithm.learns_from == "trajectories":
+        return ReplayedTrajectories(algorithm, network, block, job.worker, ratio=ratio, rng=rng)
+    return ReplayedTransitions(algorithm, network, block, job.worker, job.config.replay, ratio=ratio, rng=rng)
 
 
 def reseed(job: Job, segment: int, generator: torch.Generator, count: int) -> list[int]:

@@ -7,6 +7,8 @@ with two masks: an episode that terminated has no value after it, one that was c
 import torch
 from torch import Tensor
 
+from marl.targets.backwards import backward_sums
+
 
 def gae(
     rewards: Tensor,
@@ -24,9 +26,4 @@ def gae(
     """
     deltas = torch.addcmul(rewards - values, next_values, (~terminated).to(values.dtype), value=discount)
     decay = (~(terminated | truncated)).to(values.dtype) * (discount * gae_lambda)
-    advantage = torch.zeros_like(values[0])
-    advantages = []
-    for delta, keep in zip(reversed(deltas.unbind()), reversed(decay.unbind()), strict=True):
-        advantage = torch.addcmul(delta, keep, advantage)
-        advantages.append(advantage)
-    return torch.stack(advantages[::-1])
+    return backward_sums(deltas, decay)

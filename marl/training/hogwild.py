@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from marl.acting.collect import Acts, Collector
-from marl.algorithms.base import Algorithm, Loss
+from marl.algorithms.base import Algorithm, Loss, Moment
 from marl.training.flat import Flat
+from marl.training.lessons import Lessons
 from marl.training.optimizers import Optimizer
 from marl.training.statistics import Statistics
 from marl.training.telemetry import Telemetry
@@ -23,8 +24,10 @@ def train(
     shared: Tensor,
     optimizer: Optimizer,
     collector: Collector,
+    lessons: Lessons,
     statistics: Statistics,
     telemetry: Telemetry,
+    generator: torch.Generator,
     go_on: Callable[[], bool],
 ) -> None:
     """One worker's life, until ``go_on`` says no."""
@@ -34,10 +37,14 @@ def train(
         trajectory, episodes = collector.collect(cast(Acts, network), statistics.normalizer, telemetry.version())
         statistics.learn_from(collector)
         collected = time.perf_counter()
-        for batch in algorithm.minibatches(trajectory):
+        moment = Moment(telemetry.progress(), generator)
+        for batch in lessons.batches(trajectory, moment):
             loss = algorithm.loss(network, batch)
-            rate = algorithm.learning_rate_at(telemetry.progress())
+            rate = algorithm.learning_rate_at(moment.progress)
             norm = hogwild_step(shared, local, optimizer, loss, rate, algorithm.max_gradient_norm)
+            algorithm.settle(shared, local.gradient.numel(), telemetry.updates())
+            local.weights.copy_(shared)  # the next batch is learned from with what all have learned meanwhile
+            lessons.learned(loss)
             telemetry.updated(loss.metrics, norm, rate)
         telemetry.played(collector, episodes, collected - start, time.perf_counter() - collected)
 

@@ -1,5 +1,6 @@
 """What the workers of one machine share, by name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,25 @@ from marl.data.shared import Field, SharedBlock
 from marl.training.optimizers import NUM_VECTORS
 
 RING_ROWS = 16_384
-METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm", "learning_rate")
+METRICS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "gradient_norm", "learning_rate")
 STEPS, UPDATES, SKIPPED = range(3)  # columns of "counters"
 ASKED, OVER = range(2)  # of "pause"
 ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"
 
 
-def node_memory(*, num_weights: int, num_parameters: int, observation_size: int, workers: int) -> SharedBlock:
+def node_memory(
+    *,
+    num_weights: int,
+    num_parameters: int,
+    observation_size: int,
+    workers: int,
+    more: Mapping[str, Field] | None = None,
+) -> SharedBlock:
     """One block for a node of ``workers`` workers. Row 0 of the statistics is what came before this run or from
     elsewhere.
+
+    Args:
+        more: what this run needs besides, such as a replay.
     """
     return SharedBlock(
         {
@@ -36,10 +47,11 @@ def node_memory(*, num_weights: int, num_parameters: int, observation_size: int,
             # From here on each worker writes its own row, a cache line apart.
             "counters": Field((workers, 8), torch.int64),
             "seconds": Field((workers, 8), torch.float64),
-            "metrics": Field((workers, 8), torch.float64),
+            "metrics": Field((workers, 16), torch.float64),
             "waiting": Field((workers, 8), torch.int64),  # number of the pause in which the worker stands still
             "ring_count": Field((workers, 8), torch.int64),
             "ring_rows": Field((workers, RING_ROWS, 2), torch.float64),
+            **(more or {}),
         }
     )
 

@@ -48,6 +48,10 @@ class Telemetry:
         own = int(self._all_counters[:, STEPS].sum()) if self._alone else 0
         return int(self._base_steps[0]) + own
 
+    def updates(self) -> int:
+        """Optimizer steps of this worker."""
+        return int(self._counters[UPDATES])
+
     def progress(self) -> float:
         """How much of the schedule is done, 0 to 1; 0 where there is none."""
         return min(1.0, self.steps() / self._schedule_steps) if self._schedule_steps else 0.0
@@ -61,7 +65,7 @@ class Telemetry:
             self._counters[SKIPPED] += 1
         elif self._counters[UPDATES] % EVERY == 1:
             for column, name in enumerate(METRICS[:-2]):
-                self._metrics[column] = metrics[name].item()
+                self._metrics[column] = metrics[name].item() if name in metrics else np.nan
             self._metrics[len(METRICS) - 2 : len(METRICS)] = norm, rate
 
     def played(self, collector: Collector, episodes: Episodes, acting: float, learning: float) -> None:

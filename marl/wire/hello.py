@@ -39,15 +39,24 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     seed: _Count
     deterministic: bool = False  # the same seed gives the same bits
     rank: _Count  # of this child among all: no two draw the same numbers
+    children: Annotated[int, Meta(ge=1, le=2**20)] = 1  # how many there are to be
     environment: dict[str, Any]  # sections of the configuration; never paths, never report settings
     network: dict[str, Any]
     algorithm: dict[str, Any]
     optimizer: dict[str, Any]
+    replay: dict[str, Any]
     exchange: dict[str, Any]
 
     def __post_init__(self) -> None:
         """Also run on what comes from elsewhere, where a ValueError becomes a refusal."""
-        for section in (self.environment, self.network, self.algorithm, self.optimizer, self.exchange):
+        for section in (
+            self.environment,
+            self.network,
+            self.algorithm,
+            self.optimizer,
+            self.replay,
+            self.exchange,
+        ):
             _check_plain(section, MAX_DEPTH)
 
 

@@ -6,34 +6,12 @@ import torch
 from torch import Tensor
 
 from marl.algorithms.a3c import A3C, a3c_loss
+from marl.algorithms.base import Moment
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
-
-DISCRETE = Spaces((4,), 3, (), 0, (), ())
-BOX = Spaces((4,), 0, (2,), 0, (-1.0, -1.0), (1.0, 1.0))
-
-
-def random_batch(spaces: Spaces, seed: int, T: int = 7, B: int = 3) -> Trajectory:
-    """With ends of both kinds, reset steps, and true last observations of half of the cut episodes."""
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(seed)
-    terminated, truncated = rng.random((T, B)) < 0.15, rng.random((T, B)) < 0.2
-    last_index = np.flatnonzero(truncated & ~terminated)[::2]
-    actions = torch.randn(T, B, 2, generator=generator)
-    return Trajectory(
-        observations=torch.randn(T + 1, B, 4, generator=generator),
-        actions=torch.randint(3, (T, B), generator=generator) if spaces.discrete else actions,
-        rewards=torch.randn(T, B, generator=generator),
-        terminated=torch.from_numpy(terminated),
-        truncated=torch.from_numpy(truncated),
-        valid=torch.from_numpy(rng.random((T, B)) < 0.8),
-        last_observations=torch.randn(len(last_index), 4, generator=generator),
-        last_index=torch.from_numpy(last_index),
-        behaviour=torch.zeros(T, B, 0),
-        version=0,
-    )
+from tests.algorithms.cases import BOX, DISCRETE, random_batch
 
 
 def literal_loss(
@@ -162,5 +140,6 @@ def test_schedules_by_hand(schedule: str, rates: list[float]) -> None:
 
 def test_a_trajectory_is_used_once_whole() -> None:
     batch = random_batch(DISCRETE, 0)
-    (used,) = A3C().minibatches(batch)
+    network = ActorCritic(DISCRETE, NetworkSettings(hidden=(8,)), 0)
+    (used,) = A3C().minibatches(network, batch, Moment(0.0, torch.Generator()))
     assert used is batch

@@ -8,12 +8,16 @@ import torch
 
 from marl.acting.collect import Collector
 from marl.algorithms.a3c import A3C
+from marl.algorithms.base import Algorithm
+from marl.algorithms.impala import IMPALA
+from marl.algorithms.ppo import PPO
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import train
+from marl.training.lessons import Fresh
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.training.statistics import Statistics
@@ -24,27 +28,42 @@ DISCOUNT = 0.5
 
 @dataclass(frozen=True)
 class Form:
-    """One of the two forms of A3C."""
+    """Both forms of A3C, and other algorithms that have a policy and a value."""
 
     per_worker: int
-    algorithm: A3C
+    algorithm: Algorithm
     optimizer: OptimizerSettings
-    updates: int
+    trajectories: int
+    updates_each: int = 1
 
 
 PAPER = Form(
     1,
     A3C(discount=DISCOUNT, learning_rate=6e-3, schedule="linear", max_gradient_norm=40.0),
     OptimizerSettings("rmsprop", epsilon=1e-3),
-    updates=700,
+    trajectories=700,
 )
 BATCHED = Form(
     8,
     A3C(discount=DISCOUNT, learning_rate=1e-2, gae_lambda=0.95, schedule="linear"),
     OptimizerSettings("adam"),
-    updates=250,
+    trajectories=250,
 )
-forms = pytest.mark.parametrize("form", [PAPER, BATCHED], ids=["paper", "batched"])
+CLIPPED = Form(
+    8,
+    PPO(discount=DISCOUNT, t_max=8, epochs=3, num_minibatches=2, learning_rate=1e-2, schedule="linear"),
+    OptimizerSettings("adam"),
+    trajectories=60,
+    updates_each=6,
+)
+TRACED = Form(
+    8,
+    IMPALA(discount=DISCOUNT, t_max=5, learning_rate=1e-2, trace_lambda=0.95, schedule="linear"),
+    OptimizerSettings("adam"),
+    trajectories=250,
+)
+FORMS = {"paper": PAPER, "batched": BATCHED, "ppo": CLIPPED, "impala": TRACED}
+forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 trunks = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
 
 
@@ -61,6 +80,7 @@ def learned(probe: str, form: Form, shared: bool) -> ActorCritic:
     """The network after training alone."""
     settings = EnvironmentSettings(id=f"tests.fakes:{probe}")
     environments = make_environments(settings, form.per_worker)
+    generator = torch.Generator().manual_seed(0)
     network = form.algorithm.build_network(
         environments.spaces, NetworkSettings(hidden=(16,), shared_trunk=shared, log_std=-1.0), seed=0
     )
@@ -69,7 +89,7 @@ def learned(probe: str, form: Form, shared: bool) -> ActorCritic:
         num_weights=local.weights.numel(), num_parameters=local.gradient.numel(), observation_size=1, workers=1
     )
     block["weights"].copy_(local.weights)
-    updates = iter(range(form.updates))
+    trajectories = iter(range(form.trajectories))
     train(
         algorithm=form.algorithm,
         network=network,
@@ -81,14 +101,16 @@ def learned(probe: str, form: Form, shared: bool) -> ActorCritic:
             length=form.algorithm.t_max,
             discount=DISCOUNT,
             reward_scale=1.0,
-            generator=torch.Generator().manual_seed(0),
+            generator=generator,
             seeds=list(range(form.per_worker)),
         ),
+        lessons=Fresh(form.algorithm, network),
         statistics=Statistics(block, 0, observations=False, rewards=False),
-        telemetry=Telemetry(block, 0, schedule_steps=form.updates * form.algorithm.t_max * form.per_worker),
-        go_on=lambda: next(updates, None) is not None,
+        telemetry=Telemetry(block, 0, schedule_steps=form.trajectories * form.algorithm.t_max * form.per_worker),
+        generator=generator,
+        go_on=lambda: next(trajectories, None) is not None,
     )
-    assert block["optimizer_steps"].item() == form.updates
+    assert block["optimizer_steps"].item() == form.trajectories * form.updates_each
     local.weights.copy_(block["weights"])
     return network
 
@@ -102,7 +124,9 @@ def probabilities(network: ActorCritic, *observations: float) -> list[float]:
     return network.policy(torch.tensor(observations).unsqueeze(-1)).softmax(-1)[:, 1].tolist()
 
 
-@pytest.mark.parametrize(("form", "shared"), [(PAPER, False), (BATCHED, True)], ids=["paper", "batched"])
+@pytest.mark.parametrize(
+    ("form", "shared"), [(PAPER, False), (BATCHED, True), (CLIPPED, True), (TRACED, False)], ids=FORMS
+)
 @pytest.mark.parametrize(
     ("probe", "observations", "expected"),
     [

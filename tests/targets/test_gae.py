@@ -1,17 +1,20 @@
-from collections.abc import Callable
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
 from marl.targets.gae import gae
 from marl.targets.returns import mean_weights, n_step_advantages, next_values, standardized
-
-Array = npt.NDArray[np.float64]
+from tests.targets.cases import (
+    Array,
+    another_future,
+    cases,
+    consistent,
+    literal_n_step,
+    property_of,
+    random_case,
+    tensors,
+    unit,
+)
 
 
 def literal_gae(
@@ -36,35 +39,6 @@ def literal_gae(
                     break
                 factor *= discount * lambda_
     return advantages
-
-
-def literal_n_step(
-    rewards: Array, values: Array, following: Array, terminated: Array, truncated: Array, discount: float
-) -> Array:
-    """Algorithm S3 of the paper, an episode at a time: R <- bootstrap, then R <- r + discount R."""
-    T, B = rewards.shape
-    advantages = np.zeros((T, B))
-    for b in range(B):
-        total = 0.0
-        for t in reversed(range(T)):
-            if terminated[t, b]:
-                total = 0.0
-            elif truncated[t, b] or t == T - 1:
-                total = following[t, b]
-            total = rewards[t, b] + discount * total
-            advantages[t, b] = total - values[t, b]
-    return advantages
-
-
-def random_case(seed: int, T: int, B: int) -> tuple[Array, ...]:
-    """rewards, values, next values, terminated, truncated; ends are frequent, sometimes both kinds at once."""
-    rng = np.random.default_rng(seed)
-    numbers = [rng.normal(size=(T, B)) for _ in range(3)]
-    return *numbers, rng.random((T, B)) < 0.2, rng.random((T, B)) < 0.2
-
-
-def tensors(case: tuple[Array, ...], dtype: torch.dtype) -> list[Tensor]:
-    return [torch.from_numpy(each) if each.dtype == bool else torch.from_numpy(each).to(dtype) for each in case]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -102,22 +76,6 @@ def test_n_step_by_hand() -> None:
     assert n_step_advantages(rewards, values, following, no, no, discount=0.5).ravel().tolist() == [3.75, 5.5, 7.0]
 
 
-cases = st.builds(random_case, st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 3))
-unit = st.floats(0, 1)
-
-
-def consistent(case: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Within an episode the next value is the value of the next step; only then do the deltas telescope."""
-    rewards, values, following, terminated, truncated = case
-    inside = ~(terminated | truncated)[:-1]
-    following[:-1][inside] = values[1:][inside]
-    return rewards, values, following, terminated, truncated
-
-
-def property_of(*strategies: st.SearchStrategy[object]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return lambda test: settings(max_examples=60, deadline=None, derandomize=True)(given(*strategies)(test))
-
-
 @property_of(cases, unit)
 def test_lambda_one_is_the_n_step_return(case: tuple[Array, ...], discount: float) -> None:
     case = consistent(case)
@@ -149,15 +107,26 @@ def test_target_is_td_lambda(case: tuple[Array, ...], discount: float, lambda_: 
 @property_of(cases, unit, unit)
 def test_nothing_leaks_over_an_end(case: tuple[Array, ...], discount: float, lambda_: float) -> None:
     """What comes after an end, the next-step autoreset's reset step among it, changes no advantage before."""
-    rewards, values, following, terminated, truncated = case
-    middle = len(rewards) // 2
-    truncated[middle] = True
-    before = gae(*tensors(case, torch.float64), discount=discount, gae_lambda=lambda_)
-    for numbers in (rewards, values, following):
-        numbers[middle + 1 :] += 1e6
-    following[terminated] += 1e6  # no value after a termination
-    after = gae(*tensors(case, torch.float64), discount=discount, gae_lambda=lambda_)
-    assert torch.equal(before[: middle + 1], after[: middle + 1])
+    case, other, kept = another_future(case)
+    before, after = (
+        gae(*tensors(each, torch.float64), discount=discount, gae_lambda=lambda_) for each in (case, other)
+    )
+    assert torch.equal(before[:kept], after[:kept])
+
+
+@property_of(cases, unit)
+def test_lambda_one_is_monte_carlo_when_episodes_finish(case: tuple[Array, ...], discount: float) -> None:
+    """No value is left but the baseline."""
+    rewards, values, _, terminated, truncated = case
+    truncated[:] = False
+    terminated[-1] = True
+    case = consistent(case)
+    targets = np.asarray(gae(*tensors(case, torch.float64), discount=discount, gae_lambda=1.0)) + values
+    T, B = rewards.shape
+    for t, b in np.ndindex(T, B):
+        end = t + int(np.argmax(terminated[t:, b]))
+        total = sum(discount ** (k - t) * rewards[k, b] for k in range(t, end + 1))
+        assert targets[t, b] == pytest.approx(total, abs=1e-10)
 
 
 def test_next_values_puts_true_last_values_in_place() -> None:

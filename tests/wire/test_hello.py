@@ -23,6 +23,7 @@ def hello(**changes: Any) -> Hello:
         "environment": {"id": "CartPole-v1", "kwargs": {"nested": {"gravity": 9.8}}, "per_worker": 16},
         "network": {"hidden": (64, 64), "activation": "tanh"},
         **{"algorithm": {"name": "a3c", "discount": 0.99}, "optimizer": {"name": "adam"}},
+        "replay": {"ratio": 1.0},
         "exchange": {"every": "5 seconds", "barrier": False},
     }
     return Hello(**{**fields, **changes})

@@ -1,0 +1,118 @@
+"""Actor-critic for trajectories that older weights have played: V-trace makes up for the difference.
+
+Espeholt et al., "IMPALA: Scalable Distributed Deep-RL with Importance Weighted Actor-Learner Architectures" (2018).
+"""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import nn
+
+from marl.algorithms.base import Algorithm, Loss, demand
+from marl.algorithms.values import following_values
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.networks.actor_critic import ActorCritic
+from marl.networks.sampling import Rank
+from marl.networks.settings import NetworkSettings
+from marl.targets.returns import mean_weights, standardized
+from marl.targets.vtrace import vtrace
+
+
+@dataclass(frozen=True)
+class IMPALA(Algorithm):
+    """The numbers of IMPALA."""
+
+    name: str = "impala"
+    t_max: int = 20  # steps of a trajectory (20 to 100)
+    trace_lambda: float = 1.0  # less: less variance, more bias (.9 to 1)
+    max_rho: float = 1.0  # ratios are cut there in the targets; less learns the value of an older policy
+    max_c: float = 1.0  # likewise in the traces: how far surprises travel back; at most max_rho
+    value_cost: float = 0.5  # weight of the value loss (.25 to 1)
+    entropy_cost: float = 0.01  # weight of the entropy bonus: more keeps exploring (0 to .02)
+    entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
+    normalize_advantages: bool = False  # to deviation 1 in each batch
+
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
+        """A policy and a value."""
+        return ActorCritic(spaces, settings, seed)
+
+    def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
+        """Policy gradient and value error, both weighed by how likely the present policy would have acted so."""
+        return vtrace_loss(
+            cast(ActorCritic, network),
+            batch,
+            discount=self.discount,
+            trace_lambda=self.trace_lambda,
+            max_rho=self.max_rho,
+            max_c=self.max_c,
+            value_cost=self.value_cost,
+            entropy_cost=self.entropy_cost,
+            normalize_advantages=self.normalize_advantages,
+        )
+
+    def off_policy(self) -> Algorithm:
+        """As it is."""
+        return self
+
+    def for_worker(self, rank: Rank) -> Algorithm:
+        """With its own share of exploration."""
+        return replace(self, entropy_cost=self.entropy_cost * self.entropy_spread ** rank.fraction())
+
+    def validate(self) -> None:
+        """See ``Algorithm.validate``."""
+        super().validate()
+        demand(0 <= self.trace_lambda <= 1, "trace_lambda", "0 to 1", self.trace_lambda)
+        demand(self.max_rho > 0, "max_rho", "more than 0", self.max_rho)
+        demand(0 < self.max_c <= self.max_rho, "max_c", "more than 0, at most max_rho", self.max_c)
+        demand(self.entropy_spread > 0, "entropy_spread", "more than 0", self.entropy_spread)
+
+
+def vtrace_loss(
+    network: ActorCritic,
+    batch: Trajectory,
+    *,
+    discount: float,
+    trace_lambda: float,
+    max_rho: float,
+    max_c: float,
+    value_cost: float,
+    entropy_cost: float,
+    normalize_advantages: bool = False,
+) -> Loss:
+    """``-rho log pi(a|s) A - entropy_cost H(pi) + value_cost (v - V)^2``, mean over the steps that are transitions."""
+    distribution = network.distribution
+    parameters, values = network.policy_and_values(batch.observations)
+    baseline = values.detach()
+    with torch.no_grad():
+        acted = distribution.log_prob(batch.behaviour, batch.actions)
+        log_ratios = distribution.log_prob(parameters, batch.actions) - acted
+    corrected = vtrace(
+        log_ratios,
+        batch.rewards,
+        baseline[:-1],
+        following_values(network, baseline, batch),
+        batch.terminated,
+        batch.truncated,
+        discount=discount,
+        trace_lambda=trace_lambda,
+        max_rho=max_rho,
+        max_c=max_c,
+        max_policy_rho=max_rho,
+    )
+    weights = mean_weights(batch.valid)
+    errors = values[:-1] - corrected.targets
+    value_loss = torch.dot((errors * weights).flatten(), errors.flatten())
+    advantages = standardized(corrected.advantages, weights) if normalize_advantages else corrected.advantages
+    total, policy_loss, entropy = distribution.policy_gradient_loss(
+        parameters, batch.actions, advantages, weights, entropy_cost
+    )
+    metrics = {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss.detach(),
+        "entropy": entropy,
+        "kl": torch.dot((log_ratios.exp() - 1.0 - log_ratios).flatten(), weights.flatten()),
+        "clipped": torch.dot((log_ratios > torch.tensor(max_rho).log()).float().flatten(), weights.flatten()),
+    }
+    return Loss(torch.add(total, value_loss, alpha=value_cost), metrics)

@@ -1,0 +1,200 @@
+"""Proximal policy optimisation.
+
+Schulman et al., "Proximal Policy Optimization Algorithms" (2017). Each trajectory is learned from in several epochs of
+shuffled minibatches. Under Hogwild every worker does so with its own trajectories, on weights that all of them move: to
+each, the others' steps look like a few epochs more, which the clipped ratio bounds all the same.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
+from marl.algorithms.values import following_values
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.networks.actor_critic import ActorCritic
+from marl.networks.sampling import Rank
+from marl.networks.settings import NetworkSettings
+from marl.targets.gae import gae
+from marl.targets.returns import standardized
+from marl.targets.td_lambda import td_lambda
+from marl.targets.upgo import upgo
+from marl.targets.vtrace import vtrace
+
+TARGETS = ("gae", "td_lambda", "vtrace")
+
+
+class Lessons(NamedTuple):
+    """N transitions with everything that the loss compares them with."""
+
+    observations: Tensor  # [N, D]
+    actions: Tensor  # [N] or [N, A]
+    log_probs: Tensor  # [N]  of the policy that acted
+    values: Tensor  # [N]  before the first epoch
+    advantages: Tensor  # [N]
+    targets: Tensor  # [N]  of the value
+    clip: float
+
+    def pick(self, index: Tensor) -> "Lessons":
+        """Those at ``index``, which may be a mask."""
+        *tensors, clip = self
+        return Lessons._make([*(each[index] for each in tensors), clip])
+
+
+@dataclass(frozen=True)
+class PPO(Algorithm):
+    """The numbers of PPO."""
+
+    name: str = "ppo"
+    t_max: int = 64  # steps of a trajectory (16 to 2048 divided by the environments of a worker)
+    epochs: int = 4  # how often each trajectory is learned from (3 to 20)
+    num_minibatches: int = 4  # parts into which an epoch is cut
+    clip: float = 0.2  # how far the ratio of new to old policy may lead (.1 to .3)
+    clip_schedule: str = "constant"  # or "linear", "cosine": to 0, over the steps of algorithm.schedule
+    gae_lambda: float = 0.95  # less: less variance, more bias (.9 to 1); of TD(lambda) and V-trace too
+    target: str = (
+        "gae"  # or "td_lambda" (the same value target by its recursion), "vtrace" (corrects stale trajectories)
+    )
+    upgo_cost: float = 0.0  # weight of self-imitation (UPGO) beside the advantage: learns from what went well (0 to 1)
+    value_cost: float = 0.5  # weight of the value loss (.25 to 1)
+    value_clip: float = 0.0  # how far a value may move from the old one; 0: as far as it likes
+    entropy_cost: float = 0.0  # weight of the entropy bonus: more keeps exploring (0 to .02)
+    entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
+    normalize_advantages: bool = True  # to deviation 1 in each minibatch
+    kl_stop: float = 0.0  # no further epoch once the policy has moved so far (.01 to .05); 0: all epochs
+
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
+        """A policy and a value."""
+        return ActorCritic(spaces, settings, seed)
+
+    def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Lessons]:
+        """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``."""
+        critic = cast(ActorCritic, network)
+        lessons = self._lessons(critic, trajectory, moment)
+        count = len(lessons.actions)
+        size = -(-count // self.num_minibatches)
+        for epoch in range(self.epochs):
+            if epoch and self.kl_stop and float(divergence(critic, lessons)) > self.kl_stop:
+                return
+            if epoch and self.target == "vtrace":  # the ratios have moved
+                lessons = self._lessons(critic, trajectory, moment)
+            if self.num_minibatches == 1:
+                yield lessons
+                continue
+            order = torch.randperm(count, generator=moment.generator)
+            for start in range(0, count, size):
+                yield lessons.pick(order[start : start + size])
+
+    def loss(self, network: nn.Module, batch: Lessons) -> Loss:
+        """The clipped surrogate, the value's error and the entropy bonus."""
+        return ppo_loss(
+            cast(ActorCritic, network),
+            batch,
+            value_cost=self.value_cost,
+            value_clip=self.value_clip,
+            entropy_cost=self.entropy_cost,
+            normalize_advantages=self.normalize_advantages,
+        )
+
+    def off_policy(self) -> Algorithm:
+        """With V-trace, which weighs what older weights have played."""
+        return replace(self, target="vtrace")
+
+    def for_worker(self, rank: Rank) -> Algorithm:
+        """With its own share of exploration."""
+        return replace(self, entropy_cost=self.entropy_cost * self.entropy_spread ** rank.fraction())
+
+    def validate(self) -> None:
+        """See ``Algorithm.validate``."""
+        super().validate()
+        demand(self.entropy_spread > 0, "entropy_spread", "more than 0", self.entropy_spread)
+        demand(self.epochs >= 1, "epochs", "at least 1", self.epochs)
+        demand(self.num_minibatches >= 1, "num_minibatches", "at least 1", self.num_minibatches)
+        demand(self.clip > 0, "clip", "more than 0", self.clip)
+        demand(self.clip_schedule in SCHEDULES, "clip_schedule", SCHEDULE_NAMES, self.clip_schedule)
+        demand(0 <= self.gae_lambda <= 1, "gae_lambda", "0 to 1", self.gae_lambda)
+        demand(self.target in TARGETS, "target", f"one of {', '.join(TARGETS)}", self.target)
+        demand(self.value_clip >= 0, "value_clip", "0 or more", self.value_clip)
+        demand(self.kl_stop >= 0, "kl_stop", "0 or more", self.kl_stop)
+
+    @torch.no_grad()
+    def _lessons(self, network: ActorCritic, batch: Trajectory, moment: Moment) -> Lessons:
+        """All transitions of a trajectory."""
+        values = network.values(batch.observations)
+        following = following_values(network, values, batch)
+        values = values[:-1]
+        steps = (batch.rewards, values, following, batch.terminated, batch.truncated)
+        log_probs = network.distribution.log_prob(batch.behaviour, batch.actions)
+        if self.target == "gae":
+            advantages = gae(*steps, discount=self.discount, gae_lambda=self.gae_lambda)
+            targets = advantages + values
+        elif self.target == "td_lambda":
+            targets = td_lambda(batch.rewards, *steps[2:], discount=self.discount, td_lambda=self.gae_lambda)
+            advantages = targets - values
+        else:
+            ratios = network.distribution.log_prob(network.policy(batch.observations[:-1]), batch.actions) - log_probs
+            corrected = vtrace(ratios, *steps, discount=self.discount, trace_lambda=self.gae_lambda)
+            # The loss has a ratio of its own: the one of the first step must not be in the advantage as well.
+            advantages, targets = corrected.advantages / corrected.rhos.clamp_min(1e-6), corrected.targets
+        if self.upgo_cost:
+            advantages = advantages + self.upgo_cost * (upgo(*steps, discount=self.discount) - values)
+        clip = scheduled(self.clip_schedule, self.clip, 0.0, moment.progress)
+        lessons = (batch.observations[:-1], batch.actions, log_probs, values, advantages, targets)
+        flat = Lessons._make([*(each.flatten(0, 1) for each in lessons), clip])
+        return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())
+
+
+def ppo_loss(
+    network: ActorCritic,
+    batch: Lessons,
+    *,
+    value_cost: float,
+    value_clip: float = 0.0,
+    entropy_cost: float = 0.0,
+    normalize_advantages: bool = True,
+) -> Loss:
+    """Mean of ``-min(r A, clip(r, 1 - e, 1 + e) A) + value_cost (R - V)^2 - entropy_cost H``, with r = pi / pi_old.
+
+    The gradient of r A is r A times that of log pi, so the surrogate has the gradient of the plain policy gradient with
+    advantages r A where the ratio is not clipped and 0 where it is, for which the distribution has a closed form.
+    """
+    count = len(batch.actions)
+    weights = batch.advantages.new_full((count,), 1.0 / max(count, 1))
+    advantages = standardized(batch.advantages, weights) if normalize_advantages else batch.advantages
+    parameters, values = network.policy(batch.observations), network.values(batch.observations)
+    with torch.no_grad():
+        change = network.distribution.log_prob(parameters, batch.actions) - batch.log_probs
+        ratio = change.exp()
+        gains = ratio * advantages
+        clipped = ratio.clamp(1.0 - batch.clip, 1.0 + batch.clip) * advantages
+        surrogate = -torch.dot(torch.minimum(gains, clipped), weights)
+        gains = gains.where(gains <= clipped, 0.0)
+    total, _, entropy = network.distribution.policy_gradient_loss(
+        parameters, batch.actions, gains, weights, entropy_cost
+    )
+    errors = (values - batch.targets).square()
+    if value_clip:
+        near = batch.values + (values - batch.values).clamp(-value_clip, value_clip)
+        errors = torch.maximum(errors, (near - batch.targets).square())
+    value_loss = torch.dot(errors, weights)
+    metrics = {
+        "policy_loss": surrogate,
+        "value_loss": value_loss.detach(),
+        "entropy": entropy,
+        "kl": torch.dot(ratio - 1.0 - change, weights),
+        "clipped": torch.dot(((ratio - 1.0).abs() > batch.clip).float(), weights),
+    }
+    return Loss(torch.add(total, value_loss, alpha=value_cost), metrics)
+
+
+@torch.no_grad()
+def divergence(network: ActorCritic, batch: Lessons) -> Tensor:
+    """Mean KL divergence of the policy that acted from the present one, by the estimator ``(r - 1) - log r``, which
+    is never negative (Schulman, "Approximating KL divergence", 2020).
+    """
+    change = network.distribution.log_prob(network.policy(batch.observations), batch.actions) - batch.log_probs
+    return (change.exp() - 1.0 - change).mean()

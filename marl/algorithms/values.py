@@ -1,0 +1,18 @@
+"""What a critic says of a trajectory."""
+
+import torch
+from torch import Tensor
+
+from marl.data.trajectory import Trajectory
+from marl.networks.actor_critic import ActorCritic
+from marl.targets.returns import next_values
+
+
+@torch.no_grad()
+def following_values(network: ActorCritic, values: Tensor, batch: Trajectory) -> Tensor:
+    """Value [T, B] of the true observation after each step, from values [T + 1, B] of all observations: an episode
+    that was cut ended with another one.
+    """
+    if not len(batch.last_index):
+        return values[1:]
+    return next_values(values, network.values(batch.last_observations), batch.last_index)

@@ -1,0 +1,56 @@
+"""How large a run's replay is, and whether this machine has room for it."""
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from marl.acting.collect import Acts
+from marl.config import Config, replay_ratio
+from marl.data.priorities import priority_fields
+from marl.data.replay import replay_fields
+from marl.data.shared import Field, memory_bytes
+from marl.data.spaces import Spaces
+from marl.data.transitions import transition_fields
+from marl.errors import ConfigError
+from marl.processes.memory import free_bytes
+
+
+def replay_memory(config: Config, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Field]:
+    """What the node's block needs for the replay; nothing where there is none.
+
+    Raises:
+        ConfigError: it would be larger than the memory that is free, or smaller than a trajectory of each worker.
+    """
+    if not replay_ratio(config):
+        return {}
+    observation = Field((spaces.observation_size,), torch.float32)
+    action = Field((), torch.int64) if spaces.discrete else Field((len(spaces.action_low),), torch.float32)
+    environments, length, capacity = config.environment.per_worker, config.algorithm.t_max, config.replay.capacity
+    if capacity < workers * environments * length:
+        raise ConfigError(
+            f"replay.capacity: expected room for a trajectory of each worker ({workers} workers x {environments} "
+            f"environments x {length} steps = {workers * environments * length:,}), got {capacity:,}"
+        )
+    if config.algorithm.learns_from == "trajectories":
+        fields = replay_fields(
+            workers=workers,
+            slots=capacity // (workers * environments * length),
+            length=length,
+            environments=environments,
+            observation=observation,
+            action=action,
+            num_parameters=cast(Acts, network).distribution.num_parameters,
+            max_last=environments,
+        )
+    else:
+        capacity -= capacity % workers
+        fields = transition_fields(capacity=capacity, workers=workers, observation=observation, action=action)
+        fields |= priority_fields(capacity)
+    size, free = memory_bytes(fields), free_bytes()
+    if free is not None and size > free:
+        raise ConfigError(
+            f"replay.capacity = {config.replay.capacity:,} needs {size / 2**20:,.0f} MiB of shared memory, "
+            f"{free / 2**20:,.0f} MiB are free: make it smaller"
+        )
+    return fields

@@ -1,0 +1,41 @@
+"""How a worker draws its actions: as the policy says, or otherwise, to explore."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from marl.networks.distributions import Distribution
+
+
+class Rank(NamedTuple):
+    """A worker's place among all workers of all children."""
+
+    number: int  # from 0
+    total: int
+
+    def fraction(self) -> float:
+        """0 for the first, 1 for the last; 0 for one that is alone."""
+        return self.number / (self.total - 1) if self.total > 1 else 0.0
+
+
+class Sampler(Protocol):
+    """Turns what a network says into actions; made once a worker, asked once a step."""
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Noise for actions of this leading shape: drawn for a whole trajectory at once."""
+
+    def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions, and the parameters of the distribution that they were really drawn from."""
+
+
+class OnPolicy:
+    """Acts as the policy says."""
+
+    def __init__(self, distribution: Distribution) -> None:
+        self._distribution = distribution
+        self.noise = distribution.noise
+
+    def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Sampler``."""
+        return self._distribution.sample(parameters, noise), parameters

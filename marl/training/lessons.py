@@ -1,0 +1,159 @@
+"""What a worker learns from: the trajectory that it has just played, or samples of what all workers have."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from marl.algorithms.base import Algorithm, Loss, Moment
+from marl.data.priorities import Priorities, importance_weights
+from marl.data.replay import TrajectoryReplay
+from marl.data.settings import ReplaySettings
+from marl.data.shared import SharedBlock
+from marl.data.trajectory import Trajectory
+from marl.data.transitions import TransitionReplay, Transitions
+
+
+class Lessons(Protocol):
+    """Says what to learn from next, and hears how that went."""
+
+    def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
+        """What is learned from before the next trajectory is played; ``learned`` is called after each."""
+
+    def learned(self, loss: Loss) -> None:
+        """The last batch was learned from."""
+
+
+class Fresh:
+    """Each trajectory as it comes."""
+
+    def __init__(self, algorithm: Algorithm, network: nn.Module) -> None:
+        self._algorithm, self._network = algorithm, network
+
+    def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
+        """See ``Lessons``."""
+        return self._algorithm.minibatches(self._network, trajectory, moment)
+
+    def learned(self, loss: Loss) -> None:
+        """Nothing of it matters."""
+
+
+class Debt:
+    """How many samples are due, so that every step is learned from ``ratio`` times on average."""
+
+    def __init__(self, ratio: float) -> None:
+        self._ratio = ratio
+        self._due = 0.0
+
+    def played(self, steps: float) -> None:
+        """So many steps more have been played."""
+        self._due += self._ratio * steps
+
+    def forgive(self) -> None:
+        """Nothing is due."""
+        self._due = 0.0
+
+    def pay(self, steps: float) -> bool:
+        """Whether a sample of so many steps is due; if so, it is counted as made."""
+        if self._due < steps:
+            return False
+        self._due -= steps
+        return True
+
+
+class ReplayedTrajectories:
+    """Save the trajectory, then learn from whole ones drawn at random: ``ratio`` for each that is played."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        network: nn.Module,
+        block: SharedBlock,
+        worker: int,
+        *,
+        ratio: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._algorithm, self._network, self._rng = algorithm, network, rng
+        self._replay = TrajectoryReplay(block, worker)
+        self._debt = Debt(ratio)
+
+    def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
+        """See ``Lessons``."""
+        self._replay.write(trajectory)
+        self._debt.played(1)
+        while self._debt.pay(1):
+            sampled = self._replay.sample(self._rng)
+            if sampled is None:
+                return
+            yield from self._algorithm.minibatches(self._network, sampled, moment)
+
+    def learned(self, loss: Loss) -> None:
+        """All trajectories have the same chance, whatever they taught."""
+
+
+class Sampled(NamedTuple):
+    """Transitions drawn from a replay, and what each counts for in the loss."""
+
+    transitions: Transitions
+    weights: Tensor  # [N]
+
+
+class ReplayedTransitions:
+    """Save the trajectory's transitions, then learn from batches of those that had most to teach."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        network: nn.Module,
+        block: SharedBlock,
+        worker: int | None,
+        settings: ReplaySettings,
+        *,
+        ratio: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._algorithm, self._network, self._settings, self._rng = algorithm, network, settings, rng
+        self._replay = TransitionReplay(block, worker)
+        self._priorities = Priorities(block, settings.alpha)
+        self._debt = Debt(ratio)
+        self._drawn: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None  # indices, which of them are whole
+
+    def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
+        """See ``Lessons``."""
+        transitions, priorities = self._algorithm.transitions(self._network, trajectory)
+        self.keep(transitions, priorities)
+        return self.samples()
+
+    def keep(self, transitions: Transitions, priorities: Tensor) -> None:
+        """Put transitions into the replay."""
+        if not len(transitions.returns):
+            return
+        self._priorities.set(self._replay.add(transitions), priorities.double().numpy())
+        self._debt.played(len(transitions.returns))
+
+    def samples(self) -> Iterator[Sampled]:
+        """The batches that are due."""
+        size = self._settings.batch_size
+        filled = len(self._replay)
+        if filled < max(self._settings.start, size):
+            self._debt.forgive()
+            return
+        while self._debt.pay(size):
+            found = self._priorities.sample(size, self._rng)
+            if found is None:
+                return
+            indices, probabilities = found
+            transitions, whole = self._replay.gather(indices)
+            weights = importance_weights(probabilities, filled, self._settings.beta)
+            self._drawn = indices, whole.numpy()
+            yield Sampled(transitions, torch.from_numpy(weights).float() * whole)
+
+    def learned(self, loss: Loss) -> None:
+        """Note what each transition of the last batch still has to teach."""
+        if loss.priorities is None or self._drawn is None:
+            return
+        indices, whole = self._drawn
+        self._priorities.set(indices[whole], loss.priorities.double().numpy()[whole])

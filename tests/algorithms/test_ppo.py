@@ -1,0 +1,156 @@
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from marl.algorithms.base import Moment
+from marl.algorithms.ppo import PPO, Lessons, divergence, ppo_loss
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.errors import ConfigError
+from marl.networks.actor_critic import ActorCritic
+from marl.networks.settings import NetworkSettings
+from tests.algorithms.cases import BOX, DISCRETE, random_batch
+
+NOW = Moment(0.0, torch.Generator().manual_seed(0))
+
+
+def network_for(spaces: Spaces, seed: int = 0) -> ActorCritic:
+    network = ActorCritic(spaces, NetworkSettings(hidden=(8,), log_std=-0.3), seed)
+    with torch.no_grad():
+        for parameter in network.parameters():  # away from the start, where the policy is nearly uniform
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
+    return network
+
+
+def played(spaces: Spaces, seed: int, network: ActorCritic) -> Trajectory:
+    """A trajectory that the network itself has acted in."""
+    batch = random_batch(spaces, seed)
+    with torch.no_grad():
+        return batch._replace(behaviour=network.policy(batch.observations[:-1]))
+
+
+def torch_distribution(parameters: Tensor, discrete: bool) -> torch.distributions.Distribution:
+    if discrete:
+        return torch.distributions.Categorical(logits=parameters)
+    mean, log_std = parameters.chunk(2, -1)
+    return torch.distributions.Independent(torch.distributions.Normal(mean, log_std.exp()), 1)
+
+
+def literal_loss(
+    network: ActorCritic, batch: Lessons, discrete: bool, value_clip: float, normalize: bool
+) -> tuple[Tensor, Tensor]:
+    """The paper's equations 7 and 9, one transition at a time: total and surrogate."""
+    advantages = batch.advantages
+    if normalize:
+        advantages = (advantages - advantages.mean()) / advantages.std(unbiased=False)
+    total, surrogate = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for n in range(len(advantages)):
+        distribution = torch_distribution(network.policy(batch.observations[n]), discrete)
+        ratio = (distribution.log_prob(batch.actions[n]) - batch.log_probs[n]).exp()
+        clipped = ratio.clamp(1 - batch.clip, 1 + batch.clip)
+        policy_loss = -torch.minimum(ratio * advantages[n], clipped * advantages[n])
+        value = network.values(batch.observations[n])
+        error = (value - batch.targets[n]) ** 2
+        if value_clip:
+            near = batch.values[n] + (value - batch.values[n]).clamp(-value_clip, value_clip)
+            error = torch.maximum(error, (near - batch.targets[n]) ** 2)
+        surrogate = surrogate + policy_loss / len(advantages)
+        total = total + (policy_loss + 0.7 * error - 0.05 * distribution.entropy()) / len(advantages)
+    return total, surrogate
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("value_clip", [0.0, 0.2])
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_gradient_is_the_written_formulas(spaces: Spaces, value_clip: float, normalize: bool, seed: int) -> None:
+    old, network = network_for(spaces, seed), network_for(spaces, seed + 10)
+    batch = next(PPO(num_minibatches=1).minibatches(old, played(spaces, seed, old), NOW))
+    literal = copy.deepcopy(network).double()
+    wide = Lessons._make([*(each.double() if each.is_floating_point() else each for each in batch[:-1]), batch.clip])
+
+    settings = {"value_cost": 0.7, "entropy_cost": 0.05}
+    ours = ppo_loss(network, batch, value_clip=value_clip, normalize_advantages=normalize, **settings)
+    ours.total.backward()
+    total, surrogate = literal_loss(literal, wide, spaces.discrete, value_clip, normalize)
+    total.backward()
+
+    assert 0.1 < ours.metrics["clipped"].item() < 0.95  # both branches were taken
+    assert ours.metrics["policy_loss"].item() == pytest.approx(surrogate.item(), rel=1e-4, abs=1e-5)
+    for (name, mine), theirs in zip(network.named_parameters(), literal.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_an_epoch_shows_every_transition_once(spaces: Spaces) -> None:
+    network = network_for(spaces)
+    trajectory = played(spaces, 2, network)
+    algorithm = PPO(epochs=2, num_minibatches=4)
+    batches = list(algorithm.minibatches(network, trajectory, NOW))
+    valid = trajectory.observations[:-1][trajectory.valid]
+    assert len(batches) == 8
+    for epoch in (batches[:4], batches[4:]):
+        shown = torch.cat([batch.observations for batch in epoch])
+        assert sorted(shown[:, 0].tolist()) == sorted(valid[:, 0].tolist())
+    assert batches[0].observations[:, 0].tolist() != batches[4].observations[:, 0].tolist()  # shuffled anew
+
+
+def test_the_first_look_is_on_policy() -> None:
+    """Before any step the ratio is 1 everywhere: nothing is clipped, no divergence."""
+    network = network_for(DISCRETE)
+    batch = next(PPO().minibatches(network, played(DISCRETE, 3, network), NOW))
+    loss = ppo_loss(network, batch, value_cost=0.5)
+    assert loss.metrics["kl"].item() == pytest.approx(0, abs=1e-6)
+    assert loss.metrics["clipped"].item() == 0
+
+
+@pytest.mark.parametrize("target", ["td_lambda", "vtrace"])
+def test_targets_agree_on_policy(target: str) -> None:
+    """GAE's advantage plus the value is TD(lambda), which V-trace gives where the policy has not moved."""
+    network = network_for(BOX)
+    trajectory = played(BOX, 4, network)._replace(
+        terminated=torch.zeros(7, 3, dtype=torch.bool), truncated=torch.zeros(7, 3, dtype=torch.bool)
+    )
+    trajectory = trajectory._replace(last_index=torch.zeros(0, dtype=torch.long), last_observations=torch.zeros(0, 4))
+    one = PPO(num_minibatches=1)
+    expected = next(one.minibatches(network, trajectory, NOW))
+    other = next(replace(one, target=target).minibatches(network, trajectory, NOW))
+    torch.testing.assert_close(other.targets, expected.targets, rtol=1e-4, atol=1e-5)
+
+
+def test_upgo_adds_to_the_advantage() -> None:
+    network = network_for(DISCRETE)
+    trajectory = played(DISCRETE, 5, network)
+    plain = next(PPO(num_minibatches=1).minibatches(network, trajectory, NOW))
+    with_upgo = next(PPO(num_minibatches=1, upgo_cost=0.5).minibatches(network, trajectory, NOW))
+    assert not torch.equal(plain.advantages, with_upgo.advantages)
+    assert torch.equal(plain.targets, with_upgo.targets)
+
+
+def test_a_policy_that_has_moved_too_far_ends_the_epochs() -> None:
+    network, moved = network_for(DISCRETE), network_for(DISCRETE, 7)
+    lessons = PPO(epochs=3, num_minibatches=1, kl_stop=0.01).minibatches(network, played(DISCRETE, 6, network), NOW)
+    first = next(lessons)
+    network.load_state_dict(moved.state_dict())
+    assert divergence(network, first) > 0.01
+    assert list(lessons) == []
+
+
+def test_the_clip_follows_its_schedule() -> None:
+    network = network_for(DISCRETE)
+    algorithm = PPO(clip=0.2, clip_schedule="linear")
+    halfway = next(algorithm.minibatches(network, played(DISCRETE, 7, network), Moment(0.5, torch.Generator())))
+    assert halfway.clip == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("epochs", 0), ("num_minibatches", 0), ("clip", 0.0), ("gae_lambda", 2.0), ("target", "montecarlo"),
+     ("value_clip", -1.0), ("kl_stop", -1.0), ("clip_schedule", "steps")],
+)  # fmt: skip
+def test_numbers_that_cannot_work(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"algorithm.{key}"):
+        replace(PPO(), **{key: value}).validate()
