@@ -30,6 +30,7 @@ from marl.training.settings import CheckpointSettings
 from marl.wire.codec import CODECS
 
 Section = TypeVar("Section")
+EXCHANGES = ("weights", "pairwise", "experience")
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,9 @@ def _convert(tree: Mapping[str, Any]) -> Config:
     _check_keys(tree, Config, "", kind)
     _check_keys(algorithm, kind, "algorithm.", kind)
     config = _typed(tree, Config, "")
-    return dataclasses.replace(config, algorithm=_typed({**algorithm, "name": name}, kind, "algorithm."))
+    exchange = config.exchange if config.exchange.name else dataclasses.replace(config.exchange, name=kind.exchange)
+    numbers = _typed({**algorithm, "name": name}, kind, "algorithm.")
+    return dataclasses.replace(config, algorithm=numbers, exchange=exchange)
 
 
 def _typed(tree: Mapping[str, Any], kind: type[Section], prefix: str) -> Section:
@@ -249,7 +252,9 @@ def validate(config: Config) -> None:
     parse_trigger(exchange.every)
     codecs = (*CODECS, "auto")
     _demand(exchange.codec in codecs, "exchange.codec", f"one of {', '.join(codecs)}", exchange.codec)
-    _demand(exchange.name in ("weights", "pairwise"), "exchange.name", "'weights' or 'pairwise'", exchange.name)
+    _demand(exchange.name in EXCHANGES, "exchange.name", f"one of {', '.join(EXCHANGES)}", exchange.name)
+    if exchange.name == "experience":
+        _validate_experience(config)
     rules = ("mean", *RULES)
     _demand(exchange.aggregate in rules, "exchange.aggregate", f"one of {', '.join(rules)}", exchange.aggregate)
     for name in ("alpha", "beta"):
@@ -265,6 +270,19 @@ def validate(config: Config) -> None:
         raise ConfigError(f"deterministic = true allows one worker, got node.workers = {config.node.workers}")
     if config.deterministic and stop.minutes is not None:
         raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
+
+
+def _validate_experience(config: Config) -> None:
+    exchange = config.exchange
+    _demand(exchange.batch >= 1, "exchange.batch", "at least 1", exchange.batch)
+    _demand(exchange.queue >= exchange.batch, "exchange.queue", "at least exchange.batch", exchange.queue)
+    _demand(exchange.max_staleness >= 0, "exchange.max_staleness", "0 or more", exchange.max_staleness)
+    if config.deterministic:
+        raise ConfigError("deterministic = true needs exchange.name = 'weights': a queue's order depends on time")
+    if config.algorithm.learns_from == "trajectories":
+        config.algorithm.off_policy()
+        if replay_ratio(config) and exchange.batch > 1:
+            raise ConfigError(f"replay.ratio = {replay_ratio(config):g} needs exchange.batch = 1, got {exchange.batch}")
 
 
 def _validate_replay(config: Config) -> None:

@@ -48,6 +48,7 @@ class Algorithm:
     """
 
     learns_from: ClassVar[str] = "trajectories"  # or "transitions"
+    exchange: ClassVar[str] = "weights"  # where the run does not say which: see ``marl/exchanges``
     replay_ratio: ClassVar[float] = 0.0  # where the run does not say how often a step is learned from again
 
     name: str = ""

@@ -4,7 +4,7 @@ Espeholt et al., "IMPALA: Scalable Distributed Deep-RL with Importance Weighted 
 """
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from marl.targets.vtrace import vtrace
 class IMPALA(Algorithm):
     """The numbers of IMPALA."""
 
+    exchange: ClassVar[str] = "experience"
     name: str = "impala"
     t_max: int = 20  # steps of a trajectory (20 to 100)
     trace_lambda: float = 1.0  # less: less variance, more bias (.9 to 1)

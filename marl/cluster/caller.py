@@ -10,10 +10,9 @@ import msgspec
 
 from marl.cluster.addresses import Address
 from marl.cluster.handshake import offer
-from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused, LinkError, MarlError
+from marl.exchanges.base import RunSide
 from marl.exchanges.conversation import converse
-from marl.exchanges.weights_parent import WeightsParent
 from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.websocket import WebSocketLink
@@ -31,8 +30,8 @@ class Plan(NamedTuple):
     identity: Callable[[], Identity | None]  # the newest: keys may be replaced while a run goes on
     book: NodeBook | None  # who was revoked; None without certificates
     hello: Hello
-    spaces: Spaces
-    side: WeightsParent
+    max_bytes: int  # of a payload
+    side: RunSide
     name: str  # the parent's
     note: Callable[[str], None]
 
@@ -144,7 +143,7 @@ class Caller(threading.Thread):
             plan.side.seat(node, self._rank)
             hello = msgspec.structs.replace(plan.hello, rank=self._rank)
             self.state = "asking"  # it may take its time to import the environment
-            self.welcome = offer(link, hello, plan.spaces, name=plan.name)
+            self.welcome = offer(link, hello, plan.max_bytes, name=plan.name)
             if self._registry.is_new(node, self.welcome.instance):
                 plan.side.forget(node)
             if self.ever_in:

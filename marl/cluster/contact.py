@@ -11,9 +11,9 @@ from marl.cluster.fence import Fence
 from marl.cluster.handshake import Offer, TunedLink, accept, refuse
 from marl.cluster.node import Node, is_worker
 from marl.errors import HandshakeRefused, LinkError, MarlError, WorkerFailed
-from marl.exchanges.choose import child_side
+from marl.exchanges.base import Serving
+from marl.exchanges.choose import make_child_side
 from marl.exchanges.conversation import report
-from marl.exchanges.weights_child import WeightsChild
 from marl.processes.group import ProcessGroup
 from marl.reports.child_view import ChildStatus, ChildView
 from marl.training.node_memory import STEPS, array
@@ -89,7 +89,7 @@ class Contact:
             self._node = Node(
                 config, self._offered.spaces, group, workers, child=hello.rank, children=hello.children, alone=False
             )
-            self._side = child_side(config.exchange)(
+            self._side = make_child_side(
                 self._node.block,
                 config.exchange,
                 name=self._name,
@@ -196,7 +196,7 @@ class _Conversation(threading.Thread):
     def __init__(
         self,
         guest: Guest,
-        side: WeightsChild,
+        side: Serving,
         offered: Offer,
         leaving: threading.Event,
         name: str,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from marl import __version__
+from marl.cluster.experience import experience_bytes
 from marl.cluster.plan import ANYTHING
 from marl.cluster.spaces import find_spaces
 from marl.config import Config, from_tree, to_tree, validate
@@ -49,6 +50,7 @@ class Offer(NamedTuple):
     config: Config
     spaces: Spaces
     welcome: Welcome
+    max_bytes: int  # of a payload
 
 
 def make_hello(
@@ -75,8 +77,11 @@ def make_hello(
     )
 
 
-def offer(link: TunedLink, hello: Hello, spaces: Spaces, *, name: str) -> Welcome:
+def offer(link: TunedLink, hello: Hello, max_bytes: int, *, name: str) -> Welcome:
     """The parent's half.
+
+    Args:
+        max_bytes: the longest payload that will travel, see ``payload_of``.
 
     Raises:
         HandshakeRefused: parent and child differ, or the child will not.
@@ -103,8 +108,14 @@ def offer(link: TunedLink, hello: Hello, spaces: Spaces, *, name: str) -> Welcom
         different = HandshakeRefused(difference)
         refuse(link, different, name=name)
         raise different
-    _tune(link, welcome.protocol, hello, spaces)
+    _tune(link, welcome.protocol, max_bytes)
     return welcome
+
+
+def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
+    """The longest payload of a run, in bytes."""
+    weights = 4 * sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+    return max_payload(weights, spaces.observation_size) + experience_bytes(config, spaces, network)
 
 
 def read_hello(link: TunedLink) -> Hello:
@@ -159,7 +170,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         cores=count_cores(),
         host=_host(),
     )
-    return Offer(hello, config, spaces, welcome)
+    return Offer(hello, config, spaces, welcome, payload_of(config, spaces, network))
 
 
 def accept(link: TunedLink, offered: Offer, *, name: str) -> None:
@@ -170,7 +181,7 @@ def accept(link: TunedLink, offered: Offer, *, name: str) -> None:
     """
     fail("child.welcoming")
     link.send(Message(Kind.WELCOME, name, info=to_info(offered.welcome)))
-    _tune(link, offered.welcome.protocol, offered.hello, offered.spaces)
+    _tune(link, offered.welcome.protocol, offered.max_bytes)
 
 
 def refuse(link: Link, error: HandshakeRefused, *, name: str) -> None:
@@ -183,9 +194,9 @@ def refuse(link: Link, error: HandshakeRefused, *, name: str) -> None:
     link.send(Message(Kind.REFUSAL, name, info=to_info(refusal)))
 
 
-def _tune(link: TunedLink, protocol: int, hello: Hello, spaces: Spaces) -> None:
+def _tune(link: TunedLink, protocol: int, max_bytes: int) -> None:
     link.protocol = protocol
-    link.limit(max_payload(hello.num_bytes, spaces.observation_size))
+    link.limit(max_bytes)
 
 
 def _fingerprint(config: Config, spaces: Spaces, network: nn.Module) -> str:

@@ -8,17 +8,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from marl.cluster.experience import experience_layout
 from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.worker import Job, SegmentEnd, work
 from marl.config import Config
 from marl.data.normalizer import as_slot, merge
 from marl.data.ring import Ring
+from marl.data.shared import Field
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.flat import flatten
 from marl.training.node_memory import FIRST_UPDATE, METRICS, SKIPPED, STEPS, UPDATES, array, node_memory, ring
+from marl.training.outbox import outbox_fields
 
 # What has to be saved to go on as if nothing had happened; everything else is counted anew.
 SAVED = ("weights", "optimizer", "optimizer_steps", "observations", "rewards")
@@ -43,6 +46,7 @@ class Node:
         self._child, self._children, self._alone = child, children, alone
         self.restarts = 0
         self._counted = 0  # of these, those that max_restarts bounds
+        self._learning = STEPS if config.exchange.name == "experience" else UPDATES  # what shows that a worker is sound
         self._updates_at_start = [0] * workers
         self.segment = 0  # the next that any worker may begin
         self._group = group
@@ -55,11 +59,16 @@ class Node:
             num_parameters=len(flat.gradient),
             observation_size=spaces.observation_size,
             workers=workers,
-            more=replay_memory(config, spaces, self.network, workers),
+            more={**replay_memory(config, spaces, self.network, workers), **self._outbox(spaces)},
         )
         self.block["weights"].copy_(flat.weights)
         self._base_updates = 0
         self._rings: list[Ring] = [ring(self.block, worker) for worker in range(workers)]
+
+    def _outbox(self, spaces: Spaces) -> dict[str, Field]:
+        if self.config.exchange.name != "experience":
+            return {}
+        return outbox_fields(experience_layout(self.config, spaces, self.network), self.workers)
 
     def start(self) -> None:
         """Start all workers."""
@@ -101,13 +110,13 @@ class Node:
     def _learned(self, name: str) -> bool:
         """Whether the worker has made an update since it was started."""
         rank = _rank(name)
-        return int(array(self.block, "counters")[rank, UPDATES]) > self._updates_at_start[rank]
+        return int(array(self.block, "counters")[rank, self._learning]) > self._updates_at_start[rank]
 
     def _played(self, name: str) -> int:
         return int(array(self.block, "counters")[_rank(name), STEPS])
 
     def _start(self, worker: int) -> None:
-        self._updates_at_start[worker] = int(array(self.block, "counters")[worker, UPDATES])
+        self._updates_at_start[worker] = int(array(self.block, "counters")[worker, self._learning])
         self._group.start(f"worker {worker}", work, self._job(worker), self.block)
 
     def _job(self, worker: int) -> Job:

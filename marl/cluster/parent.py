@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 import torch
+from torch import nn
 
 from marl.cluster.addresses import Address, parse_addresses
 from marl.cluster.caller import Caller, Plan, Registry
-from marl.cluster.handshake import make_hello
+from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.identities import LiveIdentity
 from marl.cluster.local import LocalChildren
 from marl.cluster.plan import Cluster
@@ -21,6 +22,7 @@ from marl.config import Config
 from marl.data.normalizer import Moments, from_slot
 from marl.data.spaces import Spaces
 from marl.errors import NoChildren, Superseded, TrustError
+from marl.exchanges.base import RunSide
 from marl.exchanges.choose import parent_side
 from marl.links.loop import IOLoop
 from marl.reports.children import ChildRow
@@ -88,23 +90,8 @@ class ParentTraining(Training):
                     statistics = from_slot(file.tensors["normalizer"].numpy())
         info = self._resumed.info if self._resumed is not None else {}
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
-        normalizes = config.environment.normalize_observations
         self._tallies = Tallies(resumed=self._resumed is not None)
-        self._side = parent_side(config.exchange)(
-            flatten(network).weights,
-            config.exchange,
-            name=NAME,
-            observation_size=spaces.observation_size if normalizes else 0,
-            statistics=statistics,
-            children=len(addresses) if config.deterministic else None,
-            epoch=int(info.get("epoch", 0)) + 1,
-            version=int(info.get("version", 0)),
-            steps=int(info.get("steps", 0)),
-            hear=self._tallies.hear,
-            note=self._view.note,
-        )
-        if self._resumed is not None:
-            self._side.restore(self._resumed.tensors, info.get("merged", {}))
+        self._side = self._make_side(network, statistics, info, len(addresses))
         self._base_updates = int(info.get("updates", 0))
         self._instance = secrets.token_hex(8)
         hello = make_hello(
@@ -117,9 +104,37 @@ class ParentTraining(Training):
             children=len(addresses),
         )
         self._io = IOLoop().start()
-        plan = Plan(self._io, identity, self._book, hello, spaces, self._side, NAME, self._view.note)
+        longest = payload_of(config, spaces, network)
+        plan = Plan(self._io, identity, self._book, hello, longest, self._side, NAME, self._view.note)
         self._registry = Registry(info.get("instances"))
         self._callers = [Caller(address, rank, plan, self._registry) for rank, address in enumerate(addresses)]
+
+    def _make_side(
+        self, network: nn.Module, statistics: Moments | None, info: dict[str, Any], num_children: int
+    ) -> RunSide:
+        """The exchange's half for this run, as a resumed parent left it.
+
+        Args:
+            info: of the checkpoint; empty for a new run.
+        """
+        config = self._config
+        normalizes = config.environment.normalize_observations
+        side = parent_side(config.exchange)(
+            flatten(network).weights,
+            config.exchange,
+            name=NAME,
+            observation_size=self._spaces.observation_size if normalizes else 0,
+            statistics=statistics,
+            children=num_children if config.deterministic else None,
+            epoch=int(info.get("epoch", 0)) + 1,
+            version=int(info.get("version", 0)),
+            steps=int(info.get("steps", 0)),
+            hear=self._tallies.hear,
+            note=self._view.note,
+        )
+        if self._resumed is not None:
+            side.restore(self._resumed.tensors, info.get("merged", {}))
+        return side
 
     def _addresses(self) -> list[Address]:
         local = self._local.addresses() if self._local is not None else []

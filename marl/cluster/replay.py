@@ -2,10 +2,10 @@
 
 from typing import cast
 
-import torch
 from torch import nn
 
 from marl.acting.collect import Acts
+from marl.cluster.experience import action_field, observation_field
 from marl.config import Config, replay_ratio
 from marl.data.priorities import priority_fields
 from marl.data.replay import replay_fields
@@ -16,16 +16,17 @@ from marl.errors import ConfigError
 from marl.processes.memory import free_bytes
 
 
-def replay_memory(config: Config, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Field]:
-    """What the node's block needs for the replay; nothing where there is none.
+def replay_memory(
+    config: Config, spaces: Spaces, network: nn.Module, workers: int, *, learner: bool = False
+) -> dict[str, Field]:
+    """What a node's block, or the ``learner``'s, needs for the replay; nothing where there is none.
 
     Raises:
         ConfigError: it would be larger than the memory that is free, or smaller than a trajectory of each worker.
     """
-    if not replay_ratio(config):
+    if not replay_ratio(config) or learner != (config.exchange.name == "experience"):
         return {}
-    observation = Field((spaces.observation_size,), torch.float32)
-    action = Field((), torch.int64) if spaces.discrete else Field((len(spaces.action_low),), torch.float32)
+    observation, action = observation_field(spaces), action_field(spaces)
     environments, length, capacity = config.environment.per_worker, config.algorithm.t_max, config.replay.capacity
     if capacity < workers * environments * length:
         raise ConfigError(

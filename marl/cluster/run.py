@@ -84,15 +84,22 @@ def run(
     with stop_event() as stopped:
         with view:
             training: Training
-            if cluster is None:
+            if cluster is None and config.exchange.name == "experience":
+                from marl.cluster.actors import ActorLearnerTraining
+
+                training = ActorLearnerTraining(config, spaces, folder, view, initial=initial, resumed=resumed)
+            elif cluster is None:
                 training = SingleTraining(config, spaces, folder, view, initial=initial, resumed=resumed)
             else:
                 # Only here: a run on this machine alone need not wait for TLS and sockets to be imported.
                 from marl.cluster.parent import ParentTraining
 
-                training = ParentTraining(
-                    config, spaces, folder, view, cluster, local, initial=initial, resumed=resumed
-                )
+                kind = ParentTraining
+                if config.exchange.name == "experience":
+                    from marl.cluster.learner_parent import LearnerParentTraining
+
+                    kind = LearnerParentTraining
+                training = kind(config, spaces, folder, view, cluster, local, initial=initial, resumed=resumed)
             started = time.time()
             try:
                 outcome = training.run(stopped)

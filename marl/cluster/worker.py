@@ -11,19 +11,22 @@ from torch import nn
 
 from marl.acting.collect import Acts, Collector
 from marl.algorithms.base import Algorithm
+from marl.cluster.experience import experience_layout
 from marl.config import Config, replay_ratio
 from marl.data import seeds
 from marl.data.shared import SharedBlock
+from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.exchanges.triggers import parse_trigger
 from marl.networks.sampling import Rank
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.lessons import Fresh, Lessons, ReplayedTrajectories, ReplayedTransitions
+from marl.training.lessons import Fresh, HandedOn, Lessons, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import ASKED, OVER, STEPS, array
 from marl.training.optimizers import make_optimizer
-from marl.training.statistics import Statistics
+from marl.training.outbox import Outbox
+from marl.training.statistics import Rollouts, Statistics
 from marl.training.telemetry import Telemetry
 
 
@@ -87,9 +90,8 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         local=local,
         shared=block["weights"],
         optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
-        collector=collector,
-        lessons=_lessons(algorithm, network, job, block, ratio),
-        statistics=statistics,
+        source=Rollouts(collector, statistics),
+        lessons=_lessons(algorithm, network, environments.spaces, job, block, ratio),
         telemetry=telemetry,
         generator=generator,
         go_on=tidily(_until(pipe, job, block, telemetry, begin)),
@@ -97,14 +99,20 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     environments.close()
 
 
-def _lessons(algorithm: Algorithm, network: nn.Module, job: Job, block: SharedBlock, ratio: float) -> Lessons:
+def _lessons(
+    algorithm: Algorithm, network: nn.Module, spaces: Spaces, job: Job, block: SharedBlock, ratio: float
+) -> Lessons:
+    config = job.config
+    if config.exchange.name == "experience":
+        layout = experience_layout(config, spaces, network)
+        return HandedOn(algorithm, network, Outbox(block, job.worker, layout))
     if not ratio:
         return Fresh(algorithm, network)
     place = {"child": job.child, "worker": job.worker, "segment": job.segment}
-    rng = np.random.default_rng(seeds.stream(job.config.seed or 0, purpose=seeds.REPLAY, **place))
+    rng = np.random.default_rng(seeds.stream(config.seed or 0, purpose=seeds.REPLAY, **place))
     if algorithm.learns_from == "trajectories":
         return ReplayedTrajectories(algorithm, network, block, job.worker, ratio=ratio, rng=rng)
-    return ReplayedTransitions(algorithm, network, block, job.worker, job.config.replay, ratio=ratio, rng=rng)
+    return ReplayedTransitions(algorithm, network, block, job.worker, config.replay, ratio=ratio, rng=rng)
 
 
 def reseed(job: Job, segment: int, generator: torch.Generator, count: int) -> list[int]:

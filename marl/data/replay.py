@@ -43,7 +43,29 @@ def replay_fields(
     a trajectory keeps: 0 where environments reset in a step of their own, else ``environments``, for episodes are
     seldom cut twice within a trajectory.
     """
-    steps = {
+    steps = trajectory_fields(
+        length=length,
+        environments=environments,
+        observation=observation,
+        action=action,
+        num_parameters=num_parameters,
+        max_last=max_last,
+    )
+    fields = {f"replay_{name}": Field((workers, slots, *shape), dtype) for name, (shape, dtype) in steps.items()}
+    return {HEADER: Field((workers, slots, 8), torch.int64), **fields}
+
+
+def trajectory_fields(
+    *,
+    length: int,
+    environments: int,
+    observation: Field,
+    action: Field,
+    num_parameters: int,
+    max_last: int,
+) -> dict[str, Field]:
+    """The tensors of one trajectory, by the names they have in it."""
+    return {
         "observations": Field((length + 1, environments, *observation.shape), observation.dtype),
         "actions": Field((length, environments, *action.shape), action.dtype),
         "rewards": Field((length, environments), torch.float32),
@@ -54,8 +76,6 @@ def replay_fields(
         "last_index": Field((max_last,), torch.int64),
         "behaviour": Field((length, environments, num_parameters), torch.float32),
     }
-    fields = {f"replay_{name}": Field((workers, slots, *shape), dtype) for name, (shape, dtype) in steps.items()}
-    return {HEADER: Field((workers, slots, 8), torch.int64), **fields}
 
 
 class TrajectoryReplay:
@@ -82,7 +102,7 @@ class TrajectoryReplay:
         self._check(new)
         num_last = min(len(new["last_index"]), len(self._sampled["last_index"]))
         if len(new["last_index"]) > num_last:
-            new["valid"] = _valid_without(new, new["last_index"][num_last:])
+            new["valid"] = valid_without(trajectory, trajectory.last_index[num_last:]).numpy()
         own = self._header[self._worker]
         slot = int(np.argmin(own[:, SEQUENCE] >> 1))  # the oldest; where a write was cut short, that one again
         header = own[slot]
@@ -134,12 +154,15 @@ class TrajectoryReplay:
                 raise ValueError(f"expected {name} of {expected.shape[skip:]}, {expected.dtype}, got {came}")
 
 
-def _valid_without(new: Arrays, cuts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """``valid`` [T, B] without the steps that lead to these cuts [K], back to the end of the episode before."""
-    valid, ended = new["valid"].copy(), new["terminated"] | new["truncated"]
+def valid_without(trajectory: Trajectory, cuts: Tensor) -> Tensor:
+    """``valid`` [T, B] without the steps that lead to these cuts [K], back to the end of the episode before: nothing
+    says what they were worth.
+    """
+    valid = trajectory.valid.numpy().copy()
+    ended = (trajectory.terminated | trajectory.truncated).numpy()
     for cut in cuts.tolist():
         step, environment = divmod(cut, valid.shape[1])
         ends_before = np.flatnonzero(ended[:step, environment])
         first = ends_before[-1] + 1 if len(ends_before) else 0
         valid[first : step + 1, environment] = False
-    return valid
+    return torch.from_numpy(valid)

@@ -1,8 +1,12 @@
 """What an exchange promises to the two loops of ``conversation.py``."""
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+from torch import Tensor
+
+from marl.exchanges.rounds import Member
 from marl.wire.header import Header
 from marl.wire.message import Message
 
@@ -12,6 +16,25 @@ class Answer(NamedTuple):
 
     message: Message
     digest: bytes | None = None
+
+
+class Global(NamedTuple):
+    """The weights of one version; never written to again."""
+
+    version: int
+    weights: Tensor  # [N]
+    slot: Tensor | None  # [1 + 2 D] float64: of the normaliser that belongs to it
+    steps: int  # environment steps merged so far
+    change: Tensor | None = None  # encoded, from the version before
+
+
+class State(NamedTuple):
+    """What has to be saved to go on as the same parent."""
+
+    current: Global
+    velocity: Tensor | None = None
+    error: Tensor | None = None
+    merged: Mapping[str, int] = {}  # the last counter merged from each child
 
 
 class ChildSide(Protocol):
@@ -59,3 +82,57 @@ class ParentSide(Protocol):
 
     def leave(self, child: str) -> None:
         """The child's conversation has ended."""
+
+
+class Serving(ChildSide, Protocol):
+    """What the contact needs of a child's half besides; from any thread."""
+
+    started: threading.Event  # weights are there: workers may begin
+
+    @property
+    def version(self) -> int:
+        """Of the weights that are in place."""
+
+    def hurry(self) -> None:
+        """Upload what there is as soon as that may be."""
+
+    def return_mean(self) -> float | None:
+        """Of this child's last episodes."""
+
+    def leave(self) -> None:
+        """Wait for nobody any more: the conversation is to end."""
+
+    def left(self) -> None:
+        """The conversation has ended."""
+
+
+class RunSide(ParentSide, Protocol):
+    """What the rest of the parent needs of its half besides; from any thread."""
+
+    epoch: int
+
+    @property
+    def current(self) -> Global:
+        """The newest weights."""
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """What is known of each child."""
+
+    def seat(self, child: str, rank: int) -> None:
+        """A child's place in every sum; before it joins."""
+
+    def forget(self, child: str) -> None:
+        """The child has started anew: its counters begin again."""
+
+    def release(self) -> None:
+        """The newest version may go to the children, which wait for it where time must decide nothing."""
+
+    def last_round(self, seconds: float) -> None:
+        """Have every child upload what it has, and take what comes within so many seconds."""
+
+    def saved(self) -> State:
+        """Everything that a resumed parent needs."""
+
+    def close(self) -> None:
+        """Everyone who waits for an answer gets none."""

@@ -4,7 +4,6 @@ Nothing here knows of children, threads or time; whoever owns a merger holds a l
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import ChangeMeter
 from marl.data.normalizer import as_slot, merge
 from marl.errors import WeightsRefused
+from marl.exchanges.base import Global
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.triggers import parse_trigger
 from marl.wire.codec import CODECS, Codec
@@ -30,16 +30,6 @@ TRANSFER_SHARE, MIN_PERIOD, USUAL_PERIOD = 0.1, 0.5, 5.0
 
 # What a child may claim to have observed: so large numbers at most, so often a step, and so often beside.
 MOST, SEEN_PER_STEP, SEEN_BESIDE = 1e30, 4, 1e6
-
-
-class Global(NamedTuple):
-    """The weights of one version; never written to again."""
-
-    version: int
-    weights: Tensor  # [N]
-    slot: Tensor | None  # [1 + 2 D] float64: of the normaliser that belongs to it
-    steps: int  # environment steps merged so far
-    change: Tensor | None = None  # encoded, from the version before
 
 
 class Merger:
@@ -111,19 +101,7 @@ class Merger:
         """
         if self.current.slot is None:
             return None
-        moments = tensor_of(upload, "moments").clone()
-        size = (len(moments) - 1) // 2
-        count, means, squares = float(moments[0]), moments[1 : 1 + size], moments[1 + size :]
-        usable = bool(moments.isfinite().all()) and count >= 0 and not bool((squares < 0).any())
-        # Such numbers, merged with others, are still finite; no environment has them.
-        usable = usable and bool((means.abs() < MOST).all()) and bool((squares < MOST**2).all())
-        # Resets are observed too, and a worker may have moved on while the rest was read.
-        if not usable or count > SEEN_PER_STEP * work_of(upload) + SEEN_BESIDE:
-            raise WeightsRefused(
-                f"expected statistics of the observations of {work_of(upload)} steps, got {count:g} of them, "
-                "or numbers that are not finite or beyond 1e30"
-            )
-        return moments
+        return checked_slot(upload, SEEN_PER_STEP * work_of(upload) + SEEN_BESIDE)
 
     def close(self, ranks: Mapping[str, int]) -> None:
         """End the round: the next version, unless there was no work, or it would not be usable; then a new round.
@@ -232,3 +210,27 @@ def tensor_of(message: Message, name: str) -> Tensor:
     tensor = message.arrays[name]
     assert isinstance(tensor, Tensor)
     return tensor
+
+
+def checked_slot(upload: Message, most: float) -> Tensor:
+    """A copy of the statistics of observations that came along.
+
+    Args:
+        most: observations that they can be of. Resets are observed too, and a worker may have moved on while the rest
+            was read.
+
+    Raises:
+        WeightsRefused: they are not finite, or impossible.
+    """
+    moments = tensor_of(upload, "moments").clone()
+    size = (len(moments) - 1) // 2
+    count, means, squares = float(moments[0]), moments[1 : 1 + size], moments[1 + size :]
+    usable = bool(moments.isfinite().all()) and count >= 0 and not bool((squares < 0).any())
+    # Such numbers, merged with others, are still finite; no environment has them.
+    usable = usable and bool((means.abs() < MOST).all()) and bool((squares < MOST**2).all())
+    if not usable or count > most:
+        raise WeightsRefused(
+            f"expected statistics of at most {most:g} observations, got {count:g} of them, "
+            "or numbers that are not finite or beyond 1e30"
+        )
+    return moments

@@ -9,8 +9,8 @@ import torch
 
 from marl.errors import MessageRefused
 from marl.exchanges.answers import MixingAnswers
-from marl.exchanges.base import Answer
-from marl.exchanges.merger import Global, MixingMerger, work_of
+from marl.exchanges.base import Answer, Global
+from marl.exchanges.merger import MixingMerger, work_of
 from marl.exchanges.rounds import Member
 from marl.exchanges.weights_child import WeightsChild
 from marl.exchanges.weights_parent import LONGEST_WAIT, WeightsParent

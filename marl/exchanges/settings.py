@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ExchangeSettings:
-    """How parent and children share one policy; without children nothing of it is used."""
+    """How parent and children share one policy; without children most of it is not used."""
 
-    name: str = "weights"  # averaged in rounds; or "pairwise": mixed with each upload as it comes
+    name: str = ""  # "weights": averaged in rounds; "pairwise": mixed as they come; "experience": actors and a learner
     every: str = "5 seconds"  # when a child uploads: "5 seconds", "20000 steps" or "1 episode" (of each worker)
     barrier: bool = False  # workers wait while weights travel: the textbook form; otherwise they train on
     codec: str = "float32"  # or "bfloat16", "float16", "int8", "int4": rounded, with error feedback; "auto": as needed
@@ -17,3 +17,6 @@ class ExchangeSettings:
     beta: float = 0.5  # pairwise: how far an answer moves the child's
     aggregate: str = "mean"  # or "median", "trimmed", "krum", "multikrum", "clip", "capped": against poisoned uploads
     clip: float = 10.0  # changes longer than so many times the usual are shortened; inf: never
+    queue: int = 16  # experience: trajectories that may wait for the learner; more is steadier, and staler
+    batch: int = 1  # experience: trajectories that the learner learns from at once
+    max_staleness: int = 32  # experience: older trajectories are dropped; in versions, one for each batch learned from

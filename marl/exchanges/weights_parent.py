@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,9 +11,9 @@ from marl.averaging.limits import WorkCap
 from marl.data.normalizer import Moments, as_slot, num_columns
 from marl.errors import MessageRefused
 from marl.exchanges.answers import Answers
-from marl.exchanges.base import Answer
+from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.buffers import Buffers
-from marl.exchanges.merger import Global, Merger, work_of
+from marl.exchanges.merger import Merger, work_of
 from marl.exchanges.rounds import Member, Round
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Report, place_report, read_report
@@ -26,15 +25,6 @@ from marl.wire.places import into, nowhere
 
 MOST_SPEED = 1e7  # environment steps a second that no child can make: the bound on first claims
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
-
-
-class State(NamedTuple):
-    """What has to be saved to go on as the same parent."""
-
-    current: Global
-    velocity: Tensor | None
-    error: Tensor | None
-    merged: dict[str, int]  # the last counter merged from each child
 
 
 class WeightsParent:
@@ -346,7 +336,7 @@ class WeightsParent:
         for child, counter in merged.items():
             self.members[child] = Member(child, merged_counter=counter, last_counter=counter)
 
-    def saved(self) -> "State":
+    def saved(self) -> State:
         """Everything that a resumed parent needs."""
         with self._changed:
             velocity, error = (

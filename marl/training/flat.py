@@ -21,13 +21,13 @@ class Flat(NamedTuple):
         return 4 * self.weights.numel()
 
 
-def flatten(network: nn.Module) -> Flat:
-    """Move the network's numbers into one vector and make its parameters views of it."""
+def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
+    """Move the network's numbers into one vector, on ``device`` or the CPU, and make its parameters views of it."""
     parameters = list(network.parameters())  # tied parameters are listed once
     buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
     count = sum(parameter.numel() for parameter in parameters)
-    weights = torch.zeros(count + sum(buffer.numel() for buffer in buffers))
-    gradient = torch.zeros(count)
+    weights = torch.zeros(count + sum(buffer.numel() for buffer in buffers), device=device)
+    gradient = torch.zeros(count, device=device)
     offset = 0
     for tensor in [*parameters, *buffers]:
         place = weights[offset : offset + tensor.numel()].view_as(tensor)

@@ -2,18 +2,31 @@
 
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from marl.acting.collect import Acts, Collector
+from marl.acting.collect import Acts, Episodes
 from marl.algorithms.base import Algorithm, Loss, Moment
+from marl.data.trajectory import Trajectory
 from marl.training.flat import Flat
 from marl.training.lessons import Lessons
 from marl.training.optimizers import Optimizer
-from marl.training.statistics import Statistics
 from marl.training.telemetry import Telemetry
+
+
+class Source(Protocol):
+    """Where trajectories come from: a worker's ``Rollouts``, or a learner's ``Arrivals``."""
+
+    def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
+        """The next one, and the episodes that ended in it."""
+
+    def num_steps(self) -> int:
+        """Transitions in the last trajectory."""
+
+    def step_seconds(self) -> float:
+        """Seconds spent so far inside the environments' own ``step``."""
 
 
 def train(
@@ -23,19 +36,18 @@ def train(
     local: Flat,
     shared: Tensor,
     optimizer: Optimizer,
-    collector: Collector,
+    source: Source,
     lessons: Lessons,
-    statistics: Statistics,
     telemetry: Telemetry,
     generator: torch.Generator,
     go_on: Callable[[], bool],
 ) -> None:
-    """One worker's life, until ``go_on`` says no."""
+    """The life of one worker, or of a learner, until ``go_on`` says no."""
     while go_on():
+        version = telemetry.version()  # before the weights, which are then at least as new
         local.weights.copy_(shared)
         start = time.perf_counter()
-        trajectory, episodes = collector.collect(cast(Acts, network), statistics.normalizer, telemetry.version())
-        statistics.learn_from(collector)
+        trajectory, episodes = source.collect(cast(Acts, network), version)
         collected = time.perf_counter()
         moment = Moment(telemetry.progress(), generator)
         for batch in lessons.batches(trajectory, moment):
@@ -46,7 +58,7 @@ def train(
             local.weights.copy_(shared)  # the next batch is learned from with what all have learned meanwhile
             lessons.learned(loss)
             telemetry.updated(loss.metrics, norm, rate)
-        telemetry.played(collector, episodes, collected - start, time.perf_counter() - collected)
+        telemetry.played(source, episodes, collected - start, time.perf_counter() - collected)
 
 
 def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, rate: float, max_norm: float) -> float:
@@ -57,5 +69,5 @@ def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, 
     if norm < float("inf"):  # False for NaN too
         if norm > max_norm:
             local.gradient.mul_(max_norm / norm)
-        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # float buffers lie behind
+        optimizer.step(shared[: local.gradient.numel()], local.gradient.to(shared.device), rate)  # buffers lie behind
     return norm

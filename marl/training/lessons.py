@@ -1,6 +1,6 @@
 """What a worker learns from: the trajectory that it has just played, or samples of what all workers have."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import TransitionReplay, Transitions
+from marl.training.outbox import Outbox
 
 
 class Lessons(Protocol):
@@ -114,8 +115,11 @@ class ReplayedTransitions:
         *,
         ratio: float,
         rng: np.random.Generator,
+        priorities: Callable[[], Tensor] | None = None,
     ) -> None:
+        """``priorities``: those of the trajectory that comes next, where its actor has worked them out."""
         self._algorithm, self._network, self._settings, self._rng = algorithm, network, settings, rng
+        self._from_actor = priorities
         self._replay = TransitionReplay(block, worker)
         self._priorities = Priorities(block, settings.alpha)
         self._debt = Debt(ratio)
@@ -124,6 +128,8 @@ class ReplayedTransitions:
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
         """See ``Lessons``."""
         transitions, priorities = self._algorithm.transitions(self._network, trajectory)
+        if self._from_actor is not None:
+            priorities = self._from_actor()
         self.keep(transitions, priorities)
         return self.samples()
 
@@ -157,3 +163,21 @@ class ReplayedTransitions:
             return
         indices, whole = self._drawn
         self._priorities.set(indices[whole], loss.priorities.double().numpy()[whole])
+
+
+class HandedOn:
+    """Nothing here: a learner elsewhere learns from what this worker plays."""
+
+    def __init__(self, algorithm: Algorithm, network: nn.Module, outbox: Outbox) -> None:
+        self._algorithm, self._network, self._outbox = algorithm, network, outbox
+
+    def batches(self, trajectory: Trajectory, unused_moment: Moment) -> Iterator[Any]:
+        """Hand the trajectory over, with its priorities where they matter."""
+        priorities = None
+        if self._algorithm.learns_from == "transitions":
+            _, priorities = self._algorithm.transitions(self._network, trajectory)
+        self._outbox.put(trajectory, priorities)
+        return iter(())
+
+    def learned(self, loss: Loss) -> None:
+        """It never comes to that."""

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from marl.acting.collect import Collector
+from marl.acting.collect import Acts, Collector, Episodes
 from marl.data.normalizer import Normalizer, add, merge
 from marl.data.shared import SharedBlock
+from marl.data.trajectory import Trajectory
 from marl.training.node_memory import array
 
 
@@ -41,3 +42,17 @@ class Statistics:
             add(self._rewards[self._row], collector.reward_moments())
             scale = 1.0 / float(np.maximum(merge(self._rewards).std()[0], 1e-8))
         collector.scale_rewards(scale)
+
+
+class Rollouts:
+    """A worker's trajectories: played, counted in the running statistics, their rewards brought to size."""
+
+    def __init__(self, collector: Collector, statistics: Statistics) -> None:
+        self._collector, self._statistics = collector, statistics
+        self.num_steps, self.step_seconds = collector.num_steps, collector.step_seconds
+
+    def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
+        """See ``Collector.collect``."""
+        found = self._collector.collect(network, self._statistics.normalizer, version)
+        self._statistics.learn_from(self._collector)
+        return found

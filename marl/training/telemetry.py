@@ -1,11 +1,12 @@
 """What a worker tells about itself: its own rows of shared memory, written once a trajectory."""
 
 import time
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
-from marl.acting.collect import Collector, Episodes
+from marl.acting.collect import Episodes
 from marl.data.shared import SharedBlock
 from marl.training.node_memory import (
     ACTING,
@@ -22,6 +23,16 @@ from marl.training.node_memory import (
 )
 
 EVERY = 8  # updates between two readings of the metrics: turning tensors into numbers takes time
+
+
+class Counted(Protocol):
+    """What a source of trajectories says of itself."""
+
+    def num_steps(self) -> int:
+        """Transitions in the last trajectory."""
+
+    def step_seconds(self) -> float:
+        """Seconds spent so far inside the environments' own ``step``."""
 
 
 class Telemetry:
@@ -68,10 +79,10 @@ class Telemetry:
                 self._metrics[column] = metrics[name].item() if name in metrics else np.nan
             self._metrics[len(METRICS) - 2 : len(METRICS)] = norm, rate
 
-    def played(self, collector: Collector, episodes: Episodes, acting: float, learning: float) -> None:
+    def played(self, source: Counted, episodes: Episodes, acting: float, learning: float) -> None:
         """One trajectory was played and learned from, in so many seconds."""
-        self._counters[STEPS] += collector.num_steps()
-        self._seconds[STEPPING] = collector.step_seconds()
+        self._counters[STEPS] += source.num_steps()
+        self._seconds[STEPPING] = source.step_seconds()
         self._seconds[ACTING] += acting
         self._seconds[LEARNING] += learning
         if len(episodes.returns):

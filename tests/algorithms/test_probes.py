@@ -20,7 +20,7 @@ from marl.training.hogwild import train
 from marl.training.lessons import Fresh
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
-from marl.training.statistics import Statistics
+from marl.training.statistics import Rollouts, Statistics
 from marl.training.telemetry import Telemetry
 
 DISCOUNT = 0.5
@@ -96,16 +96,18 @@ def learned(probe: str, form: Form, shared: bool) -> ActorCritic:
         local=local,
         shared=block["weights"],
         optimizer=make_optimizer(form.optimizer, block["optimizer"], block["optimizer_steps"]),
-        collector=Collector(
-            environments,
-            length=form.algorithm.t_max,
-            discount=DISCOUNT,
-            reward_scale=1.0,
-            generator=generator,
-            seeds=list(range(form.per_worker)),
+        source=Rollouts(
+            Collector(
+                environments,
+                length=form.algorithm.t_max,
+                discount=DISCOUNT,
+                reward_scale=1.0,
+                generator=generator,
+                seeds=list(range(form.per_worker)),
+            ),
+            Statistics(block, 0, observations=False, rewards=False),
         ),
         lessons=Fresh(form.algorithm, network),
-        statistics=Statistics(block, 0, observations=False, rewards=False),
         telemetry=Telemetry(block, 0, schedule_steps=form.trajectories * form.algorithm.t_max * form.per_worker),
         generator=generator,
         go_on=lambda: next(trajectories, None) is not None,

@@ -10,17 +10,18 @@ import pytest
 from marl.cluster.handshake import Offer, accept, examine, make_hello, offer, read_hello, refuse
 from marl.cluster.spaces import find_spaces
 from marl.config import load_config
-from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused
 from marl.links.memory import MemoryLink, memory_pair
 from marl.wire.hello import Hello, Welcome
 
+MOST = 1_000_000  # bytes of a payload
 
-def hello_of(source: str = "CartPole-v1", **settings: Any) -> tuple[Hello, Spaces]:
+
+def hello_of(source: str = "CartPole-v1", **settings: Any) -> Hello:
     config = load_config(source, {"seed": 1, **{name.replace("__", "."): each for name, each in settings.items()}})
     spaces = find_spaces(config)
     network = config.algorithm.build_network(spaces, config.network, 0)
-    return make_hello(config, spaces, network, run_id="run", epoch=1, instance="abc"), spaces
+    return make_hello(config, spaces, network, run_id="run", epoch=1, instance="abc")
 
 
 class ChildThread:
@@ -47,18 +48,18 @@ class ChildThread:
         return self.outcome
 
 
-def shake(hello: Hello, spaces: Spaces, allow: tuple[str, ...] = ()) -> tuple[Welcome, Offer]:
+def shake(hello: Hello, allow: tuple[str, ...] = ()) -> tuple[Welcome, Offer]:
     ours, theirs = memory_pair()
     child = ChildThread(theirs, allow)
-    welcome = offer(ours, hello, spaces, name="parent")
+    welcome = offer(ours, hello, MOST, name="parent")
     outcome = child.join()
     assert isinstance(outcome, Offer)
     return welcome, outcome
 
 
 def test_both_build_the_same_network() -> None:
-    hello, spaces = hello_of("CartPole-v1", algorithm__t_max=7, exchange__every="100 steps")
-    welcome, offered = shake(hello, spaces)
+    hello = hello_of("CartPole-v1", algorithm__t_max=7, exchange__every="100 steps")
+    welcome, offered = shake(hello)
     assert welcome.num_bytes == hello.num_bytes == 36_620
     assert welcome.workers == 2
     assert offered.config.algorithm.t_max == 7
@@ -85,11 +86,11 @@ def test_both_build_the_same_network() -> None:
     ],
 )
 def test_a_difference_is_one_line_at_both_ends(changes: dict[str, Any], words: str) -> None:
-    hello, spaces = hello_of()
+    hello = hello_of()
     ours, theirs = memory_pair()
     child = ChildThread(theirs)
     with pytest.raises(HandshakeRefused) as refused:
-        offer(ours, msgspec.structs.replace(hello, **changes), spaces, name="parent")
+        offer(ours, msgspec.structs.replace(hello, **changes), MOST, name="parent")
     assert words in str(refused.value)
     assert refused.value.permanent
     assert "\n" not in str(refused.value)
@@ -97,27 +98,27 @@ def test_a_difference_is_one_line_at_both_ends(changes: dict[str, Any], words: s
 
 
 def test_an_owner_can_allow_a_module() -> None:
-    hello, spaces = hello_of("tests.fakes:counting")
-    _, offered = shake(hello, spaces, allow=("tests",))
+    hello = hello_of("tests.fakes:counting")
+    _, offered = shake(hello, allow=("tests",))
     assert offered.config.environment.id == "tests.fakes:counting"
 
 
 def test_plug_ins_of_another_version_are_noticed() -> None:
-    hello, spaces = hello_of("tests.fakes:counting")
+    hello = hello_of("tests.fakes:counting")
     other = msgspec.structs.replace(hello, fingerprint="1" * 64)
     ours, theirs = memory_pair()
     ChildThread(theirs, allow=("tests",))
     with pytest.raises(HandshakeRefused, match="same versions of marl, of the environment and of plug-ins"):
-        offer(ours, other, spaces, name="parent")
+        offer(ours, other, MOST, name="parent")
 
 
 def test_what_an_allowed_module_has_imported_is_not_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "borrowing.py").write_text("from subprocess import run\n")
     monkeypatch.syspath_prepend(tmp_path)
-    hello, spaces = hello_of()
+    hello = hello_of()
     bad = {"id": "borrowing:run", "kwargs": {"args": ["touch", str(tmp_path / "ran")]}}
     ours, theirs = memory_pair()
     ChildThread(theirs, allow=("borrowing",))
     with pytest.raises(HandshakeRefused, match="no environment from subprocess"):
-        offer(ours, msgspec.structs.replace(hello, environment=bad), spaces, name="parent")
+        offer(ours, msgspec.structs.replace(hello, environment=bad), MOST, name="parent")
     assert not (tmp_path / "ran").exists()

@@ -1,0 +1,152 @@
+"""Train on this machine with actors and a learner: the experience exchange over a link in memory.
+
+Worker processes play and never learn, a learner process learns and never plays; this process joins the two halves of
+the exchange by two threads, just as a parent and its children are joined across a network.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from marl.cluster.learner import LearnerNode
+from marl.cluster.node import Node, is_worker
+from marl.cluster.snapshot import Snapshot
+from marl.cluster.training import Counts, Training
+from marl.data.normalizer import from_slot
+from marl.errors import LinkError
+from marl.exchanges.conversation import converse, report
+from marl.exchanges.experience_child import ExperienceChild
+from marl.exchanges.experience_parent import ExperienceParent
+from marl.links.memory import memory_pair
+from marl.processes.cores import count_cores
+from marl.training.weights_file import WeightsFile, fill
+
+ACTORS, PARENT = "actors", "parent"
+JOIN_S = 2.0  # for the two threads to end
+
+
+class ActorLearnerTraining(Training):
+    """One run on one machine, by the experience exchange."""
+
+    def _open(self) -> None:
+        config, spaces = self._config, self._spaces
+        self._learner = LearnerNode(config, spaces, self._group)
+        start = self._resumed or self._initial
+        statistics = None
+        if start is not None:
+            fill(self._learner.network, start, "the initial weights")
+            self._learner.block["weights"].copy_(self._learner.flat.weights)
+            if "normalizer" in start.tensors:
+                statistics = from_slot(start.tensors["normalizer"].numpy())
+        normalizes = config.environment.normalize_observations
+        info = self._resumed.info if self._resumed is not None else {}
+        self._parent = ExperienceParent(
+            self._learner.inbox,
+            self._learner.published,
+            self._learner.layout,
+            len(self._learner.flat.weights),
+            name=PARENT,
+            observation_size=spaces.observation_size if normalizes else 0,
+            statistics=statistics,
+            epoch=int(info.get("epoch", 0)) + 1,
+            steps=int(info.get("steps", 0)),
+            note=self._view.note,
+        )
+        workers = config.node.workers or max(1, count_cores() - 1)
+        self._node = Node(config, spaces, self._group, workers, alone=False)
+        self._child = ExperienceChild(self._node.block, name=ACTORS, normalizes=normalizes, note=self._view.note)
+        here, there = memory_pair()
+        self._links = here, there
+        self._over = threading.Event()
+        self._errors: list[BaseException] = []
+        self._threads = [
+            self._thread("actors", lambda: report(there, self._child, self._over, name=ACTORS)),
+            self._thread("learner", lambda: converse(here, ACTORS, self._parent, self._over, name=PARENT)),
+        ]
+
+    def _thread(self, name: str, target: Callable[[], Any]) -> threading.Thread:
+        def run() -> None:
+            try:
+                target()
+            except LinkError as error:
+                if not self._over.is_set():
+                    self._errors.append(error)
+            except BaseException as error:  # shown by whoever watches
+                self._errors.append(error)
+
+        return threading.Thread(target=run, name=name, daemon=True)
+
+    def _restore(self, resumed: WeightsFile) -> None:
+        super()._restore(resumed)
+        info = resumed.info
+        self._learner.restore(
+            Snapshot(resumed.tensors, int(info["steps"]), int(info["updates"])), int(info.get("version", 0))
+        )
+
+    def _start(self) -> None:
+        self._learner.start()
+        for thread in self._threads:
+            thread.start()
+        while not self._child.started.wait(0.01) and not self._errors:
+            self._group.check()
+        self._node.start()
+
+    def _stop(self) -> None:
+        self._over.set()
+        self._parent.close()
+        self._node.stop()
+        self._learner.stop()
+        for link in self._links:
+            link.close()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(JOIN_S)
+
+    def _tend(self, unused_stopped: threading.Event) -> str | None:
+        if self._errors:
+            raise self._errors[0]
+        for name in self._node.check(self._view.note, self._log, "worker"):
+            if is_worker(name):
+                self._node.restart(name)
+        self._learner.check(self._view.note, self._log)
+        self._learner.progress(self._parent.steps)
+        self._collect_episodes()
+        reason = self._reason()
+        if reason is None:
+            self._judge()
+            self._check_judge()
+            self._checkpoint_if_due()
+        return reason
+
+    def _saved(self) -> dict[str, Any]:
+        return {"epoch": self._parent.epoch, "version": self._parent.current.version}
+
+    def _collect_episodes(self) -> None:
+        self._meter.add_episodes(*self._node.episodes())
+
+    def _steps(self) -> int:
+        return self._parent.steps
+
+    def _counts(self) -> Counts:
+        steps, _ = self._node.worker_counts()
+        updates = np.array([self._learner.own_updates()])
+        return Counts(steps, updates, self._learner.metrics(), self._node.restarts + self._learner.restarts)
+
+    def _snapshot(self) -> Snapshot:
+        tensors = self._learner.tensors()
+        slot = self._parent.current.slot
+        if slot is not None:
+            tensors["observations"] = slot[None]
+        return Snapshot(tensors, self._parent.steps, self._learner.updates())
+
+    def _facts(self) -> dict[str, Any]:
+        return {"workers": self._node.workers, "learner": 1}
+
+    def _first_update_at(self) -> float | None:
+        return self._learner.first_update_at()
+
+    def _shares(self) -> npt.NDArray[np.float64]:
+        return self._node.shares()

@@ -1,0 +1,199 @@
+"""The learner: one process that learns from what actors play, here or on children."""
+
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from marl.algorithms.base import Algorithm
+from marl.cluster.experience import experience_layout
+from marl.cluster.replay import replay_memory
+from marl.cluster.snapshot import Snapshot
+from marl.config import Config, replay_ratio
+from marl.data import seeds
+from marl.data.parcel import Layout
+from marl.data.shared import SharedBlock
+from marl.data.spaces import Spaces
+from marl.errors import WorkerFailed
+from marl.processes.group import ProcessGroup
+from marl.processes.heap import tidily
+from marl.training.flat import flatten
+from marl.training.hogwild import train
+from marl.training.inbox import Arrivals, Flow, Inbox, Published, flow, inbox_fields
+from marl.training.lessons import Fresh, Lessons, ReplayedTrajectories, ReplayedTransitions
+from marl.training.node_memory import FIRST_UPDATE, METRICS, UPDATES, array, node_memory
+from marl.training.optimizers import make_optimizer
+from marl.training.telemetry import Telemetry
+
+NAME = "learner"
+SAVED = ("weights", "optimizer", "optimizer_steps")
+
+
+class LearnerJob(NamedTuple):
+    """What the learner is told when it starts."""
+
+    config: Config  # with a seed
+    spaces: Spaces
+    segment: int  # counts restarts
+
+
+def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
+    """Learn from what arrives until told to stop."""
+    torch.set_num_threads(1)
+    config = job.config
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    algorithm, ratio = learning(config), replay_ratio(config)
+    network = algorithm.build_network(job.spaces, config.network, 0)
+    layout = experience_layout(config, job.spaces, network)
+    local = flatten(network, device)
+    exchange = config.exchange
+    arrivals = Arrivals(block, layout, batch=exchange.batch, max_staleness=exchange.max_staleness, device=device)
+    schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
+    telemetry = Telemetry(block, 0, schedule_steps, alone=False)
+    place = {"child": 0, "worker": 0, "segment": job.segment}
+    seed = config.seed or 0
+    generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.ACTIONS, **place)))
+    rng = np.random.default_rng(seeds.stream(seed, purpose=seeds.REPLAY, **place))
+    published, version = Published(block), array(block, "version")
+
+    def go_on() -> bool:
+        """The weights of each batch learned from are a version of their own."""
+        if telemetry.updates() and arrivals.num_steps():
+            version[0] += 1
+            published.publish(block["weights"], int(version[0]))
+        return arrivals.wait()
+
+    train(
+        algorithm=algorithm,
+        network=network,
+        local=local,
+        shared=block["weights"],
+        optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
+        source=arrivals,
+        lessons=_lessons(algorithm, network, block, config, ratio, rng, arrivals),
+        telemetry=telemetry,
+        generator=generator,
+        go_on=tidily(go_on),
+    )
+
+
+def learning(config: Config) -> Algorithm:
+    """The algorithm, as it learns from what older weights have played."""
+    algorithm = config.algorithm
+    return algorithm.off_policy() if algorithm.learns_from == "trajectories" else algorithm
+
+
+def _lessons(
+    algorithm: Algorithm,
+    network: nn.Module,
+    block: SharedBlock,
+    config: Config,
+    ratio: float,
+    rng: np.random.Generator,
+    arrivals: Arrivals,
+) -> Lessons:
+    if algorithm.learns_from == "transitions":
+        return ReplayedTransitions(
+            algorithm, network, block, 0, config.replay, ratio=ratio, rng=rng, priorities=lambda: arrivals.priorities
+        )
+    if ratio:
+        return ReplayedTrajectories(algorithm, network, block, 0, ratio=ratio, rng=rng)
+    return Fresh(algorithm, network)
+
+
+class LearnerNode:
+    """The main process's view of the learner: its memory, its process, and what is known of it."""
+
+    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup) -> None:
+        self._config, self._spaces, self._group = config, spaces, group
+        self.restarts = 0
+        self.network: nn.Module = config.algorithm.build_network(spaces, config.network, config.seed or 0)
+        self.flat = flatten(self.network)
+        self.layout: Layout = experience_layout(config, spaces, self.network)
+        self.block = node_memory(
+            num_weights=len(self.flat.weights),
+            num_parameters=len(self.flat.gradient),
+            observation_size=spaces.observation_size,
+            workers=1,
+            more={
+                **inbox_fields(self.layout, config.exchange.queue, len(self.flat.weights)),
+                **replay_memory(config, spaces, self.network, 1, learner=True),
+            },
+        )
+        self.block["weights"].copy_(self.flat.weights)
+        self._base_updates = 0
+        self.inbox, self.published = Inbox(self.block), Published(self.block)
+
+    def start(self) -> None:
+        """Start the learner with the weights that are in place."""
+        self.published.publish(self.block["weights"], int(self.block["version"][0]))
+        self._group.start(NAME, learn, LearnerJob(self._config, self._spaces, self.restarts), self.block)
+
+    def stop(self) -> None:
+        """Tell it to end; the group waits for it."""
+        self.block["stop"].fill_(1)
+
+    def check(self, warn: Callable[[str], None], trace: Callable[[str], None]) -> None:
+        """Start it again if it died.
+
+        Raises:
+            WorkerFailed: it died more often than ``node.max_restarts`` allows, or an error cannot be mended.
+        """
+        for _, failure in self._group.check(NAME):
+            if failure.trace:
+                trace(failure.trace)
+            if failure.permanent or self.restarts >= self._config.node.max_restarts:
+                raise WorkerFailed(
+                    f"{failure.text} (the learner, after {self.restarts} restarts; what was learned is saved)"
+                )
+            self.restarts += 1
+            warn(f"the learner died ({failure.text}) and is started again")
+            self.inbox.restart()
+            self._group.start(NAME, learn, LearnerJob(self._config, self._spaces, self.restarts), self.block)
+
+    def progress(self, steps: int) -> None:
+        """So many environment steps have arrived, over all resumes: what schedules follow."""
+        self.block["base_steps"].fill_(steps)
+
+    def updates(self) -> int:
+        """Optimizer steps, those of resumed runs included."""
+        return self._base_updates + int(array(self.block, "counters")[0, UPDATES])
+
+    def own_updates(self) -> int:
+        """Optimizer steps of this run."""
+        return int(array(self.block, "counters")[0, UPDATES])
+
+    def first_update_at(self) -> float | None:
+        """time.time() of the first optimizer step; None before it."""
+        when = float(array(self.block, "seconds")[0, FIRST_UPDATE])
+        return when or None
+
+    def flow(self) -> Flow:
+        """What became of the trajectories."""
+        return flow(self.block)
+
+    def metrics(self) -> dict[str, float]:
+        """Losses and the like, and how old what was learned from is."""
+        if not self.own_updates():
+            return {}
+        numbers = array(self.block, "metrics")[0]
+        found = {name: float(numbers[column]) for column, name in enumerate(METRICS)}
+        known = self.flow()
+        found |= {"staleness": known.mean_age(), "dropped": float(known.stale)}
+        return {name: number for name, number in found.items() if not np.isnan(number)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A copy of what is learned."""
+        return {name: self.block[name].clone() for name in SAVED}
+
+    def restore(self, snapshot: Snapshot, version: int) -> None:
+        """Continue from a snapshot, before ``start``."""
+        for name in SAVED:
+            if name in snapshot.tensors:
+                self.block[name].copy_(snapshot.tensors[name])
+        self._base_updates = snapshot.updates
+        self.block["version"].fill_(version)
+        self.progress(snapshot.steps)

@@ -1,0 +1,81 @@
+"""Train on children that only play: a learner here learns from what they send."""
+
+import threading
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from marl.cluster.learner import LearnerNode
+from marl.cluster.parent import NAME, ParentTraining
+from marl.cluster.snapshot import Snapshot
+from marl.cluster.training import Counts
+from marl.data.normalizer import Moments
+from marl.exchanges.base import RunSide
+from marl.exchanges.experience_parent import ExperienceParent
+
+
+class LearnerParentTraining(ParentTraining):
+    """One run on children, by the experience exchange."""
+
+    def _make_side(
+        self, network: nn.Module, statistics: Moments | None, info: dict[str, Any], unused_num_children: int
+    ) -> RunSide:
+        config = self._config
+        self._learner = LearnerNode(config, self._spaces, self._group)
+        for mine, given in zip(self._learner.network.parameters(), network.parameters(), strict=True):
+            mine.data.copy_(given.data)
+        for mine_, given_ in zip(self._learner.network.buffers(), network.buffers(), strict=True):
+            mine_.copy_(given_)
+        self._learner.block["weights"].copy_(self._learner.flat.weights)
+        steps = int(info.get("steps", 0))
+        if self._resumed is not None:
+            before = Snapshot(self._resumed.tensors, steps, int(info["updates"]))
+            self._learner.restore(before, int(info.get("version", 0)))
+        normalizes = config.environment.normalize_observations
+        self._experience = ExperienceParent(
+            self._learner.inbox,
+            self._learner.published,
+            self._learner.layout,
+            len(self._learner.flat.weights),
+            name=NAME,
+            observation_size=self._spaces.observation_size if normalizes else 0,
+            statistics=statistics,
+            epoch=int(info.get("epoch", 0)) + 1,
+            steps=steps,
+            hear=self._tallies.hear,
+            note=self._view.note,
+        )
+        return self._experience
+
+    def _start(self) -> None:
+        self._learner.start()
+        super()._start()
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._learner.stop()
+
+    def _tend(self, unused_stopped: threading.Event) -> str | None:
+        self._look_around()
+        self._learner.check(self._view.note, self._log)
+        self._learner.progress(self._experience.steps)
+        self._collect_episodes()
+        reason = self._reason()
+        if reason is None:
+            self._judge()
+            self._check_judge()
+            self._checkpoint_if_due()
+        return reason
+
+    def _steps(self) -> int:
+        return self._experience.steps
+
+    def _counts(self) -> Counts:
+        counts = super()._counts()
+        updates = np.array([self._learner.own_updates()])
+        return Counts(counts.steps, updates, self._learner.metrics(), counts.restarts + self._learner.restarts)
+
+    def _snapshot(self) -> Snapshot:
+        snapshot = super()._snapshot()
+        return Snapshot({**snapshot.tensors, **self._learner.tensors()}, snapshot.steps, self._learner.updates())

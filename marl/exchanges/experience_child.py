@@ -1,0 +1,149 @@
+"""The experience exchange at a child: trajectories up as they are played, the newest weights down.
+
+The parent says how many trajectories it has room for (credit); no more are sent, so that none is ever held back
+half-way. Workers that are ahead of that wait. What is under way when a conversation breaks is lost, and never sent
+twice.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from marl.data.normalizer import Moments, as_slot, merge, subtract
+from marl.data.shared import SharedBlock
+from marl.exchanges.telemetry import EVERY, Reporter
+from marl.exchanges.weights_child import LONGEST_SILENCE
+from marl.failpoints import fail
+from marl.training.outbox import Posted, Postman
+from marl.wire.header import Header
+from marl.wire.message import Array, Kind, Message
+from marl.wire.places import into, nowhere
+
+PER_MESSAGE = 16  # trajectories at most
+PAUSE = 0.002  # seconds between two looks at the outbox
+
+
+class ExperienceChild:
+    """See ``ChildSide``. ``started`` is set once weights are there: workers may begin."""
+
+    def __init__(
+        self,
+        block: SharedBlock,
+        *,
+        name: str,
+        normalizes: bool,
+        restarts: Callable[[], int] = lambda: 0,
+        note: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.started = threading.Event()
+        self.version = self.epoch = self.steps = 0
+        self.lost = 0  # trajectories whose conversation broke
+        self._block, self._shared = block, block["weights"]
+        self._name, self._normalizes, self._restarts = name, normalizes, restarts
+        self._note, self._clock = note, clock
+        self._postman, self._reporter = Postman(block), Reporter(block)
+        self._scratch = torch.zeros_like(self._shared)
+        self._slot = torch.zeros(block["observations"].shape[1], dtype=torch.float64)
+        self._under_way: list[Posted] = []
+        self._told: Moments | None = None  # of observations
+        self._credit = self._counter = 0
+        self._last_report = clock()
+        self._report_every = EVERY
+        self._wants_everything = False
+
+    def hurry(self) -> None:
+        """Trajectories are always sent as soon as they may be."""
+
+    def return_mean(self) -> float | None:
+        """Of this child's last episodes."""
+        return self._reporter.return_mean()
+
+    def joined(self) -> None:
+        """See ``ChildSide``. Whether what was under way has arrived nobody knows: it is given up."""
+        self._credit = 0
+        self._last_report = self._clock()
+        self.lost += len(self._under_way)
+        self._postman.taken(self._under_way)
+        self._under_way = []
+
+    def leave(self) -> None:
+        """The conversation is to end."""
+
+    def left(self) -> None:
+        """The conversation has ended: workers play on until the outbox is full."""
+
+    def outgoing(self) -> Iterator[Message]:
+        """See ``ChildSide``."""
+        now = self._clock()
+        if now >= self._last_report + self._report_every:
+            self._last_report = now
+            yield self._reporter.message(self._name, self._restarts())
+        if self._wants_everything:
+            self._wants_everything = False
+            yield Message(Kind.FULL, self._name, self.epoch, self.version)
+        while self._credit and self.started.is_set():
+            parcels = self._postman.waiting(min(self._credit, PER_MESSAGE))
+            if not parcels:
+                return
+            self._under_way = parcels
+            self._credit -= len(parcels)
+            self._counter += 1
+            fail("child.posting")
+            yield self._upload(parcels)
+            self._postman.taken(parcels)  # sent: the link needs their memory no more
+            self._under_way = []
+
+    def _upload(self, parcels: list[Posted]) -> Message:
+        arrays: dict[str, Array] = {f"trajectory{number}": parcel.memory for number, parcel in enumerate(parcels)}
+        if self._normalizes:
+            moments = merge(self._block["observations"][1:].numpy())
+            arrays["moments"] = torch.from_numpy(as_slot(subtract(moments, self._told)))
+            self._told = moments
+        return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays)
+
+    def pause(self) -> float:
+        """See ``ChildSide``."""
+        return PAUSE
+
+    def place(self, header: Header) -> Mapping[str, memoryview]:
+        """See ``ChildSide``."""
+        if header.kind is not Kind.ANSWER or not header.manifest:
+            return nowhere(header)
+        expected: dict[str, Tensor] = {"weights": self._scratch}
+        if self._normalizes:
+            expected["normalizer"] = self._slot
+        return into(expected)(header)
+
+    def accept(self, message: Message) -> None:
+        """See ``ChildSide``."""
+        if message.kind is not Kind.ANSWER:
+            self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
+            return
+        credit, steps, pause = (message.info.get(name) for name in ("credit", "steps", "report_every"))
+        if isinstance(credit, int) and credit > 0:
+            self._credit += credit
+        if isinstance(steps, int) and steps >= 0:
+            self.steps = steps
+            self._block["base_steps"].fill_(steps)
+        if isinstance(pause, (int, float)):
+            self._report_every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
+        if message.info.get("refused"):
+            self._note(f"trajectories were refused: {message.info['refused']}")
+        if "weights" not in message.arrays:
+            return
+        if self._normalizes:
+            self._block["observations"][0].copy_(self._slot)
+        self._shared.copy_(self._scratch)
+        self.epoch, self.version = message.epoch, message.version
+        self._block["version"].fill_(message.version)  # after the weights: who reads it first has weights as new
+        self.started.set()
+        fail("child.applied")
+
+    def spoiled(self, reason: str) -> None:
+        """See ``ChildSide``."""
+        self._note(f"an answer cannot be used ({reason}); asking for full weights")
+        self._wants_everything = True

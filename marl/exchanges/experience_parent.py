@@ -1,0 +1,283 @@
+"""The experience exchange at the parent: trajectories into the learner's queue, its newest weights for all.
+
+The queue has a fixed length. A child is told how many trajectories it may send (credit), and their places are kept for
+it, so that what comes always has room, memory is bounded, and a learner that falls behind holds its actors back.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from marl.data.normalizer import Moments, as_slot, merge, num_columns
+from marl.data.parcel import Layout, check, num_steps
+from marl.errors import MessageRefused
+from marl.exchanges.answers import REPORT_EVERY, REPORT_SHARE
+from marl.exchanges.base import Answer, Global, State
+from marl.exchanges.experience_child import PER_MESSAGE
+from marl.exchanges.merger import SEEN_BESIDE, checked_slot
+from marl.exchanges.rounds import Member
+from marl.exchanges.telemetry import Report, place_report, read_report
+from marl.failpoints import fail
+from marl.training.inbox import Inbox, Published
+from marl.wire.arrays import bytes_of
+from marl.wire.header import Header
+from marl.wire.message import Array, Kind, Message, Value
+from marl.wire.places import into, nowhere
+
+LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
+STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child that does
+
+
+@dataclass
+class Guest(Member):
+    """A child, and what is under way between it and the learner."""
+
+    credit: int = 0  # trajectories that it may still send
+    placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
+
+
+class _Latest(NamedTuple):
+    """The newest weights that were read, as every child gets them."""
+
+    version: int
+    arrays: dict[str, Array]
+    digest: bytes
+
+
+class ExperienceParent:
+    """See ``ParentSide``. One lock guards everything; it is not held while a trajectory travels or is checked."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        published: Published,
+        layout: Layout,
+        num_weights: int,
+        *,
+        name: str,
+        observation_size: int = 0,
+        statistics: Moments | None = None,
+        epoch: int = 0,
+        steps: int = 0,
+        hear: Callable[[str, Report], None] = lambda child, report: None,
+        note: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``observation_size`` of the normaliser; 0: there is none."""
+        self.epoch, self.steps = epoch, steps
+        self.members: dict[str, Guest] = {}
+        self.received = self.refused = 0  # trajectories
+        self._inbox, self._published, self._layout, self._num_weights = inbox, published, layout, num_weights
+        self._name, self._hear, self._note, self._clock = name, hear, note, clock
+        self._lock = threading.Lock()
+        self._closed = False
+        self._slot = torch.zeros(num_columns(observation_size), dtype=torch.float64) if observation_size else None
+        if self._slot is not None and statistics is not None:
+            self._slot.copy_(torch.from_numpy(as_slot(statistics)))
+        self._moments: dict[str, Tensor] = {}  # where they arrive, by child
+        self._latest: _Latest | None = None
+
+    @property
+    def current(self) -> Global:
+        """The newest weights."""
+        with self._lock:
+            latest = self._newest()
+            weights = latest.arrays["weights"]
+            assert isinstance(weights, Tensor)
+            return Global(latest.version, weights, None if self._slot is None else self._slot.clone(), self.steps)
+
+    def saved(self) -> State:
+        """What a resumed parent needs beside the learner's own state."""
+        return State(self.current)
+
+    def close(self) -> None:
+        """No more credit for anyone."""
+        self._closed = True
+
+    def last_round(self, seconds: float) -> None:
+        """There are no rounds: whatever came is in the queue."""
+
+    def release(self) -> None:
+        """Nobody waits for a version."""
+
+    def seat(self, child: str, rank: int) -> None:
+        """Places differ in nothing."""
+
+    def forget(self, child: str) -> None:
+        """The child has started anew: its counters begin again."""
+        with self._lock:
+            if child in self.members:
+                self.members[child].last_counter = 0
+
+    def join(self, child: str) -> Answer:
+        """See ``ParentSide``."""
+        with self._lock:
+            guest = self.members.setdefault(child, Guest(child))
+            guest.live, guest.version, guest.credit = True, None, 0
+            return self._reply(guest)
+
+    def leave(self, child: str) -> None:
+        """See ``ParentSide``."""
+        with self._lock:
+            guest = self.members[child]
+            guest.live, guest.credit = False, 0
+            self._give_up(guest)
+
+    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
+        """See ``ParentSide``."""
+        guest = self.members[child]
+        guest.arriving = header.kind
+        if header.kind is Kind.TELEMETRY:
+            return place_report(header)
+        if header.kind is not Kind.UPLOAD:
+            return nowhere(header)
+        count = sum(entry.name != "moments" for entry in header.manifest)
+        with self._lock:
+            if count > guest.credit:
+                raise MessageRefused(f"expected at most {guest.credit} trajectories, got {count}")
+            guest.credit -= count
+            expected: dict[str, Tensor] = {}
+            for number in range(count):
+                parcel, memory = self._inbox.place()
+                guest.placed.append(parcel)
+                expected[f"trajectory{number}"] = memory
+            if self._slot is not None:
+                expected["moments"] = self._moments.setdefault(child, torch.zeros_like(self._slot))
+        fail("parent.placing")
+        return into(expected)(header)
+
+    def answer(self, child: str, message: Message) -> Answer | None:
+        """See ``ParentSide``."""
+        guest = self.members[child]
+        if message.kind is Kind.TELEMETRY:
+            try:
+                self._hear(child, read_report(message))
+            except MessageRefused as error:  # it costs the child this report, no more
+                self._note(str(error))
+            return None
+        if message.kind is Kind.FULL:
+            with self._lock:
+                guest.version = None
+                return self._reply(guest)
+        if message.kind is not Kind.UPLOAD:
+            self._note(f"{child} sent a {message.kind}, which is not expected here")
+            return None
+        self._take(guest, message)
+        return self.late(child)
+
+    def spoiled(self, child: str, reason: str) -> Answer | None:
+        """See ``ParentSide``."""
+        if not self._closed:
+            self._note(f"a message of {child} cannot be used: {reason}")
+        with self._lock:
+            guest = self.members[child]
+            self._give_up(guest)
+            return None if guest.arriving == Kind.TELEMETRY else self._reply(guest)
+
+    def patience(self, child: str) -> float:
+        """See ``ParentSide``."""
+        if self.members[child].credit:
+            return LONGEST_WAIT
+        return min(LONGEST_WAIT, STARVED_WAIT * max(1, sum(each.live for each in self.members.values())))
+
+    def late(self, child: str) -> Answer | None:
+        """More credit, once there is room."""
+        with self._lock:
+            guest = self.members[child]
+            if self._closed or not self._share(guest):
+                return None
+            return self._reply(guest)
+
+    def _take(self, guest: Guest, upload: Message) -> None:
+        """Queue what an upload holds; one parcel that is no trajectory spoils only itself."""
+        with self._lock:
+            placed, guest.placed = guest.placed, []
+            new = upload.counter > guest.last_counter
+            guest.last_counter = max(guest.last_counter, upload.counter)
+        for number, parcel in enumerate(placed):
+            memory = upload.arrays[f"trajectory{number}"]
+            assert isinstance(memory, Tensor)
+            opened = self._layout.open(memory)
+            try:
+                if guest.is_barred(self.received):
+                    raise MessageRefused("its child is left out for a while")
+                if not new:
+                    raise MessageRefused(f"upload {upload.counter} came before")
+                check(opened, self._layout)
+            except MessageRefused as error:
+                self._refuse(guest, str(error))
+                self._inbox.discard(parcel)
+                continue
+            steps = num_steps(opened)
+            guest.merged_counter = upload.counter
+            fail("parent.queueing")
+            self._inbox.queue(parcel)
+            with self._lock:
+                self.received += 1
+                self.steps += steps
+        if self._slot is not None and new:
+            self._learn_statistics(guest, upload)
+
+    def _learn_statistics(self, guest: Guest, upload: Message) -> None:
+        try:
+            moments = checked_slot(upload, SEEN_BESIDE)
+        except MessageRefused as error:
+            return self._refuse(guest, str(error))
+        with self._lock:
+            assert self._slot is not None
+            both = torch.stack([self._slot, moments]).numpy()
+            self._slot = torch.from_numpy(as_slot(merge(both)))
+
+    def _refuse(self, guest: Guest, reason: str) -> None:
+        self.refused += 1
+        self._note(guest.refuse(reason, self.received))
+
+    def _give_up(self, guest: Guest) -> None:
+        for parcel in guest.placed:
+            self._inbox.discard(parcel)
+        guest.placed = []
+
+    def _share(self, guest: Guest) -> int:
+        """How many trajectories more this child may send now."""
+        live = [each for each in self.members.values() if each.live]
+        kept = sum(each.credit for each in live)
+        fair = min(PER_MESSAGE, max(1, len(self._inbox) // max(1, len(live))))
+        if guest.credit > fair // 2:
+            return 0  # it has enough to go on with
+        return max(0, min(fair - guest.credit, self._inbox.num_free() - kept))
+
+    def _reply(self, guest: Guest) -> Answer:
+        """The newest weights if the child lacks them, and credit."""
+        latest = self._newest()
+        credit = 0 if self._closed else self._share(guest)
+        guest.credit += credit
+        refusal, guest.refusal = guest.refusal, None
+        info: dict[str, Value] = {"credit": credit, "steps": self.steps, "merged": guest.merged_counter}
+        info["report_every"] = max(REPORT_EVERY, REPORT_SHARE * len(self.members))
+        if refusal:
+            info["refused"] = refusal[:1000]
+        guest.answered_at = self._clock()
+        if guest.version == latest.version:
+            return Answer(Message(Kind.ANSWER, self._name, self.epoch, latest.version, info=info))
+        guest.version = latest.version
+        message = Message(Kind.ANSWER, self._name, self.epoch, latest.version, arrays=latest.arrays, info=info)
+        return Answer(message, latest.digest)
+
+    def _newest(self) -> _Latest:
+        """Read once a version, hashed once for all children."""
+        if self._latest is None or self._latest.version != self._published.version():
+            weights = torch.empty(self._num_weights)
+            version = self._published.read(weights)
+            arrays: dict[str, Array] = {} if self._slot is None else {"normalizer": self._slot.clone()}
+            arrays["weights"] = weights
+            hashing = hashlib.sha256()
+            for array in arrays.values():
+                hashing.update(bytes_of(array))
+            self._latest = _Latest(version, arrays, hashing.digest())
+        return self._latest

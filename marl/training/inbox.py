@@ -1,0 +1,228 @@
+"""Trajectories on their way from the parent's conversations to its learner: a queue of fixed length in shared memory.
+
+Any thread of the parent may put a parcel in; only the learner, another process, takes them out, in the order in which
+they came. Two counts say where the queue begins and ends, and each has one writer, so that neither side can block the
+other.
+"""
+
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from marl.acting.collect import Acts, Episodes
+from marl.data.parcel import Layout, num_steps, unpack
+from marl.data.shared import Field, SharedBlock
+from marl.data.trajectory import Trajectory
+
+PUT = 0  # column of the parent's counts
+TAKEN, STALE, USED = range(3)  # of the learner's
+BEGUN, DONE, VERSIONS = range(3)  # of the numbers of published weights
+AGES = 256  # staleness is counted up to here
+
+
+def inbox_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Field]:
+    """What the learner's block needs for a queue of so many parcels, and for the weights that it publishes."""
+    return {
+        "published": Field((2, num_weights), torch.float32),
+        "published_numbers": Field((8,), torch.int64),
+        "inbox": Field((length, layout.num_bytes), torch.uint8),
+        "inbox_order": Field((length,), torch.int64),  # numbers of parcels, a ring
+        "inbox_put": Field((8,), torch.int64),
+        "inbox_taken": Field((8,), torch.int64),
+        "inbox_ages": Field((AGES,), torch.int64),  # trajectories used, by how many versions old they were
+    }
+
+
+class Inbox:
+    """The parent's side: it places what comes into free parcels and queues them. Locked."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self._memory = block["inbox"]
+        self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
+        self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
+        self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
+        self._lock = threading.Lock()  # guards all below
+        self._free = list(range(len(self._memory)))
+        self._returned = 0
+
+    def __len__(self) -> int:
+        return len(self._memory)
+
+    def num_free(self) -> int:
+        """How many parcels could be placed now."""
+        with self._lock:
+            self._take_back()
+            return len(self._free)
+
+    def place(self) -> tuple[int, Tensor]:
+        """The number and memory of a free parcel; the caller knows that there is one."""
+        with self._lock:
+            self._take_back()
+            number = self._free.pop()
+            return number, self._memory[number]
+
+    def queue(self, number: int) -> None:
+        """Give a parcel to the learner."""
+        with self._lock:
+            self._order[int(self._put[PUT]) % len(self._order)] = number
+            self._put[PUT] += 1
+
+    def discard(self, number: int) -> None:
+        """A parcel holds nothing of worth."""
+        with self._lock:
+            self._free.append(number)
+
+    def restart(self) -> None:
+        """The learner has died: its successor begins after what its predecessor had in hand."""
+        with self._lock:
+            self._taken[TAKEN] = self._put[PUT]
+            self._take_back()
+
+    def _take_back(self) -> None:
+        end = int(self._taken[TAKEN])
+        for place in range(self._returned, end):
+            self._free.append(int(self._order[place % len(self._order)]))
+        self._returned = end
+
+
+class Flow(NamedTuple):
+    """What became of the trajectories, for people."""
+
+    used: int
+    stale: int  # dropped: older than allowed
+    ages: npt.NDArray[np.int64]  # of those used: how many were so many versions old
+
+    def mean_age(self) -> float:
+        """In versions."""
+        total = int(self.ages.sum())
+        return float((self.ages * np.arange(len(self.ages))).sum() / total) if total else 0.0
+
+    def max_age(self) -> int:
+        """In versions."""
+        found = np.flatnonzero(self.ages)
+        return int(found[-1]) if len(found) else 0
+
+
+def flow(block: SharedBlock) -> Flow:
+    """Counts since the learner's block was made."""
+    taken = block["inbox_taken"]
+    return Flow(int(taken[USED]), int(taken[STALE]), block["inbox_ages"].numpy().copy())
+
+
+class Arrivals:
+    """The learner's side: what a collector is to a worker. ``wait`` before each ``collect``."""
+
+    def __init__(
+        self, block: SharedBlock, layout: Layout, *, batch: int, max_staleness: int, device: torch.device
+    ) -> None:
+        self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
+        self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
+        self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
+        self._ages: npt.NDArray[np.int64] = block["inbox_ages"].numpy()
+        self._version: npt.NDArray[np.int64] = block["version"].numpy()
+        self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
+        self._parcels = [layout.open(memory) for memory in block["inbox"].unbind()]
+        self._batch, self._max_staleness, self._device = batch, max_staleness, device
+        self._in_hand: list[SharedBlock] = []
+        self._looked_at = 0  # parcels since the last batch
+        self._steps = 0
+        self.priorities = torch.zeros(0)  # of the last trajectory, as its actors saw them
+
+    def wait(self) -> bool:
+        """Until a batch is there; False if the learner is to stop instead."""
+        self._give_back()
+        while len(self._in_hand) < self._batch:
+            if self._stop[0]:
+                return False
+            if not self._in_hand:
+                self._give_back()  # what was too old makes room
+            place = int(self._taken[TAKEN]) + self._looked_at
+            if place >= self._put[PUT]:
+                time.sleep(0.0002)  # the parent shares no lock with a process that may be killed
+                continue
+            parcel = self._parcels[int(self._order[place % len(self._order)])]
+            self._looked_at += 1
+            if int(self._version[0]) - int(parcel["header"][0]) > self._max_staleness:
+                self._taken[STALE] += 1
+            else:
+                self._in_hand.append(parcel)
+        return True
+
+    def _give_back(self) -> None:
+        self._taken[TAKEN] += self._looked_at
+        self._looked_at, self._in_hand = 0, []
+
+    def collect(self, unused_network: Acts, version: int) -> tuple[Trajectory, Episodes]:
+        """The batch as one trajectory of more environments; episodes are told by the actors themselves."""
+        opened = [unpack(parcel) for parcel in self._in_hand]
+        for trajectory, _ in opened:
+            self._ages[min(max(0, version - trajectory.version), AGES - 1)] += 1
+            self._taken[USED] += 1
+        self._steps = sum(num_steps(parcel) for parcel in self._in_hand)
+        self.priorities = torch.cat([priorities for _, priorities in opened])
+        joined = side_by_side([trajectory for trajectory, _ in opened])
+        moved = [each.to(self._device) if isinstance(each, Tensor) else each for each in joined]
+        return Trajectory._make(moved), Episodes(np.zeros(0), np.zeros(0, np.int64))
+
+    def num_steps(self) -> int:
+        """Transitions in the last batch."""
+        return self._steps
+
+    def step_seconds(self) -> float:
+        """None are spent in an environment."""
+        return 0.0
+
+
+def side_by_side(trajectories: list[Trajectory]) -> Trajectory:
+    """Trajectories of equal length as one of all their environments; its version is the oldest of theirs."""
+    if len(trajectories) == 1:
+        return trajectories[0]
+    counts = [each.rewards.shape[1] for each in trajectories]
+    width, offset, index = sum(counts), 0, []
+    for each, count in zip(trajectories, counts, strict=True):
+        index.append(each.last_index // count * width + each.last_index % count + offset)
+        offset += count
+    wide = {
+        name: torch.cat([getattr(each, name) for each in trajectories], dim=1)
+        for name in ("observations", "actions", "rewards", "terminated", "truncated", "valid", "behaviour")
+    }
+    return Trajectory(
+        **wide,
+        last_observations=torch.cat([each.last_observations for each in trajectories]),
+        last_index=torch.cat(index),
+        version=min(each.version for each in trajectories),
+    )
+
+
+class Published:
+    """The learner's newest weights, for the parent's threads: two copies in turn, the newer one whole."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self._copies = block["published"]
+        self._numbers: npt.NDArray[np.int64] = block["published_numbers"].numpy()
+
+    def publish(self, weights: Tensor, version: int) -> None:
+        """By the learner only."""
+        sequence = int(self._numbers[DONE]) + 1
+        self._numbers[BEGUN] = sequence
+        self._copies[sequence % 2].copy_(weights)
+        self._numbers[VERSIONS + sequence % 2] = version
+        self._numbers[DONE] = sequence
+
+    def read(self, place: Tensor) -> int:
+        """Copy the newest weights to ``place``; their version."""
+        while True:
+            done = int(self._numbers[DONE])
+            place.copy_(self._copies[done % 2])
+            version = int(self._numbers[VERSIONS + done % 2])
+            if self._numbers[BEGUN] <= done + 1:  # else this copy has been written to meanwhile
+                return version
+
+    def version(self) -> int:
+        """Of the newest weights."""
+        return int(self._numbers[VERSIONS + int(self._numbers[DONE]) % 2])

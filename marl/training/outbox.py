@@ -1,0 +1,83 @@
+"""Trajectories on their way from the actors of a node to its contact: one ring of parcels a worker, and no lock.
+
+A worker fills the next parcel of its ring and then counts it as written; the contact sends it and then counts it as
+taken. A worker that is killed meanwhile has written nothing: its successor fills the same parcel again.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from marl.data.parcel import Layout, pack
+from marl.data.shared import Field, SharedBlock
+from marl.data.trajectory import Trajectory
+from marl.failpoints import fail
+
+WRITTEN, TAKEN = range(2)  # columns of the counts
+PARCELS = 4  # in each worker's ring: an actor that is so far ahead of its contact waits
+
+
+def outbox_fields(layout: Layout, workers: int) -> dict[str, Field]:
+    """What a node's block needs."""
+    return {
+        "outbox": Field((workers, PARCELS, layout.num_bytes), torch.uint8),
+        "outbox_counts": Field((workers, 8), torch.int64),
+    }
+
+
+class Outbox:
+    """A worker's side."""
+
+    def __init__(self, block: SharedBlock, worker: int, layout: Layout) -> None:
+        self._counts: npt.NDArray[np.int64] = block["outbox_counts"][worker].numpy()
+        self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
+        self._parcels = [layout.open(memory) for memory in block["outbox"][worker].unbind()]
+
+    def put(self, trajectory: Trajectory, priorities: Tensor | None) -> None:
+        """Hand a trajectory to the contact; waits while the ring is full, unless the worker is to stop."""
+        counts = self._counts
+        while counts[WRITTEN] - counts[TAKEN] >= PARCELS:
+            if self._stop[0]:
+                return
+            time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
+        pack(self._parcels[int(counts[WRITTEN]) % PARCELS], trajectory, priorities)
+        fail("outbox.writing")
+        counts[WRITTEN] += 1
+
+
+class Posted(NamedTuple):
+    """A parcel that waits to be sent."""
+
+    worker: int
+    memory: Tensor  # [num_bytes] uint8, in the outbox
+
+
+class Postman:
+    """The contact's side."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self._parcels = block["outbox"]
+        self._counts: npt.NDArray[np.int64] = block["outbox_counts"].numpy()
+        self._next = 0  # of the workers, whose turn it is
+
+    def waiting(self, most: int) -> list[Posted]:
+        """The next parcels, the oldest of each worker first, all workers in turn; they stay until ``taken``."""
+        found: list[Posted] = []
+        workers = len(self._counts)
+        ready = self._counts[:, WRITTEN] - self._counts[:, TAKEN]
+        for round_ in range(int(ready.max(initial=0))):
+            for worker in np.roll(np.arange(workers), -self._next).tolist():
+                if len(found) < most and ready[worker] > round_:
+                    place = int(self._counts[worker, TAKEN] + round_) % self._parcels.shape[1]
+                    found.append(Posted(worker, self._parcels[worker, place]))
+        self._next = (self._next + 1) % workers
+        return found
+
+    def taken(self, parcels: list[Posted]) -> None:
+        """These have been sent: their places are free."""
+        for parcel in parcels:
+            self._counts[parcel.worker, TAKEN] += 1
