@@ -30,7 +30,8 @@ from marl.training.settings import CheckpointSettings
 from marl.wire.codec import CODECS
 
 Section = TypeVar("Section")
-EXCHANGES = ("weights", "pairwise", "experience")
+EXCHANGES = ("weights", "pairwise", "experience", "observations")
+LEARNER_EXCHANGES = ("experience", "observations")  # children only play
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,7 @@ def validate(config: Config) -> None:
     codecs = (*CODECS, "auto")
     _demand(exchange.codec in codecs, "exchange.codec", f"one of {', '.join(codecs)}", exchange.codec)
     _demand(exchange.name in EXCHANGES, "exchange.name", f"one of {', '.join(EXCHANGES)}", exchange.name)
-    if exchange.name == "experience":
+    if exchange.name in LEARNER_EXCHANGES:
         _validate_experience(config)
     rules = ("mean", *RULES)
     _demand(exchange.aggregate in rules, "exchange.aggregate", f"one of {', '.join(rules)}", exchange.aggregate)
@@ -277,6 +278,18 @@ def _validate_experience(config: Config) -> None:
     _demand(exchange.batch >= 1, "exchange.batch", "at least 1", exchange.batch)
     _demand(exchange.queue >= exchange.batch, "exchange.queue", "at least exchange.batch", exchange.queue)
     _demand(exchange.max_staleness >= 0, "exchange.max_staleness", "0 or more", exchange.max_staleness)
+    environment = config.environment
+    if exchange.name == "observations":
+        _demand(
+            environment.per_worker % 2 == 0, "environment.per_worker",
+            "an even number with exchange.name = 'observations': two groups take turns", environment.per_worker,
+        )  # fmt: skip
+        _demand(
+            not environment.normalize_rewards, "environment.normalize_rewards",
+            "false with exchange.name = 'observations' (use environment.reward_scale)", environment.normalize_rewards,
+        )  # fmt: skip
+        _demand(exchange.inference_batch >= 1, "exchange.inference_batch", "at least 1", exchange.inference_batch)
+        _demand(exchange.inference_wait_us >= 0, "exchange.inference_wait_us", "0 or more", exchange.inference_wait_us)
     if config.deterministic:
         raise ConfigError("deterministic = true needs exchange.name = 'weights': a queue's order depends on time")
     if config.algorithm.learns_from == "trajectories":

@@ -29,8 +29,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--exchange",
-            type=click.Choice(["weights", "pairwise", "experience"]),
-            help="What is shared: weights of nodes that learn, or experience for one learner.  [default: the algorithm's]",
+            type=click.Choice(["weights", "pairwise", "experience", "observations"]),
+            help="What is shared: weights of nodes that learn, or what one learner needs.  [default: the algorithm's]",
         ),
         SEED,
         click.option("--steps", type=click.IntRange(min=1), help="Stop after this many environment steps."),

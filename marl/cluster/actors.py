@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from marl.cluster.deciding import make_learning_side
 from marl.cluster.learner import LearnerNode
 from marl.cluster.node import Node, is_worker
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.training import Counts, Training
 from marl.data.normalizer import from_slot
 from marl.errors import LinkError
+from marl.exchanges.choose import make_child_side
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.experience_child import ExperienceChild
-from marl.exchanges.experience_parent import ExperienceParent
 from marl.links.memory import memory_pair
 from marl.processes.cores import count_cores
 from marl.training.weights_file import WeightsFile, fill
@@ -43,11 +43,13 @@ class ActorLearnerTraining(Training):
                 statistics = from_slot(start.tensors["normalizer"].numpy())
         normalizes = config.environment.normalize_observations
         info = self._resumed.info if self._resumed is not None else {}
-        self._parent = ExperienceParent(
-            self._learner.inbox,
-            self._learner.published,
-            self._learner.layout,
-            len(self._learner.flat.weights),
+        workers = config.node.workers or max(1, count_cores() - 1)
+        self._parent = make_learning_side(
+            config,
+            spaces,
+            self._learner,
+            children=1,
+            workers=workers,
             name=PARENT,
             observation_size=spaces.observation_size if normalizes else 0,
             statistics=statistics,
@@ -55,9 +57,16 @@ class ActorLearnerTraining(Training):
             steps=int(info.get("steps", 0)),
             note=self._view.note,
         )
-        workers = config.node.workers or max(1, count_cores() - 1)
         self._node = Node(config, spaces, self._group, workers, alone=False)
-        self._child = ExperienceChild(self._node.block, name=ACTORS, normalizes=normalizes, note=self._view.note)
+        self._child = make_child_side(
+            self._node.block,
+            config.exchange,
+            name=ACTORS,
+            normalizes=normalizes,
+            deterministic=False,
+            restarts=lambda: 0,
+            note=self._view.note,
+        )
         here, there = memory_pair()
         self._links = here, there
         self._over = threading.Event()

@@ -7,17 +7,20 @@ from torch import nn
 
 from marl.acting.collect import Acts
 from marl.config import Config
+from marl.data.desk import GROUPS, DeskLayout, desk_layout
 from marl.data.parcel import Layout, parcel_layout
 from marl.data.shared import Field
 from marl.data.spaces import Spaces
 from marl.exchanges.experience_child import PER_MESSAGE
+from marl.exchanges.observations_child import PER_MESSAGE as DESKS_PER_MESSAGE
 
 
 def experience_layout(config: Config, spaces: Spaces, network: nn.Module) -> Layout:
-    """Of one worker's trajectory."""
+    """Of one worker's trajectory, or of one group's where only observations travel."""
+    count = config.environment.per_worker
     return parcel_layout(
         length=config.algorithm.t_max,
-        environments=config.environment.per_worker,
+        environments=count // GROUPS if config.exchange.name == "observations" else count,
         observation=observation_field(spaces),
         action=action_field(spaces),
         num_actions=spaces.num_actions,
@@ -26,10 +29,21 @@ def experience_layout(config: Config, spaces: Spaces, network: nn.Module) -> Lay
 
 
 def experience_bytes(config: Config, spaces: Spaces, network: nn.Module) -> int:
-    """The most that one upload of trajectories takes; 0 where none travel."""
+    """The most that one upload of trajectories or observations takes; 0 where none travel."""
+    if config.exchange.name == "observations":
+        return DESKS_PER_MESSAGE * desks_of(config, spaces).num_bytes
     if config.exchange.name != "experience":
         return 0
     return PER_MESSAGE * experience_layout(config, spaces, network).num_bytes
+
+
+def desks_of(config: Config, spaces: Spaces) -> DeskLayout:
+    """Where one group of a worker's environments lays down what it answers."""
+    return desk_layout(
+        environments=config.environment.per_worker // GROUPS,
+        observation=observation_field(spaces),
+        action=action_field(spaces),
+    )
 
 
 def observation_field(spaces: Spaces) -> Field:

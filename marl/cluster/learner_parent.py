@@ -6,20 +6,22 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from marl.cluster.deciding import make_learning_side
 from marl.cluster.learner import LearnerNode
 from marl.cluster.parent import NAME, ParentTraining
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.training import Counts
 from marl.data.normalizer import Moments
 from marl.exchanges.base import RunSide
-from marl.exchanges.experience_parent import ExperienceParent
+
+USUAL_WORKERS = 4  # of a child: exploration by rank is spread over so many where the parent decides
 
 
 class LearnerParentTraining(ParentTraining):
     """One run on children, by the experience exchange."""
 
     def _make_side(
-        self, network: nn.Module, statistics: Moments | None, info: dict[str, Any], unused_num_children: int
+        self, network: nn.Module, statistics: Moments | None, info: dict[str, Any], num_children: int
     ) -> RunSide:
         config = self._config
         self._learner = LearnerNode(config, self._spaces, self._group)
@@ -33,11 +35,12 @@ class LearnerParentTraining(ParentTraining):
             before = Snapshot(self._resumed.tensors, steps, int(info["updates"]))
             self._learner.restore(before, int(info.get("version", 0)))
         normalizes = config.environment.normalize_observations
-        self._experience = ExperienceParent(
-            self._learner.inbox,
-            self._learner.published,
-            self._learner.layout,
-            len(self._learner.flat.weights),
+        self._experience = make_learning_side(
+            config,
+            self._spaces,
+            self._learner,
+            children=num_children,
+            workers=USUAL_WORKERS,
             name=NAME,
             observation_size=self._spaces.observation_size if normalizes else 0,
             statistics=statistics,

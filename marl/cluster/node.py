@@ -8,11 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from marl.cluster.experience import experience_layout
+from marl.cluster.experience import desks_of, experience_layout
 from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.worker import Job, SegmentEnd, work
-from marl.config import Config
+from marl.config import LEARNER_EXCHANGES, Config
+from marl.data.desk import desk_fields
 from marl.data.normalizer import as_slot, merge
 from marl.data.ring import Ring
 from marl.data.shared import Field
@@ -46,7 +47,9 @@ class Node:
         self._child, self._children, self._alone = child, children, alone
         self.restarts = 0
         self._counted = 0  # of these, those that max_restarts bounds
-        self._learning = STEPS if config.exchange.name == "experience" else UPDATES  # what shows that a worker is sound
+        self._learning = (
+            STEPS if config.exchange.name in LEARNER_EXCHANGES else UPDATES
+        )  # what shows that a worker is sound
         self._updates_at_start = [0] * workers
         self.segment = 0  # the next that any worker may begin
         self._group = group
@@ -59,13 +62,16 @@ class Node:
             num_parameters=len(flat.gradient),
             observation_size=spaces.observation_size,
             workers=workers,
-            more={**replay_memory(config, spaces, self.network, workers), **self._outbox(spaces)},
+            more={**replay_memory(config, spaces, self.network, workers), **self._outgoing(spaces)},
         )
         self.block["weights"].copy_(flat.weights)
         self._base_updates = 0
         self._rings: list[Ring] = [ring(self.block, worker) for worker in range(workers)]
 
-    def _outbox(self, spaces: Spaces) -> dict[str, Field]:
+    def _outgoing(self, spaces: Spaces) -> dict[str, Field]:
+        """Where workers lay down what a learner elsewhere is to have."""
+        if self.config.exchange.name == "observations":
+            return desk_fields(desks_of(self.config, spaces), self.workers)
         if self.config.exchange.name != "experience":
             return {}
         return outbox_fields(experience_layout(self.config, spaces, self.network), self.workers)

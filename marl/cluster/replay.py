@@ -6,7 +6,8 @@ from torch import nn
 
 from marl.acting.collect import Acts
 from marl.cluster.experience import action_field, observation_field
-from marl.config import Config, replay_ratio
+from marl.config import LEARNER_EXCHANGES, Config, replay_ratio
+from marl.data.desk import GROUPS
 from marl.data.priorities import priority_fields
 from marl.data.replay import replay_fields
 from marl.data.shared import Field, memory_bytes
@@ -24,10 +25,12 @@ def replay_memory(
     Raises:
         ConfigError: it would be larger than the memory that is free, or smaller than a trajectory of each worker.
     """
-    if not replay_ratio(config) or learner != (config.exchange.name == "experience"):
+    if not replay_ratio(config) or learner != (config.exchange.name in LEARNER_EXCHANGES):
         return {}
     observation, action = observation_field(spaces), action_field(spaces)
     environments, length, capacity = config.environment.per_worker, config.algorithm.t_max, config.replay.capacity
+    if config.exchange.name == "observations":
+        environments //= GROUPS
     if capacity < workers * environments * length:
         raise ConfigError(
             f"replay.capacity: expected room for a trajectory of each worker ({workers} workers x {environments} "

@@ -16,7 +16,7 @@ from marl.cluster.restore import config_of
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Outcome, Training, latest_checkpoint
-from marl.config import Config, demand_end, demand_same_bits, load_config, to_toml
+from marl.config import LEARNER_EXCHANGES, Config, demand_end, demand_same_bits, load_config, to_toml
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren, RunFolderError
 from marl.processes.cores import count_cores
@@ -84,7 +84,7 @@ def run(
     with stop_event() as stopped:
         with view:
             training: Training
-            if cluster is None and config.exchange.name == "experience":
+            if cluster is None and config.exchange.name in LEARNER_EXCHANGES:
                 from marl.cluster.actors import ActorLearnerTraining
 
                 training = ActorLearnerTraining(config, spaces, folder, view, initial=initial, resumed=resumed)
@@ -95,7 +95,7 @@ def run(
                 from marl.cluster.parent import ParentTraining
 
                 kind = ParentTraining
-                if config.exchange.name == "experience":
+                if config.exchange.name in LEARNER_EXCHANGES:
                     from marl.cluster.learner_parent import LearnerParentTraining
 
                     kind = LearnerParentTraining

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from marl.acting.collect import Acts, Collector
+from marl.acting.stepper import Stepper
 from marl.algorithms.base import Algorithm
-from marl.cluster.experience import experience_layout
+from marl.cluster.experience import desks_of, experience_layout
 from marl.config import Config, replay_ratio
 from marl.data import seeds
+from marl.data.desk import GROUPS
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
@@ -52,6 +54,8 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     """Play and learn until told to stop."""
     torch.set_num_threads(1)
     config = job.config
+    if config.exchange.name == "observations":
+        return _step(job, block)
     ratio = replay_ratio(config)
     algorithm = config.algorithm.for_worker(Rank(job.worker * job.children + job.child, job.workers * job.children))
     if ratio and algorithm.learns_from == "trajectories":
@@ -97,6 +101,25 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         go_on=tidily(_until(pipe, job, block, telemetry, begin)),
     )
     environments.close()
+
+
+def _step(job: Job, block: SharedBlock) -> None:
+    """Only step environments: the parent decides and learns."""
+    config = job.config
+    count = config.environment.per_worker // GROUPS
+    groups = [make_environments(config.environment, count) for unused in range(GROUPS)]
+    all_seeds = reseed(job, job.segment, torch.Generator(), GROUPS * count)
+    own = [all_seeds[group * count : (group + 1) * count] for group in range(GROUPS)]
+    stepper = Stepper(groups, block, job.worker, desks_of(config, groups[0].spaces), own)
+    telemetry = Telemetry(block, job.worker, 0, alone=False)
+    stop = array(block, "stop")
+    before = time.perf_counter()
+    while (episodes := stepper.step(lambda: not stop[0])) is not None:
+        now = time.perf_counter()
+        telemetry.played(stepper, episodes, now - before, 0.0)
+        before = now
+    for environments in groups:
+        environments.close()
 
 
 def _lessons(

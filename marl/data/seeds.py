@@ -3,7 +3,7 @@
 import numpy as np
 
 # Streams of one worker. The cluster adds the child's rank; one machine alone is child 0.
-ENVIRONMENTS, ACTIONS, NETWORK, EVALUATION, REPLAY = range(5)
+ENVIRONMENTS, ACTIONS, NETWORK, EVALUATION, REPLAY, DECISIONS = range(6)
 
 
 def stream(seed: int, *, child: int, worker: int, purpose: int, segment: int) -> np.random.SeedSequence:

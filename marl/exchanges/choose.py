@@ -5,6 +5,7 @@ from collections.abc import Callable
 from marl.data.shared import SharedBlock
 from marl.exchanges.base import Serving
 from marl.exchanges.experience_child import ExperienceChild
+from marl.exchanges.observations_child import ObservationsChild
 from marl.exchanges.pairwise import PairwiseChild, PairwiseParent
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights_child import WeightsChild
@@ -24,6 +25,8 @@ def make_child_side(
     """What a child runs, over its node's memory."""
     if settings.name == "experience":
         return ExperienceChild(block, name=name, normalizes=normalizes, restarts=restarts, note=note)
+    if settings.name == "observations":
+        return ObservationsChild(block, name=name, restarts=restarts, note=note)
     return child_side(settings)(
         block,
         settings,

@@ -168,8 +168,7 @@ class ExperienceParent:
         if message.kind is not Kind.UPLOAD:
             self._note(f"{child} sent a {message.kind}, which is not expected here")
             return None
-        self._take(guest, message)
-        return self.late(child)
+        return self._answer_upload(guest, message)
 
     def spoiled(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
@@ -193,6 +192,10 @@ class ExperienceParent:
             if self._closed or not self._share(guest):
                 return None
             return self._reply(guest)
+
+    def _answer_upload(self, guest: Guest, upload: Message) -> Answer | None:
+        self._take(guest, upload)
+        return self.late(guest.name)
 
     def _take(self, guest: Guest, upload: Message) -> None:
         """Queue what an upload holds; one parcel that is no trajectory spoils only itself."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 class ExchangeSettings:
     """How parent and children share one policy; without children most of it is not used."""
 
-    name: str = ""  # "weights": averaged in rounds; "pairwise": mixed as they come; "experience": actors and a learner
+    name: str = (
+        ""  # "weights": averaged in rounds; "pairwise": mixed as they come; "experience", "observations": a learner
+    )
     every: str = "5 seconds"  # when a child uploads: "5 seconds", "20000 steps" or "1 episode" (of each worker)
     barrier: bool = False  # workers wait while weights travel: the textbook form; otherwise they train on
     codec: str = "float32"  # or "bfloat16", "float16", "int8", "int4": rounded, with error feedback; "auto": as needed
@@ -20,3 +22,5 @@ class ExchangeSettings:
     queue: int = 16  # experience: trajectories that may wait for the learner; more is steadier, and staler
     batch: int = 1  # experience: trajectories that the learner learns from at once
     max_staleness: int = 32  # experience: older trajectories are dropped; in versions, one for each batch learned from
+    inference_batch: int = 256  # observations: so many environments are decided for without waiting for more
+    inference_wait_us: float = 300.0  # observations: microseconds that the first of them waits for others

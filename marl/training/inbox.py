@@ -66,6 +66,15 @@ class Inbox:
             number = self._free.pop()
             return number, self._memory[number]
 
+    def place_if_free(self) -> tuple[int, Tensor] | None:
+        """The same, where nobody knows; None if there is none."""
+        with self._lock:
+            self._take_back()
+            if not self._free:
+                return None
+            number = self._free.pop()
+            return number, self._memory[number]
+
     def queue(self, number: int) -> None:
         """Give a parcel to the learner."""
         with self._lock:

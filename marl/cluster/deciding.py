@@ -1,0 +1,88 @@
+"""What a parent needs to act for its children: the newest weights in a network, samplers by rank, streams of steps."""
+
+import threading
+from typing import Any
+
+import torch
+
+from marl.acting.decide import Decider, Decision, Question, state_size
+from marl.acting.streams import Stream
+from marl.cluster.experience import action_field, desks_of, observation_field
+from marl.cluster.learner import LearnerNode
+from marl.config import Config
+from marl.data import seeds
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.exchanges.batcher import Batcher
+from marl.exchanges.experience_parent import ExperienceParent
+from marl.exchanges.observations_parent import ObservationsParent, Places
+from marl.networks.sampling import Rank, Sampler
+from marl.training.flat import flatten
+
+
+def make_learning_side(
+    config: Config, spaces: Spaces, learner: LearnerNode, *, children: int, workers: int, **facts: Any
+) -> ExperienceParent:
+    """The parent's half of an exchange that has a learner.
+
+    Args:
+        children: how many there are to be.
+        workers: of a child, for the ranks among all.
+        facts: as for ``ExperienceParent``.
+    """
+    kind = ObservationsParent if config.exchange.name == "observations" else ExperienceParent
+    side = kind(learner.inbox, learner.published, learner.layout, len(learner.flat.weights), **facts)
+    if isinstance(side, ObservationsParent):
+        _prepare(side, config, spaces, learner, children, workers)
+    return side
+
+
+def _prepare(
+    side: ObservationsParent, config: Config, spaces: Spaces, learner: LearnerNode, children: int, workers: int
+) -> None:
+    algorithm = config.algorithm
+    network = algorithm.build_network(spaces, config.network, 0)
+    flat = flatten(network)
+    desks = desks_of(config, spaces)
+    moving = threading.Lock()  # the weights while they are exchanged
+    held = -1
+
+    def refresh() -> int:
+        nonlocal held
+        if learner.published.version() != held:
+            with moving:
+                held = learner.published.read(flat.weights)
+        return held
+
+    def stream() -> Stream:
+        return Stream(
+            length=algorithm.t_max,
+            environments=desks.num_environments,
+            observation=observation_field(spaces),
+            action=action_field(spaces),
+            num_parameters=network.distribution.num_parameters,  # type: ignore[union-attr, arg-type]
+            state_size=state_size(network),
+            reward_scale=config.environment.reward_scale,
+        )
+
+    def sampler(child: int, worker: int) -> Sampler:
+        rank = Rank(min(worker, workers - 1) * children + child, workers * children)
+        return algorithm.for_worker(rank).sampler(network.distribution)  # type: ignore[arg-type]
+
+    def priorities(trajectory: Trajectory) -> torch.Tensor | None:
+        if algorithm.learns_from != "transitions":
+            return None
+        with moving:
+            return algorithm.transitions(network, trajectory)[1]
+
+    place = {"child": 0, "worker": 0, "segment": 0}
+    sequence = seeds.stream(config.seed or 0, purpose=seeds.DECISIONS, **place)
+    decider = Decider(network, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
+
+    def serve(requests: list[list[Question]]) -> list[list[Decision]]:
+        decisions = iter(decider.decide([question for request in requests for question in request]))
+        return [[next(decisions) for _ in request] for request in requests]
+
+    settings = config.exchange
+    batcher = Batcher(serve, most=settings.inference_batch, wait_s=1e-6 * settings.inference_wait_us)
+    side.begin(desks, Places(stream, sampler, priorities), batcher)
