@@ -11,6 +11,7 @@ ALGORITHMS = {
     "a3c": "marl.algorithms.a3c:A3C",
     "ppo": "marl.algorithms.ppo:PPO",
     "impala": "marl.algorithms.impala:IMPALA",
+    "apex_dqn": "marl.algorithms.apex_dqn:ApexDQN",
 }
 DEFAULT = "a3c"
 

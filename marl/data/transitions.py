@@ -31,6 +31,14 @@ class Transitions(NamedTuple):
     versions: Tensor  # [N]  the weights that acted
 
 
+class Sampled(NamedTuple):
+    """Transitions drawn from a replay, and what each counts for in the loss."""
+
+    transitions: Transitions
+    weights: Tensor  # [N]
+    generator: torch.Generator | None = None  # dice, for a loss that draws actions
+
+
 def transition_fields(*, capacity: int, workers: int, observation: Field, action: Field) -> dict[str, Field]:
     """What a block needs for ``capacity`` transitions; ``observation`` and ``action`` describe a single one.
 

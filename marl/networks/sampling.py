@@ -7,6 +7,8 @@ from torch import Tensor
 
 from marl.networks.distributions import Distribution
 
+OVERWHELMING = 1e30  # beside which no action's value matters
+
 
 class Rank(NamedTuple):
     """A worker's place among all workers of all children."""
@@ -39,3 +41,19 @@ class OnPolicy:
     def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Sampler``."""
         return self._distribution.sample(parameters, noise), parameters
+
+
+class EpsilonGreedy:
+    """The action of the greatest value, or with chance ``epsilon`` any: noise that decides alone where it is not 0."""
+
+    def __init__(self, num_actions: int, epsilon: float) -> None:
+        self._num_actions, self._epsilon = num_actions, epsilon
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """See ``Sampler``."""
+        explores = torch.rand(*shape, 1, generator=generator) < self._epsilon
+        return torch.rand(*shape, self._num_actions, generator=generator).mul_(explores * OVERWHELMING)
+
+    def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Sampler``."""
+        return (parameters + noise).argmax(-1), parameters

@@ -1,13 +1,17 @@
 """Multilayer perceptrons with an orthogonal start."""
 
+import copy
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from marl.errors import ConfigError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -41,8 +45,7 @@ class MLP(nn.Module):
         layers = [linear(below, above, math.sqrt(2), generator) for below, above in zip(sizes, hidden, strict=False)]
         self.hidden = nn.ModuleList(layers)
         self.head = linear(sizes[-1], outputs, head_gain, generator)
-        self._below = [(layer.weight, layer.bias) for layer in layers]
-        self._top = self.head.weight, self.head.bias
+        self._list()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs [..., outputs] of inputs [..., inputs]."""
@@ -50,6 +53,28 @@ class MLP(nn.Module):
             inputs = self._activation(functional.linear(inputs, weight, bias))
         weight, bias = self._top
         return functional.linear(inputs, weight, bias)
+
+    def target_copy(self) -> "MLP":
+        """The same numbers as buffers: no gradient reaches them, and in the flat vector they lie behind all parameters,
+        in the parameters' own order.
+        """
+        copied = as_buffers(self)
+        copied._list()
+        return copied
+
+    def _list(self) -> None:
+        self._below = [(layer.weight, layer.bias) for layer in self.hidden]
+        self._top = self.head.weight, self.head.bias
+
+
+def as_buffers(network: Network) -> Network:
+    """A copy whose parameters have become buffers of the same names."""
+    copied = copy.deepcopy(network)
+    for module in copied.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, parameter.detach())
+    return copied
 
 
 class Linear(nn.Module):

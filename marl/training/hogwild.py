@@ -54,7 +54,7 @@ def train(
             loss = algorithm.loss(network, batch)
             rate = algorithm.learning_rate_at(moment.progress)
             norm = hogwild_step(shared, local, optimizer, loss, rate, algorithm.max_gradient_norm)
-            algorithm.settle(shared, local.gradient.numel(), telemetry.updates())
+            algorithm.settle(shared, local.gradient.numel(), telemetry.updates() + 1)
             local.weights.copy_(shared)  # the next batch is learned from with what all have learned meanwhile
             lessons.learned(loss)
             telemetry.updated(loss.metrics, norm, rate)

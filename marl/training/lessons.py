@@ -1,7 +1,7 @@
 """What a worker learns from: the trajectory that it has just played, or samples of what all workers have."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from marl.data.replay import TrajectoryReplay
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.data.transitions import TransitionReplay, Transitions
+from marl.data.transitions import Sampled, TransitionReplay, Transitions
 from marl.training.outbox import Outbox
 
 
@@ -95,13 +95,6 @@ class ReplayedTrajectories:
         """All trajectories have the same chance, whatever they taught."""
 
 
-class Sampled(NamedTuple):
-    """Transitions drawn from a replay, and what each counts for in the loss."""
-
-    transitions: Transitions
-    weights: Tensor  # [N]
-
-
 class ReplayedTransitions:
     """Save the trajectory's transitions, then learn from batches of those that had most to teach."""
 
@@ -123,6 +116,7 @@ class ReplayedTransitions:
         self._replay = TransitionReplay(block, worker)
         self._priorities = Priorities(block, settings.alpha)
         self._debt = Debt(ratio)
+        self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         self._drawn: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None  # indices, which of them are whole
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
@@ -155,7 +149,7 @@ class ReplayedTransitions:
             transitions, whole = self._replay.gather(indices)
             weights = importance_weights(probabilities, filled, self._settings.beta)
             self._drawn = indices, whole.numpy()
-            yield Sampled(transitions, torch.from_numpy(weights).float() * whole)
+            yield Sampled(transitions, torch.from_numpy(weights).float() * whole, self._generator)
 
     def learned(self, loss: Loss) -> None:
         """Note what each transition of the last batch still has to teach."""

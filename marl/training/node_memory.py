@@ -13,7 +13,7 @@ from marl.data.shared import Field, SharedBlock
 from marl.training.optimizers import NUM_VECTORS
 
 RING_ROWS = 16_384
-METRICS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "gradient_norm", "learning_rate")
+METRICS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "q_mean", "gradient_norm", "learning_rate")
 STEPS, UPDATES, SKIPPED = range(3)  # columns of "counters"
 ASKED, OVER = range(2)  # of "pause"
 ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"

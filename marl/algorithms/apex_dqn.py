@@ -1,0 +1,94 @@
+"""Deep Q-learning with many actors: each explores at a rate of its own, all learn from one prioritised replay.
+
+Horgan et al., "Distributed Prioritized Experience Replay" (2018). An actor is a worker here, which learns as well.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from marl.algorithms.base import Algorithm, Loss, demand
+from marl.algorithms.replayed import cut, parts, priorities_of
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.data.transitions import Sampled, Transitions
+from marl.networks.distributions import Distribution
+from marl.networks.q_network import QNetwork
+from marl.networks.sampling import EpsilonGreedy, Rank, Sampler
+from marl.networks.settings import NetworkSettings
+from marl.targets.double_q import double_q_targets
+
+
+@dataclass(frozen=True)
+class ApexDQN(Algorithm):
+    """The numbers of Ape-X DQN."""
+
+    learns_from: ClassVar[str] = "transitions"
+    replay_ratio: ClassVar[float] = 8.0
+
+    name: str = "apex_dqn"
+    t_max: int = 16  # steps of a trajectory; its last n_step - 1 transitions are shorter (8 to 64)
+    max_gradient_norm: float = 40.0  # longer gradients are cut to this length (.5 to 40)
+    n_step: int = 3  # rewards in a target before values take over; more is faster and less exact (1 to 5)
+    double: bool = True  # one network chooses the next action, its older copy judges it; else the copy does both
+    dueling: bool = True  # value and advantages apart
+    huber: float = 1.0  # errors count in proportion beyond this, squared below; 0: always squared
+    target_period: int = 200  # updates of a worker between two copies of the network (100 to 2500)
+    epsilon: float = 0.4  # chance of a random action of the worker that explores most
+    epsilon_alpha: float = 7.0  # the worker that explores least has epsilon to the power 1 + epsilon_alpha
+
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> QNetwork:
+        """Values of actions and their older copy."""
+        return QNetwork(spaces, settings, seed, dueling=self.dueling)
+
+    def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
+        """Of up to ``n_step`` steps each."""
+        transitions = cut(trajectory, discount=self.discount, n=self.n_step)
+        with torch.no_grad():
+            return transitions, priorities_of(self._errors(cast(QNetwork, network), transitions)[0])
+
+    def loss(self, network: nn.Module, batch: Sampled) -> Loss:
+        """Huber's loss of each error, times the transition's weight, mean over all."""
+        errors, chosen = self._errors(cast(QNetwork, network), batch.transitions)
+        with torch.no_grad():
+            weighted = batch.weights * errors / len(errors)
+            value_loss = torch.dot(weighted, errors)
+            # The gradient of the loss by the value, so that the value times it has the loss's own gradient.
+            slopes = weighted if not self.huber else batch.weights * errors.clamp(-self.huber, self.huber) / len(errors)
+        metrics = {"value_loss": value_loss, "q_mean": chosen.detach().mean()}
+        return Loss(torch.dot(chosen, slopes), metrics, priorities_of(errors))
+
+    def for_worker(self, rank: Rank) -> Algorithm:
+        """With its own epsilon, from the paper's section 4; a worker that is alone takes the middle."""
+        place = rank.fraction() if rank.total > 1 else 0.5
+        return replace(self, epsilon=self.epsilon ** (1 + self.epsilon_alpha * place))
+
+    def sampler(self, distribution: Distribution) -> Sampler:
+        """Epsilon-greedy."""
+        return EpsilonGreedy(distribution.num_parameters, self.epsilon)
+
+    def settle(self, weights: Tensor, num_parameters: int, updates: int) -> None:
+        """Copy the network every ``target_period`` updates."""
+        if updates % self.target_period == 0:
+            followed, target = parts(weights, num_parameters)
+            target.copy_(followed)
+
+    def validate(self) -> None:
+        """See ``Algorithm.validate``."""
+        super().validate()
+        demand(self.n_step >= 1, "n_step", "at least 1", self.n_step)
+        demand(self.huber >= 0, "huber", "0 or more", self.huber)
+        demand(self.target_period >= 1, "target_period", "at least 1", self.target_period)
+        demand(0 <= self.epsilon <= 1, "epsilon", "0 to 1", self.epsilon)
+        demand(self.epsilon_alpha >= 0, "epsilon_alpha", "0 or more", self.epsilon_alpha)
+
+    def _errors(self, network: QNetwork, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """By how much the values of what was done are off [N], without a gradient, and those values [N]."""
+        with torch.no_grad():
+            judged = network.target(batch.next_observations)
+            choosing = network.policy(batch.next_observations) if self.double else judged
+            targets = double_q_targets(batch.returns, batch.discounts, choosing, judged)
+        chosen = network.policy(batch.observations).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+        return chosen.detach() - targets, chosen

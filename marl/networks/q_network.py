@@ -1,0 +1,83 @@
+"""Values of actions, twice: as they are learned, and as they were a while ago."""
+
+import torch
+from torch import Tensor, nn
+
+from marl.data.spaces import Spaces
+from marl.errors import ConfigError
+from marl.networks.settings import NetworkSettings
+from marl.networks.torso import MLP
+
+
+class QNetwork(nn.Module):
+    """One MLP, and a copy of it as buffers, which judges what the first one chooses.
+
+    Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): the MLP says
+    a value V of the observation and an advantage A of each action, and Q = V + A - mean A.
+    """
+
+    def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool = True) -> None:
+        super().__init__()
+        if not spaces.discrete:
+            raise ConfigError("action values need one action of several, and this environment's are continuous: try sac")
+        self.distribution = ActionValues(spaces.num_actions)
+        self._dueling = dueling
+        self.online = MLP(
+            spaces.observation_size,
+            settings.hidden,
+            spaces.num_actions + dueling,
+            activation=settings.activation,
+            head_gain=0.01,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        self.past = self.online.target_copy()
+        self._combine = dueling_matrix(spaces.num_actions)
+
+    def policy(self, observations: Tensor) -> Tensor:
+        """Action values [..., A] of observations [..., D]."""
+        return self._values(self.online.forward(observations))
+
+    def target(self, observations: Tensor) -> Tensor:
+        """The same by the copy."""
+        return self._values(self.past.forward(observations))
+
+    def _values(self, outputs: Tensor) -> Tensor:
+        return outputs @ self._combine if self._dueling else outputs
+
+
+def dueling_matrix(num_actions: int) -> Tensor:
+    """M [1 + A, A] with [V, A_1, A_2, ...] M = V + A - mean A: one product in place of four small operations."""
+    return torch.cat([torch.ones(1, num_actions), torch.eye(num_actions) - 1.0 / num_actions])
+
+
+class ActionValues:
+    """Acting on values [..., A]: parameters in the sense of ``Distribution``, though of none."""
+
+    def __init__(self, num_actions: int) -> None:
+        self.num_parameters = num_actions
+
+    def noise(self, shape: tuple[int, ...], unused_generator: torch.Generator) -> Tensor:
+        """None: there is nothing to draw."""
+        return torch.zeros(*shape, self.num_parameters)
+
+    def sample(self, parameters: Tensor, unused_noise: Tensor) -> Tensor:
+        """The best actions [...]: exploring is a sampler's business."""
+        return parameters.argmax(-1)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The best actions [...]."""
+        return parameters.argmax(-1)
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Not defined."""
+        raise NotImplementedError("action values are no distribution")
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Not defined."""
+        raise NotImplementedError("action values are no distribution")
+
+    def policy_gradient_loss(
+        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Not defined."""
+        raise NotImplementedError("action values are no distribution")
