@@ -12,6 +12,7 @@ ALGORITHMS = {
     "ppo": "marl.algorithms.ppo:PPO",
     "impala": "marl.algorithms.impala:IMPALA",
     "apex_dqn": "marl.algorithms.apex_dqn:ApexDQN",
+    "sac": "marl.algorithms.sac:SAC",
 }
 DEFAULT = "a3c"
 

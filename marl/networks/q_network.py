@@ -12,14 +12,14 @@ from marl.networks.torso import MLP
 class QNetwork(nn.Module):
     """One MLP, and a copy of it as buffers, which judges what the first one chooses.
 
-    Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): the MLP says
-    a value V of the observation and an advantage A of each action, and Q = V + A - mean A.
+    Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): the MLP
+    says a value V of the observation and an advantage A of each action, and Q = V + A - mean A.
     """
 
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool = True) -> None:
         super().__init__()
         if not spaces.discrete:
-            raise ConfigError("action values need one action of several, and this environment's are continuous: try sac")
+            raise ConfigError("apex_dqn needs discrete actions, and this environment's are continuous: try sac")
         self.distribution = ActionValues(spaces.num_actions)
         self._dueling = dueling
         self.online = MLP(

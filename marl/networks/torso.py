@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,8 @@ class MLP(nn.Module):
         return copied
 
     def _list(self) -> None:
-        self._below = [(layer.weight, layer.bias) for layer in self.hidden]
+        layers = [cast(Linear, layer) for layer in self.hidden]
+        self._below = [(layer.weight, layer.bias) for layer in layers]
         self._top = self.head.weight, self.head.bias
 
 

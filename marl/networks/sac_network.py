@@ -1,0 +1,162 @@
+"""A policy that keeps its actions inside a box, and two critics of its actions."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from marl.data.spaces import Spaces
+from marl.errors import ConfigError
+from marl.networks.settings import NetworkSettings
+from marl.networks.torso import ACTIVATIONS, MLP, as_buffers, linear
+
+MIN_LOG_STD, MAX_LOG_STD = -5.0, 2.0
+
+
+class SACNetwork(nn.Module):
+    """The critics come first and their copies are all the buffers there are, so that the flat vector begins with what
+    the targets follow and ends with the targets.
+    """
+
+    def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int, *, temperature: float = 1.0) -> None:
+        super().__init__()
+        _demand_box(spaces)
+        size = len(spaces.action_low)
+        self.distribution = SquashedGaussian(size)
+        generator = torch.Generator().manual_seed(seed)
+        self.critics = Twins(spaces.observation_size + size, settings, generator)
+        self.past = as_buffers(self.critics)
+        self.actor = MLP(
+            spaces.observation_size,
+            settings.hidden,
+            2 * size,
+            activation=settings.activation,
+            head_gain=0.01,
+            generator=generator,
+        )
+        self.temperature = Temperature(temperature)
+        with torch.no_grad():
+            self.actor.head.bias[size:] = settings.log_std
+
+    def policy(self, observations: Tensor) -> Tensor:
+        """Parameters [..., 2 A] of the distribution of actions, of observations [..., D]."""
+        return self.actor.forward(observations)
+
+    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """What both critics say [2, N] of actions [N, A]."""
+        return self.critics.forward(torch.cat([observations, actions], -1))
+
+    def fixed_values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """The same, with a gradient to the actions and none to the critics."""
+        return self.critics.forward(torch.cat([observations, actions], -1), fixed=True)
+
+    def target(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """The same by the copies."""
+        return self.past.forward(torch.cat([observations, actions], -1))
+
+
+class Temperature(nn.Module):
+    """One number in a module of its own: a network's own parameters would come before those of its parts."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(math.log(start)))
+
+
+def _demand_box(spaces: Spaces) -> None:
+    if spaces.discrete:
+        raise ConfigError("sac needs continuous actions, and this environment's are discrete: try apex_dqn")
+    bounds = [*spaces.action_low, *spaces.action_high]
+    if not all(math.isfinite(bound) for bound in bounds):
+        raise ConfigError("sac needs actions with bounds on both sides, and this environment's have none: try ppo")
+
+
+class Twins(nn.Module):
+    """Two MLPs of one output side by side, so that each layer of both is one product."""
+
+    def __init__(self, inputs: int, settings: NetworkSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        if settings.activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"network.activation: expected one of {', '.join(ACTIVATIONS)}, got {settings.activation!r}"
+            )
+        self._activation = ACTIVATIONS[settings.activation]
+        sizes = [inputs, *settings.hidden, 1]
+        self.depth = len(sizes) - 1
+        for number, (below, above) in enumerate(pairwise(sizes)):
+            gain = 1.0 if above == 1 else math.sqrt(2)
+            pair = [linear(below, above, gain, generator).weight.detach().T for _ in range(2)]
+            self.register_parameter(f"weight{number}", nn.Parameter(torch.stack(pair)))  # [2, below, above]
+            self.register_parameter(f"bias{number}", nn.Parameter(torch.zeros(2, 1, above)))
+
+    def forward(self, inputs: Tensor, fixed: bool = False) -> Tensor:
+        """Outputs [2, N] of inputs [N, inputs]; ``fixed``: without a gradient to the weights."""
+        hidden = inputs.expand(2, *inputs.shape)
+        for number in range(self.depth):
+            weight, bias = getattr(self, f"weight{number}"), getattr(self, f"bias{number}")
+            if fixed:
+                weight, bias = weight.detach(), bias.detach()
+            hidden = torch.baddbmm(bias, hidden, weight)
+            if number < self.depth - 1:
+                hidden = self._activation(hidden)
+        return hidden.squeeze(-1)
+
+
+class SquashedGaussian:
+    """The hyperbolic tangent of independent normals: actions [..., size] in [-1, 1].
+
+    Parameters are the normals' means, then the logarithms of their deviations, which are cut to a range that neither
+    vanishes nor explodes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.num_parameters = 2 * size
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        """Standard normal noise [..., size]."""
+        return torch.empty(*shape, self.size).normal_(generator=generator)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Actions."""
+        mean, log_std = self._split(parameters)
+        return torch.addcmul(mean, log_std.exp(), noise).tanh_()
+
+    def sample_with_log_prob(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions, and their log-densities [...] with a gradient through both.
+
+        Haarnoja et al., "Soft Actor-Critic Algorithms and Applications" (2018), appendix C: the density of u is divided
+        by 1 - tanh(u)^2, whose logarithm is 2 (log 2 - u - softplus(-2 u)), exact where the tangent is rounded to 1.
+        """
+        mean, log_std = self._split(parameters)
+        before = torch.addcmul(mean, log_std.exp(), noise)
+        squash = 2.0 * (math.log(2.0) - before - functional.softplus(-2.0 * before))
+        log_probs = (-0.5 * noise.square() - log_std - squash).sum(-1) - 0.5 * math.log(2 * math.pi) * self.size
+        return before.tanh(), log_probs
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The means, squashed."""
+        return parameters[..., : self.size].tanh()
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-densities [...] of actions, which must be inside the box."""
+        mean, log_std = self._split(parameters)
+        standardized = (actions.atanh() - mean) * torch.exp(-log_std)
+        log_probs = -0.5 * standardized.square() - log_std - torch.log1p(-actions.square())
+        return log_probs.sum(-1) - 0.5 * math.log(2 * math.pi) * self.size
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Not known in closed form."""
+        raise NotImplementedError("the entropy of a squashed normal has no closed form")
+
+    def policy_gradient_loss(
+        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Not defined, for want of the entropy."""
+        raise NotImplementedError("the entropy of a squashed normal has no closed form")
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = parameters.chunk(2, -1)
+        return mean, log_std.clamp(MIN_LOG_STD, MAX_LOG_STD)
