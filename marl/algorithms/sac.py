@@ -72,7 +72,7 @@ class SAC(Algorithm):
         metrics = {
             "policy_loss": policy_loss.detach(),
             "value_loss": value_loss.detach(),
-            "entropy": surplus + target_entropy,
+            "entropy": -log_probs.detach().mean(),
             "q_mean": values.detach().mean(),
         }
         return Loss(total, metrics, priorities_of(errors.abs().mean(0)))

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from marl.networks.sampling import EpsilonGreedy, Rank
+
+VALUES = torch.tensor([1.0, 1e6, -3.0, 2.0])
+
+
+def actions(epsilon: float, count: int = 40_000) -> torch.Tensor:
+    sampler = EpsilonGreedy(4, epsilon)
+    noise = sampler.noise((count // 4, 4), torch.Generator().manual_seed(0))
+    drawn, parameters = sampler.act(VALUES.expand(count // 4, 4, 4), noise)
+    assert torch.equal(parameters, VALUES.expand(count // 4, 4, 4))  # the values, not the noise
+    return drawn
+
+
+def test_without_epsilon_always_the_best() -> None:
+    assert (actions(0.0) == 1).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.2, 1.0])
+def test_any_action_with_the_chance_epsilon(epsilon: float) -> None:
+    """Each of 4 actions with epsilon / 4, and the best with the rest."""
+    shares = torch.bincount(actions(epsilon).flatten(), minlength=4) / 40_000
+    expected = torch.full((4,), epsilon / 4)
+    expected[1] += 1 - epsilon
+    torch.testing.assert_close(shares, expected, atol=0.01, rtol=0.0)
+
+
+def test_the_place_among_all_workers() -> None:
+    assert [Rank(number, 5).fraction() for number in range(5)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert Rank(0, 1).fraction() == 0.0
