@@ -70,6 +70,7 @@ def run(
     if initial is not None:
         fill(network, initial, str(init))
     if resumed is not None:
+        folder.sweep()
         folder.truncate_metrics(int(resumed.info["steps"]), float(resumed.info["seconds"]))
     else:
         folder = create_run_folder(Path(config.report.runs), _folder_name(config.environment.id))

@@ -66,6 +66,8 @@ def _advice(path: Path) -> str:
             return f"give a run's own folder; the newest in {inside} is {runs[-1].parent}"
     return "give the folder that training named when it started"
 
+UNFINISHED = ".tmp"  # ending of files that are being written
+
 
 class RunFolder:
     """Where everything about one run lies, and the only way its metrics are written."""
@@ -152,6 +154,12 @@ class RunFolder:
         """
         return [entry for _, entry in self._entries()]
 
+    def sweep(self) -> None:
+        """Remove what a killed process was writing; for whoever goes on with the run."""
+        for file in self.path.glob(f".*{UNFINISHED}"):
+            with contextlib.suppress(OSError):
+                file.unlink()
+
     def truncate_metrics(self, steps: int, seconds: float = math.inf) -> None:
         """Drop what was written after the checkpoint at ``steps`` and ``seconds``, so that a curve goes on undoubled.
 
@@ -196,7 +204,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full, or the folder cannot be written; the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
         with open(temporary, "xb") as file:
             file.write(data)

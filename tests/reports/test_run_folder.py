@@ -141,3 +141,11 @@ def test_write_atomic_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_going_on_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    folder = create_run_folder(tmp_path, "run")
+    write_atomic(folder.config, b"kept")
+    (folder.path / ".checkpoint.pt.0123abcd.tmp").write_bytes(b"half")
+    folder.sweep()
+    assert [file.name for file in folder.path.iterdir()] == [folder.config.name]
