@@ -35,7 +35,7 @@ class ApexDQN(Algorithm):
     double: bool = True  # one network chooses the next action, its older copy judges it; else the copy does both
     dueling: bool = True  # value and advantages apart
     huber: float = 1.0  # errors count in proportion beyond this, squared below; 0: always squared
-    target_period: int = 200  # updates of a worker between two copies of the network (100 to 2500)
+    target_period: int = 200  # updates of a worker between two copies of the network (50 to 2500)
     epsilon: float = 0.4  # chance of a random action of the worker that explores most
     epsilon_alpha: float = 7.0  # the worker that explores least has epsilon to the power 1 + epsilon_alpha
 

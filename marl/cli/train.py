@@ -25,7 +25,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--algorithm",
             metavar="NAME",
             shell_complete=complete_algorithm,
-            help="How to learn: a3c, ppo, impala, or your own package.module:Class.  [default: the preset's, else a3c]",
+            help="How to learn: a3c, ppo, impala, apex_dqn, sac, or your own package.module:Class.  "
+            "[default: the preset's, else a3c]",
         ),
         click.option(
             "--exchange",

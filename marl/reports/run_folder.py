@@ -66,6 +66,7 @@ def _advice(path: Path) -> str:
             return f"give a run's own folder; the newest in {inside} is {runs[-1].parent}"
     return "give the folder that training named when it started"
 
+
 UNFINISHED = ".tmp"  # ending of files that are being written
 
 

@@ -1,23 +1,34 @@
 """The real worker loop, in this process, on environments whose right answers are known."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from marl.acting.collect import Collector
 from marl.algorithms.a3c import A3C
+from marl.algorithms.apex_dqn import ApexDQN
 from marl.algorithms.base import Algorithm
 from marl.algorithms.impala import IMPALA
 from marl.algorithms.ppo import PPO
+from marl.algorithms.sac import SAC
+from marl.data.priorities import priority_fields
+from marl.data.settings import ReplaySettings
+from marl.data.shared import Field, SharedBlock
+from marl.data.spaces import Spaces
+from marl.data.transitions import transition_fields
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.networks.actor_critic import ActorCritic
+from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.lessons import Fresh
+from marl.training.lessons import Fresh, Lessons, ReplayedTransitions
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.training.statistics import Rollouts, Statistics
@@ -35,6 +46,7 @@ class Form:
     optimizer: OptimizerSettings
     trajectories: int
     updates_each: int = 1
+    replay: ReplaySettings | None = None
 
 
 PAPER = Form(
@@ -62,6 +74,20 @@ TRACED = Form(
     OptimizerSettings("adam"),
     trajectories=250,
 )
+QLEARNING = Form(
+    8,
+    ApexDQN(discount=DISCOUNT, t_max=8, learning_rate=1e-2, schedule="linear", target_period=10),
+    OptimizerSettings("adam"),
+    trajectories=60,
+    replay=ReplaySettings(ratio=4.0, capacity=2000, start=64, batch_size=64),
+)
+SOFT = Form(
+    8,
+    SAC(discount=DISCOUNT, t_max=8, learning_rate=2e-2, schedule="linear", target_rate=0.05, temperature=0.1),
+    OptimizerSettings("adam"),
+    trajectories=150,
+    replay=ReplaySettings(ratio=8.0, capacity=2000, start=64, batch_size=64),
+)
 FORMS = {"paper": PAPER, "batched": BATCHED, "ppo": CLIPPED, "impala": TRACED}
 forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 trunks = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
@@ -76,22 +102,27 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def learned(probe: str, form: Form, shared: bool) -> ActorCritic:
+def learned(probe: str, form: Form, shared: bool = False) -> Any:
     """The network after training alone."""
     settings = EnvironmentSettings(id=f"tests.fakes:{probe}")
     environments = make_environments(settings, form.per_worker)
     generator = torch.Generator().manual_seed(0)
-    network = form.algorithm.build_network(
+    algorithm = form.algorithm.for_worker(Rank(0, 1))
+    network = algorithm.build_network(
         environments.spaces, NetworkSettings(hidden=(16,), shared_trunk=shared, log_std=-1.0), seed=0
     )
     local = flatten(network)
     block = node_memory(
-        num_weights=local.weights.numel(), num_parameters=local.gradient.numel(), observation_size=1, workers=1
+        num_weights=local.weights.numel(),
+        num_parameters=local.gradient.numel(),
+        observation_size=1,
+        workers=1,
+        more=replay_of(environments.spaces, form),
     )
     block["weights"].copy_(local.weights)
     trajectories = iter(range(form.trajectories))
     train(
-        algorithm=form.algorithm,
+        algorithm=algorithm,
         network=network,
         local=local,
         shared=block["weights"],
@@ -104,17 +135,35 @@ def learned(probe: str, form: Form, shared: bool) -> ActorCritic:
                 reward_scale=1.0,
                 generator=generator,
                 seeds=list(range(form.per_worker)),
+                sampler=algorithm.sampler(network.distribution),
             ),
             Statistics(block, 0, observations=False, rewards=False),
         ),
-        lessons=Fresh(form.algorithm, network),
+        lessons=lessons_of(form, algorithm, network, block),
         telemetry=Telemetry(block, 0, schedule_steps=form.trajectories * form.algorithm.t_max * form.per_worker),
         generator=generator,
         go_on=lambda: next(trajectories, None) is not None,
     )
-    assert block["optimizer_steps"].item() == form.trajectories * form.updates_each
+    if form.replay is None:
+        assert block["optimizer_steps"].item() == form.trajectories * form.updates_each
     local.weights.copy_(block["weights"])
     return network
+
+
+def replay_of(spaces: Spaces, form: Form) -> dict[str, Field]:
+    if form.replay is None:
+        return {}
+    action = Field((), torch.int64) if spaces.discrete else Field((1,), torch.float32)
+    capacity, observation = form.replay.capacity, Field((1,), torch.float32)
+    fields = transition_fields(capacity=capacity, workers=1, observation=observation, action=action)
+    return fields | priority_fields(capacity)
+
+
+def lessons_of(form: Form, algorithm: Algorithm, network: nn.Module, block: SharedBlock) -> Lessons:
+    if form.replay is None:
+        return Fresh(algorithm, network)
+    rng = np.random.default_rng(0)
+    return ReplayedTransitions(algorithm, network, block, 0, form.replay, ratio=form.replay.ratio or 0, rng=rng)
 
 
 def values(network: ActorCritic, *observations: float) -> list[float]:
@@ -165,3 +214,41 @@ def test_a_continuous_action(form: Form, shared: bool) -> None:
     parameters = network.policy(torch.tensor([[1.0], [-1.0]]))
     assert parameters[:, 0].tolist() == pytest.approx([0.5, -0.5], abs=0.15)
     assert (parameters[:, 1] < -1.2).all()  # and it has grown surer
+
+
+def action_values(network: Any, *observations: float) -> list[float]:
+    """Of the first and the second action where -1, 0 or 1 is seen, one after another."""
+    return network.policy(torch.tensor(observations).unsqueeze(-1)).flatten().tolist()
+
+
+@pytest.mark.parametrize(
+    ("probe", "observations", "expected"),
+    [
+        ("ConstantReward", [0.0], [1.0, 1.0]),
+        ("RewardByObservation", [1.0, -1.0], [1.0, 1.0, -1.0, -1.0]),
+        ("RewardByAction", [0.0], [-1.0, 1.0]),
+        ("ActionByObservation", [1.0, -1.0], [-1.0, 1.0, 1.0, -1.0]),
+        ("TwoSteps", [0.0, 1.0], [DISCOUNT, DISCOUNT, 1.0, 1.0]),
+        ("Cut", [0.0], [1 / (1 - DISCOUNT)] * 2),
+    ],
+)
+@pytest.mark.parametrize("dueling", [False, True])
+def test_action_values(probe: str, observations: list[float], expected: list[float], dueling: bool) -> None:
+    form = replace(QLEARNING, algorithm=replace(QLEARNING.algorithm, dueling=dueling, epsilon=1.0))
+    assert action_values(learned(probe, form), *observations) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("probe", ["RewardByAction", "ActionByObservation"])
+def test_greedy_but_for_a_few_actions(probe: str) -> None:
+    right = action_values(learned(probe, QLEARNING), 1.0)
+    assert right[1] > right[0] + 0.5
+
+
+def test_a_continuous_action_from_a_replay() -> None:
+    """In [-1, 1] again: best is 1/2 and -1/2, which cost nothing."""
+    network = learned("Continuous", SOFT)
+    observations = torch.tensor([[1.0], [-1.0]])
+    best = network.distribution.mode(network.policy(observations)).squeeze(-1)
+    assert best.tolist() == pytest.approx([0.5, -0.5], abs=0.15)
+    values = network.values(observations, torch.tensor([[0.5], [-0.5]]))
+    torch.testing.assert_close(values, torch.zeros(2, 2), atol=0.25, rtol=0.0)
