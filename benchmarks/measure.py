@@ -16,12 +16,21 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 TRAIN = ROOT / "a3c_single_machine.py"
+PARENT = ROOT / "init_parent.py"
 EVALUATE = ROOT / "test_env.py"
 
 
-def our_training(environment: str, *, seed: int, folder: Path, settings: Iterable[str] = ()) -> list[str]:
-    """The command that trains ``environment`` and leaves everything it writes in ``folder``."""
-    command = [sys.executable, str(TRAIN), environment, "--seed", str(seed), "--json"]
+def our_training(
+    environment: str, *, seed: int, folder: Path, settings: Iterable[str] = (), local: int | None = None
+) -> list[str]:
+    """The command that trains ``environment`` and leaves everything it writes in ``folder``.
+
+    Args:
+        local: on so many children of this machine.
+    """
+    script = TRAIN if local is None else PARENT
+    command = [sys.executable, str(script), environment, "--seed", str(seed), "--json"]
+    command += [] if local is None else ["--local", str(local)]
     command += ["--out", str(folder / "weights.pt"), "--runs", str(folder / "runs")]
     for setting in settings:
         command += ["--set", setting]

@@ -1,7 +1,7 @@
 """Train one stable-baselines3 algorithm with its tuned settings until solved; print one JSON line.
 
 Run by the peers' Python (``peers.py``), never by ours. The settings are those of rl-baselines3-zoo
-(``hyperparams/ppo.yml`` and ``a2c.yml``), step budgets included: the linear schedules end with the budget.
+(``hyperparams/*.yml``), step budgets included: the linear schedules end with the budget.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import gymnasium
 import torch
-from stable_baselines3 import A2C, PPO
+from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
@@ -61,6 +61,37 @@ TUNED = {
         "ent_coef": 0.00001,
         "learning_rate": falling(0.00083),
     },
+    ("dqn", "CartPole-v1"): {
+        "num_environments": 1,
+        "budget": 50_000,
+        "learning_rate": 2.3e-3,
+        "batch_size": 64,
+        "buffer_size": 100_000,
+        "learning_starts": 1_000,
+        "gamma": 0.99,
+        "target_update_interval": 10,
+        "train_freq": 256,
+        "gradient_steps": 128,
+        "exploration_fraction": 0.16,
+        "exploration_final_eps": 0.04,
+        "policy_kwargs": {"net_arch": [256, 256]},
+    },
+    ("dqn", "LunarLander-v3"): {
+        "num_environments": 1,
+        "budget": 100_000,
+        "learning_rate": 6.3e-4,
+        "batch_size": 128,
+        "buffer_size": 50_000,
+        "learning_starts": 0,
+        "gamma": 0.99,
+        "target_update_interval": 250,
+        "train_freq": 4,
+        "gradient_steps": -1,
+        "exploration_fraction": 0.12,
+        "exploration_final_eps": 0.1,
+        "policy_kwargs": {"net_arch": [256, 256]},
+    },
+    ("sac", "Pendulum-v1"): {"num_environments": 1, "budget": 20_000, "learning_rate": 1e-3},
 }
 
 
@@ -101,7 +132,7 @@ def process_started() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--algorithm", choices=("ppo", "a2c"), required=True)
+    parser.add_argument("--algorithm", choices=("ppo", "a2c", "dqn", "sac"), required=True)
     parser.add_argument("--env", choices=sorted({environment for _, environment in TUNED}), required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-seconds", type=float, default=480.0, help="training is cut after this long")
@@ -115,7 +146,7 @@ def main() -> None:
     settings = dict(TUNED[options.algorithm, options.env])
     environment = make_vec_env(options.env, n_envs=settings.pop("num_environments"), seed=options.seed)
     budget = settings.pop("budget")
-    algorithm = {"ppo": PPO, "a2c": A2C}[options.algorithm]
+    algorithm = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}[options.algorithm]
     model = algorithm("MlpPolicy", environment, seed=options.seed, device="cpu", **settings)
 
     training_started = time.time()

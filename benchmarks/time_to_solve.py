@@ -2,6 +2,9 @@
 
     python benchmarks/time_to_solve.py                               # CartPole-v1, PPO and A2C, five seeds
     python benchmarks/time_to_solve.py --env LunarLander-v3 --peer-seeds 100 --max-seconds 480
+    python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn
+    python benchmarks/time_to_solve.py --algorithm sac --env Pendulum-v1 --peers sac
+    python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers
 
 Solved: the mean return of the last 100 training episodes reaches the threshold; there the clocks stop.
 """
@@ -18,10 +21,18 @@ from typing import Any
 from measure import EVALUATE, disturbed, keep, machine, our_training, peer_training, run_json, spread, table, warning
 from peers import peers_python
 
-SOLVED = {"CartPole-v1": 475.0, "LunarLander-v3": 200.0}
+SOLVED = {
+    "Acrobot-v1": -100.0,
+    "BipedalWalker-v3": 280.0,
+    "CartPole-v1": 475.0,
+    "LunarLander-v3": 200.0,
+    "LunarLanderContinuous-v3": 200.0,
+    "MountainCar-v0": -110.0,
+    "Pendulum-v1": -200.0,
+}
 FROM_PROCESS = "seconds_from_process_start"
 FROM_TRAINING = "seconds_from_training_start"
-OURS = "marl A3C"
+OURS = "marl"
 
 Runs = list[dict[str, Any]]
 
@@ -29,20 +40,27 @@ Runs = list[dict[str, Any]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", choices=sorted(SOLVED), default="CartPole-v1")
+    parser.add_argument("--algorithm", help="ours; default: the preset's")
+    parser.add_argument("--exchange", help="ours; default: the algorithm's own")
+    parser.add_argument("--local", type=int, help="ours on so many children of this machine")
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102, 103, 104])
     parser.add_argument("--peer-seeds", type=int, nargs="+", help="default: the same seeds")
-    parser.add_argument("--peers", nargs="*", choices=("ppo", "a2c"), default=["ppo", "a2c"])
+    parser.add_argument("--peers", nargs="*", choices=("ppo", "a2c", "dqn", "sac"), default=["ppo", "a2c"])
     parser.add_argument("--max-seconds", type=float, default=120.0, help="training time after which a run is cut")
     parser.add_argument("--peer-threads", type=int, default=0, help="torch threads of a peer; 0: torch's choice")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="for ours")
     options = parser.parse_args()
     peer_seeds = options.seeds if options.peer_seeds is None else options.peer_seeds
+    settings = [f"environment.solved_return={SOLVED[options.env]}"]
+    settings += [f"algorithm.name={options.algorithm}"] if options.algorithm else []
+    settings += [f"exchange.name={options.exchange}"] if options.exchange else []
+    settings += options.settings
     python = peers_python() if options.peers else Path()
 
     runs: dict[str, Runs] = {OURS: [], **{f"stable-baselines3 {peer.upper()}": [] for peer in options.peers}}
     for seed in dict.fromkeys([*options.seeds, *peer_seeds]):
         if seed in options.seeds:
-            runs[OURS].append(run_ours(options.env, seed, options.max_seconds, options.settings))
+            runs[OURS].append(run_ours(options.env, seed, options.max_seconds, settings, options.local))
             say(OURS, seed, runs[OURS][-1])
         for peer in options.peers if seed in peer_seeds else ():
             name = f"stable-baselines3 {peer.upper()}"
@@ -58,19 +76,24 @@ def main() -> None:
             runs[name].append({"seed": seed, **run_json(command, limit_s=options.max_seconds + 120)})
             say(name, seed, runs[name][-1])
 
-    print(report(options.env, runs))
+    print(report(options.env, options.algorithm, runs))
     num_disturbed = sum(disturbed(run) for of in runs.values() for run in of)
     print(warning(num_disturbed))
-    path = keep(f"time-to-solve-{options.env}", {"arguments": vars(options), "runs": runs})
+    path = keep(
+        f"time-to-solve-{options.algorithm or 'preset'}-{options.env}", {"arguments": vars(options), "runs": runs}
+    )
     print(f"\nEvery run: benchmarks/results/{path.name}")
 
 
-def run_ours(environment: str, seed: int, max_seconds: float, settings: Iterable[str]) -> dict[str, Any]:
+def run_ours(
+    environment: str, seed: int, max_seconds: float, settings: Iterable[str], local: int | None
+) -> dict[str, Any]:
     """Train, then evaluate the saved policy on fresh episodes, outside every clock."""
     with tempfile.TemporaryDirectory(prefix="marl-bench-") as name:
         folder = Path(name)
         limits = [f"stop.minutes={max_seconds / 60:.6f}", *settings]
-        run = run_json(our_training(environment, seed=seed, folder=folder, settings=limits), limit_s=max_seconds + 120)
+        command = our_training(environment, seed=seed, folder=folder, settings=limits, local=local)
+        run = run_json(command, limit_s=max_seconds + 120)
         evaluate = [sys.executable, str(EVALUATE), str(folder / "weights.pt")]
         fresh = run_json([*evaluate, "--episodes", "100", "--json", "--seed", "12345"], limit_s=600)
     # "seconds" ends with the program's work; the clock of this comparison stops when solved, if it says when.
@@ -93,7 +116,7 @@ def say(name: str, seed: int, run: dict[str, Any]) -> None:
     )
 
 
-def report(environment: str, runs: dict[str, Runs]) -> str:
+def report(environment: str, algorithm: str | None, runs: dict[str, Runs]) -> str:
     """Two tables: what each did, and ours against each peer."""
     header = [
         "",
@@ -117,7 +140,8 @@ def report(environment: str, runs: dict[str, Runs]) -> str:
         for name, of in runs.items()
         if of
     ]
-    text = f"\n{environment}, solved at {SOLVED[environment]:.0f}; medians [minimum-maximum].\n{machine()}\n\n"
+    how = f"marl by {algorithm or 'its preset'}"
+    text = f"\n{environment}, {how}, solved at {SOLVED[environment]:.0f}; medians [minimum-maximum].\n{machine()}\n\n"
     text += table(header, rows)
     ratios = [
         [
