@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm, Loss, demand
 from marl.algorithms.values import following_values
@@ -17,7 +17,7 @@ from marl.networks.actor_critic import ActorCritic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.returns import mean_weights, standardized
-from marl.targets.vtrace import vtrace
+from marl.targets.vtrace import VTrace, vtrace
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def vtrace_loss(
     weights = mean_weights(batch.valid)
     errors = values[:-1] - corrected.targets
     value_loss = torch.dot((errors * weights).flatten(), errors.flatten())
-    advantages = standardized(corrected.advantages, weights) if normalize_advantages else corrected.advantages
+    advantages = _standardized(corrected, weights) if normalize_advantages else corrected.advantages
     total, policy_loss, entropy = distribution.policy_gradient_loss(
         parameters, batch.actions, advantages, weights, entropy_cost
     )
@@ -117,3 +117,12 @@ def vtrace_loss(
         "clipped": torch.dot((log_ratios > torch.tensor(max_rho).log()).float().flatten(), weights.flatten()),
     }
     return Loss(torch.add(total, value_loss, alpha=value_cost), metrics)
+
+
+def _standardized(corrected: VTrace, weights: Tensor) -> Tensor:
+    """Mean and deviation are those under the present policy, to which a step counts ``rho``: subtracted after the
+    product, the mean would move the policy even where it would never act so.
+    """
+    shares = weights * corrected.rhos
+    plain = corrected.advantages / corrected.rhos.clamp_min(1e-6)
+    return corrected.rhos * standardized(plain, shares / shares.sum().clamp_min(1e-6))
