@@ -11,7 +11,6 @@ from marl.data.normalizer import Moments, Normalizer, moments
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.environments.vector import Environments
-from marl.errors import EnvironmentFault
 from marl.networks.distributions import Distribution
 from marl.networks.sampling import OnPolicy, Sampler
 
@@ -163,10 +162,7 @@ class Collector:
         named = [("observation", self._raw), ("reward", self._rewards), *(("last observation", each) for each in last)]
         for name, numbers in named:
             if not np.isfinite(numbers).all():
-                raise EnvironmentFault(
-                    f"{self._environments.name} answered with a {name} that is not finite: mend the environment "
-                    f"(`marl check {self._environments.name}` shows where)"
-                )
+                self._environments.refuse_number(name)
 
     def _trajectory(
         self,

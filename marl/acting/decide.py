@@ -1,6 +1,7 @@
 """Actions for many environments at once, by the newest weights: what a parent does whose children only step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -11,19 +12,19 @@ from marl.networks.sampling import Sampler
 
 
 class Question(NamedTuple):
-    """One group of environments that waits for actions."""
+    """Environments that wait for actions."""
 
-    observations: Tensor  # [B, D]
-    states: Tensor  # [B, S]  what the network kept in mind after the last step
-    sampler: Sampler
+    observations: Tensor  # [N, D]
+    states: Tensor  # [N, S]  what the network kept in mind after the last step
+    samplers: Sequence[Sampler]  # of K groups of N / K environments each, in order
 
 
 class Decision(NamedTuple):
-    """What the group does."""
+    """What they do."""
 
-    actions: Tensor  # [B] or [B, A]
-    behaviour: Tensor  # [B, P]
-    states: Tensor  # [B, S]
+    actions: Tensor  # [N] or [N, A]
+    behaviour: Tensor  # [N, P]
+    states: Tensor  # [N, S]
     version: int  # of the weights
 
 
@@ -37,7 +38,7 @@ class Remembers(Protocol):
 
 
 class Decider:
-    """One forward pass for all who ask."""
+    """One forward pass for all who ask. For one thread at a time."""
 
     def __init__(self, network: nn.Module, refresh: Callable[[], int], generator: torch.Generator) -> None:
         """``refresh`` puts the newest weights into the network; it returns their version."""
@@ -47,22 +48,38 @@ class Decider:
     def decide(self, questions: list[Question]) -> list[Decision]:
         """Answer all."""
         version = self._refresh()
-        together = torch.cat([each.observations for each in questions])
         with torch.inference_mode():
+            together = _joined([each.observations for each in questions])
+            states = _joined([each.states for each in questions])
             if self._remembers is None:
-                parameters, states = cast(Acts, self._network).policy(together), torch.zeros(len(together), 0)
+                parameters = cast(Acts, self._network).policy(together)
             else:
-                parameters, states = self._remembers.step(together, torch.cat([each.states for each in questions]))
-            decisions, start = [], 0
-            for each in questions:
-                end = start + len(each.observations)
-                noise = each.sampler.noise((end - start,), self._generator)
-                actions, behaviour = each.sampler.act(parameters[start:end], noise)
-                decisions.append(Decision(actions, behaviour, states[start:end], version))
-                start = end
+                parameters, states = self._remembers.step(together, states)
+            drawn = []
+            end = 0
+            for sampler, count in _runs(questions):
+                start, end = end, end + count
+                drawn.append(sampler.act(parameters[start:end], sampler.noise((count,), self._generator)))
+            actions, behaviour = _joined([each for each, _ in drawn]), _joined([each for _, each in drawn])
+        decisions, end = [], 0
+        for question in questions:
+            start, end = end, end + len(question.observations)
+            decisions.append(Decision(actions[start:end], behaviour[start:end], states[start:end], version))
         return decisions
 
 
 def state_size(network: nn.Module) -> int:
     """How many numbers a network keeps in mind for each environment; 0: none."""
     return int(getattr(network, "state_size", 0))
+
+
+def _runs(questions: list[Question]) -> Iterator[tuple[Sampler, int]]:
+    """Each sampler, and for how many environments in a row it draws."""
+    groups = [(each, len(one.observations) // len(one.samplers)) for one in questions for each in one.samplers]
+    for _, run in groupby(groups, key=lambda group: id(group[0])):
+        together = list(run)
+        yield together[0][0], sum(count for _, count in together)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from marl.acting.collect import Episodes
-from marl.data.desk import ANSWERED, ASKED, FIRST, GROUP, GROUPS, NUM_LAST, QUESTION, WORKER, DeskLayout
+from marl.data.desk import ANSWERED, ASKED, BEGUN, GROUPS, DeskLayout
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Environments, Step
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.00005, 0.002  # seconds between two looks at a desk
+PATIENT = 0.1  # of the time it has waited already, a worker waits until it looks again
 
 
 class Stepper:
@@ -19,21 +21,22 @@ class Stepper:
     def __init__(
         self, groups: list[Environments], block: SharedBlock, worker: int, layout: DeskLayout, seeds: list[list[int]]
     ) -> None:
-        """``seeds`` of each group's environments."""
-        self._groups = groups
-        self._desks = [layout.open(memory) for memory in block["desks"][worker].unbind()]
+        """``seeds`` of each group's environments.
+
+        Raises:
+            EnvironmentFault: the environment raised, or answered with another shape than it declares.
+        """
+        self._groups, self._worker = groups, worker
+        self._desks = layout.open(block["desks"][worker].numpy())  # [G, ...]
         self._counts: npt.NDArray[np.int64] = block["desk_counts"][worker].numpy()
         self._actions = block["desk_actions"][worker].numpy()
         self._returns = np.zeros((GROUPS, layout.num_environments))
         self._lengths = np.zeros((GROUPS, layout.num_environments), np.int64)
-        self._steps = 0
+        self._steps = self._turn = 0
         for group, (environments, own) in enumerate(zip(groups, seeds, strict=True)):
-            observations = environments.reset(own)
             none = np.zeros(environments.count, bool)
-            start = Step(observations, np.zeros(environments.count), none, none, none, *([], []))  # type: ignore[arg-type]
-            self._ask(worker, group, start, first=True)
-        self._worker = worker
-        self._turn = 0
+            start = Step(environments.reset(own), none, none, none, none, none[:0], none[:0])
+            self._ask(group, start, first=True)
 
     def step(self, go_on: Callable[[], bool]) -> Episodes | None:
         """Wait for the next group's actions and take one step in its environments; the episodes that ended in it.
@@ -41,16 +44,14 @@ class Stepper:
         None once ``go_on`` says no.
 
         Raises:
-            EnvironmentFault: the environment raised, or answered in another shape than it declares.
+            EnvironmentFault: the environment raised, or answered in another shape than it declares or with a number
+            that is not finite.
         """
         group, self._turn = self._turn, (self._turn + 1) % GROUPS
-        counts = self._counts[group]
-        while counts[ANSWERED] != counts[ASKED]:
-            if not go_on():
-                return None
-            time.sleep(0.0001)  # workers share no lock that one of them could die with, so nothing can wake us
+        if not self._wait(self._counts[group], go_on):
+            return None
         answer = self._groups[group].step(self._actions[group])
-        self._ask(self._worker, group, answer, first=False)
+        self._ask(group, answer, first=False)
         returns, lengths = self._returns[group], self._lengths[group]
         returns += answer.rewards
         lengths += answer.valid
@@ -68,27 +69,36 @@ class Stepper:
         """Seconds spent so far inside the environments' own ``step``."""
         return sum(each.seconds for each in self._groups)
 
-    def _ask(self, worker: int, group: int, step: Step, *, first: bool) -> None:
-        desk, counts, environments = self._desks[group], self._counts[group], self._groups[group]
-        flat = np.asarray(step.observations)
-        if flat.shape != (environments.count, *environments.spaces.observation_shape):
-            environments.refuse_shape(flat)
-        desk["observations"].copy_(torch.from_numpy(flat.reshape(environments.count, -1)))
-        for name in ("rewards", "terminated", "truncated", "valid"):
-            desk[name].copy_(torch.from_numpy(np.asarray(getattr(step, name))))
-        num_last = len(step.last_index)
+    def _wait(self, counts: npt.NDArray[np.int64], go_on: Callable[[], bool]) -> bool:
+        """Workers share no lock that one of them could die with, so nothing can wake us: we look, now and then."""
+        waited = SHORTEST_PAUSE
+        while counts[ANSWERED] != counts[ASKED]:
+            if not go_on():
+                return False
+            pause = max(SHORTEST_PAUSE, min(PATIENT * waited, LONGEST_PAUSE))
+            time.sleep(pause)
+            waited += pause
+        return go_on()
+
+    def _ask(self, group: int, step: Step, *, first: bool) -> None:
+        environments, counts = self._groups[group], self._counts[group]
+        count = environments.count
+        seen = np.asarray(step.observations)
+        if seen.shape != (count, *environments.spaces.observation_shape):
+            environments.refuse_shape(seen)
+        question, num_last = int(counts[ASKED]) + 1, len(step.last_index)
+        counts[BEGUN] = question  # first: whoever reads meanwhile knows that the desk is not whole
+        desk = {name: field[group] for name, field in self._desks.items()}
+        desk["observations"][:] = seen.reshape(count, -1)
+        desk["rewards"][:] = step.rewards
+        desk["ends"][:] = step.terminated, step.truncated, step.valid
         if num_last:
-            last = np.asarray(step.last_observations).reshape(num_last, -1)
-            desk["last_observations"][:num_last].copy_(torch.from_numpy(last))
-            desk["last_index"][:num_last].copy_(torch.from_numpy(np.asarray(step.last_index)))
-        question = int(counts[ASKED]) + 1
-        header = desk["header"]
-        for place, value in (
-            (WORKER, worker),
-            (GROUP, group),
-            (QUESTION, question),
-            (FIRST, first),
-            (NUM_LAST, num_last),
-        ):
-            header[place] = int(value)
+            desk["last_observations"][:num_last] = np.asarray(step.last_observations).reshape(num_last, -1)
+            desk["last_index"][:num_last] = step.last_index
+        desk["header"][:5] = self._worker, group, question, first, num_last
+        last = desk["last_observations"][:num_last]
+        named = ("observation", desk["observations"]), ("reward", desk["rewards"]), ("last observation", last)
+        for name, numbers in named:
+            if not np.isfinite(numbers).all():
+                environments.refuse_number(name)
         counts[ASKED] = question  # last: whoever sees it finds everything in place

@@ -1,13 +1,28 @@
 """Trajectories put together from single steps that arrive one by one: one stream for each group of environments."""
 
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.desk import FIRST, NUM_LAST, QUESTION
-from marl.data.shared import Field, SharedBlock
+from marl.data.shared import Field
 from marl.data.trajectory import Trajectory
+
+Array = npt.NDArray[Any]
+
+
+class Answered(NamedTuple):
+    """What one group's environments answered to the actions that were sent last."""
+
+    question: int  # counts them, one by one
+    first: bool  # a worker has just begun: nothing was sent
+    observations: Array  # [B, D]  as the network sees them
+    rewards: Array  # [B]
+    ends: Array  # [3, B]  terminated, truncated, valid
+    last_observations: Array  # [K, D]  see ``Trajectory``
+    last_index: Array  # [K]  of which environments
 
 
 class Stream:
@@ -25,91 +40,91 @@ class Stream:
         reward_scale: float,
     ) -> None:
         shape = (length, environments)
-        self._length, self._reward_scale = length, reward_scale
-        self._observations = torch.zeros((length + 1, environments, *observation.shape), dtype=observation.dtype)
-        self._actions = torch.zeros((*shape, *action.shape), dtype=action.dtype)
-        self._behaviour = torch.zeros(*shape, num_parameters)
-        self._rewards = torch.zeros(shape)
-        self._ends = torch.zeros(3, *shape, dtype=torch.bool)  # terminated, truncated, valid
-        self.states = torch.zeros(environments, state_size)  # what the network keeps in mind
-        self._last: list[tuple[Tensor, Tensor]] = []
+        self._length, self._count, self._reward_scale = length, environments, reward_scale
+        self._whole = Trajectory(
+            observations=torch.zeros((length + 1, environments, *observation.shape), dtype=observation.dtype),
+            actions=torch.zeros((*shape, *action.shape), dtype=action.dtype),
+            rewards=torch.zeros(shape),
+            terminated=torch.zeros(shape, dtype=torch.bool),
+            truncated=torch.zeros(shape, dtype=torch.bool),
+            valid=torch.zeros(shape, dtype=torch.bool),
+            last_observations=torch.zeros((0, *observation.shape), dtype=observation.dtype),
+            last_index=torch.zeros(0, dtype=torch.int64),
+            behaviour=torch.zeros(*shape, num_parameters),
+            version=0,
+        )
+        # The same memory as numpy sees it: a step copies a dozen small arrays.
+        self._observations, self._rewards = self._whole.observations.numpy(), self._whole.rewards.numpy()
+        self._actions, self._behaviour = self._whole.actions.numpy(), self._whole.behaviour.numpy()
+        self._ends = [each.numpy() for each in (self._whole.terminated, self._whole.truncated, self._whole.valid)]
+        self._states = np.zeros((environments, state_size), np.float32)  # what the network keeps in mind
+        self._last: list[tuple[Array, Array]] = []
         self._step = 0
-        self._question = -1  # the one whose actions are decided
+        self._question: int | None = None  # the one whose actions are decided
+        self._first: tuple[Array, Array, int] | None = None  # decided for the first step of the next trajectory
         self._version = 0
 
-    def take(self, desk: SharedBlock, prepare: Callable[[Tensor], Tensor]) -> Trajectory | None:
+    def follows(self, answered: Answered) -> bool:
+        """Whether this is the answer to what was decided last; otherwise a worker or a conversation is new."""
+        return not answered.first and self._question is not None and answered.question == self._question + 1
+
+    def take(self, answered: Answered) -> Trajectory | None:
         """A step's answers; a trajectory once ``length`` of them are there, in memory that the next one overwrites.
 
-        Args:
-            prepare: brings observations [N, D] to what the network sees.
+        What does not follow begins anew: what was gathered has no sequel, and nothing is kept in mind.
         """
-        header = desk["header"]
-        observations = prepare(desk["observations"])
-        follows = not header[FIRST] and int(header[QUESTION]) == self._question + 1 and self._question >= 0
-        if not follows:  # a new worker, or steps were lost with a conversation: what was gathered has no sequel
-            self._begin(observations)
-            self.states.zero_()
+        if not self.follows(answered):
+            self._question, self._step, self._last, self._first = None, 0, [], None
+            self._observations[0] = answered.observations
+            self._states[:] = 0
             return None
-        if self._step == self._length:
-            self._begin(self._observations[self._length])
+        self._question = None  # no answer is taken twice
+        if self._step == self._length:  # the actions on the last observation are the first of the next trajectory
+            assert self._first is not None
+            self._observations[0] = self._observations[self._length]
+            self._step, self._last = 0, []
+            self._store(*self._first)
         step = self._step
-        self._rewards[step].copy_(desk["rewards"]).mul_(self._reward_scale)
-        for place, name in enumerate(("terminated", "truncated", "valid")):
-            self._ends[place, step].copy_(desk[name])
-        num_last = int(header[NUM_LAST])
-        if num_last:
-            last = prepare(desk["last_observations"][:num_last])
-            self._last.append((last, desk["last_index"][:num_last] + step * len(desk["rewards"])))
-        self._observations[step + 1].copy_(observations)
-        # A new episode begins with nothing in mind: after an end, and where a step of its own resets.
-        self.states[desk["terminated"] | desk["truncated"] | ~desk["valid"]] = 0
+        np.multiply(answered.rewards, self._reward_scale, out=self._rewards[step], casting="unsafe")
+        for kept, came in zip(self._ends, answered.ends, strict=True):
+            kept[step] = came
+        if len(answered.last_index):
+            # Copies: what came lies in memory that is used again.
+            self._last.append((answered.last_observations.copy(), answered.last_index + step * self._count))
+        self._observations[step + 1] = answered.observations
+        if self._states.size:  # an episode begins with nothing in mind: after an end, and after a reset's own step
+            self._states[(answered.ends[0] | answered.ends[1] | (answered.ends[2] ^ 1)).astype(bool)] = 0
         self._step += 1
-        return self._whole() if self._step == self._length else None
+        return self._trajectory() if self._step == self._length else None
 
-    def newest(self) -> Tensor:
+    def newest(self) -> Array:
         """What the next actions are for [B, D]."""
-        return self._observations[self._step]
+        newest: Array = self._observations[self._step]
+        return newest
 
-    def decided(self, question: int, actions: Tensor, behaviour: Tensor, states: Tensor, version: int) -> None:
+    def states(self) -> Array:
+        """What the network keeps in mind of each environment [B, S]."""
+        return self._states
+
+    def decided(self, question: int, actions: Array, behaviour: Array, states: Array, version: int) -> None:
         """The actions that were sent, and what they were drawn from."""
         self._question = question
-        self.states.copy_(states)
-        step = self._step % self._length
-        if step == 0:
-            self._pending = actions, behaviour, version
-            if self._step == 0:
-                self._store(0, *self._pending)
-                self._version = version
-            return
-        self._store(step, actions, behaviour, version)
-        self._version = min(self._version, version)
+        self._states[:] = states
+        if self._step == self._length:
+            self._first = actions, behaviour, version
+        else:
+            self._store(actions, behaviour, version)
 
-    def _store(self, step: int, actions: Tensor, behaviour: Tensor, unused_version: int) -> None:
-        self._actions[step].copy_(actions)
-        self._behaviour[step].copy_(behaviour)
+    def _store(self, actions: Array, behaviour: Array, version: int) -> None:
+        self._actions[self._step] = actions
+        self._behaviour[self._step] = behaviour
+        self._version = version if self._step == 0 else min(self._version, version)
 
-    def _begin(self, observations: Tensor) -> None:
-        self._observations[0].copy_(observations)
-        if self._step == self._length:  # the actions on its last observation are the first of the next
-            self._store(0, *self._pending)
-            self._version = self._pending[2]
-        self._step, self._last = 0, []
-
-    def _whole(self) -> Trajectory:
-        size = self._observations.shape[2:]
-        return Trajectory(
-            observations=self._observations,
-            actions=self._actions,
-            rewards=self._rewards,
-            terminated=self._ends[0],
-            truncated=self._ends[1],
-            valid=self._ends[2],
-            last_observations=torch.cat([each for each, _ in self._last])
-            if self._last
-            else torch.zeros((0, *size), dtype=self._observations.dtype),
-            last_index=torch.cat([index for _, index in self._last])
-            if self._last
-            else torch.zeros(0, dtype=torch.int64),
-            behaviour=self._behaviour,
-            version=self._version,
+    def _trajectory(self) -> Trajectory:
+        whole = self._whole._replace(version=self._version)
+        if not self._last:
+            return whole
+        return whole._replace(
+            last_observations=torch.from_numpy(np.concatenate([each for each, _ in self._last])),
+            last_index=torch.from_numpy(np.concatenate([index for _, index in self._last])),
         )

@@ -16,7 +16,7 @@ from marl.data.trajectory import Trajectory
 from marl.exchanges.batcher import Batcher
 from marl.exchanges.experience_parent import ExperienceParent
 from marl.exchanges.observations_parent import ObservationsParent, Places
-from marl.networks.sampling import Rank, Sampler
+from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.training.flat import flatten
 
 
@@ -65,9 +65,12 @@ def _prepare(
             reward_scale=config.environment.reward_scale,
         )
 
+    usual = OnPolicy(network.distribution)  # type: ignore[arg-type]
+
     def sampler(child: int, worker: int) -> Sampler:
         rank = Rank(min(worker, workers - 1) * children + child, workers * children)
-        return algorithm.for_worker(rank).sampler(network.distribution)  # type: ignore[arg-type]
+        made = algorithm.for_worker(rank).sampler(network.distribution)  # type: ignore[arg-type]
+        return usual if type(made) is OnPolicy else made  # what is drawn alike is drawn at once
 
     def priorities(trajectory: Trajectory) -> torch.Tensor | None:
         if algorithm.learns_from != "transitions":
@@ -79,10 +82,11 @@ def _prepare(
     sequence = seeds.stream(config.seed or 0, purpose=seeds.DECISIONS, **place)
     decider = Decider(network, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
 
-    def serve(requests: list[list[Question]]) -> list[list[Decision]]:
-        decisions = iter(decider.decide([question for request in requests for question in request]))
-        return [[next(decisions) for _ in request] for request in requests]
-
     settings = config.exchange
-    batcher = Batcher(serve, most=settings.inference_batch, wait_s=1e-6 * settings.inference_wait_us)
+    batcher: Batcher[Question, Decision] = Batcher(
+        decider.decide,
+        most=settings.inference_batch,
+        wait_s=1e-6 * settings.inference_wait_us,
+        crowd=side.num_live,
+    )
     side.begin(desks, Places(stream, sampler, priorities), batcher)

@@ -5,18 +5,22 @@ says which question they answer. Each count has one writer, so that neither side
 takes the place of one that was killed simply asks anew: nobody mistakes an answer to the old question for one to it.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from marl.data.shared import Field, SharedBlock, memory_bytes
+from marl.data.shared import Field, field_offsets, memory_bytes
 from marl.errors import MessageRefused
 
 WORKER, GROUP, QUESTION, FIRST, NUM_LAST = range(5)  # of the header
-ASKED, ANSWERED = range(2)  # columns of the counts
+TERMINATED, TRUNCATED, VALID = range(3)  # of the ends
+ASKED, ANSWERED, BEGUN = range(3)  # columns of the counts; a desk on which more is begun than asked is not whole
 GROUPS = 2  # of each worker, in turns: one plays while the other's observations travel
-BOOLEANS = ("terminated", "truncated", "valid")
+
+Desks = Mapping[str, npt.NDArray[Any]]  # by field, [K, ...] of K desks
 
 
 class DeskLayout(NamedTuple):
@@ -27,9 +31,15 @@ class DeskLayout(NamedTuple):
     action: Field  # a single one
     num_bytes: int
 
-    def open(self, memory: Tensor) -> SharedBlock:
-        """The desk in this memory [num_bytes] of uint8."""
-        return SharedBlock(self.fields, memory)
+    def open(self, memory: npt.NDArray[np.uint8]) -> Desks:
+        """The desks in this memory [K, num_bytes], field by field [K, ...], without a copy."""
+        opened = {}
+        for (name, field), offset in zip(self.fields.items(), field_offsets(self.fields), strict=True):
+            dtype = torch.empty(0, dtype=field.dtype).numpy().dtype
+            inner = np.ndarray(field.shape, dtype).strides
+            shape, strides = (len(memory), *field.shape), (memory.strides[0], *inner)
+            opened[name] = np.ndarray(shape, dtype, memory.data, offset, strides)
+        return opened
 
 
 def desk_layout(*, environments: int, observation: Field, action: Field) -> DeskLayout:
@@ -38,9 +48,7 @@ def desk_layout(*, environments: int, observation: Field, action: Field) -> Desk
         "header": Field((8,), torch.int64),
         "observations": Field((environments, *observation.shape), observation.dtype),
         "rewards": Field((environments,), torch.float32),
-        "terminated": Field((environments,), torch.bool),
-        "truncated": Field((environments,), torch.bool),
-        "valid": Field((environments,), torch.bool),
+        "ends": Field((3, environments), torch.uint8),
         "last_observations": Field((environments, *observation.shape), observation.dtype),
         "last_index": Field((environments,), torch.int64),
     }
@@ -56,23 +64,28 @@ def desk_fields(layout: DeskLayout, workers: int) -> dict[str, Field]:
     }
 
 
-def check_desk(desk: SharedBlock) -> None:
-    """Whether what came from elsewhere can be an answer of environments.
+def check_desks(desks: Desks) -> None:
+    """Whether what came from elsewhere can be answers of environments.
 
     Raises:
-        MessageRefused: something in it cannot be.
+        MessageRefused: something in them cannot be.
     """
-    header = desk["header"]
-    count = len(desk["rewards"])
-    if bool((header[:5] < 0).any()) or int(header[GROUP]) >= GROUPS or int(header[NUM_LAST]) > count:
-        raise MessageRefused(f"observations say {header[:5].tolist()} of themselves, which cannot be")
-    for name in BOOLEANS:
-        if int(desk[name].view(torch.uint8).max()) > 1:
-            raise MessageRefused(f"{name} of observations: expected bytes of 0 and 1")
-    num_last = int(header[NUM_LAST])
-    index = desk["last_index"][:num_last]
-    if num_last and not 0 <= int(index.min()) <= int(index.max()) < count:
-        raise MessageRefused("observations have a cut episode outside their environments")
-    for tensor in (desk["observations"], desk["rewards"], desk["last_observations"][:num_last]):
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise MessageRefused("observations have a number that is not finite")
+    header = desks["header"]
+    count = desks["rewards"].shape[1]
+    if header[:, :5].min() < 0 or header[:, GROUP].max() >= GROUPS or header[:, NUM_LAST].max() > count:
+        raise MessageRefused(f"observations say {header[:, :5].tolist()!s:.200} of themselves, which cannot be")
+    if desks["ends"].max() > 1:
+        raise MessageRefused("ends of observations: expected bytes of 0 and 1")
+    for desk in np.flatnonzero(header[:, NUM_LAST]):
+        num_last = int(header[desk, NUM_LAST])
+        index = desks["last_index"][desk, :num_last]
+        if not 0 <= int(index.min()) <= int(index.max()) < count:
+            raise MessageRefused("observations have a cut episode outside their environments")
+        _demand_finite(desks["last_observations"][desk, :num_last])
+    _demand_finite(desks["observations"])
+    _demand_finite(desks["rewards"])
+
+
+def _demand_finite(numbers: npt.NDArray[Any]) -> None:
+    if not np.isfinite(numbers).all():
+        raise MessageRefused("observations have a number that is not finite")

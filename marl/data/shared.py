@@ -51,6 +51,11 @@ def memory_bytes(fields: Mapping[str, Field]) -> int:
     return _offsets(fields)[1]
 
 
+def field_offsets(fields: Mapping[str, Field]) -> list[int]:
+    """Where in a block each of these fields begins, in bytes."""
+    return _offsets(fields)[0]
+
+
 def _num_bytes(field: Field) -> int:
     return math.prod(field.shape) * field.dtype.itemsize
 

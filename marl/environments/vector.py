@@ -136,6 +136,17 @@ class Environments:
             f"declares, got {np.shape(observations)}: mend the environment (`marl check {self.name}` says more)"
         )
 
+    def refuse_number(self, name: str) -> NoReturn:
+        """Say that an observation or a reward is no number to learn from.
+
+        Raises:
+            EnvironmentFault: always.
+        """
+        raise EnvironmentFault(
+            f"{self.name} answered with a {name} that is not finite: mend the environment "
+            f"(`marl check {self.name}` shows where)"
+        )
+
     def _fault(self, where: str, error: Exception) -> MarlError:
         if isinstance(error, MarlError):
             return error

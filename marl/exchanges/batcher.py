@@ -1,4 +1,8 @@
-"""Many requests answered by one pass of a network: as soon as enough have come, or the first has waited long enough."""
+"""Many requests answered by one pass of a network: as soon as enough have come, or the first has waited long enough.
+
+There is no thread of its own for it. Whoever asks first leads: it waits for others, then serves them all, while the
+next to ask leads those that come meanwhile.
+"""
 
 import threading
 import time
@@ -10,32 +14,34 @@ Reply = TypeVar("Reply")
 
 
 class Batcher(Generic[Request, Reply]):
-    """Calls ``serve`` with lists of requests, in a thread of its own.
+    """Calls ``serve`` with lists of requests, one list at a time.
 
-    with Batcher(serve, most=64, wait_s=0.0005) as batcher:
-        reply = batcher.ask(request, size=16)   # from any thread
+    batcher = Batcher(serve, most=64, wait_s=0.0005)
+    reply = batcher.ask(request, size=16)   # from any thread
     """
 
-    def __init__(self, serve: Callable[[list[Request]], list[Reply]], *, most: int, wait_s: float) -> None:
+    def __init__(
+        self,
+        serve: Callable[[list[Request]], list[Reply]],
+        *,
+        most: int,
+        wait_s: float,
+        crowd: Callable[[], int] = lambda: 2**30,
+        clock: Callable[[], float] = time.monotonic,
+        condition: Callable[[], threading.Condition] = threading.Condition,
+    ) -> None:
         """
         Args:
             most: sizes of waiting requests that are enough together.
             wait_s: seconds that the first request waits for others.
+            crowd: how many can ask at once; where all of them do, there is nobody left to wait for.
         """
-        self._serve, self._most, self._wait_s = serve, most, wait_s
-        self._changed = threading.Condition()
+        self._serve, self._most, self._wait_s, self._crowd, self._clock = serve, most, wait_s, crowd, clock
+        self._changed = condition()  # guards all below
         self._waiting: list[_Ticket[Request, Reply]] = []
         self._size = 0
-        self._closed = False
+        self._led = self._serving = self._closed = False
         self.passes = self.served = 0
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> "Batcher[Request, Reply]":
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.close()
 
     def ask(self, request: Request, size: int) -> Reply | None:
         """The reply to this request; None if the batcher is closed.
@@ -49,8 +55,15 @@ class Batcher(Generic[Request, Reply]):
                 return None
             self._waiting.append(ticket)
             self._size += size
-            self._changed.notify()
-        ticket.done.wait()
+            leads = not self._led
+            if leads:
+                tickets = self._gather()
+            elif self._enough():
+                self._changed.notify()
+        if leads:
+            self._answer(tickets)
+        else:
+            ticket.answered.wait()
         if ticket.error is not None:
             raise ticket.error
         return ticket.reply
@@ -59,32 +72,46 @@ class Batcher(Generic[Request, Reply]):
         """Answer nobody any more. May be called twice."""
         with self._changed:
             self._closed = True
+            for ticket in self._waiting:
+                ticket.answered.set()
             self._changed.notify()
-        self._thread.join()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                deadline = time.monotonic() + self._wait_s
-                while self._size < self._most and not self._closed:
-                    if not self._changed.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
-                        break
-                tickets, self._waiting, self._size = self._waiting, [], 0
-                closed = self._closed
-            if closed:
-                for ticket in tickets:
-                    ticket.done.set()
-                return
-            try:
-                for ticket, reply in zip(tickets, self._serve([each.request for each in tickets]), strict=True):
-                    ticket.reply = reply
-            except Exception as error:  # raised where it was asked for
-                for ticket in tickets:
-                    ticket.error = error
-            self.passes, self.served = self.passes + 1, self.served + len(tickets)
+    def _enough(self) -> bool:
+        return self._size >= self._most or len(self._waiting) >= self._crowd()
+
+    def _gather(self) -> "list[_Ticket[Request, Reply]]":
+        """Lead those who wait, until they may be served; none if closed."""
+        self._led = True
+        deadline = self._clock() + self._wait_s
+        while not self._closed:
+            left = deadline - self._clock()
+            if self._serving:
+                self._changed.wait()
+            elif left > 0 and not self._enough():
+                self._changed.wait(left)
+            else:
+                break
+        tickets, self._waiting, self._size = self._waiting, [], 0
+        self._led, self._serving = False, not self._closed
+        return [] if self._closed else tickets
+
+    def _answer(self, tickets: "list[_Ticket[Request, Reply]]") -> None:
+        if not tickets:
+            return
+        try:
+            replies = self._serve([each.request for each in tickets])
+            for ticket, reply in zip(tickets, replies, strict=True):
+                ticket.reply = reply
+        except Exception as error:  # raised where it was asked for
             for ticket in tickets:
-                ticket.done.set()
+                ticket.error = error
+        finally:
+            with self._changed:
+                self.passes, self.served = self.passes + 1, self.served + len(tickets)
+                self._serving = False
+                self._changed.notify()
+            for ticket in tickets:
+                ticket.answered.set()
 
 
 class _Ticket(Generic[Request, Reply]):
@@ -94,4 +121,4 @@ class _Ticket(Generic[Request, Reply]):
         self.request = request
         self.reply: Reply | None = None
         self.error: Exception | None = None
-        self.done = threading.Event()
+        self.answered = threading.Event()

@@ -2,15 +2,14 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.desk import ANSWERED, ASKED
+from marl.data.desk import ANSWERED, ASKED, BEGUN
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
 from marl.exchanges.telemetry import EVERY, Reporter
@@ -20,16 +19,18 @@ from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
 
-PER_MESSAGE = 32  # desks at most
-PAUSE = 0.0003  # seconds between two looks at the desks
+PER_MESSAGE = 64  # desks at most
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.0001, 0.002  # seconds between two looks at the desks
+PATIENT = 0.1  # of the time since a desk was ready last, one waits until one looks again
+
+Numbers = npt.NDArray[np.int64]
 
 
 class Asked(NamedTuple):
-    """A desk whose actions are on their way."""
+    """Desks whose actions are on their way."""
 
-    worker: int
-    group: int
-    question: int
+    desks: Numbers  # [K]  counted over all workers and groups
+    questions: Numbers  # [K]
 
 
 class ObservationsChild:
@@ -47,14 +48,18 @@ class ObservationsChild:
         self.started = threading.Event()
         self.version = self.epoch = 0
         self._block, self._name, self._restarts, self._note, self._clock = block, name, restarts, note, clock
-        self._counts: npt.NDArray[np.int64] = block["desk_counts"].numpy()  # [M, G, 8]
-        self._desks, self._actions = block["desks"], block["desk_actions"]
-        self._seen = np.zeros(self._counts.shape[:2], np.int64)  # questions that have been sent
-        self._waiting: deque[list[Asked]] = deque()  # one entry a message
-        self._scratch = torch.zeros((PER_MESSAGE, *self._actions.shape[2:]), dtype=self._actions.dtype)
+        # Desks of all workers in one row.
+        self._counts: Numbers = block["desk_counts"].flatten(0, 1).numpy()
+        self._desks: npt.NDArray[np.uint8] = block["desks"].flatten(0, 1).numpy()
+        self._actions: npt.NDArray[Any] = block["desk_actions"].flatten(0, 1).numpy()
+        self._seen = np.zeros(len(self._counts), np.int64)  # questions that have been sent
+        self._under_way: dict[int, Asked] = {}  # by message
+        self._outgoing = torch.zeros(PER_MESSAGE, self._desks.shape[1], dtype=torch.uint8)
+        self._arriving: int | None = None  # the message that is being answered
+        self._scratch = torch.zeros(PER_MESSAGE, *block["desk_actions"].shape[2:], dtype=block["desk_actions"].dtype)
         self._reporter = Reporter(block)
         self._counter = 0
-        self._last_report = clock()
+        self._last_report = self._last_ready = clock()
         self._report_every = EVERY
 
     def hurry(self) -> None:
@@ -66,8 +71,8 @@ class ObservationsChild:
 
     def joined(self) -> None:
         """See ``ChildSide``. Questions that nobody has answered are asked again."""
-        self._waiting.clear()
-        self._seen[:] = self._counts[:, :, ANSWERED]
+        self._under_way.clear()
+        self._seen[:] = self._counts[:, ANSWERED]
         self._last_report = self._clock()
 
     def leave(self) -> None:
@@ -84,29 +89,33 @@ class ObservationsChild:
             yield self._reporter.message(self._name, self._restarts())
         if not self.started.is_set():
             return
-        asked = self._counts[:, :, ASKED].copy()
-        ready = np.argwhere(asked > self._seen)
+        ready = np.flatnonzero(self._counts[:, ASKED] > self._seen)
         for start in range(0, len(ready), PER_MESSAGE):
-            desks = [Asked(w, g, int(asked[w, g])) for w, g in ready[start : start + PER_MESSAGE].tolist()]
+            asked = self._copy(ready[start : start + PER_MESSAGE])
+            if not len(asked.desks):
+                continue
+            self._last_ready = now
             self._counter += 1
-            self._waiting.append(desks)
-            for each in desks:
-                self._seen[each.worker, each.group] = each.question
-            arrays = {f"desk{number}": self._desks[each.worker, each.group] for number, each in enumerate(desks)}
+            self._under_way[self._counter] = asked
+            self._seen[asked.desks] = asked.questions
             fail("child.asking")
+            arrays = {"desks": self._outgoing[: len(asked.desks)]}
             yield Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays)
 
     def pause(self) -> float:
-        """See ``ChildSide``."""
-        return PAUSE
+        """See ``ChildSide``. Nobody can wake us but the link; the longer nothing came, the less does it matter when."""
+        return min(max(SHORTEST_PAUSE, PATIENT * (self._clock() - self._last_ready)), LONGEST_PAUSE)
 
     def place(self, header: Header) -> Mapping[str, memoryview]:
         """See ``ChildSide``."""
+        self._arriving = None
         if header.kind is not Kind.ANSWER or not header.manifest:
             return nowhere(header)
-        if not self._waiting:
-            raise MessageRefused("expected no actions: nothing was asked")
-        return into({"actions": self._scratch[: len(self._waiting[0])]})(header)
+        asked = self._under_way.get(header.counter)
+        if asked is None:
+            raise MessageRefused(f"expected no actions for message {header.counter}: nothing was asked in it")
+        self._arriving = header.counter
+        return into({"actions": self._scratch[: len(asked.desks)]})(header)
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""
@@ -121,15 +130,26 @@ class ObservationsChild:
         self.started.set()
         if "actions" not in message.arrays:
             return
-        for number, each in enumerate(self._waiting.popleft()):
-            counts = self._counts[each.worker, each.group]
-            if counts[ASKED] == each.question:  # else a new worker has asked something else meanwhile
-                self._actions[each.worker, each.group].copy_(self._scratch[number])
-                counts[ANSWERED] = each.question
+        asked = self._under_way.pop(message.counter)
+        wanted = self._counts[asked.desks, ASKED] == asked.questions  # else a new worker has asked something else
+        desks = asked.desks[wanted]
+        self._actions[desks] = self._scratch.numpy()[: len(wanted)][wanted]
+        self._counts[desks, ANSWERED] = asked.questions[wanted]  # last: whoever sees it finds the actions in place
 
     def spoiled(self, reason: str) -> None:
         """See ``ChildSide``. The desks of that answer are asked about again."""
         self._note(f"actions cannot be used: {reason}")
-        if self._waiting:
-            for each in self._waiting.popleft():
-                self._seen[each.worker, each.group] = each.question - 1
+        asked = self._under_way.pop(self._arriving, None) if self._arriving is not None else None
+        if asked is not None:
+            self._seen[asked.desks] = np.minimum(self._seen[asked.desks], asked.questions - 1)
+
+    def _copy(self, desks: Numbers) -> Asked:
+        """Their questions, in memory that no worker writes to; those that are being replaced come later."""
+        questions = self._counts[desks, ASKED]
+        place = self._outgoing.numpy()[: len(desks)]
+        np.take(self._desks, desks, axis=0, out=place, mode="clip")
+        whole = self._counts[desks, BEGUN] == questions  # else a new worker took the place of one that was killed
+        if not whole.all():
+            desks, questions = desks[whole], questions[whole]
+            place[: len(desks)] = place[whole]
+        return Asked(desks, questions)

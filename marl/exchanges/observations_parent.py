@@ -8,15 +8,16 @@ full, answers wait, and with them the environments.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from marl.acting.decide import Decision, Question
-from marl.acting.streams import Stream
-from marl.data.desk import GROUP, QUESTION, WORKER, DeskLayout, check_desk
+from marl.acting.streams import Answered, Stream
+from marl.data.desk import GROUP, WORKER, DeskLayout, Desks, check_desks
 from marl.data.normalizer import Normalizer, as_slot, from_slot, merge, moments
 from marl.data.parcel import pack
 from marl.data.shared import SharedBlock
@@ -35,7 +36,10 @@ from marl.wire.message import Array, Kind, Message, Value
 from marl.wire.places import into, nowhere
 
 MAX_WORKERS = 1024  # of one child
-ROOM_S = 0.001  # seconds between two looks whether the queue has room
+ROOM_S = 0.0003  # seconds between two looks whether the queue has room
+NEWER = 1.01  # so many times the observations, and those statistics are used
+
+Numbers = npt.NDArray[Any]
 
 
 class Places(NamedTuple):
@@ -46,21 +50,33 @@ class Places(NamedTuple):
     priorities: Callable[[Trajectory], Tensor | None]
 
 
+class _Seat:
+    """What is kept for one child while it takes part."""
+
+    def __init__(self, layout: DeskLayout) -> None:
+        self.memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)  # where its uploads arrive
+        self.desks = layout.open(self.memory.numpy())
+        self.streams: dict[tuple[int, int], Stream] = {}  # by worker and group
+        self.samplers: dict[int, Sampler] = {}
+
+
 class ObservationsParent(ExperienceParent):
     """See ``ParentSide``."""
 
-    def begin(self, desks: DeskLayout, places: Places, batcher: Batcher[list[Question], list[Decision]]) -> None:
+    def begin(self, layout: DeskLayout, places: Places, batcher: Batcher[Question, Decision]) -> None:
         """What deciding needs; before any child joins."""
-        self._desks, self._places, self._batcher = desks, places, batcher
-        self._streams: dict[tuple[str, int, int], Stream] = {}
-        self._samplers: dict[tuple[str, int], Sampler] = {}
-        self._buffers: dict[str, Tensor] = {}
+        self._desk_layout, self._places, self._batcher = layout, places, batcher
+        self._seats: dict[str, _Seat] = {}
         self._ranks: dict[str, int] = {}
-        self._statistics = threading.Lock()  # guards the normaliser
-        self._normalizer: Normalizer | None = None
+        self._parcels: dict[int, SharedBlock] = {}  # opened, by number
+        self._statistics = threading.Lock()  # guards the normaliser's
+        self._normalizer: Normalizer | None = None  # replaced, never changed: many threads use it
         if self._slot is not None:
-            self._normalizer = Normalizer((len(self._slot) - 1) // 2)
-            self._normalizer.use(from_slot(self._slot.numpy()))
+            self._use(self._slot.numpy())
+
+    def num_live(self) -> int:
+        """Children whose conversations go on: so many can ask at once."""
+        return sum(each.live for each in self.members.copy().values())
 
     def seat(self, child: str, rank: int) -> None:
         """Exploration may depend on a child's place among all."""
@@ -71,11 +87,15 @@ class ObservationsParent(ExperienceParent):
         super().close()
         self._batcher.close()
 
+    def join(self, child: str) -> Answer:
+        """See ``ParentSide``."""
+        self._seats[child] = _Seat(self._desk_layout)
+        return super().join(child)
+
     def leave(self, child: str) -> None:
         """See ``ParentSide``. What was gathered of its trajectories has no sequel."""
         super().leave(child)
-        for key in [key for key in self._streams if key[0] == child]:
-            del self._streams[key]
+        self._seats.pop(child, None)
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
@@ -84,12 +104,11 @@ class ObservationsParent(ExperienceParent):
             return place_report(header)
         if header.kind is not Kind.UPLOAD:
             return nowhere(header)
-        count = len(header.manifest)
+        shape = header.manifest[0].shape if header.manifest else ()
+        count = shape[0] if shape else 0
         if not 1 <= count <= PER_MESSAGE:
             raise MessageRefused(f"expected 1 to {PER_MESSAGE} desks, got {count}")
-        if child not in self._buffers:
-            self._buffers[child] = torch.zeros(PER_MESSAGE, self._desks.num_bytes, dtype=torch.uint8)
-        return into({f"desk{number}": self._buffers[child][number] for number in range(count)})(header)
+        return into({"desks": self._seats[child].memory[:count]})(header)
 
     def patience(self, child: str) -> float:
         """See ``ParentSide``."""
@@ -101,60 +120,92 @@ class ObservationsParent(ExperienceParent):
 
     def spoiled(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``. The child would wait for actions for ever: it asks again in a new conversation."""
-        guest = self.members[child]
-        if guest.arriving == Kind.TELEMETRY:
+        if self.members[child].arriving == Kind.TELEMETRY:
             return super().spoiled(child, reason)
-        raise LinkClosed(f"observations of {child} cannot be used: {reason}")
+        raise self._unusable(child, reason)
+
+    def _unusable(self, child: str, reason: str) -> LinkClosed:
+        self.refused += 1
+        return LinkClosed(f"observations of {child} cannot be used: {reason}")
 
     def _answer_upload(self, guest: Guest, upload: Message) -> Answer | None:
-        desks = [self._desks.open(each) for each in upload.arrays.values() if isinstance(each, Tensor)]
-        questions: list[Question] = []
-        streams: list[Stream] = []
-        for desk in desks:
-            check_desk(desk)
-            worker, group = int(desk["header"][WORKER]), int(desk["header"][GROUP])
-            if worker >= MAX_WORKERS:
-                raise MessageRefused(f"expected a worker below {MAX_WORKERS}, got {worker}")
-            stream = self._stream(guest.name, worker, group)
-            trajectory = stream.take(desk, self._prepare)
-            self._observe(desk)
-            with self._lock:
-                self.steps += int(desk["valid"].sum())
+        seat = self._seats[guest.name]
+        count = len(upload.arrays["desks"])
+        desks = {name: field[:count] for name, field in seat.desks.items()}
+        try:
+            check_desks(desks)
+            places = _places_of(desks)
+        except MessageRefused as error:
+            raise self._unusable(guest.name, str(error)) from error
+        streams = [self._stream(seat, place) for place in places]
+        seen = self._prepare(desks["observations"])
+        questions: list[int] = []
+        follow: list[int] = []
+        for number, (stream, answered) in enumerate(zip(streams, self._answered(desks, seen), strict=True)):
+            questions.append(answered.question)
+            if stream.follows(answered):
+                follow.append(number)
+            trajectory = stream.take(answered)
             if trajectory is not None:
                 self._hand_over(trajectory)
-            streams.append(stream)
-            questions.append(Question(stream.newest(), stream.states, self._sampler(guest.name, worker)))
+        self._count(desks, follow)
         fail("parent.deciding")
-        decisions = self._batcher.ask(questions, sum(len(each.observations) for each in questions))
-        if decisions is None:
+        size = count * self._desk_layout.num_environments
+        question = Question(
+            torch.from_numpy(seen.reshape(size, -1)),
+            torch.from_numpy(np.concatenate([each.states() for each in streams])),
+            [self._sampler(guest.name, seat, worker) for worker, _ in places],
+        )
+        decision = self._batcher.ask(question, size)
+        if decision is None:
             return None
-        for desk, stream, decision in zip(desks, streams, decisions, strict=True):
-            stream.decided(int(desk["header"][QUESTION]), *decision)
-        arrays: dict[str, Array] = {"actions": torch.stack([each.actions for each in decisions])}
-        return self._say(guest, arrays, decisions[0].version)
+        actions, behaviour, states = (
+            each.numpy().reshape(count, self._desk_layout.num_environments, *each.shape[1:]) for each in decision[:3]
+        )
+        for number, stream in enumerate(streams):
+            stream.decided(questions[number], actions[number], behaviour[number], states[number], decision.version)
+        return self._say(guest, decision.version, {"actions": torch.from_numpy(actions)}, upload.counter)
 
     def _reply(self, guest: Guest) -> Answer:
-        return self._say(guest, {}, self._published.version())
+        return self._say(guest, self._published.version())
 
-    def _say(self, guest: Guest, arrays: dict[str, Array], version: int) -> Answer:
+    def _say(self, guest: Guest, version: int, arrays: Mapping[str, Array] | None = None, counter: int = 0) -> Answer:
+        """``counter`` of the upload that it answers."""
         guest.version, guest.answered_at = version, self._clock()
         info: dict[str, Value] = {"report_every": max(REPORT_EVERY, REPORT_SHARE * len(self.members))}
-        return Answer(Message(Kind.ANSWER, self._name, self.epoch, version, arrays=arrays, info=info))
+        return Answer(Message(Kind.ANSWER, self._name, self.epoch, version, counter, arrays or {}, info))
 
-    def _stream(self, child: str, worker: int, group: int) -> Stream:
-        key = (child, worker, group)
-        if key not in self._streams:
-            self._streams[key] = self._places.stream()
-        return self._streams[key]
+    def _stream(self, seat: _Seat, place: tuple[int, int]) -> Stream:
+        if place not in seat.streams:
+            seat.streams[place] = self._places.stream()
+        return seat.streams[place]
 
-    def _sampler(self, child: str, worker: int) -> Sampler:
-        key = (child, worker)
-        if key not in self._samplers:
-            self._samplers[key] = self._places.sampler(self._ranks.get(child, 0), worker)
-        return self._samplers[key]
+    def _sampler(self, child: str, seat: _Seat, worker: int) -> Sampler:
+        if worker not in seat.samplers:
+            seat.samplers[worker] = self._places.sampler(self._ranks.get(child, 0), worker)
+        return seat.samplers[worker]
+
+    def _answered(self, desks: Desks, seen: Numbers) -> list[Answered]:
+        """What each desk says."""
+        answered = []
+        for desk, (_, _, question, first, num_last) in enumerate(desks["header"][:, :5].tolist()):
+            last = desks["last_observations"][desk, :num_last]
+            answered.append(
+                Answered(
+                    question,
+                    bool(first),
+                    seen[desk],
+                    desks["rewards"][desk],
+                    desks["ends"][desk],
+                    self._prepare(last) if num_last else last,
+                    desks["last_index"][desk, :num_last],
+                )
+            )
+        return answered
 
     def _hand_over(self, trajectory: Trajectory) -> None:
         """Into the learner's queue, once that has room."""
+        priorities = self._places.priorities(trajectory)
         place = self._inbox.place_if_free()
         while place is None:
             if self._closed:
@@ -162,20 +213,48 @@ class ObservationsParent(ExperienceParent):
             time.sleep(ROOM_S)  # the learner, another process, shares no lock that it could die with
             place = self._inbox.place_if_free()
         number, memory = place
-        pack(self._layout.open(memory), trajectory, self._places.priorities(trajectory))
+        if number not in self._parcels:
+            self._parcels[number] = self._layout.open(memory)
+        pack(self._parcels[number], trajectory, priorities)
         self._inbox.queue(number)
         with self._lock:
             self.received += 1
 
-    def _prepare(self, observations: Tensor) -> Tensor:
-        if self._normalizer is None:
-            return observations
-        return torch.from_numpy(self._normalizer(observations.numpy()))
-
-    def _observe(self, desk: SharedBlock) -> None:
-        if self._normalizer is None or self._slot is None:
+    def _count(self, desks: Desks, follow: list[int]) -> None:
+        """What followed on actions counts: a question that is asked again has been counted already."""
+        if not follow:
             return
+        steps = int(np.count_nonzero(desks["ends"][follow, 2]))
+        with self._lock:
+            self.steps += steps
+        if self._slot is None:
+            return
+        observations = desks["observations"][follow]
+        new = as_slot(moments(observations.reshape(-1, observations.shape[-1])))
         with self._statistics:
-            both = np.stack([self._slot.numpy(), as_slot(moments(desk["observations"].numpy()))])
-            self._slot = torch.from_numpy(as_slot(merge(both)))
-            self._normalizer.use(from_slot(self._slot.numpy()))
+            slot = as_slot(merge(np.stack([self._slot.numpy(), new])))
+            self._slot = torch.from_numpy(slot)
+            if slot[0] >= NEWER * self._used:
+                self._use(slot)
+
+    def _use(self, slot: npt.NDArray[np.float64]) -> None:
+        normalizer = Normalizer((len(slot) - 1) // 2)
+        normalizer.use(from_slot(slot))
+        self._normalizer, self._used = normalizer, float(slot[0])
+
+    def _prepare(self, observations: Numbers) -> Numbers:
+        return observations if self._normalizer is None else self._normalizer(observations)
+
+
+def _places_of(desks: Desks) -> list[tuple[int, int]]:
+    """Worker and group of each desk.
+
+    Raises:
+        MessageRefused: there can be no such worker, or a desk comes twice.
+    """
+    places = [(worker, group) for worker, group in desks["header"][:, [WORKER, GROUP]].tolist()]
+    if max(places)[0] >= MAX_WORKERS:
+        raise MessageRefused(f"expected a worker below {MAX_WORKERS}, got {max(places)[0]}")
+    if len(set(places)) < len(places):
+        raise MessageRefused("expected each desk once in a message")
+    return places

@@ -1,0 +1,193 @@
+"""Both halves of the observations exchange without processes: environments that a test steps, messages moved by hand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from marl.acting.decide import Decider, Decision, Question
+from marl.acting.streams import Stream
+from marl.data.desk import ANSWERED, ASKED, BEGUN, DeskLayout, desk_fields, desk_layout
+from marl.data.parcel import Layout, parcel_layout, unpack
+from marl.data.shared import Field
+from marl.data.trajectory import Trajectory
+from marl.exchanges.base import Answer
+from marl.exchanges.batcher import Batcher
+from marl.exchanges.observations_child import ObservationsChild
+from marl.exchanges.observations_parent import ObservationsParent, Places
+from marl.networks.distributions import Categorical
+from marl.networks.sampling import OnPolicy
+from marl.training.inbox import Inbox, Published, inbox_fields
+from marl.training.node_memory import node_memory
+from marl.wire.message import Kind, Message
+from tests.exchanges.nodes import carried
+
+ENVIRONMENTS, SIZE, NUM_ACTIONS, LENGTH = 2, 3, 4, 3
+OBSERVATION, ACTION = Field((SIZE,), torch.float32), Field((), torch.int64)
+
+
+def layout() -> DeskLayout:
+    return desk_layout(environments=ENVIRONMENTS, observation=OBSERVATION, action=ACTION)
+
+
+def parcels(length: int = LENGTH) -> Layout:
+    return parcel_layout(
+        length=length,
+        environments=ENVIRONMENTS,
+        observation=OBSERVATION,
+        action=ACTION,
+        num_actions=NUM_ACTIONS,
+        num_parameters=NUM_ACTIONS,
+    )
+
+
+class Sure(torch.nn.Module):
+    """Is sure of the action that the first number of an observation names, and remembers how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.distribution = Categorical(NUM_ACTIONS)
+        self.state_size = 1
+        self.calls: list[tuple[Tensor, Tensor]] = []
+
+    def step(self, observations: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        self.calls.append((observations.clone(), states.clone()))
+        chosen = observations[:, 0].long() % NUM_ACTIONS
+        return 1e6 * torch.nn.functional.one_hot(chosen, NUM_ACTIONS).float(), states + 1
+
+
+class Child:
+    """A child's side, and what its workers would do."""
+
+    def __init__(self, name: str = "child", workers: int = 2, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.name = name
+        self.block = node_memory(
+            num_weights=1, num_parameters=1, observation_size=1, workers=workers, more=desk_fields(layout(), workers)
+        )
+        self.notes: list[str] = []
+        self.side = ObservationsChild(self.block, name=name, note=self.notes.append, clock=clock)
+        self.side.joined()
+        self.counts = self.block["desk_counts"].numpy()
+        self.desks = [layout().open(each.numpy()) for each in self.block["desks"].unbind()]
+
+    def ask(self, worker: int, group: int, seen: float, *, first: bool = False, **fields: Any) -> int:
+        """A group's environments have answered: all with ``seen`` as their first number; the question's number."""
+        desk = {name: field[group] for name, field in self.desks[worker].items()}
+        counts = self.counts[worker, group]
+        question = int(counts[ASKED]) + 1
+        counts[BEGUN] = question
+        desk["observations"][:] = [[seen, worker, group]] * ENVIRONMENTS
+        desk["rewards"][:] = seen
+        desk["ends"][:] = np.array([[0], [0], [not first]])
+        for name, value in fields.items():
+            desk[name][:] = value
+        desk["header"][:5] = worker, group, question, first, 0
+        counts[ASKED] = question
+        return question
+
+    def answered(self, worker: int, group: int) -> list[int] | None:
+        """The actions for the newest question; None while there are none."""
+        counts = self.counts[worker, group]
+        if counts[ANSWERED] != counts[ASKED]:
+            return None
+        actions: list[int] = self.block["desk_actions"][worker, group].tolist()
+        return actions
+
+    def uploads(self) -> list[Message]:
+        """What it would send now, but for reports; whole, as the next one is copied to the same place."""
+        found = []
+        for each in self.side.outgoing():
+            if each.kind is Kind.UPLOAD:
+                desks = each.arrays["desks"]
+                assert isinstance(desks, Tensor)
+                found.append(each._replace(arrays={"desks": desks.clone()}))
+        return found
+
+    def take(self, answer: Answer | None) -> None:
+        """An answer arrives."""
+        assert answer is not None
+        self.side.accept(carried(answer.message, self.side.place, answer.digest))
+
+
+class Parent:
+    """A parent's side with a network that a test knows, and a learner's queue that a test empties."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module | None = None,
+        *,
+        queue: int = 8,
+        length: int = LENGTH,
+        normalizes: bool = False,
+        batcher: Callable[..., Batcher[Question, Decision]] = Batcher,
+    ) -> None:
+        self.network = network or Sure()
+        self.layout = parcels(length)
+        self.block = node_memory(
+            num_weights=1,
+            num_parameters=1,
+            observation_size=SIZE,
+            workers=1,
+            more=inbox_fields(self.layout, queue, 1),
+        )
+        self.notes: list[str] = []
+        self.version = 0
+        self.side = ObservationsParent(
+            Inbox(self.block),
+            Published(self.block),
+            self.layout,
+            1,
+            name="parent",
+            observation_size=SIZE if normalizes else 0,
+            note=self.notes.append,
+        )
+        decider = Decider(self.network, lambda: self.version, torch.Generator().manual_seed(1))
+        sampler = OnPolicy(Categorical(NUM_ACTIONS))
+        places = Places(lambda: stream(self.network, length), lambda rank, worker: sampler, lambda trajectory: None)
+        self.batcher = batcher(decider.decide, most=64, wait_s=0.0, crowd=self.side.num_live)
+        self.side.begin(layout(), places, self.batcher)
+
+    def join(self, child: Child) -> None:
+        child.take(self.side.join(child.name))
+
+    def answer(self, upload: Message) -> Answer | None:
+        """An upload arrives."""
+        child = upload.sender
+        return self.side.answer(child, carried(upload, lambda header: self.side.place(child, header)))
+
+    def queued(self) -> list[Trajectory]:
+        """Trajectories that wait for the learner, oldest first."""
+        put, taken = int(self.block["inbox_put"][0]), int(self.block["inbox_taken"][0])
+        order = self.block["inbox_order"]
+        numbers = [int(order[place % len(order)]) for place in range(taken, put)]
+        return [unpack(self.layout.open(self.block["inbox"][number]))[0] for number in numbers]
+
+    def learn(self, count: int = 1) -> None:
+        """The learner takes so many."""
+        self.block["inbox_taken"][0] += count
+
+
+def stream(network: torch.nn.Module, length: int = LENGTH) -> Stream:
+    return Stream(
+        length=length,
+        environments=ENVIRONMENTS,
+        observation=OBSERVATION,
+        action=ACTION,
+        num_parameters=NUM_ACTIONS,
+        state_size=int(getattr(network, "state_size", 0)),
+        reward_scale=1.0,
+    )
+
+
+def everyone_asks(child: Child, seen: float, *, first: bool = False) -> None:
+    for worker in range(len(child.desks)):
+        for group in range(2):
+            child.ask(worker, group, seen, first=first)
+
+
+def rows(numbers: npt.NDArray[Any] | Tensor) -> list[Any]:
+    found: list[Any] = numbers.tolist()
+    return found
