@@ -1,6 +1,7 @@
 """Deep Q-learning with many actors: each explores at a rate of its own, all learn from one prioritised replay.
 
-Horgan et al., "Distributed Prioritized Experience Replay" (2018). An actor is a worker here, which learns as well.
+Horgan et al., "Distributed Prioritized Experience Replay" (2018). An actor is one environment of one worker here; the
+workers learn as well.
 """
 
 from dataclasses import dataclass, replace
@@ -36,8 +37,8 @@ class ApexDQN(Algorithm):
     dueling: bool = True  # value and advantages apart
     huber: float = 1.0  # errors count in proportion beyond this, squared below; 0: always squared
     target_period: int = 200  # updates of a worker between two copies of the network (50 to 2500)
-    epsilon: float = 0.4  # chance of a random action of the worker that explores most
-    epsilon_alpha: float = 7.0  # the worker that explores least has epsilon to the power 1 + epsilon_alpha
+    epsilon: float = 0.4  # chance of a random action in the environment that explores most
+    epsilon_alpha: float = 7.0  # the environment that explores least has epsilon to the power 1 + epsilon_alpha
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> QNetwork:
         """Values of actions and their older copy."""
@@ -61,13 +62,20 @@ class ApexDQN(Algorithm):
         return Loss(torch.dot(chosen, slopes), metrics, priorities_of(errors))
 
     def for_worker(self, rank: Rank) -> Algorithm:
-        """With its own epsilon, from the paper's section 4; a worker that is alone takes the middle."""
-        place = rank.fraction() if rank.total > 1 else 0.5
-        return replace(self, epsilon=self.epsilon ** (1 + self.epsilon_alpha * place))
+        """With its own stretch of the ladder of epsilons: environment i of all N has ``epsilon`` to the power
+        ``1 + epsilon_alpha (i + 1/2) / N``; the paper's section 4 has i / (N - 1), which is nothing for one alone.
+        """
+        first = 1 + self.epsilon_alpha * rank.number / rank.total
+        return replace(self, epsilon=self.epsilon**first, epsilon_alpha=self.epsilon_alpha / rank.total / first)
 
     def sampler(self, distribution: Distribution) -> Sampler:
-        """Epsilon-greedy."""
-        return EpsilonGreedy(distribution.num_parameters, self.epsilon)
+        """Epsilon-greedy, each environment with its own epsilon."""
+        return EpsilonGreedy(distribution.num_parameters, self.epsilons)
+
+    def epsilons(self, count: int) -> Tensor:
+        """Of ``count`` environments [B], which take the whole ladder, or a worker's stretch after ``for_worker``."""
+        places = (torch.arange(count) + 0.5) / count
+        return torch.pow(self.epsilon, 1 + self.epsilon_alpha * places)
 
     def settle(self, weights: Tensor, num_parameters: int, updates: int) -> None:
         """Copy the network every ``target_period`` updates."""

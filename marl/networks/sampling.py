@@ -1,5 +1,6 @@
 """How a worker draws its actions: as the policy says, or otherwise, to explore."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -44,15 +45,17 @@ class OnPolicy:
 
 
 class EpsilonGreedy:
-    """The action of the greatest value, or with chance ``epsilon`` any: noise that decides alone where it is not 0."""
+    """The action of the greatest value, or with a chance any: noise that decides alone where it is not 0."""
 
-    def __init__(self, num_actions: int, epsilon: float) -> None:
-        self._num_actions, self._epsilon = num_actions, epsilon
+    def __init__(self, num_actions: int, epsilons: Callable[[int], Tensor]) -> None:
+        """``epsilons``: the chance of each of so many environments."""
+        self._num_actions, self._epsilons = num_actions, epsilons
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """See ``Sampler``."""
-        explores = torch.rand(*shape, 1, generator=generator) < self._epsilon
-        return torch.rand(*shape, self._num_actions, generator=generator).mul_(explores * OVERWHELMING)
+        """See ``Sampler``; the last of ``shape`` are the environments."""
+        explores = torch.rand(*shape, generator=generator) < self._epsilons(shape[-1])
+        overwhelming = torch.rand(*shape, self._num_actions, generator=generator).mul_(OVERWHELMING)
+        return overwhelming.mul_(explores.unsqueeze(-1))
 
     def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Sampler``."""

@@ -124,16 +124,26 @@ def test_the_actor_gives_the_priorities_that_the_learner_would() -> None:
     torch.testing.assert_close(loss.priorities, priorities)
 
 
-def test_epsilons_of_the_paper() -> None:
-    """epsilon^(1 + 7 i / (N - 1)) with epsilon .4: among 8 workers the powers are 1 to 8."""
-    epsilons = [ApexDQN().for_worker(Rank(number, 8)).epsilon for number in range(8)]
-    assert epsilons == pytest.approx([0.4, 0.16, 0.064, 0.0256, 0.01024, 0.004096, 0.0016384, 0.00065536])
-    two = [ApexDQN(epsilon=0.1, epsilon_alpha=1.0).for_worker(Rank(number, 2)).epsilon for number in range(2)]
-    assert two == pytest.approx([0.1, 0.01])
+def test_the_ladder_of_epsilons() -> None:
+    """Powers of .4 from 1 to 8; among 4 environments of 2 workers those in the middle of each quarter."""
+    expected = [0.4 ** (1 + 7 * place) for place in (1 / 8, 3 / 8, 5 / 8, 7 / 8)]
+    workers = [ApexDQN().for_worker(Rank(number, 2)) for number in range(2)]
+    assert [each for worker in workers for each in worker.epsilons(2).tolist()] == pytest.approx(expected)
+    assert ApexDQN().epsilons(4).tolist() == pytest.approx(expected)
+    assert ApexDQN().for_worker(Rank(0, 1)) == ApexDQN()
 
 
-def test_a_worker_that_is_alone_takes_the_middle() -> None:
-    assert ApexDQN().for_worker(Rank(0, 1)).epsilon == pytest.approx(0.4**4.5)
+def test_among_as_many_actors_as_the_paper_has_it_is_the_papers_ladder() -> None:
+    """epsilon^(1 + alpha i / (N - 1)), with N = 360."""
+    papers = torch.tensor([0.4 ** (1 + 7 * i / 359) for i in range(360)])
+    workers = [ApexDQN().for_worker(Rank(number, 36)) for number in range(36)]
+    torch.testing.assert_close(torch.cat([each.epsilons(10) for each in workers]), papers, rtol=0.01, atol=0.0)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.0])
+def test_nobody_or_everybody_explores(epsilon: float) -> None:
+    worker = ApexDQN(epsilon=epsilon).for_worker(Rank(1, 3))
+    assert worker.epsilons(2).tolist() == [epsilon] * 2
 
 
 def test_the_copy_is_renewed_once_a_period_and_nothing_else_moves() -> None:

@@ -7,7 +7,7 @@ VALUES = torch.tensor([1.0, 1e6, -3.0, 2.0])
 
 
 def actions(epsilon: float, count: int = 40_000) -> torch.Tensor:
-    sampler = EpsilonGreedy(4, epsilon)
+    sampler = EpsilonGreedy(4, lambda environments: torch.full((environments,), epsilon))
     noise = sampler.noise((count // 4, 4), torch.Generator().manual_seed(0))
     drawn, parameters = sampler.act(VALUES.expand(count // 4, 4, 4), noise)
     assert torch.equal(parameters, VALUES.expand(count // 4, 4, 4))  # the values, not the noise
@@ -25,6 +25,13 @@ def test_any_action_with_the_chance_epsilon(epsilon: float) -> None:
     expected = torch.full((4,), epsilon / 4)
     expected[1] += 1 - epsilon
     torch.testing.assert_close(shares, expected, atol=0.01, rtol=0.0)
+
+
+def test_each_environment_has_its_own_epsilon() -> None:
+    sampler = EpsilonGreedy(2, lambda environments: torch.linspace(0.0, 1.0, environments))
+    noise = sampler.noise((10_000, 3), torch.Generator().manual_seed(0))
+    drawn, _ = sampler.act(torch.tensor([0.0, 1.0]).expand(10_000, 3, 2), noise)
+    assert (drawn == 0).float().mean(0).tolist() == pytest.approx([0.0, 0.25, 0.5], abs=0.02)
 
 
 def test_the_place_among_all_workers() -> None:
