@@ -22,7 +22,7 @@ from marl.environments.settings import EnvironmentSettings
 from marl.errors import ConfigError
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.triggers import parse_trigger
-from marl.networks.settings import NetworkSettings
+from marl.networks.settings import ExplorationSettings, NetworkSettings
 from marl.processes.settings import NodeSettings
 from marl.reports.settings import EvaluationSettings, ReportSettings, StopSettings
 from marl.training.optimizers import OPTIMIZERS, OptimizerSettings
@@ -42,6 +42,7 @@ class Config:
     deterministic: bool = False  # same seed, same bits: one worker, decisions only at checkpoints
     environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    exploration: ExplorationSettings = field(default_factory=ExplorationSettings)
     algorithm: Algorithm = field(default_factory=A3C)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     replay: ReplaySettings = field(default_factory=ReplaySettings)
@@ -237,7 +238,11 @@ def validate(config: Config) -> None:
         "at least 1 each",
         config.network.hidden,
     )
+    for key, name in (("network.name", config.network.name), ("exploration.sampler", config.exploration.sampler)):
+        _demand(not name or ":" in name, key, "your own package.module:Class", name)
     _validate_replay(config)
+    if config.exploration.sampler and algorithm.learns_from == "trajectories":
+        algorithm.off_policy()  # what acts is no longer what learns
     optimizer = config.optimizer.name
     _demand(optimizer in OPTIMIZERS, "optimizer.name", f"one of {', '.join(OPTIMIZERS)}", optimizer)
     _demand(0 <= config.node.workers <= 1024, "node.workers", "0 (all cores) to 1024", config.node.workers)

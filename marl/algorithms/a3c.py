@@ -16,6 +16,7 @@ from marl.algorithms.values import following_values
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
+from marl.networks.choose import actor_critic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
@@ -36,7 +37,7 @@ class A3C(Algorithm):
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
         """A policy and a value."""
-        return ActorCritic(spaces, settings, seed)
+        return actor_critic(spaces, settings, seed)
 
     def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
         """Policy gradient with a value baseline and an entropy bonus."""

@@ -15,6 +15,7 @@ from marl.algorithms.replayed import cut, parts, priorities_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Sampled, Transitions
+from marl.networks.choose import q_network
 from marl.networks.distributions import Distribution
 from marl.networks.q_network import QNetwork
 from marl.networks.sampling import EpsilonGreedy, Rank, Sampler
@@ -42,7 +43,7 @@ class ApexDQN(Algorithm):
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> QNetwork:
         """Values of actions and their older copy."""
-        return QNetwork(spaces, settings, seed, dueling=self.dueling)
+        return q_network(spaces, settings, seed, dueling=self.dueling)
 
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
         """Of up to ``n_step`` steps each."""

@@ -14,6 +14,7 @@ from marl.algorithms.values import following_values
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
+from marl.networks.choose import actor_critic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.returns import mean_weights, standardized
@@ -37,7 +38,7 @@ class IMPALA(Algorithm):
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
         """A policy and a value."""
-        return ActorCritic(spaces, settings, seed)
+        return actor_critic(spaces, settings, seed)
 
     def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
         """Policy gradient and value error, both weighed by how likely the present policy would have acted so."""

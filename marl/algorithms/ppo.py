@@ -17,6 +17,7 @@ from marl.algorithms.values import following_values
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
+from marl.networks.choose import actor_critic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
@@ -69,7 +70,7 @@ class PPO(Algorithm):
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
         """A policy and a value."""
-        return ActorCritic(spaces, settings, seed)
+        return actor_critic(spaces, settings, seed)
 
     def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Lessons]:
         """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``."""

@@ -9,6 +9,7 @@ from marl.acting.decide import Decider, Decision, Question, state_size
 from marl.acting.streams import Stream
 from marl.cluster.experience import action_field, desks_of, observation_field
 from marl.cluster.learner import LearnerNode
+from marl.cluster.parts import make_sampler
 from marl.config import Config
 from marl.data import seeds
 from marl.data.spaces import Spaces
@@ -69,7 +70,7 @@ def _prepare(
 
     def sampler(child: int, worker: int) -> Sampler:
         rank = Rank(min(worker, workers - 1) * children + child, workers * children)
-        made = algorithm.for_worker(rank).sampler(network.distribution)  # type: ignore[arg-type]
+        made = make_sampler(config, algorithm, network, rank)
         return usual if type(made) is OnPolicy else made  # what is drawn alike is drawn at once
 
     def priorities(trajectory: Trajectory) -> torch.Tensor | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from marl import __version__
 from marl.cluster.experience import experience_bytes
+from marl.cluster.parts import modules_of, plugin_names, try_parts
 from marl.cluster.plan import ANYTHING
 from marl.cluster.spaces import find_spaces
 from marl.config import Config, from_tree, to_tree, validate
@@ -31,7 +32,7 @@ from marl.wire.places import nowhere
 
 HELLO_S = 5.0  # a parent that says nothing after connecting is none
 WELCOME_S = 60.0  # a child may have to import its environment from a slow disk
-SECTIONS = ("environment", "network", "algorithm", "optimizer", "replay", "exchange")
+SECTIONS = ("environment", "network", "exploration", "algorithm", "optimizer", "replay", "exchange")
 
 
 class TunedLink(Link, Protocol):
@@ -138,7 +139,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     """Build what the Hello describes, out of code that is installed here.
 
     Args:
-        allow: modules from which environments may come that are named by import path.
+        allow: modules from which may come what is named by import path: environment, network, sampler, algorithm.
 
     Raises:
         HandshakeRefused: this child cannot take part.
@@ -148,10 +149,12 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
         _check_allowed("algorithm", hello.algorithm.get("name"), allow)  # first: reading the settings imports it
         _check_allowed("environment", hello.environment.get("id"), allow)
+        _check_allowed("network", hello.network.get("name"), allow)
+        _check_allowed("sampler", hello.exploration.get("sampler"), allow)
         config = from_tree({"seed": hello.seed, "deterministic": hello.deterministic, **tree})
         validate(config)
         spaces = find_spaces(config)
-        network = config.algorithm.build_network(spaces, config.network, 0)
+        network = try_parts(config, spaces)
         flat = flatten(network)
         mine = _fingerprint(config, spaces, network)
     except HandshakeRefused:
@@ -200,15 +203,10 @@ def _tune(link: TunedLink, protocol: int, max_bytes: int) -> None:
 
 
 def _fingerprint(config: Config, spaces: Spaces, network: nn.Module) -> str:
-    modules = [module for name in (config.environment.id, config.algorithm.name) if (module := _module_of(name))]
+    modules = sorted({module for name in plugin_names(config) for module in modules_of(name)})
     settings: Mapping[str, Any] = {"algorithm": config.algorithm.name, "network": to_tree(config)["network"]}
     sources = sources_of(modules) if modules else None
     return fingerprint(network, settings=settings, spaces=spaces, sources=sources)
-
-
-def _module_of(name: str) -> str:
-    module, separator, _ = name.partition(":")
-    return module if separator else ""
 
 
 def _check_allowed(kind: str, name: object, allow: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.local import LocalChildren
+from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import replay_memory
 from marl.cluster.restore import config_of
@@ -64,7 +65,7 @@ def run(
         if config.deterministic:
             demand_same_bits(config)
     spaces = find_spaces(config)
-    network = config.algorithm.build_network(spaces, config.network, 0)  # what cannot work shows before any folder
+    network = try_parts(config, spaces)  # what cannot work shows before any folder
     if cluster is None:
         replay_memory(config, spaces, network, config.node.workers or count_cores())
     if initial is not None:
@@ -144,7 +145,17 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
     if "meter" not in resumed.info:
         raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
     before, now = config_of(resumed.info, folder.path), load_config(folder.config, settings)
-    for each in ("seed", "deterministic", "environment", "network", "algorithm", "optimizer", "exchange"):
+    for each in (
+        "seed",
+        "deterministic",
+        "environment",
+        "network",
+        "exploration",
+        "algorithm",
+        "optimizer",
+        "replay",
+        "exchange",
+    ):
         if getattr(before, each) != getattr(now, each):
             raise ConfigError(
                 f"{folder.config}: {each} is not what the run was started with: undo the change; "

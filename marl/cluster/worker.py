@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from marl.acting.collect import Acts, Collector
+from marl.acting.collect import Collector
 from marl.acting.stepper import Stepper
 from marl.algorithms.base import Algorithm
 from marl.cluster.experience import desks_of, experience_layout
+from marl.cluster.parts import make_sampler
 from marl.config import Config, replay_ratio
 from marl.data import seeds
 from marl.data.desk import GROUPS
@@ -57,8 +58,9 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     if config.exchange.name == "observations":
         return _step(job, block)
     ratio = replay_ratio(config)
-    algorithm = config.algorithm.for_worker(Rank(job.worker * job.children + job.child, job.workers * job.children))
-    if ratio and algorithm.learns_from == "trajectories":
+    rank = Rank(job.worker * job.children + job.child, job.workers * job.children)
+    algorithm = config.algorithm.for_worker(rank)
+    if (ratio or config.exploration.sampler) and algorithm.learns_from == "trajectories":
         algorithm = algorithm.off_policy()
     environments = make_environments(config.environment, config.environment.per_worker)
     network = algorithm.build_network(environments.spaces, config.network, 0)
@@ -73,7 +75,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         reward_scale=config.environment.reward_scale,
         generator=generator,
         seeds=reseed(job, job.segment, generator, environments.count),
-        sampler=algorithm.sampler(cast(Acts, network).distribution),
+        sampler=make_sampler(config, config.algorithm, network, rank),
     )
     statistics = Statistics(
         block,

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.settings import NetworkSettings
-from marl.networks.torso import MLP
+from marl.networks.torso import MLP, as_buffers
 
 
 class QNetwork(nn.Module):
@@ -16,13 +16,22 @@ class QNetwork(nn.Module):
     says a value V of the observation and an advantage A of each action, and Q = V + A - mean A.
     """
 
-    def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool = True) -> None:
+    def __init__(
+        self,
+        spaces: Spaces,
+        settings: NetworkSettings,
+        seed: int,
+        *,
+        dueling: bool = True,
+        online: nn.Module | None = None,
+    ) -> None:
+        """``online``: what makes values of actions; None: an MLP."""
         super().__init__()
         if not spaces.discrete:
             raise ConfigError("apex_dqn needs discrete actions, and this environment's are continuous: try sac")
         self.distribution = ActionValues(spaces.num_actions)
         self._dueling = dueling
-        self.online = MLP(
+        self.online: nn.Module = online or MLP(
             spaces.observation_size,
             settings.hidden,
             spaces.num_actions + dueling,
@@ -30,7 +39,7 @@ class QNetwork(nn.Module):
             head_gain=0.01,
             generator=torch.Generator().manual_seed(seed),
         )
-        self.past = self.online.target_copy()
+        self.past = as_buffers(self.online)
         self._combine = dueling_matrix(spaces.num_actions)
 
     def policy(self, observations: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """How a worker draws its actions: as the policy says, or otherwise, to explore."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
+from marl.errors import MarlError, PluginError
 from marl.networks.distributions import Distribution
+from marl.plugins import load_object
 
 OVERWHELMING = 1e30  # beside which no action's value matters
 
@@ -60,3 +62,25 @@ class EpsilonGreedy:
     def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Sampler``."""
         return (parameters + noise).argmax(-1), parameters
+
+
+def own_sampler(name: str, distribution: Distribution, rank: Rank) -> Sampler:
+    """A user's own: ``package.module:Class``, made as ``Class(distribution, rank)``.
+
+    Raises:
+        PluginError: there is no such class, or it is no sampler.
+    """
+    made = load_object(name)
+    if not (isinstance(made, type) and callable(getattr(made, "noise", None)) and callable(getattr(made, "act", None))):
+        raise PluginError(
+            f"exploration.sampler: expected a class with the methods noise and act of marl.networks.sampling.Sampler, "
+            f"{name} is {made!r:.80}"
+        )
+    try:
+        return cast(Sampler, made(distribution, rank))
+    except MarlError:
+        raise
+    except Exception as error:  # whatever a user's constructor does
+        raise PluginError(
+            f"exploration.sampler: {name}(distribution, rank) failed: {type(error).__name__}: {error}"
+        ) from error

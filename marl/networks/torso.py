@@ -45,7 +45,7 @@ class MLP(nn.Module):
         layers = [linear(below, above, math.sqrt(2), generator) for below, above in zip(sizes, hidden, strict=False)]
         self.hidden = nn.ModuleList(layers)
         self.head = linear(sizes[-1], outputs, head_gain, generator)
-        self._list()
+        self.relist()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs [..., outputs] of inputs [..., inputs]."""
@@ -54,27 +54,25 @@ class MLP(nn.Module):
         weight, bias = self._top
         return functional.linear(inputs, weight, bias)
 
-    def target_copy(self) -> "MLP":
-        """The same numbers as buffers: no gradient reaches them, and in the flat vector they lie behind all parameters,
-        in the parameters' own order.
-        """
-        copied = as_buffers(self)
-        copied._list()
-        return copied
-
-    def _list(self) -> None:
+    def relist(self) -> None:
+        """Find the layers' tensors again, after they have been replaced."""
         layers = [cast(Linear, layer) for layer in self.hidden]
         self._below = [(layer.weight, layer.bias) for layer in layers]
         self._top = self.head.weight, self.head.bias
 
 
 def as_buffers(network: Network) -> Network:
-    """A copy whose parameters have become buffers of the same names."""
+    """A copy whose parameters have become buffers of the same names: no gradient reaches them, and in the flat vector
+    they lie behind all parameters, in the parameters' own order.
+    """
     copied = copy.deepcopy(network)
     for module in copied.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)
             module.register_buffer(name, parameter.detach())
+    for module in copied.modules():
+        if isinstance(module, MLP):
+            module.relist()
     return copied
 
 

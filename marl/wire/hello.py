@@ -42,6 +42,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     children: Annotated[int, Meta(ge=1, le=2**20)] = 1  # how many there are to be
     environment: dict[str, Any]  # sections of the configuration; never paths, never report settings
     network: dict[str, Any]
+    exploration: dict[str, Any]
     algorithm: dict[str, Any]
     optimizer: dict[str, Any]
     replay: dict[str, Any]
@@ -52,6 +53,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
         for section in (
             self.environment,
             self.network,
+            self.exploration,
             self.algorithm,
             self.optimizer,
             self.replay,

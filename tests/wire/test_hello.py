@@ -22,6 +22,7 @@ def hello(**changes: Any) -> Hello:
         **{"num_bytes": 18_180, "codecs": ("float32", "int8"), "seed": 7, "rank": 1},
         "environment": {"id": "CartPole-v1", "kwargs": {"nested": {"gravity": 9.8}}, "per_worker": 16},
         "network": {"hidden": (64, 64), "activation": "tanh"},
+        "exploration": {"sampler": ""},
         **{"algorithm": {"name": "a3c", "discount": 0.99}, "optimizer": {"name": "adam"}},
         "replay": {"ratio": 1.0},
         "exchange": {"every": "5 seconds", "barrier": False},

@@ -1,0 +1,91 @@
+"""The parts of a run that may be a user's own: found, and tried before any process starts."""
+
+from collections.abc import Iterator
+from types import FunctionType
+from typing import cast
+
+import torch
+from torch import nn
+
+from marl.acting.collect import Acts
+from marl.algorithms.base import Algorithm
+from marl.config import Config
+from marl.data.spaces import Spaces
+from marl.errors import MarlError, PluginError
+from marl.networks.distributions import Distribution
+from marl.networks.sampling import Rank, Sampler, own_sampler
+from marl.plugins import load_module
+
+STEPS, COUNT = 2, 3  # of a trial
+
+
+def plugin_names(config: Config) -> Iterator[str]:
+    """Every ``package.module:object`` that the settings name."""
+    names = config.environment.id, config.network.name, config.exploration.sampler, config.algorithm.name
+    return (name for name in names if ":" in name)
+
+
+def modules_of(name: str) -> set[str]:
+    """The module that ``package.module:object`` names, and that of the same package in which the object is defined."""
+    module, _, attribute = name.partition(":")
+    found = getattr(load_module(module), attribute, None)
+    defined = str(found.__module__) if isinstance(found, (type, FunctionType)) else module
+    return {module, defined} if defined.partition(".")[0] == module.partition(".")[0] else {module}
+
+
+def make_sampler(config: Config, algorithm: Algorithm, network: nn.Module, rank: Rank) -> Sampler:
+    """How a worker of this rank acts: as the settings say, or as its algorithm does.
+
+    Raises:
+        PluginError: the settings name no sampler.
+    """
+    distribution, name = cast(Acts, network).distribution, config.exploration.sampler
+    return own_sampler(name, distribution, rank) if name else algorithm.for_worker(rank).sampler(distribution)
+
+
+def try_parts(config: Config, spaces: Spaces) -> nn.Module:
+    """The run's network, once it and what acts by it have been tried.
+
+    Raises:
+        MarlError: a part cannot work; without this, each worker would say so, one after another.
+    """
+    algorithm = config.algorithm
+    names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
+    if not names:
+        return algorithm.build_network(spaces, config.network, 0)
+    try:
+        network = algorithm.build_network(spaces, config.network, 0)
+        _try_acting(config, spaces, network)
+    except MarlError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{' with '.join(names)} cannot act: {type(error).__name__}: {error}") from error
+    return network
+
+
+def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
+    """Every shape that a trajectory is made of."""
+    if not isinstance(network, nn.Module):
+        raise PluginError(
+            f"{config.algorithm.name}: expected build_network to make a torch module, got {network!r:.80}"
+        )
+    distribution: Distribution = cast(Acts, network).distribution
+    sampler = make_sampler(config, config.algorithm, network, Rank(0, 1))
+    with torch.no_grad():
+        parameters = cast(Acts, network).policy(torch.zeros(COUNT, spaces.observation_size))
+        noise = sampler.noise((STEPS, COUNT), torch.Generator())
+        actions, behaviour = sampler.act(parameters, noise[0])
+    who = config.exploration.sampler or config.network.name or config.algorithm.name
+    behaved = (COUNT, distribution.num_parameters)
+    for what, came, expected in (
+        ("parameters of the policy", tuple(parameters.shape), behaved),
+        ("noise", tuple(noise.shape[:2]), (STEPS, COUNT)),
+        ("actions", tuple(actions.shape), (COUNT,) if spaces.discrete else (COUNT, len(spaces.action_low))),
+        ("parameters that acted", tuple(behaviour.shape), behaved),
+    ):
+        if came != expected:
+            raise PluginError(f"{who}: expected {what} of shape {list(expected)}, got {list(came)}")
+    if spaces.discrete and (
+        actions.is_floating_point() or not 0 <= actions.min() <= actions.max() < spaces.num_actions
+    ):
+        raise PluginError(f"{who}: expected actions from 0 to {spaces.num_actions - 1}, got {actions.tolist()}")
