@@ -13,6 +13,7 @@ from marl import __version__
 from marl.cluster.experience import experience_bytes
 from marl.cluster.parts import modules_of, plugin_names, try_parts
 from marl.cluster.plan import ANYTHING
+from marl.cluster.replay import replay_memory
 from marl.cluster.spaces import find_spaces
 from marl.config import Config, from_tree, to_tree, validate
 from marl.data.spaces import Spaces
@@ -145,6 +146,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         HandshakeRefused: this child cannot take part.
     """
     protocol = agree_protocol(hello)
+    workers = 1 if hello.deterministic else workers
     try:
         tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
         _check_allowed("algorithm", hello.algorithm.get("name"), allow)  # first: reading the settings imports it
@@ -156,6 +158,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         spaces = find_spaces(config)
         network = try_parts(config, spaces)
         flat = flatten(network)
+        replay_memory(config, spaces, network, workers)  # what has no room here is refused before it is agreed
         mine = _fingerprint(config, spaces, network)
     except HandshakeRefused:
         raise
@@ -169,7 +172,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         num_bytes=flat.weights.nbytes,
         codecs=CODECS,
         instance=secrets.token_hex(8),
-        workers=1 if hello.deterministic else workers,
+        workers=workers,
         cores=count_cores(),
         host=_host(),
     )
