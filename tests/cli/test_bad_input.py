@@ -52,6 +52,18 @@ def refused(answer: Answer, *contents: str, code: int = 1) -> None:
         ("train --set stop.solved=false", ["stop.solved", "stop.steps"]),
         ("train --deterministic --workers 2", ["deterministic", "one worker", "2"]),
         ("train --deterministic --minutes 1", ["deterministic", "stop.steps"]),
+        ("train --set replay.ratio=-1", ["replay.ratio", "0 or more", "-1"]),
+        ("train --set replay.ratio=inf", ["replay.ratio", "finite"]),
+        ("train --set replay.ratio=1 --set replay.capacity=0", ["replay.capacity", "at least 1", "0"]),
+        (
+            "train --workers 2 --set replay.ratio=1 --set replay.capacity=319",
+            ["replay.capacity", "2 workers x 32 environments x 5 steps = 320", "319"],
+        ),
+        (
+            "train --set replay.ratio=1 --set replay.capacity=1000000000000",
+            ["replay.capacity = 1,000,000,000,000", "MiB are free", "make it smaller"],
+        ),
+        ("train --deterministic --set replay.ratio=1", ["deterministic", "replay.ratio = 0"]),
         ("train --resume nowhere", ["expected a run folder at nowhere", "nothing there"]),
         ("train broken.toml", ["broken.toml", "not a TOML file"]),
         ("train missing.toml", ["missing.toml"]),
