@@ -52,7 +52,7 @@ class Catch(gymnasium.Env[Picture, np.int64]):
 
 
 if "Catch-v0" not in gymnasium.registry:  # it is, where this file is the program and is imported as well
-    gymnasium.register("Catch-v0", entry_point=Catch, reward_threshold=0.9)
+    gymnasium.register("Catch-v0", entry_point="examples.own_environment:Catch", reward_threshold=0.9)
 
 if __name__ == "__main__":
     from marl.api import train

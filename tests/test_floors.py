@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A unit is a folder of marl/, a module directly in marl/, or "scripts": the programs at the root.
+# A unit is a folder of marl/, a module directly in marl/, "scripts" (the programs at the root), or "examples".
 FLOORS = {
-    **dict.fromkeys(["scripts", "cli", "__main__", "api"], 8),
+    **dict.fromkeys(["scripts", "examples", "cli", "__main__", "api"], 8),
     "cluster": 7,
     **dict.fromkeys(["config", "presets"], 6),
     "exchanges": 5,
@@ -25,6 +25,7 @@ SIDEWAYS = {
     ("__main__", "cli"),
     ("scripts", "api"),
     ("scripts", "cli"),
+    ("examples", "api"),
     ("plugins", "errors"),
     ("failpoints", "errors"),
 }
@@ -77,6 +78,8 @@ def test_every_folder_has_tests() -> None:
         ("marl/presets/tools.py", "from marl.config import Config", "only"),
         ("marl/api.py", "from marl.cli.main import main", "api (floor 8) imports cli (floor 8)"),
         ("marl/cluster/node.py", "import test_env", "cluster (floor 7) imports scripts (floor 8)"),
+        ("marl/api.py", "from examples.own_network import Convolutions", "api (floor 8) imports examples (floor 8)"),
+        ("examples/own_network.py", "from marl.config import Config", "examples imports marl.config"),
         ("marl/novelties/first.py", "import math", "has no floor"),
         ("marl/data/ring.py", "import marl.novelties", "has no floor"),
         ("marl/__init__.py", "import numpy", "imports nothing"),
@@ -110,7 +113,7 @@ def broken_rules(root: Path) -> list[str]:
     """Every import under ``root`` that breaks a rule, one line each."""
     scripts = {file.stem for file in root.glob("*.py")}
     found = []
-    for file in sorted([*root.glob("*.py"), *root.glob("marl/**/*.py")]):
+    for file in sorted([*root.glob("*.py"), *root.glob("marl/**/*.py"), *root.glob("examples/**/*.py")]):
         here = file.relative_to(root)
         importer = _unit_of(here)
         if importer is None:
@@ -135,6 +138,8 @@ def _complaint(importer: str, name: str, scripts: set[str]) -> str | None:
         return "relative import: write the whole path from marl."
     if package in scripts:
         imported = "scripts"
+    elif package == "examples":
+        imported = "examples"
     elif package == "marl" and rest and rest[0] != "__version__":
         imported = rest[0]
     else:
@@ -169,7 +174,7 @@ def _imports(tree: ast.AST) -> list[tuple[int, str]]:
 def _unit_of(here: Path) -> str | None:
     """The unit that a file belongs to; None for marl/__init__.py."""
     if here.parts[0] != "marl":
-        return "scripts"
+        return "examples" if here.parts[0] == "examples" else "scripts"
     if len(here.parts) > 2:
         return here.parts[1]
     return None if here.stem == "__init__" else here.stem

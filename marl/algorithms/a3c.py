@@ -53,6 +53,8 @@ class A3C(Algorithm):
 
     def off_policy(self) -> Algorithm:
         """IMPALA with the same numbers: A3C with V-trace."""
+        if type(self) is not A3C:
+            return super().off_policy()  # IMPALA would not know what a subclass has changed
         return IMPALA(
             t_max=self.t_max,
             discount=self.discount,

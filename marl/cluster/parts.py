@@ -17,6 +17,7 @@ from marl.networks.sampling import Rank, Sampler, own_sampler
 from marl.plugins import load_module
 
 STEPS, COUNT = 2, 3  # of a trial
+LEARNS_FROM = ("trajectories", "transitions")
 
 
 def plugin_names(config: Config) -> Iterator[str]:
@@ -53,6 +54,7 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
     if not names:
         return algorithm.build_network(spaces, config.network, 0)
+    _demand_methods(algorithm)
     try:
         network = algorithm.build_network(spaces, config.network, 0)
         _try_acting(config, spaces, network)
@@ -61,6 +63,18 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     except Exception as error:
         raise PluginError(f"{' with '.join(names)} cannot act: {type(error).__name__}: {error}") from error
     return network
+
+
+def _demand_methods(algorithm: Algorithm) -> None:
+    """Whatever has no default."""
+    if algorithm.learns_from not in LEARNS_FROM:
+        raise PluginError(
+            f"{algorithm.name}: expected learns_from to be {' or '.join(LEARNS_FROM)}, got {algorithm.learns_from!r}"
+        )
+    needed = ["build_network", "loss", *["transitions"] * (algorithm.learns_from == "transitions")]
+    missing = [name for name in needed if getattr(type(algorithm), name) is getattr(Algorithm, name)]
+    if missing:
+        raise PluginError(f"{algorithm.name} lacks {' and '.join(missing)}: see marl.algorithms.base.Algorithm")
 
 
 def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
