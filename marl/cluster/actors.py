@@ -1,7 +1,8 @@
 """Train on this machine with actors and a learner: the experience exchange over a link in memory.
 
 Worker processes play and never learn, a learner process learns and never plays; this process joins the two halves of
-the exchange by two threads, just as a parent and its children are joined across a network.
+the exchange by two threads, just as a parent and its children are joined across a network. Where only observations
+travel one thread does, for nothing waits between the halves.
 """
 
 import threading
@@ -19,7 +20,7 @@ from marl.cluster.training import Counts, Training
 from marl.data.normalizer import from_slot
 from marl.errors import LinkError
 from marl.exchanges.choose import make_child_side
-from marl.exchanges.conversation import converse, report
+from marl.exchanges.conversation import confer, converse, report
 from marl.links.memory import memory_pair
 from marl.processes.cores import count_cores
 from marl.training.weights_file import WeightsFile, fill
@@ -71,6 +72,10 @@ class ActorLearnerTraining(Training):
         self._links = here, there
         self._over = threading.Event()
         self._errors: list[BaseException] = []
+        if config.exchange.name == "observations":  # where each message is answered at once
+            both = self._child, self._parent, self._over
+            self._threads = [self._thread("actors", lambda: confer(*both, name=ACTORS))]
+            return
         self._threads = [
             self._thread("actors", lambda: report(there, self._child, self._over, name=ACTORS)),
             self._thread("learner", lambda: converse(here, ACTORS, self._parent, self._over, name=PARENT)),

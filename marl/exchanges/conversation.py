@@ -1,4 +1,6 @@
-"""The only two loops that join an exchange to a link, one for each side. Neither knows what is exchanged."""
+"""The only two loops that join an exchange to a link, one for each side, and one that needs no link. None of them knows
+what is exchanged.
+"""
 
 import contextlib
 import threading
@@ -9,6 +11,7 @@ from marl.exchanges.base import ChildSide, ParentSide
 from marl.failpoints import fail
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
+from marl.wire.payload import hand_over
 
 
 def report(
@@ -46,6 +49,29 @@ def report(
         if message.kind is Kind.STOP:
             return True
         side.accept(message)
+
+
+def confer(child: ChildSide, parent: ParentSide, stop: threading.Event, *, name: str) -> None:
+    """Both halves in one thread, until ``stop`` is set, where they share a process and the parent never waits for long:
+    nothing becomes bytes, and nobody has to be woken.
+
+    Raises:
+        LinkError, MessageRefused: one half cannot use what the other said.
+    """
+    child.joined()
+    try:
+        child.accept(hand_over(parent.join(name).message, child.place))
+        while not stop.is_set():
+            idle = True
+            for message in child.outgoing():
+                idle = False
+                answer = parent.answer(name, hand_over(message, lambda header: parent.place(name, header)))
+                if answer is not None:
+                    child.accept(hand_over(answer.message, child.place))
+            if idle:
+                stop.wait(child.pause())
+    finally:
+        parent.leave(name)
 
 
 def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *, name: str) -> None:

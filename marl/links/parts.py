@@ -15,9 +15,7 @@ def outgoing_within(message: Message, digest: bytes | None, *, protocol: int, ma
     Raises:
         MessageRefused: it breaks a bound of the header, or is longer than was agreed.
     """
-    outgoing = Outgoing(message, digest, protocol=protocol)
-    decode_header(outgoing.header, max_bytes=max_bytes)
-    return outgoing
+    return Outgoing(message, digest, protocol=protocol, max_bytes=max_bytes)
 
 
 def receive(
@@ -39,7 +37,7 @@ def receive(
     try:
         left = header.num_bytes
         try:
-            incoming = Incoming(first, place)
+            incoming = Incoming(first, place, decoded=header)
             while left:
                 part = inbox.take(patience)
                 left -= _length(len(part), left)

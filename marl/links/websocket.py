@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
@@ -16,6 +18,8 @@ from marl.trust.peers import Peer
 from marl.wire.arrays import bytes_of
 from marl.wire.message import OLDEST_PROTOCOL, Message
 from marl.wire.payload import CHUNK_BYTES, Place
+
+SHORT_BYTES = 32 * 1024  # of a message that leaves in one piece
 
 
 class WebSocketLink:
@@ -85,9 +89,15 @@ class WebSocketLink:
         outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=self._max_bytes)
         views = [bytes_of(array) for array in message.arrays.values()]
         seal: Future[bytes] = Future()
-        sending = self._start(outgoing.header, views, seal)
+        short = sum(map(len, views)) <= SHORT_BYTES
+        if short:
+            seal.set_result(outgoing.seal())
+            sending = self._start(self._connection.write_frames([outgoing.header, *views, seal.result()]))
+        else:
+            sending = self._start(self._write(outgoing.header, views, seal))
         try:
-            seal.set_result(outgoing.seal())  # hashed here while the loop encrypts
+            if not short:
+                seal.set_result(outgoing.seal())  # hashed here while the loop encrypts
             while not _finished(sending):
                 if self._why is not None:
                     sending.cancel()
@@ -110,11 +120,11 @@ class WebSocketLink:
         """See ``Link.close``. What was sent still leaves, for which ``IOLoop.close`` waits two seconds."""
         self._end("this side closed the link")
 
-    def _start(self, header: bytes, views: list[memoryview], seal: Future[bytes]) -> Future[None]:
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
         with self._lock:
             if self._why is not None:
+                coroutine.close()
                 raise LinkClosed(self._why)
-            coroutine = self._write(header, views, seal)
             try:
                 self._sending = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
             except RuntimeError as error:

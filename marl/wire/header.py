@@ -64,18 +64,20 @@ _decoder = msgspec.msgpack.Decoder(Header)
 _speaks_decoder = msgspec.msgpack.Decoder(_Speaks)
 
 
-def encode_header(message: Message, manifest: tuple[ArrayEntry, ...], *, protocol: int = PROTOCOL) -> bytes:
+def encode_header(
+    message: Message, manifest: tuple[ArrayEntry, ...], *, protocol: int = PROTOCOL, max_bytes: int = MAX_INT
+) -> bytes:
     """The header's bytes; what the other side would refuse is refused here.
 
     Raises:
-        MessageRefused: a field is out of bounds.
+        MessageRefused: a field is out of bounds, or the payload longer than ``max_bytes``.
     """
     fields = (protocol, message.kind, message.sender, message.epoch, message.version, message.counter)
     try:
         data = msgspec.msgpack.encode(Header(*fields, dict(message.info), manifest))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise MessageRefused(f"cannot encode the header of {message.kind} from {message.sender!r}: {error}") from error
-    decode_header(data, max_bytes=MAX_INT)
+    decode_header(data, max_bytes=max_bytes)
     return data
 
 

@@ -22,14 +22,25 @@ Place: TypeAlias = Callable[[Header], Mapping[str, memoryview]]
 class Outgoing:
     """One message on its way out: send ``header``, each of ``chunks()``, then ``seal()``."""
 
-    def __init__(self, message: Message, payload_digest: bytes | None = None, *, protocol: int = PROTOCOL) -> None:
+    def __init__(
+        self,
+        message: Message,
+        payload_digest: bytes | None = None,
+        *,
+        protocol: int = PROTOCOL,
+        max_bytes: int = MAX_INT,
+    ) -> None:
         """Without ``payload_digest``, the chunks are hashed as they leave; with it, not at all.
 
         Args:
             protocol: the one agreed on; a hello, which comes before that, is sent in the oldest.
+            max_bytes: the longest payload that was agreed on.
+
+        Raises:
+            MessageRefused: it breaks a bound of the header, or is longer.
         """
         entries = tuple(entry_of(name, array) for name, array in message.arrays.items())
-        self.header = encode_header(message, entries, protocol=protocol)
+        self.header = encode_header(message, entries, protocol=protocol, max_bytes=max_bytes)
         self._views = [bytes_of(array) for array in message.arrays.values()]
         self._digest = payload_digest
 
@@ -62,13 +73,18 @@ class Outgoing:
 class Incoming:
     """One message on its way in: ``put`` each chunk until ``missing`` is 0, then ``finish`` with the seal."""
 
-    def __init__(self, header: Buffer, place: Place, *, max_bytes: int = MAX_INT) -> None:
+    def __init__(
+        self, header: Buffer, place: Place, *, max_bytes: int = MAX_INT, decoded: Header | None = None
+    ) -> None:
         """Ask ``place`` for memory.
+
+        Args:
+            decoded: the header, where it has been checked already.
 
         Raises:
             MessageRefused: by the header itself, or by ``place``.
         """
-        self.header = decode_header(header, max_bytes=max_bytes)
+        self.header = decode_header(header, max_bytes=max_bytes) if decoded is None else decoded
         self._header_bytes = bytes(header)
         self._views = _placed(self.header, place(self.header))
         self._left = [view for view in self._views.values() if len(view)]
@@ -106,8 +122,27 @@ class Incoming:
             raise MessageRefused(f"{header.kind} from {header.sender}: {self.missing} bytes of the payload are missing")
         if bytes(seal) != _seal(self._header_bytes, self._hashing.digest()):
             raise MessageRefused(f"{header.kind} from {header.sender}: the hash differs, it was damaged on the way")
-        arrays = {entry.name: tensor_over(self._views[entry.name], entry) for entry in header.manifest}
-        return Message(header.kind, header.sender, header.epoch, header.version, header.counter, arrays, header.info)
+        return _message(header, self._views)
+
+
+def hand_over(message: Message, place: Place) -> Message:
+    """The message as its receiver gets it, where that is in the same process: copied to its place, and nothing more.
+
+    Raises:
+        MessageRefused: by ``place``.
+    """
+    entries = tuple(entry_of(name, array) for name, array in message.arrays.items())
+    fields = (PROTOCOL, message.kind, message.sender, message.epoch, message.version, message.counter)
+    header = Header(*fields, dict(message.info), entries)
+    views = _placed(header, place(header))
+    for name, array in message.arrays.items():
+        views[name][:] = bytes_of(array)
+    return _message(header, views)
+
+
+def _message(header: Header, views: Mapping[str, memoryview]) -> Message:
+    arrays = {entry.name: tensor_over(views[entry.name], entry) for entry in header.manifest}
+    return Message(header.kind, header.sender, header.epoch, header.version, header.counter, arrays, header.info)
 
 
 def _seal(header: bytes, payload_digest: bytes) -> bytes:

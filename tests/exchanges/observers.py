@@ -1,10 +1,9 @@
-"""Both halves of the observations exchange without processes: environments that a test steps, messages moved by hand."""
+"""Both halves of the observations exchange without processes: a test steps the environments and moves the messages."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -186,8 +185,3 @@ def everyone_asks(child: Child, seen: float, *, first: bool = False) -> None:
     for worker in range(len(child.desks)):
         for group in range(2):
             child.ask(worker, group, seen, first=first)
-
-
-def rows(numbers: npt.NDArray[Any] | Tensor) -> list[Any]:
-    found: list[Any] = numbers.tolist()
-    return found

@@ -1,0 +1,119 @@
+"""One pass decides for everybody, each as its own worker explores, and what a network keeps in mind is never mixed."""
+
+import torch
+from torch import Tensor, nn
+
+from marl.acting.decide import Decider, Question, state_size
+from marl.networks.distributions import Categorical
+from marl.networks.sampling import OnPolicy, Sampler
+
+SIZE, NUM_ACTIONS = 2, 3
+
+
+class Linear(nn.Module):
+    """Logits that are three times the first number, and how often it was asked."""
+
+    distribution = Categorical(NUM_ACTIONS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def policy(self, observations: Tensor) -> Tensor:
+        assert torch.is_inference_mode_enabled()
+        self.seen.append(observations.clone())
+        return observations[:, :1].repeat(1, NUM_ACTIONS)
+
+
+class Counter(nn.Module):
+    """Keeps in mind how many steps there were; says it in its parameters."""
+
+    distribution = Categorical(NUM_ACTIONS)
+    state_size = 1
+
+    def step(self, observations: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        states = states + 1
+        return states.repeat(1, NUM_ACTIONS) + observations[:, :1] * 100, states
+
+
+class Always:
+    """A sampler that draws one action."""
+
+    def __init__(self, action: int) -> None:
+        self._action = action
+        self.shapes: list[tuple[int, ...]] = []
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        self.shapes.append(shape)
+        return torch.rand(*shape, generator=generator)
+
+    def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        assert parameters.shape[:1] == noise.shape
+        return torch.full(parameters.shape[:1], self._action), parameters + self._action
+
+
+def decider(network: nn.Module, version: int = 3, seed: int = 1) -> Decider:
+    return Decider(network, lambda: version, torch.Generator().manual_seed(seed))
+
+
+def question(numbers: list[float], *samplers: Sampler, states: list[float] | None = None) -> Question:
+    observations = torch.tensor([[each, 0.0] for each in numbers])
+    kept = torch.zeros(len(numbers), 0) if states is None else torch.tensor(states).unsqueeze(-1)
+    return Question(observations, kept, samplers)
+
+
+def test_one_pass_for_all_who_ask() -> None:
+    network, sampler = Linear(), OnPolicy(Categorical(NUM_ACTIONS))
+    asked = [question([1, 2], sampler), question([3], sampler), question([4, 5, 6, 7], sampler, sampler)]
+    answers = decider(network).decide(asked)
+    (seen,) = network.seen
+    assert seen[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert [each.behaviour[:, 0].tolist() for each in answers] == [[1, 2], [3], [4, 5, 6, 7]]
+    assert [list(each.actions.shape) for each in answers] == [[2], [1], [4]]
+    assert {each.version for each in answers} == {3}
+
+
+def test_each_worker_draws_as_its_own_sampler_does() -> None:
+    first, second, third = Always(0), Always(1), Always(2)
+    asked = [question([0, 0, 0, 0], first, second), question([0, 0], second), question([0, 0], third)]
+    answers = decider(Linear()).decide(asked)
+    assert [each.actions.tolist() for each in answers] == [[0, 0, 1, 1], [1, 1], [2, 2]]
+    assert [each.behaviour[:, 0].tolist() for each in answers] == [[0, 0, 1, 1], [1, 1], [2, 2]]
+    assert second.shapes == [(4,)]  # what one sampler draws in a row it draws at once
+
+
+def test_draws_differ_from_pass_to_pass_and_follow_from_the_seed() -> None:
+    sampler = OnPolicy(Categorical(NUM_ACTIONS))
+
+    def draw() -> list[list[int]]:
+        found = decider(Linear())
+        return [found.decide([question([0] * 50, sampler)])[0].actions.tolist() for _ in range(2)]
+
+    first, second = draw()
+    assert first != second
+    assert draw() == [first, second]
+
+
+def test_what_is_kept_in_mind_belongs_to_each_environment() -> None:
+    network, sampler = Counter(), Always(0)
+    found = decider(network)
+    one, other = found.decide([question([1, 2], sampler, states=[0, 7]), question([3, 4], sampler, states=[20, 30])])
+    assert one.states.flatten().tolist() == [1, 8]
+    assert other.states.flatten().tolist() == [21, 31]
+    assert other.behaviour[:, 0].tolist() == [321, 431]
+    again, more = found.decide(  # in another order, with others between
+        [question([3, 4], sampler, states=other.states.flatten().tolist()), question([1], sampler, states=[1])]
+    )
+    assert again.states.flatten().tolist() == [22, 32]
+    assert more.states.flatten().tolist() == [2]
+
+
+def test_the_newest_weights_decide() -> None:
+    network, versions = Linear(), iter([5, 6])
+    found = Decider(network, lambda: next(versions), torch.Generator())
+    asked = [question([0], Always(0))]
+    assert [found.decide(asked)[0].version for _ in range(2)] == [5, 6]
+
+
+def test_most_networks_keep_nothing_in_mind() -> None:
+    assert (state_size(Linear()), state_size(Counter())) == (0, 1)
