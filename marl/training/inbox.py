@@ -1,8 +1,8 @@
 """Trajectories on their way from the parent's conversations to its learner: a queue of fixed length in shared memory.
 
 Any thread of the parent may put a parcel in; only the learner, another process, takes them out, in the order in which
-they came. Two counts say where the queue begins and ends, and each has one writer, so that neither side can block the
-other.
+they came, and gives each back once it is done with it. Two rings of numbers, there and back, have one writer each, so
+that neither side can block the other.
 """
 
 import threading
@@ -18,9 +18,10 @@ from marl.acting.collect import Acts, Episodes
 from marl.data.parcel import Layout, num_steps, unpack
 from marl.data.shared import Field, SharedBlock
 from marl.data.trajectory import Trajectory
+from marl.failpoints import fail
 
 PUT = 0  # column of the parent's counts
-TAKEN, STALE, USED = range(3)  # of the learner's
+SEEN, BACK, STALE, USED = range(4)  # of the learner's: parcels looked at, given back, too old, learned from
 BEGUN, DONE, VERSIONS = range(3)  # of the numbers of published weights
 AGES = 256  # staleness is counted up to here
 
@@ -31,7 +32,8 @@ def inbox_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Fie
         "published": Field((2, num_weights), torch.float32),
         "published_numbers": Field((8,), torch.int64),
         "inbox": Field((length, layout.num_bytes), torch.uint8),
-        "inbox_order": Field((length,), torch.int64),  # numbers of parcels, a ring
+        "inbox_order": Field((length,), torch.int64),  # numbers of parcels as they were queued, a ring
+        "inbox_back": Field((length,), torch.int64),  # likewise as they were given back
         "inbox_put": Field((8,), torch.int64),
         "inbox_taken": Field((8,), torch.int64),
         "inbox_ages": Field((AGES,), torch.int64),  # trajectories used, by how many versions old they were
@@ -44,10 +46,12 @@ class Inbox:
     def __init__(self, block: SharedBlock) -> None:
         self._memory = block["inbox"]
         self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
+        self._back: npt.NDArray[np.int64] = block["inbox_back"].numpy()
         self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
         self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
         self._lock = threading.Lock()  # guards all below
         self._free = list(range(len(self._memory)))
+        self._queued: set[int] = set()  # parcels that the learner has not given back
         self._returned = 0
 
     def __len__(self) -> int:
@@ -78,6 +82,7 @@ class Inbox:
     def queue(self, number: int) -> None:
         """Give a parcel to the learner."""
         with self._lock:
+            self._queued.add(number)
             self._order[int(self._put[PUT]) % len(self._order)] = number
             self._put[PUT] += 1
 
@@ -86,16 +91,22 @@ class Inbox:
         with self._lock:
             self._free.append(number)
 
-    def restart(self) -> None:
-        """The learner has died: its successor begins after what its predecessor had in hand."""
+    def restart(self) -> int:
+        """The learner has died: its successor begins after what it had in hand. How many parcels that was."""
         with self._lock:
-            self._taken[TAKEN] = self._put[PUT]
             self._take_back()
+            waiting = range(int(self._taken[SEEN]), int(self._put[PUT]))
+            in_hand = self._queued - {int(self._order[place % len(self._order)]) for place in waiting}
+            self._queued -= in_hand
+            self._free += in_hand
+            return len(in_hand)
 
     def _take_back(self) -> None:
-        end = int(self._taken[TAKEN])
+        end = int(self._taken[BACK])
         for place in range(self._returned, end):
-            self._free.append(int(self._order[place % len(self._order)]))
+            number = int(self._back[place % len(self._back)])
+            self._queued.remove(number)
+            self._free.append(number)
         self._returned = end
 
 
@@ -103,7 +114,7 @@ class Flow(NamedTuple):
     """What became of the trajectories, for people."""
 
     used: int
-    stale: int  # dropped: older than allowed
+    stale: int  # dropped: older than allowed, or of another life of the run
     ages: npt.NDArray[np.int64]  # of those used: how many were so many versions old
 
     def mean_age(self) -> float:
@@ -130,6 +141,7 @@ class Arrivals:
         self, block: SharedBlock, layout: Layout, *, batch: int, max_staleness: int, device: torch.device
     ) -> None:
         self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
+        self._back: npt.NDArray[np.int64] = block["inbox_back"].numpy()
         self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
         self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
         self._ages: npt.NDArray[np.int64] = block["inbox_ages"].numpy()
@@ -137,42 +149,46 @@ class Arrivals:
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
         self._parcels = [layout.open(memory) for memory in block["inbox"].unbind()]
         self._batch, self._max_staleness, self._device = batch, max_staleness, device
-        self._in_hand: list[SharedBlock] = []
-        self._looked_at = 0  # parcels since the last batch
+        self._in_hand: list[int] = []
         self._steps = 0
         self.priorities = torch.zeros(0)  # of the last trajectory, as its actors saw them
 
     def wait(self) -> bool:
-        """Until a batch is there; False if the learner is to stop instead."""
-        self._give_back()
+        """Until a batch is there; False if the learner is to stop instead. The last batch is given back."""
+        for number in self._in_hand:
+            self._give_back(number)
+        self._in_hand = []
         while len(self._in_hand) < self._batch:
             if self._stop[0]:
                 return False
-            if not self._in_hand:
-                self._give_back()  # what was too old makes room
-            place = int(self._taken[TAKEN]) + self._looked_at
-            if place >= self._put[PUT]:
+            seen = int(self._taken[SEEN])
+            if seen >= self._put[PUT]:
                 time.sleep(0.0002)  # the parent shares no lock with a process that may be killed
                 continue
-            parcel = self._parcels[int(self._order[place % len(self._order)])]
-            self._looked_at += 1
-            if int(self._version[0]) - int(parcel["header"][0]) > self._max_staleness:
-                self._taken[STALE] += 1
+            number = int(self._order[seen % len(self._order)])
+            self._taken[SEEN] = seen + 1
+            fail("learner.taking")
+            # Of a version that is still to come are those that played before a run was resumed.
+            if 0 <= int(self._version[0]) - int(self._parcels[number]["header"][0]) <= self._max_staleness:
+                self._in_hand.append(number)
             else:
-                self._in_hand.append(parcel)
+                self._taken[STALE] += 1
+                self._give_back(number)  # at once: others wait for its place
         return True
 
-    def _give_back(self) -> None:
-        self._taken[TAKEN] += self._looked_at
-        self._looked_at, self._in_hand = 0, []
+    def _give_back(self, number: int) -> None:
+        back = int(self._taken[BACK])
+        self._back[back % len(self._back)] = number
+        self._taken[BACK] = back + 1
 
     def collect(self, unused_network: Acts, version: int) -> tuple[Trajectory, Episodes]:
         """The batch as one trajectory of more environments; episodes are told by the actors themselves."""
-        opened = [unpack(parcel) for parcel in self._in_hand]
+        parcels = [self._parcels[number] for number in self._in_hand]
+        opened = [unpack(parcel) for parcel in parcels]
         for trajectory, _ in opened:
-            self._ages[min(max(0, version - trajectory.version), AGES - 1)] += 1
+            self._ages[min(version - trajectory.version, AGES - 1)] += 1
             self._taken[USED] += 1
-        self._steps = sum(num_steps(parcel) for parcel in self._in_hand)
+        self._steps = sum(num_steps(parcel) for parcel in parcels)
         self.priorities = torch.cat([priorities for _, priorities in opened])
         joined = side_by_side([trajectory for trajectory, _ in opened])
         moved = [each.to(self._device) if isinstance(each, Tensor) else each for each in joined]

@@ -1,0 +1,171 @@
+"""A trajectory as bytes: what goes in comes out, and bytes from elsewhere are a trajectory or are refused."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marl.data.parcel import Layout, check, num_steps, pack, parcel_layout, unpack
+from marl.data.shared import Field, SharedBlock
+from marl.data.trajectory import Trajectory
+from marl.errors import MessageRefused
+from tests.data.parcels import SIZE, layout_of
+from tests.data.writers import ENVIRONMENTS, LENGTH, MAX_LAST, PARAMETERS, number_of, trajectory
+
+
+def empty(layout: Layout) -> SharedBlock:
+    return layout.open(torch.zeros(layout.num_bytes, dtype=torch.uint8))
+
+
+def packed(number: int = 3, layout: Layout | None = None) -> SharedBlock:
+    parcel = empty(layout or layout_of())
+    pack(parcel, trajectory(number), torch.arange(4.0))
+    return parcel
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_what_goes_in_comes_out(number: int) -> None:
+    parcel = packed(number)
+    check(parcel, layout_of())
+    came, priorities = unpack(parcel)
+    assert number_of(came) == number
+    assert priorities.tolist() == [0, 1, 2, 3]
+    assert num_steps(parcel) == int(trajectory(number).valid.sum())
+
+
+def test_a_parcel_is_used_again_and_nothing_of_before_is_left() -> None:
+    parcel = packed(3)  # three cut episodes
+    pack(parcel, trajectory(4))  # none
+    came, priorities = unpack(parcel)
+    assert number_of(came) == 4
+    assert len(came.last_index) == len(priorities) == 0
+
+
+def test_cut_episodes_that_do_not_fit_become_invalid() -> None:
+    """With one environment there is room for one: what led to the second cut is learned from no more."""
+    fields = {"observation": Field((2,), torch.float32), "action": Field((), torch.int64)}
+    layout = parcel_layout(length=6, environments=1, num_actions=3, num_parameters=3, **fields)
+    cut = torch.tensor([0, 1, 0, 0, 1, 0], dtype=torch.bool)[:, None]
+    played = Trajectory(
+        observations=torch.arange(14.0).view(7, 1, 2),
+        actions=torch.zeros(6, 1, dtype=torch.int64),
+        rewards=torch.ones(6, 1),
+        terminated=torch.zeros(6, 1, dtype=torch.bool),
+        truncated=cut,
+        valid=torch.ones(6, 1, dtype=torch.bool),
+        last_observations=torch.tensor([[10.0, 11.0], [40.0, 41.0]]),
+        last_index=torch.tensor([1, 4]),
+        behaviour=torch.zeros(6, 1, 3),
+        version=7,
+    )
+    parcel = empty(layout)
+    pack(parcel, played)
+    check(parcel, layout)
+    came, _ = unpack(parcel)
+    assert came.valid[:, 0].tolist() == [True, True, False, False, False, True]
+    assert came.last_index.tolist() == [1]
+    assert came.last_observations.tolist() == [[10.0, 11.0]]
+    assert played.valid.all()  # the worker's own trajectory is as it was
+
+
+def setter(name: str, value: object, place: object = ...) -> Callable[[SharedBlock], None]:
+    def spoil(parcel: SharedBlock) -> None:
+        tensor = parcel[name]
+        (tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor)[place] = value  # type: ignore[index]
+
+    return spoil
+
+
+NAN, INF = float("nan"), float("inf")
+NONSENSE = {
+    "version": setter("header", -1, 0),
+    "fewer than no cuts": setter("header", -1, 1),
+    "more cuts than fit": setter("header", MAX_LAST + 1, 1),
+    "more priorities than steps": setter("header", SIZE + 1, 2),
+    "fewer than no priorities": setter("header", -(2**63), 2),
+    "terminated": setter("terminated", 2, (0, 0)),
+    "truncated": setter("truncated", 255, (-1, -1)),
+    "valid": setter("valid", 3, (1, 1)),
+    "a cut before the first step": setter("last_index", -1, 0),
+    "a cut after the last step": setter("last_index", SIZE, 1),
+    "no such action": setter("actions", 50_000, (0, 0)),
+    "an action below zero": setter("actions", -1, (2, 1)),
+    "observations": setter("observations", NAN, (0, 0, 0)),
+    "the observation after the last step": setter("observations", INF, (LENGTH, 0, 0)),
+    "rewards": setter("rewards", -INF, (0, 0)),
+    "behaviour": setter("behaviour", NAN, (0, 0, 0)),
+    "last observations": setter("last_observations", NAN, (0, 0)),
+    "priorities": setter("priorities", NAN, 0),
+    "a negative priority": setter("priorities", -1.0, 3),
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_nonsense_is_refused(nonsense: str) -> None:
+    layout = layout_of(num_actions=1000)
+    parcel = packed(3, layout)
+    check(parcel, layout)
+    NONSENSE[nonsense](parcel)
+    with pytest.raises(MessageRefused, match="a trajectory"):
+        check(parcel, layout)
+
+
+def test_what_lies_behind_the_counts_matters_to_nobody() -> None:
+    """Old bytes of the parcel's last use."""
+    parcel = packed(1)  # one cut episode, four priorities
+    parcel["last_index"][1:] = -5
+    parcel["last_observations"][1:] = NAN
+    parcel["priorities"][4:] = -1
+    check(parcel, layout_of())
+    assert number_of(unpack(parcel)[0]) == 1
+
+
+def test_actions_that_are_vectors_have_to_be_finite() -> None:
+    layout = layout_of(num_actions=0, action=Field((2,), torch.float32))
+    parcel = empty(layout)
+    check(parcel, layout)
+    parcel["actions"][0, 0, 1] = INF
+    with pytest.raises(MessageRefused, match="not finite"):
+        check(parcel, layout)
+
+
+LAYOUTS = [
+    layout_of(num_actions=5),
+    layout_of(num_actions=0, action=Field((3,), torch.float32)),
+    layout_of(num_actions=5, observation=Field((4,), torch.uint8)),
+]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, 2), st.data())
+def test_any_bytes_are_a_trajectory_or_refused(which: int, data: st.DataObject) -> None:
+    """Whatever passes can be unpacked, is within its bounds and has finite numbers only."""
+    layout = LAYOUTS[which]
+    parcel = empty(layout)
+    pick = data.draw(st.lists(st.tuples(st.integers(0, layout.num_bytes - 1), st.integers(0, 255)), max_size=40))
+    memory = torch.zeros(layout.num_bytes, dtype=torch.uint8)
+    for place, value in pick:
+        memory[place] = value
+    for column, name in enumerate(("version", "cuts", "priorities")):
+        bounds = st.integers(-2, 20) if data.draw(st.booleans(), label=name) else st.integers(-(2**63), 2**63 - 1)
+        memory[8 * column : 8 * column + 8] = torch.tensor([data.draw(bounds)]).view(torch.uint8)
+    parcel = layout.open(memory)
+    try:
+        check(parcel, layout)
+    except MessageRefused:
+        return
+    came, priorities = unpack(parcel)
+    assert came.version >= 0
+    assert came.observations.shape[:2] == (LENGTH + 1, ENVIRONMENTS)
+    assert came.behaviour.shape == (LENGTH, ENVIRONMENTS, PARAMETERS)
+    assert len(came.last_index) == len(came.last_observations) <= ENVIRONMENTS
+    assert ((came.last_index >= 0) & (came.last_index < SIZE)).all()
+    assert len(priorities) <= SIZE
+    assert (priorities >= 0).all()
+    assert 0 <= num_steps(parcel) <= SIZE
+    if layout.num_actions:
+        assert ((came.actions >= 0) & (came.actions < layout.num_actions)).all()
+    for tensor in (came.observations, came.rewards, came.behaviour, came.actions, came.last_observations):
+        assert tensor.float().isfinite().all()

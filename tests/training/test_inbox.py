@@ -1,0 +1,255 @@
+"""Trajectories from the parent's conversations to its learner: in order, each once, none older than allowed."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from marl.data.parcel import pack
+from marl.data.shared import Field, SharedBlock
+from marl.data.trajectory import Trajectory
+from marl.processes.group import ProcessGroup
+from marl.training.inbox import AGES, Arrivals, Inbox, Published, flow, inbox_fields, side_by_side
+from tests.commands import PATIENCE_S, until
+from tests.data.parcels import layout_of, learns, numbers_in, priorities_of, publishes
+from tests.data.writers import trajectory
+
+WEIGHTS = 50_000
+
+
+def block_of(length: int) -> SharedBlock:
+    fields = {"stop": Field((1,), torch.uint8), "version": Field((1,), torch.int64)}
+    return SharedBlock({**fields, **inbox_fields(layout_of(), length, WEIGHTS)})
+
+
+@pytest.fixture
+def group() -> Iterator[ProcessGroup]:
+    with ProcessGroup() as group:
+        yield group
+
+
+def arrive(inbox: Inbox, number: int, version: int = 0) -> None:
+    """A trajectory comes; the caller knows that there is room."""
+    place, memory = inbox.place()
+    pack(layout_of().open(memory), trajectory(number)._replace(version=version), priorities_of(number))
+    inbox.queue(place)
+
+
+def arrivals_of(block: SharedBlock, batch: int = 1, max_staleness: int = 8) -> Arrivals:
+    cpu = torch.device("cpu")
+    return Arrivals(block, layout_of(), batch=batch, max_staleness=max_staleness, device=cpu)
+
+
+def batch(arrivals: Arrivals, version: int = 0) -> list[int]:
+    assert arrivals.wait()
+    came, episodes = arrivals.collect(None, version)  # type: ignore[arg-type]
+    assert len(episodes.returns) == 0
+    return numbers_in(came)
+
+
+def test_first_come_first_learned_from_and_each_once() -> None:
+    block = block_of(4)
+    inbox, arrivals, rng = Inbox(block), arrivals_of(block, batch=2), np.random.default_rng(0)
+    sent, came = 0, list[int]()
+    for _ in range(200):
+        for _ in range(int(rng.integers(0, 4))):
+            if inbox.num_free():
+                arrive(inbox, sent)
+                sent += 1
+        if sent - len(came) >= 2:
+            came += batch(arrivals)
+    assert came == list(range(len(came)))
+    assert len(came) > 150
+    assert flow(block).used == len(came)
+
+
+def test_a_batch_stays_whole_until_the_next_is_asked_for() -> None:
+    block = block_of(2)
+    inbox, arrivals = Inbox(block), arrivals_of(block, batch=2)
+    arrive(inbox, 1)
+    arrive(inbox, 2)
+    assert batch(arrivals) == [1, 2]
+    assert inbox.num_free() == 0
+    block["stop"].fill_(1)
+    assert not arrivals.wait()
+    assert inbox.num_free() == 2
+
+
+def test_a_discarded_parcel_is_free_again() -> None:
+    inbox = Inbox(block_of(1))
+    number, _ = inbox.place()
+    assert inbox.num_free() == 0
+    inbox.discard(number)
+    assert inbox.num_free() == 1
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5])
+def test_what_is_too_old_is_dropped_and_counted(limit: int) -> None:
+    block = block_of(16)
+    inbox, arrivals = Inbox(block), arrivals_of(block, max_staleness=limit)
+    block["version"].fill_(10)
+    for version in range(13):
+        arrive(inbox, version, version)
+    found = []
+    while len(found) < limit + 1:
+        found += batch(arrivals, version=10)
+    assert found == list(range(10 - limit, 11))
+    block["stop"].fill_(1)
+    assert not arrivals.wait()  # 11 and 12 are left: of versions that this life of the run has not made
+    known = flow(block)
+    assert (known.used, known.stale) == (limit + 1, 13 - limit - 1 - 2)
+    assert known.ages[: limit + 1].tolist() == [1] * (limit + 1)
+    assert known.max_age() == limit
+    assert known.mean_age() == limit / 2
+
+
+def test_a_version_that_is_still_to_come_is_none_of_ours() -> None:
+    block = block_of(4)
+    inbox, arrivals = Inbox(block), arrivals_of(block)
+    block["version"].fill_(3)
+    arrive(inbox, 1, version=2**62)
+    arrive(inbox, 2, version=4)
+    arrive(inbox, 3, version=3)
+    assert batch(arrivals, version=3) == [3]
+    assert flow(block).stale == 2
+
+
+def test_what_is_too_old_makes_room_while_a_batch_is_incomplete() -> None:
+    """The queue is no longer than the batch: what is dropped has to leave its place at once."""
+    block = block_of(2)
+    inbox, arrivals = Inbox(block), arrivals_of(block, batch=2, max_staleness=0)
+    block["version"].fill_(1)
+    arrive(inbox, 1, version=1)
+    arrive(inbox, 2, version=0)
+    waiting = threading.Thread(target=arrivals.wait, daemon=True)
+    waiting.start()
+    until(inbox.num_free)
+    arrive(inbox, 3, version=1)
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
+    came, _ = arrivals.collect(None, 1)  # type: ignore[arg-type]
+    assert numbers_in(came) == [1, 3]
+
+
+def test_ages_beyond_the_histogram_are_counted_as_its_last() -> None:
+    block = block_of(1)
+    inbox, arrivals = Inbox(block), arrivals_of(block, max_staleness=10**6)
+    block["version"].fill_(5000)
+    arrive(inbox, 1)
+    assert batch(arrivals, version=5000) == [1]
+    assert flow(block).max_age() == AGES - 1
+
+
+def test_priorities_come_along() -> None:
+    block = block_of(2)
+    inbox, arrivals = Inbox(block), arrivals_of(block)
+    arrive(inbox, 5)
+    batch(arrivals)
+    assert torch.equal(arrivals.priorities, priorities_of(5))
+    assert arrivals.num_steps() == int(trajectory(5).valid.sum())
+
+
+def test_another_process_gets_each_once_and_in_order(group: ProcessGroup) -> None:
+    block = block_of(4)
+    inbox = Inbox(block)
+    group.start("learner", learns, block, 1, 10**6, "")
+    came = list[int]()
+    for number in range(500):
+        while not inbox.num_free():
+            came += group.receive("learner", PATIENCE_S) or []
+        arrive(inbox, number)
+    while len(came) < 500:
+        came += group.receive("learner", PATIENCE_S) or []
+    assert came == list(range(500))
+    block["stop"].fill_(1)
+    until(lambda: inbox.num_free() == 4)
+
+
+def test_a_killed_learner_costs_what_it_had_in_hand_and_no_more(group: ProcessGroup) -> None:
+    block = block_of(6)
+    inbox = Inbox(block)
+    for number in range(6):
+        arrive(inbox, number)
+    group.start("learner", learns, block, 2, 10**6, "learner.taking=kill@4")  # 0 and 1 learned from, 2 and 3 in hand
+    until(lambda: group.check())
+    assert inbox.restart() == 2
+    assert inbox.num_free() == 4
+    arrive(inbox, 6)
+    arrive(inbox, 7)
+    group.start("learner", learns, block, 2, 10**6, "")
+    assert group.receive("learner", PATIENCE_S) == [4, 5]
+    assert group.receive("learner", PATIENCE_S) == [6, 7]
+    block["stop"].fill_(1)
+    until(lambda: inbox.num_free() == 6)
+
+
+def test_a_successor_of_an_idle_learner_misses_nothing() -> None:
+    block = block_of(3)
+    inbox = Inbox(block)
+    arrive(inbox, 1)
+    assert inbox.restart() == 0
+    assert batch(arrivals_of(block)) == [1]
+
+
+def test_published_weights_are_never_torn(group: ProcessGroup) -> None:
+    block = block_of(1)
+    published, place = Published(block), torch.zeros(WEIGHTS)
+    group.start("learner", publishes, block, 0.5)
+    last, seen = 0, set[int]()
+    while (done := group.receive("learner")) is None:
+        version = published.read(place)
+        assert version >= last
+        assert bool((place == version).all()), "torn"
+        last = version
+        seen.add(version)
+    assert published.read(place) == published.version() == done
+    assert len(seen) > 3
+
+
+def test_a_killed_learner_leaves_the_weights_of_before() -> None:
+    block = block_of(1)
+    published, place = Published(block), torch.zeros(WEIGHTS)
+    published.publish(torch.ones(WEIGHTS), 1)
+    published.publish(torch.full((WEIGHTS,), 2.0), 2)
+    block["published_numbers"][0] += 1  # begun, and half written
+    block["published"][1, ::2] = 99.0
+    assert published.read(place) == 2
+    assert bool((place == 2.0).all())
+    Published(block).publish(torch.full((WEIGHTS,), 3.0), 3)
+    assert published.read(place) == 3
+    assert bool((place == 3.0).all())
+
+
+def test_side_by_side() -> None:
+    """Two steps; three environments and one: every value names the trajectory, the step and the environment."""
+
+    def part(which: int, count: int, index: list[int]) -> Trajectory:
+        named = torch.tensor([[100 * which + 10 * t + b for b in range(count)] for t in range(3)])
+        flags = named[:2] % 2 == 0
+        last = torch.tensor(index, dtype=torch.int64)
+        return Trajectory(
+            observations=named[..., None].float(),
+            actions=named[:2],
+            rewards=named[:2].float(),
+            terminated=flags,
+            truncated=~flags,
+            valid=flags,
+            last_observations=1000.0 * which + last[:, None],
+            last_index=last,
+            behaviour=named[:2, :, None].float(),
+            version=5 - which,
+        )
+
+    joined = side_by_side([part(1, 3, [5, 1]), part(2, 1, [0, 1])])
+    assert joined.actions.tolist() == [[100, 101, 102, 200], [110, 111, 112, 210]]
+    assert joined.observations[2, :, 0].tolist() == [120, 121, 122, 220]
+    assert joined.rewards.flatten().tolist() == joined.actions.flatten().tolist()
+    assert joined.terminated.tolist() == [[True, False, True, True], [True, False, True, True]]
+    # (step 1, environment 2) and (0, 1) of the first; (0, 0) and (1, 0) of the second, which is the fourth column.
+    assert joined.last_index.tolist() == [6, 1, 3, 7]
+    assert joined.last_observations[:, 0].tolist() == [1005, 1001, 2000, 2001]
+    assert joined.version == 3
+    only = part(1, 3, [])
+    assert side_by_side([only]) is only
