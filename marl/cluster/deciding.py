@@ -32,6 +32,7 @@ def make_learning_side(
         facts: as for ``ExperienceParent``.
     """
     kind = ObservationsParent if config.exchange.name == "observations" else ExperienceParent
+    facts |= {"children": children, "batch": config.exchange.batch}
     side = kind(learner.inbox, learner.published, learner.layout, len(learner.flat.weights), **facts)
     if isinstance(side, ObservationsParent):
         _prepare(side, config, spaces, learner, children, workers)

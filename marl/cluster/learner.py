@@ -107,19 +107,21 @@ def _lessons(
 class LearnerNode:
     """The main process's view of the learner: its memory, its process, and what is known of it."""
 
-    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup) -> None:
+    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup, *, children: int = 1) -> None:
+        """The queue has a place for each of so many ``children`` at least, whatever the learner has in hand."""
         self._config, self._spaces, self._group = config, spaces, group
         self.restarts = 0
         self.network: nn.Module = config.algorithm.build_network(spaces, config.network, config.seed or 0)
         self.flat = flatten(self.network)
         self.layout: Layout = experience_layout(config, spaces, self.network)
+        places = max(config.exchange.queue, children) + config.exchange.batch - 1
         self.block = node_memory(
             num_weights=len(self.flat.weights),
             num_parameters=len(self.flat.gradient),
             observation_size=spaces.observation_size,
             workers=1,
             more={
-                **inbox_fields(self.layout, config.exchange.queue, len(self.flat.weights)),
+                **inbox_fields(self.layout, places, len(self.flat.weights)),
                 **replay_memory(config, spaces, self.network, 1, learner=True),
             },
         )

@@ -24,7 +24,7 @@ class LearnerParentTraining(ParentTraining):
         self, network: nn.Module, statistics: Moments | None, info: dict[str, Any], num_children: int
     ) -> RunSide:
         config = self._config
-        self._learner = LearnerNode(config, self._spaces, self._group)
+        self._learner = LearnerNode(config, self._spaces, self._group, children=num_children)
         for mine, given in zip(self._learner.network.parameters(), network.parameters(), strict=True):
             mine.data.copy_(given.data)
         for mine_, given_ in zip(self._learner.network.buffers(), network.buffers(), strict=True):

@@ -1,8 +1,8 @@
 """The experience exchange at a child: trajectories up as they are played, the newest weights down.
 
-The parent says how many trajectories it has room for (credit); no more are sent, so that none is ever held back
-half-way. Workers that are ahead of that wait. What is under way when a conversation breaks is lost, and never sent
-twice.
+The parent says how many trajectories it has had room for in this conversation (credit); no more are sent, so that none
+is ever held back half-way. Workers that are ahead of that wait. What is under way when a conversation breaks is lost,
+and never sent twice.
 """
 
 import threading
@@ -50,7 +50,8 @@ class ExperienceChild:
         self._slot = torch.zeros(block["observations"].shape[1], dtype=torch.float64)
         self._under_way: list[Posted] = []
         self._told: Moments | None = None  # of observations
-        self._credit = self._counter = 0
+        self._granted = self._sent = 0  # trajectories, in this conversation
+        self._counter = 0
         self._last_report = clock()
         self._report_every = EVERY
         self._wants_everything = False
@@ -64,7 +65,7 @@ class ExperienceChild:
 
     def joined(self) -> None:
         """See ``ChildSide``. Whether what was under way has arrived nobody knows: it is given up."""
-        self._credit = 0
+        self._granted = self._sent = 0
         self._last_report = self._clock()
         self.lost += len(self._under_way)
         self._postman.taken(self._under_way)
@@ -85,12 +86,12 @@ class ExperienceChild:
         if self._wants_everything:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.epoch, self.version)
-        while self._credit and self.started.is_set():
-            parcels = self._postman.waiting(min(self._credit, PER_MESSAGE))
+        while self._may_send():
+            parcels = self._postman.waiting(min(self._granted - self._sent, PER_MESSAGE))
             if not parcels:
                 return
             self._under_way = parcels
-            self._credit -= len(parcels)
+            self._sent += len(parcels)
             self._counter += 1
             fail("child.posting")
             yield self._upload(parcels)
@@ -105,9 +106,12 @@ class ExperienceChild:
             self._told = moments
         return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays)
 
+    def _may_send(self) -> bool:
+        return self._granted > self._sent and self.started.is_set()
+
     def pause(self) -> float:
-        """See ``ChildSide``."""
-        return PAUSE
+        """See ``ChildSide``. Without credit only an answer can change anything, and that is heard at once."""
+        return PAUSE if self._may_send() else EVERY
 
     def place(self, header: Header) -> Mapping[str, memoryview]:
         """See ``ChildSide``."""
@@ -124,8 +128,8 @@ class ExperienceChild:
             self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
             return
         credit, steps, pause = (message.info.get(name) for name in ("credit", "steps", "report_every"))
-        if isinstance(credit, int) and credit > 0:
-            self._credit += credit
+        if isinstance(credit, int):
+            self._granted = max(self._granted, credit)
         if isinstance(steps, int) and steps >= 0:
             self.steps = steps
             self._block["base_steps"].fill_(steps)

@@ -1,7 +1,11 @@
 """The experience exchange at the parent: trajectories into the learner's queue, its newest weights for all.
 
 The queue has a fixed length. A child is told how many trajectories it may send (credit), and their places are kept for
-it, so that what comes always has room, memory is bounded, and a learner that falls behind holds its actors back.
+it, so that what comes always has room, memory is bounded, and a learner that falls behind holds its actors back. Credit
+is told as a sum since the conversation began: an answer that was spoiled on the way costs none of it.
+
+New weights go down with credit, and whenever a child has sent as many bytes as they have: traffic down is at most as
+much as traffic up, and small weights are always fresh.
 """
 
 import hashlib
@@ -9,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +26,10 @@ from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.experience_child import PER_MESSAGE
 from marl.exchanges.merger import SEEN_BESIDE, checked_slot
 from marl.exchanges.rounds import Member
-from marl.exchanges.telemetry import Report, place_report, read_report
+from marl.exchanges.telemetry import MAX_WORKERS, Report, place_report, read_report
 from marl.failpoints import fail
 from marl.training.inbox import Inbox, Published
+from marl.training.outbox import PARCELS
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value
@@ -38,7 +43,10 @@ STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child 
 class Guest(Member):
     """A child, and what is under way between it and the learner."""
 
+    unit: ClassVar[str] = "trajectories"
     credit: int = 0  # trajectories that it may still send
+    granted: int = 0  # in all, since it joined
+    sent_bytes: int = 0  # since it was told weights
     placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
 
 
@@ -51,7 +59,9 @@ class _Latest(NamedTuple):
 
 
 class ExperienceParent:
-    """See ``ParentSide``. One lock guards everything; it is not held while a trajectory travels or is checked."""
+    """See ``ParentSide``. One lock guards everything; it is not held while a trajectory travels or is checked, or while
+    weights are read.
+    """
 
     def __init__(
         self,
@@ -61,6 +71,8 @@ class ExperienceParent:
         num_weights: int,
         *,
         name: str,
+        children: int = 1,
+        batch: int = 1,
         observation_size: int = 0,
         statistics: Moments | None = None,
         epoch: int = 0,
@@ -69,27 +81,37 @@ class ExperienceParent:
         note: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``observation_size`` of the normaliser; 0: there is none."""
+        """
+        Args:
+            children: how many there may be: each has a share of the places, so that none can hold back the others.
+            batch: trajectories that the learner may have in hand while it waits for more.
+            observation_size: of the normaliser; 0: there is none.
+        """
         self.epoch, self.steps = epoch, steps
         self.members: dict[str, Guest] = {}
         self.received = self.refused = 0  # trajectories
         self._inbox, self._published, self._layout, self._num_weights = inbox, published, layout, num_weights
+        self._fair = min(PER_MESSAGE, max(1, (len(inbox) - batch + 1) // children))
         self._name, self._hear, self._note, self._clock = name, hear, note, clock
         self._lock = threading.Lock()
+        self._reading = threading.Lock()  # guards _latest; taken before the other
         self._closed = False
         self._slot = torch.zeros(num_columns(observation_size), dtype=torch.float64) if observation_size else None
         if self._slot is not None and statistics is not None:
             self._slot.copy_(torch.from_numpy(as_slot(statistics)))
         self._moments: dict[str, Tensor] = {}  # where they arrive, by child
         self._latest: _Latest | None = None
+        # What all workers of a child may have played since its last upload: outboxes are full where nobody took any.
+        steps = len(layout.open(torch.zeros(layout.num_bytes, dtype=torch.uint8))["priorities"])
+        self._most_seen = max(SEEN_BESIDE, MAX_WORKERS * (PARCELS + 2) * steps)
 
     @property
     def current(self) -> Global:
         """The newest weights."""
+        latest = self._newest()
+        weights = latest.arrays["weights"]
+        assert isinstance(weights, Tensor)
         with self._lock:
-            latest = self._newest()
-            weights = latest.arrays["weights"]
-            assert isinstance(weights, Tensor)
             return Global(latest.version, weights, None if self._slot is None else self._slot.clone(), self.steps)
 
     def saved(self) -> State:
@@ -119,8 +141,8 @@ class ExperienceParent:
         """See ``ParentSide``."""
         with self._lock:
             guest = self.members.setdefault(child, Guest(child))
-            guest.live, guest.version, guest.credit = True, None, 0
-            return self._reply(guest)
+            guest.live, guest.version, guest.credit, guest.granted = True, None, 0, 0
+        return self._reply(guest)
 
     def leave(self, child: str) -> None:
         """See ``ParentSide``."""
@@ -162,9 +184,8 @@ class ExperienceParent:
                 self._note(str(error))
             return None
         if message.kind is Kind.FULL:
-            with self._lock:
-                guest.version = None
-                return self._reply(guest)
+            guest.version = None
+            return self._reply(guest)
         if message.kind is not Kind.UPLOAD:
             self._note(f"{child} sent a {message.kind}, which is not expected here")
             return None
@@ -174,10 +195,13 @@ class ExperienceParent:
         """See ``ParentSide``."""
         if not self._closed:
             self._note(f"a message of {child} cannot be used: {reason}")
+        guest = self.members[child]
+        if guest.arriving == Kind.TELEMETRY:
+            return None
         with self._lock:
-            guest = self.members[child]
             self._give_up(guest)
-            return None if guest.arriving == Kind.TELEMETRY else self._reply(guest)
+            guest.refusal = reason
+        return self._reply(guest)
 
     def patience(self, child: str) -> float:
         """See ``ParentSide``."""
@@ -186,12 +210,13 @@ class ExperienceParent:
         return min(LONGEST_WAIT, STARVED_WAIT * max(1, sum(each.live for each in self.members.values())))
 
     def late(self, child: str) -> Answer | None:
-        """More credit, once there is room."""
+        """More credit, once there is room; weights, once it has earned them; why something was refused."""
+        guest = self.members[child]
         with self._lock:
-            guest = self.members[child]
-            if self._closed or not self._share(guest):
+            earned = guest.sent_bytes >= 4 * self._num_weights and guest.version != self._published.version()
+            if self._closed or not (earned or guest.refusal or self._share(guest)):
                 return None
-            return self._reply(guest)
+        return self._reply(guest)
 
     def _answer_upload(self, guest: Guest, upload: Message) -> Answer | None:
         self._take(guest, upload)
@@ -201,45 +226,51 @@ class ExperienceParent:
         """Queue what an upload holds; one parcel that is no trajectory spoils only itself."""
         with self._lock:
             placed, guest.placed = guest.placed, []
-            new = upload.counter > guest.last_counter
+            guest.sent_bytes += len(placed) * self._layout.num_bytes
+            barred = guest.is_barred(self.received + self.refused)
+            repeated = upload.counter <= guest.last_counter
             guest.last_counter = max(guest.last_counter, upload.counter)
+        if barred or repeated:
+            for parcel in placed:
+                self._inbox.discard(parcel)
+            return self._refuse(guest, len(placed), "" if barred else f"upload {upload.counter} came before")
         for number, parcel in enumerate(placed):
             memory = upload.arrays[f"trajectory{number}"]
             assert isinstance(memory, Tensor)
             opened = self._layout.open(memory)
             try:
-                if guest.is_barred(self.received):
-                    raise MessageRefused("its child is left out for a while")
-                if not new:
-                    raise MessageRefused(f"upload {upload.counter} came before")
                 check(opened, self._layout)
             except MessageRefused as error:
-                self._refuse(guest, str(error))
                 self._inbox.discard(parcel)
+                self._refuse(guest, 1, str(error))
                 continue
             steps = num_steps(opened)
-            guest.merged_counter = upload.counter
             fail("parent.queueing")
             self._inbox.queue(parcel)
             with self._lock:
+                guest.merged_counter, guest.refused = upload.counter, 0
                 self.received += 1
                 self.steps += steps
-        if self._slot is not None and new:
+        if self._slot is not None:
             self._learn_statistics(guest, upload)
 
     def _learn_statistics(self, guest: Guest, upload: Message) -> None:
         try:
-            moments = checked_slot(upload, SEEN_BESIDE)
+            moments = checked_slot(upload, self._most_seen)
         except MessageRefused as error:
-            return self._refuse(guest, str(error))
+            return self._refuse(guest, 0, str(error))
         with self._lock:
             assert self._slot is not None
             both = torch.stack([self._slot, moments]).numpy()
             self._slot = torch.from_numpy(as_slot(merge(both)))
 
-    def _refuse(self, guest: Guest, reason: str) -> None:
-        self.refused += 1
-        self._note(guest.refuse(reason, self.received))
+    def _refuse(self, guest: Guest, count: int, reason: str) -> None:
+        """Count trajectories that are not used; say why, where there is something new to say."""
+        with self._lock:
+            self.refused += count
+            said = guest.refuse(reason, self.received + self.refused) if reason else ""
+        if said:
+            self._note(said)
 
     def _give_up(self, guest: Guest) -> None:
         for parcel in guest.placed:
@@ -250,37 +281,42 @@ class ExperienceParent:
         """How many trajectories more this child may send now."""
         live = [each for each in self.members.values() if each.live]
         kept = sum(each.credit for each in live)
-        fair = min(PER_MESSAGE, max(1, len(self._inbox) // max(1, len(live))))
-        if guest.credit > fair // 2:
+        if guest.credit > self._fair // 2:
             return 0  # it has enough to go on with
-        return max(0, min(fair - guest.credit, self._inbox.num_free() - kept))
+        # Who has waited for longer gets the first place that is free, whoever asks first.
+        kept += sum(not each.credit and each.answered_at < guest.answered_at for each in live)
+        return max(0, min(self._fair - guest.credit, self._inbox.num_free() - kept))
 
     def _reply(self, guest: Guest) -> Answer:
         """The newest weights if the child lacks them, and credit."""
         latest = self._newest()
-        credit = 0 if self._closed else self._share(guest)
-        guest.credit += credit
-        refusal, guest.refusal = guest.refusal, None
-        info: dict[str, Value] = {"credit": credit, "steps": self.steps, "merged": guest.merged_counter}
-        info["report_every"] = max(REPORT_EVERY, REPORT_SHARE * len(self.members))
-        if refusal:
-            info["refused"] = refusal[:1000]
-        guest.answered_at = self._clock()
-        if guest.version == latest.version:
-            return Answer(Message(Kind.ANSWER, self._name, self.epoch, latest.version, info=info))
-        guest.version = latest.version
+        with self._lock:
+            credit = 0 if self._closed else self._share(guest)
+            guest.credit += credit
+            guest.granted += credit
+            refusal, guest.refusal = guest.refusal, None
+            info: dict[str, Value] = {"credit": guest.granted, "steps": self.steps}
+            info["report_every"] = max(REPORT_EVERY, REPORT_SHARE * len(self.members))
+            if refusal:
+                info["refused"] = refusal[:1000]
+            guest.answered_at = self._clock()
+            if guest.version == latest.version:
+                return Answer(Message(Kind.ANSWER, self._name, self.epoch, latest.version, info=info))
+            guest.version, guest.sent_bytes = latest.version, 0
         message = Message(Kind.ANSWER, self._name, self.epoch, latest.version, arrays=latest.arrays, info=info)
         return Answer(message, latest.digest)
 
     def _newest(self) -> _Latest:
         """Read once a version, hashed once for all children."""
-        if self._latest is None or self._latest.version != self._published.version():
-            weights = torch.empty(self._num_weights)
-            version = self._published.read(weights)
-            arrays: dict[str, Array] = {} if self._slot is None else {"normalizer": self._slot.clone()}
-            arrays["weights"] = weights
-            hashing = hashlib.sha256()
-            for array in arrays.values():
-                hashing.update(bytes_of(array))
-            self._latest = _Latest(version, arrays, hashing.digest())
-        return self._latest
+        with self._reading:
+            if self._latest is None or self._latest.version != self._published.version():
+                weights = torch.empty(self._num_weights)
+                version = self._published.read(weights)
+                with self._lock:
+                    arrays: dict[str, Array] = {} if self._slot is None else {"normalizer": self._slot.clone()}
+                arrays["weights"] = weights
+                hashing = hashlib.sha256()
+                for array in arrays.values():
+                    hashing.update(bytes_of(array))
+                self._latest = _Latest(version, arrays, hashing.digest())
+            return self._latest

@@ -4,6 +4,7 @@ import statistics
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
 FIRST_DEADLINE = 10.0
@@ -15,6 +16,8 @@ HISTORY = 5  # of a child's last answers
 @dataclass
 class Member:
     """What the parent knows of one child, for as long as the parent lives."""
+
+    unit: ClassVar[str] = "rounds"  # what goes up as time goes by
 
     name: str
     live: bool = False
@@ -47,13 +50,13 @@ class Member:
         if self.refused < BAR_AFTER:
             return f"an upload of {self.name} is refused: {reason}"
         self.refused, self.barred_until = 0, count + BAR_ROUNDS
-        return f"{self.name} is left out for {BAR_ROUNDS} rounds: {reason}"
+        return f"{self.name} is left out for {BAR_ROUNDS} {self.unit}: {reason}"
 
     def is_barred(self, count: int) -> bool:
         """Whether it is still left out; then it is told so with the next answer."""
         if self.barred_until <= count:
             return False
-        self.refusal = f"{BAR_AFTER} uploads in a row were refused; it is left out for {BAR_ROUNDS} rounds"
+        self.refusal = f"{BAR_AFTER} uploads in a row were refused; it is left out for {BAR_ROUNDS} {self.unit}"
         return True
 
 

@@ -19,7 +19,7 @@ class ExchangeSettings:
     beta: float = 0.5  # pairwise: how far an answer moves the child's
     aggregate: str = "mean"  # or "median", "trimmed", "krum", "multikrum", "clip", "capped": against poisoned uploads
     clip: float = 10.0  # changes longer than so many times the usual are shortened; inf: never
-    queue: int = 16  # experience: trajectories that may wait for the learner; more is steadier, and staler
+    queue: int = 16  # experience: trajectories that may wait, at least one a child; more is steadier, and staler
     batch: int = 1  # experience: trajectories that the learner learns from at once
     max_staleness: int = 32  # experience: older trajectories are dropped; in versions, one for each batch learned from
     inference_batch: int = 256  # observations: so many environments are decided for without waiting for more

@@ -1,0 +1,175 @@
+"""Actors and a learner without processes: trajectories put in by hand, batches taken out by hand."""
+
+import numpy as np
+import torch
+
+from marl.data.normalizer import add, moments
+from marl.exchanges.base import Answer
+from marl.exchanges.experience_child import ExperienceChild
+from marl.exchanges.experience_parent import ExperienceParent
+from marl.training.inbox import Arrivals, Flow, Inbox, Published, flow, inbox_fields
+from marl.training.node_memory import array, node_memory
+from marl.training.outbox import Outbox, outbox_fields
+from marl.wire.message import Kind, Message
+from tests.data.parcels import layout_of, numbers_in
+from tests.data.writers import trajectory
+from tests.exchanges.nodes import Clock, carried
+
+WEIGHTS, OBSERVATION = 300, 2
+PER_WORKER = 1000  # numbers: worker 1 of the third child begins at 21,000
+
+
+class Actors:
+    """A child's side with its node's memory; its workers play counting trajectories, numbered by child and worker."""
+
+    def __init__(self, name: str, clock: Clock, *, rank: int = 0, workers: int = 2, normalizes: bool = False) -> None:
+        self.name = name
+        self.block = node_memory(
+            num_weights=WEIGHTS,
+            num_parameters=WEIGHTS,
+            observation_size=OBSERVATION,
+            workers=workers,
+            more=outbox_fields(layout_of(), workers),
+        )
+        self.notes: list[str] = []
+        self.side = ExperienceChild(self.block, name=name, normalizes=normalizes, note=self.notes.append, clock=clock)
+        self.side.joined()
+        self._outboxes = [Outbox(self.block, worker, layout_of()) for worker in range(workers)]
+        self._first = [(10 * rank + worker) * PER_WORKER for worker in range(workers)]
+        self.played = [0] * workers
+
+    def play(self, worker: int = 0, count: int = 1, version: int | None = None) -> None:
+        """So many trajectories, by the weights that are in place; there has to be room for them."""
+        for _ in range(count):
+            number = self._first[worker] + self.played[worker]
+            acted = self.side.version if version is None else version
+            self._outboxes[worker].put(trajectory(number)._replace(version=acted), None)
+            self.played[worker] += 1
+
+    def see(self, observations: list[list[float]], worker: int = 0) -> None:
+        """What a worker has observed besides."""
+        add(array(self.block, "observations")[1 + worker], moments(np.array(observations)))
+
+    def uploads(self) -> list[Message]:
+        """What the child sends now, but for telemetry; copied, as the link copies it before it asks for more."""
+        found = []
+        for message in self.side.outgoing():
+            if message.kind is Kind.UPLOAD:
+                arrays = {name: torch.as_tensor(each).clone() for name, each in message.arrays.items()}
+                found.append(message._replace(arrays=arrays))
+        return found
+
+    def asks(self) -> list[Message]:
+        """Likewise, of messages without arrays."""
+        return [message for message in self.side.outgoing() if message.kind is Kind.FULL]
+
+    def take(self, answer: Answer | None) -> None:
+        """An answer arrives."""
+        assert answer is not None
+        self.side.accept(carried(answer.message, self.side.place, answer.digest))
+
+    def heard(self, answer: Answer | None) -> None:
+        """An answer arrives, if there is one."""
+        if answer is not None:
+            self.take(answer)
+
+    @property
+    def credit(self) -> int:
+        """Trajectories that it may still send."""
+        return self.side._granted - self.side._sent
+
+
+class Learning:
+    """A parent's side with its learner's memory."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        queue: int = 8,
+        batch: int = 1,
+        children: int = 1,
+        max_staleness: int = 100,
+        normalizes: bool = False,
+    ) -> None:
+        self.block = node_memory(
+            num_weights=WEIGHTS,
+            num_parameters=WEIGHTS,
+            observation_size=OBSERVATION,
+            workers=1,
+            more=inbox_fields(layout_of(), max(queue, children) + batch - 1, WEIGHTS),
+        )
+        self.notes: list[str] = []
+        self.inbox, self.published = Inbox(self.block), Published(self.block)
+        self._batch, self._max_staleness = batch, max_staleness
+        self.begin()
+        self.publish(0)
+        self.side = ExperienceParent(
+            self.inbox,
+            self.published,
+            layout_of(),
+            WEIGHTS,
+            name="parent",
+            children=children,
+            batch=batch,
+            observation_size=OBSERVATION if normalizes else 0,
+            note=self.notes.append,
+            clock=clock,
+        )
+
+    def begin(self) -> None:
+        """A learner starts, the first or one that takes the place of another."""
+        cpu = torch.device("cpu")
+        self._arrivals = Arrivals(
+            self.block, layout_of(), batch=self._batch, max_staleness=self._max_staleness, device=cpu
+        )
+
+    def publish(self, version: int) -> None:
+        """Weights that are all as large as their version."""
+        self.block["version"].fill_(version)
+        self.published.publish(torch.full((WEIGHTS,), float(version)), version)
+
+    def learn(self) -> list[int]:
+        """Wait for a batch and learn from it: which trajectories it held. The next call gives it back."""
+        assert self._arrivals.wait()
+        came, _ = self._arrivals.collect(None, int(self.block["version"][0]))  # type: ignore[arg-type]
+        self.publish(int(self.block["version"][0]) + 1)
+        return numbers_in(came)
+
+    def rest(self) -> None:
+        """The learner gives back what it has."""
+        self.block["stop"].fill_(1)
+        assert not self._arrivals.wait()
+        self.block["stop"].fill_(0)
+
+    def waiting(self) -> int:
+        """Trajectories in the queue that nobody has looked at."""
+        return int(self.block["inbox_put"][0] - self.block["inbox_taken"][0])
+
+    def flow(self) -> Flow:
+        """What became of the trajectories."""
+        return flow(self.block)
+
+    def receive(self, upload: Message) -> Answer | None:
+        """An upload arrives; what the parent says to it."""
+        child = upload.sender
+        arrived = carried(upload, lambda header: self.side.place(child, header))
+        return self.side.answer(child, arrived)
+
+    def join(self, *children: Actors) -> None:
+        """Children come in and take their first answer."""
+        for child in children:
+            child.take(self.side.join(child.name))
+
+
+def exchange(learning: Learning, *children: Actors) -> None:
+    """All that may travel does, both ways."""
+    for child in children:
+        for upload in child.uploads():
+            child.heard(learning.receive(upload))
+        child.heard(learning.side.late(child.name))
+
+
+def steps_of(number: int) -> int:
+    """Transitions in a counting trajectory."""
+    return int(trajectory(number).valid.sum())
