@@ -299,8 +299,8 @@ def _validate_experience(config: Config) -> None:
         raise ConfigError("deterministic = true needs exchange.name = 'weights': a queue's order depends on time")
     if config.algorithm.learns_from == "trajectories":
         config.algorithm.off_policy()
-        if replay_ratio(config) and exchange.batch > 1:
-            raise ConfigError(f"replay.ratio = {replay_ratio(config):g} needs exchange.batch = 1, got {exchange.batch}")
+    if replay_ratio(config) and exchange.batch > 1:
+        raise ConfigError(f"replay.ratio = {replay_ratio(config):g} needs exchange.batch = 1, got {exchange.batch}")
 
 
 def _validate_replay(config: Config) -> None:

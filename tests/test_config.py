@@ -323,6 +323,18 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
         ({"deterministic": True, "stop.minutes": 1.0}, "cannot stop by minutes"),
         ({"deterministic": True, "replay.ratio": 1.0}, "needs replay.ratio = 0"),
         ({"algorithm.schedule": "linear"}, "needs algorithm.schedule_steps or stop.steps"),
+        (
+            {"exchange.name": "experience", "exchange.queue": 1, "exchange.batch": 2},
+            "exchange.queue: expected at least",
+        ),
+        ({"exchange.name": "experience", "exchange.batch": 0}, "exchange.batch: expected at least 1"),
+        ({"exchange.name": "experience", "exchange.max_staleness": -1}, "exchange.max_staleness: expected 0 or more"),
+        ({"exchange.name": "experience", "deterministic": True}, "needs exchange.name = 'weights'"),
+        ({"exchange.name": "experience", "replay.ratio": 1.0, "exchange.batch": 2}, "needs exchange.batch = 1, got 2"),
+        (
+            {"algorithm.name": "apex_dqn", "exchange.name": "experience", "exchange.batch": 2},
+            "needs exchange.batch = 1",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other(overrides: dict[str, Any], words: str) -> None:

@@ -27,6 +27,7 @@ from marl.training.weights_file import WeightsFile, fill
 
 ACTORS, PARENT = "actors", "parent"
 JOIN_S = 2.0  # for the two threads to end
+PATIENCE_S = 1e6  # this process may be stopped and continued, and both threads with it: neither can be gone alone
 
 
 class ActorLearnerTraining(Training):
@@ -68,7 +69,7 @@ class ActorLearnerTraining(Training):
             restarts=lambda: 0,
             note=self._view.note,
         )
-        here, there = memory_pair()
+        here, there = memory_pair(patience=PATIENCE_S)
         self._links = here, there
         self._over = threading.Event()
         self._errors: list[BaseException] = []
@@ -105,7 +106,7 @@ class ActorLearnerTraining(Training):
         for thread in self._threads:
             thread.start()
         while not self._child.started.wait(0.01) and not self._errors:
-            self._group.check()
+            pass  # two threads of this process: nobody else is waited for
         self._node.start()
 
     def _stop(self) -> None:

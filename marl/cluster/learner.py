@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm
 from marl.cluster.experience import experience_layout
-from marl.cluster.replay import replay_memory
+from marl.cluster.replay import demand_room, replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.config import Config, replay_ratio
 from marl.data import seeds
@@ -44,8 +44,9 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     """Learn from what arrives until told to stop."""
     torch.set_num_threads(1)
     config = job.config
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     algorithm, ratio = learning(config), replay_ratio(config)
+    # A replay lies in the machine's memory, and its samples are small: they are learned from where they lie.
+    device = torch.device("cuda" if torch.cuda.is_available() and not ratio else "cpu")
     network = algorithm.build_network(job.spaces, config.network, 0)
     layout = experience_layout(config, job.spaces, network)
     local = flatten(network, device)
@@ -115,6 +116,7 @@ class LearnerNode:
         self.flat = flatten(self.network)
         self.layout: Layout = experience_layout(config, spaces, self.network)
         places = max(config.exchange.queue, children) + config.exchange.batch - 1
+        demand_room(places * self.layout.num_bytes, f"exchange.queue = {config.exchange.queue:,}")
         self.block = node_memory(
             num_weights=len(self.flat.weights),
             num_parameters=len(self.flat.gradient),

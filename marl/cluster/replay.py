@@ -51,10 +51,19 @@ def replay_memory(
         capacity -= capacity % workers
         fields = transition_fields(capacity=capacity, workers=workers, observation=observation, action=action)
         fields |= priority_fields(capacity)
-    size, free = memory_bytes(fields), free_bytes()
+    demand_room(memory_bytes(fields), f"replay.capacity = {config.replay.capacity:,}")
+    return fields
+
+
+def demand_room(size: int, setting: str) -> None:
+    """Refuse what would not fit into shared memory; ``setting`` decides how many bytes it takes.
+
+    Raises:
+        ConfigError: more than is free.
+    """
+    free = free_bytes()
     if free is not None and size > free:
         raise ConfigError(
-            f"replay.capacity = {config.replay.capacity:,} needs {size / 2**20:,.0f} MiB of shared memory, "
+            f"{setting} needs {size / 2**20:,.0f} MiB of shared memory, "
             f"{free / 2**20:,.0f} MiB are free: make it smaller"
         )
-    return fields

@@ -66,7 +66,9 @@ def run(
             demand_same_bits(config)
     spaces = find_spaces(config)
     network = try_parts(config, spaces)  # what cannot work shows before any folder
-    if cluster is None:
+    if config.exchange.name in LEARNER_EXCHANGES:
+        replay_memory(config, spaces, network, 1, learner=True)
+    elif cluster is None:
         replay_memory(config, spaces, network, config.node.workers or count_cores())
     if initial is not None:
         fill(network, initial, str(init))

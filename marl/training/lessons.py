@@ -122,8 +122,9 @@ class ReplayedTransitions:
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
         """See ``Lessons``."""
         transitions, priorities = self._algorithm.transitions(self._network, trajectory)
-        if self._from_actor is not None:
-            priorities = self._from_actor()
+        given = priorities if self._from_actor is None else self._from_actor()
+        if len(given) == len(priorities):  # else the actor has counted steps that were left out on the way
+            priorities = given
         self.keep(transitions, priorities)
         return self.samples()
 

@@ -17,6 +17,7 @@ from marl.data.trajectory import Trajectory
 from marl.data.transitions import Sampled, TransitionReplay, Transitions, transition_fields
 from marl.training.lessons import Debt, Fresh, ReplayedTrajectories, ReplayedTransitions
 from tests.algorithms.cases import DISCRETE, random_batch
+from tests.data.writers import SIZE, trajectory, transitions
 
 NETWORK = nn.Module()
 NOW = Moment(0.0, torch.Generator())
@@ -172,3 +173,36 @@ def test_whole_trajectories_are_drawn_from_those_that_were_saved(ratio: float) -
     for seed, drawn in enumerate(versions):
         assert set(drawn) <= set(range(max(0, seed - 2), seed + 1))  # the last 3
     assert any(version != seed for seed, drawn in enumerate(versions) for version in drawn)
+
+
+@pytest.mark.parametrize(
+    ("given", "drawn"),
+    [([0.0, 0.0, 5.0, 0.0], {2}), ([0.0, 0.0, 5.0], {0, 1, 2, 3}), ([], {0, 1, 2, 3})],
+    ids=["fitting", "one too few", "none"],
+)
+def test_priorities_from_elsewhere_decide_where_they_fit(given: list[float], drawn: set[int]) -> None:
+    """A child that says more or fewer than there are transitions must not end the learner."""
+    observation = Field((SIZE,), torch.float32)
+    fields = transition_fields(capacity=64, workers=1, observation=observation, action=ACTION)
+    lessons = ReplayedTransitions(
+        FirstFour(),
+        NETWORK,
+        SharedBlock({**fields, **priority_fields(64)}),
+        0,
+        ReplaySettings(start=1, batch_size=4, alpha=1.0),
+        ratio=20.0,
+        rng=np.random.default_rng(0),
+        priorities=lambda: torch.tensor(given),
+    )
+    found = set[int]()
+    for batch in lessons.batches(trajectory(0), NOW):
+        found |= set(batch.transitions.versions[batch.weights > 0].tolist())
+        lessons.learned(Loss(torch.zeros(()), {}))
+    assert found == drawn
+
+
+class FirstFour(Algorithm):
+    """Transitions of a trajectory are the first four numbers, all equally worth learning."""
+
+    def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
+        return transitions(range(4)), torch.ones(4)
