@@ -4,14 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Of a time-boxed run: TIME=15 NWORKERS=3 make run_lunar
+TIME ?= 5
+NWORKERS ?=
+ALGORITHM ?=
+
 CARTPOLE := --env CartPole-v1 --peers ppo
 LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-slow faults lint format bench bench-cluster bench-full clean
+.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-slow faults lint format bench bench-cluster bench-full clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  TIME=15 NWORKERS=3 ALGORITHM=ppo make run_lunar: 15 minutes, 3 workers, another algorithm"
 
 install: $(VENV)/.installed ## make .venv with everything that training needs
 
@@ -20,6 +26,21 @@ install-dev: $(VENV)/.installed-dev ## the same, and what the tests need
 run: $(VENV)/.installed ## train CartPole-v1 on a local cluster of two children until solved, then evaluate weights.pt
 	$(BIN)/python init_parent.py --local 2
 	$(BIN)/python test_env.py weights.pt
+
+run_cartpole: $(VENV)/.installed ## train CartPole-v1 for TIME minutes with NWORKERS workers, then evaluate weights.pt
+	$(call timed,CartPole-v1)
+
+run_lunar: $(VENV)/.installed ## the same with LunarLander-v3
+	$(call timed,LunarLander-v3)
+
+run_bipedal: $(VENV)/.installed ## the same with BipedalWalker-v3
+	$(call timed,BipedalWalker-v3)
+
+# The whole time, even if it is solved before; the weights kept are the best that were judged.
+define timed
+	$(BIN)/python -m marl train $(1) --minutes $(TIME) --set stop.solved=false $(if $(NWORKERS),--workers $(NWORKERS)) $(if $(ALGORITHM),--algorithm $(ALGORITHM))
+	$(BIN)/python test_env.py weights.pt
+endef
 
 test: lint ## lint, type check, tests (what continuous integration runs)
 	$(BIN)/python -m pytest -m "not slow"
