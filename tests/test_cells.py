@@ -1,0 +1,122 @@
+"""Which algorithm goes with which exchange: every legal pair solves a small environment, every other says why not.
+
+On one machine the two halves of an exchange that has a learner are joined by a link in memory; those that are marked
+slow go over TLS to a local child.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marl.algorithms.choose import ALGORITHMS
+from marl.api import Cluster, TrainResult, train
+from marl.config import EXCHANGES
+from marl.errors import MarlError
+
+EXCHANGED = [name for name in EXCHANGES if name != "pairwise"]  # which differs from weights on children only
+CATCH, PROBE = "examples.own_environment:Catch-v0", "tests.fakes:Continuous"
+BARE = {"seed": 1, "report.tensorboard": False, "report.pictures": False}
+QUICK: dict[str, dict[str, Any]] = {
+    "a3c": {},
+    "ppo": {"algorithm.t_max": 16, "algorithm.learning_rate": 2e-3},
+    "impala": {},
+    "apex_dqn": {
+        "algorithm.target_period": 50, "algorithm.learning_rate": 2e-3, "algorithm.epsilon": 0.2, "replay.ratio": 4.0,
+        "replay.start": 500,
+    },
+    "sac": {
+        "algorithm.t_max": 8, "algorithm.learning_rate": 3e-3, "algorithm.temperature": 0.1, "replay.ratio": 32.0,
+        "replay.batch_size": 64, "replay.start": 200, "network.log_std": -1.0, "environment.per_worker": 8,
+    },
+}  # fmt: skip
+
+
+def trained(algorithm: str, exchange: str, folder: Path, cluster: Cluster | None = None) -> TrainResult:
+    """A run of one pair, until solved or a minute and a half."""
+    environment, solved = (PROBE, -0.3) if algorithm == "sac" else (CATCH, 0.7)
+    settings = {
+        **BARE,
+        "algorithm.name": algorithm,
+        "exchange.name": exchange,
+        "exchange.every": "0.5 seconds",
+        "network.hidden": [32],
+        "node.workers": 2,
+        "environment.solved_return": solved,
+        "stop.minutes": 1.5,
+        "report.runs": str(folder / "runs"),
+        **QUICK[algorithm],
+    }
+    return train(environment, settings=settings, out=folder / "weights.pt", live=False, cluster=cluster)
+
+
+def test_every_algorithm_is_tried() -> None:
+    assert list(QUICK) == list(ALGORITHMS)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGED)
+@pytest.mark.parametrize("algorithm", QUICK)
+def test_a_legal_pair_learns(algorithm: str, exchange: str, tmp_path: Path) -> None:
+    result = trained(algorithm, exchange, tmp_path)
+    assert result.reason == "solved", result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "exchange"),
+    [("a3c", "weights"), ("a3c", "pairwise"), ("impala", "experience"), ("apex_dqn", "observations")],
+)
+def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path: Path) -> None:
+    result = trained(algorithm, exchange, tmp_path, Cluster(local=1))
+    assert result.reason == "solved", result
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "words"),
+    [
+        (CATCH, {"exchange.name": "pairwise", "exchange.codec": "int8"}, "float32, bfloat16, float16 with pairwise"),
+        (CATCH, {"exchange.name": "pairwise", "exchange.barrier": True}, "false with exchange.name = 'pairwise'"),
+        (CATCH, {"exchange.name": "gossip"}, "exchange.name: expected one of weights, pairwise, experience"),
+        (CATCH, {"exchange.name": "experience", "deterministic": True}, "needs exchange.name = 'weights'"),
+        (CATCH, {"exchange.name": "observations", "deterministic": True}, "needs exchange.name = 'weights'"),
+        (CATCH, {"algorithm.name": "apex_dqn", "deterministic": True}, "needs replay.ratio = 0"),
+        (CATCH, {"algorithm.name": "apex_dqn", "replay.ratio": 0.0}, "learns only from a replay"),
+        (CATCH, {"exchange.name": "observations", "environment.per_worker": 3}, "two groups take turns"),
+        (
+            CATCH,
+            {"exchange.name": "observations", "environment.normalize_rewards": True},
+            "environment.normalize_rewards: expected false with exchange.name = 'observations'",
+        ),
+        (
+            CATCH,
+            {"exchange.name": "experience", "replay.ratio": 1.0, "exchange.batch": 2},
+            "replay.ratio = 1 needs exchange.batch = 1",
+        ),
+        (CATCH, {"algorithm.name": "sac"}, "sac needs continuous actions"),
+        (PROBE, {"algorithm.name": "apex_dqn"}, "apex_dqn needs discrete actions"),
+        (
+            CATCH,
+            {"algorithm.name": "tests.parts:OnPolicyOnly", "exchange.name": "experience"},
+            "tests.parts:OnPolicyOnly learns only from what its newest weights play",
+        ),
+        (
+            CATCH,
+            {"algorithm.name": "tests.parts:OnPolicyOnly", "exchange.name": "observations"},
+            "tests.parts:OnPolicyOnly learns only from what its newest weights play",
+        ),
+        (
+            CATCH,
+            {"algorithm.name": "tests.parts:OnPolicyOnly", "replay.ratio": 1.0},
+            "tests.parts:OnPolicyOnly learns only from what its newest weights play",
+        ),
+    ],
+)
+def test_any_other_pair_is_refused_at_the_start(
+    source: str, settings: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    with pytest.raises(MarlError) as refused:
+        train(source, settings={**BARE, "stop.steps": 9, "report.runs": str(runs), **settings}, live=False)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not runs.exists()
