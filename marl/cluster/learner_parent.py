@@ -75,9 +75,11 @@ class LearnerParentTraining(ParentTraining):
         return self._experience.steps
 
     def _counts(self) -> Counts:
+        """Steps are those that came: what the children have told of may be older, or still be on its way."""
         counts = super()._counts()
+        steps = np.array([self._experience.steps - self._base_steps])
         updates = np.array([self._learner.own_updates()])
-        return Counts(counts.steps, updates, self._learner.metrics(), counts.restarts + self._learner.restarts)
+        return Counts(steps, updates, self._learner.metrics(), counts.restarts + self._learner.restarts)
 
     def _snapshot(self) -> Snapshot:
         snapshot = super()._snapshot()
