@@ -9,7 +9,7 @@ from marl.acting.collect import Acts
 from marl.config import Config
 from marl.data.desk import GROUPS, DeskLayout, desk_layout
 from marl.data.parcel import Layout, parcel_layout
-from marl.data.shared import Field
+from marl.data.shared import Field, memory_bytes
 from marl.data.spaces import Spaces
 from marl.exchanges.experience_child import PER_MESSAGE
 from marl.exchanges.observations_child import PER_MESSAGE as DESKS_PER_MESSAGE
@@ -29,9 +29,11 @@ def experience_layout(config: Config, spaces: Spaces, network: nn.Module) -> Lay
 
 
 def experience_bytes(config: Config, spaces: Spaces, network: nn.Module) -> int:
-    """The most that one upload of trajectories or observations takes; 0 where none travel."""
+    """The most that one upload of trajectories, of observations or an answer of actions takes; 0 where none travel."""
     if config.exchange.name == "observations":
-        return DESKS_PER_MESSAGE * desks_of(config, spaces).num_bytes
+        desks = desks_of(config, spaces)
+        actions = memory_bytes({"actions": Field((desks.num_environments, *desks.action.shape), desks.action.dtype)})
+        return DESKS_PER_MESSAGE * max(desks.num_bytes, actions)
     if config.exchange.name != "experience":
         return 0
     return PER_MESSAGE * experience_layout(config, spaces, network).num_bytes

@@ -115,8 +115,9 @@ def _step(job: Job, block: SharedBlock) -> None:
     stepper = Stepper(groups, block, job.worker, desks_of(config, groups[0].spaces), own)
     telemetry = Telemetry(block, job.worker, 0, alone=False)
     stop = array(block, "stop")
+    go_on = tidily(lambda: not stop[0])
     before = time.perf_counter()
-    while (episodes := stepper.step(lambda: not stop[0])) is not None:
+    while (episodes := stepper.step(go_on)) is not None:
         now = time.perf_counter()
         telemetry.played(stepper, episodes, now - before, 0.0)
         before = now
