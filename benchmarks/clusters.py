@@ -12,9 +12,10 @@ from typing import Any
 
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.caller import Caller, Plan, Registry
-from marl.cluster.handshake import make_hello
+from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.spaces import find_spaces
-from marl.config import load_config
+from marl.config import Config, load_config
+from marl.exchanges.base import RunSide
 from marl.exchanges.weights_parent import WeightsParent
 from marl.links.loop import IOLoop
 from marl.training.flat import flatten
@@ -37,15 +38,28 @@ class BenchParent:
     """A parent's threads for real children: no checkpoints, no evaluation, no end but the block's."""
 
     def __init__(
-        self, addresses: Iterable[str], settings: Mapping[str, Any], home: Path, *, environment: str = SLEEPER
+        self,
+        addresses: Iterable[str],
+        settings: Mapping[str, Any],
+        home: Path,
+        *,
+        environment: str = SLEEPER,
+        config: Config | None = None,
+        side: RunSide | None = None,
     ) -> None:
-        """``home`` holds the key that the children have."""
-        config = load_config(environment, {"seed": 1, **settings})
+        """
+        Args:
+            home: holds the key that the children have.
+            config: instead of ``settings``, and ``side`` what answers instead of a mean of weights.
+        """
+        config = config or load_config(environment, {"seed": 1, **settings})
         spaces = find_spaces(config)
         network = config.algorithm.build_network(spaces, config.network, 1)
         self.notes: list[str] = []
         self.num_weights = flatten(network).weights.numel()
-        self.side = WeightsParent(flatten(network).weights, config.exchange, name="parent", note=self.notes.append)
+        self.side: RunSide = side or WeightsParent(
+            flatten(network).weights, config.exchange, name="parent", note=self.notes.append
+        )
         run_id = f"bench-{secrets.token_hex(4)}"
         hello = make_hello(config, spaces, network, run_id=run_id, epoch=1, instance=secrets.token_hex(8))
         identity = identity_from_keys(load_keys(key_path(home)), "parent", "bench")
@@ -54,7 +68,8 @@ class BenchParent:
         def shown() -> Identity | None:
             return identity
 
-        plan = Plan(self._io, shown, None, hello, spaces, self.side, "parent", self.notes.append)
+        longest = payload_of(config, spaces, network)
+        plan = Plan(self._io, shown, None, hello, longest, self.side, "parent", self.notes.append)
         registry = Registry()
         self.callers = [
             Caller(address, rank, plan, registry) for rank, address in enumerate(parse_addresses(addresses, 5050))

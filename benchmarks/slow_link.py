@@ -198,7 +198,8 @@ class Proxy:
     def __init__(self, target: str, delay_s: float, rate: float | None) -> None:
         """``rate``: bytes a second, each way; None: as fast as they come."""
         self._host, _, port = target.rpartition(":")
-        self._port, self._delay_s, self._rate = int(port), delay_s, rate
+        self._port, self._rate = int(port), rate
+        self.delay_s = delay_s  # may change while bytes pass
         self._open = True
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -253,12 +254,12 @@ class Proxy:
         held: deque[tuple[float, bytes]] = deque()  # when it may leave, and what
         changed = asyncio.Event()
         num_held = 0
-        limit = int((self._delay_s + BUFFER_S) * (self._rate or 20e6 / 8))
+        limit = int((self.delay_s + BUFFER_S) * (self._rate or 20e6 / 8))
 
         async def take() -> None:
             nonlocal num_held
             while data := await reader.read(16 * 1024):
-                held.append((self._loop.time() + self._delay_s, data))
+                held.append((self._loop.time() + self.delay_s, data))
                 num_held += len(data)
                 changed.set()
                 while num_held > limit:
