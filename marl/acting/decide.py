@@ -8,7 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from marl.acting.collect import Acts
-from marl.networks.sampling import Sampler
+from marl.networks.sampling import OnPolicy, Sampler
+
+
+class Dice:
+    """How one group of environments acts: a worker's sampler, and its noise, drawn for a whole trajectory at once."""
+
+    def __init__(self, sampler: Sampler, length: int, environments: int) -> None:
+        self.sampler = sampler
+        self.count = environments
+        self._shape = length, environments
+        self._noise: Iterator[Tensor] = iter(())
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        """For the next step [B, ...]."""
+        noise = next(self._noise, None)
+        if noise is None:
+            self._noise = iter(self.sampler.noise(self._shape, generator).unbind())
+            noise = next(self._noise)
+        return noise
 
 
 class Question(NamedTuple):
@@ -16,7 +34,7 @@ class Question(NamedTuple):
 
     observations: Tensor  # [N, D]
     states: Tensor  # [N, S]  what the network kept in mind after the last step
-    samplers: Sequence[Sampler]  # of K groups of N / K environments each, in order
+    dice: Sequence[Dice]  # of the groups, in order
 
 
 class Decision(NamedTuple):
@@ -55,11 +73,12 @@ class Decider:
                 parameters = cast(Acts, self._network).policy(together)
             else:
                 parameters, states = self._remembers.step(together, states)
-            drawn = []
-            end = 0
-            for sampler, count in _runs(questions):
-                start, end = end, end + count
-                drawn.append(sampler.act(parameters[start:end], sampler.noise((count,), self._generator)))
+            drawn, end = [], 0
+            for _, run in groupby((dice for each in questions for dice in each.dice), key=_alike):
+                group = list(run)
+                start, end = end, end + sum(dice.count for dice in group)
+                noise = _joined([dice.noise(self._generator) for dice in group])
+                drawn.append(group[0].sampler.act(parameters[start:end], noise))
             actions, behaviour = _joined([each for each, _ in drawn]), _joined([each for _, each in drawn])
         decisions, end = [], 0
         for question in questions:
@@ -73,12 +92,9 @@ def state_size(network: nn.Module) -> int:
     return int(getattr(network, "state_size", 0))
 
 
-def _runs(questions: list[Question]) -> Iterator[tuple[Sampler, int]]:
-    """Each sampler, and for how many environments in a row it draws."""
-    groups = [(each, len(one.observations) // len(one.samplers)) for one in questions for each in one.samplers]
-    for _, run in groupby(groups, key=lambda group: id(group[0])):
-        together = list(run)
-        yield together[0][0], sum(count for _, count in together)
+def _alike(dice: Dice) -> int:
+    """The same for those who can act at once; a sampler of another kind acts for one group at a time."""
+    return id(dice.sampler if type(dice.sampler) is OnPolicy else dice)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -72,7 +72,7 @@ def _prepare(
     def sampler(child: int, worker: int) -> Sampler:
         rank = Rank(min(worker, workers - 1) * children + child, workers * children)
         made = make_sampler(config, algorithm, network, rank)
-        return usual if type(made) is OnPolicy else made  # what is drawn alike is drawn at once
+        return usual if type(made) is OnPolicy else made  # who acts alike acts at once
 
     def priorities(trajectory: Trajectory) -> torch.Tensor | None:
         if algorithm.learns_from != "transitions":
@@ -91,4 +91,4 @@ def _prepare(
         wait_s=1e-6 * settings.inference_wait_us,
         crowd=side.num_live,
     )
-    side.begin(desks, Places(stream, sampler, priorities), batcher)
+    side.begin(desks, Places(stream, sampler, priorities), batcher, algorithm.t_max)

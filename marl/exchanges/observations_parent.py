@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.acting.decide import Decision, Question
+from marl.acting.decide import Decision, Dice, Question
 from marl.acting.streams import Answered, Stream
 from marl.data.desk import GROUP, WORKER, DeskLayout, Desks, check_desks
 from marl.data.normalizer import Normalizer, as_slot, from_slot, merge, moments
@@ -57,15 +57,23 @@ class _Seat:
         self.memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)  # where its uploads arrive
         self.desks = layout.open(self.memory.numpy())
         self.streams: dict[tuple[int, int], Stream] = {}  # by worker and group
-        self.samplers: dict[int, Sampler] = {}
+        self.dice: dict[tuple[int, int], Dice] = {}  # likewise
+        self.samplers: dict[int, Sampler] = {}  # by worker
 
 
 class ObservationsParent(ExperienceParent):
     """See ``ParentSide``."""
 
-    def begin(self, layout: DeskLayout, places: Places, batcher: Batcher[Question, Decision]) -> None:
-        """What deciding needs; before any child joins."""
+    def begin(
+        self, layout: DeskLayout, places: Places, batcher: Batcher[Question, Decision], noise_length: int
+    ) -> None:
+        """What deciding needs; before any child joins.
+
+        Args:
+            noise_length: steps for which a sampler draws at once.
+        """
         self._desk_layout, self._places, self._batcher = layout, places, batcher
+        self._noise_length = noise_length
         self._seats: dict[str, _Seat] = {}
         self._ranks: dict[str, int] = {}
         self._parcels: dict[int, SharedBlock] = {}  # opened, by number
@@ -154,7 +162,7 @@ class ObservationsParent(ExperienceParent):
         question = Question(
             torch.from_numpy(seen.reshape(size, -1)),
             torch.from_numpy(np.concatenate([each.states() for each in streams])),
-            [self._sampler(guest.name, seat, worker) for worker, _ in places],
+            [self._dice(guest.name, seat, place) for place in places],
         )
         decision = self._batcher.ask(question, size)
         if decision is None:
@@ -180,10 +188,14 @@ class ObservationsParent(ExperienceParent):
             seat.streams[place] = self._places.stream()
         return seat.streams[place]
 
-    def _sampler(self, child: str, seat: _Seat, worker: int) -> Sampler:
+    def _dice(self, child: str, seat: _Seat, place: tuple[int, int]) -> Dice:
+        worker = place[0]
         if worker not in seat.samplers:
             seat.samplers[worker] = self._places.sampler(self._ranks.get(child, 0), worker)
-        return seat.samplers[worker]
+        if place not in seat.dice:
+            environments = self._desk_layout.num_environments
+            seat.dice[place] = Dice(seat.samplers[worker], self._noise_length, environments)
+        return seat.dice[place]
 
     def _answered(self, desks: Desks, seen: Numbers) -> list[Answered]:
         """What each desk says."""

@@ -136,7 +136,8 @@ def hand_over(message: Message, place: Place) -> Message:
     header = Header(*fields, dict(message.info), entries)
     views = _placed(header, place(header))
     for name, array in message.arrays.items():
-        views[name][:] = bytes_of(array)
+        if views[name]:
+            views[name][:] = bytes_of(array)
     return _message(header, views)
 
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from marl.acting.decide import Decider, Question, state_size
+from marl.acting.decide import Decider, Dice, Question, state_size
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy, Sampler
 
-SIZE, NUM_ACTIONS = 2, 3
+NUM_ACTIONS, LENGTH = 3, 5
 
 
 class Linear(nn.Module):
@@ -42,6 +42,7 @@ class Always:
     def __init__(self, action: int) -> None:
         self._action = action
         self.shapes: list[tuple[int, ...]] = []
+        self.noise_seen: list[list[float]] = []
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         self.shapes.append(shape)
@@ -49,6 +50,7 @@ class Always:
 
     def act(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         assert parameters.shape[:1] == noise.shape
+        self.noise_seen.append(noise.tolist())
         return torch.full(parameters.shape[:1], self._action), parameters + self._action
 
 
@@ -59,7 +61,8 @@ def decider(network: nn.Module, version: int = 3, seed: int = 1) -> Decider:
 def question(numbers: list[float], *samplers: Sampler, states: list[float] | None = None) -> Question:
     observations = torch.tensor([[each, 0.0] for each in numbers])
     kept = torch.zeros(len(numbers), 0) if states is None else torch.tensor(states).unsqueeze(-1)
-    return Question(observations, kept, samplers)
+    count = len(numbers) // len(samplers)
+    return Question(observations, kept, [Dice(each, LENGTH, count) for each in samplers])
 
 
 def test_one_pass_for_all_who_ask() -> None:
@@ -79,7 +82,32 @@ def test_each_worker_draws_as_its_own_sampler_does() -> None:
     answers = decider(Linear()).decide(asked)
     assert [each.actions.tolist() for each in answers] == [[0, 0, 1, 1], [1, 1], [2, 2]]
     assert [each.behaviour[:, 0].tolist() for each in answers] == [[0, 0, 1, 1], [1, 1], [2, 2]]
-    assert second.shapes == [(4,)]  # what one sampler draws in a row it draws at once
+    assert second.shapes == [(LENGTH, 2), (LENGTH, 2)]  # each group for itself: noise may belong to an environment
+
+
+def test_noise_is_drawn_for_a_whole_trajectory_at_once() -> None:
+    """As where a worker acts: a sampler may draw what hangs together in time."""
+    sampler = Always(0)
+    asked = question([0, 0], sampler)
+    found = decider(Linear(), seed=4)
+    for _ in range(2 * LENGTH):
+        found.decide([asked])
+    assert sampler.shapes == [(LENGTH, 2), (LENGTH, 2)]
+    generator = torch.Generator().manual_seed(4)
+    assert sampler.noise_seen == [
+        *torch.rand(LENGTH, 2, generator=generator).tolist(),
+        *torch.rand(LENGTH, 2, generator=generator).tolist(),
+    ]
+
+
+def test_all_who_act_as_the_policy_says_act_at_once() -> None:
+    acts = []
+
+    sampler = OnPolicy(Categorical(NUM_ACTIONS))
+    act = sampler.act
+    sampler.act = lambda parameters, noise: acts.append(len(parameters)) or act(parameters, noise)  # type: ignore
+    decider(Linear()).decide([question([0, 0, 0, 0], sampler, sampler), question([0, 0], sampler)])
+    assert acts == [6]
 
 
 def test_draws_differ_from_pass_to_pass_and_follow_from_the_seed() -> None:

@@ -19,7 +19,7 @@ from marl.exchanges.observations_child import ObservationsChild
 from marl.exchanges.observations_parent import ObservationsParent, Places
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy
-from marl.training.inbox import Inbox, Published, inbox_fields
+from marl.training.inbox import BACK, SEEN, Inbox, Published, inbox_fields
 from marl.training.node_memory import node_memory
 from marl.wire.message import Kind, Message
 from tests.exchanges.nodes import carried
@@ -147,7 +147,7 @@ class Parent:
         sampler = OnPolicy(Categorical(NUM_ACTIONS))
         places = Places(lambda: stream(self.network, length), lambda rank, worker: sampler, lambda trajectory: None)
         self.batcher = batcher(decider.decide, most=64, wait_s=0.0, crowd=self.side.num_live)
-        self.side.begin(layout(), places, self.batcher)
+        self.side.begin(layout(), places, self.batcher, length)
 
     def join(self, child: Child) -> None:
         child.take(self.side.join(child.name))
@@ -159,14 +159,18 @@ class Parent:
 
     def queued(self) -> list[Trajectory]:
         """Trajectories that wait for the learner, oldest first."""
-        put, taken = int(self.block["inbox_put"][0]), int(self.block["inbox_taken"][0])
+        put, taken = int(self.block["inbox_put"][0]), int(self.block["inbox_taken"][SEEN])
         order = self.block["inbox_order"]
         numbers = [int(order[place % len(order)]) for place in range(taken, put)]
         return [unpack(self.layout.open(self.block["inbox"][number]))[0] for number in numbers]
 
     def learn(self, count: int = 1) -> None:
         """The learner takes so many."""
-        self.block["inbox_taken"][0] += count
+        order, back, taken = self.block["inbox_order"], self.block["inbox_back"], self.block["inbox_taken"]
+        for _ in range(count):
+            back[int(taken[BACK]) % len(back)] = order[int(taken[SEEN]) % len(order)]
+            taken[SEEN] += 1
+            taken[BACK] += 1
 
 
 def stream(network: torch.nn.Module, length: int = LENGTH) -> Stream:
