@@ -14,6 +14,7 @@ from marl.errors import MessageRefused
 
 VERSION, NUM_LAST, NUM_PRIORITIES = range(3)  # of the header
 BOOLEANS = ("terminated", "truncated", "valid")
+LARGEST = torch.finfo(torch.float32).max
 
 
 class Layout(NamedTuple):
@@ -94,19 +95,22 @@ def check(parcel: SharedBlock, layout: Layout) -> None:
     for name in BOOLEANS:
         if int(parcel[name].view(torch.uint8).max()) > 1:
             raise MessageRefused(f"a trajectory's {name}: expected bytes of 0 and 1")
-    index = parcel["last_index"][:num_last]
-    if num_last and not 0 <= int(index.min()) <= int(index.max()) < size:
+    if num_last and not within(parcel["last_index"][:num_last], 0, size - 1):
         raise MessageRefused("a trajectory has a cut episode outside its steps")
-    actions = parcel["actions"]
-    if layout.num_actions and not 0 <= int(actions.min()) <= int(actions.max()) < layout.num_actions:
+    if layout.num_actions and not within(parcel["actions"], 0, layout.num_actions - 1):
         raise MessageRefused(f"a trajectory has an action that is none of {layout.num_actions}")
-    priorities = parcel["priorities"][:num_priorities]
     numbers = [parcel[name] for name in ("observations", "rewards", "behaviour", "actions")]
-    for tensor in (*numbers, parcel["last_observations"][:num_last], priorities):
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    for tensor in (*numbers, parcel["last_observations"][:num_last]):
+        if tensor.is_floating_point() and tensor.numel() and not within(tensor, -LARGEST, LARGEST):
             raise MessageRefused("a trajectory has a number that is not finite")
-    if num_priorities and float(priorities.min()) < 0:
-        raise MessageRefused("a trajectory has a negative priority")
+    if num_priorities and not within(parcel["priorities"][:num_priorities], 0, LARGEST):
+        raise MessageRefused("a trajectory has a priority that is negative or not finite")
+
+
+def within(tensor: Tensor, low: float, high: float) -> bool:
+    """Whether all numbers lie there; NaN lies nowhere. One pass, no temporary."""
+    least, most = torch.aminmax(tensor)
+    return low <= least.item() and most.item() <= high
 
 
 def num_steps(parcel: SharedBlock) -> int:

@@ -101,8 +101,9 @@ class ExperienceParent:
             self._slot.copy_(torch.from_numpy(as_slot(statistics)))
         self._moments: dict[str, Tensor] = {}  # where they arrive, by child
         self._latest: _Latest | None = None
+        self._parcels = [layout.open(memory) for memory in inbox.memory.unbind()]
         # What all workers of a child may have played since its last upload: outboxes are full where nobody took any.
-        steps = len(layout.open(torch.zeros(layout.num_bytes, dtype=torch.uint8))["priorities"])
+        steps = len(self._parcels[0]["priorities"])
         self._most_seen = max(SEEN_BESIDE, MAX_WORKERS * (PARCELS + 2) * steps)
 
     @property
@@ -234,10 +235,8 @@ class ExperienceParent:
             for parcel in placed:
                 self._inbox.discard(parcel)
             return self._refuse(guest, len(placed), "" if barred else f"upload {upload.counter} came before")
-        for number, parcel in enumerate(placed):
-            memory = upload.arrays[f"trajectory{number}"]
-            assert isinstance(memory, Tensor)
-            opened = self._layout.open(memory)
+        for parcel in placed:
+            opened = self._parcels[parcel]
             try:
                 check(opened, self._layout)
             except MessageRefused as error:

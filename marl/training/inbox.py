@@ -44,18 +44,18 @@ class Inbox:
     """The parent's side: it places what comes into free parcels and queues them. Locked."""
 
     def __init__(self, block: SharedBlock) -> None:
-        self._memory = block["inbox"]
+        self.memory = block["inbox"]  # [length, num_bytes]
         self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
         self._back: npt.NDArray[np.int64] = block["inbox_back"].numpy()
         self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
         self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
         self._lock = threading.Lock()  # guards all below
-        self._free = list(range(len(self._memory)))
+        self._free = list(range(len(self.memory)))
         self._queued: set[int] = set()  # parcels that the learner has not given back
         self._returned = 0
 
     def __len__(self) -> int:
-        return len(self._memory)
+        return len(self.memory)
 
     def num_free(self) -> int:
         """How many parcels could be placed now."""
@@ -68,7 +68,7 @@ class Inbox:
         with self._lock:
             self._take_back()
             number = self._free.pop()
-            return number, self._memory[number]
+            return number, self.memory[number]
 
     def place_if_free(self) -> tuple[int, Tensor] | None:
         """The same, where nobody knows; None if there is none."""
@@ -77,7 +77,7 @@ class Inbox:
             if not self._free:
                 return None
             number = self._free.pop()
-            return number, self._memory[number]
+            return number, self.memory[number]
 
     def queue(self, number: int) -> None:
         """Give a parcel to the learner."""
