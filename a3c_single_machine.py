@@ -3,6 +3,7 @@
 # Parameters to edit; shell options win over them. Every setting is listed in docs/settings.md.
 PARAMETERS = {
     "environment.id": "CartPole-v1",  # any gymnasium id, package.module:Id-v0, or package.module:factory
+    # "algorithm.name": "ppo",          # or "a3c", "impala", "apex_dqn", "sac", package.module:Class
     # "environment.per_worker": 16,     # environments a worker plays at once
     # "algorithm.learning_rate": 2e-3,  # of the shared optimizer
     # "algorithm.t_max": 5,             # steps between two updates

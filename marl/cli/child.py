@@ -27,7 +27,7 @@ class KeepsArguments(click.Command):
     "--orphan", metavar="SECONDS", type=click.FloatRange(min=0), default=300.0, show_default=True,
     help="How long to train on when the parent is gone.",
 )  # fmt: skip
-@click.option("--allow", metavar="MODULE", multiple=True, help="A parent may name environments from it; repeatable.")
+@click.option("--allow", metavar="MODULE", multiple=True, help="A parent may name code of it; repeatable.")
 @click.option("--announce", is_flag=True, help="Let marl nodes --discover find this child (extra: discovery).")
 @trust_options(ticket=True)
 @click.option("--quiet", is_flag=True, help="Show nothing but where it listens and what goes wrong.")

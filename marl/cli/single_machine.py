@@ -15,7 +15,7 @@ def main(parameters: Mapping[str, Any]) -> None:
     @click.command(context_settings={"help_option_names": ["-h", "--help"]})
     @training_options
     def command(**options: Any) -> None:
-        """Train one policy with all cores of this machine, by A3C.
+        """Train one policy with all cores of this machine, by A3C unless --algorithm says otherwise.
 
         Without options the parameters at the top of this script hold. Another environment than theirs starts from its
         preset, or from the defaults.

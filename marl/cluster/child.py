@@ -36,7 +36,7 @@ class ChildSettings:
     workers: int = 0  # 0: all cores but one, at least one
     orphan_s: float = 300.0  # seconds to train on alone when the parent is gone
     announce: bool = False  # on the local network, for discovery
-    allow: tuple[str, ...] = ()  # modules from which a parent may name environments
+    allow: tuple[str, ...] = ()  # modules from which a parent may name environments, algorithms, networks, samplers
 
 
 def run_child(settings: ChildSettings, trust: TrustOptions, home: Path, view: ChildView) -> None:

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from marl.algorithms.choose import ALGORITHMS
 from marl.cli.main import COMMANDS
+from marl.config import EXCHANGES
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT, TEST_ENV, succeed
 
@@ -53,12 +56,24 @@ def test_scripts_have_help_too(tmp_path) -> None:
         ("marl train Cart", {"CartPole-v1"}),
         ("marl check Luna", {"LunarLander-v3", "LunarLanderContinuous-v3"}),
         ("marl train --set algorithm.lea", {"algorithm.learning_rate="}),
+        ("marl train --algorithm ", {"a3c", "ppo", "impala", "apex_dqn", "sac"}),
+        ("marl parent --algorithm ap", {"apex_dqn"}),
+        ("marl parent --exchange ", {"weights", "pairwise", "experience", "observations"}),
+        ("marl train --set exploration.", {"exploration.sampler="}),
         ("marl train --set stop.", {"stop.solved=", "stop.steps=", "stop.minutes=", "stop.episodes="}),
         ("marl train --res", {"--resume"}),
     ],
 )
 def test_completion(line: str, expected: set[str]) -> None:
     assert complete(line) == expected
+
+
+@pytest.mark.parametrize("words", [(*MARL, "train"), (*MARL, "parent"), (str(ROOT / "a3c_single_machine.py"),),
+                                   (str(ROOT / "init_parent.py"),)])  # fmt: skip
+def test_every_algorithm_and_exchange_is_named_where_one_trains(words: tuple[str, ...], tmp_path: Path) -> None:
+    text = " ".join(succeed(*words, "--help", cwd=tmp_path).split())
+    assert f"How to learn: {', '.join(ALGORITHMS)}, or your own" in text
+    assert f"[{'|'.join(EXCHANGES)}]" in text
 
 
 def test_completion_of_every_environment_with_a_preset() -> None:

@@ -1,0 +1,54 @@
+"""Time-boxed runs: TIME=15 NWORKERS=3 make run_lunar."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+
+BIN = str(Path(sys.executable).parent)
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+
+
+def made(*words: str, cwd: Path = ROOT, **variables: str) -> str:
+    """What make prints, with this interpreter's environment in the place of .venv, taken as installed."""
+    venv = str(Path(BIN).parent)
+    command = ["make", "-o", f"{venv}/.installed", f"VENV={venv}", *words]
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "variables", "words"),
+    [
+        ("run_cartpole", {}, "CartPole-v1 --minutes 5 --set stop.solved=false"),
+        ("run_lunar", {"TIME": "15", "NWORKERS": "3"}, "LunarLander-v3 --minutes 15 .* --workers 3 *$"),
+        ("run_bipedal", {"ALGORITHM": "ppo"}, "BipedalWalker-v3 --minutes 5 .* --algorithm ppo *$"),
+    ],
+)
+def test_what_a_time_boxed_run_runs(target: str, variables: dict[str, str], words: str) -> None:
+    train, evaluate = made("-n", target, **variables).splitlines()
+    assert re.search(f"-m marl train {words}", train), train
+    assert evaluate.endswith("test_env.py weights.pt")
+    assert ("--workers" in train) == ("NWORKERS" in variables)
+
+
+def test_a_time_boxed_run(tmp_path: Path) -> None:
+    for name in ("Makefile", "marl", "test_env.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    out = made("run_cartpole", cwd=tmp_path, TIME="0.05", NWORKERS="1")
+    assert "Ended (minutes) after 3" in out
+    assert re.search(r"^episodes +100$", out, re.MULTILINE)
+    assert (tmp_path / "weights.pt").is_file()
+
+
+def test_help_lists_them() -> None:
+    text = made("help")
+    for target in ("run_cartpole", "run_lunar", "run_bipedal", "TIME=15 NWORKERS=3"):
+        assert target in text
