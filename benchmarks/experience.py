@@ -3,8 +3,8 @@
     python benchmarks/experience.py --kibibytes 64 1024 --turns 5
 
 Three processes: a child whose outbox is always full, a parent, and a learner that only puts trajectories into batches;
-wss with mutual TLS on loopback. In the same turn the same link carries bare messages of the same size, one way. Ratios of a
-turn, medians over the turns. Then how old trajectories are when a learner learns from them: a short IMPALA run.
+wss with mutual TLS on loopback. In the same turn the same link carries bare messages of the same size, one way. Ratios
+of a turn, medians over the turns. Then how old trajectories are when a learner learns from them: a short IMPALA run.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 
-from marl.data.parcel import Layout, pack, parcel_layout
+from marl.data.parcel import Layout, parcel_layout
 from marl.data.shared import Field, SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.exchanges.conversation import converse, report
@@ -81,7 +81,7 @@ def main() -> None:
     ages = None
     if options.training_seconds:
         ages = staleness(options.training_seconds)
-        print(f"\nIMPALA on CartPole-v1, two actors, {options.training_seconds:g} s: versions of age when learned from\n")
+        print(f"\nIMPALA on CartPole-v1, two actors, {options.training_seconds:g} s: how old what is learned from is\n")
         print(table(["mean, versions", "dropped", "steps/s"], [ages]))
     keep("experience", {"arguments": vars(options), "turns": records, "staleness": ages, "busy_before": busy})
 

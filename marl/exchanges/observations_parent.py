@@ -20,7 +20,6 @@ from marl.acting.streams import Answered, Stream
 from marl.data.desk import GROUP, WORKER, DeskLayout, Desks, check_desks
 from marl.data.normalizer import Normalizer, as_slot, from_slot, merge, moments
 from marl.data.parcel import pack
-from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
 from marl.exchanges.answers import REPORT_EVERY, REPORT_SHARE
@@ -76,7 +75,6 @@ class ObservationsParent(ExperienceParent):
         self._noise_length = noise_length
         self._seats: dict[str, _Seat] = {}
         self._ranks: dict[str, int] = {}
-        self._parcels: dict[int, SharedBlock] = {}  # opened, by number
         self._statistics = threading.Lock()  # guards the normaliser's
         self._normalizer: Normalizer | None = None  # replaced, never changed: many threads use it
         if self._slot is not None:
@@ -224,9 +222,7 @@ class ObservationsParent(ExperienceParent):
                 return
             time.sleep(ROOM_S)  # the learner, another process, shares no lock that it could die with
             place = self._inbox.place_if_free()
-        number, memory = place
-        if number not in self._parcels:
-            self._parcels[number] = self._layout.open(memory)
+        number, _ = place
         pack(self._parcels[number], trajectory, priorities)
         self._inbox.queue(number)
         with self._lock:

@@ -9,7 +9,7 @@ from marl.cluster.fence import Fence
 from marl.errors import HandshakeRefused
 from tests.cluster.test_handshake import hello_of
 
-HELLO, _ = hello_of()
+HELLO = hello_of()
 
 
 def parent(epoch: int, instance: str):  # type: ignore[no-untyped-def]

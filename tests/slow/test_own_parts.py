@@ -1,6 +1,5 @@
 """A user's own environment, algorithm, network and sampler on a child that has them, and allows them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,9 @@ from tests.slow.cluster import OFTEN, child, parent
 
 CATCH = ("examples.own_environment:Catch-v0", "--seed", "1")
 OWN = ("--algorithm", "examples.own_algorithm:AWR", "--set", "network.name=examples.own_network:Convolutions",
-       "--set", "exploration.sampler=examples.own_sampler:Boltzmann", "--set", "environment.solved_return=0.7")  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _home(marl_home: Path) -> Iterator[None]:
-    yield
+       "--set", "exploration.sampler=examples.own_sampler:Boltzmann",
+       "--set", "environment.solved_return=0.7")  # fmt: skip
+pytestmark = pytest.mark.usefixtures("marl_home")
 
 
 @pytest.mark.slow
