@@ -15,6 +15,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
+from examples.own_environment import Catch
 from marl.algorithms.base import Algorithm
 from marl.networks.distributions import Distribution
 
@@ -151,6 +152,17 @@ class Continuous(RewardByObservation):
         return -float(np.square(action[0] - (2.0 + self._shown))), True
 
 
+class Pixels(Catch):
+    """A ball to catch, as bytes: nothing is 0, ball and paddle are 255."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space: spaces.Box = spaces.Box(0, 255, self.observation_space.shape, np.uint8)
+
+    def _picture(self) -> Array:
+        return (255 * super()._picture()).astype(np.uint8)
+
+
 class Faulty(CountingEnv):
     """Counts well until step ``at`` (counted over all episodes), then breaks one promise.
 
@@ -250,8 +262,8 @@ class FixedPolicy:
         self.seen: list[Array] = []
 
     def policy(self, observations: Tensor) -> Tensor:
-        if observations.dtype is not torch.float32:
-            raise TypeError(f"expected float32 observations, got {observations.dtype}")
+        if observations.dtype not in (torch.float32, torch.uint8):
+            raise TypeError(f"expected observations of float32 or uint8, got {observations.dtype}")
         if observations.ndim != 2 or observations.shape[1] != self._size:
             raise ValueError(f"expected observations [B, {self._size}], got {tuple(observations.shape)}")
         if not torch.is_inference_mode_enabled():

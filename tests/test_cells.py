@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from marl.algorithms.choose import ALGORITHMS
-from marl.api import Cluster, TrainResult, train
+from marl.api import Cluster, TrainResult, evaluate, train
 from marl.config import EXCHANGES
 from marl.errors import MarlError
 
@@ -32,9 +32,11 @@ QUICK: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def trained(algorithm: str, exchange: str, folder: Path, cluster: Cluster | None = None) -> TrainResult:
+def trained(
+    algorithm: str, exchange: str, folder: Path, cluster: Cluster | None = None, environment: str = "", **more: Any
+) -> TrainResult:
     """A run of one pair, until solved or a minute and a half."""
-    environment, solved = (PROBE, -0.3) if algorithm == "sac" else (CATCH, 0.7)
+    usual, solved = (PROBE, -0.3) if algorithm == "sac" else (CATCH, 0.7)
     settings = {
         **BARE,
         "algorithm.name": algorithm,
@@ -46,8 +48,9 @@ def trained(algorithm: str, exchange: str, folder: Path, cluster: Cluster | None
         "stop.minutes": 1.5,
         "report.runs": str(folder / "runs"),
         **QUICK[algorithm],
+        **more,
     }
-    return train(environment, settings=settings, out=folder / "weights.pt", live=False, cluster=cluster)
+    return train(environment or usual, settings=settings, out=folder / "weights.pt", live=False, cluster=cluster)
 
 
 def test_every_algorithm_is_tried() -> None:
@@ -59,6 +62,20 @@ def test_every_algorithm_is_tried() -> None:
 def test_a_legal_pair_learns(algorithm: str, exchange: str, tmp_path: Path) -> None:
     result = trained(algorithm, exchange, tmp_path)
     assert result.reason == "solved", result
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "exchange", "more"),
+    [
+        ("a3c", "weights", {}),
+        ("impala", "experience", {"exchange.zstd": True}),
+        ("apex_dqn", "observations", {}),
+    ],
+)
+def test_pixels_are_learned_from(algorithm: str, exchange: str, more: dict[str, Any], tmp_path: Path) -> None:
+    result = trained(algorithm, exchange, tmp_path, environment="tests.fakes:Pixels", **more)
+    assert result.reason == "solved", result
+    assert evaluate(result.weights, episodes=50).mean > 0.5  # which must see them as training did
 
 
 @pytest.mark.slow

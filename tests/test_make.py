@@ -18,8 +18,9 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make he
 def made(*words: str, cwd: Path = ROOT, **variables: str) -> str:
     """What make prints, with this interpreter's environment in the place of .venv, taken as installed."""
     venv = str(Path(BIN).parent)
+    outside = {name: each for name, each in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "-o", f"{venv}/.installed", f"VENV={venv}", *words]
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env={**outside, **variables}, capture_output=True, text=True)
     assert done.returncode == 0, done
     return done.stdout
 

@@ -57,9 +57,9 @@ class Collector:
         self._returns = np.zeros(count)
         self._lengths = np.zeros(count, np.int64)
         self._discounted = np.zeros(count)
-        self._raw = np.zeros((length + 1, count, *spaces.observation_shape), np.float32)
+        self._raw = np.zeros((length + 1, count, *spaces.observation_shape), spaces.observation_dtype)
         self._flat = self._raw.reshape(length + 1, count, spaces.observation_size)
-        self._seen = np.zeros_like(self._flat)  # normalised; not used where nothing is
+        self._seen = np.zeros(self._flat.shape, np.float32)  # normalised; not used where nothing is
         self._rewards = np.zeros((length, count), np.float32)
         self._ends = np.zeros((3, length, count), bool)  # terminated, truncated, valid
         self._ends[2] = True
@@ -166,7 +166,7 @@ class Collector:
 
     def _trajectory(
         self,
-        seen: npt.NDArray[np.float32],
+        seen: npt.NDArray[Any],
         behaviour: Tensor,
         last: list[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]],
         normalizer: Normalizer | None,
@@ -174,11 +174,11 @@ class Collector:
     ) -> Trajectory:
         size = seen.shape[-1]
         if last:
-            observations = np.concatenate([part for part, _ in last]).reshape(-1, size).astype(np.float32)
+            observations = np.concatenate([part for part, _ in last]).reshape(-1, size).astype(self._raw.dtype)
             last_observations = observations if normalizer is None else normalizer(observations)
             last_index = np.concatenate([index for _, index in last])
         else:
-            last_observations, last_index = np.zeros((0, size), np.float32), np.zeros(0, np.int64)
+            last_observations, last_index = np.zeros((0, size), seen.dtype), np.zeros(0, np.int64)
         terminated, truncated, valid = self._ends
         return Trajectory(
             observations=torch.from_numpy(seen),

@@ -33,7 +33,7 @@ class Policy:
         Raises:
             EnvironmentFault: the observation has another shape than the policy was trained on.
         """
-        array = np.asarray(observation, np.float32)
+        array = np.asarray(observation, self.spaces.observation_dtype)
         single = array.shape == self.spaces.observation_shape
         if not single and array.shape[1:] != self.spaces.observation_shape:
             raise EnvironmentFault(
@@ -47,7 +47,7 @@ class Policy:
         self, observations: npt.NDArray[Any], *, greedy: bool, generator: torch.Generator | None = None
     ) -> npt.NDArray[Any]:
         """Actions [N, ...] before they are brought to the environment's range."""
-        flat = observations.reshape(len(observations), -1).astype(np.float32)
+        flat = observations.reshape(len(observations), -1).astype(self.spaces.observation_dtype)
         seen = flat if self.normalizer is None else self.normalizer(flat)
         distribution = self.network.distribution
         with torch.inference_mode():

@@ -32,7 +32,7 @@ def make_learning_side(
         facts: as for ``ExperienceParent``.
     """
     kind = ObservationsParent if config.exchange.name == "observations" else ExperienceParent
-    facts |= {"children": children, "batch": config.exchange.batch}
+    facts |= {"children": children, "batch": config.exchange.batch, "unpacks": config.exchange.zstd}
     side = kind(learner.inbox, learner.published, learner.layout, len(learner.flat.weights), **facts)
     if isinstance(side, ObservationsParent):
         _prepare(side, config, spaces, learner, children, workers)
@@ -60,7 +60,7 @@ def _prepare(
         return Stream(
             length=algorithm.t_max,
             environments=desks.num_environments,
-            observation=observation_field(spaces),
+            observation=observation_field(spaces, normalized=config.environment.normalize_observations),
             action=action_field(spaces),
             num_parameters=network.distribution.num_parameters,  # type: ignore[union-attr, arg-type]
             state_size=state_size(network),

@@ -21,7 +21,7 @@ def experience_layout(config: Config, spaces: Spaces, network: nn.Module) -> Lay
     return parcel_layout(
         length=config.algorithm.t_max,
         environments=count // GROUPS if config.exchange.name == "observations" else count,
-        observation=observation_field(spaces),
+        observation=observation_field(spaces, normalized=config.environment.normalize_observations),
         action=action_field(spaces),
         num_actions=spaces.num_actions,
         num_parameters=cast(Acts, network).distribution.num_parameters,
@@ -48,9 +48,10 @@ def desks_of(config: Config, spaces: Spaces) -> DeskLayout:
     )
 
 
-def observation_field(spaces: Spaces) -> Field:
-    """One observation, as the network sees it."""
-    return Field((spaces.observation_size,), torch.float32)
+def observation_field(spaces: Spaces, *, normalized: bool = False) -> Field:
+    """One observation, flat; pixels stay bytes, but not once they are normalised."""
+    dtype = "float32" if normalized else spaces.observation_dtype
+    return Field((spaces.observation_size,), getattr(torch, dtype))
 
 
 def action_field(spaces: Spaces) -> Field:

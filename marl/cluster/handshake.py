@@ -29,6 +29,7 @@ from marl.wire.fingerprint import fingerprint, sources_of
 from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
+from marl.wire.packing import demand_zstd
 from marl.wire.places import nowhere
 
 HELLO_S = 5.0  # a parent that says nothing after connecting is none
@@ -158,6 +159,8 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         spaces = find_spaces(config)
         network = try_parts(config, spaces)
         flat = flatten(network)
+        if config.exchange.zstd:
+            demand_zstd()
         replay_memory(config, spaces, network, workers)  # what has no room here is refused before it is agreed
         mine = _fingerprint(config, spaces, network)
     except HandshakeRefused:

@@ -86,7 +86,7 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
     distribution: Distribution = cast(Acts, network).distribution
     sampler = make_sampler(config, config.algorithm, network, Rank(0, 1))
     with torch.no_grad():
-        parameters = cast(Acts, network).policy(torch.zeros(COUNT, spaces.observation_size))
+        parameters = cast(Acts, network).policy(spaces.zeros(COUNT))
         noise = sampler.noise((STEPS, COUNT), torch.Generator())
         actions, behaviour = sampler.act(parameters, noise[0])
     who = config.exploration.sampler or config.network.name or config.algorithm.name

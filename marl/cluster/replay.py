@@ -27,7 +27,7 @@ def replay_memory(
     """
     if not replay_ratio(config) or learner != (config.exchange.name in LEARNER_EXCHANGES):
         return {}
-    observation, action = observation_field(spaces), action_field(spaces)
+    observation = observation_field(spaces, normalized=config.environment.normalize_observations)
     environments, length, capacity = config.environment.per_worker, config.algorithm.t_max, config.replay.capacity
     if config.exchange.name == "observations":
         environments //= GROUPS
@@ -43,13 +43,15 @@ def replay_memory(
             length=length,
             environments=environments,
             observation=observation,
-            action=action,
+            action=action_field(spaces),
             num_parameters=cast(Acts, network).distribution.num_parameters,
             max_last=environments,
         )
     else:
         capacity -= capacity % workers
-        fields = transition_fields(capacity=capacity, workers=workers, observation=observation, action=action)
+        fields = transition_fields(
+            capacity=capacity, workers=workers, observation=observation, action=action_field(spaces)
+        )
         fields |= priority_fields(capacity)
     demand_room(memory_bytes(fields), f"replay.capacity = {config.replay.capacity:,}")
     return fields

@@ -25,6 +25,7 @@ from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.training.weights_file import WeightsFile, fill, read
+from marl.wire.packing import demand_zstd
 
 
 def run(
@@ -66,6 +67,8 @@ def run(
             demand_same_bits(config)
     spaces = find_spaces(config)
     network = try_parts(config, spaces)  # what cannot work shows before any folder
+    if config.exchange.zstd:
+        demand_zstd()
     if config.exchange.name in LEARNER_EXCHANGES:
         replay_memory(config, spaces, network, 1, learner=True)
     elif cluster is None:

@@ -5,6 +5,7 @@ Merging follows Chan, Golub and LeVeque, "Updating formulae and a pairwise algor
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class Moments:
         return np.maximum(np.sqrt(self.m2 / self.count), MIN_STD)
 
 
-def moments(samples: npt.NDArray[np.floating]) -> Moments:
+def moments(samples: npt.NDArray[Any]) -> Moments:
     """Moments of samples [N, D]."""
     wide = samples.astype(np.float64)
     mean = wide.mean(axis=0) if len(wide) else np.zeros(wide.shape[1])
@@ -94,7 +95,7 @@ class Normalizer:
         self._mean = statistics.mean.astype(np.float32)
         self._scale = (1.0 / statistics.std()).astype(np.float32)
 
-    def __call__(self, observations: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    def __call__(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Normalise [N, D]."""
-        scaled = (observations - self._mean) * self._scale
+        scaled: npt.NDArray[np.float32] = (observations - self._mean) * self._scale
         return np.clip(scaled, -CLIP, CLIP, out=scaled)

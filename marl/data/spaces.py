@@ -4,7 +4,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from gymnasium import spaces as gym_spaces
+from torch import Tensor
 
 from marl.errors import EnvironmentFault
 
@@ -18,11 +20,16 @@ class Spaces(NamedTuple):
     action_start: int  # a Discrete space may begin above 0
     action_low: tuple[float, ...]  # flat bounds of a Box space, infinite where unbounded
     action_high: tuple[float, ...]
+    observation_dtype: str = "float32"  # or "uint8": pixels stay bytes wherever they lie or travel
 
     @property
     def observation_size(self) -> int:
         """How many numbers one observation has."""
         return math.prod(self.observation_shape)
+
+    def zeros(self, *leading: int) -> Tensor:
+        """Blank observations [..., D], flat, as the environment has them."""
+        return torch.zeros(*leading, self.observation_size, dtype=getattr(torch, self.observation_dtype))
 
     @property
     def discrete(self) -> bool:
@@ -43,9 +50,10 @@ def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any]) 
         )
     if not np.issubdtype(observation.dtype, np.number) or 0 in observation.shape:
         raise EnvironmentFault(f"expected observations of at least one number, got {observation}")
+    dtype = "uint8" if observation.dtype == np.uint8 else "float32"
     if isinstance(action, gym_spaces.Discrete):
-        return Spaces(observation.shape, int(action.n), (), int(action.start), (), ())
+        return Spaces(observation.shape, int(action.n), (), int(action.start), (), (), dtype)
     if isinstance(action, gym_spaces.Box) and np.issubdtype(action.dtype, np.floating):
         low, high = action.low.astype(float).ravel(), action.high.astype(float).ravel()
-        return Spaces(observation.shape, 0, action.shape, 0, tuple(low.tolist()), tuple(high.tolist()))
+        return Spaces(observation.shape, 0, action.shape, 0, tuple(low.tolist()), tuple(high.tolist()), dtype)
     raise EnvironmentFault(f"expected Discrete or floating Box actions, got {action}: wrap the environment")

@@ -52,7 +52,7 @@ class Environments:
             ) from None
         self._resets_next = np.zeros(self.count, bool)  # ended at the last step; only used with NEXT_STEP
         self._all_valid = np.ones(self.count, bool)
-        self._none = np.zeros((0, *self.spaces.observation_shape), np.float32), np.zeros(0, np.int64)
+        self._none = np.zeros((0, *self.spaces.observation_shape), self.spaces.observation_dtype), np.zeros(0, np.int64)
         self._to_action = action_mapping(self.spaces)
 
     def reset(self, seeds: list[int]) -> Array:

@@ -24,7 +24,9 @@ def make_child_side(
 ) -> Serving:
     """What a child runs, over its node's memory."""
     if settings.name == "experience":
-        return ExperienceChild(block, name=name, normalizes=normalizes, restarts=restarts, note=note)
+        return ExperienceChild(
+            block, name=name, normalizes=normalizes, packs=settings.zstd, restarts=restarts, note=note
+        )
     if settings.name == "observations":
         return ObservationsChild(block, name=name, restarts=restarts, note=note)
     return child_side(settings)(

@@ -20,10 +20,21 @@ from marl.failpoints import fail
 from marl.training.outbox import Posted, Postman
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message
+from marl.wire.packing import pack
 from marl.wire.places import into, nowhere
 
 PER_MESSAGE = 16  # trajectories at most
 PAUSE = 0.002  # seconds between two looks at the outbox
+
+
+def trajectory_name(number: int) -> str:
+    """Of the upload's arrays."""
+    return f"trajectory{number}"
+
+
+def packed_name(number: int) -> str:
+    """In place of the other, where fewer bytes travel than a trajectory has."""
+    return f"packed{number}"
 
 
 class ExperienceChild:
@@ -35,6 +46,7 @@ class ExperienceChild:
         *,
         name: str,
         normalizes: bool,
+        packs: bool = False,
         restarts: Callable[[], int] = lambda: 0,
         note: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
@@ -43,7 +55,7 @@ class ExperienceChild:
         self.version = self.epoch = self.steps = 0
         self.lost = 0  # trajectories whose conversation broke
         self._block, self._shared = block, block["weights"]
-        self._name, self._normalizes, self._restarts = name, normalizes, restarts
+        self._name, self._normalizes, self._packs, self._restarts = name, normalizes, packs, restarts
         self._note, self._clock = note, clock
         self._postman, self._reporter = Postman(block), Reporter(block)
         self._scratch = torch.zeros_like(self._shared)
@@ -99,7 +111,13 @@ class ExperienceChild:
             self._under_way = []
 
     def _upload(self, parcels: list[Posted]) -> Message:
-        arrays: dict[str, Array] = {f"trajectory{number}": parcel.memory for number, parcel in enumerate(parcels)}
+        arrays: dict[str, Array] = {}
+        for number, parcel in enumerate(parcels):
+            packed = pack(parcel.memory) if self._packs else None
+            if packed is None:
+                arrays[trajectory_name(number)] = parcel.memory
+            else:
+                arrays[packed_name(number)] = packed
         if self._normalizes:
             moments = merge(self._block["observations"][1:].numpy())
             arrays["moments"] = torch.from_numpy(as_slot(subtract(moments, self._told)))

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from marl.data.parcel import Layout, check, num_steps
 from marl.errors import MessageRefused
 from marl.exchanges.answers import REPORT_EVERY, REPORT_SHARE
 from marl.exchanges.base import Answer, Global, State
-from marl.exchanges.experience_child import PER_MESSAGE
+from marl.exchanges.experience_child import PER_MESSAGE, packed_name, trajectory_name
 from marl.exchanges.merger import SEEN_BESIDE, checked_slot
 from marl.exchanges.rounds import Member
 from marl.exchanges.telemetry import MAX_WORKERS, Report, place_report, read_report
@@ -33,6 +33,7 @@ from marl.training.outbox import PARCELS
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value
+from marl.wire.packing import unpack
 from marl.wire.places import into, nowhere
 
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
@@ -48,6 +49,7 @@ class Guest(Member):
     granted: int = 0  # in all, since it joined
     sent_bytes: int = 0  # since it was told weights
     placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
+    packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  uploads to be unpacked
 
 
 class _Latest(NamedTuple):
@@ -73,6 +75,7 @@ class ExperienceParent:
         name: str,
         children: int = 1,
         batch: int = 1,
+        unpacks: bool = False,
         observation_size: int = 0,
         statistics: Moments | None = None,
         epoch: int = 0,
@@ -85,6 +88,7 @@ class ExperienceParent:
         Args:
             children: how many there may be: each has a share of the places, so that none can hold back the others.
             batch: trajectories that the learner may have in hand while it waits for more.
+            unpacks: children may send packed trajectories.
             observation_size: of the normaliser; 0: there is none.
         """
         self.epoch, self.steps = epoch, steps
@@ -95,7 +99,7 @@ class ExperienceParent:
         self._name, self._hear, self._note, self._clock = name, hear, note, clock
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # guards _latest; taken before the other
-        self._closed = False
+        self._closed, self._unpacks = False, unpacks
         self._slot = torch.zeros(num_columns(observation_size), dtype=torch.float64) if observation_size else None
         if self._slot is not None and statistics is not None:
             self._slot.copy_(torch.from_numpy(as_slot(statistics)))
@@ -143,6 +147,8 @@ class ExperienceParent:
         with self._lock:
             guest = self.members.setdefault(child, Guest(child))
             guest.live, guest.version, guest.credit, guest.granted = True, None, 0, 0
+            if self._unpacks and not len(guest.packed):
+                guest.packed = torch.empty(PER_MESSAGE, self._layout.num_bytes, dtype=torch.uint8)  # touched when used
         return self._reply(guest)
 
     def leave(self, child: str) -> None:
@@ -166,10 +172,14 @@ class ExperienceParent:
                 raise MessageRefused(f"expected at most {guest.credit} trajectories, got {count}")
             guest.credit -= count
             expected: dict[str, Tensor] = {}
+            packed = {entry.name: entry.nbytes for entry in header.manifest} if self._unpacks else {}
             for number in range(count):
                 parcel, memory = self._inbox.place()
                 guest.placed.append(parcel)
-                expected[f"trajectory{number}"] = memory
+                if 0 < packed.get(packed_name(number), 0) < len(memory):
+                    expected[packed_name(number)] = guest.packed[number][: packed[packed_name(number)]]
+                else:
+                    expected[trajectory_name(number)] = memory
             if self._slot is not None:
                 expected["moments"] = self._moments.setdefault(child, torch.zeros_like(self._slot))
         fail("parent.placing")
@@ -227,7 +237,7 @@ class ExperienceParent:
         """Queue what an upload holds; one parcel that is no trajectory spoils only itself."""
         with self._lock:
             placed, guest.placed = guest.placed, []
-            guest.sent_bytes += len(placed) * self._layout.num_bytes
+            guest.sent_bytes += sum(len(bytes_of(each)) for each in upload.arrays.values())
             barred = guest.is_barred(self.received + self.refused)
             repeated = upload.counter <= guest.last_counter
             guest.last_counter = max(guest.last_counter, upload.counter)
@@ -235,9 +245,11 @@ class ExperienceParent:
             for parcel in placed:
                 self._inbox.discard(parcel)
             return self._refuse(guest, len(placed), "" if barred else f"upload {upload.counter} came before")
-        for parcel in placed:
+        for number, parcel in enumerate(placed):
             opened = self._parcels[parcel]
             try:
+                if packed_name(number) in upload.arrays:
+                    unpack(cast(Tensor, upload.arrays[packed_name(number)]), self._inbox.memory[parcel])
                 check(opened, self._layout)
             except MessageRefused as error:
                 self._inbox.discard(parcel)

@@ -22,5 +22,8 @@ class ExchangeSettings:
     queue: int = 16  # experience: trajectories that may wait, at least one a child; more is steadier, and staler
     batch: int = 1  # experience: trajectories that the learner learns from at once
     max_staleness: int = 32  # experience: older trajectories are dropped; in versions, one for each batch learned from
+    zstd: bool = (
+        False  # experience: trajectories are packed (extra: zstd): fewer bytes, above all of pictures; more work
+    )
     inference_batch: int = 256  # observations: so many environments are decided for without waiting for more
     inference_wait_us: float = 300.0  # observations: microseconds that the first of them waits for others

@@ -46,7 +46,7 @@ def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorC
                 f"as marl.networks.actor_critic.ActorCritic has, it lacks {method}"
             )
     outputs = _acting_parameters(network, settings.name)
-    seen = torch.zeros(3, 2, spaces.observation_size)  # T + 1 = 3, B = 2
+    seen = spaces.zeros(3, 2)  # T + 1 = 3, B = 2
     _demand_shape(settings.name, "policy", seen, (3, 2, outputs), lambda: network.policy(seen))
     _demand_shape(settings.name, "values", seen, (3, 2), lambda: network.values(seen))
     both = f"{settings.name}: policy_and_values"
@@ -69,7 +69,7 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
         raise PluginError(
             f"network.name: {settings.name} has buffers or tied parameters, which a target network cannot follow"
         )
-    seen = torch.zeros(3, 2, spaces.observation_size)
+    seen = spaces.zeros(3, 2)
     _demand_shape(settings.name, "forward", seen, (3, 2, spaces.num_actions), lambda: network.policy(seen))
     return network
 

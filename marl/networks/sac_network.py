@@ -10,7 +10,7 @@ from torch.nn import functional
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.settings import NetworkSettings
-from marl.networks.torso import ACTIVATIONS, MLP, as_buffers, linear
+from marl.networks.torso import ACTIVATIONS, MLP, as_buffers, as_floats, linear
 
 MIN_LOG_STD, MAX_LOG_STD = -5.0, 2.0
 
@@ -46,15 +46,19 @@ class SACNetwork(nn.Module):
 
     def values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What both critics say [2, N] of actions [N, A]."""
-        return self.critics.forward(torch.cat([observations, actions], -1))
+        return self.critics.forward(_joined(observations, actions))
 
     def fixed_values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """The same, with a gradient to the actions and none to the critics."""
-        return self.critics.forward(torch.cat([observations, actions], -1), fixed=True)
+        return self.critics.forward(_joined(observations, actions), fixed=True)
 
     def target(self, observations: Tensor, actions: Tensor) -> Tensor:
         """The same by the copies."""
-        return self.past.forward(torch.cat([observations, actions], -1))
+        return self.past.forward(_joined(observations, actions))
+
+
+def _joined(observations: Tensor, actions: Tensor) -> Tensor:
+    return torch.cat([as_floats(observations), actions], -1)
 
 
 class Temperature(nn.Module):

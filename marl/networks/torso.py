@@ -49,6 +49,7 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs [..., outputs] of inputs [..., inputs]."""
+        inputs = as_floats(inputs)
         for weight, bias in self._below:
             inputs = self._activation(functional.linear(inputs, weight, bias))
         weight, bias = self._top
@@ -59,6 +60,11 @@ class MLP(nn.Module):
         layers = [cast(Linear, layer) for layer in self.hidden]
         self._below = [(layer.weight, layer.bias) for layer in layers]
         self._top = self.head.weight, self.head.bias
+
+
+def as_floats(observations: Tensor) -> Tensor:
+    """Pixels, bytes from 0 to 255, as numbers from 0 to 1; whatever else as it is."""
+    return observations / 255.0 if observations.dtype is torch.uint8 else observations
 
 
 def as_buffers(network: Network) -> Network:

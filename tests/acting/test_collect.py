@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import SyncVectorEnv
 
 from marl.acting.collect import Collector, Episodes
 from marl.data.normalizer import Moments, Normalizer, add, from_slot, num_columns
@@ -12,7 +13,7 @@ from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Categorical, Gaussian
-from tests.fakes import CountingEnv, FixedPolicy, counting_vector, faulty_vector
+from tests.fakes import CountingEnv, FixedPolicy, Pixels, counting_vector, faulty_vector
 
 MODES = ["NextStep", "SameStep", "Disabled"]
 UNIFORM = [0.0, 0.0, 0.0]
@@ -263,3 +264,15 @@ def test_a_vector_that_answers_in_another_shape(shape: tuple[int, ...]) -> None:
     found = collector(Environments(vector, "mine"))
     with pytest.raises(EnvironmentFault, match=r"expected observations of shape \(2, 3\)"):
         found.collect(counting_policy(), None, 0)
+
+
+def test_pixels_stay_bytes() -> None:
+    found = collector(Environments(SyncVectorEnv([Pixels] * 3), "pixels"))
+    trajectory, _ = found.collect(FixedPolicy(Categorical(3), UNIFORM, size=35), None, 0)
+    assert trajectory.observations.dtype == trajectory.last_observations.dtype == torch.uint8
+    assert sorted(set(trajectory.observations.flatten().tolist())) == [0, 255]
+    normalizer = Normalizer(35)
+    normalizer.use(Moments(9.0, np.full(35, 100.0), np.full(35, 9 * 50.0**2)))
+    trajectory, _ = found.collect(FixedPolicy(Categorical(3), UNIFORM, size=35), normalizer, 0)
+    assert trajectory.observations.dtype == trajectory.last_observations.dtype == torch.float32
+    assert np.allclose(sorted(set(trajectory.observations.flatten().tolist())), [-2.0, 3.1])

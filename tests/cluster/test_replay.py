@@ -40,7 +40,9 @@ def test_the_capacity_is_shared_by_the_workers(workers: int, slots: int) -> None
 
 
 def test_actions_that_are_vectors() -> None:
-    fields = fields_of(load_config("Pendulum-v1", {"replay.ratio": 1.0, "algorithm.name": "impala"}), 1)
+    fields = fields_of(
+        load_config("Pendulum-v1", {"replay.ratio": 1.0, "algorithm.name": "impala", "exchange.name": "weights"}), 1
+    )
     length, environments = fields["replay_rewards"].shape[2:]
     assert fields["replay_actions"] == Field((*fields["replay_rewards"].shape, 1), torch.float32)
     assert fields["replay_behaviour"].shape[2:] == (length, environments, 2)

@@ -22,7 +22,9 @@ PER_WORKER = 1000  # numbers: worker 1 of the third child begins at 21,000
 class Actors:
     """A child's side with its node's memory; its workers play counting trajectories, numbered by child and worker."""
 
-    def __init__(self, name: str, clock: Clock, *, rank: int = 0, workers: int = 2, normalizes: bool = False) -> None:
+    def __init__(
+        self, name: str, clock: Clock, *, rank: int = 0, workers: int = 2, normalizes: bool = False, packs: bool = False
+    ) -> None:
         self.name = name
         self.block = node_memory(
             num_weights=WEIGHTS,
@@ -32,7 +34,9 @@ class Actors:
             more=outbox_fields(layout_of(), workers),
         )
         self.notes: list[str] = []
-        self.side = ExperienceChild(self.block, name=name, normalizes=normalizes, note=self.notes.append, clock=clock)
+        self.side = ExperienceChild(
+            self.block, name=name, normalizes=normalizes, packs=packs, note=self.notes.append, clock=clock
+        )
         self.side.joined()
         self._outboxes = [Outbox(self.block, worker, layout_of()) for worker in range(workers)]
         self._first = [(10 * rank + worker) * PER_WORKER for worker in range(workers)]
@@ -91,6 +95,7 @@ class Learning:
         children: int = 1,
         max_staleness: int = 100,
         normalizes: bool = False,
+        unpacks: bool = False,
     ) -> None:
         self.block = node_memory(
             num_weights=WEIGHTS,
@@ -112,6 +117,7 @@ class Learning:
             name="parent",
             children=children,
             batch=batch,
+            unpacks=unpacks,
             observation_size=OBSERVATION if normalizes else 0,
             note=self.notes.append,
             clock=clock,

@@ -28,7 +28,7 @@ from tests.exchanges.nodes import Clock, carried
 def pair(clock: Clock, **settings: int | bool) -> tuple[Learning, Actors]:
     """A learner and a child that is in."""
     learning = Learning(clock, **settings)  # type: ignore[arg-type]
-    child = Actors("a", clock, normalizes=bool(settings.get("normalizes")))
+    child = Actors("a", clock, normalizes=bool(settings.get("normalizes")), packs=bool(settings.get("unpacks")))
     learning.join(child)
     return learning, child
 
@@ -58,6 +58,48 @@ def test_trajectories_arrive_whole_once_and_in_order(clock: Clock) -> None:
     assert learning.side.received == 5
     assert learning.side.steps == sum(map(steps_of, came))
     assert child.uploads() == []
+
+
+def test_packed_trajectories_arrive_whole_and_are_fewer_bytes(clock: Clock) -> None:
+    learning, child = pair(clock, unpacks=True)
+    child.play(count=3)
+    (upload,) = child.uploads()
+    assert list(upload.arrays) == ["packed0", "packed1", "packed2"]
+    assert sum(map(len, upload.arrays.values())) < 3 * layout_of().num_bytes
+    learning.receive(upload)
+    assert [learning.learn()[0] for _ in range(3)] == [0, 1, 2]
+    assert learning.side.received == 3
+
+
+def test_one_that_cannot_be_unpacked_spoils_only_itself(clock: Clock) -> None:
+    learning, child = pair(clock, unpacks=True)
+    child.play(count=3)
+    (upload,) = child.uploads()
+    spoiled = torch.as_tensor(upload.arrays["packed1"]).clone()
+    spoiled[4:].fill_(0)
+    learning.receive(upload._replace(arrays={**upload.arrays, "packed1": spoiled}))
+    assert [learning.learn()[0] for _ in range(2)] == [0, 2]
+    assert learning.side.refused == 1
+    assert "packed bytes" in str(learning.notes)
+
+
+@pytest.mark.parametrize("length", [0, layout_of().num_bytes])
+def test_packed_bytes_have_a_length_between_none_and_the_whole(length: int, clock: Clock) -> None:
+    learning, child = pair(clock, unpacks=True)
+    child.play()
+    (upload,) = child.uploads()
+    with pytest.raises(MessageRefused, match=r"trajectory0|packed0"):
+        learning.receive(upload._replace(arrays={"packed0": torch.zeros(length, dtype=torch.uint8)}))
+
+
+def test_who_did_not_agree_to_it_takes_nothing_packed(clock: Clock) -> None:
+    learning = Learning(clock)
+    child = Actors("a", clock, packs=True)
+    learning.join(child)
+    child.play()
+    (upload,) = child.uploads()
+    with pytest.raises(MessageRefused, match=r"trajectory0|packed0"):
+        learning.receive(upload)
 
 
 def test_credit_is_never_exceeded_and_a_learner_that_stops_holds_actors_back(clock: Clock) -> None:
