@@ -85,7 +85,7 @@ bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, bench-clu
 	$(MAKE) bench-cluster
 
 clean: ## remove .venv, caches and everything a run writes here, except runs/
-	rm -rf $(VENV) .venv-peers .venv-peers-rounds .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-peers .venv-peers-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	rm -rf benchmarks/results weights.pt
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 

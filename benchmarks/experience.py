@@ -46,6 +46,7 @@ TO_REACH = 0.6
 WEIGHTS, WORKERS, QUEUE, BATCH = 10_000, 4, 32, 4
 LENGTH, ENVIRONMENTS = 16, 8
 LIMIT = 2**40
+QUEUES, ALLOWED = (2, 4, 16, 64), 32  # of the training runs
 
 
 class Turn(NamedTuple):
@@ -78,11 +79,12 @@ def main() -> None:
         records[f"{size} KiB"] = [turn._asdict() for turn in turns]
     print(f"\nOne child, one parent, one learner on loopback; {busy:.0%} busy before.\n{machine()}\n")
     print(table(["trajectory", "MiB/s into batches", "MiB/s of the link", "ratio", "to reach"], rows))
-    ages = None
-    if options.training_seconds:
-        ages = staleness(options.training_seconds)
-        print(f"\nIMPALA on CartPole-v1, two actors, {options.training_seconds:g} s: how old what is learned from is\n")
-        print(table(["mean, versions", "dropped", "steps/s"], [ages]))
+    ages = [staleness(options.training_seconds, queue) for queue in QUEUES if options.training_seconds]
+    if ages:
+        print(
+            f"\nIMPALA on CartPole-v1, two actors, {options.training_seconds:g} s: how old, in versions, and how fast\n"
+        )
+        print(table(["queue", "mean", "median", "99 of 100", "oldest", "allowed", "dropped", "steps/s"], ages))
     keep("experience", {"arguments": vars(options), "turns": records, "staleness": ages, "busy_before": busy})
 
 
@@ -266,17 +268,20 @@ def be_parent(pipe: Connection, layout: Layout, key: Path, port: int, block: Sha
             link.close()
 
 
-def staleness(seconds: float) -> list[str]:
-    """Mean age, trajectories dropped, steps a second."""
+def staleness(seconds: float, queue: int) -> list[str]:
+    """How old what is learned from is, trajectories dropped, steps a second."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-m", "marl", "train", "CartPole-v1", "--algorithm", "impala", "--workers", "2"]
         command += ["--minutes", f"{seconds / 60}", "--json", "--seed", "1", "--set", "stop.solved=false"]
+        command += ["--set", f"exchange.queue={queue}", "--set", f"exchange.max_staleness={ALLOWED}"]
         command += ["--out", str(folder / "weights.pt"), "--runs", str(folder / "runs")]
         result = run_json(command, limit_s=seconds + 60)
         (path,) = folder.glob("runs/*/metrics.jsonl")
         metrics = json.loads(path.read_text().splitlines()[-1])["metrics"]
-    return [f"{metrics['staleness']:.2f}", f"{metrics['dropped']:.0f}", f"{result['steps_per_second']:,.0f}"]
+    spread = [f"{metrics[f'staleness_{name}']:.0f}" for name in ("median", "p99", "max")]
+    ages = [f"{metrics['staleness']:.2f}", *spread, str(ALLOWED), f"{metrics['dropped']:.0f}"]
+    return [str(queue), *ages, f"{result['steps_per_second']:,.0f}"]
 
 
 if __name__ == "__main__":

@@ -37,9 +37,11 @@ def our_training(
     return command
 
 
-def peer_training(python: Path, algorithm: str, environment: str, *, seed: int, **options: Any) -> list[str]:
-    """The command that trains ``environment`` with a peer; ``options`` are those of ``peer_sb3.py``."""
-    command = [str(python), str(ROOT / "benchmarks" / "peer_sb3.py")]
+def peer_training(
+    python: Path, library: str, algorithm: str, environment: str, *, seed: int, **options: Any
+) -> list[str]:
+    """The command that trains ``environment`` with a peer; ``options`` are those of ``peer.py``."""
+    command = [str(python), str(ROOT / "benchmarks" / f"peer_{library}.py")]
     command += ["--algorithm", algorithm, "--env", environment, "--seed", str(seed)]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]

@@ -4,15 +4,9 @@ Run by the peers' Python (``peers.py``), never by ours. The settings are those o
 (``hyperparams/*.yml``), step budgets included: the linear schedules end with the budget.
 """
 
-import argparse
-import json
 import math
-import os
-import resource
-import sys
 import time
 from collections import deque
-from pathlib import Path
 
 import gymnasium
 import torch
@@ -21,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
-WINDOW = 100  # episodes whose mean return counts
+from peer import WINDOW, arguments, process_started, tell
 
 
 def falling(start: float) -> LinearSchedule:
@@ -120,26 +114,8 @@ class UntilSolved(BaseCallback):
         return not self.reached and self.ended_at < self.deadline
 
 
-def process_started() -> float:
-    """time.time() at which this process started: as the launcher says, else as the kernel does."""
-    if "MARL_BENCH_STARTED" in os.environ:
-        return float(os.environ["MARL_BENCH_STARTED"])
-    # Field 22 of stat, counted after the parenthesised name, which may itself hold spaces.
-    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--algorithm", choices=("ppo", "a2c", "dqn", "sac"), required=True)
-    parser.add_argument("--env", choices=sorted({environment for _, environment in TUNED}), required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-seconds", type=float, default=480.0, help="training is cut after this long")
-    parser.add_argument("--solved", type=float, required=True, help="mean return that counts; inf never stops early")
-    parser.add_argument("--threads", type=int, help="torch threads (default: torch's own choice)")
-    options = parser.parse_args()
-
+    options = arguments(__doc__, TUNED)
     started = process_started()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -152,19 +128,15 @@ def main() -> None:
     training_started = time.time()
     watch = UntilSolved(options.solved, training_started + options.max_seconds)
     model.learn(total_timesteps=budget, callback=watch)
-    training_s = watch.ended_at - training_started
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
-    outcome = {
-        "solved": watch.reached,
-        "seconds_from_process_start": round(watch.ended_at - started, 3),
-        "seconds_from_training_start": round(training_s, 3),
-        "steps": model.num_timesteps,
-        "steps_per_second": round(model.num_timesteps / training_s, 1),
-        "best_mean": round(watch.best_mean, 2) if watch.returns.maxlen == len(watch.returns) else None,
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1),
-        "versions": {"torch": torch.__version__, "gymnasium": gymnasium.__version__},
-    }
-    print(json.dumps(outcome))
+    tell(
+        started=started,
+        training_started=training_started,
+        ended=watch.ended_at,
+        solved=watch.reached,
+        steps=model.num_timesteps,
+        best_mean=round(watch.best_mean, 2) if watch.returns.maxlen == len(watch.returns) else None,
+        versions={"torch": torch.__version__, "gymnasium": gymnasium.__version__},
+    )
 
 
 if __name__ == "__main__":

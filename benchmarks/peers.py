@@ -1,7 +1,7 @@
 """Virtual environments for the peers, made on first use, so that none of their packages reach ours.
 
 python benchmarks/peers.py            # makes .venv-peers and prints its Python
-python benchmarks/peers.py rounds     # the same for .venv-peers-rounds
+python benchmarks/peers.py rllib      # the same for .venv-peers-rllib; also: rounds, samplefactory
 """
 
 import hashlib

@@ -39,6 +39,7 @@ def main() -> None:
                 rates.setdefault(name, []).append(raw_rate(num_environments, num_processes))
         peer = peer_training(
             python,
+            "sb3",
             "a2c",
             ENVIRONMENT,
             seed=options.seed,

@@ -1,10 +1,11 @@
-"""How long until solved, ours against stable-baselines3, alternating, in one run.
+"""How long until solved, ours against stable-baselines3, RLlib and Sample Factory, alternating, in one run.
 
     python benchmarks/time_to_solve.py                               # CartPole-v1, PPO and A2C, five seeds
     python benchmarks/time_to_solve.py --env LunarLander-v3 --peer-seeds 100 --max-seconds 480
     python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn
     python benchmarks/time_to_solve.py --algorithm sac --env Pendulum-v1 --peers sac
-    python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers
+    python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers rllib:impala
+    python benchmarks/time_to_solve.py --algorithm ppo --peers ppo rllib:ppo samplefactory:appo
 
 Solved: the mean return of the last 100 training episodes reaches the threshold; there the clocks stop.
 """
@@ -30,6 +31,9 @@ SOLVED = {
     "MountainCar-v0": -110.0,
     "Pendulum-v1": -200.0,
 }
+PEERS = ("ppo", "a2c", "dqn", "sac", "rllib:ppo", "rllib:impala", "rllib:dqn", "rllib:sac", "samplefactory:appo")
+NAMES = {"sb3": "stable-baselines3", "rllib": "RLlib", "samplefactory": "Sample Factory"}
+KINDS = {"sb3": "", "rllib": "rllib", "samplefactory": "samplefactory"}  # of their environments
 FROM_PROCESS = "seconds_from_process_start"
 FROM_TRAINING = "seconds_from_training_start"
 OURS = "marl"
@@ -45,7 +49,9 @@ def main() -> None:
     parser.add_argument("--local", type=int, help="ours on so many children of this machine")
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102, 103, 104])
     parser.add_argument("--peer-seeds", type=int, nargs="+", help="default: the same seeds")
-    parser.add_argument("--peers", nargs="*", choices=("ppo", "a2c", "dqn", "sac"), default=["ppo", "a2c"])
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, metavar="PEER", default=["ppo", "a2c"], help=f"of {', '.join(PEERS)}"
+    )
     parser.add_argument("--max-seconds", type=float, default=120.0, help="training time after which a run is cut")
     parser.add_argument("--peer-threads", type=int, default=0, help="torch threads of a peer; 0: torch's choice")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="for ours")
@@ -55,18 +61,19 @@ def main() -> None:
     settings += [f"algorithm.name={options.algorithm}"] if options.algorithm else []
     settings += [f"exchange.name={options.exchange}"] if options.exchange else []
     settings += options.settings
-    python = peers_python() if options.peers else Path()
+    pythons = {peer: peers_python(KINDS[library_of(peer)]) for peer in options.peers}
 
-    runs: dict[str, Runs] = {OURS: [], **{f"stable-baselines3 {peer.upper()}": [] for peer in options.peers}}
+    runs: dict[str, Runs] = {OURS: [], **{name_of(peer): [] for peer in options.peers}}
     for seed in dict.fromkeys([*options.seeds, *peer_seeds]):
         if seed in options.seeds:
             runs[OURS].append(run_ours(options.env, seed, options.max_seconds, settings, options.local))
             say(OURS, seed, runs[OURS][-1])
         for peer in options.peers if seed in peer_seeds else ():
-            name = f"stable-baselines3 {peer.upper()}"
+            name = name_of(peer)
             command = peer_training(
-                python,
-                peer,
+                pythons[peer],
+                library_of(peer),
+                peer.rpartition(":")[2],
                 options.env,
                 seed=seed,
                 solved=SOLVED[options.env],
@@ -83,6 +90,16 @@ def main() -> None:
         f"time-to-solve-{options.algorithm or 'preset'}-{options.env}", {"arguments": vars(options), "runs": runs}
     )
     print(f"\nEvery run: benchmarks/results/{path.name}")
+
+
+def library_of(peer: str) -> str:
+    """Whose script and environment; stable-baselines3 where none is named."""
+    return peer.rpartition(":")[0] or "sb3"
+
+
+def name_of(peer: str) -> str:
+    """As tables call it."""
+    return f"{NAMES[library_of(peer)]} {peer.rpartition(':')[2].upper()}"
 
 
 def run_ours(

@@ -43,8 +43,8 @@ def test_what_a_time_boxed_run_runs(target: str, variables: dict[str, str], word
 def test_a_time_boxed_run(tmp_path: Path) -> None:
     for name in ("Makefile", "marl", "test_env.py"):
         (tmp_path / name).symlink_to(ROOT / name)
-    out = made("run_cartpole", cwd=tmp_path, TIME="0.05", NWORKERS="1")
-    assert "Ended (minutes) after 3" in out
+    out = made("run_cartpole", cwd=tmp_path, TIME="0.02", NWORKERS="1")
+    assert re.search(r"Ended \(minutes\) after [12]", out)
     assert re.search(r"^episodes +100$", out, re.MULTILINE)
     assert (tmp_path / "weights.pt").is_file()
 

@@ -17,7 +17,10 @@ def test_the_page_has_what_is_tested_here() -> None:
     assert all(line.startswith("marl ") for block in BLOCKS for line in block.splitlines())
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["alone", "learner", "children"])
+LONGEST = pytest.param(BLOCKS[2], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("block", [*BLOCKS[:2], LONGEST], ids=["alone", "learner", "children"])
 def test_the_tutorial(block: str, tmp_path: Path) -> None:
     code = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "tutorial.py").write_text("\n".join(code), encoding="utf-8")

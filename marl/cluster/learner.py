@@ -30,6 +30,7 @@ from marl.training.telemetry import Telemetry
 
 NAME = "learner"
 SAVED = ("weights", "optimizer", "optimizer_steps")
+QUANTILES = {"median": 0.5, "p99": 0.99, "max": 1.0}  # of the ages of what was learned from
 
 
 class LearnerJob(NamedTuple):
@@ -187,6 +188,7 @@ class LearnerNode:
         found = {name: float(numbers[column]) for column, name in enumerate(METRICS)}
         known = self.flow()
         found |= {"staleness": known.mean_age(), "dropped": float(known.stale)}
+        found |= {f"staleness_{name}": float(known.age_of(share)) for name, share in QUANTILES.items()}
         return {name: number for name, number in found.items() if not np.isnan(number)}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -122,10 +122,10 @@ class Flow(NamedTuple):
         total = int(self.ages.sum())
         return float((self.ages * np.arange(len(self.ages))).sum() / total) if total else 0.0
 
-    def max_age(self) -> int:
-        """In versions."""
-        found = np.flatnonzero(self.ages)
-        return int(found[-1]) if len(found) else 0
+    def age_of(self, share: float) -> int:
+        """So many versions, or fewer, that share (more than 0, at most 1) of all was old; 1: the oldest was."""
+        reached = np.cumsum(self.ages) >= share * self.ages.sum()
+        return int(reached.argmax())
 
 
 def flow(block: SharedBlock) -> Flow:

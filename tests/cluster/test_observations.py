@@ -35,22 +35,6 @@ def trained(folder: Path, *words: str) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("algorithm", ["impala", "ppo", "apex_dqn"])
-def test_it_learns_to_do_what_it_sees(algorithm: str, tmp_path: Path) -> None:
-    """The right action follows from the observation: whoever mixed up two environments would not find it."""
-    rate = ("--set", "algorithm.learning_rate=0.01")
-    result = trained(
-        tmp_path, *PROBE, *rate, "--algorithm", algorithm, "--steps", "4000", "--workers", "2", "--set",
-        "stop.solved=false",
-    )  # fmt: skip
-    assert result["reason"] == "steps"
-    assert result["steps"] >= 4000
-    assert result["updates"] > 50
-    assert result["return_mean"] > 0.9
-    judged = json.loads(succeed(*MARL, "evaluate", "--json", "--episodes", "20", cwd=tmp_path))
-    assert judged["mean"] == 1.0
-
-
 def test_two_children_step_and_their_observations_are_normalised(tmp_path: Path) -> None:
     normalised = ("--set", "environment.normalize_observations=true", "--set", "evaluation.episodes=0")
     words = ("CartPole-v1", "--algorithm", "impala", "--local", "2", "--steps", "6000")

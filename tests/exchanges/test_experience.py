@@ -379,7 +379,7 @@ def test_staleness_never_exceeds_its_limit(clock: Clock) -> None:
     assert [learning.learn()[0] for _ in range(3)] == [2, 3, 4]  # and version 10 became 13 meanwhile
     known = learning.flow()
     assert known.stale == 2
-    assert known.max_age() <= 2
+    assert known.age_of(1) <= 2
 
 
 def test_the_normaliser_counts_every_observation_once(clock: Clock) -> None:

@@ -73,7 +73,7 @@ def test_workers_are_killed(tmp_path: Path, history: Path) -> None:
     chance = random.Random(1)
     with child(tmp_path) as first, child(tmp_path) as second, parent(tmp_path, [first, second], *RUN) as run:
         run.wait("children 2/2")
-        for _ in range(times(200, 24)):  # more than a run on one machine would forgive
+        for _ in range(times(200, 12)):  # more than a run on one machine would forgive
             node = first if chance.random() < 0.9 else second
             victim = until(lambda node=node: named(node.process, "marl worker"), of=node.process)[0]
             time.sleep(chance.uniform(0.0, 0.6))  # any moment of its life will do: nothing is waited for
@@ -178,7 +178,7 @@ def asleep(node: Node) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("newer_lives_on", [True, False])
+@pytest.mark.parametrize("newer_lives_on", [True, False] if SHARE else [True])
 def test_an_older_parent_wakes(newer_lives_on: bool, tmp_path: Path, history: Path) -> None:
     """It stood still, another went on with its run: the children will not have it, the run folder is not its own any
     more, and it ends without a trace (R11).

@@ -98,6 +98,7 @@ def test_children_whose_parent_is_gone_for_good_end_at_once(tmp_path: Path) -> N
     assert only.errors == []
 
 
+@pytest.mark.slow
 def test_normalised_observations_of_local_children(tmp_path: Path) -> None:
     words = ("Pendulum-v1", "--algorithm", "impala", "--set", "environment.normalize_observations=true")
     ends = ("--steps", "6000", "--local", "2", "--workers", "1", "--plain")

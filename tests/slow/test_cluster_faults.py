@@ -82,6 +82,7 @@ def test_a_child_that_stands_still(tmp_path: Path) -> None:
         assert [first.end(signal.SIGTERM), second.end(signal.SIGTERM)] == [0, 0]
 
 
+@pytest.mark.slow
 def test_children_that_leave(tmp_path: Path) -> None:
     """Ctrl-C at one, SIGTERM at the whole group of the other: both say farewell, and the parent says so."""
     with child(tmp_path) as first, child(tmp_path) as second, parent(tmp_path, [first, second], *RUN) as run:

@@ -85,6 +85,7 @@ def test_the_key_is_replaced_while_a_run_goes_on(tmp_path: Path) -> None:
             assert again.lines
 
 
+@pytest.mark.slow
 def test_certificates_of_ones_own(tmp_path: Path) -> None:
     company = Company(tmp_path)
     words = {}

@@ -54,7 +54,12 @@ def test_the_same_seed_gives_the_same_bits(name: str, references: Callable[[str]
 
 
 @pytest.mark.parametrize(
-    ("name", "kills"), [("CartPole-v1", [3]), ("CartPole-v1, normalised", [1, 4]), ("LunarLander-v3", [5])]
+    ("name", "kills"),
+    [
+        ("CartPole-v1", [3]),
+        pytest.param("CartPole-v1, normalised", [1, 4], marks=pytest.mark.slow),
+        ("LunarLander-v3", [5]),
+    ],
 )
 def test_killed_runs_that_are_resumed_give_the_same_bits(
     name: str, kills: list[int], references: Callable[[str], Path], tmp_path: Path

@@ -101,7 +101,8 @@ def test_what_is_too_old_is_dropped_and_counted(limit: int) -> None:
     known = flow(block)
     assert (known.used, known.stale) == (limit + 1, 13 - limit - 1 - 2)
     assert known.ages[: limit + 1].tolist() == [1] * (limit + 1)
-    assert known.max_age() == limit
+    assert known.age_of(1) == limit
+    assert known.age_of(0.5) == limit // 2
     assert known.mean_age() == limit / 2
 
 
@@ -139,7 +140,7 @@ def test_ages_beyond_the_histogram_are_counted_as_its_last() -> None:
     block["version"].fill_(5000)
     arrive(inbox, 1)
     assert batch(arrivals, version=5000) == [1]
-    assert flow(block).max_age() == AGES - 1
+    assert flow(block).age_of(1) == AGES - 1
 
 
 def test_priorities_come_along() -> None:
