@@ -10,13 +10,14 @@ NWORKERS ?=
 ALGORITHM ?=
 
 CARTPOLE := --env CartPole-v1 --peers ppo
+LUNAR_ONLY := --env LunarLander-v3 --max-seconds 600
 LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-slow faults lint format bench bench-cluster bench-full clean
+.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-slow faults lint format bench bench-algorithms bench-cluster bench-full clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  TIME=15 NWORKERS=3 ALGORITHM=ppo make run_lunar: 15 minutes, 3 workers, another algorithm"
 
 install: $(VENV)/.installed ## make .venv with everything that training needs
@@ -45,7 +46,7 @@ endef
 test: lint ## lint, type check, tests (what continuous integration runs)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/.installed-dev ## the tests that learn for minutes
+test-slow: $(VENV)/.installed-dev ## the tests that take minutes, or show again over TLS what others show
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, fuzzing): about half an hour
@@ -76,12 +77,25 @@ bench-cluster: $(VENV)/.installed ## links, rounds and children, against Flower 
 	$(BIN)/python benchmarks/slow_link.py
 	$(BIN)/python benchmarks/scaling.py
 
-bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, bench-cluster: up to 110 minutes; backs a claim
+bench-algorithms: $(VENV)/.installed ## PPO, IMPALA, Ape-X DQN and SAC against their peers, replay, exchanges: up to 90 minutes
+	$(BIN)/python benchmarks/time_to_solve.py --algorithm ppo --peers ppo rllib:ppo samplefactory:appo --peer-seeds 100 101
+	$(BIN)/python benchmarks/time_to_solve.py --algorithm ppo --peers $(LUNAR_ONLY)
+	$(BIN)/python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers rllib:impala --peer-seeds 100
+	$(BIN)/python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers $(LUNAR_ONLY) --seeds 100 101 102
+	$(BIN)/python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn rllib:dqn --peer-seeds 100 101
+	$(BIN)/python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn $(LUNAR_ONLY) --peer-seeds 100
+	$(BIN)/python benchmarks/time_to_solve.py --algorithm sac --env Pendulum-v1 --peers sac rllib:sac --seeds 100 101 102
+	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/experience.py
+	$(BIN)/python benchmarks/observations.py
+
+bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, then the two above: up to 4 hours; backs a claim
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/time_to_solve.py $(CARTPOLE) a2c --seeds 100 101 102 103 104
 	$(BIN)/python benchmarks/time_to_solve.py $(LUNAR) --seeds 100 101 102 103 104
 	$(BIN)/python benchmarks/throughput.py --seconds 30
 	$(BIN)/python benchmarks/startup.py --runs 7
+	$(MAKE) bench-algorithms
 	$(MAKE) bench-cluster
 
 clean: ## remove .venv, caches and everything a run writes here, except runs/

@@ -35,6 +35,7 @@ def trained(folder: Path, *words: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 def test_two_children_step_and_their_observations_are_normalised(tmp_path: Path) -> None:
     normalised = ("--set", "environment.normalize_observations=true", "--set", "evaluation.episodes=0")
     words = ("CartPole-v1", "--algorithm", "impala", "--local", "2", "--steps", "6000")

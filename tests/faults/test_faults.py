@@ -3,7 +3,6 @@
 Each is tried a few times here, and as often as promised by ``make faults``, which sets MARL_FAULTS=1.
 """
 
-import math
 import os
 import random
 import resource
@@ -16,31 +15,14 @@ from pathlib import Path
 import pytest
 
 from marl.failpoints import VARIABLE as FAILPOINTS
-from marl.reports.history import VARIABLE as HISTORY
 from tests.commands import ENDLESS, named, run_folder, session, until
-from tests.faults.checker import Event, broken_promises, read_history
+from tests.faults.checker import Event, read_history
+from tests.faults.counts import SHARE, times
 from tests.slow.cluster import OFTEN, Node, child, free_port, parent, version, wait_for_rounds
 
-SHARE = float(os.environ.get("MARL_FAULTS", "0"))  # of the promised counts
 RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
 
 pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]
-
-
-def times(promised: int, at_least: int = 1) -> int:
-    """How often a fault is tried."""
-    return max(at_least, math.ceil(SHARE * promised))
-
-
-@pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where everything is written down; what was broken fails the test."""
-    folder = tmp_path / "history"
-    folder.mkdir()
-    monkeypatch.setenv(HISTORY, str(folder))
-    yield folder
-    assert broken_promises(folder) == []
-    assert [event for event in read_history(folder) if event["event"] == "round"]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A server, and what it told: for tests of who comes in."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Queue
@@ -34,6 +35,43 @@ def door(io: IOLoop, identity: Identity | None, **options: Any) -> Iterator[Door
     with opened.server:
         yield opened
     assert opened.links.empty()
+
+
+class Recorder:
+    """Stands between a client and a server, passes on what both say, and keeps the client's every byte."""
+
+    def __init__(self, port: int) -> None:
+        self.said = bytearray()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._towards = port
+        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Until both sides have hung up."""
+        self._thread.join(WAIT_S)
+        assert not self._thread.is_alive()
+
+    def _pass_on(self) -> None:
+        with (
+            self._listener,
+            self._listener.accept()[0] as client,
+            socket.create_connection(("127.0.0.1", self._towards)) as server,
+        ):
+            back = threading.Thread(target=_copy, args=(server, client, bytearray()), daemon=True)
+            back.start()
+            _copy(client, server, self.said)
+            back.join(WAIT_S)
+
+
+def _copy(here: socket.socket, there: socket.socket, kept: bytearray) -> None:
+    with suppress(OSError):
+        while data := here.recv(65536):
+            kept += data
+            there.sendall(data)
+    with suppress(OSError):
+        there.shutdown(socket.SHUT_WR)
 
 
 def hangs_up(sock: socket.socket) -> bool:

@@ -17,7 +17,8 @@ from marl.links.websocket import WebSocketLink
 from marl.trust.explain import explain
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing
-from tests.links.doors import door, hangs_up
+from marl.wire.message import Kind, Message
+from tests.links.doors import Recorder, door, hangs_up
 from tests.links.pairs import WAIT_S, Background
 from tests.trust.test_refusals import BAD_CLIENTS, BAD_SERVERS
 
@@ -123,6 +124,30 @@ def test_another_identity_from_the_next_connection_on(
             connect(io, "127.0.0.1", opened.server.port, parent)
         connect(io, "127.0.0.1", opened.server.port, identity_from_keys(other_ring, "parent", "desk-1")).close()
         opened.links.get(timeout=WAIT_S)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+def test_a_recording_of_who_was_let_in_opens_nothing(
+    share: float, io: IOLoop, parent: Identity, child: Identity
+) -> None:
+    """The same bytes once more, all or some: the server's half of the key agreement is another each time (S4)."""
+    with door(io, child) as opened:
+        recorder = Recorder(opened.server.port)
+        link = connect(io, "127.0.0.1", recorder.port, parent)
+        there = opened.links.get(timeout=WAIT_S)
+        link.limit(2**20)
+        there.limit(2**20)
+        link.send(Message(Kind.CALL, "desk-1"))
+        assert there.recv(WAIT_S, lambda header: {}).kind is Kind.CALL
+        link.close()
+        there.close()
+        recorder.join()
+        with opened.knock() as raw:
+            with suppress(OSError):
+                raw.sendall(recorder.said[: int(share * len(recorder.said))])
+                raw.shutdown(socket.SHUT_WR)
+            assert hangs_up(raw)
+        assert opened.line()
 
 
 def test_a_fault_of_the_owner_closes_only_its_link(

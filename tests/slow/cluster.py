@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import pytest
+
 from marl.training.weights_file import read
 from tests.commands import BARE, MARL, PATIENCE_S, named, session, started, until
 
@@ -131,6 +133,15 @@ def parent(
     addresses = [each if isinstance(each, str) else each.address for each in children]
     with started(*program, *words, "--plain", *BARE, "-ip", *addresses, cwd=cwd) as process:
         yield Parent(process)
+
+
+@contextmanager
+def at_home(folder: Path) -> Iterator[Path]:
+    """Commands that are started meanwhile have this MARL_HOME."""
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MARL_HOME", str(folder))
+        yield folder
 
 
 def version(folder: Path) -> int:

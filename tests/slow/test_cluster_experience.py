@@ -58,6 +58,7 @@ def test_whoever_is_killed_costs_what_it_had_in_hand(tmp_path: Path) -> None:
     assert last["metrics"]["staleness"] <= 32
 
 
+@pytest.mark.slow
 def test_a_killed_parent_is_resumed_with_its_children(tmp_path: Path) -> None:
     """Optimizer, version and steps go on; what children had played for the one before is used or dropped."""
     with child(tmp_path) as first, child(tmp_path) as second:

@@ -1,26 +1,15 @@
 """Who may speak while a run goes on: a child is revoked, the key is replaced, a company has certificates of its own."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.commands import ENDLESS, MARL, python, started, succeed
-from tests.slow.cluster import OFTEN, child, free_port, parent, wait_for_rounds
+from tests.slow.cluster import OFTEN, at_home, child, free_port, parent, wait_for_rounds
 from tests.trust.company import Company
 
 RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
-
-
-@contextmanager
-def at_home(folder: Path) -> Iterator[Path]:
-    """Commands that are started meanwhile have this MARL_HOME."""
-    folder.mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MARL_HOME", str(folder))
-        yield folder
 
 
 def test_a_revoked_child_is_out_at_once_and_the_other_trains_on(tmp_path: Path) -> None:
