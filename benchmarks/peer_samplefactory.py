@@ -44,10 +44,15 @@ class UntilSolved(AlgoObserver):  # type: ignore[misc]
             runner.cfg.train_for_env_steps = 0  # which it looks at next
 
 
+def make(name: str, cfg: object = None, env_config: object = None, render_mode: object = None) -> gymnasium.Env:
+    """As Sample Factory asks for it, in processes of its own."""
+    return gymnasium.make(name)
+
+
 def main() -> None:
     options = arguments(__doc__, TUNED)
     started = process_started()
-    register_env(options.env, lambda name, cfg=None, env_config=None, render_mode=None: gymnasium.make(name))
+    register_env(options.env, make)
     with tempfile.TemporaryDirectory() as folder:
         words = [
             "--algo=APPO",
