@@ -89,6 +89,7 @@ class WebSocketLink:
         outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=self._max_bytes)
         views = [bytes_of(array) for array in message.arrays.values()]
         seal: Future[bytes] = Future()
+        seal.set_running_or_notify_cancel()  # a link that ends meanwhile cancels who waits for it, never itself
         short = sum(map(len, views)) <= SHORT_BYTES
         if short:
             seal.set_result(outgoing.seal())

@@ -1,10 +1,12 @@
 """What only a link over a network can meet: silence, slowness, a break."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Mapping
 
 import pytest
+import torch
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
 from marl.links.loop import IOLoop
@@ -128,6 +130,25 @@ def test_a_break_in_a_message_closes(io: IOLoop, parent: Identity, child: Identi
             there.recv(WAIT_S, fresh)
         with pytest.raises(LinkClosed, match="the connection broke"):
             sending.end()
+
+
+def test_a_link_that_ends_while_its_sender_hashes(
+    io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has cancelled all that waited for the hash, which comes nevertheless."""
+    with websocket_pair(io, parent, child) as (here, _):
+        hashed = Outgoing.seal
+
+        def seal(outgoing: Outgoing) -> bytes:
+            until(lambda: here.bytes_sent > 2**20, WAIT_S)  # all but the hash has left
+            here.close()
+            for _ in range(5):  # the loop's turns in which the news spreads
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), here._loop).result(WAIT_S)
+            return hashed(outgoing)
+
+        monkeypatch.setattr(Outgoing, "seal", seal)
+        with pytest.raises(LinkClosed, match="this side closed the link"):
+            here.send(Message(Kind.UPLOAD, "desk-1", arrays={"weights": torch.zeros(2**18)}))
 
 
 def test_who_takes_nothing_stops_the_sender(io: IOLoop, parent: Identity, child: Identity) -> None:
