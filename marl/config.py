@@ -191,9 +191,11 @@ def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str, algorithm: typ
     fields = {each.name: each for each in dataclasses.fields(kind)}
     for key, value in tree.items():
         if key not in fields:
+            if having := _elsewhere(prefix, key):
+                raise ConfigError(f"no setting is called {prefix + key!r} here: {having} has it")
             near = difflib.get_close_matches(f"{prefix}{key}", all_keys(algorithm), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
-            raise ConfigError(f"no setting is called {prefix + key!r}{_elsewhere(prefix, key)}: {hint}")
+            raise ConfigError(f"no setting is called {prefix + key!r}: {hint}")
         inner = fields[key].type
         if dataclasses.is_dataclass(inner) and isinstance(inner, type):
             if not isinstance(value, Mapping):
@@ -206,7 +208,7 @@ def _elsewhere(prefix: str, key: str) -> str:
     if prefix != "algorithm.":
         return ""
     having = [name for name in ALGORITHMS if key in {each.name for each in dataclasses.fields(algorithm_class(name))}]
-    return f" here (algorithm.name = {' or '.join(map(repr, having))} has it)" if having else ""
+    return f"algorithm.name = {' or '.join(map(repr, having))}" if having else ""
 
 
 def all_keys(algorithm: type[Algorithm] | None = None) -> list[str]:

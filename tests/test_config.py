@@ -221,7 +221,7 @@ def test_what_is_no_algorithm(name: str) -> None:
 
 
 def test_a_key_that_another_algorithm_has() -> None:
-    assert "'algorithm.clip' here (algorithm.name = 'ppo' has it)" in refused(algorithm__clip=0.2)
+    assert "'algorithm.clip' here: algorithm.name = 'ppo' has it" in refused(algorithm__clip=0.2)
 
 
 def test_the_presets_that_are_promised() -> None:

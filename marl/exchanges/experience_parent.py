@@ -37,6 +37,7 @@ from marl.wire.packing import unpack
 from marl.wire.places import into, nowhere
 
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
+IN_FLIGHT = 2  # uploads: one travels while the parent is busy with the other
 STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child that does
 
 
@@ -95,7 +96,7 @@ class ExperienceParent:
         self.members: dict[str, Guest] = {}
         self.received = self.refused = 0  # trajectories
         self._inbox, self._published, self._layout, self._num_weights = inbox, published, layout, num_weights
-        self._fair = min(PER_MESSAGE, max(1, (len(inbox) - batch + 1) // children))
+        self._fair = min(IN_FLIGHT * PER_MESSAGE, max(1, (len(inbox) - batch + 1) // children))
         self._name, self._hear, self._note, self._clock = name, hear, note, clock
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # guards _latest; taken before the other
@@ -168,8 +169,9 @@ class ExperienceParent:
             return nowhere(header)
         count = sum(entry.name != "moments" for entry in header.manifest)
         with self._lock:
-            if count > guest.credit:
-                raise MessageRefused(f"expected at most {guest.credit} trajectories, got {count}")
+            most = min(guest.credit, PER_MESSAGE)
+            if count > most:
+                raise MessageRefused(f"expected at most {most} trajectories, got {count}")
             guest.credit -= count
             expected: dict[str, Tensor] = {}
             packed = {entry.name: entry.nbytes for entry in header.manifest} if self._unpacks else {}

@@ -508,4 +508,7 @@ def test_a_message_is_bounded(clock: Clock) -> None:
     for worker in range(8):
         child.play(worker, PARCELS)
     uploads = child.uploads()
-    assert [len(each.arrays) for each in uploads] == [PER_MESSAGE]  # as much as there is credit for
+    assert [len(each.arrays) for each in uploads] == [PER_MESSAGE] * 2  # as much as there is credit for
+    more = {f"trajectory{number}": uploads[0].arrays["trajectory0"] for number in range(PER_MESSAGE + 1)}
+    with pytest.raises(MessageRefused, match=f"at most {PER_MESSAGE} trajectories"):
+        learning.receive(uploads[0]._replace(arrays=more))
