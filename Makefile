@@ -74,6 +74,7 @@ bench-cluster: $(VENV)/.installed ## links, rounds and children, against Flower 
 	$(BIN)/python benchmarks/rounds.py
 	$(BIN)/python benchmarks/many_children.py
 	$(BIN)/python benchmarks/contact.py
+	$(BIN)/python benchmarks/crowd.py
 	$(BIN)/python benchmarks/slow_link.py
 	$(BIN)/python benchmarks/scaling.py
 

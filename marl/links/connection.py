@@ -21,6 +21,7 @@ from marl.wire.message import Buffer
 from marl.wire.payload import CHUNK_BYTES
 
 WRITE_LIMIT = 4 * CHUNK_BYTES  # a sender waits when so many bytes have not left yet
+_MAKING_ROOM = b"room"  # in a sign of life
 _STAGING_BYTES = 16 * 1024
 _END_OF_HTTP = b"\r\n\r\n"
 INBOX_BYTES = 4 * CHUNK_BYTES  # reading stops when so many bytes have not been asked for
@@ -48,6 +49,7 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         self.bytes_received = 0
         self.round_trip: float | None = None
         self.held_back = False  # reading has stopped, because nobody takes what is here
+        self.peer_makes_room = False  # it has said that what is sent to it has to wait for memory
         self._probe: tuple[bytes, float] = (b"", 0.0)
         self._shaking_hands = True  # until the end of the other side's HTTP
         self._left_to_library = False
@@ -91,12 +93,16 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         await self.drain()
 
     def sign(self, *, probe: bool) -> None:
-        """Send a few bytes, without waiting; a probe is answered, which measures the way there and back."""
+        """Send a few bytes, without waiting; a probe is answered, which measures the way there and back.
+
+        They tell the other side whether what it sends has to wait until there is memory for it here.
+        """
+        word = _MAKING_ROOM if self.inbox.making_room else b""
         if probe:
-            self._probe = (time.monotonic_ns().to_bytes(8), time.monotonic())
+            self._probe = (time.monotonic_ns().to_bytes(8) + word, time.monotonic())
             self.protocol.send_ping(self._probe[0])
         else:
-            self.protocol.send_pong(b"")
+            self.protocol.send_pong(word)
         self.send_data()
 
     def unsent(self) -> int:
@@ -226,9 +232,14 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
             super().process_event(event)  # of the opening handshake
         elif event.opcode is Opcode.BINARY and event.fin:
             self._put(event.data)
+        elif event.opcode is Opcode.PING:  # which the library has answered
+            self.peer_makes_room = bytes(event.data[8:]) == _MAKING_ROOM
         elif event.opcode is Opcode.PONG:
-            if self._probe[0] and bytes(event.data) == self._probe[0]:
+            data = bytes(event.data)
+            if self._probe[0] and data == self._probe[0]:
                 self.round_trip = time.monotonic() - self._probe[1]
+            elif data in (b"", _MAKING_ROOM):
+                self.peer_makes_room = data == _MAKING_ROOM
         elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and self.protocol.close_sent is None:
             self.protocol.fail(CloseCode.UNSUPPORTED_DATA, "expected whole binary frames")
             self.send_data()

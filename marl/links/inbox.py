@@ -1,5 +1,6 @@
 """The parts of messages on their way from the thread that receives them to the one that asks for them."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -29,6 +30,7 @@ class Inbox:
         self._full = False
         self._grown = 0.0
         self._why: str | None = None
+        self.making_room = False  # whoever takes has seen a header, and waits for memory for what follows
 
     def put(self, part: Buffer) -> bool:
         """Add a part; False asks for no more until ``on_room`` is called. After ``close`` it is dropped."""
@@ -43,13 +45,13 @@ class Inbox:
 
         Raises:
             LinkClosed: the queue was closed.
-            LinkTimeout: nothing was taken for ``patience`` seconds.
+            LinkTimeout: nothing was taken for ``patience`` seconds, and nobody was making room.
         """
         with self._changed:
             # on_room may be late by half the queue, so the one who waits looks at every part that is taken.
             while self._full and self._why is None:
                 before = self._num_bytes
-                if not self._changed.wait(patience) and self._num_bytes == before:
+                if not self._changed.wait(patience) and self._num_bytes == before and not self.making_room:
                     raise LinkTimeout(f"expected the other side to take a part within {patience:g} s, it took none")
             if self._why is not None:
                 raise LinkClosed("the other side closed the link")
@@ -59,18 +61,21 @@ class Inbox:
         """Part of a part has come: a wait for the rest begins anew."""
         self._grown = time.monotonic()
 
-    def take(self, timeout: float) -> Buffer:
+    def take(self, timeout: float, latest: float = math.inf) -> Buffer:
         """The next part.
+
+        Args:
+            latest: on the monotonic clock, when it must have come whole.
 
         Raises:
             LinkClosed: the queue was closed, and nothing is left in it.
-            LinkTimeout: nothing came for ``timeout`` seconds, not even part of a part.
+            LinkTimeout: nothing came for ``timeout`` seconds, not even part of a part, or not all of it until then.
         """
-        return self._take(timeout, started=time.monotonic(), restarts=True)
+        return self._take(timeout, started=time.monotonic(), restarts=True, latest=latest)
 
     def begin(self, timeout: float) -> Buffer:
         """The first part of a message; as ``take``, but it has come whole after ``timeout`` seconds."""
-        return self._take(timeout, started=time.monotonic(), restarts=False)
+        return self._take(timeout, started=time.monotonic(), restarts=False, latest=math.inf)
 
     def close(self, why: str, *, discard: bool) -> None:
         """Take no more; ``discard`` also what is here already. The first reason is the one that is told."""
@@ -89,16 +94,18 @@ class Inbox:
         self._grown = time.monotonic()
         self._changed.notify_all()
 
-    def _take(self, timeout: float, *, started: float, restarts: bool) -> Buffer:
+    def _take(self, timeout: float, *, started: float, restarts: bool, latest: float) -> Buffer:
         with self._changed:
             while not self._parts:
                 if self._why is not None:
                     raise LinkClosed(self._why)
                 since = max(started, self._grown) if restarts else started
-                left = since + timeout - time.monotonic()
-                if left <= 0:
+                now = time.monotonic()
+                if now >= since + timeout:
                     raise LinkTimeout(f"expected a message within {timeout:g} s, none came")
-                self._changed.wait(left)
+                if now >= latest:
+                    raise LinkTimeout("it comes too slowly")
+                self._changed.wait(min(since + timeout, latest) - now)
             part = self._parts.popleft()
             self._num_bytes -= len(part)
             room = self._full and self._num_bytes <= self._capacity // 2 and len(self._parts) <= MAX_PARTS // 2

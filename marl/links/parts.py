@@ -1,12 +1,15 @@
 """What every link does with the parts of a message: check them, place them, hash them; skip what is refused."""
 
+import time
 from collections.abc import Callable
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
 from marl.links.inbox import Inbox
 from marl.wire.header import decode_header
-from marl.wire.message import Message
-from marl.wire.payload import Incoming, Outgoing, Place
+from marl.wire.message import Buffer, Message
+from marl.wire.payload import CHUNK_BYTES, Incoming, Outgoing, Place
+
+SLOWEST_RATE = 8 * 1024  # bytes a second of a payload, after ``patience`` seconds
 
 
 def outgoing_within(message: Message, digest: bytes | None, *, protocol: int, max_bytes: int) -> Outgoing:
@@ -34,20 +37,32 @@ def receive(
     except MessageRefused as error:
         end(str(error))
         raise
+    left = header.num_bytes
+    # What is taken from here on comes at a rate that lets nobody hold memory for ever with a byte now and then.
+    begun = time.monotonic()
+
+    def take() -> Buffer:
+        come = header.num_bytes - left + CHUNK_BYTES
+        return inbox.take(patience, begun + patience + come / SLOWEST_RATE)
+
     try:
-        left = header.num_bytes
         try:
-            incoming = Incoming(first, place, decoded=header)
+            inbox.making_room = True
+            try:
+                incoming = Incoming(first, place, decoded=header)
+            finally:
+                inbox.making_room = False
+                begun = time.monotonic()
             while left:
-                part = inbox.take(patience)
+                part = take()
                 left -= _length(len(part), left)
                 incoming.put(part)
         except MessageRefused:
             while left:
-                left -= _length(len(inbox.take(patience)), left)
-            inbox.take(patience)  # the seal
+                left -= _length(len(take()), left)
+            take()  # the seal
             raise
-        return incoming.finish(inbox.take(patience))
+        return incoming.finish(take())
     except (MessageRefused, LinkClosed):
         raise
     except (LinkTimeout, _OutOfStep) as error:

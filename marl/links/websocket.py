@@ -30,6 +30,7 @@ class WebSocketLink:
     - Hashing and copying run in the threads that send and receive, encryption in the loop's.
     - Each side sends something at least every 1.5 s; a link on which no byte came for ``silence`` seconds is closed.
       The time in which this side did not read, or stood still itself, does not count.
+    - A sender waits ``patience`` seconds for the other side to take on, and as long as it says that it makes room.
     """
 
     def __init__(
@@ -188,7 +189,7 @@ class WebSocketLink:
                 silent += passed
             unsent = connection.unsent()
             left = connection.bytes_sent - unsent
-            if not unsent or left != drained:
+            if not unsent or left != drained or connection.peer_makes_room:
                 stuck, drained = 0.0, left
             else:
                 stuck += passed

@@ -16,7 +16,7 @@ class Link(Protocol):
       any thread, and twice; it ends a waiting ``send`` or ``recv`` with LinkClosed.
     - A message arrives whole, once, and in the order it was sent, or not at all.
     - ``place`` runs in the thread that called ``recv``, after the header and before a byte of payload is asked for. It
-      may wait, which holds the sender back; it may raise MessageRefused.
+      may wait, which holds the sender back for as long; it may raise MessageRefused.
     - No error of a socket or a thread leaves a link except as one of the errors below.
     """
 

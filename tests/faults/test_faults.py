@@ -33,18 +33,6 @@ def armed(text: str) -> Iterator[None]:
         yield
 
 
-def contact_of(node: Node) -> int:
-    """The process that talks to parents."""
-    for pid in session(node.process.pid):
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--contact" in words:
-            return pid
-    return 0
-
-
 def rounds_after(history: Path, moment: float) -> list[Event]:
     """Rounds that were closed after a moment."""
     return [event for event in read_history(history) if event["event"] == "round" and event["time"] > moment]
@@ -71,7 +59,7 @@ def test_contacts_are_killed(tmp_path: Path, history: Path) -> None:
         run.wait("children 2/2")
         for _ in range(times(20)):
             heard = len(run.lines)
-            os.kill(contact_of(second), signal.SIGKILL)
+            os.kill(second.contact, signal.SIGKILL)
             run.wait(f"^{second.address}: the child is in again", after=heard)
             run.wait("children 2/2", after=heard)
         wait_for_rounds(run, tmp_path)

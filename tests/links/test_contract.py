@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -255,6 +256,18 @@ def test_only_messages_without_arrays_pass_before_the_handshake(io: IOLoop, pare
         assert there.recv(WAIT_S, fresh).info
         with pytest.raises(MessageRefused, match="at most 0 bytes"):
             here.send(upload(1))
+
+
+def test_memory_waits_for_who_makes_room() -> None:
+    here, there = memory_pair(capacity=2 * CHUNK_BYTES, patience=0.05)
+
+    def place(header: Header) -> Mapping[str, memoryview]:
+        time.sleep(0.3)
+        return fresh(header)
+
+    sending = Background(lambda: here.send(upload(MIB)))
+    assert there.recv(WAIT_S, place).kind == Kind.UPLOAD
+    sending.end()
 
 
 def test_memory_holds_no_more_than_its_capacity() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
+from marl.links import parts
 from marl.links.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.header import Header
@@ -153,20 +154,47 @@ def test_a_link_that_ends_while_its_sender_hashes(
 
 def test_who_takes_nothing_stops_the_sender(io: IOLoop, parent: Identity, child: Identity) -> None:
     with websocket_pair(io, parent, child, patience=0.4) as (here, there):
-        go = threading.Event()
-
-        def place(header: Header) -> Mapping[str, memoryview]:
-            assert go.wait(WAIT_S)
-            return fresh(header)
-
-        receiving = Background(lambda: there.recv(WAIT_S, place))
         with pytest.raises(LinkTimeout, match=r"took no byte for 0.4 s"):
             here.send(upload(40 * MIB))
         with pytest.raises(LinkClosed, match=r"took no byte for 0.4 s"):
             here.send(upload(0))
-        go.set()
         with pytest.raises(LinkClosed):
-            receiving.end()
+            there.recv(WAIT_S, fresh)
+
+
+@pytest.mark.parametrize("sender", ["parent", "child"])
+def test_who_makes_room_holds_the_sender_for_as_long(
+    sender: str, io: IOLoop, parent: Identity, child: Identity
+) -> None:
+    """A wait for memory is told, so that many large uploads may queue for a few buffers."""
+    with websocket_pair(io, parent, child, silence=0.3, patience=0.4) as (here, there):
+        source, sink = (here, there) if sender == "parent" else (there, here)
+
+        def place(header: Header) -> Mapping[str, memoryview]:
+            until(lambda: source._connection.peer_makes_room)
+            time.sleep(1.2)  # three times the patience
+            return fresh(header)
+
+        sending = Background(lambda: source.send(upload(40 * MIB)))
+        assert sink.recv(WAIT_S, place).kind == Kind.UPLOAD
+        sending.end()
+        until(lambda: not source._connection.peer_makes_room)
+
+
+def test_a_payload_in_drops_is_given_up(
+    io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that come all the time, and too few of them to be worth the memory that waits for the rest."""
+    monkeypatch.setattr(parts, "SLOWEST_RATE", 100 * MIB)
+    with (
+        Proxy(rate=2.5 * MIB) as proxy,
+        websocket_pair(io, parent, child, proxy=proxy, patience=0.3) as (here, there),
+    ):
+        sending = Background(lambda: here.send(upload(40 * MIB)))
+        with pytest.raises(LinkClosed, match=r"upload from child:5050: it comes too slowly"):
+            there.recv(WAIT_S, fresh)
+        with pytest.raises(LinkClosed, match="too slowly"):
+            sending.end()
 
 
 def test_a_message_that_stops_in_the_middle_is_given_up(io: IOLoop, parent: Identity, child: Identity) -> None:

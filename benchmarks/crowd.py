@@ -1,0 +1,114 @@
+"""How long does a parent wait to be let in while strangers crowd a child's door?
+
+    python benchmarks/crowd.py --strangers 0 300 1000
+
+Strangers connect from fifty addresses of this machine, begin TLS and say no more; whoever is thrown out comes again.
+Meanwhile one that has the key connects, again and again, until the link is open on its side. Linux only.
+"""
+
+import argparse
+import contextlib
+import itertools
+import math
+import os
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from clusters import child_process
+from marl.links.client import connect
+from marl.links.loop import IOLoop
+from marl.trust.identity import identity_from_keys
+from marl.trust.keys import create_keys, key_path, load_keys
+from measure import busy_share, family, keep, machine, table
+
+TO_REACH_MS = 250
+PAUSE_S = 0.05  # one address may connect 25 times a second
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strangers", type=int, nargs="+", default=[0, 300, 1000])
+    parser.add_argument("--connects", type=int, default=200)
+    options = parser.parse_args()
+    busy = busy_share()
+    rows, records = [], {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        create_keys(key_path(folder))
+        with child_process(folder, "-p", "0", "--workers", "1") as (process, address):
+            port = int(address.rpartition(":")[2])
+            for count in options.strangers:
+                with strangers(port, count):
+                    taken = sorted(connect_often(folder, port, options.connects))
+                num_descriptors = max(descriptors(pid) for pid in family(process.pid))
+                late = taken[math.ceil(0.99 * len(taken)) - 1]
+                rows.append([f"{count}", ms(statistics.median(taken)), ms(late), ms(taken[-1]), f"{num_descriptors}"])
+                records[count] = {"seconds": taken, "descriptors": num_descriptors}
+    print(
+        f"\n{options.connects} connects each; of 1000: 99 % in {TO_REACH_MS} ms; {busy:.0%} busy before."
+    )
+    print(f"{machine()}\n")
+    print(table(["strangers", "median ms", "99 % within", "longest", "descriptors of the child"], rows))
+    keep("crowd", {"arguments": vars(options), "measured": records, "busy_before": busy})
+
+
+def ms(seconds: float) -> str:
+    return f"{1000 * seconds:.1f}"
+
+
+def descriptors(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return 0
+
+
+def connect_often(home: Path, port: int, count: int) -> Iterator[float]:
+    """Seconds of each connect."""
+    identity = identity_from_keys(load_keys(key_path(home)), "parent", "bench")
+    with IOLoop() as io:
+        for _ in range(count):
+            started = time.monotonic()
+            link = connect(io, "127.0.0.1", port, identity)
+            yield time.monotonic() - started
+            link.close()
+            time.sleep(PAUSE_S)
+
+
+@contextlib.contextmanager
+def strangers(port: int, count: int) -> Iterator[None]:
+    """So many connections at a time, until the end of the block."""
+    gone, ready = threading.Event(), threading.Event()
+    addresses = itertools.cycle(f"127.1.{number}.1" for number in range(50))
+
+    def linger() -> None:
+        waiting: list[socket.socket] = []
+        while not gone.wait(0.5):
+            for sock in waiting[:]:
+                try:
+                    sock.send(b"\x16")  # so TLS begins
+                except OSError:
+                    waiting.remove(sock)
+                    sock.close()
+            while len(waiting) < count and not gone.is_set():
+                waiting.append(socket.create_connection(("127.0.0.1", port), 10, (next(addresses), 0)))
+            ready.set()
+        for sock in waiting:
+            sock.close()
+
+    thread = threading.Thread(target=linger)
+    thread.start()
+    try:
+        ready.wait()
+        yield
+    finally:
+        gone.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
