@@ -72,12 +72,12 @@ def started(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def until(condition: Callable[[], T], seconds: float = PATIENCE_S, of: subprocess.Popen[str] | None = None) -> T:
-    """The first true answer, asked for every few milliseconds where nothing announces it; ``of`` has to live."""
+    """The first true answer, asked for again and again where nothing announces it; ``of`` has to live."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert of is None or of.poll() is None, of.communicate()
         assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.002)
+        time.sleep(0.01)  # looking costs what the processes that are looked at need
     return answer
 
 

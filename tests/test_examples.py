@@ -27,6 +27,7 @@ def test_an_example_solves_its_environment(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "weights.pt").is_file()
 
 
+@pytest.mark.slow
 def test_all_of_them_at_once_and_again(tmp_path: Path) -> None:
     """One's own algorithm, network and sampler: trained, evaluated, gone on with."""
     algorithm = ("--algorithm", "examples.own_algorithm:AWR")

@@ -18,6 +18,7 @@ RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
 pytestmark = pytest.mark.usefixtures("marl_home")
 
 
+@pytest.mark.slow
 def test_children_may_come_late(tmp_path: Path) -> None:
     """Nobody is there when the parent starts: whoever comes is taken in, and trains."""
     ports = free_port(), free_port()
@@ -120,6 +121,7 @@ def test_children_that_leave(tmp_path: Path) -> None:
         each.wait("is over here: this child was told to stop")
 
 
+@pytest.mark.slow
 def test_a_killed_parent_leaves_its_child_to_the_next(tmp_path: Path) -> None:
     """The child trains on alone for a while; meanwhile it turns another run away, and then serves it."""
     with child(tmp_path, "--orphan", "3") as only:
