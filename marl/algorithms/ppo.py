@@ -26,7 +26,7 @@ from marl.targets.td_lambda import td_lambda
 from marl.targets.upgo import upgo
 from marl.targets.vtrace import vtrace
 
-TARGETS = ("gae", "td_lambda", "vtrace")
+TARGETS = ("auto", "gae", "td_lambda", "vtrace")
 
 
 class Lessons(NamedTuple):
@@ -57,9 +57,9 @@ class PPO(Algorithm):
     clip: float = 0.2  # how far the ratio of new to old policy may lead (.1 to .3)
     clip_schedule: str = "constant"  # or "linear", "cosine": to 0, over the steps of algorithm.schedule
     gae_lambda: float = 0.95  # less: less variance, more bias (.9 to 1); of TD(lambda) and V-trace too
-    target: str = (
-        "gae"  # or "td_lambda" (the same value target by its recursion), "vtrace" (corrects stale trajectories)
-    )
+    # "auto" is "vtrace", which corrects what older weights have played, where they do; "gae" else. Or "td_lambda": the
+    # value target of "gae" by its own recursion.
+    target: str = "auto"
     upgo_cost: float = 0.0  # weight of self-imitation (UPGO) beside the advantage: learns from what went well (0 to 1)
     value_cost: float = 0.5  # weight of the value loss (.25 to 1)
     value_clip: float = 0.0  # how far a value may move from the old one; 0: as far as it likes
@@ -77,6 +77,8 @@ class PPO(Algorithm):
         critic = cast(ActorCritic, network)
         lessons = self._lessons(critic, trajectory, moment)
         count = len(lessons.actions)
+        if not count:
+            return
         size = -(-count // self.num_minibatches)
         for epoch in range(self.epochs):
             if epoch and self.kl_stop and float(divergence(critic, lessons)) > self.kl_stop:
@@ -102,8 +104,8 @@ class PPO(Algorithm):
         )
 
     def off_policy(self) -> Algorithm:
-        """With V-trace, which weighs what older weights have played."""
-        return replace(self, target="vtrace")
+        """With V-trace, which weighs what older weights have played, unless another target was asked for."""
+        return replace(self, target="vtrace") if self.target == "auto" else self
 
     def for_worker(self, rank: Rank) -> Algorithm:
         """With its own share of exploration."""
@@ -130,7 +132,7 @@ class PPO(Algorithm):
         values = values[:-1]
         steps = (batch.rewards, values, following, batch.terminated, batch.truncated)
         log_probs = network.distribution.log_prob(batch.behaviour, batch.actions)
-        if self.target == "gae":
+        if self.target in ("auto", "gae"):
             advantages = gae(*steps, discount=self.discount, gae_lambda=self.gae_lambda)
             targets = advantages + values
         elif self.target == "td_lambda":

@@ -1,6 +1,7 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,10 @@ from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
 from tests.algorithms.cases import BOX, DISCRETE, random_batch
+from tests.targets.cases import literal_lambda_return
+from tests.targets.test_gae import literal_gae
+from tests.targets.test_upgo import literal_upgo
+from tests.targets.test_vtrace import literal_vtrace
 
 NOW = Moment(0.0, torch.Generator().manual_seed(0))
 
@@ -119,6 +124,52 @@ def test_targets_agree_on_policy(target: str) -> None:
     expected = next(one.minibatches(network, trajectory, NOW))
     other = next(replace(one, target=target).minibatches(network, trajectory, NOW))
     torch.testing.assert_close(other.targets, expected.targets, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("target", ["auto", "gae", "td_lambda", "vtrace"])
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_what_is_learned_follows_the_definitions(spaces: Spaces, target: str, seed: int) -> None:
+    """With ends of every kind, and play of another policy."""
+    network, batch = network_for(spaces, seed), played(spaces, seed, network_for(spaces, seed + 10))
+    algorithm = PPO(num_minibatches=1, target=target, discount=0.9, gae_lambda=0.8, upgo_cost=0.5)
+    lessons = next(algorithm.minibatches(network, batch, NOW))
+
+    with torch.no_grad():
+        values = network.values(batch.observations).double().numpy()
+        following = values[1:].copy()
+        following.reshape(-1)[batch.last_index.numpy()] = network.values(batch.last_observations).numpy()
+        now = torch_distribution(network.policy(batch.observations[:-1]), spaces.discrete)
+        then = torch_distribution(batch.behaviour, spaces.discrete)
+        ratios = (now.log_prob(batch.actions) - then.log_prob(batch.actions)).exp().double().numpy()
+    values = values[:-1]
+    rewards, ends = batch.rewards.double().numpy(), (batch.terminated.numpy(), batch.truncated.numpy())
+    if target == "vtrace":
+        targets, weighted = literal_vtrace(ratios, rewards, values, following, *ends, 0.9, 0.8, 1.0, 1.0, 1.0)
+        advantages = weighted / np.minimum(1.0, ratios)
+    elif target == "td_lambda":
+        targets = literal_lambda_return(rewards, following, *ends, 0.9, np.full_like(rewards, 0.8))
+        advantages = targets - values
+    else:
+        advantages = literal_gae(rewards, values, following, *ends, 0.9, 0.8)
+        targets = advantages + values
+    advantages = advantages + 0.5 * (literal_upgo(rewards, values, following, *ends, 0.9) - values)
+
+    valid = batch.valid.numpy()
+    np.testing.assert_allclose(lessons.targets.numpy(), targets[valid], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(lessons.advantages.numpy(), advantages[valid], rtol=1e-3, atol=1e-4)
+
+
+def test_a_target_that_was_asked_for_is_kept_off_policy() -> None:
+    assert PPO().off_policy() == PPO(target="vtrace")
+    assert PPO(target="gae").off_policy() == PPO(target="gae")
+
+
+def test_a_trajectory_of_reset_steps_teaches_nothing() -> None:
+    network = network_for(DISCRETE)
+    trajectory = played(DISCRETE, 8, network)
+    nothing = trajectory._replace(valid=torch.zeros_like(trajectory.valid))
+    assert list(PPO().minibatches(network, nothing, NOW)) == []
 
 
 def test_upgo_adds_to_the_advantage() -> None:

@@ -90,9 +90,15 @@ def test_ppo_takes_its_epochs_from_each_sample() -> None:
     """With the present weights, and the probabilities of those that acted."""
     batch = random_batch(DISCRETE, 0)
     with torch.no_grad():
-        batch = batch._replace(behaviour=NETWORK.policy(batch.observations[:-1]) + 1)
-    lessons = lessons_of(_block_of(batch.rewards.shape), 0, ratio=2, algorithm=PPO(epochs=3, num_minibatches=2))
-    assert len(list(lessons.batches(batch, NOW))) == 2 * 3 * 2
+        batch = batch._replace(behaviour=2 * NETWORK.policy(batch.observations[:-1]))
+    ppo = PPO(epochs=3, num_minibatches=1)
+    lessons = lessons_of(_block_of(batch.rewards.shape), 0, ratio=2, algorithm=ppo)
+    batches = list(lessons.batches(batch, NOW))
+    assert len(batches) == 2 * 3
+    (expected, *_) = ppo.minibatches(NETWORK, batch, NOW)
+    for each in batches:
+        torch.testing.assert_close(each.log_probs, expected.log_probs)
+        torch.testing.assert_close(each.values, expected.values)
 
 
 def test_what_is_learned_from_is_what_was_played() -> None:
