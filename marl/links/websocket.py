@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from marl.errors import LinkClosed, LinkTimeout
-from marl.links.connection import FrameConnection, ParentConnection
+from marl.links.connection import WRITE_LIMIT, FrameConnection, ParentConnection
 from marl.links.loop import IOLoop
 from marl.links.parts import outgoing_within, receive
 from marl.trust.peers import Peer
@@ -19,6 +19,7 @@ from marl.wire.arrays import bytes_of
 from marl.wire.message import OLDEST_PROTOCOL, Message
 from marl.wire.payload import CHUNK_BYTES, Place
 
+MOST_UNSENT = 4 * WRITE_LIMIT  # bytes: senders wait far below; only answers to pings come on top
 SHORT_BYTES = 32 * 1024  # of a message that leaves in one piece
 
 
@@ -200,6 +201,8 @@ class WebSocketLink:
                     "see whether it runs and the network between works",
                     CloseCode.ABNORMAL_CLOSURE,
                 )
+            elif unsent > MOST_UNSENT:
+                self._end(f"expected the other side to read what it asks for, {unsent:,} bytes wait for it")
             elif stuck >= self._patience:
                 self._end(
                     f"expected the other side to take what is sent, it took no byte for {self._patience:g} s",

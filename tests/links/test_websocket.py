@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
-from marl.links import parts
+from marl.links import parts, websocket
 from marl.links.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.header import Header
@@ -122,6 +122,25 @@ def test_slow_is_not_dead(sender: str, io: IOLoop, parent: Identity, child: Iden
         assert time.monotonic() - started > 1.5  # or it proves nothing
         sink.send(upload(1))
         assert source.recv(WAIT_S, fresh).kind == Kind.UPLOAD
+
+
+def test_who_asks_and_does_not_read_is_given_up(
+    io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers to pings wait in memory, and no sender waits for them to leave."""
+    monkeypatch.setattr(websocket, "MOST_UNSENT", MIB)
+    with websocket_pair(io, parent, child, silence=0.3) as (here, there):
+        io.loop.call_soon_threadsafe(here._connection.transport.pause_reading)
+        until(lambda: not here._connection.transport.is_reading())
+
+        def ping() -> None:
+            for _ in range(100_000):
+                there._connection.protocol.send_pong(bytes(125))
+            there._connection.send_data()
+
+        io.loop.call_soon_threadsafe(ping)
+        with pytest.raises(LinkClosed, match="expected the other side to read what it asks for"):
+            there.recv(WAIT_S, fresh)
 
 
 def test_a_break_in_a_message_closes(io: IOLoop, parent: Identity, child: Identity) -> None:
