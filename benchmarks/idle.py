@@ -279,7 +279,7 @@ def measure_rounds(
         threads = []
         for name, link in links.items():
             link.limit(max_payload(4 * num_weights, 0))
-            side.seat(name, len(threads))
+            side.seat(name, len(threads), 1)
             threads.append(threading.Thread(target=speak, args=(name, link), name=f"conversation {name}", daemon=True))
             threads[-1].start()
         try:

@@ -209,7 +209,7 @@ def make_parent(config: Config, stack: ExitStack) -> ObservationsParent:
     spaces = find_spaces(config)
     learner = LearnerNode(config, spaces, ProcessGroup())  # its memory; the process is never started
     learner.published.publish(learner.block["weights"], 0)
-    side = make_learning_side(config, spaces, learner, children=1, workers=1, name="parent")
+    side = make_learning_side(config, spaces, learner, children=1, name="parent")
     arrivals = Arrivals(learner.block, learner.layout, batch=1, max_staleness=2**40, device=torch.device("cpu"))
 
     def forget() -> None:

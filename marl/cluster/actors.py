@@ -17,6 +17,7 @@ from marl.cluster.learner import LearnerNode
 from marl.cluster.node import Node, is_worker
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.training import Counts, Training
+from marl.data import seeds
 from marl.data.normalizer import from_slot
 from marl.errors import LinkError
 from marl.exchanges.choose import make_child_side
@@ -45,21 +46,23 @@ class ActorLearnerTraining(Training):
                 statistics = from_slot(start.tensors["normalizer"].numpy())
         normalizes = config.environment.normalize_observations
         info = self._resumed.info if self._resumed is not None else {}
+        epoch = int(info.get("epoch", 0)) + 1
         workers = config.node.workers or max(1, count_cores() - 1)
         self._parent = make_learning_side(
             config,
             spaces,
             self._learner,
             children=1,
-            workers=workers,
             name=PARENT,
             observation_size=spaces.observation_size if normalizes else 0,
             statistics=statistics,
-            epoch=int(info.get("epoch", 0)) + 1,
+            epoch=epoch,
             steps=int(info.get("steps", 0)),
             note=self._view.note,
         )
+        self._parent.seat(ACTORS, 0, workers)
         self._node = Node(config, spaces, self._group, workers, alone=False)
+        self._node.segment = self._learner.segment = seeds.first_segment(epoch)
         self._child = make_child_side(
             self._node.block,
             config.exchange,
@@ -100,6 +103,8 @@ class ActorLearnerTraining(Training):
         self._learner.restore(
             Snapshot(resumed.tensors, int(info["steps"]), int(info["updates"])), int(info.get("version", 0))
         )
+        if "rewards" in resumed.tensors:
+            self._node.block["rewards"][:1].copy_(resumed.tensors["rewards"])
 
     def _start(self) -> None:
         self._learner.start()
@@ -155,6 +160,7 @@ class ActorLearnerTraining(Training):
         slot = self._parent.current.slot
         if slot is not None:
             tensors["observations"] = slot[None]
+        tensors["rewards"] = self._node.snapshot().tensors["rewards"]
         return Snapshot(tensors, self._parent.steps, self._learner.updates())
 
     def _facts(self) -> dict[str, Any]:

@@ -140,10 +140,10 @@ class Caller(threading.Thread):
                 plan.book.check(link.peer)
                 plan.book.seen(link.peer)
             self._registry.enter(node, self.address)
-            plan.side.seat(node, self._rank)
             hello = msgspec.structs.replace(plan.hello, rank=self._rank)
             self.state = "asking"  # it may take its time to import the environment
             self.welcome = offer(link, hello, plan.max_bytes, name=plan.name)
+            plan.side.seat(node, self._rank, self.welcome.workers)
             if self._registry.is_new(node, self.welcome.instance):
                 plan.side.forget(node)
             if self.ever_in:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from marl.cluster.fence import Fence
 from marl.cluster.handshake import Offer, TunedLink, accept, refuse
 from marl.cluster.node import Node, is_worker
+from marl.data import seeds
 from marl.errors import HandshakeRefused, LinkError, MarlError, WorkerFailed
 from marl.exchanges.base import Serving
 from marl.exchanges.choose import make_child_side
@@ -89,6 +90,8 @@ class Contact:
             self._node = Node(
                 config, self._offered.spaces, group, workers, child=hello.rank, children=hello.children, alone=False
             )
+            if not config.deterministic:
+                self._node.segment = seeds.first_segment(hello.epoch)
             self._side = make_child_side(
                 self._node.block,
                 config.exchange,

@@ -22,26 +22,23 @@ from marl.training.flat import flatten
 
 
 def make_learning_side(
-    config: Config, spaces: Spaces, learner: LearnerNode, *, children: int, workers: int, **facts: Any
+    config: Config, spaces: Spaces, learner: LearnerNode, *, children: int, **facts: Any
 ) -> ExperienceParent:
     """The parent's half of an exchange that has a learner.
 
     Args:
         children: how many there are to be.
-        workers: of a child, for the ranks among all.
         facts: as for ``ExperienceParent``.
     """
     kind = ObservationsParent if config.exchange.name == "observations" else ExperienceParent
     facts |= {"children": children, "batch": config.exchange.batch, "unpacks": config.exchange.zstd}
     side = kind(learner.inbox, learner.published, learner.layout, len(learner.flat.weights), **facts)
     if isinstance(side, ObservationsParent):
-        _prepare(side, config, spaces, learner, children, workers)
+        _prepare(side, config, spaces, learner, children)
     return side
 
 
-def _prepare(
-    side: ObservationsParent, config: Config, spaces: Spaces, learner: LearnerNode, children: int, workers: int
-) -> None:
+def _prepare(side: ObservationsParent, config: Config, spaces: Spaces, learner: LearnerNode, children: int) -> None:
     algorithm = config.algorithm
     network = algorithm.build_network(spaces, config.network, 0)
     flat = flatten(network)
@@ -69,9 +66,8 @@ def _prepare(
 
     usual = OnPolicy(network.distribution)  # type: ignore[arg-type]
 
-    def sampler(child: int, worker: int) -> Sampler:
-        rank = Rank(min(worker, workers - 1) * children + child, workers * children)
-        made = make_sampler(config, algorithm, network, rank)
+    def sampler(child: int, worker: int, workers: int) -> Sampler:
+        made = make_sampler(config, algorithm, network, Rank.among(worker, workers, child, children))
         return usual if type(made) is OnPolicy else made  # who acts alike acts at once
 
     def priorities(trajectory: Trajectory) -> torch.Tensor | None:
@@ -80,7 +76,7 @@ def _prepare(
         with moving:
             return algorithm.transitions(network, trajectory)[1]
 
-    place = {"child": 0, "worker": 0, "segment": 0}
+    place = {"child": 0, "worker": 0, "segment": seeds.first_segment(side.epoch)}
     sequence = seeds.stream(config.seed or 0, purpose=seeds.DECISIONS, **place)
     decider = Decider(network, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
 

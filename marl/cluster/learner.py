@@ -1,5 +1,6 @@
 """The learner: one process that learns from what actors play, here or on children."""
 
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm
 from marl.cluster.experience import experience_layout
-from marl.cluster.replay import demand_room, replay_memory
+from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.config import Config, replay_ratio
 from marl.data import seeds
@@ -38,7 +39,7 @@ class LearnerJob(NamedTuple):
 
     config: Config  # with a seed
     spaces: Spaces
-    segment: int  # counts restarts
+    segment: int  # counts restarts and resumes
 
 
 def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
@@ -52,12 +53,14 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     layout = experience_layout(config, job.spaces, network)
     local = flatten(network, device)
     exchange = config.exchange
-    arrivals = Arrivals(block, layout, batch=exchange.batch, max_staleness=exchange.max_staleness, device=device)
+    # What lies in a replay grows old there anyway.
+    max_staleness = exchange.max_staleness if algorithm.learns_from == "trajectories" and not ratio else sys.maxsize
+    arrivals = Arrivals(block, layout, batch=exchange.batch, max_staleness=max_staleness, device=device)
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
     telemetry = Telemetry(block, 0, schedule_steps, alone=False)
     place = {"child": 0, "worker": 0, "segment": job.segment}
     seed = config.seed or 0
-    generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.ACTIONS, **place)))
+    generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.LEARNING, **place)))
     rng = np.random.default_rng(seeds.stream(seed, purpose=seeds.REPLAY, **place))
     published, version = Published(block), array(block, "version")
 
@@ -113,11 +116,13 @@ class LearnerNode:
         """The queue has a place for each of so many ``children`` at least, whatever the learner has in hand."""
         self._config, self._spaces, self._group = config, spaces, group
         self.restarts = 0
+        self._counted = 0  # of these, those that max_restarts bounds
+        self._updates_at_start = 0
+        self.segment = 0  # the first
         self.network: nn.Module = config.algorithm.build_network(spaces, config.network, config.seed or 0)
         self.flat = flatten(self.network)
         self.layout: Layout = experience_layout(config, spaces, self.network)
-        places = max(config.exchange.queue, children) + config.exchange.batch - 1
-        demand_room(places * self.layout.num_bytes, f"exchange.queue = {config.exchange.queue:,}")
+        places = queue_places(config, self.layout, children)
         self.block = node_memory(
             num_weights=len(self.flat.weights),
             num_parameters=len(self.flat.gradient),
@@ -135,7 +140,7 @@ class LearnerNode:
     def start(self) -> None:
         """Start the learner with the weights that are in place."""
         self.published.publish(self.block["weights"], int(self.block["version"][0]))
-        self._group.start(NAME, learn, LearnerJob(self._config, self._spaces, self.restarts), self.block)
+        self._group.start(NAME, learn, self._job(), self.block)
 
     def stop(self) -> None:
         """Tell it to end; the group waits for it."""
@@ -150,14 +155,21 @@ class LearnerNode:
         for _, failure in self._group.check(NAME):
             if failure.trace:
                 trace(failure.trace)
-            if failure.permanent or self.restarts >= self._config.node.max_restarts:
+            if self.own_updates() > self._updates_at_start:
+                self._counted = 0  # only deaths in a row, without learning, are a sign
+            if failure.permanent or self._counted >= self._config.node.max_restarts:
                 raise WorkerFailed(
                     f"{failure.text} (the learner, after {self.restarts} restarts; what was learned is saved)"
                 )
             self.restarts += 1
+            self._counted += 1
             warn(f"the learner died ({failure.text}) and is started again")
             self.inbox.restart()
-            self._group.start(NAME, learn, LearnerJob(self._config, self._spaces, self.restarts), self.block)
+            self._group.start(NAME, learn, self._job(), self.block)
+
+    def _job(self) -> LearnerJob:
+        self._updates_at_start = self.own_updates()
+        return LearnerJob(self._config, self._spaces, self.segment + self.restarts)
 
     def progress(self, steps: int) -> None:
         """So many environment steps have arrived, over all resumes: what schedules follow."""

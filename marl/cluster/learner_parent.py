@@ -11,10 +11,10 @@ from marl.cluster.learner import LearnerNode
 from marl.cluster.parent import NAME, ParentTraining
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.training import Counts
+from marl.data import seeds
 from marl.data.normalizer import Moments
+from marl.errors import WorkerFailed
 from marl.exchanges.base import RunSide
-
-USUAL_WORKERS = 4  # of a child: exploration by rank is spread over so many where the parent decides
 
 
 class LearnerParentTraining(ParentTraining):
@@ -25,6 +25,8 @@ class LearnerParentTraining(ParentTraining):
     ) -> RunSide:
         config = self._config
         self._learner = LearnerNode(config, self._spaces, self._group, children=num_children)
+        epoch = int(info.get("epoch", 0)) + 1
+        self._learner.segment = seeds.first_segment(epoch)
         for mine, given in zip(self._learner.network.parameters(), network.parameters(), strict=True):
             mine.data.copy_(given.data)
         for mine_, given_ in zip(self._learner.network.buffers(), network.buffers(), strict=True):
@@ -40,11 +42,10 @@ class LearnerParentTraining(ParentTraining):
             self._spaces,
             self._learner,
             children=num_children,
-            workers=USUAL_WORKERS,
             name=NAME,
             observation_size=self._spaces.observation_size if normalizes else 0,
             statistics=statistics,
-            epoch=int(info.get("epoch", 0)) + 1,
+            epoch=epoch,
             steps=steps,
             hear=self._tallies.hear,
             note=self._view.note,
@@ -60,6 +61,11 @@ class LearnerParentTraining(ParentTraining):
         self._learner.stop()
 
     def _tend(self, unused_stopped: threading.Event) -> str | None:
+        if self._experience.failure is not None:
+            error = self._experience.failure
+            raise WorkerFailed(
+                f"the network cannot decide ({type(error).__name__}: {error}); what was learned is saved"
+            )
         self._look_around()
         self._learner.check(self._view.note, self._log)
         self._learner.progress(self._experience.steps)
@@ -79,7 +85,8 @@ class LearnerParentTraining(ParentTraining):
         counts = super()._counts()
         steps = np.array([self._experience.steps - self._base_steps])
         updates = np.array([self._learner.own_updates()])
-        return Counts(steps, updates, self._learner.metrics(), counts.restarts + self._learner.restarts)
+        metrics = self._learner.metrics() | {"refused": float(self._experience.refused)}
+        return Counts(steps, updates, metrics, counts.restarts + self._learner.restarts)
 
     def _snapshot(self) -> Snapshot:
         snapshot = super()._snapshot()

@@ -1,4 +1,4 @@
-"""How large a run's replay is, and whether this machine has room for it."""
+"""How large a run's replay and queue are, and whether this machine has room for them."""
 
 from typing import cast
 
@@ -8,6 +8,7 @@ from marl.acting.collect import Acts
 from marl.cluster.experience import action_field, observation_field
 from marl.config import LEARNER_EXCHANGES, Config, replay_ratio
 from marl.data.desk import GROUPS
+from marl.data.parcel import Layout
 from marl.data.priorities import priority_fields
 from marl.data.replay import replay_fields
 from marl.data.shared import Field, memory_bytes
@@ -48,13 +49,24 @@ def replay_memory(
             max_last=environments,
         )
     else:
-        capacity -= capacity % workers
+        capacity += -capacity % workers
         fields = transition_fields(
             capacity=capacity, workers=workers, observation=observation, action=action_field(spaces)
         )
         fields |= priority_fields(capacity)
     demand_room(memory_bytes(fields), f"replay.capacity = {config.replay.capacity:,}")
     return fields
+
+
+def queue_places(config: Config, layout: Layout, children: int) -> int:
+    """Trajectories that the learner's queue holds: one for each child at least, whatever it has in hand.
+
+    Raises:
+        ConfigError: they would need more memory than is free.
+    """
+    places = max(config.exchange.queue, children) + config.exchange.batch - 1
+    demand_room(places * layout.num_bytes, f"exchange.queue = {config.exchange.queue:,}")
+    return places
 
 
 def demand_room(size: int, setting: str) -> None:

@@ -58,7 +58,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     if config.exchange.name == "observations":
         return _step(job, block)
     ratio = replay_ratio(config)
-    rank = Rank(job.worker * job.children + job.child, job.workers * job.children)
+    rank = Rank.among(job.worker, job.workers, job.child, job.children)
     algorithm = config.algorithm.for_worker(rank)
     if (ratio or config.exploration.sampler) and algorithm.learns_from == "trajectories":
         algorithm = algorithm.off_policy()

@@ -3,7 +3,7 @@
 import numpy as np
 
 # Streams of one worker. The cluster adds the child's rank; one machine alone is child 0.
-ENVIRONMENTS, ACTIONS, NETWORK, EVALUATION, REPLAY, DECISIONS = range(6)
+ENVIRONMENTS, ACTIONS, NETWORK, EVALUATION, REPLAY, DECISIONS, LEARNING = range(7)
 
 
 def stream(seed: int, *, child: int, worker: int, purpose: int, segment: int) -> np.random.SeedSequence:
@@ -12,6 +12,11 @@ def stream(seed: int, *, child: int, worker: int, purpose: int, segment: int) ->
     ``seed + rank`` would make workers of neighbouring seeds share streams; a spawn key never does.
     """
     return np.random.SeedSequence(seed, spawn_key=(child, worker, purpose, segment))
+
+
+def first_segment(epoch: int) -> int:
+    """Where the segments begin of a run that was resumed and saves none; ``epoch`` counts its lives from 1."""
+    return max(0, epoch - 1) << 16
 
 
 def integer(sequence: np.random.SeedSequence) -> int:

@@ -119,8 +119,8 @@ class RunSide(ParentSide, Protocol):
     def members(self) -> Mapping[str, Member]:
         """What is known of each child."""
 
-    def seat(self, child: str, rank: int) -> None:
-        """A child's place in every sum; before it joins."""
+    def seat(self, child: str, rank: int, workers: int) -> None:
+        """A child's place in every sum, and how many workers it has; before it joins."""
 
     def forget(self, child: str) -> None:
         """The child has started anew: its counters begin again."""

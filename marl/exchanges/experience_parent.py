@@ -4,11 +4,14 @@ The queue has a fixed length. A child is told how many trajectories it may send 
 it, so that what comes always has room, memory is bounded, and a learner that falls behind holds its actors back. Credit
 is told as a sum since the conversation began: an answer that was spoiled on the way costs none of it.
 
-New weights go down with credit, and whenever a child has sent as many bytes as they have: traffic down is at most as
-much as traffic up, and small weights are always fresh.
+New weights go down with credit, which is told for several trajectories at a time, and whenever a child has sent as many
+bytes as they have: small weights are always fresh. Large ones wait until the child has used its credit. It sends
+nothing large then: two that both send, and only then receive, would wait for each other once what lies between them is
+full.
 """
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,10 +37,13 @@ from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value
 from marl.wire.packing import unpack
+from marl.wire.payload import CHUNK_BYTES
 from marl.wire.places import into, nowhere
 
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
+ECHO_S = 1.0  # seconds between two lines on what one child does wrong
 IN_FLIGHT = 2  # uploads: one travels while the parent is busy with the other
+LARGE_BYTES = CHUNK_BYTES  # a link holds several times as much while nobody receives
 STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child that does
 
 
@@ -45,10 +51,11 @@ STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child 
 class Guest(Member):
     """A child, and what is under way between it and the learner."""
 
-    unit: ClassVar[str] = "trajectories"
+    unit: ClassVar[str] = "seconds"
     credit: int = 0  # trajectories that it may still send
     granted: int = 0  # in all, since it joined
     sent_bytes: int = 0  # since it was told weights
+    said_at: float = -math.inf  # when people were last told what it does wrong
     placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
     packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  uploads to be unpacked
 
@@ -95,10 +102,12 @@ class ExperienceParent:
         self.epoch, self.steps = epoch, steps
         self.members: dict[str, Guest] = {}
         self.received = self.refused = 0  # trajectories
+        self.failure: Exception | None = None  # of a kind that no child and no new conversation can mend
         self._inbox, self._published, self._layout, self._num_weights = inbox, published, layout, num_weights
         self._fair = min(IN_FLIGHT * PER_MESSAGE, max(1, (len(inbox) - batch + 1) // children))
         self._name, self._hear, self._note, self._clock = name, hear, note, clock
         self._lock = threading.Lock()
+        self._is_large = 4 * num_weights > LARGE_BYTES
         self._reading = threading.Lock()  # guards _latest; taken before the other
         self._closed, self._unpacks = False, unpacks
         self._slot = torch.zeros(num_columns(observation_size), dtype=torch.float64) if observation_size else None
@@ -134,7 +143,7 @@ class ExperienceParent:
     def release(self) -> None:
         """Nobody waits for a version."""
 
-    def seat(self, child: str, rank: int) -> None:
+    def seat(self, child: str, rank: int, workers: int) -> None:
         """Places differ in nothing."""
 
     def forget(self, child: str) -> None:
@@ -194,7 +203,7 @@ class ExperienceParent:
             try:
                 self._hear(child, read_report(message))
             except MessageRefused as error:  # it costs the child this report, no more
-                self._note(str(error))
+                self._complain(guest, str(error))
             return None
         if message.kind is Kind.FULL:
             guest.version = None
@@ -220,13 +229,14 @@ class ExperienceParent:
         """See ``ParentSide``."""
         if self.members[child].credit:
             return LONGEST_WAIT
-        return min(LONGEST_WAIT, STARVED_WAIT * max(1, sum(each.live for each in self.members.values())))
+        return min(LONGEST_WAIT, STARVED_WAIT * max(1, sum(each.live for each in self.members.copy().values())))
 
     def late(self, child: str) -> Answer | None:
         """More credit, once there is room; weights, once it has earned them; why something was refused."""
         guest = self.members[child]
         with self._lock:
             earned = guest.sent_bytes >= 4 * self._num_weights and guest.version != self._published.version()
+            earned = earned and not self._may_be_sending(guest)
             if self._closed or not (earned or guest.refusal or self._share(guest)):
                 return None
         return self._reply(guest)
@@ -240,7 +250,7 @@ class ExperienceParent:
         with self._lock:
             placed, guest.placed = guest.placed, []
             guest.sent_bytes += sum(len(bytes_of(each)) for each in upload.arrays.values())
-            barred = guest.is_barred(self.received + self.refused)
+            barred = guest.is_barred(int(self._clock()))
             repeated = upload.counter <= guest.last_counter
             guest.last_counter = max(guest.last_counter, upload.counter)
         if barred or repeated:
@@ -281,9 +291,17 @@ class ExperienceParent:
         """Count trajectories that are not used; say why, where there is something new to say."""
         with self._lock:
             self.refused += count
-            said = guest.refuse(reason, self.received + self.refused) if reason else ""
+            said = guest.refuse(reason, int(self._clock())) if reason else ""
+            barred = bool(reason) and not guest.refused
         if said:
-            self._note(said)
+            self._complain(guest, said, anyway=barred)
+
+    def _complain(self, guest: Guest, line: str, anyway: bool = False) -> None:
+        """Tell people what a child does wrong, but not each time."""
+        now = self._clock()
+        if anyway or now >= guest.said_at + ECHO_S:
+            guest.said_at = now
+            self._note(line)
 
     def _give_up(self, guest: Guest) -> None:
         for parcel in guest.placed:
@@ -294,16 +312,21 @@ class ExperienceParent:
         """How many trajectories more this child may send now."""
         live = [each for each in self.members.values() if each.live]
         kept = sum(each.credit for each in live)
-        if guest.credit > self._fair // 2:
+        if guest.credit > self._fair // 2 or self._may_be_sending(guest):
             return 0  # it has enough to go on with
         # Who has waited for longer gets the first place that is free, whoever asks first.
         kept += sum(not each.credit and each.answered_at < guest.answered_at for each in live)
         return max(0, min(self._fair - guest.credit, self._inbox.num_free() - kept))
 
+    def _may_be_sending(self, guest: Guest) -> bool:
+        """Whether large weights have to wait; not for a child that has asked for them, or may hold none yet."""
+        return self._is_large and guest.credit > 0 and guest.version is not None
+
     def _reply(self, guest: Guest) -> Answer:
         """The newest weights if the child lacks them, and credit."""
         latest = self._newest()
         with self._lock:
+            waits = self._may_be_sending(guest)
             credit = 0 if self._closed else self._share(guest)
             guest.credit += credit
             guest.granted += credit
@@ -313,7 +336,7 @@ class ExperienceParent:
             if refusal:
                 info["refused"] = refusal[:1000]
             guest.answered_at = self._clock()
-            if guest.version == latest.version:
+            if waits or guest.version == latest.version:
                 return Answer(Message(Kind.ANSWER, self._name, self.epoch, latest.version, info=info))
             guest.version, guest.sent_bytes = latest.version, 0
         message = Message(Kind.ANSWER, self._name, self.epoch, latest.version, arrays=latest.arrays, info=info)

@@ -38,6 +38,7 @@ MAX_WORKERS = 1024  # of one child
 ROOM_S = 0.0003  # seconds between two looks whether the queue has room
 NEWER = 1.01  # so many times the observations, and those statistics are used
 
+ALONE = 0, MAX_WORKERS  # rank and workers of a child that nobody has given a seat
 Numbers = npt.NDArray[Any]
 
 
@@ -45,7 +46,7 @@ class Places(NamedTuple):
     """What the exchange makes anew for a child."""
 
     stream: Callable[[], Stream]
-    sampler: Callable[[int, int], Sampler]  # of a child's rank and a worker's
+    sampler: Callable[[int, int, int], Sampler]  # of a child's rank, a worker, and how many workers that child has
     priorities: Callable[[Trajectory], Tensor | None]
 
 
@@ -74,7 +75,7 @@ class ObservationsParent(ExperienceParent):
         self._desk_layout, self._places, self._batcher = layout, places, batcher
         self._noise_length = noise_length
         self._seats: dict[str, _Seat] = {}
-        self._ranks: dict[str, int] = {}
+        self._ranks: dict[str, tuple[int, int]] = {}  # of children, with the number of their workers
         self._statistics = threading.Lock()  # guards the normaliser's
         self._normalizer: Normalizer | None = None  # replaced, never changed: many threads use it
         if self._slot is not None:
@@ -84,9 +85,9 @@ class ObservationsParent(ExperienceParent):
         """Children whose conversations go on: so many can ask at once."""
         return sum(each.live for each in self.members.copy().values())
 
-    def seat(self, child: str, rank: int) -> None:
-        """Exploration may depend on a child's place among all."""
-        self._ranks[child] = rank
+    def seat(self, child: str, rank: int, workers: int) -> None:
+        """Exploration may depend on a worker's place among all."""
+        self._ranks[child] = rank, workers
 
     def close(self) -> None:
         """Decide nothing any more."""
@@ -140,7 +141,7 @@ class ObservationsParent(ExperienceParent):
         desks = {name: field[:count] for name, field in seat.desks.items()}
         try:
             check_desks(desks)
-            places = _places_of(desks)
+            places = _places_of(desks, self._ranks.get(guest.name, ALONE)[1])
         except MessageRefused as error:
             raise self._unusable(guest.name, str(error)) from error
         streams = [self._stream(seat, place) for place in places]
@@ -162,7 +163,11 @@ class ObservationsParent(ExperienceParent):
             torch.from_numpy(np.concatenate([each.states() for each in streams])),
             [self._dice(guest.name, seat, place) for place in places],
         )
-        decision = self._batcher.ask(question, size)
+        try:
+            decision = self._batcher.ask(question, size)
+        except Exception as error:  # of the network, which is ours: it will not get better by asking again
+            self.failure = error
+            raise
         if decision is None:
             return None
         actions, behaviour, states = (
@@ -189,7 +194,8 @@ class ObservationsParent(ExperienceParent):
     def _dice(self, child: str, seat: _Seat, place: tuple[int, int]) -> Dice:
         worker = place[0]
         if worker not in seat.samplers:
-            seat.samplers[worker] = self._places.sampler(self._ranks.get(child, 0), worker)
+            rank, workers = self._ranks.get(child, ALONE)
+            seat.samplers[worker] = self._places.sampler(rank, worker, workers)
         if place not in seat.dice:
             environments = self._desk_layout.num_environments
             seat.dice[place] = Dice(seat.samplers[worker], self._noise_length, environments)
@@ -254,15 +260,15 @@ class ObservationsParent(ExperienceParent):
         return observations if self._normalizer is None else self._normalizer(observations)
 
 
-def _places_of(desks: Desks) -> list[tuple[int, int]]:
+def _places_of(desks: Desks, workers: int) -> list[tuple[int, int]]:
     """Worker and group of each desk.
 
     Raises:
         MessageRefused: there can be no such worker, or a desk comes twice.
     """
     places = [(worker, group) for worker, group in desks["header"][:, [WORKER, GROUP]].tolist()]
-    if max(places)[0] >= MAX_WORKERS:
-        raise MessageRefused(f"expected a worker below {MAX_WORKERS}, got {max(places)[0]}")
+    if max(places)[0] >= min(workers, MAX_WORKERS):
+        raise MessageRefused(f"expected one of {workers} workers, got number {max(places)[0]}")
     if len(set(places)) < len(places):
         raise MessageRefused("expected each desk once in a message")
     return places

@@ -20,6 +20,7 @@ from marl.wire.places import fresh
 EVERY = 0.25  # seconds
 MAX_EPISODES = 4096  # in one message; a child that finishes more in a quarter of a second reports the last ones
 MAX_WORKERS = 1024
+MOST_RETURN = 1e30  # so that a mean of many is finite
 MOST_STEPS = 2**40  # of one worker in one life of a child: a year of a million a second
 
 
@@ -96,8 +97,12 @@ def read_report(message: Message) -> Report:
     rows = episodes.numpy()
     counts = [message.info.get("updates"), message.info.get("restarts")]
     counted = all(isinstance(each, int) and 0 <= each <= MOST_STEPS for each in counts)
-    if not counted or not np.isfinite(rows).all() or bool((steps < 0).any()) or bool((steps > MOST_STEPS).any()):
-        raise MessageRefused(f"{message.kind} from {message.sender}: expected finite returns and counts")
+    # False for what is not finite, too.
+    possible = bool(
+        (np.abs(rows[:, 0]) <= MOST_RETURN).all() and ((rows[:, 1] >= 0) & (rows[:, 1] <= MOST_STEPS)).all()
+    )
+    if not counted or not possible or bool((steps < 0).any()) or bool((steps > MOST_STEPS).any()):
+        raise MessageRefused(f"{message.kind} from {message.sender}: expected returns and counts that can be")
     metrics = {
         name: float(value) for name in METRICS if isinstance(value := message.info.get(f"metric.{name}"), (int, float))
     }

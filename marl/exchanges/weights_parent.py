@@ -104,8 +104,8 @@ class WeightsParent:
             self._changed.notify_all()
         self._buffers.close()
 
-    def seat(self, child: str, rank: int) -> None:
-        """A child's place in every sum; before it joins."""
+    def seat(self, child: str, rank: int, workers: int) -> None:
+        """See ``RunSide``."""
         with self._changed:
             self._ranks[child] = rank
 

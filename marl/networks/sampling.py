@@ -19,6 +19,13 @@ class Rank(NamedTuple):
     number: int  # from 0
     total: int
 
+    @classmethod
+    def among(cls, worker: int, workers: int, child: int, children: int) -> "Rank":
+        """Of a worker of this child. Each child covers the whole range, in as many steps as it has workers; no two have
+        the same place where all have equally many.
+        """
+        return cls(min(worker, workers - 1) * children + child, workers * children)
+
     def fraction(self) -> float:
         """0 for the first, 1 for the last; 0 for one that is alone."""
         return self.number / (self.total - 1) if self.total > 1 else 0.0

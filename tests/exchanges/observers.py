@@ -145,7 +145,13 @@ class Parent:
         )
         decider = Decider(self.network, lambda: self.version, torch.Generator().manual_seed(1))
         sampler = OnPolicy(Categorical(NUM_ACTIONS))
-        places = Places(lambda: stream(self.network, length), lambda rank, worker: sampler, lambda trajectory: None)
+        self.placed: list[tuple[int, int, int]] = []  # whom a sampler was made for
+
+        def made(*place: int) -> OnPolicy:
+            self.placed.append(place)  # type: ignore[arg-type]
+            return sampler
+
+        places = Places(lambda: stream(self.network, length), made, lambda trajectory: None)
         self.batcher = batcher(decider.decide, most=64, wait_s=0.0, crowd=self.side.num_live)
         self.side.begin(layout(), places, self.batcher, length)
 

@@ -11,6 +11,7 @@ import torch
 
 from marl.data.normalizer import as_slot, moments
 from marl.errors import MessageRefused
+from marl.exchanges import experience_parent
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.experience_child import PER_MESSAGE
 from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
@@ -21,8 +22,11 @@ from marl.wire.message import Kind, Message
 from marl.wire.payload import Outgoing
 from tests.commands import PATIENCE_S
 from tests.data.parcels import layout_of
+from tests.exchanges import actors
 from tests.exchanges.actors import PER_WORKER, WEIGHTS, Actors, Learning, exchange, steps_of
 from tests.exchanges.nodes import Clock, carried
+
+MIB = 1024 * 1024
 
 
 def pair(clock: Clock, **settings: int | bool) -> tuple[Learning, Actors]:
@@ -229,22 +233,23 @@ def spoil(upload: Message) -> Message:
 
 
 def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while(clock: Clock) -> None:
-    """Alone as it is: what it sends meanwhile is what time is counted by."""
+    """However much it sends; and what it does wrong is said, but not each time."""
     learning, child = pair(clock)
     for _ in range(BAR_AFTER):
         child.play()
         for upload in child.uploads():
             child.heard(learning.receive(spoil(upload)))
-    assert "left out for 10 trajectories" in learning.notes[-1]
-    for _ in range(BAR_ROUNDS):
+    assert "left out for 10 seconds" in learning.notes[-1]
+    for _ in range(3 * BAR_ROUNDS):
         child.play()
         exchange(learning, child)
     assert learning.side.received == 0
     assert "left out" in child.notes[-1]
+    clock.now += BAR_ROUNDS
     child.play()
     exchange(learning, child)
     assert learning.side.received == 1
-    assert len(learning.notes) == BAR_AFTER
+    assert len(learning.notes) == 2
     assert learning.inbox.num_free() == 7
 
 
@@ -462,12 +467,54 @@ def test_a_parent_that_closes_gives_no_more_credit(clock: Clock) -> None:
     assert learning.waiting() == 2
 
 
-@pytest.mark.parametrize(("children", "queue", "batch"), [(1, 1, 1), (3, 4, 2), (5, 3, 3)])
+def test_large_weights_wait_until_the_child_has_used_its_credit(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be in the middle of the next upload, and receives nothing until that has been taken."""
+    monkeypatch.setattr(experience_parent, "LARGE_BYTES", 0)
+    learning, child = pair(clock, queue=4)
+    learning.publish(5)
+    for left in (3, 2, 1):
+        child.play()
+        exchange(learning, child)
+        assert (child.credit, child.side.version) == (left, 0)
+        learning.learn()
+    child.play()
+    exchange(learning, child)
+    assert child.credit > 0
+    assert child.side.version == int(learning.block["version"][0])
+
+
+def test_who_asks_for_weights_gets_them_however_large(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experience_parent, "LARGE_BYTES", 0)
+    learning, child = pair(clock)
+    child.side.spoiled("it was damaged")
+    (asks,) = child.asks()
+    learning.publish(5)
+    child.take(learning.side.answer("a", asks))
+    assert child.side.version == 5
+
+
+@pytest.mark.parametrize(
+    ("children", "workers", "queue", "batch", "weights", "capacity"),
+    [
+        (1, 2, 1, 1, WEIGHTS, MIB),
+        (3, 2, 4, 2, WEIGHTS, MIB),
+        (5, 2, 3, 3, WEIGHTS, MIB),
+        (1, 8, 32, 1, 2**17, 4096),  # neither uploads nor weights fit into what lies between
+    ],
+)
 def test_over_a_link_every_trajectory_arrives_once_and_in_order(
-    clock: Clock, children: int, queue: int, batch: int
+    clock: Clock,
+    children: int,
+    workers: int,
+    queue: int,
+    batch: int,
+    weights: int,
+    capacity: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Real conversations in threads, workers that play as fast as they may, a learner that takes what comes."""
-    each_plays, workers = 30, 2
+    monkeypatch.setattr(actors, "WEIGHTS", weights)
+    each_plays = 30
     learning = Learning(clock, queue=queue, batch=batch, children=children, max_staleness=10**6)
     nodes = [Actors(str(rank), clock, rank=rank, workers=workers) for rank in range(children)]
     over, threads = threading.Event(), list[threading.Thread]()
@@ -477,7 +524,7 @@ def test_over_a_link_every_trajectory_arrives_once_and_in_order(
         threads[-1].start()
 
     for node in nodes:
-        above, below = memory_pair()
+        above, below = memory_pair(capacity=capacity, patience=PATIENCE_S)
         start(converse, above, node.name, learning.side, over, name="parent")
         start(report, below, node.side, threading.Event(), name=node.name)
         for worker in range(workers):

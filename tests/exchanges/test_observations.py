@@ -222,6 +222,28 @@ def test_two_children_share_a_pass_but_no_stream() -> None:
 # What breaks
 
 
+def test_who_explores_how_follows_from_the_place_among_all() -> None:
+    parent, child = Parent(), Child(workers=3)
+    parent.side.seat(child.name, 1, 3)
+    parent.join(child)
+    for worker in (2, 0):
+        child.ask(worker, 0, 0.5, first=True)
+    for upload in child.uploads():
+        child.take(parent.answer(upload))
+    assert sorted(parent.placed) == [(1, 0, 3), (1, 2, 3)]
+
+
+def test_a_worker_that_the_child_has_not_got_is_refused() -> None:
+    """Each would cost the parent memory."""
+    parent, child = Parent(), Child(workers=3)
+    parent.side.seat(child.name, 0, 2)
+    parent.join(child)
+    child.ask(2, 0, 0.5, first=True)
+    (upload,) = child.uploads()
+    with pytest.raises(LinkClosed, match="expected one of 2 workers, got number 2"):
+        parent.answer(upload)
+
+
 def test_another_conversation_asks_again_and_begins_anew() -> None:
     parent, child = joined()
     child.ask(0, 0, 0.0, first=True)

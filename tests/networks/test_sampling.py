@@ -37,3 +37,9 @@ def test_each_environment_has_its_own_epsilon() -> None:
 def test_the_place_among_all_workers() -> None:
     assert [Rank(number, 5).fraction() for number in range(5)] == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert Rank(0, 1).fraction() == 0.0
+
+
+def test_workers_of_many_children_have_a_place_each() -> None:
+    places = [Rank.among(worker, 3, child, 2) for child in range(2) for worker in range(3)]
+    assert sorted(place.number for place in places) == list(range(6))
+    assert {place.total for place in places} == {6}
