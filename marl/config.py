@@ -128,8 +128,8 @@ def _read(source: str, algorithm: object) -> dict[str, Any]:
     presets = resources.files("marl.presets")
     if ":" in source or "/" in source:
         return {"environment": {"id": source}}
-    if algorithm in ALGORITHMS and (presets / str(algorithm) / f"{source}.toml").is_file():
-        return _parse((presets / str(algorithm) / f"{source}.toml").read_text(encoding="utf-8"), source)
+    if isinstance(algorithm, str) and algorithm in ALGORITHMS and (presets / algorithm / f"{source}.toml").is_file():
+        return _parse((presets / algorithm / f"{source}.toml").read_text(encoding="utf-8"), source)
     if not (presets / f"{source}.toml").is_file():
         return {"environment": {"id": source}}
     tree = _parse((presets / f"{source}.toml").read_text(encoding="utf-8"), source)
@@ -243,8 +243,8 @@ def validate(config: Config) -> None:
     for key, name in (("network.name", config.network.name), ("exploration.sampler", config.exploration.sampler)):
         _demand(not name or ":" in name, key, "your own package.module:Class", name)
     _validate_replay(config)
-    if config.exploration.sampler and algorithm.learns_from == "trajectories":
-        algorithm.off_policy()  # what acts is no longer what learns
+    if config.exploration.sampler:  # what acts is no longer what learns
+        _demand_off_policy(config, "exploration.sampler", "leave it out")
     optimizer = config.optimizer.name
     _demand(optimizer in OPTIMIZERS, "optimizer.name", f"one of {', '.join(OPTIMIZERS)}", optimizer)
     _demand(0 <= config.node.workers <= 1024, "node.workers", "0 (all cores) to 1024", config.node.workers)
@@ -252,10 +252,13 @@ def validate(config: Config) -> None:
     for name in ("steps", "minutes", "episodes"):
         value = getattr(stop, name)
         _demand(value is None or value > 0, f"stop.{name}", "more than 0", value)
-    if algorithm.schedule != "constant" and not (algorithm.schedule_steps or stop.steps):
-        raise ConfigError(f"algorithm.schedule = {algorithm.schedule!r} needs algorithm.schedule_steps or stop.steps")
+    for name in ("schedule", "clip_schedule"):
+        shape = getattr(algorithm, name, "constant")
+        if shape != "constant" and not (algorithm.schedule_steps or stop.steps):
+            raise ConfigError(f"algorithm.{name} = {shape!r} needs algorithm.schedule_steps or stop.steps")
     if not stop.solved and stop.steps is stop.minutes is stop.episodes is None:
         raise ConfigError("stop.solved = false needs stop.steps, stop.minutes or stop.episodes")
+    _demand(config.evaluation.episodes >= 0, "evaluation.episodes", "0 or more", config.evaluation.episodes)
     exchange = config.exchange
     parse_trigger(exchange.every)
     codecs = (*CODECS, "auto")
@@ -299,8 +302,7 @@ def _validate_experience(config: Config) -> None:
         _demand(exchange.inference_wait_us >= 0, "exchange.inference_wait_us", "0 or more", exchange.inference_wait_us)
     if config.deterministic:
         raise ConfigError("deterministic = true needs exchange.name = 'weights': a queue's order depends on time")
-    if config.algorithm.learns_from == "trajectories":
-        config.algorithm.off_policy()
+    _demand_off_policy(config, f"exchange.name = {exchange.name!r}", "use 'weights'")
     if replay_ratio(config) and exchange.batch > 1:
         raise ConfigError(f"replay.ratio = {replay_ratio(config):g} needs exchange.batch = 1, got {exchange.batch}")
 
@@ -314,12 +316,30 @@ def _validate_replay(config: Config) -> None:
     _demand(replay.alpha >= 0, "replay.alpha", "0 or more", replay.alpha)
     _demand(0 <= replay.beta <= 1, "replay.beta", "0 to 1", replay.beta)
     name = config.algorithm.name
+    if config.algorithm.learns_from == "transitions":
+        _demand(
+            not config.environment.normalize_rewards, "environment.normalize_rewards",
+            f"false with {name}, whose replay holds rewards for long (use environment.reward_scale)",
+            config.environment.normalize_rewards,
+        )  # fmt: skip
+        for key in ("start", "batch_size"):
+            most = f"at most replay.capacity ({replay.capacity:,})"
+            _demand(getattr(replay, key) <= replay.capacity, f"replay.{key}", most, getattr(replay, key))
     if not ratio and config.algorithm.learns_from == "transitions":
         raise ConfigError(f"replay.ratio: expected more than 0 with {name}, which learns only from a replay, got 0")
     if ratio and config.deterministic:
         raise ConfigError(f"deterministic = true needs replay.ratio = 0, got {ratio:g}: a replay is not saved")
-    if ratio and config.algorithm.learns_from == "trajectories":
-        config.algorithm.off_policy()
+    if ratio:
+        _demand_off_policy(config, f"replay.ratio = {ratio:g}", "use 0")
+
+
+def _demand_off_policy(config: Config, setting: str, remedy: str) -> None:
+    """Refuse a setting by which other weights act than those that learn, where an algorithm cannot bear that."""
+    if config.algorithm.learns_from == "trajectories":
+        try:
+            config.algorithm.off_policy()
+        except ConfigError as error:
+            raise ConfigError(f"{setting}: {error}: {remedy}, or another algorithm") from error
 
 
 def replay_ratio(config: Config) -> float:

@@ -57,6 +57,14 @@ class NoDistribution(ActorCritic):
         del self.distribution
 
 
+class Forgetful(ActorCritic):
+    """Has a layer that does another thing in training than in play."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.sometimes = nn.Dropout(0.5)
+
+
 class WrongPolicy(ActorCritic):
     def policy(self, observations: Tensor) -> Tensor:
         return torch.cat([super().policy(observations), observations[..., :1]], -1)

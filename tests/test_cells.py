@@ -1,7 +1,7 @@
 """Which algorithm goes with which exchange: every legal pair solves a small environment, every other says why not.
 
-On one machine the two halves of an exchange that has a learner are joined by a link in memory; those that are marked
-slow go over TLS to a local child.
+On one machine, trajectories go to the learner over a link in memory, questions need no link, and weights no exchange;
+those that are marked slow go over TLS to a local child.
 """
 
 from pathlib import Path
@@ -78,10 +78,21 @@ def test_pixels_are_learned_from(algorithm: str, exchange: str, more: dict[str, 
     assert evaluate(result.weights, episodes=50).mean > 0.5  # which must see them as training did
 
 
+def test_where_nobody_judges_training_says_what_is_solved(tmp_path: Path) -> None:
+    result = trained("a3c", "weights", tmp_path, **{"evaluation.episodes": 0})
+    assert result.reason == "solved", result
+    assert result.weights.is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "exchange"),
-    [("a3c", "weights"), ("a3c", "pairwise"), ("impala", "experience"), ("apex_dqn", "observations")],
+    [
+        *((name, "weights") for name in QUICK),
+        ("a3c", "pairwise"),
+        ("impala", "experience"),
+        ("apex_dqn", "observations"),
+    ],
 )
 def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path: Path) -> None:
     result = trained(algorithm, exchange, tmp_path, Cluster(local=1))
@@ -114,18 +125,20 @@ def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path:
         (
             CATCH,
             {"algorithm.name": "tests.parts:OnPolicyOnly", "exchange.name": "experience"},
-            "tests.parts:OnPolicyOnly learns only from what its newest weights play",
+            "exchange.name = 'experience': tests.parts:OnPolicyOnly learns only from what its newest weights play: use",
         ),
         (
             CATCH,
             {"algorithm.name": "tests.parts:OnPolicyOnly", "exchange.name": "observations"},
-            "tests.parts:OnPolicyOnly learns only from what its newest weights play",
+            "exchange.name = 'observations': tests.parts:OnPolicyOnly learns only",
         ),
         (
             CATCH,
             {"algorithm.name": "tests.parts:OnPolicyOnly", "replay.ratio": 1.0},
-            "tests.parts:OnPolicyOnly learns only from what its newest weights play",
+            "replay.ratio = 1: tests.parts:OnPolicyOnly learns only from what its newest weights play: use 0",
         ),
+        (CATCH, {"exchange.name": "pairwise"}, "mixes weights of children, and there are none"),
+        (CATCH, {"exchange.name": "experience", "exchange.queue": 10**9}, "exchange.queue = 1,000,000,000 needs"),
     ],
 )
 def test_any_other_pair_is_refused_at_the_start(

@@ -308,6 +308,7 @@ def test_a_section_within_a_value(tmp_path: Path) -> None:
         ("stop.steps", 0),
         ("stop.minutes", -1.0),
         ("stop.episodes", 0),
+        ("evaluation.episodes", -1),
     ],
 )
 def test_values_that_can_never_work(key: str, value: Any) -> None:
@@ -324,6 +325,23 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
         ({"deterministic": True, "stop.minutes": 1.0}, "cannot stop by minutes"),
         ({"deterministic": True, "replay.ratio": 1.0}, "needs replay.ratio = 0"),
         ({"algorithm.schedule": "linear"}, "needs algorithm.schedule_steps or stop.steps"),
+        (
+            {"algorithm.name": "ppo", "algorithm.clip_schedule": "linear", "stop.minutes": 1.0},
+            "clip_schedule = 'linear' needs algorithm.schedule_steps or stop.steps",
+        ),
+        (
+            {"algorithm.name": "apex_dqn", "replay.capacity": 900},
+            r"replay.start: expected at most replay.capacity \(900",
+        ),
+        (
+            {"algorithm.name": "apex_dqn", "replay.capacity": 2000, "replay.batch_size": 2001},
+            "replay.batch_size: expected at most replay.capacity",
+        ),
+        (
+            {"algorithm.name": "apex_dqn", "environment.normalize_rewards": True},
+            "environment.normalize_rewards: expected false with apex_dqn",
+        ),
+        ({"algorithm.name": ["ppo"]}, "algorithm.name"),
         (
             {"exchange.name": "experience", "exchange.queue": 1, "exchange.batch": 2},
             "exchange.queue: expected at least",

@@ -60,9 +60,9 @@ def make_hello(
     config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, epoch: int, instance: str, children: int = 1
 ) -> Hello:
     """The Hello of a run, of rank 0."""
-    if config.algorithm.schedule != "constant" and not config.algorithm.schedule_steps:
+    if config.stop.steps and not config.algorithm.schedule_steps:
         # A child does not know when the run stops, and need not.
-        algorithm = dataclasses.replace(config.algorithm, schedule_steps=config.stop.steps or 0)
+        algorithm = dataclasses.replace(config.algorithm, schedule_steps=config.stop.steps)
         config = dataclasses.replace(config, algorithm=algorithm)
     tree = to_tree(config)
     return Hello(

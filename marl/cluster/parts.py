@@ -17,6 +17,7 @@ from marl.networks.sampling import Rank, Sampler, own_sampler
 from marl.plugins import load_module
 
 STEPS, COUNT = 2, 3  # of a trial
+MOODY = nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm  # do another thing in training than in play
 LEARNS_FROM = ("trajectories", "transitions")
 
 
@@ -83,6 +84,12 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
         raise PluginError(
             f"{config.algorithm.name}: expected build_network to make a torch module, got {network!r:.80}"
         )
+    for module in network.modules():
+        if isinstance(module, MOODY):
+            raise PluginError(
+                f"{config.network.name or config.algorithm.name}: expected layers that do the same in play and in "
+                f"training, got {type(module).__name__}: use LayerNorm, or leave it out"
+            )
     distribution: Distribution = cast(Acts, network).distribution
     sampler = make_sampler(config, config.algorithm, network, Rank(0, 1))
     with torch.no_grad():

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from marl.cluster.addresses import parse_addresses
+from marl.cluster.experience import experience_layout
 from marl.cluster.local import LocalChildren
 from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
-from marl.cluster.replay import replay_memory
+from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.restore import config_of
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
@@ -65,12 +66,17 @@ def run(
         parse_addresses(cluster.children, cluster.port)  # what is no address shows before any folder too
         if config.deterministic:
             demand_same_bits(config)
+    elif config.exchange.name == "pairwise":
+        raise ConfigError(
+            "exchange.name = 'pairwise' mixes weights of children, and there are none: name some (-ip, --local)"
+        )
     spaces = find_spaces(config)
     network = try_parts(config, spaces)  # what cannot work shows before any folder
     if config.exchange.zstd:
         demand_zstd()
     if config.exchange.name in LEARNER_EXCHANGES:
         replay_memory(config, spaces, network, 1, learner=True)
+        queue_places(config, experience_layout(config, spaces, network), 1)
     elif cluster is None:
         replay_memory(config, spaces, network, config.node.workers or count_cores())
     if initial is not None:

@@ -209,7 +209,7 @@ class Training(ABC):
     def _reason(self) -> str | None:
         """Why training should end now, if it should."""
         goal = self._goal
-        if self._solved:
+        if self._solved or (not self._config.evaluation.episodes and self._meter.solved()):
             return "solved"
         if goal.steps is not None and self._steps() >= goal.steps:
             return "steps"
@@ -222,7 +222,7 @@ class Training(ABC):
     def _judge(self) -> bool:
         """Keep the evaluator busy with what may be the best weights so far; whether it was given new ones."""
         self._weigh(self._evaluator.verdict())
-        if self._evaluator.busy or self._solved:
+        if self._evaluator.busy or self._solved or not self._config.evaluation.episodes:
             return False
         now = time.monotonic()
         if not self._meter.solved():
@@ -258,8 +258,11 @@ class Training(ABC):
 
     def _judge_last(self, stopped: threading.Event) -> None:
         """The last weights may be the best; Ctrl-C does without."""
+        if not self._config.evaluation.episodes:
+            return
         if self._config.deterministic:
-            return self._judge_now(self._snapshot(), stopped)
+            self._judge_now(self._snapshot(), stopped)
+            return
         self._await_verdict(stopped)
         if not stopped.is_set() and self._meter.episodes:
             self._evaluator.submit(self._snapshot())

@@ -57,6 +57,12 @@ def shake(hello: Hello, allow: tuple[str, ...] = ()) -> tuple[Welcome, Offer]:
     return welcome, outcome
 
 
+def test_children_hear_when_schedules_end() -> None:
+    """Of the clip as of the learning rate: they know nothing else of when the run stops."""
+    hello = hello_of(algorithm__name="ppo", algorithm__clip_schedule="linear", stop__steps=1000)
+    assert hello.algorithm["schedule_steps"] == 1000
+
+
 def test_both_build_the_same_network() -> None:
     hello = hello_of("CartPole-v1", algorithm__t_max=7, exchange__every="100 steps")
     welcome, offered = shake(hello)

@@ -98,6 +98,7 @@ def test_what_really_acted_is_what_is_kept() -> None:
         ({"network__name": "tests.parts:NoModule"}, "expected a class that derives from torch.nn.Module"),
         ({"network__name": "tests.parts:Bare"}, "it lacks policy"),
         ({"network__name": "tests.parts:NoDistribution"}, "expected tests.parts:NoDistribution to have a distribution"),
+        ({"network__name": "tests.parts:Forgetful"}, "expected layers that do the same .*, got Dropout: use LayerNorm"),
         ({"network__name": "tests.parts:WrongPolicy"}, r"expected policy to make \[3, 2, 3\] .*, got \[3, 2, 4\]"),
         ({"network__name": "tests.parts:WrongValues"}, r"expected values to make \[3, 2\] .*, got \[3, 2, 1\]"),
         ({"network__name": "tests.parts:WrongBoth"}, r"policy_and_values: expected values to make \[3, 2\]"),

@@ -69,6 +69,6 @@ def test_more_than_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> N
 def test_transitions_get_rings_of_equal_length_and_priorities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Algorithm, "learns_from", "transitions")
     fields = fields_of(config_of(), 3)
-    assert fields["transitions_returns"].shape == (999,)
+    assert fields["transitions_returns"].shape == (1002,)
     assert HEADER not in fields
     Priorities(SharedBlock(fields), alpha=1.0)
