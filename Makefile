@@ -87,6 +87,7 @@ bench-algorithms: $(VENV)/.installed ## PPO, IMPALA, Ape-X DQN and SAC against t
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn $(LUNAR_ONLY) --peer-seeds 100
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm sac --env Pendulum-v1 --peers sac rllib:sac --seeds 100 101 102
 	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/replay_learning.py
 	$(BIN)/python benchmarks/experience.py
 	$(BIN)/python benchmarks/observations.py
 

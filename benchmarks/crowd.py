@@ -49,9 +49,7 @@ def main() -> None:
                 late = taken[math.ceil(0.99 * len(taken)) - 1]
                 rows.append([f"{count}", ms(statistics.median(taken)), ms(late), ms(taken[-1]), f"{num_descriptors}"])
                 records[count] = {"seconds": taken, "descriptors": num_descriptors}
-    print(
-        f"\n{options.connects} connects each; of 1000: 99 % in {TO_REACH_MS} ms; {busy:.0%} busy before."
-    )
+    print(f"\n{options.connects} connects each; of 1000: 99 % in {TO_REACH_MS} ms; {busy:.0%} busy before.")
     print(f"{machine()}\n")
     print(table(["strangers", "median ms", "99 % within", "longest", "descriptors of the child"], rows))
     keep("crowd", {"arguments": vars(options), "measured": records, "busy_before": busy})

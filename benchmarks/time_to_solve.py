@@ -196,7 +196,7 @@ def ratio(ours: Runs, theirs: Runs, key: str) -> str:
 
 
 def solve_median(of: Runs, key: str) -> float:
-    return statistics.median_high([run[key] if run["solved"] else math.inf for run in of])
+    return statistics.median([run[key] if run["solved"] else math.inf for run in of])
 
 
 def median(of: Runs, key: str) -> float:
