@@ -47,6 +47,10 @@ class Crowd:
         return self
 
     def __exit__(self, *unused: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """All of them go; may be called twice."""
         self._gone.set()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
