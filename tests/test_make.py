@@ -40,6 +40,7 @@ def test_what_a_time_boxed_run_runs(target: str, variables: dict[str, str], word
     assert ("--workers" in train) == ("NWORKERS" in variables)
 
 
+@pytest.mark.slow
 def test_a_time_boxed_run(tmp_path: Path) -> None:
     for name in ("Makefile", "marl", "test_env.py"):
         (tmp_path / name).symlink_to(ROOT / name)

@@ -61,6 +61,7 @@ def test_a_resumed_run_begins_with_an_empty_replay(tmp_path: Path) -> None:
     assert second["updates"] > first["updates"]
 
 
+@pytest.mark.slow
 def test_a_child_has_a_replay_of_its_own(tmp_path: Path) -> None:
     words = ("train", "CartPole-v1", "--local", "1", "--steps", "30000", *OFTEN, *TWO, *replay(4))
     result = json.loads(succeed(*MARL, *words, cwd=tmp_path))

@@ -22,6 +22,7 @@ def learns_on(run: Parent, folder: Path) -> None:
     wait_for_rounds(run, folder, 20)
 
 
+@pytest.mark.slow
 def test_whoever_is_killed_costs_what_it_had_in_hand(tmp_path: Path) -> None:
     """A worker, a child and the learner itself, one after another; then Ctrl-C."""
     with child(tmp_path) as first, child(tmp_path) as second, parent(tmp_path, [first, second], *RUN) as run:
@@ -87,7 +88,6 @@ def test_a_killed_parent_is_resumed_with_its_children(tmp_path: Path) -> None:
     assert first.errors == second.errors == []
 
 
-@pytest.mark.slow
 def test_children_whose_parent_is_gone_for_good_end_at_once(tmp_path: Path) -> None:
     """Their workers wait before full outboxes."""
     with child(tmp_path) as only:
