@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, Self
@@ -32,7 +33,7 @@ class Limits(NamedTuple):
     """What strangers may cost."""
 
     handshake_s: float = 5.0  # for TLS, and again for the upgrade to a WebSocket
-    max_pending: int = 64  # connections that are not through yet: one more drops the oldest
+    max_pending: int = 64  # connections that are not through yet: one more drops one of the address with most of them
     max_open: int = 512  # all connections
     burst: float = 50.0  # connections of one address at once,
     rate: float = 25.0  # and then a second
@@ -90,7 +91,7 @@ class Server:
         self._admission = _admission(identity)
         # Touched in the loop's thread only.
         self._accepting: list[asyncio.Task[None]] = []
-        self._pending: dict[asyncio.Task[ChildConnection | None], None] = {}  # oldest first
+        self._pending: dict[asyncio.Task[ChildConnection | None], str] = {}  # oldest first, and their addresses
         self._num_open = 0
         self._closed = False
         self._sockets = listen(host, port, loopback_only=identity is None)
@@ -149,13 +150,23 @@ class Server:
 
     def _begin(self, sock: socket.socket, host: str) -> None:
         if len(self._pending) >= self._limits.max_pending:
-            oldest = next(iter(self._pending))
-            del self._pending[oldest]
-            oldest.cancel()
+            self._drop_one(host)
         self._num_open += 1
         task = asyncio.create_task(self._admit(sock, host))
-        self._pending[task] = None
+        self._pending[task] = host
         task.add_done_callback(self._through)
+
+    def _drop_one(self, newest: str) -> None:
+        """The oldest of an address that has most: who comes alone is not dropped for a crowd from elsewhere.
+
+        Args:
+            newest: the address of the one that there is no place for.
+        """
+        counts = Counter([newest, *self._pending.values()])
+        most = max(counts[host] for host in self._pending.values())
+        oldest = next(task for task, host in self._pending.items() if counts[host] == most)
+        del self._pending[oldest]
+        oldest.cancel()
 
     def _through(self, task: asyncio.Task[ChildConnection | None]) -> None:
         self._pending.pop(task, None)

@@ -22,8 +22,9 @@ class Door:
         self.lines: Queue[str] = Queue()
         self.server = Server(io, "127.0.0.1", 0, identity, self.links.put, self.lines.put, **options)
 
-    def knock(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.server.port), timeout=WAIT_S)
+    def knock(self, address: str = "127.0.0.1") -> socket.socket:
+        """A connection from ``address``."""
+        return socket.create_connection(("127.0.0.1", self.server.port), WAIT_S, source_address=(address, 0))
 
     def line(self) -> str:
         return self.lines.get(timeout=WAIT_S)

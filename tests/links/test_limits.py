@@ -54,6 +54,19 @@ def test_the_oldest_of_too_many_is_dropped(io: IOLoop, parent: Identity, child: 
             second.recv(1)
 
 
+def test_who_comes_alone_is_not_dropped_for_a_crowd(io: IOLoop, child: Identity) -> None:
+    with (
+        door(io, child, limits=Limits(handshake_s=WAIT_S, max_pending=2)) as opened,
+        opened.knock() as alone,
+        opened.knock("127.0.0.2") as first,
+        opened.knock("127.0.0.2"),
+    ):
+        assert hangs_up(first)
+        alone.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            alone.recv(1)
+
+
 def test_open_connections_have_a_limit(io: IOLoop, child: Identity) -> None:
     with (
         door(io, child, limits=Limits(handshake_s=WAIT_S, max_open=1)) as opened,
