@@ -14,7 +14,8 @@ from marl.cluster.addresses import parse_addresses
 from marl.cluster.caller import Caller, Plan, Registry
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.spaces import find_spaces
-from marl.config import Config, load_config
+from marl.config.files import load_config
+from marl.config.settings import Config
 from marl.exchanges.base import RunSide
 from marl.exchanges.weights_parent import WeightsParent
 from marl.links.loop import IOLoop

@@ -34,7 +34,8 @@ from marl.cluster.deciding import make_learning_side
 from marl.cluster.experience import desks_of
 from marl.cluster.learner import LearnerNode
 from marl.cluster.spaces import find_spaces
-from marl.config import Config, load_config
+from marl.config.files import load_config
+from marl.config.settings import Config
 from marl.data.desk import GROUPS, desk_fields
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Step, make_environments

@@ -21,7 +21,7 @@ import torch
 from marl.acting.collect import Acts, Collector
 from marl.algorithms.base import Moment
 from marl.cluster.replay import replay_memory
-from marl.config import load_config
+from marl.config.files import load_config
 from marl.data.replay import TrajectoryReplay
 from marl.data.trajectory import Trajectory
 from marl.environments.vector import make_environments

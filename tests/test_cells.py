@@ -11,8 +11,8 @@ import pytest
 
 from marl.algorithms.choose import ALGORITHMS
 from marl.api import Cluster, TrainResult, evaluate, train
-from marl.config import EXCHANGES
 from marl.errors import MarlError
+from marl.exchanges.settings import EXCHANGES
 
 EXCHANGED = [name for name in EXCHANGES if name != "pairwise"]  # which differs from weights on children only
 CATCH, PROBE = "examples.own_environment:Catch-v0", "tests.fakes:Continuous"

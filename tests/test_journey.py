@@ -8,7 +8,7 @@ import torch
 
 from marl.cluster.spaces import find_spaces
 from marl.cluster.worker import Job, work
-from marl.config import load_config
+from marl.config.files import load_config
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.telemetry import Report
 from marl.exchanges.weights_child import WeightsChild

@@ -13,7 +13,7 @@ from marl.cli.options import DEBUG, SET, collect_settings, environment_argument
 @DEBUG
 def check(environment: str, seed: int, seconds: float, overrides: tuple[str, ...], debug: bool) -> None:
     """Say what is wrong with an environment and how many steps a second it gives."""
-    from marl.config import load_config
+    from marl.config.files import load_config
     from marl.environments.check import examine
 
     settings = load_config(environment, collect_settings(overrides)).environment

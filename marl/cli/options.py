@@ -24,7 +24,7 @@ def complete_environment(
 
 def complete_key(unused_context: click.Context, unused_parameter: click.Parameter, word: str) -> list[CompletionItem]:
     """Keys of settings that begin like the word."""
-    from marl.config import all_keys
+    from marl.config.settings import all_keys
 
     return [CompletionItem(f"{key}=") for key in all_keys() if key.startswith(word)]
 
@@ -59,7 +59,7 @@ def collect_settings(overrides: tuple[str, ...], **options: Any) -> dict[str, An
     Raises:
         click.UsageError: the same setting twice with different values.
     """
-    from marl.config import parse_override
+    from marl.config.files import parse_override
 
     settings = dict(parse_override(text) for text in overrides)
     for name, value in options.items():

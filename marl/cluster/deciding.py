@@ -10,7 +10,7 @@ from marl.acting.streams import Stream
 from marl.cluster.experience import action_field, desks_of, observation_field
 from marl.cluster.learner import LearnerNode
 from marl.cluster.parts import make_sampler
-from marl.config import Config
+from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory

@@ -11,7 +11,7 @@ from marl.acting.collect import Acts
 from marl.acting.evaluate import play
 from marl.acting.policy import Policy
 from marl.cluster.snapshot import Snapshot
-from marl.config import Config
+from marl.config.settings import Config
 from marl.data import seeds
 from marl.environments.vector import Environments, make_environments
 from marl.processes.group import ProcessGroup

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from marl.acting.collect import Acts
-from marl.config import Config
+from marl.config.settings import Config
 from marl.data.desk import GROUPS, DeskLayout, desk_layout
 from marl.data.parcel import Layout, parcel_layout
 from marl.data.shared import Field, memory_bytes

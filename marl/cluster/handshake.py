@@ -15,7 +15,8 @@ from marl.cluster.parts import modules_of, plugin_names, try_parts
 from marl.cluster.plan import ANYTHING
 from marl.cluster.replay import replay_memory
 from marl.cluster.spaces import find_spaces
-from marl.config import Config, from_tree, to_tree, validate
+from marl.config.rules import validate
+from marl.config.settings import Config, from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
 from marl.exchanges.limits import max_payload

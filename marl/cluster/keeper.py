@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from marl import __version__
 from marl.cluster.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
-from marl.config import Config, to_tree
+from marl.config.settings import Config, to_tree
 from marl.data.normalizer import as_slot
 from marl.data.spaces import Spaces
 from marl.reports.run_folder import RunFolder, write_atomic

@@ -13,7 +13,7 @@ from marl.algorithms.base import Algorithm
 from marl.cluster.experience import experience_layout
 from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.snapshot import Snapshot
-from marl.config import Config, replay_ratio
+from marl.config.settings import Config, replay_ratio
 from marl.data import seeds
 from marl.data.parcel import Layout
 from marl.data.shared import SharedBlock

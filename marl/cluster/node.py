@@ -12,13 +12,14 @@ from marl.cluster.experience import desks_of, experience_layout
 from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.worker import Job, SegmentEnd, work
-from marl.config import LEARNER_EXCHANGES, Config
+from marl.config.settings import Config
 from marl.data.desk import desk_fields
 from marl.data.normalizer import as_slot, merge
 from marl.data.ring import Ring
 from marl.data.shared import Field
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
+from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.flat import flatten
 from marl.training.node_memory import FIRST_UPDATE, METRICS, SKIPPED, STEPS, UPDATES, array, node_memory, ring

@@ -18,7 +18,7 @@ from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.tallies import Tallies
 from marl.cluster.training import Counts, Training, View
-from marl.config import Config
+from marl.config.settings import Config
 from marl.data.normalizer import Moments, from_slot
 from marl.data.spaces import Spaces
 from marl.errors import NoChildren, Superseded, TrustError

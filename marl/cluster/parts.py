@@ -9,7 +9,7 @@ from torch import nn
 
 from marl.acting.collect import Acts
 from marl.algorithms.base import Algorithm
-from marl.config import Config
+from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
 from marl.networks.distributions import Distribution

@@ -6,7 +6,7 @@ from torch import nn
 
 from marl.acting.collect import Acts
 from marl.cluster.experience import action_field, observation_field
-from marl.config import LEARNER_EXCHANGES, Config, replay_ratio
+from marl.config.settings import Config, replay_ratio
 from marl.data.desk import GROUPS
 from marl.data.parcel import Layout
 from marl.data.priorities import priority_fields
@@ -15,6 +15,7 @@ from marl.data.shared import Field, memory_bytes
 from marl.data.spaces import Spaces
 from marl.data.transitions import transition_fields
 from marl.errors import ConfigError
+from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.processes.memory import free_bytes
 
 

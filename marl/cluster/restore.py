@@ -11,7 +11,7 @@ import torch
 from marl.acting.collect import Acts
 from marl.acting.evaluate import play
 from marl.acting.policy import Policy
-from marl.config import Config, from_tree
+from marl.config.settings import Config, from_tree
 from marl.data import seeds
 from marl.data.normalizer import Moments, from_slot
 from marl.data.spaces import Spaces

@@ -18,9 +18,12 @@ from marl.cluster.restore import config_of
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Outcome, Training, latest_checkpoint
-from marl.config import LEARNER_EXCHANGES, Config, demand_end, demand_same_bits, load_config, to_toml
+from marl.config.files import load_config, to_toml
+from marl.config.rules import demand_end, demand_same_bits
+from marl.config.settings import Config
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren, RunFolderError
+from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView

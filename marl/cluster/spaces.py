@@ -1,6 +1,6 @@
 """The spaces of a run's environment."""
 
-from marl.config import Config
+from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from marl.cluster.evaluator import Evaluator, Verdict
 from marl.cluster.keeper import CHECKPOINT, Keeper
 from marl.cluster.snapshot import Snapshot
-from marl.config import Config
+from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.processes.group import ProcessGroup
 from marl.reports.children import ChildRow

@@ -14,7 +14,7 @@ from marl.acting.stepper import Stepper
 from marl.algorithms.base import Algorithm
 from marl.cluster.experience import desks_of, experience_layout
 from marl.cluster.parts import make_sampler
-from marl.config import Config, replay_ratio
+from marl.config.settings import Config, replay_ratio
 from marl.data import seeds
 from marl.data.desk import GROUPS
 from marl.data.shared import SharedBlock

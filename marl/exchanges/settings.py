@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+EXCHANGES = ("weights", "pairwise", "experience", "observations")
+LEARNER_EXCHANGES = ("experience", "observations")  # children only play
+
 
 @dataclass(frozen=True)
 class ExchangeSettings:

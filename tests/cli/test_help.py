@@ -10,7 +10,7 @@ import pytest
 
 from marl.algorithms.choose import ALGORITHMS
 from marl.cli.main import COMMANDS
-from marl.config import EXCHANGES
+from marl.exchanges.settings import EXCHANGES
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT, TEST_ENV, succeed
 

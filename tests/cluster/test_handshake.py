@@ -9,7 +9,7 @@ import pytest
 
 from marl.cluster.handshake import Offer, accept, examine, make_hello, offer, read_hello, refuse
 from marl.cluster.spaces import find_spaces
-from marl.config import load_config
+from marl.config.files import load_config
 from marl.errors import HandshakeRefused
 from marl.links.memory import MemoryLink, memory_pair
 from marl.wire.hello import Hello, Welcome

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from marl.config import load_config
+from marl.config.files import load_config
 from marl.errors import ConfigError
 from marl.training.weights_file import read
 from tests.commands import (

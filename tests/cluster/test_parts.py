@@ -16,7 +16,7 @@ from marl.acting.collect import Collector
 from marl.cluster.handshake import SECTIONS, examine, make_hello
 from marl.cluster.parts import make_sampler, modules_of, try_parts
 from marl.cluster.spaces import find_spaces
-from marl.config import load_config
+from marl.config.files import load_config
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, HandshakeRefused, MarlError, PluginError
 from marl.networks.sampling import EpsilonGreedy, OnPolicy, Rank

@@ -5,7 +5,8 @@ from marl.algorithms.base import Algorithm
 from marl.cluster import replay as module
 from marl.cluster.replay import replay_memory
 from marl.cluster.spaces import find_spaces
-from marl.config import Config, load_config
+from marl.config.files import load_config
+from marl.config.settings import Config
 from marl.data.priorities import Priorities
 from marl.data.replay import HEADER
 from marl.data.shared import Field, SharedBlock, memory_bytes

@@ -19,7 +19,7 @@ import torch
 
 from marl.cluster.handshake import examine, make_hello
 from marl.cluster.spaces import find_spaces
-from marl.config import load_config
+from marl.config.files import load_config
 from marl.errors import HandshakeRefused, MessageRefused
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import place_report, read_report

@@ -1,0 +1,132 @@
+"""Where settings come from, and go to: presets, TOML files, single keys."""
+
+import contextlib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from marl.algorithms.choose import ALGORITHMS, DEFAULT
+from marl.config.rules import validate
+from marl.config.settings import Config, from_tree, to_tree
+from marl.errors import ConfigError
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with marl, each an environment's id."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in resources.files("marl.presets").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Settings from a preset's name, an environment's name or a TOML file, with single keys on top.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong kind, or values that contradict each other.
+    """
+    overrides = dict(overrides or {})
+    tree = _read(str(source), overrides.get("algorithm.name")) if source is not None else {}
+    for path, value in overrides.items():
+        _put(tree, path, value)
+    config = from_tree(tree)
+    validate(config)
+    return config
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``key.path=value``, the value as TOML writes it; what is not TOML is taken as text.
+
+    Raises:
+        ConfigError: there is no equals sign.
+    """
+    path, separator, value = text.partition("=")
+    if not separator or not path.strip():
+        raise ConfigError(f"--set: expected key.path=value, got {text!r}")
+    try:
+        return path.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        with contextlib.suppress(ValueError):
+            return path.strip(), float(value)  # .7 is a number to people, though not to TOML
+        return path.strip(), value.strip()
+
+
+def to_toml(config: Config) -> str:
+    """The resolved configuration as a file that ``load_config`` reads."""
+    lines: list[str] = []
+    _write_table(to_tree(config), (), lines)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _read(source: str, algorithm: object) -> dict[str, Any]:
+    """Settings from a file or preset; of the preset, those for ``algorithm`` where one is asked for."""
+    path = Path(source)
+    if path.suffix == ".toml" or path.is_file():
+        try:
+            return _parse(path.read_text(encoding="utf-8"), source)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration file {source}: {error}") from error
+    presets = resources.files("marl.presets")
+    if ":" in source or "/" in source:
+        return {"environment": {"id": source}}
+    if isinstance(algorithm, str) and algorithm in ALGORITHMS and (presets / algorithm / f"{source}.toml").is_file():
+        return _parse((presets / algorithm / f"{source}.toml").read_text(encoding="utf-8"), source)
+    if not (presets / f"{source}.toml").is_file():
+        return {"environment": {"id": source}}
+    tree = _parse((presets / f"{source}.toml").read_text(encoding="utf-8"), source)
+    if algorithm is None or algorithm == tree.get("algorithm", {}).get("name", DEFAULT):
+        return tree
+    environment = tree.get("environment", {})  # tuned for another algorithm: only what defines the task is kept
+    return {
+        "environment": {
+            key: environment[key] for key in ("id", "kwargs", "backend", "solved_return") if key in environment
+        }
+    }
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not a TOML file: {error}") from error
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *sections, last = path.split(".")
+    for section in sections:
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{path}: {section} is a value, not a section")
+        tree = inner
+    tree[last] = value
+
+
+def _write_table(tree: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    values = {key: value for key, value in tree.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    if path and (values or not tables):
+        lines.append(f"\n[{'.'.join(map(_toml_key, path))}]")
+    lines.extend(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items())
+    for key, value in tables.items():
+        _write_table(value, (*path, key), lines)
+
+
+def _toml_key(key: str) -> str:
+    plain = key.replace("_", "").replace("-", "")
+    return key if plain.isascii() and plain.isalnum() else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, float):
+        return repr(value) if "e" not in repr(value) or "." in repr(value) else repr(value).replace("e", ".0e")
+    text = msgspec.json.encode(value).decode()  # JSON's texts, integers and booleans are TOML's too
+    return text.replace("\x7f", "\\u007f")  # but for this character, which TOML wants escaped

@@ -1,0 +1,126 @@
+"""Where settings come from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marl.algorithms.a3c import A3C
+from marl.algorithms.ppo import PPO
+from marl.config.files import load_config, parse_override, preset_names, to_toml
+from marl.config.rules import demand_end
+from marl.environments.settings import EnvironmentSettings
+from marl.errors import ConfigError
+from tests.config.cases import OTHER, refused
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_preset_an_environment_or_a_file(tmp_path: Path) -> None:
+    assert load_config("CartPole-v1").environment.solved_return == 475
+    other = load_config("my.module:Thing-v0", {"stop.steps": 5})
+    assert (other.environment.id, other.algorithm) == ("my.module:Thing-v0", A3C())
+    path = tmp_path / "mine.toml"
+    path.write_text('seed = 3\n[environment]\nid = "Acrobot-v1"\n[stop]\nsteps = 9\n')
+    assert load_config(path).seed == load_config(str(path)).seed == 3
+    assert load_config(path, {"seed": 4}).seed == 4  # single keys win
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_load_and_say_when_they_end(name: str) -> None:
+    config = load_config(name)
+    demand_end(config)
+    assert config.environment.id == name
+    assert config.environment.solved_return is not None
+
+
+ALSO = [(path.parent.name, path.stem) for path in (ROOT / "marl/presets").glob("*/*.toml")]
+
+
+@pytest.mark.parametrize(("algorithm", "name"), ALSO)
+def test_presets_of_other_algorithms(algorithm: str, name: str) -> None:
+    config = load_config(name, {"algorithm.name": algorithm})
+    demand_end(config)
+    assert (config.environment.id, config.algorithm.name) == (name, algorithm)
+
+
+def test_another_algorithm_than_the_presets_keeps_only_the_task() -> None:
+    """Numbers that were tuned for one are no good for another."""
+    config = load_config("Acrobot-v1", {"algorithm.name": "ppo"})
+    assert config.algorithm == PPO()
+    assert config.environment == EnvironmentSettings("Acrobot-v1", solved_return=-100.0)
+    assert load_config("Acrobot-v1", {"algorithm.name": "a3c"}) == load_config("Acrobot-v1")
+
+
+def test_the_presets_that_are_promised() -> None:
+    promised = {
+        "MountainCar-v0",
+        "BipedalWalker-v3",
+        "CartPole-v1",
+        "Acrobot-v1",
+        "Pendulum-v1",
+        "LunarLander-v3",
+        "LunarLanderContinuous-v3",
+    }
+    assert promised <= set(preset_names())
+
+
+def test_an_unknown_key_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[algorithm]\nlearning_rte = 1e-3\n")
+    assert "did you mean 'algorithm.learning_rate'?" in refused(path)
+    path.write_text("zzz = 1\n")
+    assert "known: seed, deterministic, environment" in refused(path)
+
+
+def test_a_section_within_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("seed = 1\n")
+    assert refused(path, seed__x=2) == "seed.x: seed is a value, not a section"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("algorithm.t_max=5", ("algorithm.t_max", 5)),
+        (" algorithm.learning_rate = 2e-3 ", ("algorithm.learning_rate", 2e-3)),
+        ("network.hidden=[64, 32]", ("network.hidden", [64, 32])),
+        ("stop.solved=false", ("stop.solved", False)),
+        ('environment.id="A-v0"', ("environment.id", "A-v0")),
+        ("environment.id=A-v0", ("environment.id", "A-v0")),  # not TOML: taken as text
+        ("environment.kwargs={gravity = -9.8}", ("environment.kwargs", {"gravity": -9.8})),
+        ("environment.kwargs.name=a=b", ("environment.kwargs.name", "a=b")),
+        ("report.runs=", ("report.runs", "")),
+    ],
+)
+def test_single_keys_from_the_shell(text: str, expected: tuple[str, Any]) -> None:
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "seed", "=5", "  =5"])
+def test_what_is_no_key_and_value(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected key\.path=value, got"):
+        parse_override(text)
+
+
+def test_single_keys_reach_into_arguments_of_the_environment() -> None:
+    config = load_config("CartPole-v1", {"environment.kwargs.gravity": 3, "environment.kwargs.deep.er": 4})
+    assert config.environment.kwargs == {"gravity": 3, "deep": {"er": 4}}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"seed = ", "is not a TOML file"), (b"\xff\xfe", "cannot read the configuration file")]
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    assert words in refused(path)
+    assert "cannot read the configuration file" in refused(tmp_path / "missing.toml")
+
+
+def test_all_settings_at_once_survive_a_file(tmp_path: Path) -> None:
+    apart = ("stop.minutes", "exchange.name", "replay.ratio")  # contradict others
+    config = load_config(None, {key: value for key, value in OTHER.items() if key not in apart})
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(config), encoding="utf-8")
+    assert load_config(path) == config

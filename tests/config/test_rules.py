@@ -1,0 +1,90 @@
+"""Settings that can never work, or not together."""
+
+from typing import Any
+
+import pytest
+
+from marl.config.files import load_config
+from marl.config.rules import demand_end
+from marl.errors import ConfigError
+from tests.config.cases import refused
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("environment.per_worker", 0),
+        ("algorithm.t_max", 0),
+        ("algorithm.discount", 1.01),
+        ("algorithm.discount", -0.01),
+        ("algorithm.gae_lambda", 2.0),
+        ("algorithm.learning_rate", 0.0),
+        ("algorithm.learning_rate", float("nan")),
+        ("algorithm.max_gradient_norm", -1.0),
+        ("algorithm.schedule", "square"),
+        ("network.hidden", [64, 0]),
+        ("node.workers", -1),
+        ("node.workers", 5000),
+        ("seed", -1),
+        ("stop.steps", 0),
+        ("stop.minutes", -1.0),
+        ("stop.episodes", 0),
+        ("evaluation.episodes", -1),
+    ],
+)
+def test_values_that_can_never_work(key: str, value: Any) -> None:
+    message = refused("CartPole-v1", **{key.replace(".", "__"): value})
+    assert message.startswith(f"{key}: expected ")
+    assert message.endswith(f", got {value!r}") or isinstance(value, list)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"stop.solved": False}, "stop.solved = false needs stop.steps, stop.minutes or stop.episodes"),
+        ({"deterministic": True, "node.workers": 2}, "allows one worker, got node.workers = 2"),
+        ({"deterministic": True, "stop.minutes": 1.0}, "cannot stop by minutes"),
+        ({"deterministic": True, "replay.ratio": 1.0}, "needs replay.ratio = 0"),
+        ({"algorithm.schedule": "linear"}, "needs algorithm.schedule_steps or stop.steps"),
+        (
+            {"algorithm.name": "ppo", "algorithm.clip_schedule": "linear", "stop.minutes": 1.0},
+            "clip_schedule = 'linear' needs algorithm.schedule_steps or stop.steps",
+        ),
+        (
+            {"algorithm.name": "apex_dqn", "replay.capacity": 900},
+            r"replay.start: expected at most replay.capacity \(900",
+        ),
+        (
+            {"algorithm.name": "apex_dqn", "replay.capacity": 2000, "replay.batch_size": 2001},
+            "replay.batch_size: expected at most replay.capacity",
+        ),
+        (
+            {"algorithm.name": "apex_dqn", "environment.normalize_rewards": True},
+            "environment.normalize_rewards: expected false with apex_dqn",
+        ),
+        ({"algorithm.name": ["ppo"]}, "algorithm.name"),
+        (
+            {"exchange.name": "experience", "exchange.queue": 1, "exchange.batch": 2},
+            "exchange.queue: expected at least",
+        ),
+        ({"exchange.name": "experience", "exchange.batch": 0}, "exchange.batch: expected at least 1"),
+        ({"exchange.name": "experience", "exchange.max_staleness": -1}, "exchange.max_staleness: expected 0 or more"),
+        ({"exchange.name": "experience", "deterministic": True}, "needs exchange.name = 'weights'"),
+        ({"exchange.name": "experience", "replay.ratio": 1.0, "exchange.batch": 2}, "needs exchange.batch = 1, got 2"),
+        (
+            {"algorithm.name": "apex_dqn", "exchange.name": "experience", "exchange.batch": 2},
+            "needs exchange.batch = 1",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other(overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config("CartPole-v1", overrides)
+
+
+def test_a_run_needs_an_end() -> None:
+    with pytest.raises(ConfigError, match="nothing says when to stop training Thing-v0: give --steps"):
+        demand_end(load_config("Thing-v0"))
+    ends = ({"stop.steps": 1}, {"stop.minutes": 1.0}, {"stop.episodes": 1}, {"environment.solved_return": 0.0})
+    for overrides in ends:
+        demand_end(load_config("Thing-v0", overrides))
