@@ -13,11 +13,13 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from torch import Tensor
+from torch import Tensor, nn
 
 from examples.own_environment import Catch
-from marl.algorithms.base import Algorithm
+from marl.algorithms.base import Algorithm, Loss
+from marl.data.spaces import Spaces
 from marl.networks.distributions import Distribution
+from marl.networks.settings import NetworkSettings
 
 Array = npt.NDArray[Any]
 Answer = tuple[Array, float, bool, bool, dict[str, Any]]
@@ -283,3 +285,9 @@ class Lazy(Algorithm):
 
     name: str = "tests.fakes:Lazy"
     patience: int = 1
+
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> Any:
+        raise AssertionError("never asked")
+
+    def loss(self, network: nn.Module, batch: Any) -> Loss:
+        raise AssertionError("never asked")

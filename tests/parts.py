@@ -136,6 +136,11 @@ class FailsToAct(Drawn):
 
 
 @dataclass(frozen=True)
+class Empty(Algorithm):
+    """No method at all."""
+
+
+@dataclass(frozen=True)
 class NoNetwork(Algorithm):
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> Any:
         return None

@@ -1,6 +1,7 @@
 """What every algorithm is: a network to build, batches to learn from, and a loss to minimise."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Transitions
-from marl.errors import ConfigError
+from marl.errors import ConfigError, PluginError
 from marl.networks.distributions import Distribution
 from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
@@ -36,7 +37,7 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Algorithm:
+class Algorithm(ABC):
     """A frozen dataclass of numbers, used so::
 
         network = algorithm.build_network(spaces, settings, seed)
@@ -60,21 +61,25 @@ class Algorithm:
     schedule_steps: int = 0  # environment steps of the schedule; 0: those of stop.steps
     max_gradient_norm: float = 0.5  # longer gradients are cut to this length (.5 to 40)
 
+    @abstractmethod
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """A network that fits the spaces."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, network: nn.Module, batch: Any) -> Loss:
         """The loss of one of ``minibatches``."""
-        raise NotImplementedError
 
     def minibatches(self, unused_network: nn.Module, trajectory: Trajectory, unused_moment: Moment) -> Iterator[Any]:
         """The batches that one trajectory is learned from; the network has moved on when the next is asked for."""
         yield trajectory
 
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
-        """What a replay keeps of a trajectory, and each transition's first priority [N], as its actor sees it."""
-        raise NotImplementedError
+        """What a replay keeps of a trajectory, and each transition's first priority [N], as its actor sees it.
+
+        Raises:
+            PluginError: it learns from whole trajectories, or lacks this method.
+        """
+        raise PluginError(f"{self.name} lacks transitions: see marl.algorithms.base.Algorithm")
 
     def for_worker(self, unused_rank: Rank) -> "Algorithm":
         """The same algorithm for one of all workers: exploration may differ from one to the next."""
@@ -84,7 +89,7 @@ class Algorithm:
         """How a worker acts."""
         return OnPolicy(distribution)
 
-    def settle(self, weights: Tensor, num_parameters: int, updates: int) -> None:
+    def settle(self, weights: Tensor, num_parameters: int, updates: int) -> None:  # noqa: B027 (most have none)
         """Move what no gradient moves, after each update: target networks, behind the parameters in ``weights``.
 
         Args:

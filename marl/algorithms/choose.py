@@ -4,7 +4,7 @@ import dataclasses
 from importlib import import_module
 
 from marl.algorithms.base import Algorithm
-from marl.errors import ConfigError
+from marl.errors import ConfigError, PluginError
 from marl.plugins import load_object
 
 ALGORITHMS = {
@@ -22,6 +22,7 @@ def algorithm_class(name: str) -> type[Algorithm]:
 
     Raises:
         ConfigError: there is none of that name, or it is no algorithm.
+        PluginError: it lacks a method.
     """
     if name in ALGORITHMS:
         module, _, attribute = ALGORITHMS[name].partition(":")
@@ -37,4 +38,6 @@ def algorithm_class(name: str) -> type[Algorithm]:
             f"algorithm.name: expected a frozen dataclass that derives from marl.algorithms.base.Algorithm, "
             f"{name} is {own!r:.80}"
         )
+    if missing := sorted(own.__abstractmethods__):
+        raise PluginError(f"{name} lacks {' and '.join(missing)}: see marl.algorithms.base.Algorithm")
     return own

@@ -55,7 +55,7 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
     if not names:
         return algorithm.build_network(spaces, config.network, 0)
-    _demand_methods(algorithm)
+    _demand_lessons(algorithm)
     try:
         network = algorithm.build_network(spaces, config.network, 0)
         _try_acting(config, spaces, network)
@@ -66,16 +66,14 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     return network
 
 
-def _demand_methods(algorithm: Algorithm) -> None:
-    """Whatever has no default."""
+def _demand_lessons(algorithm: Algorithm) -> None:
+    """That it can say what it learns from."""
     if algorithm.learns_from not in LEARNS_FROM:
         raise PluginError(
             f"{algorithm.name}: expected learns_from to be {' or '.join(LEARNS_FROM)}, got {algorithm.learns_from!r}"
         )
-    needed = ["build_network", "loss", *["transitions"] * (algorithm.learns_from == "transitions")]
-    missing = [name for name in needed if getattr(type(algorithm), name) is getattr(Algorithm, name)]
-    if missing:
-        raise PluginError(f"{algorithm.name} lacks {' and '.join(missing)}: see marl.algorithms.base.Algorithm")
+    if algorithm.learns_from == "transitions" and type(algorithm).transitions is Algorithm.transitions:
+        raise PluginError(f"{algorithm.name} lacks transitions: see marl.algorithms.base.Algorithm")
 
 
 def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:

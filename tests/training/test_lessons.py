@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from marl.algorithms.base import Algorithm, Loss, Moment
+from marl.algorithms.base import Loss, Moment
 from marl.algorithms.replayed import cut
 from marl.data.priorities import Priorities, priority_fields
 from marl.data.replay import replay_fields
@@ -18,6 +18,7 @@ from marl.data.transitions import Sampled, TransitionReplay, Transitions, transi
 from marl.training.lessons import Debt, Fresh, ReplayedTrajectories, ReplayedTransitions
 from tests.algorithms.cases import DISCRETE, random_batch
 from tests.data.writers import SIZE, trajectory, transitions
+from tests.fakes import Lazy
 
 NETWORK = nn.Module()
 NOW = Moment(0.0, torch.Generator())
@@ -25,7 +26,7 @@ OBSERVATION, ACTION = Field((4,), torch.float32), Field((), torch.int64)
 
 
 @dataclass(frozen=True)
-class Whole(Algorithm):
+class Whole(Lazy):
     """Learns from each trajectory once; gives the transitions of one priorities 1, 2, 3 and so on."""
 
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
@@ -201,7 +202,7 @@ def test_priorities_from_elsewhere_decide_where_they_fit(given: list[float], dra
     assert found == drawn
 
 
-class FirstFour(Algorithm):
+class FirstFour(Lazy):
     """Transitions of a trajectory are the first four numbers, all equally worth learning."""
 
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
