@@ -10,13 +10,12 @@ nothing large then: two that both send, and only then receive, would wait for ea
 full.
 """
 
-import hashlib
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from marl.exchanges.answers import REPORT_EVERY, REPORT_SHARE
 from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.experience_child import PER_MESSAGE, packed_name, trajectory_name
 from marl.exchanges.merger import SEEN_BESIDE, checked_slot
+from marl.exchanges.newest import Newest
 from marl.exchanges.rounds import Member
 from marl.exchanges.telemetry import MAX_WORKERS, Report, place_report, read_report
 from marl.failpoints import fail
@@ -35,7 +35,7 @@ from marl.training.inbox import Inbox, Published
 from marl.training.outbox import PARCELS
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
-from marl.wire.message import Array, Kind, Message, Value
+from marl.wire.message import Kind, Message, Value
 from marl.wire.packing import unpack
 from marl.wire.payload import CHUNK_BYTES
 from marl.wire.places import into, nowhere
@@ -58,14 +58,6 @@ class Guest(Member):
     said_at: float = -math.inf  # when people were last told what it does wrong
     placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
     packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  uploads to be unpacked
-
-
-class _Latest(NamedTuple):
-    """The newest weights that were read, as every child gets them."""
-
-    version: int
-    arrays: dict[str, Array]
-    digest: bytes
 
 
 class ExperienceParent:
@@ -103,18 +95,16 @@ class ExperienceParent:
         self.members: dict[str, Guest] = {}
         self.received = self.refused = 0  # trajectories
         self.failure: Exception | None = None  # of a kind that no child and no new conversation can mend
-        self._inbox, self._published, self._layout, self._num_weights = inbox, published, layout, num_weights
+        self._inbox, self._layout = inbox, layout
         self._fair = min(IN_FLIGHT * PER_MESSAGE, max(1, (len(inbox) - batch + 1) // children))
         self._name, self._hear, self._note, self._clock = name, hear, note, clock
         self._lock = threading.Lock()
-        self._is_large = 4 * num_weights > LARGE_BYTES
-        self._reading = threading.Lock()  # guards _latest; taken before the other
         self._closed, self._unpacks = False, unpacks
         self._slot = torch.zeros(num_columns(observation_size), dtype=torch.float64) if observation_size else None
         if self._slot is not None and statistics is not None:
             self._slot.copy_(torch.from_numpy(as_slot(statistics)))
         self._moments: dict[str, Tensor] = {}  # where they arrive, by child
-        self._latest: _Latest | None = None
+        self._newest = Newest(published, num_weights, self._slot_now)
         self._parcels = [layout.open(memory) for memory in inbox.memory.unbind()]
         # What all workers of a child may have played since its last upload: outboxes are full where nobody took any.
         steps = len(self._parcels[0]["priorities"])
@@ -123,11 +113,17 @@ class ExperienceParent:
     @property
     def current(self) -> Global:
         """The newest weights."""
-        latest = self._newest()
-        weights = latest.arrays["weights"]
-        assert isinstance(weights, Tensor)
+        latest = self._newest.read()
         with self._lock:
-            return Global(latest.version, weights, None if self._slot is None else self._slot.clone(), self.steps)
+            return Global(latest.version, latest.flat(), self._copy_of_slot(), self.steps)
+
+    def _copy_of_slot(self) -> Tensor | None:
+        """The normaliser's statistics, with the lock held."""
+        return None if self._slot is None else self._slot.clone()
+
+    def _slot_now(self) -> Tensor | None:
+        with self._lock:
+            return self._copy_of_slot()
 
     def saved(self) -> State:
         """What a resumed parent needs beside the learner's own state."""
@@ -235,7 +231,7 @@ class ExperienceParent:
         """More credit, once there is room; weights, once it has earned them; why something was refused."""
         guest = self.members[child]
         with self._lock:
-            earned = guest.sent_bytes >= 4 * self._num_weights and guest.version != self._published.version()
+            earned = guest.sent_bytes >= self._newest.num_bytes and guest.version != self._newest.version()
             earned = earned and not self._may_be_sending(guest)
             if self._closed or not (earned or guest.refusal or self._share(guest)):
                 return None
@@ -320,11 +316,11 @@ class ExperienceParent:
 
     def _may_be_sending(self, guest: Guest) -> bool:
         """Whether large weights have to wait; not for a child that has asked for them, or may hold none yet."""
-        return self._is_large and guest.credit > 0 and guest.version is not None
+        return self._newest.num_bytes > LARGE_BYTES and guest.credit > 0 and guest.version is not None
 
     def _reply(self, guest: Guest) -> Answer:
         """The newest weights if the child lacks them, and credit."""
-        latest = self._newest()
+        latest = self._newest.read()
         with self._lock:
             waits = self._may_be_sending(guest)
             credit = 0 if self._closed else self._share(guest)
@@ -341,18 +337,3 @@ class ExperienceParent:
             guest.version, guest.sent_bytes = latest.version, 0
         message = Message(Kind.ANSWER, self._name, self.epoch, latest.version, arrays=latest.arrays, info=info)
         return Answer(message, latest.digest)
-
-    def _newest(self) -> _Latest:
-        """Read once a version, hashed once for all children."""
-        with self._reading:
-            if self._latest is None or self._latest.version != self._published.version():
-                weights = torch.empty(self._num_weights)
-                version = self._published.read(weights)
-                with self._lock:
-                    arrays: dict[str, Array] = {} if self._slot is None else {"normalizer": self._slot.clone()}
-                arrays["weights"] = weights
-                hashing = hashlib.sha256()
-                for array in arrays.values():
-                    hashing.update(bytes_of(array))
-                self._latest = _Latest(version, arrays, hashing.digest())
-            return self._latest

@@ -178,7 +178,7 @@ class ObservationsParent(ExperienceParent):
         return self._say(guest, decision.version, {"actions": torch.from_numpy(actions)}, upload.counter)
 
     def _reply(self, guest: Guest) -> Answer:
-        return self._say(guest, self._published.version())
+        return self._say(guest, self._newest.version())
 
     def _say(self, guest: Guest, version: int, arrays: Mapping[str, Array] | None = None, counter: int = 0) -> Answer:
         """``counter`` of the upload that it answers."""

@@ -1,0 +1,61 @@
+"""The learner's newest weights as every child gets them: read once a version, hashed once for all."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from marl.training.inbox import Published
+from marl.wire.arrays import bytes_of
+from marl.wire.message import Array
+
+
+class Weights(NamedTuple):
+    """What goes down."""
+
+    version: int
+    arrays: dict[str, Array]  # "weights" [N], and "normalizer" where there is one
+    digest: bytes
+
+    def flat(self) -> Tensor:
+        """The weights alone [N]."""
+        weights = self.arrays["weights"]
+        assert isinstance(weights, Tensor)
+        return weights
+
+
+class Newest:
+    """Asked by many conversations; one of them reads, the others get what it read."""
+
+    def __init__(self, published: Published, num_weights: int, slot: Callable[[], Tensor | None]) -> None:
+        """``slot``: a copy of the normaliser's, which goes with the weights; None: there is none."""
+        self._published, self._num_weights, self._slot = published, num_weights, slot
+        self._reading = threading.Lock()  # guards _latest
+        self._latest: Weights | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the weights."""
+        return 4 * self._num_weights
+
+    def version(self) -> int:
+        """Of what ``read`` would give."""
+        return self._published.version()
+
+    def read(self) -> Weights:
+        """The newest ones; nobody changes what is given out."""
+        with self._reading:
+            if self._latest is None or self._latest.version != self._published.version():
+                weights = torch.empty(self._num_weights)
+                version = self._published.read(weights)
+                slot = self._slot()
+                arrays: dict[str, Array] = {} if slot is None else {"normalizer": slot}
+                arrays["weights"] = weights
+                hashing = hashlib.sha256()
+                for array in arrays.values():
+                    hashing.update(bytes_of(array))
+                self._latest = Weights(version, arrays, hashing.digest())
+            return self._latest
