@@ -179,3 +179,11 @@ def exchange(learning: Learning, *children: Actors) -> None:
 def steps_of(number: int) -> int:
     """Transitions in a counting trajectory."""
     return int(trajectory(number).valid.sum())
+
+
+def pair(clock: Clock, **settings: int | bool) -> tuple[Learning, Actors]:
+    """A learner and a child that is in."""
+    learning = Learning(clock, **settings)  # type: ignore[arg-type]
+    child = Actors("a", clock, normalizes=bool(settings.get("normalizes")), packs=bool(settings.get("unpacks")))
+    learning.join(child)
+    return learning, child

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from marl.acting.decide import Decider, Decision, Question
 from marl.acting.streams import Stream
@@ -195,3 +195,40 @@ def everyone_asks(child: Child, seen: float, *, first: bool = False) -> None:
     for worker in range(len(child.desks)):
         for group in range(2):
             child.ask(worker, group, seen, first=first)
+
+
+PATIENCE_S = 20.0
+
+
+EVERYBODY = [(worker, group) for worker in range(2) for group in range(2)]
+
+
+class Blind(nn.Module):
+    """The same parameters whatever it sees; remembers what it saw."""
+
+    distribution = Categorical(NUM_ACTIONS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def policy(self, observations: Tensor) -> Tensor:
+        self.seen.append(observations.clone())
+        return torch.zeros(len(observations), NUM_ACTIONS)
+
+
+def joined(**options: Any) -> tuple[Parent, Child]:
+    parent, child = Parent(**options), Child()
+    parent.join(child)
+    return parent, child
+
+
+def turn(parent: Parent, child: Child) -> None:
+    """Everything that is asked is answered."""
+    for upload in child.uploads():
+        child.take(parent.answer(upload))
+
+
+def play(parent: Parent, child: Child, seen: float, worker: int = 0, group: int = 0) -> None:
+    child.ask(worker, group, seen)
+    turn(parent, child)

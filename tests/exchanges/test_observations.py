@@ -1,4 +1,4 @@
-"""The observations exchange, by hand and over a link in memory: each desk gets the actions for its own question."""
+"""The observations exchange: trajectories of what was decided, statistics, back-pressure, thousands of steps."""
 
 import threading
 from typing import Any
@@ -6,151 +6,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
-from marl.acting.decide import Question
-from marl.data.desk import ANSWERED, ASKED, BEGUN
+from marl.data.desk import ANSWERED, ASKED
 from marl.data.normalizer import from_slot
-from marl.errors import LinkClosed, MessageRefused
 from marl.exchanges.conversation import confer, converse, report
-from marl.exchanges.observations_child import LONGEST_PAUSE, PER_MESSAGE, SHORTEST_PAUSE
-from marl.exchanges.telemetry import EVERY
 from marl.links.memory import memory_pair
-from marl.networks.distributions import Categorical
-from marl.wire.message import Kind, Message
-from tests.exchanges.nodes import Clock, carried
 from tests.exchanges.observers import (
     ENVIRONMENTS,
+    EVERYBODY,
     LENGTH,
     NUM_ACTIONS,
+    PATIENCE_S,
     SIZE,
+    Blind,
     Child,
     Parent,
     Sure,
     everyone_asks,
-    layout,
+    joined,
+    play,
+    turn,
 )
-
-PATIENCE_S = 20.0
-EVERYBODY = [(worker, group) for worker in range(2) for group in range(2)]
-
-
-class Blind(nn.Module):
-    """The same parameters whatever it sees; remembers what it saw."""
-
-    distribution = Categorical(NUM_ACTIONS)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-
-    def policy(self, observations: Tensor) -> Tensor:
-        self.seen.append(observations.clone())
-        return torch.zeros(len(observations), NUM_ACTIONS)
-
-
-def joined(**options: Any) -> tuple[Parent, Child]:
-    parent, child = Parent(**options), Child()
-    parent.join(child)
-    return parent, child
-
-
-def turn(parent: Parent, child: Child) -> None:
-    """Everything that is asked is answered."""
-    for upload in child.uploads():
-        child.take(parent.answer(upload))
-
-
-def play(parent: Parent, child: Child, seen: float, worker: int = 0, group: int = 0) -> None:
-    child.ask(worker, group, seen)
-    turn(parent, child)
-
-
-# Who gets which actions
-
-
-def test_nobody_asks_before_a_parent_is_there() -> None:
-    child = Child()
-    everyone_asks(child, 0.0, first=True)
-    assert child.uploads() == []
-    Parent().join(child)
-    assert child.side.started.is_set()
-    assert len(child.uploads()) == 1
-
-
-def test_every_desk_gets_its_own_actions() -> None:
-    parent, child = joined()
-    for number, (worker, group) in enumerate(EVERYBODY):
-        child.ask(worker, group, float(number), first=True)
-    (upload,) = child.uploads()
-    assert [child.answered(*place) for place in EVERYBODY] == [None] * 4
-    child.take(parent.answer(upload))
-    assert [child.answered(*place) for place in EVERYBODY] == [[number] * ENVIRONMENTS for number in range(4)]
-    assert isinstance(parent.network, Sure)
-    assert len(parent.network.calls) == 1  # one pass
-    assert child.uploads() == []
-
-
-def test_several_messages_are_under_way_and_answers_say_which_they_answer() -> None:
-    parent, child = joined()
-    uploads = []
-    for number, (worker, group) in enumerate(EVERYBODY):
-        child.ask(worker, group, float(number), first=True)
-        uploads += child.uploads()
-    assert [each.counter for each in uploads] == [1, 2, 3, 4]
-    answers = [parent.answer(upload) for upload in uploads]
-    for place, answer in zip(reversed(EVERYBODY), reversed(answers), strict=True):  # even out of order
-        child.take(answer)
-        assert child.answered(*place) == [EVERYBODY.index(place)] * ENVIRONMENTS
-
-
-def test_more_desks_than_fit_in_a_message_travel_in_several() -> None:
-    parent, child = Parent(), Child(workers=PER_MESSAGE)
-    parent.join(child)
-    everyone_asks(child, 1.0, first=True)
-    uploads = child.uploads()
-    assert [len(each.arrays["desks"]) for each in uploads] == [PER_MESSAGE, PER_MESSAGE]
-    for upload in uploads:
-        child.take(parent.answer(upload))
-    assert all(child.answered(worker, group) for worker in range(PER_MESSAGE) for group in range(2))
-
-
-def test_an_answer_to_a_worker_that_was_replaced_is_for_nobody() -> None:
-    parent, child = joined()
-    child.ask(0, 0, 1.0, first=True)
-    (old,) = child.uploads()
-    child.ask(0, 0, 2.0, first=True)  # its successor
-    child.take(parent.answer(old))
-    assert child.answered(0, 0) is None
-    turn(parent, child)
-    assert child.answered(0, 0) == [2] * ENVIRONMENTS
-
-
-def test_a_desk_that_is_being_written_to_does_not_travel() -> None:
-    parent, child = joined()
-    child.ask(0, 0, 1.0, first=True)
-    child.ask(0, 1, 2.0, first=True)
-    child.counts[0, 0, BEGUN] += 1  # the successor of a killed worker is at it
-    (upload,) = child.uploads()
-    assert len(upload.arrays["desks"]) == 1
-    child.take(parent.answer(upload))
-    assert (child.answered(0, 0), child.answered(0, 1)) == (None, [2] * ENVIRONMENTS)
-    child.counts[0, 0, ASKED] += 1
-    turn(parent, child)
-    assert child.answered(0, 0) == [1] * ENVIRONMENTS
-
-
-def test_what_has_been_sent_may_be_written_to() -> None:
-    """A link may still be reading when a worker has its actions from elsewhere, or has been replaced."""
-    parent, child = joined()
-    child.ask(0, 0, 1.0, first=True)
-    (upload,) = [each for each in child.side.outgoing() if each.kind is Kind.UPLOAD]
-    child.desks[0]["observations"][:] = 3.0
-    child.take(parent.answer(upload))
-    assert child.answered(0, 0) == [1] * ENVIRONMENTS
-
-
-# Trajectories
 
 
 def test_trajectories_reach_the_queue_with_what_acted() -> None:
@@ -219,9 +95,6 @@ def test_two_children_share_a_pass_but_no_stream() -> None:
     assert set(parent.side._seats) == {"one", "two"}
 
 
-# What breaks
-
-
 def test_who_explores_how_follows_from_the_place_among_all() -> None:
     parent, child = Parent(), Child(workers=3)
     parent.side.seat(child.name, 1, 3)
@@ -231,180 +104,6 @@ def test_who_explores_how_follows_from_the_place_among_all() -> None:
     for upload in child.uploads():
         child.take(parent.answer(upload))
     assert sorted(parent.placed) == [(1, 0, 3), (1, 2, 3)]
-
-
-def test_a_worker_that_the_child_has_not_got_is_refused() -> None:
-    """Each would cost the parent memory."""
-    parent, child = Parent(), Child(workers=3)
-    parent.side.seat(child.name, 0, 2)
-    parent.join(child)
-    child.ask(2, 0, 0.5, first=True)
-    (upload,) = child.uploads()
-    with pytest.raises(LinkClosed, match="expected one of 2 workers, got number 2"):
-        parent.answer(upload)
-
-
-def test_another_conversation_asks_again_and_begins_anew() -> None:
-    parent, child = joined()
-    child.ask(0, 0, 0.0, first=True)
-    turn(parent, child)
-    play(parent, child, 1.0)
-    child.ask(0, 0, 2.0)
-    (lost,) = child.uploads()
-    parent.answer(lost)  # it arrived, but its answer does not
-    steps = parent.side.steps
-    parent.side.leave(child.name)
-    assert parent.side.num_live() == 0
-    assert child.name not in parent.side._seats  # its streams are dropped
-    child.side.left()
-    child.side.joined()
-    parent.join(child)
-    (again,) = child.uploads()
-    child.take(parent.answer(again))
-    assert child.answered(0, 0) == [2] * ENVIRONMENTS
-    assert parent.side.steps == steps  # counted once
-    for step in range(3, 3 + LENGTH):
-        play(parent, child, float(step))
-    (trajectory,) = parent.queued()
-    assert trajectory.observations[:, 0, 0].tolist() == [2, 3, 4, 5]  # nothing of before
-
-
-def test_a_late_answer_of_an_older_conversation_is_not_taken() -> None:
-    parent, child = joined()
-    child.ask(0, 0, 1.0, first=True)
-    (lost,) = child.uploads()
-    answer = parent.answer(lost)
-    child.side.joined()
-    with pytest.raises(MessageRefused, match="nothing was asked"):
-        child.take(answer)
-    assert child.answered(0, 0) is None
-
-
-def test_damaged_actions_are_asked_for_again() -> None:
-    parent, child = joined()
-    for number, (worker, group) in enumerate(EVERYBODY[:2]):
-        child.ask(worker, group, float(number), first=True)
-        if number == 0:
-            (damaged,) = child.uploads()
-    (whole,) = child.uploads()
-    first, second = parent.answer(damaged), parent.answer(whole)
-    assert first is not None
-    carried(first.message, child.side.place)
-    child.side.spoiled("the hash differs")
-    child.take(second)  # which is not mistaken for the first
-    assert (child.answered(0, 0), child.answered(0, 1)) == (None, [1] * ENVIRONMENTS)
-    turn(parent, child)
-    assert child.answered(0, 0) == [0] * ENVIRONMENTS
-    assert child.notes == ["actions cannot be used: the hash differs"]
-
-
-def test_other_messages_that_are_damaged_cost_no_question() -> None:
-    parent, child = joined()
-    child.ask(0, 0, 1.0, first=True)
-    (upload,) = child.uploads()
-    with pytest.raises(MessageRefused):
-        carried(Message(Kind.CALL, "parent", arrays={"more": torch.zeros(3)}), child.side.place)
-    child.side.spoiled("expected no arrays")
-    assert child.uploads() == []
-    child.take(parent.answer(upload))
-    assert child.answered(0, 0) == [1] * ENVIRONMENTS
-
-
-def put(child: Child, name: str, value: Any) -> Message:
-    (upload,) = child.uploads()
-    memory = upload.arrays["desks"]
-    assert isinstance(memory, Tensor)
-    layout().open(memory.numpy())[name][0] = value
-    return upload
-
-
-HEADERS = [
-    [-1, 0, 1, 1, 0, 0, 0, 0],
-    [0, 2, 1, 1, 0, 0, 0, 0],
-    [0, 0, -1, 1, 0, 0, 0, 0],
-    [0, 0, 1, 1, ENVIRONMENTS + 1, 0, 0, 0],
-    [0, 0, 1, 1, -1, 0, 0, 0],
-    [2**40, 0, 1, 1, 0, 0, 0, 0],
-    [0, 1, 1, 1, 0, 0, 0, 0],  # the place of the other desk in the message
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("header", header) for header in HEADERS),
-        ("ends", 2),
-        ("observations", np.nan),
-        ("rewards", np.inf),
-    ],
-    ids=str,
-)
-def test_nonsense_ends_the_conversation_but_not_the_run(name: str, value: Any) -> None:
-    parent, child = joined()
-    child.ask(0, 0, 1.0, first=True)
-    child.ask(0, 1, 1.0, first=True)
-    with pytest.raises(LinkClosed, match="observations of child cannot be used"):
-        parent.answer(put(child, name, value))
-    assert parent.side.refused == 1
-    assert parent.side._seats[child.name].streams == {}
-    parent.side.leave(child.name)
-    child.side.joined()
-    parent.join(child)  # it may try again
-    turn(parent, child)
-    assert child.answered(0, 0) == [1] * ENVIRONMENTS
-
-
-@pytest.mark.parametrize(("index", "last"), [(-1, 0.0), (ENVIRONMENTS, 0.0), (0, np.nan)])
-def test_nonsense_about_cut_episodes_is_refused(index: int, last: float) -> None:
-    parent, child = joined()
-    child.ask(0, 0, 1.0, first=True, last_index=index, last_observations=last)
-    with pytest.raises(LinkClosed, match="cannot be used"):
-        parent.answer(put(child, "header", [0, 0, 1, 1, 1, 0, 0, 0]))
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {},
-        {"desks": torch.zeros(0, 8, dtype=torch.uint8)},
-        {"desks": torch.zeros(1, 8, dtype=torch.uint8)},
-        {"desks": torch.zeros(PER_MESSAGE + 1, 8, dtype=torch.uint8)},
-        {"trajectory0": torch.zeros(4)},
-    ],
-    ids=str,
-)
-def test_uploads_of_another_shape_get_no_memory(arrays: dict[str, Tensor]) -> None:
-    parent, child = joined()
-    with pytest.raises(MessageRefused):
-        carried(Message(Kind.UPLOAD, child.name, arrays=arrays), lambda header: parent.side.place(child.name, header))
-    with pytest.raises(LinkClosed):  # it would wait for ever for what it asked
-        parent.side.spoiled(child.name, "expected 1 to 64 desks")
-
-
-def test_a_report_that_is_damaged_costs_only_itself() -> None:
-    parent, child = joined()
-    with pytest.raises(MessageRefused):
-        carried(
-            Message(Kind.TELEMETRY, child.name, arrays={"steps": torch.zeros(3)}),
-            lambda header: parent.side.place(child.name, header),
-        )
-    assert parent.side.spoiled(child.name, "expected steps") is None
-
-
-def test_a_network_that_breaks_tells_whoever_asked() -> None:
-    class Broken(Blind):
-        def policy(self, observations: Tensor) -> Tensor:
-            raise ValueError("the network broke")
-
-    parent, child = joined(network=Broken())
-    child.ask(0, 0, 0.0, first=True)
-    (upload,) = child.uploads()
-    for _ in range(2):  # and is asked again
-        with pytest.raises(ValueError, match="the network broke"):
-            parent.answer(upload)
-
-
-# A learner that falls behind
 
 
 def test_a_full_queue_holds_answers_back_and_nothing_piles_up() -> None:
@@ -442,9 +141,6 @@ def test_closing_lets_go_of_whoever_waits_for_room() -> None:
     held.join(PATIENCE_S)
     assert answers == [None]
     assert len(parent.queued()) == 1
-
-
-# The normaliser
 
 
 def test_observations_are_normalised_by_what_was_seen() -> None:
@@ -494,37 +190,6 @@ def test_a_question_that_is_asked_again_is_observed_once() -> None:
     slot = parent.side.current.slot
     assert slot is not None
     assert slot[0] == parent.side.steps == ENVIRONMENTS
-
-
-# When somebody looks
-
-
-def test_the_longer_nothing_comes_the_seldomer_it_looks() -> None:
-    clock = Clock()
-    parent, child = Parent(), Child(clock=clock)
-    parent.join(child)
-    child.ask(0, 0, 0.0, first=True)
-    child.uploads()
-    assert child.side.pause() == SHORTEST_PAUSE
-    clock.now += 0.01
-    assert child.side.pause() == pytest.approx(0.001)
-    clock.now += 10
-    assert child.side.pause() == LONGEST_PAUSE
-    child.ask(0, 1, 0.0, first=True)
-    child.uploads()
-    assert child.side.pause() == SHORTEST_PAUSE
-
-
-def test_it_reports_as_often_as_it_is_told() -> None:
-    clock = Clock()
-    parent, child = Parent(), Child(clock=clock)
-    parent.join(child)
-    clock.now += 2 * EVERY
-    assert [each.kind for each in child.side.outgoing()] == [Kind.TELEMETRY]
-    assert [each.kind for each in child.side.outgoing()] == []
-
-
-# Both loops, and the one that needs no link
 
 
 class Players(threading.Thread):
@@ -584,19 +249,3 @@ def test_thousands_of_steps_each_with_the_right_actions(by_link: bool) -> None:
     assert len(learned) > 100
     assert all(each == [each[0] + step for step in range(LENGTH + 1)] for each in learned)
     assert parent.side.num_live() == 0
-
-
-def test_a_request_is_a_whole_message() -> None:
-    """So that what travels together is decided together."""
-    parent, child = joined()
-    sizes: list[int] = []
-    serve = parent.batcher._serve
-
-    def watched(requests: list[Question]) -> Any:
-        sizes.extend(len(each.observations) for each in requests)
-        return serve(requests)
-
-    parent.batcher._serve = watched
-    everyone_asks(child, 0.0, first=True)
-    turn(parent, child)
-    assert sizes == [4 * ENVIRONMENTS]
