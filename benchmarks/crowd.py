@@ -8,13 +8,10 @@ Meanwhile one that has the key connects, again and again, until the link is open
 
 import argparse
 import contextlib
-import itertools
 import math
 import os
-import socket
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +22,7 @@ from marl.links.loop import IOLoop
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, key_path, load_keys
 from measure import busy_share, family, keep, machine, table
+from strangers import Strangers
 
 TO_REACH_MS = 250
 PAUSE_S = 0.05  # one address may connect 25 times a second
@@ -40,10 +38,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         create_keys(key_path(folder))
-        with child_process(folder, "-p", "0", "--workers", "1") as (process, address):
+        with child_process(folder, "-p", "0", "--workers", "1") as (process, address, _):
             port = int(address.rpartition(":")[2])
             for count in options.strangers:
-                with strangers(port, count):
+                with Strangers("127.0.0.1", port, count):
                     taken = sorted(connect_often(folder, port, options.connects))
                 num_descriptors = max(descriptors(pid) for pid in family(process.pid))
                 late = taken[math.ceil(0.99 * len(taken)) - 1]
@@ -74,38 +72,7 @@ def connect_often(home: Path, port: int, count: int) -> Iterator[float]:
             link = connect(io, "127.0.0.1", port, identity)
             yield time.monotonic() - started
             link.close()
-            time.sleep(PAUSE_S)
-
-
-@contextlib.contextmanager
-def strangers(port: int, count: int) -> Iterator[None]:
-    """So many connections at a time, until the end of the block."""
-    gone, ready = threading.Event(), threading.Event()
-    addresses = itertools.cycle(f"127.1.{number}.1" for number in range(50))
-
-    def linger() -> None:
-        waiting: list[socket.socket] = []
-        while not gone.wait(0.5):
-            for sock in waiting[:]:
-                try:
-                    sock.send(b"\x16")  # so TLS begins
-                except OSError:
-                    waiting.remove(sock)
-                    sock.close()
-            while len(waiting) < count and not gone.is_set():
-                waiting.append(socket.create_connection(("127.0.0.1", port), 10, (next(addresses), 0)))
-            ready.set()
-        for sock in waiting:
-            sock.close()
-
-    thread = threading.Thread(target=linger)
-    thread.start()
-    try:
-        ready.wait()
-        yield
-    finally:
-        gone.set()
-        thread.join()
+            time.sleep(PAUSE_S)  # or the child would take us for one of the crowd
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.strangers import ADDRESSES, Strangers, knock
 from marl.links.server import Limits
 from tests.commands import ENDLESS
 from tests.faults.checker import read_history
 from tests.faults.counts import times
-from tests.faults.crowd import ADDRESSES, Crowd, knock
 from tests.slow.cluster import OFTEN, child, parent, wait_for_rounds
 
 RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
@@ -28,7 +28,7 @@ def test_strangers_cost_nothing(tmp_path: Path, history: Path) -> None:
     """There is a place for who has a key among hundreds that never say who they are (S2); and connections that come and
     go as fast as they can break no conversation, and nobody is taken for dead (S3).
     """
-    with child(tmp_path) as only, Crowd("127.0.0.1", only.port, times(1000, 100)) as crowd:
+    with child(tmp_path) as only, Strangers("127.0.0.1", only.port, times(1000, 100)) as crowd:
         with parent(tmp_path, [only], *RUN) as run:
             run.wait("children 1/1")
             wait_for_rounds(run, tmp_path)

@@ -1,4 +1,4 @@
-"""Strangers: connections from many addresses of this machine that say nothing, or hardly anything."""
+"""Strangers: connections from many addresses of this machine that say nothing, or hardly anything. Linux only."""
 
 import contextlib
 import itertools
@@ -6,8 +6,7 @@ import socket
 import threading
 from typing import Self
 
-from tests.commands import PATIENCE_S
-
+PATIENCE_S = 60.0
 ADDRESSES = [f"127.1.{number}.1" for number in range(50)]  # all of 127.0.0.0/8 is this machine
 
 
@@ -16,7 +15,7 @@ def knock(host: str, port: int, address: str) -> socket.socket:
     return socket.create_connection((host, port), PATIENCE_S, source_address=(address, 0))
 
 
-class Crowd:
+class Strangers:
     """So many connections at a time: a byte from each now and then, and who is thrown out comes again."""
 
     def __init__(self, host: str, port: int, size: int) -> None:
