@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.caller import Caller, Plan, Registry
@@ -113,9 +113,52 @@ class BenchParent:
         self.wait_for(lambda: self.side.current.version >= wanted, seconds, f"{count} rounds")
 
 
+class Words:
+    """What a process says, read as it comes: a full pipe would stop it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+        self._over = False
+        self._said = threading.Condition()
+        threading.Thread(target=self._read, name="words", daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            with self._said:
+                self._lines.append(line.rstrip())
+                self._said.notify_all()
+        with self._said:
+            self._over = True
+            self._said.notify_all()
+
+    def forget(self) -> None:
+        """Wait only for what is still to come."""
+        with self._said:
+            self._lines.clear()
+
+    def wait(self, text: str, seconds: float = 60.0) -> str:
+        """The first line that holds ``text``.
+
+        Raises:
+            SystemExit: it does not come; what came is shown.
+        """
+
+        def found() -> str | None:
+            return next((line for line in self._lines if text in line), None)
+
+        with self._said:
+            self._said.wait_for(lambda: found() or self._over, seconds)
+            if (line := found()) is None:
+                raise SystemExit(f"expected a child to say {text!r} within {seconds:g} s, it said: {self._lines[-3:]}")
+            return line
+
+
 @contextmanager
-def child_process(home: Path, *words: str, before: Iterable[str] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """``marl child`` and the address it listens on.
+def child_process(
+    home: Path, *words: str, before: Iterable[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], str, Words]]:
+    """``marl child``, the address it listens on, and what it says.
 
     Args:
         home: holds its key.
@@ -134,21 +177,11 @@ def child_process(home: Path, *words: str, before: Iterable[str] = ()) -> Iterat
         stderr=subprocess.STDOUT,
         text=True,
     )
-    lines: list[str] = []
-    address = ""
     try:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            _, found, after = line.partition("listening on ")
-            if found:
-                address = after.split()[0].partition("://")[2]
-                break
-        if not address:
-            raise SystemExit(f"expected a child to listen, it said: {lines[-3:]}")
-        # Nobody reads what else it says, but a full pipe would stop it.
-        threading.Thread(target=process.stdout.read, name="child's words", daemon=True).start()
-        yield process, address
+        said = Words(process.stdout)
+        ready = said.wait("listening on ")
+        yield process, ready.partition("listening on ")[2].split()[0].partition("://")[2], said
     finally:
         if process.stdin is not None:
             process.stdin.close()

@@ -244,7 +244,10 @@ def be_parent(pipe: Connection, layout: Layout, key: Path, port: int, block: Sha
                 over = threading.Event()
                 talk = threading.Thread(target=converse, args=(link, "bench", side, over), kwargs={"name": "bench"})
                 talk.start()
-                time.sleep(0.3)  # the pipeline fills
+                filled, deadline = flow(block).used + 2 * len(inbox), time.monotonic() + 30.0
+                while flow(block).used < filled:
+                    assert time.monotonic() < deadline, "nothing arrives"
+                    time.sleep(0.001)  # the learner is another process, and announces nothing
                 before, started = flow(block).used, time.perf_counter()
                 time.sleep(seconds)  # this is what is measured
                 used, passed = flow(block).used - before, time.perf_counter() - started

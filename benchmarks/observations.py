@@ -297,7 +297,7 @@ def delay(options: argparse.Namespace) -> dict[str, Any]:
         counts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marl-bench-")))
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marl-bench-")))
         create_keys(key_path(home))
-        _, address = stack.enter_context(child_process(home, "-p", "0", "--workers", "1"))
+        _, address, _ = stack.enter_context(child_process(home, "-p", "0", "--workers", "1"))
         proxy = stack.enter_context(Proxy(address, options.delay, None))
         kwargs = {"environment.kwargs": {"sleep_s": options.sleep, "counts": str(counts)}}
         config = settings(SLEEPER, GROUPS * group, **kwargs)
@@ -308,7 +308,10 @@ def delay(options: argparse.Namespace) -> dict[str, Any]:
         for _ in range(options.turns):
             for name, seconds in (("without", 0.0), ("with", options.delay)):
                 proxy.delay_s = seconds
-                time.sleep(0.5)  # what is under way was sent with the other delay
+                settled = (
+                    steps_in(counts) + 2 * GROUPS * group
+                )  # until each group's question has travelled with this delay
+                parent.wait_for(lambda settled=settled: steps_in(counts) > settled, 90.0, "the next steps")
                 before, started = steps_in(counts), time.perf_counter()
                 time.sleep(options.turn_seconds)  # the measurement itself
                 found[name].append((steps_in(counts) - before) / (time.perf_counter() - started))

@@ -88,7 +88,7 @@ def wait_for_server(address: str, seconds: float = 60.0) -> None:
         except OSError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.1)
+            time.sleep(0.1)  # a server of theirs that announces nothing
 
 
 def hivemind(num_parameters: int, num_children: int, num_rounds: int) -> list[float]:

@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         words, before = ["-p", "0", "--workers", "1"], []
         if namespace:
             words, before = ["-ip", namespace.address, *words], ["ip", "netns", "exec", namespace.name]
-        _, address = stack.enter_context(child_process(home, *words, before=before))
+        _, address, said = stack.enter_context(child_process(home, *words, before=before))
         rate = None if namespace else options.mbit * 1e6 / 8
         proxy = stack.enter_context(Proxy(address, options.delay, rate))
         settings = {
@@ -112,9 +112,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             found["with_per_cpu"].append(per_cpu)
             found["contact"].append((processor_seconds(contact) - used) / options.seconds)
             found["round_s"] += [after - before for before, after in itertools.pairwise(marks[1:])]
+            said.forget()
             proxy.cut()
             parent.wait_for(lambda: parent.num_training() == 0, 30.0, "the end of the link")
-            time.sleep(0.5)  # the child notices by itself that its link has ended, and tells nobody here
+            said.wait("the parent is gone")
             rate, per_cpu = speed(counts, options.seconds, worker)
             found["alone"].append(rate)
             found["alone_per_cpu"].append(per_cpu)

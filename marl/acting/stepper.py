@@ -76,7 +76,7 @@ class Stepper:
             if not go_on():
                 return False
             pause = max(SHORTEST_PAUSE, min(PATIENT * waited, LONGEST_PAUSE))
-            time.sleep(pause)
+            time.sleep(pause)  # no lock that a killed contact could hold, so nothing that could wake us
             waited += pause
         return go_on()
 
