@@ -41,21 +41,19 @@ class Network(NamedTuple):
 
     def cut(self, way: str) -> None:
         """No byte passes any more, and nobody is told."""
-        if way == "both ways":
-            self.run(f"link set {self.here} down")
-        elif way == "from the child":
-            self.run_inside(f"route add blackhole {self.ours}/32")
-        else:
-            self.run(f"route add blackhole {self.address}/32")
+        self._switch(way, "down", "add")
 
     def mend(self, way: str) -> None:
         """As before."""
+        self._switch(way, "up", "del")
+
+    def _switch(self, way: str, card: str, hole: str) -> None:
         if way == "both ways":
-            self.run(f"link set {self.here} up")
+            self.run(f"link set {self.here} {card}")
         elif way == "from the child":
-            self.run_inside(f"route del blackhole {self.ours}/32")
+            self.run_inside(f"route {hole} blackhole {self.ours}/32")
         else:
-            self.run(f"route del blackhole {self.address}/32")
+            self.run(f"route {hole} blackhole {self.address}/32")
 
 
 @pytest.fixture

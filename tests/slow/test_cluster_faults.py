@@ -19,20 +19,6 @@ pytestmark = pytest.mark.usefixtures("marl_home")
 
 
 @pytest.mark.slow
-def test_children_may_come_late(tmp_path: Path) -> None:
-    """Nobody is there when the parent starts: whoever comes is taken in, and trains."""
-    ports = free_port(), free_port()
-    addresses = [f"127.0.0.1:{port}" for port in ports]
-    with parent(tmp_path, addresses, *RUN, "--wait", "60") as run:
-        run.wait("children 0/2")
-        with child(tmp_path, port=ports[0]) as first, child(tmp_path, port=ports[1]) as second:
-            run.wait("children 2/2")
-            wait_for_rounds(run, tmp_path)
-            assert run.end(signal.SIGINT) == 0
-            assert [first.end(signal.SIGTERM), second.end(signal.SIGTERM)] == [0, 0]
-
-
-@pytest.mark.slow
 def test_children_that_come_late_are_killed_and_come_back(tmp_path: Path) -> None:
     """One parent through it all: whoever is there trains on, and whoever comes back is taken in."""
     ports = free_port(), free_port()
