@@ -45,7 +45,7 @@ class Merger:
         self._codec: Codec | None = None
         self._decoded = torch.empty(0)
         self._meter = ChangeMeter()
-        self._moments: dict[str, Tensor] = {}  # of observations, by child
+        self._moments: dict[str, list[Tensor]] = {}  # of observations that no version counts yet, by child
         self._mean: Merge = RunningMean(size, NormClip(ratio=settings.clip))
         if settings.aggregate != "mean":
             self._mean = RobustMean(size, settings.aggregate)
@@ -80,7 +80,7 @@ class Merger:
         numbers = self.uploaded(upload)
         self._mean.add(numbers, work, is_change="change" in upload.arrays)
         if moments is not None:
-            self._moments[child] = moments
+            self._moments.setdefault(child, []).append(moments)
 
     def uploaded(self, upload: Message) -> Tensor:
         """The numbers of an upload, weights or a change of them.
@@ -116,7 +116,6 @@ class Merger:
                 self._note(f"a round makes no new weights, they would not be usable: {error}")
                 if self.velocity is not None:
                     self.velocity.zero_()
-        self._moments.clear()
         self._mean.begin(self.current.weights)
 
     def choose_codec(self, slowest: float) -> None:
@@ -156,7 +155,8 @@ class Merger:
             self._codec.encode(difference, self.error, change, pending=self.error)
             self._codec.decode(change, target, base=before.weights)
         in_order = sorted(self._moments, key=lambda name: (ranks.get(name, 0), name))
-        slot = folded(before.slot, [self._moments[name] for name in in_order])
+        slot = folded(before.slot, [each for name in in_order for each in self._moments[name]])
+        self._moments.clear()
         steps = before.steps + int(self._mean.total_work)
         self.current = Global(before.version + 1, target, slot, steps, change)
 

@@ -30,13 +30,27 @@ class Clock:
 class Child:
     """A child's side with its node's memory."""
 
-    def __init__(self, node: str, clock: Clock, workers: int = 2, normalizes: bool = False, **settings: object) -> None:
+    def __init__(
+        self,
+        node: str,
+        clock: Clock,
+        workers: int = 2,
+        normalizes: bool = False,
+        deterministic: bool = False,
+        **settings: object,
+    ) -> None:
         self.name = node
         self.block = node_memory(num_weights=SIZE, num_parameters=SIZE, observation_size=OBSERVATION, workers=workers)
         self.notes: list[str] = []
         exchange = ExchangeSettings(**settings)  # type: ignore[arg-type]
         self.side = child_side(exchange)(
-            self.block, exchange, name=node, normalizes=normalizes, note=self.notes.append, clock=clock
+            self.block,
+            exchange,
+            name=node,
+            normalizes=normalizes,
+            deterministic=deterministic,
+            note=self.notes.append,
+            clock=clock,
         )
         self.side.joined()
 
@@ -116,7 +130,7 @@ def merged_count(parent: WeightsParent, count: int) -> None:
     """Wait until the open round has so many uploads."""
     with parent._changed:
         while sum(member.uploaded for member in parent.members.values()) < count:
-            parent._changed.wait(0.005)  # nobody is told of an upload that closes no round
+            parent._changed.wait(0.0001)  # nobody is told of an upload that closes no round
 
 
 def a_round(parent: WeightsParent, clock: Clock, children: list[Child]) -> None:
