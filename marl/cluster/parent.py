@@ -33,10 +33,11 @@ from marl.training.weights_file import WeightsFile, fill
 from marl.trust.choose import is_loopback, parent_identity, watched_file
 from marl.trust.home import marl_home
 from marl.trust.nodes import NodeBook, nodes_path
+from marl.wire.hello import Welcome
 
 NAME = "parent"
 LEADER = "leader"  # file of a run folder: which parent writes there
-LOOK_EVERY = 1.0  # seconds between two looks at keys, revocations and local children
+LOOK_EVERY = 0.5  # seconds between two looks at keys, revocations and local children
 LAST_ROUND_S = 1.5  # for what children have learned since the last round, when the run ends
 MAX_REASONS = 3  # named in one line
 JOIN_S = 3.0  # for conversations to end
@@ -233,16 +234,20 @@ class ParentTraining(Training):
             if missing and missing != self._missing:
                 self._view.note(f"the run stands still until {', '.join(missing)} can go on")
             self._missing = missing
-        over = not any(caller.is_alive() for caller in self._callers)
+        alive = [caller.is_alive() for caller in self._callers]
+        over = not (all(alive) if self._config.deterministic else any(alive))
         asking = any(caller.state == "asking" for caller in self._callers)
         if over or (nobody and not asking and now - self._started > self._cluster.wait_s):
             raise NoChildren(self._complaint(over))
 
     def _complaint(self, over: bool) -> str:
-        reasons = list(dict.fromkeys(caller.why or _silent(caller) for caller in self._callers))
+        callers = [caller for caller in self._callers if not (over and caller.is_alive())]
+        reasons = list(dict.fromkeys(caller.why or _silent(caller) for caller in callers))
         told = "; ".join(reasons[:MAX_REASONS])
         if len(reasons) > MAX_REASONS:
             told += f"; and {len(reasons) - MAX_REASONS} more"
+        if len(callers) < len(self._callers):
+            return f"a deterministic run cannot go on without one of its children, and trying again cannot help: {told}"
         if over:
             return f"no child can take part in this run, and trying again cannot help: {told}"
         return f"no child took part within {self._cluster.wait_s:g} s (--wait): {told}"
@@ -274,6 +279,7 @@ class ParentTraining(Training):
 
     def _record(self) -> None:
         if self._leads():
+            self._folder.update_facts(self._facts())
             super()._record()
 
     def _take_lead(self) -> None:
@@ -301,7 +307,8 @@ class ParentTraining(Training):
         }
 
     def _facts(self) -> dict[str, Any]:
-        return {"children": [str(caller.address) for caller in self._callers]}
+        """Who takes part; what a child runs on is known once it has been in."""
+        return {"children": {str(caller.address): _machine(caller.welcome) for caller in self._callers}}
 
     def _status(self) -> Status:
         """Reports come in their own time: speeds are those of the tallies."""
@@ -324,6 +331,7 @@ class ParentTraining(Training):
             address=str(caller.address),
             state="training",
             workers=None if caller.welcome is None else caller.welcome.workers,
+            cores=None if caller.welcome is None else caller.welcome.cores,
             steps_per_second=tally.steps_per_second(now),
             return_mean=tally.return_mean(),
             version=member.version,
@@ -331,6 +339,10 @@ class ParentTraining(Training):
             bytes_per_second=tally.bytes_per_second(link.bytes_sent + link.bytes_received, now),
             round_trip=link.round_trip,
         )
+
+
+def _machine(welcome: Welcome | None) -> dict[str, Any] | None:
+    return None if welcome is None else {**welcome.host, "workers": welcome.workers, "cores": welcome.cores}
 
 
 def _silent(caller: Caller) -> str:

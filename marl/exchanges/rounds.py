@@ -34,20 +34,22 @@ class Member:
     refused: int = 0  # uploads in a row
     barred_until: int = 0  # number of the round until which its uploads are not merged
     refusal: str | None = None  # told with the next answer
+    reported: int = 0  # number of its last report
     steps: int = 0
     moved_at: float = 0.0  # when its environments last made a step
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # from answer to complete upload
     transfers: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # of these, the payload's
 
-    def refuse(self, reason: str, count: int) -> str:
+    def refuse(self, reason: str, count: int | None) -> str:
         """An upload must not be used; what to tell people. Too many in a row bar the child for a while.
 
         Args:
-            count: number of the round, or whatever else goes up as time goes by.
+            count: number of the round, or whatever else goes up as time goes by; None where nothing can go up without
+                this child.
         """
         self.refusal = reason
         self.refused += 1
-        if self.refused < BAR_AFTER:
+        if self.refused < BAR_AFTER or count is None:
             return f"an upload of {self.name} is refused: {reason}"
         self.refused, self.barred_until = 0, count + BAR_ROUNDS
         return f"{self.name} is left out for {BAR_ROUNDS} {self.unit}: {reason}"

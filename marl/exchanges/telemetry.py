@@ -42,9 +42,16 @@ class Reporter:
         self._counters, self._metrics = array(block, "counters"), array(block, "metrics")
         self._window: deque[float] = deque(maxlen=100)
         self._rings: list[Ring] = [ring(block, worker) for worker in range(len(self._counters))]
+        self._last = Message(Kind.TELEMETRY, "")
 
-    def message(self, name: str, restarts: int) -> Message:
-        """The newest numbers, and the episodes that ended since the last call."""
+    def message(self, name: str, restarts: int, *, again: bool = False) -> Message:
+        """The newest numbers, and the episodes that ended since the last call.
+
+        Args:
+            again: the last one, as it was: it may be lost, or have arrived, which its number tells.
+        """
+        if again:
+            return self._last
         episodes = np.concatenate([each.drain() for each in self._rings])[-MAX_EPISODES:]
         self._window.extend(episodes[:, 0].tolist())
         info: dict[str, Value] = {"updates": int(self._counters[:, UPDATES].sum()), "restarts": restarts}
@@ -57,7 +64,8 @@ class Reporter:
             "episodes": torch.from_numpy(np.ascontiguousarray(episodes, np.float64)),
         }
         finite = {key: value for key, value in info.items() if not isinstance(value, float) or math.isfinite(value)}
-        return Message(Kind.TELEMETRY, name, arrays=arrays, info=finite)
+        self._last = Message(Kind.TELEMETRY, name, counter=self._last.counter + 1, arrays=arrays, info=finite)
+        return self._last
 
     def return_mean(self) -> float | None:
         """Of the last 100 episodes that were reported."""

@@ -7,16 +7,16 @@ under way; a scratch, into which new weights arrive; and, with a codec that roun
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused, WeightsRefused
+from marl.exchanges.rounds import STILL
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import EVERY, Reporter
 from marl.exchanges.triggers import parse_trigger
@@ -68,7 +68,7 @@ class WeightsChild:
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
         self._note, self._clock = note, clock
         self._reporter = Reporter(block)
-        self._counters = array(block, "counters")
+        self._counters, self._pause = array(block, "counters"), array(block, "pause")
         size = self._shared.numel()
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
         self._codec: Codec | None = None
@@ -81,9 +81,9 @@ class WeightsChild:
         self._base_work = 0  # steps that are merged, or given up
         self._base_moments: Moments | None = None  # likewise
         self._base_episodes = np.zeros(len(self._counters), np.int64)
-        self._last_upload = self._last_report = clock()
+        self._last_upload = self._last_report = self._next_try = clock()
         self._report_every = EVERY
-        self._wants_everything = False
+        self._wants_everything = self._answered = self._again = False
 
     def hurry(self) -> None:
         """Upload as soon as no answer is awaited; from any thread."""
@@ -94,8 +94,8 @@ class WeightsChild:
         return self._reporter.return_mean()
 
     def joined(self) -> None:
-        """See ``ChildSide``. What is under way stays so: the first answer says whether it was merged."""
-        self._last_report = self._clock()
+        """See ``ChildSide``. The first answer says what became of the upload under way: no other is made before."""
+        self._last_report, self._answered = self._clock(), False
         self._broken.clear()
 
     def leave(self) -> None:
@@ -110,20 +110,20 @@ class WeightsChild:
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
         now = self._clock()
-        # Where time must decide nothing, the parent hears of the same episodes before each upload.
-        if self._is_due(now) if self._deterministic else now >= self._last_report + self._report_every:
-            self._last_report = now
-            yield self._reporter.message(self._name, self._restarts())
+        # Where time must decide nothing, the parent hears of the same episodes before each upload, and never else.
+        if not self._deterministic and now >= self._last_report + self._report_every:
+            yield self._report()
         if self._wants_everything:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.epoch, self.version)
         elif self._is_due(now):
             self._hurry.clear()
             self._last_upload = now
+            if self._barrier and not (yield from self._wait_for_workers()):
+                return
             upload = self._upload()
             if upload is not None:
-                self._last_report = now
-                yield self._reporter.message(self._name, self._restarts())  # first: all that is merged has been told
+                yield self._report()  # first: all that is merged has been told
                 yield upload
 
     def pause(self) -> float:
@@ -134,9 +134,7 @@ class WeightsChild:
         """See ``ChildSide``."""
         if header.kind is not Kind.ANSWER or not header.manifest:
             return nowhere(header)
-        expected: dict[str, Tensor] = {}
-        if self._normalizes:
-            expected["normalizer"] = self._slot
+        expected = {"normalizer": self._slot} if self._normalizes else {}
         if self._codec is not None and any(entry.name == "change" for entry in header.manifest):
             return into({"change": self._down, **expected})(header)
         return into({"weights": self._scratch, **expected})(header)
@@ -155,11 +153,15 @@ class WeightsChild:
         self._note(f"an answer cannot be used ({reason}); asking for full weights")
         self._wants_everything = True
 
+    def _report(self) -> Message:
+        self._last_report = self._clock()
+        return self._reporter.message(self._name, self._restarts(), again=self._again)
+
     def _is_due(self, now: float) -> bool:
-        if self._pending is not None or not self.started.is_set():
+        if self._pending is not None or not self._answered or now < self._next_try:
             return False
         if self._deterministic:  # the workers stand still of their own accord
-            return bool((array(self._block, "waiting")[:, 0] > array(self._block, "pause")[OVER]).all())
+            return bool((array(self._block, "waiting")[:, 0] > self._pause[OVER]).all())
         if self._hurry.is_set():
             return True
         work = self._work()
@@ -180,8 +182,6 @@ class WeightsChild:
 
     def _upload(self) -> Message | None:
         """None where these weights cannot be sent, because they are not finite."""
-        if self._barrier:
-            self._wait_for_workers()
         work = self._work()
         self._base_episodes = finished_episodes(self._block)
         info: dict[str, Value] = {"work": work}
@@ -201,7 +201,9 @@ class WeightsChild:
             self._resume()
             return None
         self._counter += 1
-        record("upload", child=self._name, epoch=self.epoch, version=self.version, counter=self._counter, work=work)
+        whole = self._s if self._codec is None else None
+        record("upload", weights=whole, child=self._name, epoch=self.epoch, version=self.version, counter=self._counter,
+               work=work)  # fmt: skip
         self._pending = Pending(self._counter, work, moments)
         return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays, info)
 
@@ -224,15 +226,15 @@ class WeightsChild:
             return
         fail("child.answer", bytes_of(self._scratch))
         steps = _count(answer, "steps")
-        pending, self._pending = self._pending, None
+        pending, self._pending, self._answered = self._pending, None, True
         merged = pending is not None and answer.info.get("merged") == pending.counter
         refused = answer.info.get("refused")
         if refused:
             self._note(f"the parent refused this child's weights ({refused}): it goes on from the global ones")
         given_up = bool(refused) or self._is_far_behind(answer) or not self.started.is_set()
-        # Lost on the way, and no time has passed for a run without time: the same upload once more.
+        # Lost on the way, and no time has passed for a run without time: the same report and upload once more.
         again = self._deterministic and pending is not None and not merged and not given_up
-        again = again and (answer.epoch, answer.version) == (self.epoch, self.version)
+        self._again = again and (answer.epoch, answer.version) == (self.epoch, self.version)
         if given_up:
             self._shared.copy_(self._scratch)
             self._start_over()
@@ -256,7 +258,7 @@ class WeightsChild:
         pause = answer.info.get("report_every")
         if isinstance(pause, (int, float)):
             self._report_every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
-        if not again:
+        if not self._again:
             self._resume()
         self.started.set()
         fail("child.applied")
@@ -271,7 +273,7 @@ class WeightsChild:
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
             return
-        if self._barrier and self._holds_workers():
+        if self._barrier and self._pause[ASKED] > self._pause[OVER]:
             self._shared.copy_(self._scratch)  # exact: nobody has moved them
         else:
             self._shared.add_(torch.sub(self._scratch, self._s, out=self._s))
@@ -312,23 +314,32 @@ class WeightsChild:
         if self.started.is_set():
             self._block["optimizer"].zero_()
             self._block["optimizer_steps"].zero_()
-        if self._codec is not None:
-            self._error.zero_()
+        self._error.zero_()  # empty where nothing is rounded
 
-    def _wait_for_workers(self) -> None:
-        """Until each has come to the end of its trajectory; one that died comes to it when it is started again."""
-        pause, waiting, stop = (array(self._block, name) for name in ("pause", "waiting", "stop"))
-        pause[ASKED] = pause[OVER] + 1
-        while not (waiting[:, 0] == pause[ASKED]).all() and not stop[0] and not self._broken.is_set():
+    def _wait_for_workers(self) -> Generator[Message, None, bool]:
+        """Until each has come to the end of its trajectory; one that died comes to it when it is started again.
+
+        False if nobody makes a step any more, because an environment does not return: then all play on, and are left
+        alone for as long. Reports go on meanwhile; where the link has ended, sending one says so.
+        """
+        waiting, stop = array(self._block, "waiting")[:, 0], array(self._block, "stop")
+        self._pause[ASKED] = self._pause[OVER] + 1
+        work, moved_at = self._work(), self._clock()
+        while not (waiting == self._pause[ASKED]).all() and not stop[0] and not self._broken.is_set():
             time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
-
-    def _holds_workers(self) -> bool:
-        asked, over = array(self._block, "pause")
-        return bool(asked > over)
+            now, before, work = self._clock(), work, self._work()
+            moved_at = moved_at if work == before else now
+            if now >= moved_at + STILL:
+                self._note(f"no worker made a step for {STILL:g} s and some do not come to rest: no upload this time")
+                self._next_try = now + STILL
+                self._resume()
+                return False
+            if now >= self._last_report + self._report_every:
+                yield self._report()
+        return True
 
     def _resume(self) -> None:
-        pause = array(self._block, "pause")
-        pause[OVER] = pause[ASKED]
+        self._pause[OVER] = self._pause[ASKED]
 
 
 def _count(message: Message, name: str) -> int:

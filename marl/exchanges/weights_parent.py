@@ -186,7 +186,9 @@ class WeightsParent:
             member, steps = self.members[child], int(report.steps.sum())
             if steps != member.steps:
                 member.steps, member.moved_at = steps, self._clock()
-            self._hear(child, report)
+            if message.counter > member.reported:
+                member.reported = message.counter
+                self._hear(child, report)
             return None
         if message.kind is Kind.FULL:
             with self._changed:
@@ -278,7 +280,7 @@ class WeightsParent:
 
     def _refuse(self, member: Member, reason: str) -> None:
         record("refused", child=member.name, epoch=self.epoch, round=self._round.number, reason=reason)
-        self._note(member.refuse(reason, self._round.number))
+        self._note(member.refuse(reason, self._round.number if self._seats is None else None))
 
     def _wait_for_round(self, member: Member) -> None:
         number = self._round.number

@@ -15,6 +15,7 @@ from tests.slow.cluster import OFTEN, Child, child, free_port
 
 PATIENCE_S = 10 * FACTOR  # for the answer to a mistake, torch to be loaded included
 SOON = ("--wait", "0.5", *BARE)
+EQUAL = "--deterministic --set exchange.every="
 
 pytestmark = pytest.mark.usefixtures("marl_home")
 
@@ -74,6 +75,10 @@ def test_refused_options(words: str, contents: list[str], command: Command) -> N
         ("parent -ip 127.0.0.1 --insecure --key a.key", ["--insecure", "--key"]),
         ("parent -ip 127.0.0.1 --set exchange.every=often", ["exchange.every", "5 seconds", "often"]),
         ("parent -ip 127.0.0.1 --set exchange.codec=zip", ["exchange.codec", "int8", "zip"]),
+        ("parent -ip 127.0.0.1 --deterministic", ["exchange.every", "in steps", "0.5 seconds"]),
+        (f"parent -ip 127.0.0.1 {EQUAL}1episode", ["exchange.every", "in steps", "1episode"]),
+        (f"parent -ip 127.0.0.1 {EQUAL}9steps --set exchange.codec=auto", ["exchange.codec", "a fixed one", "auto"]),
+        (f"parent -ip 127.0.0.1 {EQUAL}9steps --set exchange.name=pairwise", ["exchange.name", "weights", "pairwise"]),
         ("parent CartPol-v1 -ip 127.0.0.1", ["no environment named 'CartPol-v1'", "did you mean CartPole-v1"]),
     ],
 )
@@ -163,6 +168,13 @@ def test_one_child_under_two_names(only: Child, command: Command, tmp_path: Path
     answer = command("parent", "CartPole-v1", "--steps", "2000", "--plain", *OFTEN, *BARE, "-ip", *twice)
     assert (answer.code, answer.err) == (0, "")
     assert f"are the same child, {only.name}: name it once" in answer.out
+
+
+@pytest.mark.usefixtures("home_of_the_child")
+def test_a_deterministic_run_ends_where_one_of_its_children_can_never_take_part(only: Child, command: Command) -> None:
+    twice = (only.address, f"localhost:{only.port}")
+    answer = command("parent", "CartPole-v1", *f"{EQUAL}9steps".split(), "--plain", *BARE, "-ip", *twice)
+    refused(answer, "a deterministic run cannot go on", f"are the same child, {only.name}: name it once")
 
 
 @pytest.mark.usefixtures("home_of_the_child")

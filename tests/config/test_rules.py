@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from marl.config.files import load_config
-from marl.config.rules import demand_end
+from marl.config.rules import demand_end, demand_same_bits
 from marl.errors import ConfigError
 from tests.config.cases import refused
 
@@ -80,6 +80,21 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
 def test_settings_that_contradict_each_other(overrides: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config("CartPole-v1", overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"exchange.every": "5 seconds"}, "needs exchange.every in steps, such as '20000 steps', got '5 seconds'"),
+        ({"exchange.every": "1 episode"}, "needs exchange.every in steps, such as '20000 steps', got '1 episode'"),
+        ({"exchange.codec": "auto"}, "exchange.codec: expected a fixed one with deterministic = true, got 'auto'"),
+        ({"exchange.name": "pairwise"}, "exchange.name: expected 'weights' with deterministic = true, got 'pairwise'"),
+    ],
+)
+def test_what_gives_other_bits_each_time_on_children(overrides: dict[str, Any], words: str) -> None:
+    config = load_config("CartPole-v1", {"deterministic": True, "exchange.every": "2000 steps", **overrides})
+    with pytest.raises(ConfigError, match=words):
+        demand_same_bits(config)
 
 
 def test_a_run_needs_an_end() -> None:

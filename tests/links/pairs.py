@@ -68,14 +68,15 @@ class Background(threading.Thread):
 class Proxy:
     """Stands between two ends of TCP: slows, freezes or cuts what passes."""
 
-    def __init__(self, *, rate: float | None = None, cut_after: int | None = None) -> None:
+    def __init__(self, *, rate: float | None = None, delay: float = 0.0, cut_after: int | None = None) -> None:
         """
         Args:
             rate: bytes a second, each way.
-            cut_after: bytes after which the connection breaks without a word.
+            delay: seconds that each piece is held up.
+            cut_after: bytes, both ways together, after which the connection breaks without a word; the next one lasts.
         """
-        self._rate = rate
-        self._cut_after = cut_after
+        self._rate, self._delay = rate, delay
+        self._cut_after, self._passed = cut_after, 0
         self._flowing = threading.Event()
         self._flowing.set()
         self._sockets: list[socket.socket] = []
@@ -95,21 +96,21 @@ class Proxy:
         self._flowing.clear()
 
     def _accept(self, listening: socket.socket, port: int) -> None:
-        near, _ = listening.accept()
-        far = _small(socket.socket())
-        self._sockets += [near, far]
-        far.connect(("127.0.0.1", port))
-        self._run(self._pump, near, far)
-        self._run(self._pump, far, near)
+        while True:
+            near, _ = listening.accept()
+            far = _small(socket.socket())
+            self._sockets += [near, far]
+            far.connect(("127.0.0.1", port))
+            self._run(self._pump, near, far)
+            self._run(self._pump, far, near)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        passed = 0
         while data := source.recv(16384):
-            passed += len(data)
-            if self._cut_after is not None and passed > self._cut_after:
+            self._passed += len(data)
+            if self._cut_after is not None and self._passed > self._cut_after:
+                self._cut_after = None
                 break
-            if self._rate is not None:
-                time.sleep(len(data) / self._rate)  # what makes the link slow
+            time.sleep(self._delay + (len(data) / self._rate if self._rate else 0.0))  # what makes the link slow
             self._flowing.wait()
             sink.sendall(data)
         for sock in (source, sink):
