@@ -119,8 +119,8 @@ class _Child:
         port = self._address.rpartition(":")[2]
         where = self._command.index("-p") + 1
         self._command = [*self._command[:where], port, *self._command[where + 1 :]]
+        self._reader.join(1.0)  # its last line says why
         said = self._lines[-1] if self._lines else "nothing"
-        self._reader.join(1.0)
         self._start()
         return f"the local child at {self._address} ended with code {code} ({said}) and is started again"
 

@@ -1,0 +1,124 @@
+"""Whose steps a schedule follows: a node's own where it is alone, on a child those that its parent has merged."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from marl.acting.collect import Episodes
+from marl.algorithms.base import Loss
+from marl.data.shared import SharedBlock
+from marl.training.flat import flatten
+from marl.training.hogwild import train
+from marl.training.node_memory import METRICS, STEPS, array, node_memory
+from marl.training.telemetry import Telemetry
+from tests.exchanges.nodes import Clock, a_round, join, make_parent, weights
+from tests.fakes import Lazy
+
+SCHEDULE_STEPS = 1000
+
+
+def memory(workers: int = 2) -> SharedBlock:
+    return node_memory(num_weights=2, num_parameters=2, observation_size=1, workers=workers)
+
+
+@dataclass(frozen=True)
+class Slope(Lazy):
+    """Its loss has a gradient, and that is all."""
+
+    def loss(self, network: nn.Module, batch: Any) -> Loss:
+        return Loss(sum(each.sum() for each in network.parameters()), {})
+
+
+class Played:
+    """Each trajectory is of 100 steps."""
+
+    def collect(self, unused_network: Any, unused_version: int) -> tuple[Any, Episodes]:
+        return None, Episodes(np.zeros(0), np.zeros(0, np.int64))
+
+    def num_steps(self) -> int:
+        return 100
+
+    def step_seconds(self) -> float:
+        return 0.0
+
+
+class Once:
+    """One batch of each trajectory."""
+
+    def batches(self, trajectory: Any, unused_moment: Any) -> Iterator[Any]:
+        yield trajectory
+
+    def learned(self, loss: Loss) -> None:
+        pass
+
+
+class Rates:
+    """An optimizer that only remembers its learning rates."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def step(self, weights: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        self.seen.append(learning_rate)
+
+
+def rates(block: SharedBlock, *, alone: bool, merged: list[int]) -> list[float]:
+    """Learning rates of one trajectory after another; before each an answer has brought so many merged steps."""
+    optimizer, network = Rates(), nn.Linear(1, 1)
+    left = iter(merged)
+
+    def go_on() -> bool:
+        steps = next(left, None)
+        if steps is not None:
+            array(block, "base_steps")[0] = steps
+        return steps is not None
+
+    train(
+        algorithm=Slope(learning_rate=1.0, schedule="linear"),
+        network=network,
+        local=flatten(network),
+        shared=torch.zeros(2),
+        optimizer=optimizer,  # type: ignore[arg-type]
+        source=Played(),
+        lessons=Once(),
+        telemetry=Telemetry(block, 0, SCHEDULE_STEPS, alone=alone),
+        generator=torch.Generator(),
+        go_on=go_on,
+    )
+    return optimizer.seen
+
+
+def test_a_childs_learning_rate_follows_what_is_merged() -> None:
+    """Not what it plays itself, which here would be the whole schedule."""
+    block = memory()
+    array(block, "counters")[1, STEPS] = 10 * SCHEDULE_STEPS
+    assert rates(block, alone=False, merged=[0, 0, 250, 250, 500, 999, 2000]) == pytest.approx(
+        [1.0, 1.0, 0.75, 0.75, 0.5, 0.001, 0.0]
+    )
+    assert array(block, "counters")[0, STEPS] == 700
+    assert array(block, "metrics")[0, METRICS.index("learning_rate")] == 1.0  # as told with the first update
+
+
+def test_alone_a_node_follows_its_own_steps_and_those_of_before() -> None:
+    block = memory()
+    array(block, "counters")[1, STEPS] = 300
+    assert rates(block, alone=True, merged=[200, 200, 200]) == pytest.approx([0.5, 0.4, 0.3])
+
+
+def test_the_steps_of_a_child_are_those_of_its_last_answer() -> None:
+    clock = Clock()
+    parent = make_parent(weights(0.0), clock)
+    children = join(parent, clock, "a", "b")
+    watched = [Telemetry(child.block, 1, SCHEDULE_STEPS, alone=False) for child in children]
+    for child, steps in zip(children, (100, 300), strict=True):
+        child.learn(0.0, steps)
+    assert [each.progress() for each in watched] == [0.0, 0.0]
+    a_round(parent, clock, children)
+    children[0].learn(0.0, 10_000)
+    assert [each.steps() for each in watched] == [400, 400]
+    assert [each.progress() for each in watched] == [0.4, 0.4]
