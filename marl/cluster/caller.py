@@ -156,7 +156,7 @@ class Caller(threading.Thread):
     def _say(self, state: str, why: str) -> None:
         if self._ending.is_set():
             return
-        if self.state == "training" or (self.why != why and self.ever_in):
+        if self.state == "training" or self.why != why:  # else it is the same trouble as before
             self._plan.note(why)
         self.state, self.why = state, why
 

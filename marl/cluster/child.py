@@ -13,6 +13,7 @@ from marl.cluster.fence import Fence
 from marl.cluster.handshake import examine, read_hello, refuse
 from marl.cluster.identities import LiveIdentity
 from marl.errors import HandshakeRefused, LinkError, MarlError
+from marl.links.gate import Echoes
 from marl.links.loop import IOLoop
 from marl.links.server import Server
 from marl.links.websocket import WebSocketLink
@@ -24,7 +25,8 @@ from marl.trust.options import TrustOptions
 from marl.wire.link import Link
 
 READY = "listening on"  # the words that whoever starts a child waits for
-LOOK_EVERY = 1.0  # seconds
+LOOK_EVERY = 0.5  # seconds
+ECHO_S = 60.0  # a parent that is turned away again and again is told of once in this time
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class _Child:
             watched_file(trust, home, "child"),
             view.note,
         )
+        self._say = Echoes(view.note, ECHO_S)
         self._fence = Fence(home, self._name)
         self._guests: queue.Queue[Guest] = queue.Queue()
         self._look_at = 0.0
@@ -122,6 +125,7 @@ class _Child:
             view=self._view,
             fence=self._fence,
             tend=self._tend,
+            turn_away=self._turn_away,
         )
         try:
             reason = contact.serve(self._guests, self._stopped)
@@ -144,7 +148,7 @@ class _Child:
                 self._server.set_identity(identity)
 
     def _turn_away(self, link: Link, error: HandshakeRefused) -> None:
-        self._view.note(f"a parent is turned away: {error}")
+        self._say(f"a parent is turned away: {error}")
         with contextlib.suppress(MarlError):
             refuse(link, error, name=self._name)
         link.close()

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from marl.cluster.fence import Fence
-from marl.cluster.handshake import Offer, TunedLink, accept, refuse
+from marl.cluster.handshake import Offer, TunedLink, accept
 from marl.cluster.node import Node, is_worker
 from marl.data import seeds
-from marl.errors import HandshakeRefused, LinkError, MarlError, WorkerFailed
+from marl.errors import HandshakeRefused, LinkError, WorkerFailed
 from marl.exchanges.base import Serving
 from marl.exchanges.choose import make_child_side
 from marl.exchanges.conversation import report
@@ -19,6 +19,7 @@ from marl.processes.group import ProcessGroup
 from marl.reports.child_view import ChildStatus, ChildView
 from marl.training.node_memory import STEPS, array
 from marl.wire.hello import Hello
+from marl.wire.link import Link
 
 TICK = 0.05  # seconds between two looks at the workers
 FAREWELL_S = 5.0  # for a last upload on leaving
@@ -65,16 +66,18 @@ class Contact:
         view: ChildView,
         fence: Fence,
         tend: Callable[[], None],
+        turn_away: Callable[[Link, HandshakeRefused], None],
     ) -> None:
         """
         Args:
             orphan_s: seconds to train on without a parent.
             fence: knows which parents are too old.
             tend: what the child has to look after meanwhile.
+            turn_away: tells a parent, and people here, why it may not lead.
         """
         self._offered, self._name, self._workers, self._orphan_s = offered, name, workers, orphan_s
         self._view, self._guest = view, guest
-        self._fence, self._tend = fence, tend
+        self._fence, self._tend, self._turn_away = fence, tend, turn_away
         self._leaving = threading.Event()
         self._trouble = ""  # why this child cannot go on
 
@@ -162,10 +165,7 @@ class Contact:
                 )
             self._fence.check(theirs)
         except HandshakeRefused as error:
-            with contextlib.suppress(MarlError):
-                refuse(guest.link, error, name=self._name)
-            guest.link.close()
-            return
+            return self._turn_away(guest.link, error)
         self._conversation.close()
         self._offered = self._offered._replace(hello=theirs)
         self._conversation = self._converse(guest)

@@ -71,6 +71,7 @@ def make_hello(
         epoch=epoch,
         instance=instance,
         fingerprint=_fingerprint(config, spaces, network),
+        spaces=spaces.words,
         num_bytes=flatten(network).weights.nbytes,
         codecs=CODECS if config.exchange.codec == "auto" else (config.exchange.codec,),
         seed=config.seed or 0,
@@ -173,6 +174,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     welcome = Welcome(
         protocol=protocol,
         fingerprint=mine,
+        spaces=spaces.words,
         num_bytes=flat.weights.nbytes,
         codecs=CODECS,
         instance=secrets.token_hex(8),
@@ -180,6 +182,8 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         cores=count_cores(),
         host=_host(),
     )
+    if difference := compare(hello, welcome):  # the parent would find the same, but then nobody here would hear of it
+        raise HandshakeRefused(difference)
     return Offer(hello, config, spaces, welcome, payload_of(config, spaces, network))
 
 

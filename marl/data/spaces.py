@@ -32,6 +32,12 @@ class Spaces(NamedTuple):
         return torch.zeros(*leading, self.observation_size, dtype=getattr(torch, self.observation_dtype))
 
     @property
+    def words(self) -> str:
+        """What people compare; equal words are not yet equal spaces."""
+        seen = f"observations {list(self.observation_shape)} of {self.observation_dtype}"
+        return f"{seen}, {f'{self.num_actions} actions' if self.discrete else f'actions {list(self.action_shape)}'}"
+
+    @property
     def discrete(self) -> bool:
         """Whether the policy chooses a category rather than a vector."""
         return self.num_actions > 0

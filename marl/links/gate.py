@@ -1,5 +1,6 @@
 """Who may knock: limits that a crowd of strangers meets before any of them costs much."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -35,14 +36,15 @@ class Echoes:
         self._tell = tell
         self._pause = pause
         self._clock = clock
+        self._lock = threading.Lock()  # guards _told
         self._told: dict[str, float] = {}
 
     def __call__(self, line: str) -> None:
         now = self._clock()
-        if now - self._told.pop(line, -self._pause) >= self._pause:
+        with self._lock:
+            fresh = now - self._told.pop(line, -self._pause) >= self._pause
             self._told[line] = now
+            if len(self._told) > _MAX_ADDRESSES:
+                del self._told[next(iter(self._told))]
+        if fresh:
             self._tell(line)
-        else:
-            self._told[line] = now
-        if len(self._told) > _MAX_ADDRESSES:
-            del self._told[next(iter(self._told))]

@@ -24,6 +24,8 @@ def compare(hello: Hello, welcome: Welcome) -> str:
     if not hello.oldest_protocol <= welcome.protocol <= hello.newest_protocol:
         spoken = f"{hello.oldest_protocol} to {hello.newest_protocol}"
         found.append(f"protocol: parent {spoken}, child {welcome.protocol}")
+    if hello.spaces != welcome.spaces and hello.spaces and welcome.spaces:
+        found.append(f"environment: parent {hello.spaces}, child {welcome.spaces}")
     if hello.num_bytes != welcome.num_bytes:
         found.append(f"bytes of weights: parent {hello.num_bytes}, child {welcome.num_bytes}")
     if hello.fingerprint != welcome.fingerprint:

@@ -19,6 +19,7 @@ MAX_DEPTH = 8  # of nested keyword arguments in a configuration
 
 _Word = Annotated[str, Meta(min_length=1, max_length=128)]
 _Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Line = Annotated[str, Meta(max_length=1024)]
 _Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 _Codecs = Annotated[tuple[_Word, ...], Meta(min_length=1, max_length=16)]
 _Protocol = Annotated[int, Meta(ge=1, le=2**31)]
@@ -34,6 +35,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     epoch: _Count
     instance: _Word  # random, new at each start: two parents of one epoch differ in it
     fingerprint: _Hash  # of the network, see fingerprint.py
+    spaces: _Line = ""  # of the environment, for people: where fingerprints differ they may tell why
     num_bytes: _Count  # of the flat weights
     codecs: _Codecs
     seed: _Count
@@ -68,12 +70,13 @@ class Welcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     kind: ClassVar[Kind] = Kind.WELCOME
     protocol: _Protocol = PROTOCOL  # the one to speak from now on
     fingerprint: _Hash
+    spaces: _Line = ""
     num_bytes: _Count
     codecs: _Codecs
     instance: _Word  # random, new for each run that the child serves: its counters begin anew
     workers: Annotated[int, Meta(ge=1, le=2**20)]
     cores: Annotated[int, Meta(ge=1, le=2**20)]
-    host: Annotated[dict[_Word, Annotated[str, Meta(max_length=1024)]], Meta(max_length=64)]
+    host: Annotated[dict[_Word, _Line], Meta(max_length=64)]
 
 
 class Refusal(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

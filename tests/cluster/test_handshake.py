@@ -77,6 +77,10 @@ def test_both_build_the_same_network() -> None:
     ("changes", "words"),
     [
         ({"num_bytes": 4}, "bytes of weights: parent 4, child 36620"),
+        (
+            {"spaces": "observations [9]"},
+            "environment: parent observations [9], child observations [4]",
+        ),
         ({"fingerprint": "0" * 64}, "network fingerprint: parent 000000000000, child"),
         ({"codecs": ("zip",)}, "codecs: parent zip, child float32"),
         ({"oldest_protocol": 9, "newest_protocol": 12}, "9 to 12"),
@@ -100,7 +104,9 @@ def test_a_difference_is_one_line_at_both_ends(changes: dict[str, Any], words: s
     assert words in str(refused.value)
     assert refused.value.permanent
     assert "\n" not in str(refused.value)
-    child.join()
+    outcome = child.join()
+    assert isinstance(outcome, HandshakeRefused)
+    assert words in str(outcome)
 
 
 def test_an_owner_can_allow_a_module() -> None:
