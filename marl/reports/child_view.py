@@ -48,11 +48,12 @@ class ChildView:
         """The newest numbers."""
         if self._calm:
             return
+        line = printable(status_line(status)).replace("\n", "?")  # run and environment have their names from a parent
         if self._live:
-            self._print(status_line(status), stays=False)
+            self._print(line, stays=False)
         elif time.monotonic() - self._shown_at >= PLAIN_EVERY:
             self._shown_at = time.monotonic()
-            self._print(status_line(status), stays=True)
+            self._print(line, stays=True)
 
     def close(self) -> None:
         """Leave the live line behind."""

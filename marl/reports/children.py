@@ -1,11 +1,27 @@
-"""The rows of the live table: one child each."""
+"""The live table of children: a row each, in as many columns as the terminal has room for."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from marl.reports.child_view import bytes_text
 
-COLUMNS = ("child", "state", "workers", "steps/s", "return", "version", "answer", "traffic", "ping")
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# From the most important to the least, which a narrow terminal leaves out, and the width that most values need: so
+# the table does not jump about.
+COLUMNS = {
+    "child": 5,
+    "state": 9,
+    "cores": 6,
+    "steps/s": 7,
+    "return": 6,
+    "version": 7,
+    "answer": 6,
+    "traffic": 10,
+    "ping": 8,
+}
+_GAP = 2  # between two columns
 
 
 class ChildRow(NamedTuple):
@@ -14,6 +30,7 @@ class ChildRow(NamedTuple):
     address: str
     state: str
     workers: int | None = None
+    cores: int | None = None  # that its machine grants it
     steps_per_second: float | None = None
     return_mean: float | None = None
     version: int | None = None  # of the weights that it has
@@ -22,19 +39,30 @@ class ChildRow(NamedTuple):
     round_trip: float | None = None  # seconds
 
 
-def cells(row: ChildRow) -> tuple[str, ...]:
-    """A row as text, in the order of ``COLUMNS``."""
-    return (
-        row.address,
-        row.state,
-        "-" if row.workers is None else f"{row.workers}",
-        "-" if row.steps_per_second is None else f"{row.steps_per_second:,.0f}",
-        "-" if row.return_mean is None else f"{row.return_mean:,.1f}",
-        "-" if row.version is None else f"{row.version}",
-        "-" if row.answer_age is None else f"{row.answer_age:.1f} s ago",
-        "-" if row.bytes_per_second is None else f"{bytes_text(row.bytes_per_second)}/s",
-        "-" if row.round_trip is None else f"{1000 * row.round_trip:.1f} ms",
-    )
+def children_table(rows: Sequence[ChildRow], width: int) -> "Table":
+    """The rows as a table of at most ``width`` columns of a terminal: address and state always, the rest if there is
+    room.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = [_cells(row) for row in rows]
+    widths = [
+        max(usual, *map(len, column)) for usual, column in zip(COLUMNS.values(), zip(*lines, strict=True), strict=True)
+    ]
+    widths[0] = max(1, min(widths[0], width - _GAP - widths[1]))
+    count = len(widths)
+    while count > 2 and sum(widths[:count]) + _GAP * (count - 1) > width:
+        count -= 1
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
+    for name, needed in list(zip(COLUMNS, widths, strict=True))[:count]:
+        justify: Literal["left", "right"] = "left" if name in ("child", "state") else "right"
+        table.add_column(name, no_wrap=True, justify=justify, min_width=needed)
+    for row, (address, *others) in zip(rows, lines, strict=True):
+        # As texts: to rich the brackets of an address of IPv6 would be markup.
+        shown = [Text(cell) for cell in (_shortened(address, widths[0]), *others[: count - 1])]
+        table.add_row(*shown, style="" if row.state == "training" else "yellow")
+    return table
 
 
 def summary(rows: Sequence[ChildRow]) -> str:
@@ -42,3 +70,26 @@ def summary(rows: Sequence[ChildRow]) -> str:
     here = sum(row.state == "training" for row in rows)
     versions = [row.version for row in rows if row.version is not None]
     return f"children {here}/{len(rows)}" + (f"  version {max(versions)}" if versions else "")
+
+
+def _cells(row: ChildRow) -> tuple[str, ...]:
+    """A row as text, in the order of ``COLUMNS``."""
+    return (
+        row.address,
+        row.state,
+        "-" if row.workers is None else f"{row.workers}" if row.cores is None else f"{row.workers} of {row.cores}",
+        "-" if row.steps_per_second is None else f"{row.steps_per_second:,.0f}",
+        "-" if row.return_mean is None else f"{row.return_mean:,.1f}",
+        "-" if row.version is None else f"{row.version}",
+        "-" if row.answer_age is None else f"{row.answer_age:.1f} s",
+        "-" if row.bytes_per_second is None else f"{bytes_text(row.bytes_per_second)}/s",
+        "-" if row.round_trip is None else f"{1000 * row.round_trip:.1f} ms",
+    )
+
+
+def _shortened(address: str, length: int) -> str:
+    """An address without its middle: children of one machine differ in the port, those of one name in the beginning."""
+    if len(address) <= length:
+        return address
+    end = length // 2
+    return address[: length - 1 - end] + "…" + address[len(address) - end :]

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from marl.reports.child_view import printable
-from marl.reports.children import COLUMNS, ChildRow, cells, summary
+from marl.reports.children import ChildRow, children_table, summary
 from marl.reports.meter import Status
 
 if TYPE_CHECKING:
@@ -221,20 +221,9 @@ class _Picture:
                 table.add_row(*row)
         yield table
         if self._children:
-            yield _children_table(self._children)
+            yield children_table(self._children, options.max_width)
         else:
             yield Text(f"workers {_workers_text(status.worker_rates)}", no_wrap=True, overflow="ellipsis")
-
-
-def _children_table(rows: Sequence[ChildRow]) -> "RenderableType":
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=True, justify="left" if column in ("child", "state") else "right")
-    for row in rows:
-        table.add_row(*cells(row), style="" if row.state == "training" else "yellow")
-    return table
 
 
 def _run_rows(status: Status) -> list[tuple[str, str]]:

@@ -76,6 +76,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._warned = False
+        self._written: dict[str, Any] = {}  # facts, as the file has them
 
     @property
     def config(self) -> Path:
@@ -118,7 +119,7 @@ class RunFolder:
             "git": git,
         }
         try:
-            write_atomic(self.facts, json.dumps(everything, indent=2, default=str).encode() + b"\n")
+            self._write_facts(everything)
             if diff:
                 write_atomic(self.git_diff, diff)
         except OSError as error:
@@ -126,6 +127,17 @@ class RunFolder:
                 f"expected a run folder to write at {self.path}, got {error.strerror or error}: "
                 "free space there, or choose another folder"
             ) from error
+
+    def update_facts(self, facts: dict[str, Any]) -> None:
+        """Write what has become known since ``write_facts``; a full disk costs facts, never the run."""
+        everything = {**self._written, **facts}
+        if self._written and everything != self._written:
+            with contextlib.suppress(OSError):
+                self._write_facts(everything)
+
+    def _write_facts(self, facts: dict[str, Any]) -> None:
+        write_atomic(self.facts, json.dumps(facts, indent=2, default=str).encode() + b"\n")
+        self._written = facts
 
     def append_metrics(self, status: Status) -> str | None:
         """Add one line; a full disk costs lines, never the run.
@@ -210,11 +222,11 @@ def write_atomic(path: Path, data: bytes) -> None:
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
-            fail("file.written")
+            fail(f"{path.name}.written")
             os.fsync(file.fileno())
-        fail("file.renaming")
+        fail(f"{path.name}.renaming")
         os.replace(temporary, path)
-        fail("file.renamed")
+        fail(f"{path.name}.renamed")
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -49,6 +49,11 @@ def test_two_children_step_and_their_observations_are_normalised(tmp_path: Path)
     count, steps = float(checkpoint.tensors["observations"].flatten()[0]), checkpoint.info["steps"]
     assert steps <= count <= 1.2 * steps  # resets of a step's own are observed too
     assert checkpoint.info["version"] > 0
+    children = json.loads((folder / "facts.json").read_text())["children"].values()
+    assert [each["workers"] <= each["cores"] and {"system", "torch"} <= each.keys() for each in children] == [
+        True,
+        True,
+    ]
 
 
 def test_a_killed_worker_is_replaced_and_its_successor_gets_actions(tmp_path: Path) -> None:

@@ -66,10 +66,28 @@ def test_facts_hold_what_was_given_and_what_was_found(tmp_path: Path) -> None:
     assert facts["hardware"]["cores"] >= 1
 
 
+def test_facts_that_become_known_later_are_added(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.update_facts({"children": 1})
+    assert not folder.facts.exists()  # only what has begun to be written is added to
+    folder.write_facts({"seed": 7, "children": None})
+    before = json.loads(folder.facts.read_text())
+    folder.update_facts({"children": {"10.0.0.7:5050": {"cores": 8}}})
+    assert json.loads(folder.facts.read_text()) == {**before, "children": {"10.0.0.7:5050": {"cores": 8}}}
+
+
 def test_facts_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("marl.reports.run_folder.write_atomic", full_disk)
-    with pytest.raises(RunFolderError, match="No space left"):
-        RunFolder(tmp_path).write_facts({})
+    folder = RunFolder(tmp_path)
+    folder.write_facts({"seed": 7})
+    before = folder.facts.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("marl.reports.run_folder.write_atomic", full_disk)
+        folder.update_facts({"children": 1})
+        assert folder.facts.read_bytes() == before
+        with pytest.raises(RunFolderError, match="No space left"):
+            folder.write_facts({})
+    folder.update_facts({"children": 1})
+    assert json.loads(folder.facts.read_text())["children"] == 1
 
 
 def test_metrics_come_back(tmp_path: Path, status: Status) -> None:

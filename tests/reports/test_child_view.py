@@ -1,0 +1,121 @@
+"""The line of a child: on a terminal it is drawn over and over, in a log it comes now and then."""
+
+import io
+
+import pytest
+
+from marl.reports import child_view
+from marl.reports.child_view import PLAIN_EVERY, ChildStatus, ChildView, bytes_text, status_line
+
+STATUS = ChildStatus(
+    run="CartPole-v1-20261121-074911-5f3c",
+    environment="CartPole-v1",
+    version=7,
+    steps_per_second=6357.4,
+    return_mean=30.04,
+    bytes_sent=938,
+    bytes_received=1_234_567,
+    alone=False,
+)
+WHOLE = (
+    "CartPole-v1, run CartPole-v1-20261121-074911-5f3c  version 7  6,357 steps/s  return 30.0  "
+    "sent 938 B, received 1.2 MB"
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Ascii(io.StringIO):
+    encoding = "ascii"
+
+
+class GoneTerminal(Terminal):
+    def write(self, unused_text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """One of 60 columns."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(child_view, "_columns", lambda: 60)
+    return Terminal()
+
+
+def test_the_line_in_each_state() -> None:
+    before_any_episode = WHOLE.replace("return 30.0  ", "")
+    assert status_line(STATUS) == WHOLE
+    assert status_line(STATUS._replace(return_mean=None)) == before_any_episode
+    assert status_line(STATUS._replace(alone=True)) == WHOLE + "  no parent, training on"
+
+
+def test_bytes_as_a_person_would_say_them() -> None:
+    said = [bytes_text(number) for number in (0, 999, 1000, 1.5e6, 2e9, 3e12)]
+    assert said == ["0 B", "999 B", "1.0 kB", "1.5 MB", "2.0 GB", "3000.0 GB"]
+
+
+def test_a_terminal_has_one_line_that_is_drawn_over(terminal: Terminal) -> None:
+    view = ChildView(terminal)
+    view.show(STATUS)
+    view.show(STATUS._replace(version=8))
+    assert terminal.getvalue() == WHOLE[:59] + "\r" + " " * 59 + "\r" + WHOLE.replace("version 7", "version 8")[:59]
+
+
+def test_a_note_stays_and_the_line_goes_on_below_it(terminal: Terminal) -> None:
+    view = ChildView(terminal)
+    view.show(STATUS)
+    view.note("the parent is gone")
+    view.show(STATUS)
+    view.close()
+    view.close()
+    erased = "\r" + " " * 59 + "\r"
+    assert terminal.getvalue() == f"{WHOLE[:59]}{erased}the parent is gone\n{WHOLE[:59]}\n"
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(child_view.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    view = ChildView(stream)
+    for now in (100.5, 100.0 + PLAIN_EVERY, 101.0 + PLAIN_EVERY, 100.0 + 2 * PLAIN_EVERY):  # noqa: B007
+        view.show(STATUS)
+    view.close()
+    assert stream.getvalue().splitlines() == [WHOLE, WHOLE]
+
+
+def test_who_wants_it_calm_gets_notes_only(terminal: Terminal) -> None:
+    view = ChildView(terminal, calm=True)
+    view.show(STATUS)
+    view.trace("Traceback ...")
+    view.note("child box listening on wss://10.0.0.7:5050 with 7 workers")
+    assert terminal.getvalue() == "child box listening on wss://10.0.0.7:5050 with 7 workers\n"
+
+
+def test_who_debugs_gets_tracebacks(terminal: Terminal) -> None:
+    ChildView(terminal, debug=True).trace("Traceback ...\nValueError\n")
+    assert terminal.getvalue() == "Traceback ...\nValueError\n"
+
+
+def test_what_comes_from_another_machine_cannot_command_the_terminal(terminal: Terminal) -> None:
+    view = ChildView(terminal)
+    view.note("a parent is turned away: \x1b[2J\rgone\x07")
+    view.show(STATUS._replace(run="\x1b[2J", environment="\rCart\nPole"))
+    text = terminal.getvalue()
+    assert text.startswith("a parent is turned away: ?[2J?gone?\n?Cart?Pole, run ?[2J  version 7")
+
+
+def test_letters_that_the_stream_lacks_are_replaced() -> None:
+    stream = Ascii()
+    ChildView(stream).note("the environment Schlängel-v0")
+    assert stream.getvalue() == "the environment Schl?ngel-v0\n"
+
+
+def test_a_terminal_that_went_away_does_not_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    view = ChildView(GoneTerminal())
+    view.show(STATUS)
+    view.note("x")
+    view.close()
