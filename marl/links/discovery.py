@@ -4,15 +4,17 @@ Nothing of it is believed: who a node is shows its certificate, once a parent co
 """
 
 import contextlib
+import ipaddress
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from marl.errors import LinkClosed, MissingExtra
+from marl.errors import ConfigError, LinkClosed, MissingExtra
 
 SERVICE = "_marl._tcp.local."
+LOOPBACK = "127.0.0.1"
 
 
 class Found(NamedTuple):
@@ -35,10 +37,11 @@ def announced(name: str, host: str, port: int) -> Iterator[None]:
 
     Raises:
         MissingExtra: zeroconf is not installed.
+        ConfigError: this machine has no address to announce.
         LinkClosed: this machine's network lets nobody announce anything.
     """
     zeroconf = _zeroconf()
-    addresses = _addresses(host)
+    addresses = _reachable(host)
     label = re.sub(r"[^A-Za-z0-9-]", "-", name)[:63]
     info = zeroconf.ServiceInfo(
         SERVICE, f"{label}.{SERVICE}", port=port, parsed_addresses=addresses, server=f"{label}.local."
@@ -48,14 +51,15 @@ def announced(name: str, host: str, port: int) -> Iterator[None]:
         yield
 
 
-def discover(seconds: float, interfaces: list[str] | None = None) -> list[Found]:
+def discover(seconds: float, interfaces: Sequence[str] = ()) -> list[Found]:
     """The children that answer within so many seconds.
 
     Args:
-        interfaces: addresses of this machine to ask from; None: all.
+        interfaces: addresses of this machine to ask from; none: all.
 
     Raises:
         MissingExtra: zeroconf is not installed.
+        ConfigError: one of ``interfaces`` is another machine's, or no address.
         LinkClosed: this machine's network lets nobody ask.
     """
     zeroconf = _zeroconf()
@@ -64,7 +68,7 @@ def discover(seconds: float, interfaces: list[str] | None = None) -> list[Found]
     def changed(zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:
         names.add(name)
 
-    with _opened(zeroconf, interfaces or []) as service:
+    with _opened(zeroconf, _own(interfaces)) as service:
         browser = zeroconf.ServiceBrowser(service, SERVICE, handlers=[changed])
         time.sleep(seconds)  # whoever is there answers in this time; nobody knows how many will
         browser.cancel()
@@ -74,13 +78,16 @@ def discover(seconds: float, interfaces: list[str] | None = None) -> list[Found]
 
 
 @contextlib.contextmanager
-def _opened(zeroconf: Any, interfaces: list[str]) -> Iterator[Any]:
-    loopback = bool(interfaces) and all(each.startswith("127.") for each in interfaces)
+def _opened(zeroconf: Any, addresses: Iterable[str]) -> Iterator[Any]:
+    """Speak in the networks that these addresses of this machine belong to, and in no other."""
+    # Multicast knows one address of loopback only.
+    interfaces = sorted({LOOPBACK if ipaddress.ip_address(each).is_loopback else each for each in addresses})
     try:
-        service = zeroconf.Zeroconf(interfaces=["127.0.0.1"]) if loopback else zeroconf.Zeroconf()
-    except OSError as error:
+        service = zeroconf.Zeroconf(interfaces=interfaces)
+    except (OSError, RuntimeError) as error:  # RuntimeError: an address of IPv6 that no network here has
+        reason = getattr(error, "strerror", None) or error
         raise LinkClosed(
-            f"expected a network with multicast for discovery, got {error.strerror or error}: name addresses with -ip"
+            f"expected a network with multicast for discovery, got {reason}: name addresses with -ip"
         ) from error
     try:
         yield service
@@ -88,13 +95,43 @@ def _opened(zeroconf: Any, interfaces: list[str]) -> Iterator[Any]:
         service.close()
 
 
-def _addresses(host: str) -> list[str]:
-    if host not in ("", "0.0.0.0", "::"):
-        return sorted({str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
-    with contextlib.suppress(OSError):
-        own = {str(each[4][0]) for each in socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)}
-        return sorted(each for each in own if not each.startswith(("127.", "::1", "fe80")))
-    return []
+def _reachable(host: str) -> list[str]:
+    """The addresses under which others reach who listens on ``host``, as ``listen`` understands it."""
+    found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    named = {ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found}
+    versions = {each.version for each in named if each.is_unspecified}
+    # What the host's name means is no help: on many systems that is an address of loopback.
+    own = {each for each in map(ipaddress.ip_address, _outward()) if each.version in versions}
+    addresses = sorted(str(each) for each in named | own if not each.is_unspecified)
+    if not addresses:
+        raise ConfigError(
+            "expected an address of this machine that others can reach, got loopback only: name the address with -ip"
+        )
+    return addresses
+
+
+def _own(interfaces: Sequence[str]) -> list[str]:
+    """``interfaces`` if they are this machine's, or all that it has."""
+    here = [LOOPBACK, *_outward()]
+    for each in interfaces:
+        try:
+            address = ipaddress.ip_address(each)
+        except ValueError:
+            address = None
+        if address is None or not (address.is_loopback or str(address) in here):
+            raise ConfigError(
+                f"--interface: expected an address of this machine, got {each}: choose one of {', '.join(here)}"
+            )
+    return list(interfaces) or here
+
+
+def _outward() -> list[str]:
+    """This machine's addresses that mean the same on other machines: not loopback's, nor IPv6's of one cable."""
+    import ifaddr  # comes with zeroconf
+
+    texts = {str(ip.ip if ip.is_IPv4 else ip.ip[0]) for adapter in ifaddr.get_adapters() for ip in adapter.ips}
+    found = [ipaddress.ip_address(text) for text in sorted(texts)]
+    return [str(each) for each in found if not each.is_loopback and not (each.version == 6 and each.is_link_local)]
 
 
 def _zeroconf() -> Any:
