@@ -1,4 +1,6 @@
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,32 @@ def test_every_file_of_the_journey_exists():
     files = re.findall(r"`(marl/[a-z_/]+\.py)`", journey)
     assert len(files) >= 8
     assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [("docs/network.md", "## What a refusal says"), ("docs/keys.md", "## When it is refused")]
+)
+def test_every_message_that_a_page_explains_is_one_of_ours(page, heading):
+    _, _, tables = (ROOT / page).read_text(encoding="utf-8").partition(f"\n{heading}\n")
+    firsts = re.findall(r"^\| ([^|]+) \|", tables, re.MULTILINE)
+    quoted = [message for cell in firsts for message in re.findall(r"`([^`]+)`", cell)]
+    assert len(quoted) >= 8
+    texts = [text for file in sorted((ROOT / "marl").rglob("*.py")) for text in texts_of(file)]
+    assert [message for message in quoted if not any(map(pattern_of(message).search, texts))] == []
+
+
+def pattern_of(message: str) -> re.Pattern[str]:
+    """What a page writes in place of a value stands for anything."""
+    fixed = [part.strip() for part in re.split(r"…|NAME|ADDRESS|[0-9]+", message)]
+    assert max(map(len, fixed)) >= 8, f"{message!r} could be anything"
+    return re.compile(".*".join(map(re.escape, fixed)), re.DOTALL)
+
+
+def texts_of(file: Path) -> Iterator[str]:
+    """The literal texts of a module, those of an f-string as one, without its values."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value

@@ -43,7 +43,7 @@ def test_a_minority_of_huge_norms_does_not_move_the_median() -> None:
 
 
 def test_a_liar_is_held_to_the_usual_speed() -> None:
-    """RELIABILITY D3: 10^12 steps claimed, its share of the mean stays below slack / (slack + 3)."""
+    """D3: 10^12 steps claimed, its share of the mean stays below slack / (slack + 3)."""
     cap = WorkCap(slack=4, after=5)
     for _ in range(2):
         for child in "abc":

@@ -148,7 +148,7 @@ def test_a_clipped_change_and_a_clipped_upload_mean_the_same() -> None:
 
 
 def test_one_of_five_pulls_no_harder_than_the_ratio_allows() -> None:
-    """RELIABILITY D2, default: huge uploads in every round move the mean by a bounded step, and not for good."""
+    """D2, default: huge uploads in every round move the mean by a bounded step, and not for good."""
     base = torch.zeros(100)
     merge = RunningMean(100)
     for round_number in range(100):

@@ -9,7 +9,7 @@ import pytest
 from marl.data.replay import WHOLE
 from marl.failpoints import VARIABLE
 from tests.commands import BARE, MARL, PATIENCE_S, metrics, nothing_left, run_folder, started, succeed
-from tests.slow.cluster import OFTEN, in_memory
+from tests.slow.cluster import OFTEN, left_in_memory
 
 TWO = ("--workers", "2", "--seed", "1", "--set", "stop.solved=false", "--json", *BARE)
 TRAJECTORY = 32 * 5  # steps, by the preset
@@ -48,7 +48,7 @@ def test_workers_that_are_killed_while_they_write(tmp_path: Path, monkeypatch: p
     deaths = metrics(tmp_path)[-1]["restarts"]
     assert 2 <= deaths <= result["steps"] / (90 * TRAJECTORY)
     assert "Traceback" not in err
-    assert in_memory(process) == []
+    assert left_in_memory() == []
 
 
 def test_a_resumed_run_begins_with_an_empty_replay(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def broken_promises(folder: Path) -> list[str]:
     events = read_history(folder)
     return [
         *_nothing_goes_back(events),
+        *_a_restart_costs_one_round_at_most(events),
         *_every_upload_counts_at_most_once(events),
         *_only_what_was_sent_is_merged(events),
         *_all_hold_the_same_bits(events),
@@ -55,6 +56,17 @@ def _nothing_goes_back(events: list[Event]) -> list[str]:
     return found
 
 
+def _a_restart_costs_one_round_at_most(events: list[Event]) -> list[str]:
+    """The first round of a parent that goes on makes the version after the one that its last checkpoint has."""
+    found, reached = [], dict[int, int]()
+    for event in _of(events, "round"):
+        epoch, version = event["epoch"], event["version"]
+        if epoch not in reached and version < max(reached.values(), default=0):
+            found.append(f"epoch {epoch} began with version {version}, {max(reached.values())} was there before")
+        reached[epoch] = version
+    return found
+
+
 def _every_upload_counts_at_most_once(events: list[Event]) -> list[str]:
     found, seen = [], set()
     sent = {(e["child"], e["counter"], e["epoch"], e["version"], e["process"]) for e in _of(events, "upload")}
@@ -75,12 +87,19 @@ def _every_upload_counts_at_most_once(events: list[Event]) -> list[str]:
 
 
 def _only_what_was_sent_is_merged(events: list[Event]) -> list[str]:
-    sent = {(e["child"], e["counter"], e["epoch"], e["version"]) for e in _of(events, "upload")}
-    return [
-        f"{event['child']} never sent upload {event['counter']} of version {event['version']}, which was merged"
-        for event in _of(events, "merged")
-        if (event["child"], event["counter"], event["epoch"], event["version"]) not in sent
-    ]
+    """Bit for bit, where whole weights travel."""
+    sent: dict[tuple[Any, ...], set[str]] = defaultdict(set)
+    for event in _of(events, "upload"):
+        sent[event["child"], event["counter"], event["epoch"], event["version"]].add(event.get("hash", ""))
+    found = []
+    for event in _of(events, "merged"):
+        upload = f"upload {event['counter']} of version {event['version']}"
+        bits = sent.get((event["child"], event["counter"], event["epoch"], event["version"]), set())
+        if not bits:
+            found.append(f"{event['child']} never sent {upload}, which was merged")
+        elif "" not in bits and event["hash"] not in bits:
+            found.append(f"{event['child']} sent other bits as {upload} than were merged")
+    return found
 
 
 def _all_hold_the_same_bits(events: list[Event]) -> list[str]:

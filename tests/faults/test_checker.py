@@ -56,6 +56,7 @@ def test_all_is_well(tmp_path: Path) -> None:
     [
         (0, {"version": 5}, "went back"),
         (1, {"counter": 7}, "never sent"),
+        (1, {"hash": name_of(BASE)}, "sent other bits"),
         (3, {"hash": name_of(BASE)}, "averaging again gives other bits"),
         (4, {"hash": name_of(BASE)}, "holds other bits"),
     ],
@@ -77,3 +78,14 @@ def test_weights_are_not_finite(tmp_path: Path) -> None:
     bad = torch.full((4,), float("nan"))
     events = [{"event": "round", "epoch": 1, "version": 1, "round": 1, "steps": 1, "hash": name_of(bad)}]
     assert any("not finite" in line for line in check(tmp_path, events, bad))
+
+
+@pytest.mark.parametrize(("version", "complaint"), [(6, ""), (5, ""), (4, "epoch 2 began with version 4, 5 was there")])
+def test_a_restart_may_cost_one_round(version: int, complaint: str, tmp_path: Path) -> None:
+    rounds = [(1, 4), (1, 5), (2, version), (2, version + 1)]
+    events = [
+        {"event": "round", "epoch": epoch, "version": made, "round": 1, "steps": 1, "hash": name_of(SENT)}
+        for epoch, made in rounds
+    ]
+    found = check(tmp_path, events)
+    assert any(complaint in line for line in found) if complaint else found == []

@@ -53,8 +53,16 @@ class Node:
         assert found, f"no error with {text!r} within {seconds} s:\n" + "\n".join(self.lines + self.errors)
 
     def end_hard(self) -> None:
-        """``kill -9``; its forkserver and all else end by themselves."""
+        """``kill -9`` of the command alone: what it has started notices, and ends by itself."""
         self.process.kill()
+        self.process.wait()
+        until(lambda: not session(self.process.pid), STOP_S)
+
+    def vanish(self) -> None:
+        """``kill -9`` of the command and of all that it has started, as when its machine loses power."""
+        for pid in session(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         until(lambda: not session(self.process.pid), STOP_S)
 
@@ -66,7 +74,7 @@ class Node:
         until(lambda: not session(self.process.pid), STOP_S)
         for reader in self._readers:
             reader.join(STOP_S)
-        assert not in_memory(self.process), "it left shared memory behind"
+        assert not left_in_memory(), "it left shared memory behind"
         assert "Traceback" not in "\n".join(self.lines + self.errors), self.lines + self.errors
         return self.process.returncode
 
@@ -173,6 +181,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def in_memory(process: subprocess.Popen[str]) -> list[str]:
-    """Files in shared memory that name a process of this command."""
-    return [name for name in os.listdir("/dev/shm") if f"_{process.pid}_" in name]
+def left_in_memory() -> list[str]:
+    """Files in shared memory whose maker, whose number torch puts into the name, is no more."""
+    makers = {name: re.match(r"torch_(\d+)_", name) for name in os.listdir("/dev/shm")}
+    return [name for name, maker in makers.items() if maker and not Path(f"/proc/{maker[1]}").exists()]

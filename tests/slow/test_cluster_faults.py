@@ -56,33 +56,6 @@ def test_children_that_come_late_are_killed_and_come_back(tmp_path: Path) -> Non
     assert saved["steps"] > 0
 
 
-def test_a_child_that_stands_still(tmp_path: Path) -> None:
-    """No byte comes from it, and TCP would wait for ever: rounds go on without it, and it is back when it wakes."""
-    with child(tmp_path) as first, child(tmp_path) as second, parent(tmp_path, [first, second], *RUN) as run:
-        run.wait("children 2/2")
-        wait_for_rounds(run, tmp_path)
-        heard = len(run.lines)
-        stopped_at = time.monotonic()
-        stopped = session(second.process.pid)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            wait_for_rounds(run, tmp_path)
-            assert time.monotonic() - stopped_at < 6
-            run.wait(f"^{second.address}: expected a sign of life", after=heard)
-            run.wait("children 1/2", after=heard)
-            wait_for_rounds(run, tmp_path)
-        finally:
-            for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
-        heard = len(run.lines)
-        second.wait("is back")
-        run.wait("children 2/2", after=heard)
-        wait_for_rounds(run, tmp_path)
-        assert run.end(signal.SIGTERM) == 0
-        assert [first.end(signal.SIGTERM), second.end(signal.SIGTERM)] == [0, 0]
-
-
 @pytest.mark.slow
 def test_children_that_leave(tmp_path: Path) -> None:
     """Ctrl-C at one, SIGTERM at the whole group of the other: both say farewell, and the parent says so."""

@@ -75,7 +75,7 @@ def test_the_payload_is_hashed_once_for_many_headers() -> None:
 
 
 def test_random_flips_are_caught() -> None:
-    """RELIABILITY D4 below TLS: any flipped bit, cut, or exchange of chunks, in header, payload or seal."""
+    """D4 below TLS: any flipped bit, cut, or exchange of chunks, in header, payload or seal."""
     randomness = random.Random(4)
     outgoing = Outgoing(upload(weights=torch.randn(50, generator=torch.Generator().manual_seed(1))))
     good = (outgoing.header, b"".join(outgoing.chunks()), outgoing.seal())
