@@ -99,7 +99,7 @@ def test_a_child_that_is_slow(tmp_path: Path, history: Path) -> None:
     """It is told to hurry, what it has done counts, and nobody waits for the rest: nine tenths of what the other child
     does alone are done (R6).
     """
-    often = ("CartPole-v1", *ENDLESS, "--set", "exchange.every='20000 steps'")
+    often = ("CartPole-v1", *ENDLESS, "--set", "exchange.every='5000 steps'")
     port = free_port()
     with child(tmp_path) as fast, parent(tmp_path, [fast, f"127.0.0.1:{port}"], *often) as run:
         run.wait("children 1/2")

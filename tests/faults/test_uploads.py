@@ -91,7 +91,7 @@ def test_liars_change_nothing(tmp_path: Path, marl_home: Path, history: Path) ->
         run.wait(rf"children [2-9]/{1 + len(LIES)}")
         wait_for_rounds(run, tmp_path, 1)
         before = peak_bytes(run.process.pid)
-        wait_for_rounds(run, tmp_path, times(20, 2))  # each waits for those who never send what can be used
+        wait_for_rounds(run, tmp_path, times(20))  # each waits for those who never send what can be used
         assert peak_bytes(run.process.pid) - before < 16 * MIB
         assert run.end(signal.SIGINT) == 0
     merged = events(history, "merged")

@@ -52,6 +52,7 @@ def adapter(name: str, *addresses: str) -> ifaddr.Adapter:
     return ifaddr.Adapter(name, name, ips)
 
 
+@pytest.mark.slow  # a real command does the same in tests/cli
 def test_who_announces_itself_is_found() -> None:
     with announced("0fb9d6-5050", "127.0.0.1", 5050), announced("0fb9d6-5051", "127.0.0.1", 5051):
         assert discover(0.7, HERE) == [Found("127.0.0.1", 5050), Found("127.0.0.1", 5051)]

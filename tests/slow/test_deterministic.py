@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_bits(name: str, references: Callable[[str]
     [
         ("CartPole-v1", [3]),
         pytest.param("CartPole-v1, normalised", [1, 4], marks=pytest.mark.slow),
-        ("LunarLander-v3", [5]),
+        pytest.param("LunarLander-v3", [5], marks=pytest.mark.slow),
     ],
 )
 def test_killed_runs_that_are_resumed_give_the_same_bits(
