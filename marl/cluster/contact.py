@@ -140,9 +140,8 @@ class Contact:
                 return f"its parent was gone before it had sent weights ({self._conversation.why})"
             elif lost_at is None:
                 lost_at = time.monotonic()
-                self._view.note(
-                    f"the parent is gone ({self._conversation.why}); training on alone for {self._orphan_s:g} s"
-                )
+                alone = "waiting for it" if self._offered.config.deterministic else "training on alone"
+                self._view.note(f"the parent is gone ({self._conversation.why}); {alone} for {self._orphan_s:g} s")
             elif time.monotonic() - lost_at > self._orphan_s:
                 return f"no parent for {self._orphan_s:g} s"
             now = time.monotonic()

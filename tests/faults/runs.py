@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from marl.failpoints import VARIABLE as FAILPOINTS
-from tests.commands import ENDLESS, FACTOR, session
+from tests.commands import FACTOR, session
 from tests.faults.checker import Event, read_history
 from tests.slow.cluster import OFTEN, Node
 
-RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
+RUN = ("CartPole-v1", "--minutes", "60", "--set", "stop.solved=false", *OFTEN)
 
 
 @contextmanager

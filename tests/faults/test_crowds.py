@@ -9,12 +9,11 @@ import pytest
 
 from benchmarks.strangers import ADDRESSES, Strangers, knock
 from marl.links.server import Limits
-from tests.commands import ENDLESS
 from tests.faults.checker import read_history
 from tests.faults.counts import times
-from tests.slow.cluster import OFTEN, child, parent, wait_for_rounds
+from tests.faults.runs import RUN
+from tests.slow.cluster import child, parent, wait_for_rounds
 
-RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
 SPARE = 64  # descriptors of everything that is not a connection
 
 pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]

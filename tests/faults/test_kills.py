@@ -48,7 +48,7 @@ def test_contacts_are_killed(tmp_path: Path, history: Path) -> None:
             heard, killed_at = len(run.lines), time.monotonic()
             os.kill(second.contact, signal.SIGKILL)
             run.wait(f"^{second.address}: the child is in again", after=heard)
-            (back,) = events(history, "joined", after=killed_at)
+            (back,) = until(lambda killed_at=killed_at: events(history, "joined", after=killed_at))
             assert back["child"] == second.name
             assert back["time"] - killed_at <= BACK_S
         wait_for_rounds(run, tmp_path)
@@ -56,17 +56,18 @@ def test_contacts_are_killed(tmp_path: Path, history: Path) -> None:
 
 
 CHILD_POINTS = (
-    *("child.welcoming", "child.sending.upload", "child.sent.upload", "child.snapshot", "child.answer"),
-    *("child.applied", "child.sending.telemetry"),
+    *("child.sending.upload=kill@3", "child.sent.upload=kill@3", "child.snapshot=kill@3", "child.answer=kill@3"),
+    *("child.applied=kill@3", "child.sending.telemetry=kill@3"),
+    "child.welcoming=kill",  # passed once in a life: it never comes in
 )
 
 
-@pytest.mark.parametrize("point", CHILD_POINTS if SHARE else ["child.sending.upload"])
+@pytest.mark.parametrize("point", CHILD_POINTS if SHARE else CHILD_POINTS[:1])
 def test_a_child_is_killed_at(point: str, tmp_path: Path, history: Path) -> None:
     """Over and over, at one place of the protocol: the other child loses no round, and none is a second longer (R3)."""
     with (
         child(tmp_path) as steady,
-        armed(f"{point}=kill@3"),
+        armed(point),
         child(tmp_path) as faulty,
         parent(tmp_path, [steady, faulty], *RUN) as run,
     ):
@@ -77,4 +78,5 @@ def test_a_child_is_killed_at(point: str, tmp_path: Path, history: Path) -> None
         wait_for_rounds(run, tmp_path)
         assert run.end(signal.SIGINT) == 0
     demand_no_long_round(history)
-    assert {event["child"] for event in events(history, "joined")} == {steady.name, faulty.name}
+    came = {steady.name} if "welcoming" in point else {steady.name, faulty.name}
+    assert {event["child"] for event in events(history, "joined")} == came

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.commands import ENDLESS, MARL, python, succeed
+from tests.commands import MARL, python, succeed
 from tests.faults.counts import times
-from tests.slow.cluster import OFTEN, at_home, child, parent, wait_for_rounds
+from tests.faults.runs import RUN
+from tests.slow.cluster import at_home, child, parent, wait_for_rounds
 
-RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
 DETECTED_S, HEALED_S = 6.0, 10.0
 ENTER = "import os, sys; os.execvp('ip', ['ip', 'netns', 'exec', sys.argv[1], sys.executable, *sys.argv[2:]])"
 

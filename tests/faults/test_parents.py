@@ -96,7 +96,7 @@ def test_an_older_parent_wakes(newer_lives_on: bool, copied: bool, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_no_space_for_checkpoints(tmp_path: Path, history: Path) -> None:
+def test_no_space_for_checkpoints(tmp_path: Path) -> None:
     """Training goes on, with a warning, and the last good checkpoint stays (R12)."""
     with child(tmp_path) as only, parent(tmp_path, [only], *RUN) as run:
         run.wait("children 1/1")
