@@ -49,7 +49,7 @@ test: lint ## lint, type check, tests (what continuous integration runs)
 test-slow: $(VENV)/.installed-dev ## the tests that take minutes, or show again over TLS what others show
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
-faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, fuzzing): about half an hour
+faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, partitions, fuzzing): about 50 minutes
 	MARL_FAULTS=1 $(BIN)/python -m pytest tests/faults --timeout 3600
 
 lint: $(VENV)/.installed-dev ## ruff and mypy only
@@ -97,6 +97,8 @@ bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, then the 
 	$(BIN)/python benchmarks/time_to_solve.py $(LUNAR) --seeds 100 101 102 103 104
 	$(BIN)/python benchmarks/throughput.py --seconds 30
 	$(BIN)/python benchmarks/startup.py --runs 7
+	$(BIN)/python benchmarks/averaging_learning.py --steps 3000000 --rules "one node" "mean, 0.5 s" "int8, 0.5 s" "int4, 0.5 s" \
+		--seeds 100 101 102 103 104
 	$(MAKE) bench-algorithms
 	$(MAKE) bench-cluster
 

@@ -140,8 +140,12 @@ class Contact:
                 return f"its parent was gone before it had sent weights ({self._conversation.why})"
             elif lost_at is None:
                 lost_at = time.monotonic()
-                alone = "waiting for it" if self._offered.config.deterministic else "training on alone"
-                self._view.note(f"the parent is gone ({self._conversation.why}); {alone} for {self._orphan_s:g} s")
+                why, patience = self._conversation.why, f"{self._orphan_s:g} s"
+                self._view.note(
+                    f"the parent is gone ({why}); waiting {patience} for it"
+                    if self._offered.config.deterministic
+                    else f"the parent is gone ({why}); training on alone for {patience}"
+                )
             elif time.monotonic() - lost_at > self._orphan_s:
                 return f"no parent for {self._orphan_s:g} s"
             now = time.monotonic()
