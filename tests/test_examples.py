@@ -20,7 +20,14 @@ def test_there_is_one_of_each_kind() -> None:
         assert len((ROOT / f"examples/{name}.py").read_text(encoding="utf-8").splitlines()) <= 90
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "own_algorithm",
+        "own_environment",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("own_network", "own_sampler")),
+    ],
+)
 def test_an_example_solves_its_environment(name: str, tmp_path: Path) -> None:
     out = succeed("-m", f"examples.{name}", cwd=tmp_path)
     assert out.splitlines()[-1] == "solved"

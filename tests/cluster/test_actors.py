@@ -131,6 +131,7 @@ def test_a_learner_that_dies_too_often_ends_the_run(tmp_path: Path) -> None:
     assert checkpoint(tmp_path)["updates"] > 0
 
 
+@pytest.mark.slow
 def test_a_learner_that_stands_still_holds_its_actors_back(tmp_path: Path) -> None:
     """No more is played than fits into queue and rings; it goes on when the learner does, and ends at once if asked."""
     with started(*IMPALA, *ENDLESS, cwd=tmp_path) as process:

@@ -25,7 +25,10 @@ from tests.commands import (
 )
 
 Process = subprocess.Popen[str]
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+BOTH = pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, id="SIGINT"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
+)
 
 
 def end(process: Process, send: Callable[[], None]) -> tuple[int, str, str]:

@@ -95,6 +95,7 @@ def ten_times_slower(node: Child) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_child_that_is_slow(tmp_path: Path, history: Path) -> None:
     """It is told to hurry, what it has done counts, and nobody waits for the rest: nine tenths of what the other child
     does alone are done (R6).

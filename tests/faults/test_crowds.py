@@ -33,7 +33,7 @@ def test_strangers_cost_nothing(tmp_path: Path, history: Path) -> None:
             wait_for_rounds(run, tmp_path)
             assert num_descriptors(only.contact) <= Limits().max_open + SPARE
             crowd.leave()
-            for address in itertools.islice(itertools.cycle(ADDRESSES), times(10_000, 500)):
+            for address in itertools.islice(itertools.cycle(ADDRESSES), times(10_000, 200)):
                 knock("127.0.0.1", only.port, address).close()
             assert num_descriptors(only.contact) <= Limits().max_open + SPARE
             wait_for_rounds(run, tmp_path)

@@ -73,7 +73,7 @@ def test_a_child_is_killed_at(point: str, tmp_path: Path, history: Path) -> None
         parent(tmp_path, [steady, faulty], *RUN) as run,
     ):
         heard = 0
-        for _ in range(times(5, 2)):
+        for _ in range(times(5)):
             faulty.wait_for_error("killed by SIGKILL; it is started again", after=heard)
             heard = len(faulty.errors)
         wait_for_rounds(run, tmp_path)

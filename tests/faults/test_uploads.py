@@ -103,6 +103,7 @@ def test_liars_change_nothing(tmp_path: Path, marl_home: Path, history: Path) ->
     assert {event["child"] for event in events(history, "refused")} <= {"boast", "curse"}
 
 
+@pytest.mark.slow
 def test_bits_flip_on_the_way(tmp_path: Path, history: Path) -> None:
     """Where no TLS is in between: nothing damaged is merged or applied, by the history, and the run goes on (D4)."""
     with (
