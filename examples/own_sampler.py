@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from marl.errors import ConfigError
-from marl.networks.distributions import Categorical, Distribution
+from marl.networks.distributions import ActionRule, Categorical
 from marl.networks.q_network import ActionValues
 from marl.networks.sampling import Rank
 
@@ -21,7 +21,7 @@ COLDEST, HOTTEST = 1.0, 3.0  # at 1 the policy itself, at infinity any action
 class Boltzmann:
     """Draws from the softmax of parameters / temperature."""
 
-    def __init__(self, distribution: Distribution, rank: Rank) -> None:
+    def __init__(self, distribution: ActionRule, rank: Rank) -> None:
         if not isinstance(distribution, (Categorical, ActionValues)):
             raise ConfigError("exploration.sampler: Boltzmann needs discrete actions")
         self._num_actions = distribution.num_parameters

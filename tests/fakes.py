@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from examples.own_environment import Catch
 from marl.algorithms.base import Algorithm, Loss
 from marl.data.spaces import Spaces
-from marl.networks.distributions import Distribution
+from marl.networks.distributions import ActionRule
 from marl.networks.settings import NetworkSettings
 
 Array = npt.NDArray[Any]
@@ -255,7 +255,7 @@ class FixedPolicy:
     ``seen`` keeps every batch of observations, so that a test can read what acting showed to the network.
     """
 
-    def __init__(self, distribution: Distribution, parameters: list[float], size: int) -> None:
+    def __init__(self, distribution: ActionRule, parameters: list[float], size: int) -> None:
         if len(parameters) != distribution.num_parameters:
             raise ValueError(f"expected {distribution.num_parameters} parameters, got {len(parameters)}")
         self.distribution = distribution

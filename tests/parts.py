@@ -11,7 +11,7 @@ from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm, Loss
 from marl.data.spaces import Spaces
 from marl.networks.actor_critic import ActorCritic
-from marl.networks.distributions import Distribution
+from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from tests.fakes import Lazy as Lazy
@@ -95,7 +95,7 @@ class RaisesLater(ActorCritic):
 class Drawn:
     """A sampler that can act on three categories."""
 
-    def __init__(self, distribution: Distribution, rank: Rank) -> None:
+    def __init__(self, distribution: ActionRule, rank: Rank) -> None:
         self.rank = rank
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -106,7 +106,7 @@ class Drawn:
 
 
 class Refuses(Drawn):
-    def __init__(self, distribution: Distribution, rank: Rank) -> None:
+    def __init__(self, distribution: ActionRule, rank: Rank) -> None:
         raise KeyError("rank")
 
 

@@ -11,7 +11,7 @@ from marl.data.normalizer import Moments, Normalizer, moments
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.environments.vector import Environments
-from marl.networks.distributions import Distribution
+from marl.networks.distributions import ActionRule
 from marl.networks.sampling import OnPolicy, Sampler
 
 
@@ -19,7 +19,7 @@ class Acts(Protocol):
     """The part of a network that acting needs."""
 
     @property
-    def distribution(self) -> Distribution:
+    def distribution(self) -> ActionRule:
         """What its parameters are of."""
 
     def policy(self, observations: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Sampled, Transitions
 from marl.networks.choose import q_network
-from marl.networks.distributions import Distribution
+from marl.networks.distributions import ActionRule
 from marl.networks.q_network import QNetwork
 from marl.networks.sampling import EpsilonGreedy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
@@ -69,7 +69,7 @@ class ApexDQN(Algorithm):
         first = 1 + self.epsilon_alpha * rank.number / rank.total
         return replace(self, epsilon=self.epsilon**first, epsilon_alpha=self.epsilon_alpha / rank.total / first)
 
-    def sampler(self, distribution: Distribution) -> Sampler:
+    def sampler(self, distribution: ActionRule) -> Sampler:
         """Epsilon-greedy, each environment with its own epsilon."""
         return EpsilonGreedy(distribution.num_parameters, self.epsilons)
 

@@ -13,7 +13,7 @@ from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Transitions
 from marl.errors import ConfigError, PluginError
-from marl.networks.distributions import Distribution
+from marl.networks.distributions import ActionRule
 from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
 
@@ -85,7 +85,7 @@ class Algorithm(ABC):
         """The same algorithm for one of all workers: exploration may differ from one to the next."""
         return self
 
-    def sampler(self, distribution: Distribution) -> Sampler:
+    def sampler(self, distribution: ActionRule) -> Sampler:
         """How a worker acts."""
         return OnPolicy(distribution)
 

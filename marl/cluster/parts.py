@@ -12,7 +12,7 @@ from marl.algorithms.base import Algorithm
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
-from marl.networks.distributions import Distribution
+from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank, Sampler, own_sampler
 from marl.plugins import load_module
 
@@ -88,7 +88,7 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
                 f"{config.network.name or config.algorithm.name}: expected layers that do the same in play and in "
                 f"training, got {type(module).__name__}: use LayerNorm, or leave it out"
             )
-    distribution: Distribution = cast(Acts, network).distribution
+    distribution: ActionRule = cast(Acts, network).distribution
     sampler = make_sampler(config, config.algorithm, network, Rank(0, 1))
     with torch.no_grad():
         parameters = cast(Acts, network).policy(spaces.zeros(COUNT))

@@ -13,8 +13,8 @@ from torch import Tensor
 from marl.data.spaces import Spaces
 
 
-class Distribution(Protocol):
-    """How actions follow from parameters [..., P]."""
+class ActionRule(Protocol):
+    """How actions follow from parameters [..., P]: all that playing needs."""
 
     num_parameters: int
 
@@ -26,6 +26,10 @@ class Distribution(Protocol):
 
     def mode(self, parameters: Tensor) -> Tensor:
         """The most likely actions."""
+
+
+class Distribution(ActionRule, Protocol):
+    """Actions are drawn from it, and a policy gradient can move it."""
 
     def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """Log-probabilities [...] of actions."""

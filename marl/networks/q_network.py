@@ -60,7 +60,7 @@ def dueling_matrix(num_actions: int) -> Tensor:
 
 
 class ActionValues:
-    """Acting on values [..., A]: parameters in the sense of ``Distribution``, though of none."""
+    """Acting on values [..., A]: an ``ActionRule``, and no distribution."""
 
     def __init__(self, num_actions: int) -> None:
         self.num_parameters = num_actions
@@ -76,17 +76,3 @@ class ActionValues:
     def mode(self, parameters: Tensor) -> Tensor:
         """The best actions [...]."""
         return parameters.argmax(-1)
-
-    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
-        """Not defined."""
-        raise NotImplementedError("action values are no distribution")
-
-    def entropy(self, parameters: Tensor) -> Tensor:
-        """Not defined."""
-        raise NotImplementedError("action values are no distribution")
-
-    def policy_gradient_loss(
-        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Not defined."""
-        raise NotImplementedError("action values are no distribution")

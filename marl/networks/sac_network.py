@@ -144,23 +144,6 @@ class SquashedGaussian:
         """The means, squashed."""
         return parameters[..., : self.size].tanh()
 
-    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
-        """Log-densities [...] of actions, which must be inside the box."""
-        mean, log_std = self._split(parameters)
-        standardized = (actions.atanh() - mean) * torch.exp(-log_std)
-        log_probs = -0.5 * standardized.square() - log_std - torch.log1p(-actions.square())
-        return log_probs.sum(-1) - 0.5 * math.log(2 * math.pi) * self.size
-
-    def entropy(self, parameters: Tensor) -> Tensor:
-        """Not known in closed form."""
-        raise NotImplementedError("the entropy of a squashed normal has no closed form")
-
-    def policy_gradient_loss(
-        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Not defined, for want of the entropy."""
-        raise NotImplementedError("the entropy of a squashed normal has no closed form")
-
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = parameters.chunk(2, -1)
         return mean, log_std.clamp(MIN_LOG_STD, MAX_LOG_STD)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from marl.errors import MarlError, PluginError
-from marl.networks.distributions import Distribution
+from marl.networks.distributions import ActionRule
 from marl.plugins import load_object
 
 OVERWHELMING = 1e30  # beside which no action's value matters
@@ -44,7 +44,7 @@ class Sampler(Protocol):
 class OnPolicy:
     """Acts as the policy says."""
 
-    def __init__(self, distribution: Distribution) -> None:
+    def __init__(self, distribution: ActionRule) -> None:
         self._distribution = distribution
         self.noise = distribution.noise
 
@@ -71,7 +71,7 @@ class EpsilonGreedy:
         return (parameters + noise).argmax(-1), parameters
 
 
-def own_sampler(name: str, distribution: Distribution, rank: Rank) -> Sampler:
+def own_sampler(name: str, distribution: ActionRule, rank: Rank) -> Sampler:
     """A user's own: ``package.module:Class``, made as ``Class(distribution, rank)``.
 
     Raises:

@@ -72,6 +72,3 @@ def test_acting_on_values_is_taking_the_best() -> None:
     values, parameters = ActionValues(3), torch.tensor([[1.0, 3.0, 2.0], [0.0, -1.0, -2.0]])
     noise = values.noise((2,), torch.Generator())
     assert values.mode(parameters).tolist() == values.sample(parameters, noise).tolist() == [1, 0]
-    for method in (values.entropy, lambda each: values.log_prob(each, torch.zeros(2))):
-        with pytest.raises(NotImplementedError):
-            method(parameters)
