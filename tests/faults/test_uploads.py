@@ -14,6 +14,7 @@ from tests.faults.counts import times
 from tests.faults.flips import Flips
 from tests.faults.liars import liars
 from tests.faults.runs import RUN, armed, events, peak_bytes
+from tests.links.pairs import Proxy
 from tests.slow.cluster import child, parent, wait_for_rounds
 
 MIB = 1024 * 1024
@@ -106,14 +107,15 @@ def test_liars_change_nothing(tmp_path: Path, marl_home: Path, history: Path) ->
 @pytest.mark.slow
 def test_bits_flip_on_the_way(tmp_path: Path, history: Path) -> None:
     """Where no TLS is in between: nothing damaged is merged or applied, by the history, and the run goes on (D4)."""
+    flips = Flips(seed=1)
     with (
         child(tmp_path, "--insecure") as only,
-        Flips(only.port, seed=1) as flips,
-        parent(tmp_path, [f"127.0.0.1:{flips.port}"], *RUN, "--insecure") as run,
+        Proxy(change=flips) as proxy,
+        parent(tmp_path, [f"127.0.0.1:{(port := proxy.towards(only.port))}"], *RUN, "--insecure") as run,
     ):
         run.wait("children 1/1")
         until(lambda: flips.count >= times(200, 5), 1200, of=run.process)
         wait_for_rounds(run, tmp_path)
         assert run.end(signal.SIGINT) == 0
     for path in history.glob("*.jsonl"):  # without certificates the parent has a name of its own for it
-        path.write_text(path.read_text().replace(f"127.0.0.1:{flips.port}", only.name))
+        path.write_text(path.read_text().replace(f"127.0.0.1:{port}", only.name))

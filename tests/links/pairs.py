@@ -66,15 +66,24 @@ class Background(threading.Thread):
 
 
 class Proxy:
-    """Stands between two ends of TCP: slows, freezes or cuts what passes."""
+    """Stands between two ends of TCP: slows, freezes, cuts or changes what passes."""
 
-    def __init__(self, *, rate: float | None = None, delay: float = 0.0, cut_after: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        rate: float | None = None,
+        delay: float = 0.0,
+        cut_after: int | None = None,
+        change: Callable[[bytearray, int], None] = lambda piece, passed: None,
+    ) -> None:
         """
         Args:
             rate: bytes a second, each way.
             delay: seconds that each piece is held up.
             cut_after: bytes, both ways together, after which the connection breaks without a word; the next one lasts.
+            change: what is done to each piece, after so many bytes of its connection and way.
         """
+        self._change = change
         self._rate, self._delay = rate, delay
         self._cut_after, self._passed = cut_after, 0
         self._flowing = threading.Event()
@@ -105,16 +114,21 @@ class Proxy:
             self._run(self._pump, far, near)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        while data := source.recv(16384):
-            self._passed += len(data)
-            if self._cut_after is not None and self._passed > self._cut_after:
-                self._cut_after = None
-                break
-            time.sleep(self._delay + (len(data) / self._rate if self._rate else 0.0))  # what makes the link slow
-            self._flowing.wait()
-            sink.sendall(data)
+        passed = 0  # here; the cut counts both ways
+        with suppress(OSError):
+            while piece := bytearray(source.recv(16384)):
+                self._passed += len(piece)
+                if self._cut_after is not None and self._passed > self._cut_after:
+                    self._cut_after = None
+                    break
+                time.sleep(self._delay + (len(piece) / self._rate if self._rate else 0.0))  # what makes the link slow
+                self._flowing.wait()
+                self._change(piece, passed)
+                passed += len(piece)
+                sink.sendall(piece)
         for sock in (source, sink):
-            sock.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _run(self, action: Callable[..., None], *args: object) -> None:
         def run() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from marl.reports import child_view
 from marl.reports.child_view import PLAIN_EVERY, ChildStatus, ChildView, bytes_text, status_line
+from tests.reports.terminals import Ascii, GoneTerminal, Terminal
 
 STATUS = ChildStatus(
     run="CartPole-v1-20261121-074911-5f3c",
@@ -21,20 +22,6 @@ WHOLE = (
     "CartPole-v1, run CartPole-v1-20261121-074911-5f3c  version 7  6,357 steps/s  return 30.0  "
     "sent 938 B, received 1.2 MB"
 )
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Ascii(io.StringIO):
-    encoding = "ascii"
-
-
-class GoneTerminal(Terminal):
-    def write(self, unused_text: str) -> int:
-        raise OSError(5, "Input/output error")
 
 
 @pytest.fixture

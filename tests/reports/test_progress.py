@@ -6,20 +6,7 @@ from rich.console import Console
 
 from marl.reports.meter import Status
 from marl.reports.progress import LiveView, _Picture, duration_text, plain_line
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Ascii(io.StringIO):
-    encoding = "ascii"
-
-
-class GoneTerminal(Terminal):
-    def write(self, unused_text: str) -> int:
-        raise OSError(5, "Input/output error")
+from tests.reports.terminals import Ascii, GoneTerminal, Terminal
 
 
 class Clock:
