@@ -245,6 +245,10 @@ class DictObservations(CountingEnv):
 NOT_CALLABLE = 3
 
 
+class NotEnv:
+    """Made like an environment, and none."""
+
+
 def refuses_to_start() -> CountingEnv:
     raise OSError("no licence found")
 

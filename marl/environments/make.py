@@ -28,11 +28,11 @@ def make_vector(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
         raise EnvironmentFault(f"environment.backend: expected 'gymnasium' or 'envpool', got {settings.backend!r}")
     factory = _find_factory(settings.id)
     if factory is not None:
-        return _vector(settings, lambda: _vectorize(factory, settings.kwargs, count))
+        return _vector(settings, lambda: _vectorize(settings.id, factory, settings.kwargs, count))
     spec = _find_spec(settings.id)
     if spec.vector_entry_point is not None and not spec.additional_wrappers:
         return _vector(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **settings.kwargs))
-    return _vector(settings, lambda: _vectorize(_maker(spec), settings.kwargs, count))
+    return _vector(settings, lambda: _vectorize(settings.id, _maker(spec), settings.kwargs, count))
 
 
 def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -> GymEnv:
@@ -47,11 +47,13 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
     environment = _guarded(settings, lambda: factory(**kwargs))
+    if not isinstance(environment, gymnasium.Env | VectorEnv):
+        raise _no_environment(settings.id, environment)
     if isinstance(environment, VectorEnv):
         raise EnvironmentFault(
             f"expected {settings.id} to make one environment, got a vector of {environment.num_envs}"
         )
-    return environment  # type: ignore[no-any-return]
+    return environment
 
 
 def registered_threshold(settings: EnvironmentSettings) -> float | None:
@@ -107,14 +109,29 @@ def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
     return make
 
 
-def _vectorize(factory: Callable[..., Any], kwargs: dict[str, Any], count: int) -> GymVectorEnv:
+def _vectorize(name: str, factory: Callable[..., Any], kwargs: dict[str, Any], count: int) -> GymVectorEnv:
     """A user's factory may take ``num_envs`` and answer with a vector of its own; else one is built around it."""
     if _takes_num_envs(factory):
         vector = factory(num_envs=count, **kwargs)
         if not isinstance(vector, VectorEnv):
             raise EnvironmentFault(f"a factory that takes num_envs must make a gymnasium VectorEnv, got {type(vector)}")
         return vector
-    return SyncVectorEnv([lambda: factory(**kwargs)] * count, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    def make() -> GymEnv:
+        environment = factory(**kwargs)
+        if not isinstance(environment, gymnasium.Env):
+            raise _no_environment(name, environment)
+        return environment
+
+    return SyncVectorEnv([make] * count, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+def _no_environment(name: str, made: object) -> EnvironmentFault:
+    """What a factory made is checked before anything of it is used."""
+    return EnvironmentFault(
+        f"expected {name} to make a gymnasium environment, got {type(made).__name__}: "
+        "derive its class from gymnasium.Env"
+    )
 
 
 def _takes_num_envs(factory: Callable[..., Any]) -> bool:

@@ -75,11 +75,15 @@ def test_an_unknown_id_suggests_the_nearest(name: str, words: str) -> None:
         ("tests.fakes:nothing", PluginError, "has no 'nothing'"),
         ("tests.fakes:NOT_CALLABLE", EnvironmentFault, "to be a class or function"),
         ("tests.fakes:refuses_to_start", EnvironmentFault, "does not start: OSError: no licence found"),
+        ("tests.fakes:NotEnv", EnvironmentFault, "NotEnv to make a gymnasium environment, got NotEnv: derive"),
+        ("subprocess:list2cmdline", EnvironmentFault, "to make a gymnasium environment, got str: derive"),
     ],
 )
 def test_what_cannot_be_made(name: str, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        make_vector(EnvironmentSettings(id=name), 2)
+    kwargs = {"seq": []} if name.startswith("subprocess") else {}
+    for make in (make_single, lambda settings: make_vector(settings, 2)):
+        with pytest.raises(error, match=words):
+            make(EnvironmentSettings(id=name, kwargs=kwargs))
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "tests.fakes:counting", "tests.fakes:FakeCounting-v0"])
