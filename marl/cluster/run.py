@@ -1,5 +1,6 @@
 """A run from its name to its weights file: settings, folder, training, results."""
 
+import contextlib
 import dataclasses
 import shutil
 import time
@@ -28,6 +29,7 @@ from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
+from marl.reports.run_lock import writing
 from marl.training.weights_file import WeightsFile, fill, read
 from marl.wire.packing import demand_zstd
 
@@ -53,12 +55,42 @@ def run(
     Raises:
         MarlError: anything the user can mend.
     """
+    with contextlib.ExitStack() as stack:
+        return _run(
+            stack,
+            source,
+            settings,
+            cluster=cluster,
+            local=local,
+            resume=resume,
+            init=init,
+            out=out,
+            live=live,
+            plain=plain,
+        )
+
+
+def _run(
+    stack: contextlib.ExitStack,
+    source: str | Path | None,
+    settings: dict[str, Any],
+    *,
+    cluster: Cluster | None,
+    local: LocalChildren | None,
+    resume: str | Path | None,
+    init: str | Path | None,
+    out: Path,
+    live: bool,
+    plain: bool,
+) -> dict[str, Any]:
+    """``run``; the run folder is this process's own as long as ``stack`` is."""
     initial = read(init) if init is not None else None
     resumed: WeightsFile | None = None
     if resume is not None:
         if source is not None or init is not None:
             raise ConfigError("--resume goes on with a run as it was: leave out the environment and --init")
         folder = open_run_folder(Path(resume))
+        stack.enter_context(writing(folder.path))
         resumed = read(latest_checkpoint(folder))
         config = _resumed_config(resumed, folder, settings)
         _check_kind(resumed, folder, cluster is not None)
@@ -89,6 +121,7 @@ def run(
         folder.truncate_metrics(int(resumed.info["steps"]), float(resumed.info["seconds"]))
     else:
         folder = create_run_folder(Path(config.report.runs), _folder_name(config.environment.id))
+        stack.enter_context(writing(folder.path))
         write_atomic(folder.config, to_toml(config).encode())
     view = LiveView(
         environment=config.environment.id,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from marl.reports.run_lock import writing
 from tests.cli.conftest import Answer, Trained
 from tests.commands import BARE, ENDLESS, MARL, PATIENCE_S, learning, python, run_folder, started, until
 
@@ -172,6 +173,14 @@ def test_runs_that_cannot_go_on(command: Command, copied: Trained) -> None:
     refused(command("train", "--resume", run), "checkpoint.pt", "expected a weights file")
     checkpoint.unlink()
     refused(command("train", "--resume", run), "checkpoint.pt")
+
+
+def test_a_run_that_another_command_goes_on_with(command: Command, copied: Trained) -> None:
+    before = {file: file.read_bytes() for file in copied.run.iterdir() if file.is_file()}
+    with writing(copied.run):
+        answer = command("train", "--resume", str(copied.run), "--steps", "30000")
+        refused(answer, f"{copied.run} is in use: process {os.getpid()} on ", "Wait for its end or stop it")
+    assert all(file.read_bytes() == content for file, content in before.items())
 
 
 def test_an_environment_that_changed(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,60 @@
+"""One command at a time writes to a run folder."""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from marl.errors import RunFolderError
+
+LOCK, HOLDER = ".lock", ".holder"  # files of a run folder: what is locked, and who has locked it
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Keep a run folder for this process until the end of the block.
+
+    The lock is the operating system's: it ends with the process, however that ends.
+
+    Raises:
+        RunFolderError: another command writes there, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunFolderError(
+            f"{folder} is in use: {_holder(folder)} writes to it. Wait for its end or stop it, then try again; "
+            "to train beside it, start a new run with --init"
+        ) from None
+    except OSError as error:
+        raise RunFolderError(
+            f"expected a run folder to write at {folder}, got {error.strerror or error}: check its permissions"
+        ) from error
+    try:
+        me = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder stays unnamed
+            (folder / HOLDER).write_text(json.dumps(me))
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / HOLDER).unlink()
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    """Who has the lock, in words."""
+    try:
+        known = json.loads((folder / HOLDER).read_text()[:300])
+        return f"process {int(known['pid'])} on {_word(known['host'])}, since {_word(known['since'])},"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another command"
+
+
+def _word(value: object) -> str:
+    return "".join(letter for letter in str(value)[:80] if letter.isprintable())
