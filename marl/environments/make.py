@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 
+from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
 from marl.plugins import load_module, load_object
@@ -123,7 +124,7 @@ def _vectorize(name: str, factory: Callable[..., Any], kwargs: dict[str, Any], c
             raise _no_environment(name, environment)
         return environment
 
-    return SyncVectorEnv([make] * count, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+    return SerialVector(make, count)
 
 
 def _no_environment(name: str, made: object) -> EnvironmentFault:

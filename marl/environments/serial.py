@@ -1,0 +1,42 @@
+"""One environment after another, in this process."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import Env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+
+class SerialVector(SyncVectorEnv[Any, Any]):
+    """gymnasium's SyncVectorEnv, which resets an ended environment at its next step, without the ``info`` dictionaries.
+
+    Nobody here reads them; to merge them costs time, and fails where the shape of a value changes from step to step.
+    """
+
+    def __init__(self, make: Callable[[], Env[Any, Any]], num_envs: int) -> None:
+        super().__init__([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    def _add_info(self, vector_infos: dict[str, Any], unused_info: dict[str, Any], unused_index: int) -> dict[str, Any]:
+        return vector_infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step of all environments; the observations are overwritten by the next."""
+        observations: list[Any] = self._env_obs
+        rewards = self._rewards
+        terminated, truncated, ended = self._terminations, self._truncations, self._autoreset_envs.tolist()
+        for index, (environment, action) in enumerate(zip(self.envs, actions, strict=True)):
+            if ended[index]:
+                observations[index], _ = environment.reset()
+                rewards[index], terminated[index], truncated[index] = 0.0, False, False
+            else:
+                (
+                    observations[index],
+                    rewards[index],
+                    terminated[index],
+                    truncated[index],
+                    _,
+                ) = environment.step(action)
+        np.stack(observations, out=self._observations)
+        np.logical_or(terminated, truncated, out=self._autoreset_envs)
+        return self._observations, rewards.copy(), terminated.copy(), truncated.copy(), {}
