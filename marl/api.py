@@ -131,8 +131,8 @@ def evaluate(
     from marl.cluster.restore import play_episodes
     from marl.reports.distribution import summarize
 
-    returns = play_episodes(weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
-    return Evaluation(returns, summarize(returns, seed))
+    returns, cut = play_episodes(weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
+    return Evaluation(returns, summarize(returns, seed, cut=cut))
 
 
 def load(weights: str | Path) -> Policy:

@@ -1,5 +1,7 @@
 """Play whole episodes with a frozen policy."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -7,7 +9,14 @@ import torch
 from marl.acting.policy import Policy
 from marl.environments.vector import Environments
 
-MAX_EPISODE_STEPS = 27_000  # a policy that never ends its episode is judged by so many steps of it
+MAX_EPISODE_STEPS = 27_000  # where an episode that does not end is cut
+
+
+class Played(NamedTuple):
+    """What a policy earned."""
+
+    returns: npt.NDArray[np.float64]  # [episodes], un-normalised
+    cut: int  # of these episodes: ended by ``MAX_EPISODE_STEPS``, not by the environment
 
 
 def play(
@@ -18,8 +27,8 @@ def play(
     seeds: list[int],
     greedy: bool,
     seed: int = 0,
-) -> npt.NDArray[np.float64]:
-    """Un-normalised returns [episodes]; each environment plays its fair share, so that short episodes are not favoured.
+) -> Played:
+    """So many episodes; each environment plays its fair share, so that short episodes are not favoured.
 
     ``seeds`` start the environments (one each), ``seed`` the draws of a policy that is not greedy.
     """
@@ -29,16 +38,29 @@ def play(
     generator = torch.Generator().manual_seed(seed)
     observations = environments.reset(seeds)
     running, lengths, done = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    was_cut = np.zeros(count, bool)  # since the last reset: its next episode begins with the next reset
     returns: list[npt.NDArray[np.float64]] = []
+    cut = 0
     while (done < share).any():
+        if (
+            was_cut | (done >= share)
+        ).all():  # not every vector can reset some of its environments: all of them at once
+            observations = environments.reset()
+            running[:] = lengths[:] = 0
+            was_cut[:] = False
         step = environments.step(policy.draw(observations, greedy=greedy, generator=generator))
         observations = step.observations
         running += step.rewards
-        lengths += 1
-        ended = step.terminated | step.truncated | (lengths >= MAX_EPISODE_STEPS)
+        lengths += step.valid
+        ended = step.terminated | step.truncated
+        endless = ~ended & (lengths >= MAX_EPISODE_STEPS)
+        ended = (ended | endless) & ~was_cut
         if ended.any():
-            returns.append(running[ended & (done < share)])
+            counted = ended & (done < share)
+            returns.append(running[counted])
+            cut += int(np.count_nonzero(endless & counted))
             done += ended
             running[ended] = 0
             lengths[ended] = 0
-    return np.concatenate(returns)
+            was_cut |= endless
+    return Played(np.concatenate(returns), cut)

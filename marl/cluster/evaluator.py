@@ -3,12 +3,10 @@
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from marl.acting.collect import Acts
-from marl.acting.evaluate import play
+from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
@@ -26,6 +24,7 @@ class Verdict(NamedTuple):
     snapshot: Snapshot
     mean: float
     std: float
+    cut: int = 0  # episodes that did not end by themselves
 
 
 class Evaluator:
@@ -52,12 +51,12 @@ class Evaluator:
 
     def verdict(self, seconds: float = 0.0) -> Verdict | None:
         """The verdict, if it comes within so many seconds; if not, ``busy`` tells whether one is still to come."""
-        snapshot, returns = self._under_way, self._group.receive(self.NAME, seconds)
-        if returns is not None or self.NAME not in self._group.members:  # the group's ``check`` has told why it died
+        snapshot, played = self._under_way, self._group.receive(self.NAME, seconds)
+        if played is not None or self.NAME not in self._group.members:  # the group's ``check`` has told why it died
             self._under_way = None
-        if snapshot is None or returns is None:
+        if snapshot is None or played is None:
             return None
-        return Verdict(snapshot, float(returns.mean()), float(returns.std()))
+        return Verdict(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
 
 
 def judge(pipe: Connection, config: Config) -> None:
@@ -72,11 +71,11 @@ def judge(pipe: Connection, config: Config) -> None:
         weights, statistics = pipe.recv()
         flat.weights.copy_(torch.from_numpy(weights))
         policy = Policy(cast(Acts, network), environments.spaces, statistics, {})
-        pipe.send(evaluation_returns(policy, environments, config))
+        pipe.send(evaluation_of(policy, environments, config))
 
 
-def evaluation_returns(policy: Policy, environments: Environments, config: Config) -> npt.NDArray[np.float64]:
-    """Returns of the run's own evaluation: always the same seeds."""
+def evaluation_of(policy: Policy, environments: Environments, config: Config) -> Played:
+    """The run's own evaluation: always the same seeds."""
     words: dict[str, Any] = {"child": 0, "worker": 0, "purpose": seeds.EVALUATION, "segment": 0}
     sequence = seeds.stream(config.seed or 0, **words)
     return play(

@@ -60,7 +60,8 @@ class Keeper:
             write_atomic(out, self._bytes(last, {}, {}))
 
     def _best_bytes(self, verdict: Verdict) -> bytes:
-        judged = {"mean": verdict.mean, "std": verdict.std, "episodes": self._config.evaluation.episodes}
+        episodes = self._config.evaluation.episodes
+        judged = {"mean": verdict.mean, "std": verdict.std, "episodes": episodes, "cut": verdict.cut}
         return self._bytes(verdict.snapshot, {}, {"evaluation": judged})
 
     def _bytes(self, snapshot: Snapshot, more: dict[str, Tensor], info: dict[str, Any]) -> bytes:

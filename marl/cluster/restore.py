@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from marl.acting.collect import Acts
-from marl.acting.evaluate import play
+from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.config.settings import Config, from_tree
 from marl.data import seeds
@@ -36,10 +34,8 @@ def load_policy(path: str | Path) -> Policy:
     return Policy(cast(Acts, network), spaces, statistics, file.info)
 
 
-def play_episodes(
-    path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64
-) -> npt.NDArray[np.float64]:
-    """Un-normalised returns [episodes] of the file's policy in the environment that it was trained in.
+def play_episodes(path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64) -> Played:
+    """Episodes of the file's policy in the environment that it was trained in.
 
     Raises:
         WeightsFileError: the file cannot be read.

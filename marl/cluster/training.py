@@ -89,6 +89,7 @@ class Training(ABC):
         self._solved = False
         self._solved_at: float | None = None
         self._tensorboard: TensorBoardWriter | None = None
+        self._told_cut = False
 
     def run(self, stopped: threading.Event) -> Outcome:
         """Train until a stop condition holds or ``stopped`` is set.
@@ -238,6 +239,10 @@ class Training(ABC):
     def _weigh(self, verdict: Verdict | None) -> None:
         if verdict is None:
             return
+        if verdict.cut and not self._told_cut:
+            self._told_cut = True
+            count = self._config.evaluation.episodes
+            self._view.note(f"{verdict.cut} of {count} evaluation episodes did not end by themselves and were cut")
         threshold = self._goal.solved_return
         self._solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()
         self.keeper.weigh(verdict, keep_anyway=self._solved)

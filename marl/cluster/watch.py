@@ -2,6 +2,7 @@
 
 import torch
 
+from marl.acting.evaluate import MAX_EPISODE_STEPS
 from marl.cluster.restore import config_of, load_policy
 from marl.environments.make import make_single
 from marl.errors import EnvironmentFault, MissingExtra
@@ -29,12 +30,13 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
     generator = torch.Generator().manual_seed(seed)
     try:
         observation, _ = environment.reset(seed=seed)
-        total, ended = 0.0, False
-        while not ended:
+        total = 0.0
+        for _ in range(MAX_EPISODE_STEPS):
             action = policy.act(observation, greedy=greedy, generator=generator)
             observation, reward, terminated, truncated, _ = environment.step(action)
             total += float(reward)
-            ended = bool(terminated or truncated)
+            if terminated or truncated:
+                break
     except Exception as error:
         raise EnvironmentFault(f"{settings.id} cannot be shown: {type(error).__name__}: {error}") from error
     finally:

@@ -55,13 +55,13 @@ class Environments:
         self._none = np.zeros((0, *self.spaces.observation_shape), self.spaces.observation_dtype), np.zeros(0, np.int64)
         self._to_action = action_mapping(self.spaces)
 
-    def reset(self, seeds: list[int]) -> Array:
-        """Start every episode anew from one seed each; observations [B, ...].
+    def reset(self, seeds: list[int] | None = None) -> Array:
+        """Start every episode anew, from one seed each or from what each would draw next; observations [B, ...].
 
         Raises:
             EnvironmentFault: the environment raised.
         """
-        seed: Any = seeds if isinstance(self._vector.unwrapped, SyncVectorEnv) else seeds[0]
+        seed: Any = seeds if seeds is None or isinstance(self._vector.unwrapped, SyncVectorEnv) else seeds[0]
         try:
             reset: tuple[Array, Any] = self._vector.reset(seed=seed)
         except Exception as error:

@@ -24,9 +24,10 @@ class Summary(NamedTuple):
     ci_low: float  # bootstrap confidence interval of the mean, 95 %
     ci_high: float
     episodes: int
+    cut: int = 0  # of these: ended by a limit of steps, not by the environment
 
 
-def summarize(returns: np.ndarray, seed: int = 0) -> Summary:
+def summarize(returns: np.ndarray, seed: int = 0, *, cut: int = 0) -> Summary:
     """Describe episode returns [episodes]; the same returns and seed give the same interval.
 
     Raises:
@@ -50,6 +51,7 @@ def summarize(returns: np.ndarray, seed: int = 0) -> Summary:
         ci_low=float(ci_low),
         ci_high=float(ci_high),
         episodes=values.size,
+        cut=cut,
     )
 
 
@@ -66,8 +68,9 @@ def _resampled_means(values: np.ndarray, generator: np.random.Generator) -> np.n
 
 def summary_text(summary: Summary) -> str:
     """A summary as aligned lines."""
+    cut = f", {summary.cut:,} of them cut: they did not end by themselves" if summary.cut else ""
     rows = [
-        ("episodes", f"{summary.episodes:,}"),
+        ("episodes", f"{summary.episodes:,}{cut}"),
         ("mean", f"{summary.mean:,.2f}"),
         ("95 % interval", f"{summary.ci_low:,.2f} to {summary.ci_high:,.2f}"),
         ("std", f"{summary.std:,.2f}"),

@@ -20,7 +20,8 @@ def policy(environments: Environments, logits: tuple[float, ...] = (0.0, 0.0, 0.
 def test_each_environment_plays_its_fair_share(mode: str, episodes: int, shares: list[int]) -> None:
     """Returns are 1 + 2, then 101 + 102 + 103, ...: later episodes are longer, and none is counted beyond a share."""
     environments = Environments(counting_vector(3, mode, length=2, grows=True), "counting")
-    found = play(policy(environments), environments, episodes=episodes, seeds=[1, 2, 3], greedy=True)
+    found, cut = play(policy(environments), environments, episodes=episodes, seeds=[1, 2, 3], greedy=True)
+    assert cut == 0
     by_number = [sum(100 * e + s for s in range(1, e + 3)) for e in range(4)]
     assert sorted(found) == sorted(each for share in shares for each in by_number[:share])
 
@@ -30,7 +31,7 @@ def test_short_episodes_are_not_favoured() -> None:
     settings = EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 1})
     environments = make_environments(settings, 2)
     environments._vector.envs[1]._length = 50
-    found = play(policy(environments), environments, episodes=4, seeds=[1, 2], greedy=True)
+    found, _ = play(policy(environments), environments, episodes=4, seeds=[1, 2], greedy=True)
     first, second = sum(range(1, 51)), sum(100 + s for s in range(1, 51))
     assert sorted(found) == sorted([1, 101, first, second])
 
@@ -38,7 +39,7 @@ def test_short_episodes_are_not_favoured() -> None:
 def returns(seed: int, greedy: bool, start: int = 1) -> list[float]:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:ActionByObservation"), 4)
     network = FixedPolicy(Categorical(2), [0.0, 0.1], size=1)
-    found = play(
+    found, _ = play(
         Policy(network, environments.spaces, None, {}),
         environments,
         episodes=40,
@@ -57,14 +58,18 @@ def test_the_same_seeds_give_the_same_returns() -> None:
 def test_greedy_plays_the_likeliest_action() -> None:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:RewardByAction"), 2)
     network = FixedPolicy(Categorical(2), [0.0, 0.1], size=1)
-    greedy = play(Policy(network, environments.spaces, None, {}), environments, episodes=20, seeds=[1, 2], greedy=True)
+    greedy, _ = play(
+        Policy(network, environments.spaces, None, {}), environments, episodes=20, seeds=[1, 2], greedy=True
+    )
     assert greedy.tolist() == [1.0] * 20
 
 
 def test_a_box_gets_its_own_range() -> None:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:Continuous"), 2)
     network = FixedPolicy(Gaussian(1), [0.0, -9.0], size=1)  # the middle of [0, 4], one away from either best
-    found = play(Policy(network, environments.spaces, None, {}), environments, episodes=10, seeds=[1, 2], greedy=True)
+    found, _ = play(
+        Policy(network, environments.spaces, None, {}), environments, episodes=10, seeds=[1, 2], greedy=True
+    )
     assert found.tolist() == [-1.0] * 10
 
 
@@ -80,10 +85,3 @@ def test_no_global_draw_is_used() -> None:
     before = torch.get_rng_state()
     returns(1, greedy=False)
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_an_episode_that_never_ends_is_judged_by_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("marl.acting.evaluate.MAX_EPISODE_STEPS", 5)
-    environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 10**6}), 2)
-    found = play(policy(environments), environments, episodes=2, seeds=[1, 2], greedy=True)
-    assert found.tolist() == [1 + 2 + 3 + 4 + 5] * 2

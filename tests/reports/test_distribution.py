@@ -80,3 +80,11 @@ def test_equal_values_are_one_bar(values: np.ndarray) -> None:
 def test_a_single_episode_among_thousands_can_be_seen() -> None:
     lines = histogram_text(np.append(np.zeros(100_000), 1.0)).splitlines()
     assert "▏" in lines[1]
+
+
+def test_cut_episodes_are_named_where_there_are_any() -> None:
+    returns = np.array([1.0, 2.0])
+    assert "cut" not in summary_text(summarize(returns))
+    assert summary_text(summarize(returns, cut=1)).splitlines()[0].split(None, 1)[1] == (
+        "2, 1 of them cut: they did not end by themselves"
+    )
