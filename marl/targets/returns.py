@@ -9,6 +9,9 @@ from torch import Tensor
 
 from marl.targets.gae import gae
 
+# Deviation, as a part of the mean, that equal numbers may seem to have: twice the most seen for 1 to a million of them.
+ROUNDING = 8 * torch.finfo(torch.float32).eps
+
 
 def n_step_advantages(
     rewards: Tensor,
@@ -41,6 +44,15 @@ def mean_weights(valid: Tensor) -> Tensor:
 
 
 def standardized(advantages: Tensor, weights: Tensor) -> Tensor:
-    """Advantages of weighted mean 0 and deviation 1."""
-    centred = advantages - (advantages * weights).sum()
-    return centred / ((centred.square() * weights).sum().sqrt() + 1e-8)
+    """Advantages of weighted mean 0 and deviation 1; weights sum to 1.
+
+    Where only rounding tells them apart they are 0. One alone stays as it is: less its own mean it would always be 0,
+    and nothing would ever be learned.
+    """
+    if float(weights.max()) == 1.0:
+        return advantages
+    mean = (advantages * weights).sum()
+    centred = advantages - mean
+    deviation = (centred.square() * weights).sum().sqrt()
+    tells = deviation > ROUNDING * mean.abs()
+    return centred / torch.where(tells, deviation + 1e-8, torch.inf)
