@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
-from marl.algorithms.values import following_values
+from marl.algorithms.values import following_values, policy_and_values
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
@@ -65,7 +65,7 @@ class PPO(Algorithm):
     value_clip: float = 0.0  # how far a value may move from the old one; 0: as far as it likes
     entropy_cost: float = 0.0  # weight of the entropy bonus: more keeps exploring (0 to .02)
     entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
-    normalize_advantages: bool = True  # to deviation 1 in each minibatch
+    normalize_advantages: bool = True  # to deviation 1 in each minibatch of more than one
     kl_stop: float = 0.0  # no further epoch once the policy has moved so far (.01 to .05); 0: all epochs
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
@@ -127,7 +127,11 @@ class PPO(Algorithm):
     @torch.no_grad()
     def _lessons(self, network: ActorCritic, batch: Trajectory, moment: Moment) -> Lessons:
         """All transitions of a trajectory."""
-        values = network.values(batch.observations)
+        parameters = None
+        if self.target == "vtrace":
+            parameters, values = network.policy_and_values(batch.observations)
+        else:
+            values = network.values(batch.observations)
         following = following_values(network, values, batch)
         values = values[:-1]
         steps = (batch.rewards, values, following, batch.terminated, batch.truncated)
@@ -139,7 +143,8 @@ class PPO(Algorithm):
             targets = td_lambda(batch.rewards, *steps[2:], discount=self.discount, td_lambda=self.gae_lambda)
             advantages = targets - values
         else:
-            ratios = network.distribution.log_prob(network.policy(batch.observations[:-1]), batch.actions) - log_probs
+            assert parameters is not None
+            ratios = network.distribution.log_prob(parameters, batch.actions) - log_probs
             corrected = vtrace(ratios, *steps, discount=self.discount, trace_lambda=self.gae_lambda)
             # The loss has a ratio of its own: the one of the first step must not be in the advantage as well.
             advantages, targets = corrected.advantages / corrected.rhos.clamp_min(1e-6), corrected.targets
@@ -168,7 +173,7 @@ def ppo_loss(
     count = len(batch.actions)
     weights = batch.advantages.new_full((count,), 1.0 / max(count, 1))
     advantages = standardized(batch.advantages, weights) if normalize_advantages else batch.advantages
-    parameters, values = network.policy(batch.observations), network.values(batch.observations)
+    parameters, values = policy_and_values(network, batch.observations)
     with torch.no_grad():
         change = network.distribution.log_prob(parameters, batch.actions) - batch.log_probs
         ratio = change.exp()

@@ -8,6 +8,12 @@ from marl.networks.actor_critic import ActorCritic
 from marl.targets.returns import next_values
 
 
+def policy_and_values(network: ActorCritic, observations: Tensor) -> tuple[Tensor, Tensor]:
+    """Parameters [N, P] and values [N] of observations [N, D], with one pass where the network can do both at once."""
+    both = getattr(network, "both", None)  # a user's own network need not have it
+    return (network.policy(observations), network.values(observations)) if both is None else both(observations)
+
+
 @torch.no_grad()
 def following_values(network: ActorCritic, values: Tensor, batch: Trajectory) -> Tensor:
     """Value [T, B] of the true observation after each step, from values [T + 1, B] of all observations: an episode

@@ -50,5 +50,12 @@ class ActorCritic(nn.Module):
             return self._with_deviation(outputs[:-1, ..., :-1]), outputs[..., -1]
         return self.policy(observations[:-1]), self.values(observations)
 
+    def both(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Parameters [..., P] and values [...] of the same observations [..., D]; a shared trunk is passed once."""
+        if self.critic is None:
+            outputs = self.actor.forward(observations)
+            return self._with_deviation(outputs[..., :-1]), outputs[..., -1]
+        return self.policy(observations), self.values(observations)
+
     def _with_deviation(self, outputs: Tensor) -> Tensor:
         return outputs if self.log_std is None else torch.cat([outputs, self.log_std.expand_as(outputs)], -1)

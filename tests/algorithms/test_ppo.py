@@ -205,3 +205,46 @@ def test_the_clip_follows_its_schedule() -> None:
 def test_numbers_that_cannot_work(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"algorithm.{key}"):
         replace(PPO(), **{key: value}).validate()
+
+
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_a_minibatch_of_one_teaches_something(spaces: Spaces) -> None:
+    """Less its own mean, the advantage of one alone is 0: the policy would never move."""
+    network = network_for(spaces)
+    trajectory = played(spaces, 5, network)
+    batches = list(PPO(epochs=1, num_minibatches=1000).minibatches(network, trajectory, NOW))
+    assert {len(batch.actions) for batch in batches} == {1}
+    for batch in batches:
+        network.zero_grad()
+        ppo_loss(network, batch, value_cost=0.0).total.backward()
+        assert max(float(each.grad.abs().max()) for each in network.actor.parameters()) > 0
+
+
+def count_passes(network: ActorCritic) -> list[int]:
+    passes = []
+    plain = network.actor.forward
+    network.actor.forward = lambda inputs: (passes.append(len(inputs)), plain(inputs))[1]
+    return passes
+
+
+@pytest.mark.parametrize("target", ["gae", "vtrace"])
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_a_shared_trunk_is_passed_once_a_minibatch(spaces: Spaces, target: str) -> None:
+    """With the gradient of two passes, one for the policy and one for the values."""
+    network = ActorCritic(spaces, NetworkSettings(hidden=(8,), shared_trunk=True), 1)
+    trajectory = played(spaces, 6, network)
+    algorithm = PPO(epochs=1, num_minibatches=1, target=target)
+    passes = count_passes(network)
+    batch = next(algorithm.minibatches(network, trajectory, NOW))
+    assert len(passes) == 2  # all observations, and the last ones of episodes that were cut
+    passes.clear()
+    algorithm.loss(network, batch).total.backward()
+    assert len(passes) == 1
+
+    once = [each.grad.clone() for each in network.parameters()]
+    network.zero_grad()
+    apart = copy.copy(network)
+    apart.both = None
+    algorithm.loss(apart, batch).total.backward()
+    for mine, theirs in zip(once, network.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs.grad)
