@@ -11,6 +11,7 @@ import msgspec
 from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm
 from marl.algorithms.choose import ALGORITHMS, DEFAULT, algorithm_class
+from marl.config.types import wrong_type
 from marl.data.settings import ReplaySettings
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import ConfigError
@@ -79,10 +80,12 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     tree = dict(tree)
     algorithm = tree.pop("algorithm", {})
     if not isinstance(algorithm, Mapping):
-        raise ConfigError(f"algorithm: expected a section of settings, got {algorithm!r}")
+        raise ConfigError(
+            f"algorithm: expected a section of settings, got {algorithm!r:.60}: write --set algorithm.KEY=VALUE"
+        )
     name = algorithm.get("name", DEFAULT)
     if not isinstance(name, str):
-        raise ConfigError(f"algorithm.name: expected text, got {name!r}")
+        raise ConfigError(f"algorithm.name: expected text, got {name!r:.60}: write --set algorithm.name=ppo")
     kind = algorithm_class(name)
     _check_keys(tree, Config, "", kind)
     _check_keys(algorithm, kind, "algorithm.", kind)
@@ -96,10 +99,7 @@ def _typed(tree: Mapping[str, Any], kind: type[Section], prefix: str) -> Section
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$.")
-        where = f"{prefix}{place.rstrip('`')}: " if place else ""
-        hint = ": write it as text, in quotes" if "`str`" in reason.partition(", got")[0] else ""
-        raise ConfigError(f"{where}{reason[:1].lower()}{reason[1:]}{hint}") from error
+        raise ConfigError(wrong_type(error, tree, kind, prefix)) from error
 
 
 def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str, algorithm: type[Algorithm]) -> None:
@@ -114,8 +114,12 @@ def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str, algorithm: typ
         inner = fields[key].type
         if dataclasses.is_dataclass(inner) and isinstance(inner, type):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{prefix}{key}: expected a section of settings, got {value!r}")
+                raise ConfigError(_no_section(f"{prefix}{key}", value))
             _check_keys(value, inner, f"{prefix}{key}.", algorithm)
+
+
+def _no_section(key: str, value: object) -> str:
+    return f"{key}: expected a section of settings, got {value!r:.60}: write --set {key}.KEY=VALUE"
 
 
 def _elsewhere(prefix: str, key: str) -> str:
