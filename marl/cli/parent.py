@@ -71,7 +71,7 @@ def _check(cluster: "Cluster") -> None:
 def parent(**options: Any) -> None:
     """Train one policy on several machines, each of which runs a child.
 
-    Without ENV: CartPole-v1 until solved. Name ENV before -ip, which takes every word up to the next option.
+    Without ENV: CartPole-v1 until solved. -ip takes every word up to the next option but ENV.
 
     \b
     marl parent -ip 10.0.0.7 10.0.0.8 -p 5050

@@ -51,6 +51,7 @@ def home_of_the_child(only: Child, marl_home: Path, monkeypatch: pytest.MonkeyPa
         ("parent --local 2 -ip 127.0.0.1", ["--local", "-ip"]),
         ("parent -ip 127.0.0.1 --workers 2", ["--workers", "--local"]),
         ("train --children 127.0.0.1 10.0.0.7 --local 2", ["--local", "-ip"]),
+        ("parent CartPole-v1 -ip 127.0.0.1 LunarLander-v3", ["unexpected extra argument", "LunarLander-v3"]),
         ("child -p 70000", ["--port", "70000"]),
         ("child --workers 0", ["--workers", "0"]),
         ("child --orphan -1", ["--orphan", "-1"]),
@@ -79,6 +80,7 @@ def test_refused_options(words: str, contents: list[str], command: Command) -> N
         (f"parent -ip 127.0.0.1 {EQUAL}1episode", ["exchange.every", "in steps", "1episode"]),
         (f"parent -ip 127.0.0.1 {EQUAL}9steps --set exchange.codec=auto", ["exchange.codec", "a fixed one", "auto"]),
         (f"parent -ip 127.0.0.1 {EQUAL}9steps --set exchange.name=pairwise", ["exchange.name", "weights", "pairwise"]),
+        ("parent -ip 127.0.0.1 LunarLander-v9", ["LunarLander", "v9"]),
         ("parent CartPol-v1 -ip 127.0.0.1", ["no environment named 'CartPol-v1'", "did you mean CartPole-v1"]),
     ],
 )
