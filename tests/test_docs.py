@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marl.cli.main import COMMANDS
-from marl.config.files import preset_names
+from marl.config.presets import preset_names
 from marl.config.settings import all_keys
 
 ROOT = Path(__file__).parents[1]

@@ -17,6 +17,7 @@ COMMANDS = {
     "parent": "Train a policy on several machines, its children.",
     "evaluate": "Play episodes with a trained policy and show its returns.",
     "plot": "Draw the learning curves of one run, or compare several.",
+    "presets": "List the environments with tuned settings.",
     "check": "Say what is wrong with an environment and how fast it is.",
     "bench": "Say how fast an environment is trained and where the time goes.",
     "keys": "Make, replace or show the key of your cluster.",
@@ -66,6 +67,7 @@ def cli() -> None:
     \b
     marl train CartPole-v1          train until solved, write weights.pt
     marl evaluate weights.pt        show the returns of the saved policy
+    marl presets                    list the environments with tuned settings
 
     Shell completion: eval "$(_MARL_COMPLETE=bash_source marl)" (or zsh_source, fish_source).
     """

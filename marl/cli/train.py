@@ -62,8 +62,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def train(children: tuple[str, ...], port: int, local: int | None, **options: Any) -> None:
     """Train a policy with all cores of this machine, or on children (marl parent has more options for that).
 
-    ENV is any gymnasium id, package.module:Id-v0, or package.module:factory; presets (see `marl train --help`
-    completion) are environments with tuned settings; FILE is a TOML file of settings. Without any: CartPole-v1 until
+    ENV is any gymnasium id, package.module:Id-v0, or package.module:factory; a PRESET is an environment with tuned
+    settings (marl presets lists them); FILE is a TOML file of settings. Without any: CartPole-v1 until
     solved.
 
     \b

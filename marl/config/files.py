@@ -3,25 +3,15 @@
 import contextlib
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from marl.algorithms.choose import ALGORITHMS, DEFAULT
+from marl.config.presets import preset_tree
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
 from marl.errors import ConfigError
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that come with marl, each an environment's id."""
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in resources.files("marl.presets").iterdir()
-        if entry.name.endswith(".toml")
-    )
 
 
 def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -32,6 +22,7 @@ def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] |
     """
     overrides = dict(overrides or {})
     tree = _read(str(source), overrides.get("algorithm.name")) if source is not None else {}
+    tree.pop("measured", None)  # what presets, and copies of them, say about themselves
     for path, value in overrides.items():
         _put(tree, path, value)
     config = from_tree(tree)
@@ -71,22 +62,8 @@ def _read(source: str, algorithm: object) -> dict[str, Any]:
             return _parse(path.read_text(encoding="utf-8"), source)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the configuration file {source}: {error}") from error
-    presets = resources.files("marl.presets")
-    if ":" in source or "/" in source:
-        return {"environment": {"id": source}}
-    if isinstance(algorithm, str) and algorithm in ALGORITHMS and (presets / algorithm / f"{source}.toml").is_file():
-        return _parse((presets / algorithm / f"{source}.toml").read_text(encoding="utf-8"), source)
-    if not (presets / f"{source}.toml").is_file():
-        return {"environment": {"id": source}}
-    tree = _parse((presets / f"{source}.toml").read_text(encoding="utf-8"), source)
-    if algorithm is None or algorithm == tree.get("algorithm", {}).get("name", DEFAULT):
-        return tree
-    environment = tree.get("environment", {})  # tuned for another algorithm: only what defines the task is kept
-    return {
-        "environment": {
-            key: environment[key] for key in ("id", "kwargs", "backend", "solved_return") if key in environment
-        }
-    }
+    tree = None if ":" in source or "/" in source else preset_tree(source, algorithm)
+    return {"environment": {"id": source}} if tree is None else tree
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

@@ -6,10 +6,7 @@ from typing import Any
 import pytest
 
 from marl.algorithms.a3c import A3C
-from marl.algorithms.ppo import PPO
-from marl.config.files import load_config, parse_override, preset_names, to_toml
-from marl.config.rules import demand_end
-from marl.environments.settings import EnvironmentSettings
+from marl.config.files import load_config, parse_override, to_toml
 from marl.errors import ConfigError
 from tests.config.cases import OTHER, refused
 
@@ -26,43 +23,10 @@ def test_a_preset_an_environment_or_a_file(tmp_path: Path) -> None:
     assert load_config(path, {"seed": 4}).seed == 4  # single keys win
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_presets_load_and_say_when_they_end(name: str) -> None:
-    config = load_config(name)
-    demand_end(config)
-    assert config.environment.id == name
-    assert config.environment.solved_return is not None
-
-
-ALSO = [(path.parent.name, path.stem) for path in (ROOT / "marl/presets").glob("*/*.toml")]
-
-
-@pytest.mark.parametrize(("algorithm", "name"), ALSO)
-def test_presets_of_other_algorithms(algorithm: str, name: str) -> None:
-    config = load_config(name, {"algorithm.name": algorithm})
-    demand_end(config)
-    assert (config.environment.id, config.algorithm.name) == (name, algorithm)
-
-
-def test_another_algorithm_than_the_presets_keeps_only_the_task() -> None:
-    """Numbers that were tuned for one are no good for another."""
-    config = load_config("Acrobot-v1", {"algorithm.name": "ppo"})
-    assert config.algorithm == PPO()
-    assert config.environment == EnvironmentSettings("Acrobot-v1", solved_return=-100.0)
-    assert load_config("Acrobot-v1", {"algorithm.name": "a3c"}) == load_config("Acrobot-v1")
-
-
-def test_the_presets_that_are_promised() -> None:
-    promised = {
-        "MountainCar-v0",
-        "BipedalWalker-v3",
-        "CartPole-v1",
-        "Acrobot-v1",
-        "Pendulum-v1",
-        "LunarLander-v3",
-        "LunarLanderContinuous-v3",
-    }
-    assert promised <= set(preset_names())
+def test_a_copy_of_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text((ROOT / "marl/presets/CartPole-v1.toml").read_text())
+    assert load_config(path) == load_config("CartPole-v1")
 
 
 def test_an_unknown_key_in_a_file(tmp_path: Path) -> None:

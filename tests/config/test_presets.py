@@ -1,0 +1,66 @@
+"""Presets: each loads, ends, is listed, and matches its file."""
+
+from pathlib import Path
+
+import pytest
+
+from marl.algorithms.ppo import PPO
+from marl.config.files import load_config
+from marl.config.presets import Preset, all_presets, preset_names
+from marl.config.rules import demand_end
+from marl.environments.settings import EnvironmentSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_load_and_say_when_they_end(name: str) -> None:
+    config = load_config(name)
+    demand_end(config)
+    assert config.environment.id == name
+    assert config.environment.solved_return is not None
+
+
+ALSO = [(path.parent.name, path.stem) for path in (ROOT / "marl/presets").glob("*/*.toml")]
+
+
+@pytest.mark.parametrize(("algorithm", "name"), ALSO)
+def test_presets_of_other_algorithms(algorithm: str, name: str) -> None:
+    config = load_config(name, {"algorithm.name": algorithm})
+    demand_end(config)
+    assert (config.environment.id, config.algorithm.name) == (name, algorithm)
+
+
+def test_another_algorithm_than_the_presets_keeps_only_the_task() -> None:
+    """Numbers that were tuned for one are no good for another."""
+    config = load_config("Acrobot-v1", {"algorithm.name": "ppo"})
+    assert config.algorithm == PPO()
+    assert config.environment == EnvironmentSettings("Acrobot-v1", solved_return=-100.0)
+    assert load_config("Acrobot-v1", {"algorithm.name": "a3c"}) == load_config("Acrobot-v1")
+
+
+def test_the_presets_that_are_promised() -> None:
+    promised = {
+        "MountainCar-v0",
+        "BipedalWalker-v3",
+        "CartPole-v1",
+        "Acrobot-v1",
+        "Pendulum-v1",
+        "LunarLander-v3",
+        "LunarLanderContinuous-v3",
+    }
+    assert promised <= set(preset_names())
+
+
+def test_the_list_has_every_file_once() -> None:
+    listed = all_presets()
+    files = list((ROOT / "marl/presets").rglob("*.toml"))
+    assert len(listed) == len({(each.name, each.algorithm) for each in listed}) == len(files)
+    assert sum(each.default for each in listed) == len(preset_names())
+    assert Preset("CartPole-v1", "a3c", True, 475.0, "1 to 3 s, 5 of 5 seeds") in listed
+
+
+@pytest.mark.parametrize("preset", all_presets(), ids=lambda each: f"{each.name}, {each.algorithm}")
+def test_the_list_says_what_is_used(preset: Preset) -> None:
+    config = load_config(preset.name, None if preset.default else {"algorithm.name": preset.algorithm})
+    assert (config.algorithm.name, config.environment.solved_return) == (preset.algorithm, preset.solved_return)
