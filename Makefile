@@ -14,7 +14,7 @@ LUNAR_ONLY := --env LunarLander-v3 --max-seconds 600
 LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-slow faults lint format bench bench-algorithms bench-cluster bench-full clean
+.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-more faults lint format bench bench-algorithms bench-cluster bench-full clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,10 +43,10 @@ define timed
 	$(BIN)/python test_env.py weights.pt
 endef
 
-test: lint ## lint, type check, tests (what continuous integration runs)
+test: lint ## lint, type check, tests: needs pip and nothing else; up to 12 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/.installed-dev ## the tests that take minutes, or show again over TLS what others show
+test-more: $(VENV)/.installed-dev ## the tests that take minutes, or show again over TLS what others show: up to 30 minutes
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, partitions, fuzzing): about 50 minutes
