@@ -42,7 +42,7 @@ class MissingExtra(MarlError):
     """An optional package is needed and not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}: run pip install 'marl[{extra}]'")
+        super().__init__(f"{purpose} needs {package}: run pip install 'marl-cluster[{extra}]'")
 
 
 class PluginError(MarlError):

@@ -142,7 +142,7 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> list[FakePool]:
 
 def test_envpool_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "envpool", None)
-    with pytest.raises(MissingExtra, match=r"needs envpool: run pip install 'marl\[envpool\]'"):
+    with pytest.raises(MissingExtra, match=r"needs envpool: run pip install 'marl-cluster\[envpool\]'"):
         make_vector(EnvironmentSettings(backend="envpool"), 2)
 
 

@@ -111,7 +111,7 @@ def test_an_interface_is_named_by_an_address_of_this_machine(interface: str, ada
 
 def test_without_the_extra_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zeroconf", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'marl\[discovery\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'marl-cluster\[discovery\]'"):
         discover(0.1)
 
 

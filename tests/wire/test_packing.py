@@ -68,5 +68,5 @@ def test_no_bytes_do_harm(noise: bytes) -> None:
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"exchange.zstd = true needs zstandard: run pip install 'marl\[zstd\]'"):
+    with pytest.raises(MissingExtra, match=r"zstd = true needs zstandard: run pip install 'marl-cluster\[zstd\]'"):
         demand_zstd()
