@@ -104,6 +104,34 @@ def nothing_left(process: subprocess.Popen[str]) -> None:
     until(lambda: not session(process.pid), STOP_S)
 
 
+def end_of(process: subprocess.Popen[str], seconds: float = STOP_S) -> tuple[str, str]:
+    """What a command printed, once it and all that holds its output have ended: within so many seconds, not counting
+    those in which its session had work to do and stood in line for a core, since others used it.
+    """
+    waited: dict[str, float] = {}
+    before = _in_line(process.pid)
+    start = time.monotonic()
+    while True:
+        try:
+            out, err = process.communicate(timeout=0.05)
+            break
+        except subprocess.TimeoutExpired:
+            now = _in_line(process.pid)
+            waited |= {task: now[task] - before.get(task, 0.0) for task in now}
+            assert time.monotonic() - start < seconds + min(sum(waited.values()), PATIENCE_S), session(process.pid)
+    return out, err
+
+
+def _in_line(leader: int) -> dict[str, float]:
+    """Seconds that each living thread of a session has waited for a core; {} where the system does not tell."""
+    seconds = {}
+    for pid in session(leader):
+        for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with suppress(OSError):  # it has just ended
+                seconds[str(task)] = int(task.read_text().split()[1]) / 1e9
+    return seconds
+
+
 def run_folder(folder: Path) -> Path | None:
     """The only run below ``folder``."""
     runs = [path.parent for path in folder.glob("runs/*/config.toml")]

@@ -7,11 +7,11 @@ import contextlib
 import ipaddress
 import re
 import socket
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from marl.errors import ConfigError, LinkClosed, MissingExtra
+from marl.links.questions import ask
 
 SERVICE = "_marl._tcp.local."
 LOOPBACK = "127.0.0.1"
@@ -63,36 +63,34 @@ def discover(seconds: float, interfaces: Sequence[str] = ()) -> list[Found]:
         LinkClosed: this machine's network lets nobody ask.
     """
     zeroconf = _zeroconf()
-    names: set[str] = set()
-
-    def changed(zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:
-        names.add(name)
-
-    with _opened(zeroconf, _own(interfaces)) as service:
-        browser = zeroconf.ServiceBrowser(service, SERVICE, handlers=[changed])
-        time.sleep(seconds)  # whoever is there answers in this time; nobody knows how many will
-        browser.cancel()
-        infos = [service.get_service_info(SERVICE, name, timeout=1000) for name in sorted(names)]
-    found = {Found(address, info.port) for info in infos if info for address in info.parsed_addresses()}
-    return sorted(found)
+    try:
+        found = ask(zeroconf, SERVICE, _interfaces(_own(interfaces)), seconds)
+    except OSError as error:
+        raise _no_multicast(error) from error
+    return sorted(Found(*each) for each in found)
 
 
 @contextlib.contextmanager
 def _opened(zeroconf: Any, addresses: Iterable[str]) -> Iterator[Any]:
     """Speak in the networks that these addresses of this machine belong to, and in no other."""
-    # Multicast knows one address of loopback only.
-    interfaces = sorted({LOOPBACK if ipaddress.ip_address(each).is_loopback else each for each in addresses})
     try:
-        service = zeroconf.Zeroconf(interfaces=interfaces)
+        service = zeroconf.Zeroconf(interfaces=_interfaces(addresses))
     except (OSError, RuntimeError) as error:  # RuntimeError: an address of IPv6 that no network here has
-        reason = getattr(error, "strerror", None) or error
-        raise LinkClosed(
-            f"expected a network with multicast for discovery, got {reason}: name addresses with -ip"
-        ) from error
+        raise _no_multicast(error) from error
     try:
         yield service
     finally:
         service.close()
+
+
+def _interfaces(addresses: Iterable[str]) -> list[str]:
+    """The networks of these addresses of this machine, by one address each; multicast knows one of loopback only."""
+    return sorted({LOOPBACK if ipaddress.ip_address(each).is_loopback else each for each in addresses})
+
+
+def _no_multicast(error: Exception) -> LinkClosed:
+    reason = getattr(error, "strerror", None) or error
+    return LinkClosed(f"expected a network with multicast for discovery, got {reason}: name addresses with -ip")
 
 
 def _reachable(host: str) -> list[str]:

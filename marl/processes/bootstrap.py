@@ -29,6 +29,7 @@ def start_forkserver(*preload: str) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, paths)])
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["MARL_PRELOAD"] = " ".join(preload)
+    os.environ["MARL_MAIN"] = str(os.getpid())
     context().set_forkserver_preload(["marl.processes.preload"])
     resource_tracker.ensure_running()  # the forkserver's start would do it, and unblock what is blocked below
     with without_main_module(), _holding_interrupts():

@@ -8,6 +8,7 @@ import pytest
 import zeroconf
 
 from marl.errors import ConfigError, MissingExtra
+from marl.links import discovery
 from marl.links.discovery import Found, announced, discover
 
 HERE = ["127.0.0.1"]
@@ -29,21 +30,12 @@ class Recorder:
         pass
 
 
-class NoBrowser:
-    def __init__(self, *unused: Any, **unused_options: Any) -> None:
-        pass
-
-    def cancel(self) -> None:
-        pass
-
-
 @pytest.fixture
 def adapters(monkeypatch: pytest.MonkeyPatch) -> list[ifaddr.Adapter]:
     """What this machine seems to be connected by: loopback, and what a test adds."""
     found = [adapter("lo", "127.0.0.1", "::1")]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: found)
     monkeypatch.setattr(zeroconf, "Zeroconf", Recorder)
-    monkeypatch.setattr(zeroconf, "ServiceBrowser", NoBrowser)
     return found
 
 
@@ -95,11 +87,18 @@ def test_who_has_no_address_to_announce_is_told() -> None:
     ],
 )
 def test_questions_leave_by_the_interfaces_that_are_named(
-    interfaces: list[str], asked: list[str], adapters: list[ifaddr.Adapter]
+    interfaces: list[str], asked: list[str], adapters: list[ifaddr.Adapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapters.append(adapter("eth0", "10.0.0.7", "fd00::7"))
+    spoken: list[str] = []
+
+    def ask(unused_zeroconf: Any, unused_service: str, interfaces: list[str], unused_seconds: float) -> set[Any]:
+        spoken.extend(interfaces)
+        return set()
+
+    monkeypatch.setattr(discovery, "ask", ask)
     assert discover(0.0, interfaces) == []
-    assert Recorder.spoken == (asked, [])
+    assert spoken == asked
 
 
 @pytest.mark.parametrize("interface", ["10.0.0.8", "eth0"])
