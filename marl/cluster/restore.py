@@ -45,10 +45,7 @@ def play_episodes(path: str | Path, *, episodes: int, seed: int, greedy: bool, p
     policy = load_policy(path)
     config = config_of(policy.info, path)
     environments = make_environments(config.environment, max(1, min(episodes, parallel)))
-    if environments.spaces != policy.spaces:
-        raise WeightsFileError(
-            f"{path} was trained on {policy.spaces}, {config.environment.id} now has {environments.spaces}"
-        )
+    demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
     sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
     try:
         return play(
@@ -88,3 +85,23 @@ def spaces_of(file: WeightsFile, path: str | Path) -> Spaces:
         return Spaces(**stored)
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsFileError(f"{path} does not say which spaces it was trained on: {error}") from error
+
+
+def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str) -> None:
+    """Refuse to use a file in an environment that is no longer as it was: its numbers would mean something else.
+
+    Args:
+        before: of the file at ``path``.
+        now: of the environment called ``name``.
+
+    Raises:
+        WeightsFileError: they differ.
+    """
+    pairs = zip(before._fields, before, now, strict=True)
+    differing = [(field.replace("_", " "), was, has) for field, was, has in pairs if was != has]
+    if differing:
+        was = ", ".join(f"{field} {value!s:.60}" for field, value, _ in differing)
+        has = ", ".join(f"{field} {value!s:.60}" for field, _, value in differing)
+        raise WeightsFileError(
+            f"{path} was trained on {was}, {name} now has {has}: make it as it was, or train from the start"
+        )

@@ -15,7 +15,7 @@ from marl.cluster.local import LocalChildren
 from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import queue_places, replay_memory
-from marl.cluster.restore import config_of
+from marl.cluster.restore import config_of, demand_same_spaces, spaces_of
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Outcome, Training, latest_checkpoint
@@ -106,6 +106,9 @@ def _run(
             "exchange.name = 'pairwise' mixes weights of children, and there are none: name some (-ip, --local)"
         )
     spaces = find_spaces(config)
+    for file, path in ((initial, init), (resumed, resume)):
+        if file is not None and path is not None:
+            demand_same_spaces(path, spaces_of(file, path), spaces, config.environment.id)
     network = try_parts(config, spaces)  # what cannot work shows before any folder
     if config.exchange.zstd:
         demand_zstd()

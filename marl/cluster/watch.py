@@ -3,16 +3,17 @@
 import torch
 
 from marl.acting.evaluate import MAX_EPISODE_STEPS
-from marl.cluster.restore import config_of, load_policy
+from marl.cluster.restore import config_of, demand_same_spaces, load_policy
+from marl.data.spaces import describe
 from marl.environments.make import make_single
-from marl.errors import EnvironmentFault, MissingExtra
+from marl.errors import EnvironmentFault, MarlError, MissingExtra
 
 
 def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
     """Play one episode where it can be seen; its return.
 
     Raises:
-        WeightsFileError: the file cannot be read.
+        WeightsFileError: the file cannot be read, or the environment's spaces are no longer those it was trained on.
         EnvironmentFault: the environment cannot be rendered.
         MissingExtra: a video was asked for and moviepy is not installed.
     """
@@ -29,6 +30,8 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
         environment = RecordVideo(environment, video, episode_trigger=lambda episode: True, disable_logger=True)
     generator = torch.Generator().manual_seed(seed)
     try:
+        now = describe(environment.observation_space, environment.action_space)
+        demand_same_spaces(path, policy.spaces, now, settings.id)
         observation, _ = environment.reset(seed=seed)
         total = 0.0
         for _ in range(MAX_EPISODE_STEPS):
@@ -37,6 +40,8 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
             total += float(reward)
             if terminated or truncated:
                 break
+    except MarlError:
+        raise
     except Exception as error:
         raise EnvironmentFault(f"{settings.id} cannot be shown: {type(error).__name__}: {error}") from error
     finally:

@@ -184,13 +184,27 @@ def test_a_run_that_another_command_goes_on_with(command: Command, copied: Train
 
 
 def test_an_environment_that_changed(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights of an environment whose spaces are others now, or whose module is gone."""
+    """Weights of an environment whose spaces are others now, or whose module is gone: no file is touched."""
     module = tmp_path / "changing.py"
     module.write_text(FAULTY)
     assert command("train", "changing:Works", "--steps", "20", *BARE).code == 0
-    monkeypatch.delitem(sys.modules, "changing")
-    module.write_text(FAULTY.replace("SIZE = 2", "SIZE = 3  # more"))
-    refused(command("evaluate"), "weights.pt", "was trained on")
+    run = run_folder(tmp_path)
+    assert run is not None
+    before = {file: file.read_bytes() for file in run.glob("[!.]*")}
+    for old, new, was, has in (
+        ("SIZE = 2", "SIZE = 3  # more", "observation shape (2,)", "observation shape (3,)"),
+        ("Discrete(2)", "Discrete(2, start=1)", "action start 0", "action start 1"),
+        ("Discrete(2)", "Box(-1, np.ones(2, np.float32))", "num actions 2", "num actions 0"),
+    ):
+        monkeypatch.delitem(sys.modules, "changing")
+        module.write_text(FAULTY.replace(old, new))
+        for words in (
+            ["evaluate"],
+            ["train", "--resume", run, "--steps", "40"],
+            ["train", "changing:Works", "--init", "weights.pt", "--steps", "20"],
+        ):
+            refused(command(*words), f"trained on {was}", f"changing:Works now has {has}")
+    assert {file: file.read_bytes() for file in run.glob("[!.]*")} == before
     monkeypatch.delitem(sys.modules, "changing")
     module.unlink()
     refused(command("evaluate"), "no module named 'changing'")
