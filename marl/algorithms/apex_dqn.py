@@ -84,6 +84,10 @@ class ApexDQN(Algorithm):
             followed, target = parts(weights, num_parameters)
             target.copy_(followed)
 
+    def lag(self) -> float:
+        """See ``Algorithm.lag``."""
+        return float(self.target_period) if type(self).settle is ApexDQN.settle else super().lag()
+
     def validate(self) -> None:
         """See ``Algorithm.validate``."""
         super().validate()

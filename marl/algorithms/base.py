@@ -17,6 +17,7 @@ from marl.networks.distributions import ActionRule
 from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
 
+USUAL_LAG = 10_000.0  # updates between two copies of a network, where copies are rare
 SCHEDULES = ("constant", "linear", "cosine")
 SCHEDULE_NAMES = "'constant', 'linear' or 'cosine'"
 
@@ -73,6 +74,12 @@ class Algorithm(ABC):
         """The batches that one trajectory is learned from; the network has moved on when the next is asked for."""
         yield trajectory
 
+    def batches_per_trajectory(self) -> float:
+        """The most of ``minibatches``; infinite where that is not known. A parent bounds with it what a child may say
+        that it has learned.
+        """
+        return 1.0 if type(self).minibatches is Algorithm.minibatches else math.inf
+
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
         """What a replay keeps of a trajectory, and each transition's first priority [N], as its actor sees it.
 
@@ -95,6 +102,10 @@ class Algorithm(ABC):
         Args:
             updates: how many this worker has made.
         """
+
+    def lag(self) -> float:
+        """Updates by which what ``settle`` moves may be behind, for the same bound."""
+        return 0.0 if type(self).settle is Algorithm.settle else USUAL_LAG
 
     def off_policy(self) -> "Algorithm":
         """The same algorithm for trajectories that older weights have played.

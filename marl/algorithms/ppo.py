@@ -72,6 +72,11 @@ class PPO(Algorithm):
         """A policy and a value."""
         return actor_critic(spaces, settings, seed)
 
+    def batches_per_trajectory(self) -> float:
+        """See ``Algorithm.batches_per_trajectory``."""
+        known = type(self).minibatches is PPO.minibatches
+        return float(self.epochs * self.num_minibatches) if known else super().batches_per_trajectory()
+
     def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Lessons]:
         """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``."""
         critic = cast(ActorCritic, network)

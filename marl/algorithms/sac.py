@@ -84,6 +84,10 @@ class SAC(Algorithm):
         followed, target = parts(weights, num_parameters)
         target.lerp_(followed, self.target_rate)
 
+    def lag(self) -> float:
+        """See ``Algorithm.lag``."""
+        return 1 / self.target_rate if type(self).settle is SAC.settle else super().lag()
+
     def validate(self) -> None:
         """See ``Algorithm.validate``."""
         super().validate()

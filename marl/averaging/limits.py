@@ -1,43 +1,140 @@
-"""What one upload may do to the mean: clipping of long changes, caps on claimed work."""
+"""What one upload may do to the mean: how long a change may be, and how much work may be claimed for it."""
 
 import math
 import statistics
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from marl.errors import WeightsRefused
 
-HISTORY = 101  # uploads that a running median looks back on
 OWN_HISTORY = 11  # of one child: short, for a machine may become faster
+RECENT = 64  # uploads of all: whoever sent none of them says nothing about what is usual now
+MOST_FASTER = 64.0  # times as fast as the others: what a large machine may be beside small ones
+MOST_WEIGHT = 8.0  # times as much as the others: more work than that counts no more
 MAX_WORK = 2.0**53  # environment steps; above it a float no longer counts
+KEPT, SUSTAINED = 0.9, 3.0  # of a child's excess from upload to upload; mean excess that is too much for long
+LONG_FOR = 10  # uploads in a row that are too long for any learning: then the child is named
 
 
-class NormClip:
-    """Shortens changes that are far longer than usual for their work.
+class Usual:
+    """Numbers that children show, and what is usual by those of the others: a liar has no say in its own limit."""
 
-    A change grows like a random walk, so what is compared is norm / sqrt(work).
+    def __init__(self, after: int) -> None:
+        """``after``: so many numbers must have been seen first."""
+        self._after = after
+        self._own: dict[str, deque[float]] = {}
+        self._last: dict[str, int] = {}  # number of each child's last upload
+        self._count = 0
+
+    def add(self, child: str, number: float) -> None:
+        """Remember what a child showed."""
+        self._count += 1
+        self._last[child] = self._count
+        self._own.setdefault(child, deque(maxlen=OWN_HISTORY)).append(number)
+
+    def own(self, child: str) -> float | None:
+        """The child's own median; None while too little was seen."""
+        own = self._own.get(child)
+        return statistics.median(own) if own and self.known() else None
+
+    def others(self, child: str) -> float | None:
+        """The median of the other children's medians; None while there are none, or too little was seen."""
+        medians = [statistics.median(numbers) for numbers in self._of_others(child)]
+        return statistics.median(medians) if medians and self.known() else None
+
+    def num_others(self, child: str) -> int:
+        """Other children that have shown something of late."""
+        return len(self._of_others(child))
+
+    def _of_others(self, child: str) -> list[deque[float]]:
+        since = self._count - RECENT
+        return [numbers for name, numbers in self._own.items() if name != child and self._last[name] > since]
+
+    def known(self) -> bool:
+        """Whether enough was seen to say what is usual."""
+        return self._count >= self._after
+
+    def saved(self) -> dict[str, list[float]]:
+        """For ``restore``."""
+        return {child: list(numbers) for child, numbers in self._own.items()}
+
+    def restore(self, saved: object) -> None:
+        """Go on from what ``saved`` said; what cannot be is left out, for it comes from a file."""
+        for child, numbers in saved.items() if isinstance(saved, Mapping) else ():
+            for number in numbers if isinstance(numbers, list) else ():
+                if isinstance(number, (int, float)) and 0 < number < math.inf:
+                    self.add(str(child), float(number))
+
+
+class Room(NamedTuple):
+    """How long a change may be by what is known beside its history; see ``marl.training.reach``."""
+
+    usual: float = math.inf  # learning that goes in one direction is no longer than this
+    most: float = math.inf  # no learning is ever longer than this
+    first: float = math.inf  # bounds the first changes too, while nothing is known to be usual
+    explained: float = 0.0  # of the distance: by what the others did meanwhile
+
+
+class Lengths:
+    """Shortens changes that are far longer than is usual, or than learning can be.
+
+    A change grows like a random walk, so what is compared is norm / sqrt(work), with what the other children show; a
+    child alone is compared with itself. Who pulls several times harder than the others for long is cut to the usual
+    length, though never below what learning can be: a child that hardly moves must not tie down those that learn.
     """
 
     def __init__(self, *, ratio: float = 10.0, after: int = 5) -> None:
-        """Clip to ``ratio`` times the running median once ``after`` uploads are accepted; infinite: never."""
+        """Clip to ``ratio`` times the usual once ``after`` uploads are accepted; infinite: never."""
         self._ratio = ratio
-        self._after = after
-        self._accepted: deque[float] = deque(maxlen=HISTORY)
+        self._usual = Usual(after)
+        self._excess: dict[str, float] = {}  # mean of recent norms, in usual ones
+        self._long: dict[str, int] = {}  # uploads in a row that were too long for any learning
 
-    def factor(self, norm: float, work: float) -> float:
+    def factor(self, child: str, norm: float, work: float, room: Room | None = None) -> float:
         """What to multiply a change by, at most 1, and remember it as accepted."""
-        if norm == 0 or work == 0:
+        if norm == 0 or work == 0 or math.isinf(self._ratio):
             return 1.0  # says nothing about what is usual; zeros in the median would clip everybody to nothing
-        usual = norm / math.sqrt(work)
-        limit = math.inf
-        if len(self._accepted) >= self._after:
-            limit = self._ratio * statistics.median(self._accepted)
-        self._accepted.append(min(usual, limit))
-        return min(1.0, limit / usual)
+        room = room or Room()
+        root = math.sqrt(work)
+        others = self._usual.others(child)
+        usual = self._usual.own(child) if others is None else others
+        learned = room.usual if math.isfinite(room.usual) else 0.0
+        if usual is None:
+            limit = min(room.usual, room.first)
+        else:
+            limit = min(room.most, max(self._ratio * usual * root, learned))
+        if others is not None and self._pulls(child, norm - room.explained, others * root, room):
+            limit = min(limit, max(others * root, learned))
+        limit += room.explained
+        self._usual.add(child, min(norm, limit) / root)
+        return min(1.0, limit / norm)
+
+    def _pulls(self, child: str, norm: float, usual: float, room: Room) -> bool:
+        """Whether a child has pulled far harder than the others for a while."""
+        now = min(max(norm, 0.0) / usual, self._ratio)
+        self._excess[child] = KEPT * self._excess.get(child, 0.0) + (1 - KEPT) * now
+        self._long[child] = self._long.get(child, 0) + 1 if norm > room.usual else 0
+        return self._excess[child] > SUSTAINED
+
+    def complaint(self, child: str) -> str | None:
+        """Why a child among others is to be left out; None where its changes can be learning."""
+        if self._long.get(child, 0) < LONG_FOR:
+            return None
+        self._long[child] = 0
+        return f"its last {LONG_FOR} changes of the weights were all longer than its optimizer can make them"
+
+    def saved(self) -> dict[str, list[float]]:
+        """For ``restore``."""
+        return self._usual.saved()
+
+    def restore(self, saved: object) -> None:
+        """Go on from what ``saved`` said."""
+        self._usual.restore(saved)
 
 
 class WorkCap:
-    """Bounds the work that a child may claim by the steps per second that it, or most others, have shown."""
+    """Bounds the work that a child may claim by the steps per second that it, or the others, have shown."""
 
     def __init__(self, *, slack: float = 4.0, after: int = 5, max_speed: float = math.inf) -> None:
         """Cap at ``slack`` times the usual speed once ``after`` claims were seen; more slack trusts children more.
@@ -47,9 +144,7 @@ class WorkCap:
         """
         self._slack = slack
         self._max_speed = max_speed
-        self._after = after
-        self._everyone: deque[float] = deque(maxlen=HISTORY)
-        self._own: dict[str, deque[float]] = {}
+        self._usual = Usual(after)
 
     def plausible(self, child: str, claimed: float, elapsed_s: float) -> float:
         """The claimed steps, or as many as are plausible in ``elapsed_s`` seconds since the child's last ones.
@@ -60,15 +155,39 @@ class WorkCap:
         check_work(claimed)
         if elapsed_s <= 0 or claimed == 0:
             return 0.0
-        own = self._own.setdefault(child, deque(maxlen=OWN_HISTORY))
         allowed = min(claimed, self._max_speed * elapsed_s)
-        if len(self._everyone) >= self._after:
-            usual = max(statistics.median(self._everyone), statistics.median(own) if own else 0.0)
+        own, others = self._usual.own(child), self._usual.others(child)
+        if own is not None and others is not None and self._usual.num_others(child) > 1:
+            own = min(own, MOST_FASTER * others)  # beside one other child, that one may be who lies
+        usual = max(own or 0.0, others or 0.0)
+        if usual:
             allowed = min(allowed, self._slack * usual * elapsed_s)
         # What is remembered is the capped speed: a liar raises its own median only slowly, and no one else's.
-        self._everyone.append(allowed / elapsed_s)
-        own.append(allowed / elapsed_s)
+        self._usual.add(child, allowed / elapsed_s)
         return allowed
+
+    def saved(self) -> dict[str, list[float]]:
+        """For ``restore``."""
+        return self._usual.saved()
+
+    def restore(self, saved: object) -> None:
+        """Go on from what ``saved`` said."""
+        self._usual.restore(saved)
+
+
+class Weights:
+    """How much each upload counts in a mean: as much as its work, but not many times as much as the others'."""
+
+    def __init__(self) -> None:
+        self._usual = Usual(after=1)
+
+    def weigh(self, child: str, work: float) -> float:
+        """What an upload of so many plausible steps counts."""
+        if not work:
+            return 0.0
+        others = self._usual.others(child)
+        self._usual.add(child, work)
+        return work if others is None else min(work, MOST_WEIGHT * others)
 
 
 def cap_shares(work: Sequence[float], max_share: float) -> list[float]:

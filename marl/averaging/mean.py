@@ -1,12 +1,20 @@
 """The mean of what children upload, as a running sum: one buffer, however many children there are."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import NormClip, check_work
+from marl.averaging.limits import check_work
 from marl.averaging.tiles import ChangeMeter, check_vector
+
+Shorten = Callable[[float], float]  # the norm of a change -> what to multiply it by, at most 1
+
+
+def keep(unused_norm: float) -> float:
+    """Changes are merged as long as they are."""
+    return 1.0
 
 
 class Accepted(NamedTuple):
@@ -31,8 +39,11 @@ class Merge(Protocol):
     def begin(self, base: Tensor) -> None:
         """Open a round upon the global weights [N], which must stay as they are until ``mean``."""
 
-    def add(self, upload: Tensor, work: float, *, is_change: bool = False) -> Accepted:
+    def add(self, upload: Tensor, work: float, *, is_change: bool = False, shorten: Shorten = keep) -> Accepted:
         """Merge a child's weights, or its change of ``base``; an upload that raises has left no trace.
+
+        Args:
+            shorten: is asked once the change was found to be finite.
 
         Raises:
             WeightsRefused: it is not finite, of another length, or its work is no count.
@@ -47,11 +58,10 @@ class Merge(Protocol):
 
 
 class RunningMean:
-    """The mean weighted by work. Long changes are clipped, see ``NormClip``."""
+    """The mean weighted by work."""
 
-    def __init__(self, num_weights: int, clip: NormClip | None = None) -> None:
+    def __init__(self, num_weights: int) -> None:
         self._sum = torch.zeros(num_weights)
-        self._clip = clip or NormClip()
         self._meter = ChangeMeter()
         self._base: Tensor | None = None
         # The mean is (sum + base_work * base) / total_work: a change, and what clipping took, count for the base.
@@ -68,13 +78,13 @@ class RunningMean:
         self._empty = True
         self.num_uploads = 0
 
-    def add(self, upload: Tensor, work: float, *, is_change: bool = False) -> Accepted:
+    def add(self, upload: Tensor, work: float, *, is_change: bool = False, shorten: Shorten = keep) -> Accepted:
         """See ``Merge.add``."""
         base = opened(self._base)
         check_work(work)
         check_vector(upload, self._sum.numel())
         norm = self._meter.norm(upload, None if is_change else base)
-        factor = self._clip.factor(norm, work)
+        factor = shorten(norm)
         self.accumulate(upload, work * factor)
         self.total_work += work
         self._base_work += work if is_change else work * (1 - factor)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from marl.averaging.limits import cap_shares, check_work
-from marl.averaging.mean import Accepted, opened
+from marl.averaging.mean import Accepted, Shorten, keep, opened
 from marl.averaging.tiles import TILE, ChangeMeter, check_vector
 
 
@@ -116,7 +116,7 @@ class RobustMean:
         self.total_work = 0.0
         self.num_uploads = 0
 
-    def add(self, upload: Tensor, work: float, *, is_change: bool = False) -> Accepted:
+    def add(self, upload: Tensor, work: float, *, is_change: bool = False, shorten: Shorten = keep) -> Accepted:
         """See ``Merge.add``."""
         base = opened(self._base)
         check_work(work)
@@ -124,12 +124,15 @@ class RobustMean:
         norm = self._meter.norm(upload, None if is_change else base)
         if self.num_uploads == len(self._uploads):
             self._uploads.append(torch.empty(self._num_weights))
+        factor = shorten(norm)
         copy = self._uploads[self.num_uploads]
-        torch.add(base, upload, out=copy) if is_change else copy.copy_(upload)
+        torch.add(base, upload, out=copy, alpha=factor) if is_change else copy.copy_(upload)
+        if factor < 1 and not is_change:
+            torch.lerp(base, upload, factor, out=copy)
         self._work.append(work)
         self.total_work += work
         self.num_uploads += 1
-        return Accepted(norm, 1.0)
+        return Accepted(norm, factor)
 
     def mean(self, out: Tensor) -> Tensor:
         """See ``Merge.mean``."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from marl.cluster.deciding import make_learning_side
 from marl.cluster.learner import LearnerNode
+from marl.cluster.measures import sample_observations
 from marl.cluster.parent import NAME, ParentTraining
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.training import Counts
@@ -45,6 +46,7 @@ class LearnerParentTraining(ParentTraining):
             name=NAME,
             observation_size=self._spaces.observation_size if normalizes else 0,
             statistics=statistics,
+            sample=sample_observations(config, self._spaces),
             epoch=epoch,
             steps=steps,
             hear=self._tallies.hear,

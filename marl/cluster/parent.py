@@ -14,6 +14,7 @@ from marl.cluster.caller import Caller, Plan, Registry
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.identities import LiveIdentity
 from marl.cluster.local import LocalChildren
+from marl.cluster.measures import find_reach, sample_observations, seen_beside
 from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.tallies import Tallies
@@ -126,6 +127,9 @@ class ParentTraining(Training):
             name=NAME,
             observation_size=self._spaces.observation_size if normalizes else 0,
             statistics=statistics,
+            sample=sample_observations(config, self._spaces),
+            reach=find_reach(config, network),
+            seen_beside=seen_beside(config),
             children=num_children if config.deterministic else None,
             epoch=int(info.get("epoch", 0)) + 1,
             version=int(info.get("version", 0)),
@@ -134,7 +138,7 @@ class ParentTraining(Training):
             note=self._view.note,
         )
         if self._resumed is not None:
-            side.restore(self._resumed.tensors, info.get("merged", {}))
+            side.restore(self._resumed.tensors, info.get("merged", {}), info.get("limits", {}))
         return side
 
     def _addresses(self) -> list[Address]:
@@ -303,6 +307,7 @@ class ParentTraining(Training):
             "epoch": self._side.epoch,
             "version": state.current.version,
             "merged": state.merged,
+            "limits": state.limits,
             "instances": self._registry.instances(),
         }
 

@@ -54,6 +54,10 @@ def validate(config: Config) -> None:
         _validate_experience(config)
     rules = ("mean", *RULES)
     _demand(exchange.aggregate in rules, "exchange.aggregate", f"one of {', '.join(rules)}", exchange.aggregate)
+    if exchange.name != "weights":
+        why = "each upload moves the weights by itself" if exchange.name == "pairwise" else "children upload no weights"
+        expected = f"'mean' with exchange.name = {exchange.name!r}, where {why}"
+        _demand(exchange.aggregate == "mean", "exchange.aggregate", expected, exchange.aggregate)
     for name in ("alpha", "beta"):
         _demand(0 < getattr(exchange, name) <= 1, f"exchange.{name}", "more than 0, at most 1", getattr(exchange, name))
     if exchange.name == "pairwise":

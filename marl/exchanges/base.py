@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -35,6 +35,7 @@ class State(NamedTuple):
     velocity: Tensor | None = None
     error: Tensor | None = None
     merged: Mapping[str, int] = {}  # the last counter merged from each child
+    limits: Mapping[str, Any] = {}  # what is known of earlier uploads, to judge later ones by; plain numbers and names
 
 
 class ChildSide(Protocol):

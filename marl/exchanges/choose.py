@@ -5,6 +5,7 @@ from collections.abc import Callable
 from marl.data.shared import SharedBlock
 from marl.exchanges.base import Serving
 from marl.exchanges.experience_child import ExperienceChild
+from marl.exchanges.merging_parent import MergingParent
 from marl.exchanges.observations_child import ObservationsChild
 from marl.exchanges.pairwise import PairwiseChild, PairwiseParent
 from marl.exchanges.settings import ExchangeSettings
@@ -45,6 +46,6 @@ def child_side(settings: ExchangeSettings) -> type[WeightsChild]:
     return PairwiseChild if settings.name == "pairwise" else WeightsChild
 
 
-def parent_side(settings: ExchangeSettings) -> type[WeightsParent]:
+def parent_side(settings: ExchangeSettings) -> type[MergingParent]:
     """What a parent runs that merges weights."""
     return PairwiseParent if settings.name == "pairwise" else WeightsParent

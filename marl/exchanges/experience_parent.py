@@ -20,14 +20,15 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from marl.data.normalizer import Moments, as_slot, merge, num_columns
+from marl.data.normalizer import Moments
 from marl.data.parcel import Layout, check, num_steps
 from marl.errors import MessageRefused
 from marl.exchanges.answers import REPORT_EVERY, REPORT_SHARE
 from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.experience_child import PER_MESSAGE, packed_name, trajectory_name
-from marl.exchanges.merger import SEEN_BESIDE, checked_slot
+from marl.exchanges.merger import tensor_of
 from marl.exchanges.newest import Newest
+from marl.exchanges.observed import Observed
 from marl.exchanges.rounds import Member
 from marl.exchanges.telemetry import MAX_WORKERS, Report, place_report, read_report
 from marl.failpoints import fail
@@ -55,6 +56,8 @@ class Guest(Member):
     credit: int = 0  # trajectories that it may still send
     granted: int = 0  # in all, since it joined
     sent_bytes: int = 0  # since it was told weights
+    trajectories: int = 0  # that have come in all
+    seen: float = 0.0  # observations that its statistics were of
     said_at: float = -math.inf  # when people were last told what it does wrong
     placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
     packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  uploads to be unpacked
@@ -78,6 +81,7 @@ class ExperienceParent:
         unpacks: bool = False,
         observation_size: int = 0,
         statistics: Moments | None = None,
+        sample: Moments | None = None,
         epoch: int = 0,
         steps: int = 0,
         hear: Callable[[str, Report], None] = lambda child, report: None,
@@ -90,6 +94,7 @@ class ExperienceParent:
             batch: trajectories that the learner may have in hand while it waits for more.
             unpacks: children may send packed trajectories.
             observation_size: of the normaliser; 0: there is none.
+            sample: observations that the parent has made itself: a measure of what children say.
         """
         self.epoch, self.steps = epoch, steps
         self.members: dict[str, Guest] = {}
@@ -100,15 +105,12 @@ class ExperienceParent:
         self._name, self._hear, self._note, self._clock = name, hear, note, clock
         self._lock = threading.Lock()
         self._closed, self._unpacks = False, unpacks
-        self._slot = torch.zeros(num_columns(observation_size), dtype=torch.float64) if observation_size else None
-        if self._slot is not None and statistics is not None:
-            self._slot.copy_(torch.from_numpy(as_slot(statistics)))
+        self._observed = Observed(observation_size, statistics, sample) if observation_size else None
         self._moments: dict[str, Tensor] = {}  # where they arrive, by child
         self._newest = Newest(published, num_weights, self._slot_now)
         self._parcels = [layout.open(memory) for memory in inbox.memory.unbind()]
-        # What all workers of a child may have played since its last upload: outboxes are full where nobody took any.
-        steps = len(self._parcels[0]["priorities"])
-        self._most_seen = max(SEEN_BESIDE, MAX_WORKERS * (PARCELS + 2) * steps)
+        self._steps = len(self._parcels[0]["priorities"])  # of a trajectory
+        self._workers: dict[str, int] = {}
 
     @property
     def current(self) -> Global:
@@ -119,7 +121,7 @@ class ExperienceParent:
 
     def _copy_of_slot(self) -> Tensor | None:
         """The normaliser's statistics, with the lock held."""
-        return None if self._slot is None else self._slot.clone()
+        return None if self._observed is None else self._observed.slot.clone()
 
     def _slot_now(self) -> Tensor | None:
         with self._lock:
@@ -140,7 +142,9 @@ class ExperienceParent:
         """Nobody waits for a version."""
 
     def seat(self, child: str, rank: int, workers: int) -> None:
-        """Places differ in nothing."""
+        """Places differ in nothing but how many play there."""
+        with self._lock:
+            self._workers[child] = min(workers, MAX_WORKERS)
 
     def forget(self, child: str) -> None:
         """The child has started anew: its counters begin again."""
@@ -187,8 +191,8 @@ class ExperienceParent:
                     expected[packed_name(number)] = guest.packed[number][: packed[packed_name(number)]]
                 else:
                     expected[trajectory_name(number)] = memory
-            if self._slot is not None:
-                expected["moments"] = self._moments.setdefault(child, torch.zeros_like(self._slot))
+            if self._observed is not None:
+                expected["moments"] = self._moments.setdefault(child, torch.zeros_like(self._observed.slot))
         fail("parent.placing")
         return into(expected)(header)
 
@@ -270,18 +274,25 @@ class ExperienceParent:
                 guest.merged_counter, guest.refused = upload.counter, 0
                 self.received += 1
                 self.steps += steps
-        if self._slot is not None:
-            self._learn_statistics(guest, upload)
+        if self._observed is not None:
+            self._learn_statistics(guest, self._observed, tensor_of(upload, "moments"), len(placed))
 
-    def _learn_statistics(self, guest: Guest, upload: Message) -> None:
-        try:
-            moments = checked_slot(upload, self._most_seen)
-        except MessageRefused as error:
-            return self._refuse(guest, 0, str(error))
+    def _learn_statistics(self, guest: Guest, observed: Observed, said: Tensor, count: int) -> None:
+        """Beside the trajectories that have come, all that a child has seen lies in its outboxes, or is under way."""
         with self._lock:
-            assert self._slot is not None
-            both = torch.stack([self._slot, moments]).numpy()
-            self._slot = torch.from_numpy(as_slot(merge(both)))
+            guest.trajectories += count
+            beside = self._workers.get(guest.name, 1) * (PARCELS + 2)
+            most = (guest.trajectories + beside) * self._steps - guest.seen
+            try:
+                moments = observed.vet(guest.name, said, most if count else 0)
+            except MessageRefused as error:
+                reason = str(error)
+            else:
+                if moments is not None:
+                    guest.seen += float(moments[0])
+                    observed.fold([moments])
+                return
+        self._refuse(guest, 0, reason)
 
     def _refuse(self, guest: Guest, count: int, reason: str) -> None:
         """Count trajectories that are not used; say why, where there is something new to say."""

@@ -1,24 +1,25 @@
 """What a round's uploads become: the next global weights, and with a codec that rounds, the very bits children hold.
 
-Nothing here knows of children, threads or time; whoever owns a merger holds a lock while using it.
+Nothing here knows of threads or time; whoever owns a merger holds a lock while using it.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import NormClip
-from marl.averaging.mean import Merge, RunningMean
+from marl.averaging.mean import Accepted, Merge, RunningMean
 from marl.averaging.outer_step import outer_step
 from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import ChangeMeter
-from marl.data.normalizer import as_slot, merge
 from marl.errors import WeightsRefused
 from marl.exchanges.base import Global
+from marl.exchanges.observed import SEEN_PER_STEP, Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.triggers import parse_trigger
+from marl.exchanges.vetting import Sent, Vetting
+from marl.training.reach import Reach
 from marl.wire.codec import CODECS, Codec
 from marl.wire.compression import build_codec
 from marl.wire.header import Header
@@ -28,36 +29,63 @@ from marl.wire.message import Message
 TRANSFER_SHARE, MIN_PERIOD, USUAL_PERIOD = 0.1, 0.5, 5.0
 
 
-# What a child may claim to have observed: so large numbers at most, so often a step, and so often beside.
-MOST, SEEN_PER_STEP, SEEN_BESIDE = 1e30, 4, 1e6
+class Merged(NamedTuple):
+    """What became of an upload."""
+
+    work: float  # environment steps that it is believed to hold
+    weight: float  # that it has in the round's mean
+    factor: float  # its change was multiplied by this; below 1: clipped
 
 
 class Merger:
     """Owns the global weights and all that their next version depends on."""
 
-    def __init__(self, current: Global, settings: ExchangeSettings, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        current: Global,
+        settings: ExchangeSettings,
+        note: Callable[[str], None],
+        *,
+        observed: Observed | None = None,
+        reach: Reach | None = None,
+        seen_beside: float = 0.0,
+    ) -> None:
+        """
+        Args:
+            observed: owns the normaliser's statistics; None: nothing is normalised.
+            reach: of the run's learning; None: not known.
+            seen_beside: observations of each worker that an upload's steps do not count yet.
+        """
         size = current.weights.numel()
         self.current = current
         self.codec = "float32"  # of the next uploads
         self.velocity = torch.zeros(size) if settings.outer_momentum else None
         self.error: Tensor | None = None  # of what was sent down
+        self.vetting = Vetting(current.weights, settings.clip, reach)
         self._settings, self._note = settings, note
+        self._observed, self._seen_beside = observed, seen_beside
         self._codec: Codec | None = None
         self._decoded = torch.empty(0)
         self._meter = ChangeMeter()
         self._moments: dict[str, list[Tensor]] = {}  # of observations that no version counts yet, by child
-        self._mean: Merge = RunningMean(size, NormClip(ratio=settings.clip))
+        self._mean: Merge = RunningMean(size)
         if settings.aggregate != "mean":
             self._mean = RobustMean(size, settings.aggregate)
             note(f"aggregate {settings.aggregate!r} keeps a copy of every upload: {4e-6 * size:,.1f} MB for each child")
-        self._mean.begin(current.weights)
+        self._begin()
         if settings.codec != "auto":
             self._use_codec(settings.codec)
+
+    def _begin(self) -> None:
+        """A round begins."""
+        self._mean.begin(self.current.weights)
+        self._idle = 0  # uploads of no work: they move nothing, by whatever rule
+        self._steps = 0.0
 
     @property
     def num_uploads(self) -> int:
         """Of the open round."""
-        return self._mean.num_uploads
+        return self._mean.num_uploads + self._idle
 
     def place(self, header: Header, buffer: Tensor) -> dict[str, Tensor]:
         """Where an upload's arrays go: weights, in full or rounded, into ``buffer``; statistics beside them."""
@@ -70,17 +98,42 @@ class Merger:
             wanted["weights"] = buffer.view(torch.float32)
         return wanted
 
-    def add(self, child: str, upload: Message, work: float) -> None:
-        """Add an upload to the round; one that raises has left no trace.
+    def add(self, upload: Message, sent: Sent) -> Merged:
+        """Merge an upload, as far as that may be; one that raises has left no trace.
 
         Raises:
-            WeightsRefused: it is not finite, or of another length.
+            WeightsRefused: it is not finite, of another length, or claims what cannot be.
         """
-        moments = self.checked_moments(upload)
+        work = self.vetting.work(upload, sent)
+        moments = (
+            None
+            if self._observed is None
+            else self._observed.vet(
+                sent.child, tensor_of(upload, "moments"), SEEN_PER_STEP * work + self._seen_beside * sent.workers
+            )
+        )
         numbers = self.uploaded(upload)
-        self._mean.add(numbers, work, is_change="change" in upload.arrays)
+        merged = Merged(0.0, 0.0, 1.0)
+        if work:
+            weight = self.vetting.weight(sent.child, work)
+            accepted = self._put(numbers, work, weight, sent, is_change="change" in upload.arrays)
+            merged = Merged(work, weight, accepted.factor)
+        else:
+            self._meter.norm(numbers)
+            self._idle += 1
         if moments is not None:
-            self._moments.setdefault(child, []).append(moments)
+            self._moments.setdefault(sent.child, []).append(moments)
+        if work:
+            self._steps += work
+            self._added()
+        return merged
+
+    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
+        """Into the round's mean."""
+        return self._mean.add(numbers, weight, is_change=is_change, shorten=self.vetting.shorten(sent, work))
+
+    def _added(self) -> None:
+        """An upload was put in: the round goes on."""
 
     def uploaded(self, upload: Message) -> Tensor:
         """The numbers of an upload, weights or a change of them.
@@ -92,16 +145,6 @@ class Merger:
             return tensor_of(upload, "weights")
         self._codec.decode(tensor_of(upload, "change"), self._decoded)
         return self._decoded
-
-    def checked_moments(self, upload: Message) -> Tensor | None:
-        """Statistics of observations that came along; None where nothing is normalised.
-
-        Raises:
-            WeightsRefused: they are not finite, or impossible.
-        """
-        if self.current.slot is None:
-            return None
-        return checked_slot(upload, SEEN_PER_STEP * work_of(upload) + SEEN_BESIDE)
 
     def close(self, ranks: Mapping[str, int]) -> None:
         """End the round: the next version, unless there was no work, or it would not be usable; then a new round.
@@ -116,7 +159,7 @@ class Merger:
                 self._note(f"a round makes no new weights, they would not be usable: {error}")
                 if self.velocity is not None:
                     self.velocity.zero_()
-        self._mean.begin(self.current.weights)
+        self._begin()
 
     def choose_codec(self, slowest: float) -> None:
         """With codec "auto", once: the least rounding that leaves most of a round's time to learning.
@@ -154,28 +197,61 @@ class Merger:
             change = torch.empty(self._codec.num_bytes(target.numel()), dtype=torch.uint8)
             self._codec.encode(difference, self.error, change, pending=self.error)
             self._codec.decode(change, target, base=before.weights)
+        steps = before.steps + int(self._steps)
+        self.current = Global(before.version + 1, target, self._folded(ranks), steps, change)
+
+    def _folded(self, ranks: Mapping[str, int]) -> Tensor | None:
+        """The normaliser's statistics with those of uploads, which are forgotten."""
+        if self._observed is None:
+            return None
         in_order = sorted(self._moments, key=lambda name: (ranks.get(name, 0), name))
-        slot = folded(before.slot, [each for name in in_order for each in self._moments[name]])
+        slot = self._observed.fold([each for name in in_order for each in self._moments[name]])
         self._moments.clear()
-        steps = before.steps + int(self._mean.total_work)
-        self.current = Global(before.version + 1, target, slot, steps, change)
+        return slot
+
+
+class Held(NamedTuple):
+    """Where a child stands after an answer."""
+
+    distance: float  # from the global weights of then
+    path: float  # of the global weights until then
 
 
 class MixingMerger(Merger):
-    """Pairwise: every upload is merged at once, ``P = (1 - alpha) P + alpha C``."""
+    """Pairwise: every upload is merged at once, ``P = (1 - alpha) P + alpha C``.
 
-    def mix(self, upload: Message, work: float) -> None:
-        """Move the global weights towards an upload: a new version.
+    A child that is not at the global weights has not learned all of what lies between: it stood apart before, and the
+    others have moved the weights since. Both are known, by lengths alone.
+    """
 
-        Raises:
-            WeightsRefused: it is not finite, or of another length.
-        """
-        before = self.current
-        moments, theirs = self.checked_moments(upload), self.uploaded(upload)
-        self._meter.norm(theirs, before.weights)
-        mixed = torch.lerp(before.weights, theirs, self._settings.alpha)
-        slot = folded(before.slot, [] if moments is None else [moments])
-        self.current = Global(before.version + 1, mixed, slot, before.steps + int(work), self._rounded(mixed))
+    _path = 0.0  # length of all steps of the global weights
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        self._held: dict[str, Held] = {}
+        super().__init__(*args, **named)
+
+    def joined(self, child: str, *, anew: bool) -> None:
+        """A child is sent the weights; ``anew``: it goes on from them."""
+        if anew:
+            self._held[child] = Held(0.0, self._path)
+
+    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
+        before, alpha = self.current, self._settings.alpha
+        held = self._held.get(sent.child, Held(0.0, self._path))
+        norm = self._meter.norm(numbers, before.weights)
+        explained = held.distance + self._path - held.path
+        factor = self.vetting.shorten(sent, work, explained)(norm)
+        mixed = torch.lerp(before.weights, numbers, alpha * factor)
+        step = alpha * factor * norm
+        self._path += step
+        self._held[sent.child] = Held((1 - self._settings.beta) * (1 - alpha) * factor * norm, self._path)
+        self._mixed = mixed
+        return Accepted(norm, factor)
+
+    def _added(self) -> None:
+        before, mixed = self.current, self._mixed
+        steps, self._steps = before.steps + int(self._steps), 0.0
+        self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
 
     def _rounded(self, weights: Tensor) -> Tensor | None:
         """All of them, since there is no version that everybody holds."""
@@ -186,51 +262,8 @@ class MixingMerger(Merger):
         return rounded
 
 
-def folded(slot: Tensor | None, moments: list[Tensor]) -> Tensor | None:
-    """The normaliser's statistics with those of uploads."""
-    if slot is None or not moments:
-        return slot
-    return torch.from_numpy(as_slot(merge(np.stack([slot.numpy(), *(each.numpy() for each in moments)]))))
-
-
-def work_of(upload: Message) -> int:
-    """Environment steps that an upload claims.
-
-    Raises:
-        WeightsRefused: it claims something else.
-    """
-    work = upload.info.get("work")
-    if not isinstance(work, int):
-        raise WeightsRefused(f"expected a count of steps as work, got {work!r:.40}")
-    return work
-
-
 def tensor_of(message: Message, name: str) -> Tensor:
     """An array that was placed."""
     tensor = message.arrays[name]
     assert isinstance(tensor, Tensor)
     return tensor
-
-
-def checked_slot(upload: Message, most: float) -> Tensor:
-    """A copy of the statistics of observations that came along.
-
-    Args:
-        most: observations that they can be of. Resets are observed too, and a worker may have moved on while the rest
-            was read.
-
-    Raises:
-        WeightsRefused: they are not finite, or impossible.
-    """
-    moments = tensor_of(upload, "moments").clone()
-    size = (len(moments) - 1) // 2
-    count, means, squares = float(moments[0]), moments[1 : 1 + size], moments[1 + size :]
-    usable = bool(moments.isfinite().all()) and count >= 0 and not bool((squares < 0).any())
-    # Such numbers, merged with others, are still finite; no environment has them.
-    usable = usable and bool((means.abs() < MOST).all()) and bool((squares < MOST**2).all())
-    if not usable or count > most:
-        raise WeightsRefused(
-            f"expected statistics of at most {most:g} observations, got {count:g} of them, "
-            "or numbers that are not finite or beyond 1e30"
-        )
-    return moments

@@ -18,7 +18,7 @@ from torch import Tensor
 from marl.acting.decide import Decision, Dice, Question
 from marl.acting.streams import Answered, Stream
 from marl.data.desk import GROUP, WORKER, DeskLayout, Desks, check_desks
-from marl.data.normalizer import Normalizer, as_slot, from_slot, merge, moments
+from marl.data.normalizer import Normalizer, as_slot, from_slot, moments
 from marl.data.parcel import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
@@ -78,8 +78,8 @@ class ObservationsParent(ExperienceParent):
         self._ranks: dict[str, tuple[int, int]] = {}  # of children, with the number of their workers
         self._statistics = threading.Lock()  # guards the normaliser's
         self._normalizer: Normalizer | None = None  # replaced, never changed: many threads use it
-        if self._slot is not None:
-            self._use(self._slot.numpy())
+        if self._observed is not None:
+            self._use(self._observed.slot.numpy())
 
     def num_live(self) -> int:
         """Children whose conversations go on: so many can ask at once."""
@@ -155,7 +155,7 @@ class ObservationsParent(ExperienceParent):
             trajectory = stream.take(answered)
             if trajectory is not None:
                 self._hand_over(trajectory)
-        self._count(desks, follow)
+        self._count(guest.name, desks, follow)
         fail("parent.deciding")
         size = count * self._desk_layout.num_environments
         question = Question(
@@ -234,20 +234,23 @@ class ObservationsParent(ExperienceParent):
         with self._lock:
             self.received += 1
 
-    def _count(self, desks: Desks, follow: list[int]) -> None:
+    def _count(self, child: str, desks: Desks, follow: list[int]) -> None:
         """What followed on actions counts: a question that is asked again has been counted already."""
         if not follow:
             return
         steps = int(np.count_nonzero(desks["ends"][follow, 2]))
         with self._lock:
             self.steps += steps
-        if self._slot is None:
+        if self._observed is None:
             return
         observations = desks["observations"][follow]
-        new = as_slot(moments(observations.reshape(-1, observations.shape[-1])))
+        new = torch.from_numpy(as_slot(moments(observations.reshape(-1, observations.shape[-1]))))
         with self._statistics:
-            slot = as_slot(merge(np.stack([self._slot.numpy(), new])))
-            self._slot = torch.from_numpy(slot)
+            try:
+                vetted = self._observed.vet(child, new, float(new[0]))
+            except MessageRefused as error:
+                raise self._unusable(child, str(error)) from error
+            slot = self._observed.fold([] if vetted is None else [vetted]).numpy()
             if slot[0] >= NEWER * self._used:
                 self._use(slot)
 

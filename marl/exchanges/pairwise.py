@@ -5,55 +5,32 @@ nobody waits for anybody, and no weights that all have in common. It is how A4C 
 2015) is the same with the parent's half and the child's half applied to one difference.
 """
 
+from typing import Any
+
 import torch
 
-from marl.errors import MessageRefused
 from marl.exchanges.answers import MixingAnswers
-from marl.exchanges.base import Answer, Global
-from marl.exchanges.merger import MixingMerger, work_of
+from marl.exchanges.base import Global
+from marl.exchanges.merger import MixingMerger
+from marl.exchanges.merging_parent import MergingParent
 from marl.exchanges.rounds import Member
 from marl.exchanges.weights_child import WeightsChild
-from marl.exchanges.weights_parent import LONGEST_WAIT, WeightsParent
 from marl.wire.message import Array, Message
 
 
-class PairwiseParent(WeightsParent):
-    """See ``ParentSide``."""
+class PairwiseParent(MergingParent):
+    """See ``ParentSide``. What leaves a child out counts its own uploads: there are no rounds."""
 
-    def patience(self, child: str) -> float:
-        """See ``ParentSide``."""
-        return LONGEST_WAIT
+    def _joins(self, member: Member, now: float) -> None:
+        self._mixing.joined(member.name, anew=not member.merged_counter)
 
-    def late(self, child: str) -> Answer | None:
-        """See ``ParentSide``. There is no round to be late for."""
-        return None
+    def _take(self, member: Member, upload: Message) -> None:
+        if upload.counter > member.last_counter and upload.epoch == self.epoch:
+            self._merge(member, upload)
 
-    def last_round(self, seconds: float) -> None:
-        """There are no rounds: what has come is merged."""
-
-    def _answer_upload(self, child: str, upload: Message) -> Answer | None:
-        with self._changed:
-            member = self.members[child]
-            if upload.counter > member.last_counter and upload.epoch == self.epoch:
-                member.last_counter = upload.counter
-                self._mix(member, upload)
-            return None if self._closed else self._reply(member)
-
-    def _make_merger(self, current: Global) -> MixingMerger:
-        self._mixing = MixingMerger(current, self._settings, self._note)
+    def _make_merger(self, current: Global, **named: Any) -> MixingMerger:
+        self._mixing = MixingMerger(current, self._settings, self._note, **named)
         return self._mixing
-
-    def _mix(self, member: Member, upload: Message) -> None:
-        now = self._clock()
-        if member.is_barred(upload.counter):
-            return
-        try:
-            work = self._work_cap.plausible(member.name, work_of(upload), now - member.merged_at)
-            self._mixing.mix(upload, work)
-        except MessageRefused as error:
-            self._note(member.refuse(str(error), upload.counter))  # it counts its own uploads: there are no rounds
-            return
-        member.merged_counter, member.merged_at, member.refused = upload.counter, now, 0
 
     def _make_answers(self) -> MixingAnswers:
         return MixingAnswers(self._mixing, name=self._name, epoch=self.epoch)

@@ -9,6 +9,7 @@ from typing import ClassVar
 MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
 FIRST_DEADLINE = 10.0
 STILL = 30.0  # seconds without an environment step after which a child is not waited for
+QUARANTINE = 100  # rounds that a child is left out which was found to lie, and twice as long each time after
 BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
 HISTORY = 5  # of a child's last answers
 
@@ -28,11 +29,13 @@ class Member:
     began_at: float | None = None  # when its upload of this round began to arrive
     uploaded: bool = False  # in this round
     called: bool = False  # in this round
+    arrived: int = 0  # uploads that came, whatever became of them
     last_counter: int = 0  # of its uploads
     merged_counter: int = 0
     merged_at: float = 0.0
     refused: int = 0  # uploads in a row
     barred_until: int = 0  # number of the round until which its uploads are not merged
+    quarantines: int = 0  # how often it was found to lie
     refusal: str | None = None  # told with the next answer
     reported: int = 0  # number of its last report
     steps: int = 0
@@ -54,12 +57,33 @@ class Member:
         self.refused, self.barred_until = 0, count + BAR_ROUNDS
         return f"{self.name} is left out for {BAR_ROUNDS} {self.unit}: {reason}"
 
+    def leave_out(self, reason: str, count: int) -> str:
+        """The child lies, or is broken; what to tell people."""
+        for_long = QUARANTINE << min(self.quarantines, 20)
+        self.quarantines, self.barred_until, self.refusal = self.quarantines + 1, count + for_long, reason
+        return f"{self.name} is left out for {for_long} {self.unit}: {reason}"
+
     def is_barred(self, count: int) -> bool:
         """Whether it is still left out; then it is told so with the next answer."""
         if self.barred_until <= count:
             return False
-        self.refusal = f"{BAR_AFTER} uploads in a row were refused; it is left out for {BAR_ROUNDS} {self.unit}"
+        self.refusal = f"it is left out for {self.barred_until - count} {self.unit} more"
         return True
+
+    def left_out_for(self, count: int | None) -> int:
+        """How much longer."""
+        return 0 if count is None else max(0, self.barred_until - count)
+
+    def started_anew(self) -> "Member":
+        """The same child, whose counters begin again; what it has done wrong is not forgotten."""
+        return Member(
+            self.name,
+            arrived=self.arrived,
+            uploaded=self.uploaded,
+            refused=self.refused,
+            barred_until=self.barred_until,
+            quarantines=self.quarantines,
+        )
 
 
 class Round:

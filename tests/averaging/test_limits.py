@@ -7,39 +7,97 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from marl.averaging.limits import NormClip, WorkCap, cap_shares
+from marl.averaging.limits import Lengths, Room, Weights, WorkCap, cap_shares
 from marl.errors import WeightsRefused
 
 
-def test_nothing_is_clipped_before_five_were_accepted() -> None:
-    clip = NormClip(ratio=10, after=5)
-    assert [clip.factor(norm, 1) for norm in (1, 1, 1, 1, 1e6)] == [1.0] * 5
-    assert clip.factor(20, 1) == 0.5  # the median is 1 still
-    assert clip.factor(10, 1) == 1.0
+def test_without_anything_known_nothing_is_clipped_before_five_were_accepted() -> None:
+    lengths = Lengths(ratio=10, after=5)
+    assert [lengths.factor("a", norm, 1) for norm in (1, 1, 1, 1, 1e6)] == [1.0] * 5
+    assert lengths.factor("a", 20, 1) == 0.5  # the median is 1 still
+    assert lengths.factor("a", 10, 1) == 1.0
+
+
+def test_the_first_change_is_bounded_by_what_learning_can_be() -> None:
+    lengths = Lengths()
+    room = Room(usual=4.0, most=28.0, first=100.0)
+    assert lengths.factor("a", 8.0, 1, room) == 0.5
+    assert lengths.factor("a", 8.0, 1, room._replace(first=2.0)) == 0.25
+    assert lengths.factor("a", 8.0, 1, room._replace(explained=2.0)) == 0.75
+    for _ in range(5):
+        lengths.factor("a", 4.0, 1, room)
+    assert lengths.factor("a", 35.0, 1, room) == 0.8  # ten times the usual would be 40
 
 
 def test_norms_are_compared_by_the_root_of_their_work() -> None:
-    clip = NormClip(ratio=10, after=2)
-    clip.factor(3, 9)
-    clip.factor(2, 4)
-    assert clip.factor(1000, 10_000) == 1.0
-    assert clip.factor(2000, 10_000) == 0.5
+    lengths = Lengths(ratio=10, after=2)
+    lengths.factor("a", 3, 9)
+    lengths.factor("b", 2, 4)
+    assert lengths.factor("b", 1000, 10_000) == 1.0
+    assert lengths.factor("b", 2000, 10_000) == 0.5
 
 
 def test_standing_still_is_no_measure_for_others() -> None:
-    clip = NormClip(ratio=10, after=1)
+    lengths = Lengths(ratio=10, after=1)
     for _ in range(20):
-        assert clip.factor(0.0, 100) == 1.0
-    assert clip.factor(1.0, 1) == 1.0
-    assert clip.factor(5.0, 0) == 1.0
-    assert clip.factor(20.0, 1) == 0.5
+        assert lengths.factor("b", 0.0, 100) == 1.0
+    assert lengths.factor("b", 1.0, 1) == 1.0
+    assert lengths.factor("b", 5.0, 0) == 1.0
+    assert lengths.factor("b", 20.0, 1) == 0.5
 
 
-def test_a_minority_of_huge_norms_does_not_move_the_median() -> None:
-    clip = NormClip(ratio=10, after=5)
-    for step in range(500):
-        clip.factor(1e12 if step % 5 == 4 else 1.0, 1)
-    assert clip.factor(100, 1) == pytest.approx(0.1)
+def test_a_liar_has_no_say_in_its_own_limit() -> None:
+    """One of two: with a common median, each of its lies would raise the next one's limit."""
+    lengths = Lengths(ratio=10, after=2)
+    lengths.factor("honest", 1.0, 1)
+    lengths.factor("honest", 1.0, 1)
+    for _ in range(200):
+        assert lengths.factor("honest", 1.0, 1) == 1.0
+        assert lengths.factor("liar", 1e6, 1) <= 1e-5
+
+
+def test_a_patient_liar_is_cut_to_the_usual_length_and_named() -> None:
+    """Ten times the usual, which each single upload may be, for ever."""
+    lengths, room, named = Lengths(ratio=10), Room(usual=2.0, most=15.0), 0
+    pulled = []
+    for _ in range(40):
+        lengths.factor("honest", 1.0, 1, room)
+        pulled.append(9.9 * lengths.factor("liar", 9.9, 1, room))
+        named += lengths.complaint("liar") is not None
+        assert lengths.complaint("honest") is None
+    assert max(pulled[20:]) == pytest.approx(2.0)
+    assert named >= 1
+
+
+def test_honest_children_that_differ_are_neither_cut_nor_named() -> None:
+    """Of many workers and few, where a change grows with its work and where with its root; one that has just come."""
+    lengths, room = Lengths(ratio=10), Room(usual=8.0, most=60.0)
+    for number in range(100):
+        for child, norm, work in (("big", 4.0, 64), ("small", 0.25, 1), ("noisy", 8.0, 4), ("late", 6.0, 16)):
+            if child == "late" and number % 30 < 20:
+                continue  # it is not there, or has given up what it had learned
+            assert lengths.factor(child, norm, work, room) == 1.0
+            assert lengths.complaint(child) is None
+
+
+def test_a_child_that_hardly_moves_does_not_tie_down_one_that_learns() -> None:
+    lengths, room = Lengths(ratio=10), Room(usual=3.0, most=20.0)
+    for _ in range(100):
+        lengths.factor("liar", 1e-6, 1, room)
+        assert lengths.factor("honest", 1.0, 1, room) == 1.0
+        assert lengths.complaint("honest") is None
+
+
+def test_what_was_usual_is_saved() -> None:
+    lengths = Lengths(ratio=10)
+    for _ in range(5):
+        lengths.factor("a", 1.0, 1)
+    resumed = Lengths(ratio=10)
+    resumed.restore(lengths.saved())
+    assert resumed.factor("a", 20.0, 1) == 0.5
+    for bad in (None, [], {"a": None}, {"a": [float("nan"), -1, "x", float("inf"), None]}):
+        resumed.restore(bad)
+    assert resumed.factor("a", 20.0, 1) == 0.5
 
 
 def test_a_liar_is_held_to_the_usual_speed() -> None:
@@ -63,6 +121,20 @@ def test_an_honest_faster_child_is_believed_sooner_or_later() -> None:
         allowed.append(cap.plausible("fast", 3000, 1.0))
     assert allowed[0] == 400
     assert allowed[-1] == 3000
+
+
+def test_a_child_that_claims_little_does_not_hold_back_another() -> None:
+    cap = WorkCap()
+    for _ in range(20):
+        cap.plausible("liar", 1, 1.0)
+        honest = cap.plausible("honest", 10_000, 1.0)
+    assert honest == 10_000
+
+
+def test_work_far_above_the_others_counts_no_more() -> None:
+    weights = Weights()
+    for _ in range(5):
+        assert [weights.weigh(child, work) for child, work in (("a", 100), ("liar", 1e9), ("b", 0))] == [100, 800, 0]
 
 
 def test_the_first_claims_have_an_absolute_bound() -> None:

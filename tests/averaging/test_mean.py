@@ -8,22 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from marl.averaging.limits import MAX_WORK, NormClip
-from marl.averaging.mean import RunningMean
+from marl.averaging.limits import MAX_WORK, Lengths
+from marl.averaging.mean import Accepted, RunningMean
 from marl.averaging.tiles import TILE
 from marl.errors import WeightsRefused
-
-NEVER = math.inf
 
 
 def numbers(size: int, seed: int, scale: float = 1.0) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(seed)) * scale
 
 
-def opened(base: Tensor, ratio: float = NEVER) -> RunningMean:
-    merge = RunningMean(base.numel(), NormClip(ratio=ratio))
+def opened(base: Tensor) -> RunningMean:
+    merge = RunningMean(base.numel())
     merge.begin(base)
     return merge
+
+
+def half(unused_norm: float) -> float:
+    return 0.5
 
 
 def result(merge: RunningMean, size: int) -> Tensor:
@@ -124,25 +126,20 @@ def test_an_upload_has_the_agreed_length_and_type(upload: Tensor) -> None:
         opened(torch.zeros(2)).add(upload, 1)
 
 
-def test_a_long_change_is_clipped_once_the_usual_is_known() -> None:
-    base = torch.tensor([10.0, 10.0])
-    merge = opened(base, ratio=10)
-    for _ in range(5):  # of norm 5 for work 25: 1 is usual
-        assert merge.add(base + torch.tensor([3.0, 4.0]), 25) == (5.0, 1.0)
-    merge.begin(base)
-    norm, factor = merge.add(base + torch.tensor([600.0, 800.0]), 100)
-    assert norm == 1000.0
-    assert factor == pytest.approx(0.1)  # 10 times 1 times the root of 100
-    assert result(merge, 2).tolist() == pytest.approx([70.0, 90.0])
+def test_what_is_cut_counts_for_the_base() -> None:
+    merge = opened(torch.tensor([10.0, 10.0]))
+    assert merge.add(torch.tensor([13.0, 14.0]), 25) == (5.0, 1.0)
+    assert merge.add(torch.tensor([610.0, 810.0]), 75, shorten=lambda norm: 10.0 / norm) == (1000.0, 0.01)
+    assert result(merge, 2).tolist() == pytest.approx([10 + 0.25 * 3 + 0.75 * 6, 10 + 0.25 * 4 + 0.75 * 8])
 
 
 def test_a_clipped_change_and_a_clipped_upload_mean_the_same() -> None:
     base, means = numbers(500, 1), []
     for is_change in (False, True):
-        merge = opened(base, ratio=2)
+        merge = opened(base)
         for seed in range(6):
-            change = numbers(500, seed + 2, 50.0 if seed == 5 else 0.1)
-            merge.add(change if is_change else base + change, 10, is_change=is_change)
+            change = numbers(500, seed + 2, 0.1)
+            merge.add(change if is_change else base + change, 10, is_change=is_change, shorten=half)
         means.append(result(merge, 500))
     assert torch.allclose(means[0], means[1], rtol=1e-4, atol=1e-5)
 
@@ -150,12 +147,18 @@ def test_a_clipped_change_and_a_clipped_upload_mean_the_same() -> None:
 def test_one_of_five_pulls_no_harder_than_the_ratio_allows() -> None:
     """D2, default: huge uploads in every round move the mean by a bounded step, and not for good."""
     base = torch.zeros(100)
-    merge = RunningMean(100)
+    merge, lengths = RunningMean(100), Lengths()
+
+    def add(child: str, upload: Tensor) -> Accepted:
+        return merge.add(upload, 100, shorten=lambda norm: lengths.factor(child, norm, 100))
+
     for round_number in range(100):
         merge.begin(base)
-        for _ in range(4):  # a step of norm 1 towards the solution, all ones, as an optimizer of bounded steps takes it
-            merge.add(base + 0.1 * torch.sign(1 - base), 100)
-        norm, factor = merge.add(base - 1e6 if 2 <= round_number < 12 else base + 0.1 * torch.sign(1 - base), 100)
+        for (
+            child
+        ) in "abcd":  # a step of norm 1 towards the solution, all ones, as an optimizer of bounded steps takes it
+            add(child, base + 0.1 * torch.sign(1 - base))
+        norm, factor = add("e", base - 1e6 if 2 <= round_number < 12 else base + 0.1 * torch.sign(1 - base))
         assert norm * factor <= 10 * (1 + 1e-3)
         after = merge.mean(torch.empty(100))
         assert float((after - base).norm()) <= (4 + 10) / 5

@@ -67,6 +67,14 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
             {"exchange.name": "experience", "exchange.queue": 1, "exchange.batch": 2},
             "exchange.queue: expected at least",
         ),
+        (
+            {"exchange.name": "pairwise", "exchange.aggregate": "median"},
+            "exchange.aggregate: expected 'mean' with exchange.name = 'pairwise', where each upload moves the weights",
+        ),
+        (
+            {"exchange.name": "experience", "exchange.aggregate": "krum"},
+            "exchange.aggregate: expected 'mean' with exchange.name = 'experience', where children upload no weights",
+        ),
         ({"exchange.name": "experience", "exchange.batch": 0}, "exchange.batch: expected at least 1"),
         ({"exchange.name": "experience", "exchange.max_staleness": -1}, "exchange.max_staleness: expected 0 or more"),
         ({"exchange.name": "experience", "deterministic": True}, "needs exchange.name = 'weights'"),

@@ -1,6 +1,7 @@
 """A child without processes and a parent without links: memory moved by hand, seconds that pass when a test says so."""
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -8,13 +9,14 @@ import torch
 from marl.data.normalizer import as_slot, moments
 from marl.exchanges.base import Answer
 from marl.exchanges.choose import child_side, parent_side
+from marl.exchanges.merging_parent import MergingParent
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights_parent import WeightsParent
 from marl.training.node_memory import STEPS, array, node_memory
+from marl.training.reach import Reach
 from marl.wire.message import Kind, Message
 from marl.wire.payload import Incoming, Outgoing, Place
 
-SIZE, OBSERVATION = 300, 2
+SIZE, OBSERVATION, SEEN_BESIDE = 300, 2, 100.0
 
 
 class Clock:
@@ -84,7 +86,14 @@ class Child:
         self.side.accept(carried(answer.message, self.side.place, answer.digest))
 
 
-def make_parent(weights: torch.Tensor, clock: Clock, normalizes: bool = False, **settings: object) -> WeightsParent:
+def make_parent(
+    weights: torch.Tensor,
+    clock: Clock,
+    normalizes: bool = False,
+    reach: Reach | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    **settings: object,
+) -> MergingParent:
     """A parent of these weights."""
     exchange = ExchangeSettings(**settings)  # type: ignore[arg-type]
     return parent_side(exchange)(
@@ -92,6 +101,9 @@ def make_parent(weights: torch.Tensor, clock: Clock, normalizes: bool = False, *
         exchange,
         name="parent",
         observation_size=OBSERVATION if normalizes else 0,
+        seen_beside=SEEN_BESIDE,
+        reach=reach,
+        note=note,
         clock=clock,
     )
 
@@ -105,7 +117,7 @@ def carried(message: Message, place: Place, digest: bytes | None = None) -> Mess
     return incoming.finish(out.seal())
 
 
-def arrives(parent: WeightsParent, upload: Message) -> Answer | None:
+def arrives(parent: MergingParent, upload: Message) -> Answer | None:
     """An upload reaches the parent; its answer, which waits for the round."""
     child = upload.sender
     return parent.answer(child, carried(upload, lambda header: parent.place(child, header)))
@@ -114,7 +126,7 @@ def arrives(parent: WeightsParent, upload: Message) -> Answer | None:
 class Waiting:
     """An upload whose answer is awaited in a thread, as a conversation does."""
 
-    def __init__(self, parent: WeightsParent, upload: Message) -> None:
+    def __init__(self, parent: MergingParent, upload: Message) -> None:
         self._answers: list[Answer | None] = []
         self._thread = threading.Thread(target=lambda: self._answers.append(arrives(parent, upload)), daemon=True)
         self._thread.start()
@@ -126,14 +138,14 @@ class Waiting:
         return self._answers[0]
 
 
-def merged_count(parent: WeightsParent, count: int) -> None:
+def merged_count(parent: MergingParent, count: int) -> None:
     """Wait until the open round has so many uploads."""
     with parent._changed:
         while sum(member.uploaded for member in parent.members.values()) < count:
             parent._changed.wait(0.0001)  # nobody is told of an upload that closes no round
 
 
-def a_round(parent: WeightsParent, clock: Clock, children: list[Child]) -> None:
+def a_round(parent: MergingParent, clock: Clock, children: list[Child]) -> None:
     """Every child uploads, the round closes, every child takes its answer."""
     clock.now += 5
     waiting = [Waiting(parent, child.upload()) for child in children[:-1]]
@@ -144,7 +156,7 @@ def a_round(parent: WeightsParent, clock: Clock, children: list[Child]) -> None:
     children[-1].take(last)
 
 
-def join(parent: WeightsParent, clock: Clock, *names: str, **settings: object) -> list[Child]:
+def join(parent: MergingParent, clock: Clock, *names: str, **settings: object) -> list[Child]:
     children = [Child(name, clock, **settings) for name in names]  # type: ignore[arg-type]
     for child in children:
         child.take(parent.join(child.name))

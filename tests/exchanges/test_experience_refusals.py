@@ -161,12 +161,18 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
 
 def test_a_full_outbox_of_many_workers_is_no_absurd_claim(clock: Clock) -> None:
     learning, child = pair(clock, normalizes=True)
-    child.see([[1.0, 2.0]] * (2 * (PARCELS + 1) * 10_000))
+    learning.side.seat("a", 0, workers=50)
+    steps = learning.side._steps
+    child.see([[1.0, 2.0]] * (50 * (PARCELS + 1) * steps))
     child.play()
     exchange(learning, child)
     slot = learning.side.current.slot
     assert slot is not None
-    assert slot[0] == 2 * (PARCELS + 1) * 10_000
+    assert slot[0] == 50 * (PARCELS + 1) * steps
+    child.see([[1.0, 2.0]] * 10**6)
+    child.play()
+    exchange(learning, child)
+    assert learning.side.current.slot[0] == (50 * (PARCELS + 2) + 2) * steps
 
 
 def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:

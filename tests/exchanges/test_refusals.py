@@ -7,7 +7,10 @@ from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights_parent import WeightsParent
 from marl.training.node_memory import STEPS, array
+from marl.training.reach import Reach
 from tests.exchanges.nodes import (
+    SEEN_BESIDE,
+    SIZE,
     Clock,
     a_round,
     arrives,
@@ -102,7 +105,7 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
     assert child.side._work() == 0
 
 
-@pytest.mark.parametrize("bad", [[1e300, 1e200], [1e15, 0.0], [float("nan"), 0.0]])
+@pytest.mark.parametrize("bad", [[1e300, 1e200], [10.0, 1e30], [float("nan"), 0.0]])
 def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> None:
     parent = make_parent(weights(0.0), clock, normalizes=True)
     (child,) = join(parent, clock, "a", normalizes=True)
@@ -124,3 +127,86 @@ def test_a_child_that_is_left_out_stays_out_when_it_starts_anew(clock: Clock) ->
         bad.take(arrives(parent, bad.upload()))
     parent.forget("bad")
     assert parent.members["bad"].barred_until == BAR_ROUNDS
+
+
+@pytest.mark.parametrize("name", ["weights", "pairwise"])
+def test_an_upload_of_nothing_says_nothing_of_observations(clock: Clock, name: str) -> None:
+    parent = make_parent(weights(0.0), clock, normalizes=True, name=name)
+    (child,) = join(parent, clock, "a", normalizes=True, name=name)
+    array(child.block, "observations")[1, :2] = [1e6, 7.0]
+    child.learn(1.0, 0)
+    clock.now += 5
+    child.take(arrives(parent, child.upload()))
+    child.learn(1.0, 10)
+    clock.now += 5
+    child.take(arrives(parent, child.upload()))
+    assert parent.current.slot is not None
+    assert parent.current.slot[0] <= 2 * SEEN_BESIDE + 4 * 10
+
+
+@pytest.mark.parametrize("settings", [{"name": "weights"}, {"name": "pairwise"}, {"aggregate": "median"}])
+def test_no_work_moves_nothing(clock: Clock, settings: dict[str, str]) -> None:
+    parent = make_parent(weights(0.0), clock, **settings)
+    honest, idle = join(parent, clock, "honest", "idle", **settings)
+    honest.learn(1.0, 10)
+    idle.learn(-7.0, 0)
+    clock.now += 5
+    if settings.get("name") == "pairwise":
+        idle.take(arrives(parent, idle.upload()))
+        assert parent.current.version == 0
+        assert not parent.current.weights.any()
+    else:
+        a_round(parent, clock, [idle, honest])
+        assert torch.equal(parent.current.weights, weights(1.0))
+        assert parent.current.steps == 10
+
+
+@pytest.mark.parametrize("work", [-1, 2**53 + 1, 1.5, "many", None, True])
+@pytest.mark.parametrize("name", ["weights", "pairwise"])
+def test_work_is_a_count_in_every_exchange(clock: Clock, name: str, work: object) -> None:
+    parent = make_parent(weights(0.0), clock, name=name)
+    (child,) = join(parent, clock, "a", name=name)
+    child.learn(1.0, 10)
+    clock.now += 5
+    upload = child.upload()
+    child.take(arrives(parent, upload._replace(info={"work": work})))  # type: ignore[dict-item]
+    assert parent.current.version == 0
+    assert any("refused" in note for note in child.notes)
+
+
+@pytest.mark.parametrize("name", ["weights", "pairwise"])
+def test_a_first_upload_is_no_longer_than_learning_can_be(clock: Clock, name: str) -> None:
+    """Nothing is known of earlier ones: what the optimizer can do bounds it."""
+    reach = Reach(usual=0.1, most=0.7, warm_up=0.0, per_step=1.0, per_trajectory=0.0, lag=0.0)
+    parent = make_parent(weights(1.0), clock, name=name, alpha=1.0, reach=reach)
+    (child,) = join(parent, clock, "a", name=name, alpha=1.0)
+    child.learn(100.0, 10)
+    clock.now += 5
+    child.take(arrives(parent, child.upload()))
+    moved = float((parent.current.weights - 1.0).norm())
+    assert moved == pytest.approx(0.1 * 2 * 10, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["weights", "pairwise"])
+def test_a_child_that_pulls_for_long_is_named_and_left_out(clock: Clock, name: str) -> None:
+    reach = Reach(usual=0.01, most=0.07, warm_up=0.0, per_step=1.0, per_trajectory=0.0, lag=0.0)
+    notes: list[str] = []
+    parent = make_parent(weights(1.0), clock, name=name, reach=reach, note=notes.append)
+    honest, liar = join(parent, clock, "honest", "liar", name=name)
+    for _ in range(30):
+        for child, length in ((honest, 0.05), (liar, 1.0)):
+            child.shared.copy_(child.side._g)
+            child.learn(length * torch.nn.functional.normalize(torch.ones(SIZE), dim=0), 10)
+        if name == "weights":
+            a_round(parent, clock, [liar, honest] if parent.members["liar"].barred_until == 0 else [honest])
+        else:
+            clock.now += 5
+            for child in (honest, liar):
+                child.take(arrives(parent, child.upload()))
+    assert [note for note in notes if "left out" in note] == [note for note in notes if note.startswith("liar is left")]
+    assert "liar is left out for 100 rounds: its last 10 changes" in "\n".join(notes)
+    assert parent.members["liar"].quarantines == 1
+    resumed = make_parent(weights(1.0), clock, name=name)
+    resumed.restore({}, {}, parent.saved().limits)
+    resumed.join("liar")
+    assert resumed.members["liar"].barred_until > 50

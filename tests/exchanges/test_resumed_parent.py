@@ -30,7 +30,7 @@ def resumed(state: State, clock: Clock, epoch: int = 1, **settings: object) -> W
         clock=clock,
     )
     vectors = {"velocity": state.velocity, "error": state.error}
-    parent.restore({name: each for name, each in vectors.items() if each is not None}, state.merged)
+    parent.restore({name: each for name, each in vectors.items() if each is not None}, state.merged, state.limits)
     return parent
 
 
@@ -136,10 +136,10 @@ def test_a_child_moves_by_the_difference_of_the_parents(later: int, clock: Clock
     back(parent, [helper])
     for _ in range(later):
         helper.shared.copy_(helper.side._g)
-        helper.learn(16.0, 10)
+        helper.learn(2.0, 10)
         a_round(parent, clock, [helper])
     back(parent, [child])
-    theirs = 1.0 + 16.0 * later
+    theirs = 1.0 + 2.0 * later
     assert (child.side.epoch, child.side.version) == (1, 1 + later)
     assert torch.equal(child.shared, weights(5.25 + (theirs - 5.0)))
     assert child.block["optimizer"].all()

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from marl.averaging.limits import NormClip
 from marl.averaging.mean import RunningMean
 
 Event = dict[str, Any]
@@ -113,14 +112,13 @@ def _all_hold_the_same_bits(events: list[Event]) -> list[str]:
 
 
 def _the_mean_is_right(events: list[Event], folder: Path) -> list[str]:
-    """Each round averaged again from what was merged: plain averaging without clipping in between, bit for bit."""
+    """Each round averaged again from what was merged, cut as the parent has cut it: plain averaging, bit for bit."""
     found = []
     rounds = _of(events, "round")
     merged: dict[tuple[int, int], list[Event]] = defaultdict(list)
     for event in _of(events, "merged"):
         merged[event["epoch"], event["round"]].append(event)
     made = {(e["epoch"], e["version"]): e["hash"] for e in rounds}
-    clips: dict[int, NormClip] = defaultdict(NormClip)
     for event in rounds:
         epoch, number = event["epoch"], event["round"] - 1
         uploads = merged[epoch, number]
@@ -139,10 +137,11 @@ def _the_mean_is_right(events: list[Event], folder: Path) -> list[str]:
         if base_hash is None:
             continue
         base = _weights(folder, base_hash)
-        mean = RunningMean(len(base), clips[epoch])
+        mean = RunningMean(len(base))
         mean.begin(base)
         for each in uploads:
-            mean.add(_weights(folder, each["hash"]), each["work"])
+            factor = each["factor"]
+            mean.add(_weights(folder, each["hash"]), each["weight"], shorten=lambda norm, factor=factor: factor)
         if not mean.total_work:
             continue
         again = mean.mean(torch.empty_like(base))

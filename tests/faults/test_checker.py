@@ -31,6 +31,8 @@ def a_round() -> list[dict[str, Any]]:
             "round": 0,
             "counter": 1,
             "work": 10,
+            "weight": 10,
+            "factor": 1.0,
             "hash": new,
             "is_change": False,
         },

@@ -1,0 +1,71 @@
+"""What a parent knows by itself of how its children can learn, and of what they can see."""
+
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from marl.config.settings import Config, replay_ratio
+from marl.data import seeds
+from marl.data.normalizer import Moments, moments
+from marl.data.spaces import Spaces
+from marl.environments.vector import make_environments
+from marl.errors import EnvironmentFault
+from marl.exchanges.observed import SEEN_PER_STEP
+from marl.training.reach import Reach, reach_of
+
+SAMPLE, SAMPLE_S = 256, 1.0  # steps that the parent plays, and seconds at most
+
+
+def find_reach(config: Config, network: nn.Module) -> Reach:
+    """How far learning can move the weights."""
+    return reach_of(
+        config.algorithm,
+        config.optimizer,
+        sum(each.numel() for each in network.parameters()),
+        per_worker=config.environment.per_worker,
+        replay_ratio=replay_ratio(config),
+        batch_size=config.replay.batch_size,
+    )
+
+
+def seen_beside(config: Config) -> float:
+    """Observations of a worker that its steps may not count yet: those of two trajectories."""
+    return 2 * SEEN_PER_STEP * config.algorithm.t_max * config.environment.per_worker
+
+
+def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
+    """What random actions show; None where nothing is normalised, where time must decide nothing, where this machine is
+    to play no episodes, or where its environment cannot: then children say why.
+    """
+    if not config.environment.normalize_observations or config.deterministic or not config.evaluation.episodes:
+        return None
+    try:
+        seen = _play(config, spaces)
+    except EnvironmentFault:
+        return None
+    return moments(seen) if bool(np.isfinite(seen).all()) else None
+
+
+def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
+    """Observations [N, D]."""
+    environments = make_environments(config.environment, 1)
+    sequence = seeds.stream(config.seed or 0, child=0, worker=0, purpose=seeds.EVALUATION, segment=2)
+    generator = np.random.default_rng(sequence)
+    until = time.monotonic() + SAMPLE_S
+    try:
+        seen = [environments.reset([seeds.integer(sequence)]).reshape(-1)]
+        while len(seen) < SAMPLE and time.monotonic() < until:
+            step = environments.step(_random_actions(spaces, generator))
+            seen.append(np.array(step.observations).reshape(-1))
+    finally:
+        environments.close()
+    return np.stack(seen)
+
+
+def _random_actions(spaces: Spaces, generator: np.random.Generator) -> npt.NDArray[Any]:
+    if spaces.discrete:
+        return generator.integers(spaces.num_actions, size=1)
+    return generator.uniform(-1.0, 1.0, (1, len(spaces.action_low))).astype(np.float32)

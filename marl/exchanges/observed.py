@@ -1,0 +1,100 @@
+"""Statistics of observations that come from children: one check of them, whatever the exchange.
+
+What a child says that it has seen is compared with what the others and the parent itself have seen, and cut to what is
+near that: so far that an honest child, which may come to a new place, is followed within a few uploads, and so near
+that a liar cannot blind the others.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.data.normalizer import MIN_STD, Array, Moments, as_slot, from_slot, merge
+from marl.errors import WeightsRefused
+
+MOST = 1e30  # such numbers, merged with others, are still finite; no environment has them
+SEEN_PER_STEP = 4.0  # observations for each step that counts: resets and last ones are observed, too
+NEAR = 5.0  # deviations, of what others have seen, that an upload's mean may be off, and that its own may be
+ENOUGH = 20.0  # observations that others must have seen before they are a measure
+
+
+class Observed:
+    """The normaliser's statistics, and what each child has added to them. Not locked."""
+
+    def __init__(self, size: int, statistics: Moments | None = None, sample: Moments | None = None) -> None:
+        """
+        Args:
+            size: numbers of an observation.
+            statistics: of a run that goes on.
+            sample: what the parent itself has seen of the environment.
+        """
+        self.slot = torch.from_numpy(as_slot(statistics or Moments(0.0, np.zeros(size), np.zeros(size))).copy())
+        self._sample = sample
+        self._before = self.slot.numpy().copy()  # said by nobody who could still lie
+        self._children: dict[str, Array] = {}
+        self.cut: set[str] = set()  # children whose statistics were far from the others'
+
+    def vet(self, child: str, said: Tensor, most: float) -> Tensor | None:
+        """What of a child's statistics [1 + 2 D] is to be merged; None: nothing. It counts as seen from then on.
+
+        Args:
+            most: observations that it can be of.
+
+        Raises:
+            WeightsRefused: they are not finite, or impossible.
+        """
+        moments = from_slot(_checked(said))
+        if not moments.count or most <= 0:
+            return None
+        if moments.count > most:
+            moments = Moments(most, moments.mean, moments.m2 * (most / moments.count))
+        others = self._others(child)
+        if others is not None:
+            moments = self._near(child, moments, others)
+        slot = as_slot(moments)
+        before = self._children.get(child)
+        self._children[child] = slot if before is None else as_slot(merge(np.stack([before, slot])))
+        return torch.from_numpy(slot)
+
+    def fold(self, vetted: list[Tensor]) -> Tensor:
+        """The normaliser's statistics with these."""
+        if vetted:
+            slots = np.stack([self.slot.numpy(), *(each.numpy() for each in vetted)])
+            self.slot = torch.from_numpy(as_slot(merge(slots)))
+        return self.slot
+
+    def _others(self, child: str) -> Moments | None:
+        """What everybody but this child has seen; None where there is no measure."""
+        theirs = [slot for name, slot in self._children.items() if name != child]
+        if not theirs and child in self._children:
+            if self._sample is None:
+                return None
+            theirs = [as_slot(self._sample), self._children[child]]  # alone, it may go anywhere, but in steps
+        merged = merge(np.stack([self._before, *theirs]))
+        return merged if merged.count >= ENOUGH else self._sample
+
+    def _near(self, child: str, moments: Moments, others: Moments) -> Moments:
+        deviation = others.std()
+        if self._sample is not None:  # others who say that nothing ever changes are not believed
+            deviation = np.maximum(deviation, self._sample.std())
+        constant = deviation <= MIN_STD
+        if constant.any():  # it may begin to move: by as much as other numbers do
+            deviation = np.where(constant, max(1.0, float((np.abs(others.mean) + deviation).max())), deviation)
+        room = NEAR * deviation
+        mean = np.clip(moments.mean, others.mean - room, others.mean + room)
+        m2 = np.minimum(moments.m2, moments.count * np.square(room))
+        if (np.abs(moments.mean - mean) > room).any() or (moments.m2 > 100 * m2 + MIN_STD).any():
+            self.cut.add(child)
+        return Moments(moments.count, mean, m2)
+
+
+def _checked(said: Tensor) -> Array:
+    slot = said.detach().numpy().astype(np.float64)
+    size = (len(slot) - 1) // 2
+    count, means, squares = float(slot[0]), slot[1 : 1 + size], slot[1 + size :]
+    usable = bool(np.isfinite(slot).all()) and count >= 0 and not bool((squares < 0).any())
+    if not usable or not bool((np.abs(means) < MOST).all()) or not bool((squares < MOST**2).all()):
+        raise WeightsRefused(
+            f"expected statistics of observations, got {count:g} of them, or numbers that are not finite or beyond 1e30"
+        )
+    return slot

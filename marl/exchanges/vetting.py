@@ -1,0 +1,93 @@
+"""What an upload may do, for every exchange that merges weights: plausible work, changes that learning can make."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from marl.averaging.limits import Lengths, Room, Weights, WorkCap, check_work
+from marl.errors import WeightsRefused
+from marl.training.reach import Reach
+from marl.wire.message import Message
+
+MOST_SPEED = 2e5  # environment steps a second that no worker can make: the bound on first claims
+MOST_WORKERS = 1024  # of one child
+
+
+class Sent(NamedTuple):
+    """An upload's circumstances."""
+
+    child: str
+    elapsed_s: float | None  # since the child's last merged upload; None where time must decide nothing
+    workers: int = 1
+
+
+class Vetting:
+    """Owns what has to be remembered of earlier uploads to judge the next one."""
+
+    def __init__(self, weights: Tensor, clip: float, reach: Reach | None) -> None:
+        """
+        Args:
+            weights: that the run starts from.
+            reach: of the run's learning; None: not known.
+        """
+        self._reach = reach
+        self._longest_first = max(1.0, float(torch.linalg.vector_norm(weights))) if reach else math.inf
+        self._lengths, self._work, self._weights = Lengths(ratio=clip), WorkCap(), Weights()
+
+    def work(self, upload: Message, sent: Sent) -> float:
+        """Environment steps that an upload is believed to hold.
+
+        Raises:
+            WeightsRefused: it claims what is no count.
+        """
+        claimed: float = work_of(upload)
+        check_work(claimed)
+        if sent.elapsed_s is None:
+            return claimed
+        fastest = MOST_SPEED * min(sent.workers, MOST_WORKERS) * max(0.0, sent.elapsed_s)
+        return self._work.plausible(sent.child, min(claimed, fastest), sent.elapsed_s)
+
+    def weight(self, child: str, work: float) -> float:
+        """What the upload counts in the round's mean."""
+        return self._weights.weigh(child, work)
+
+    def shorten(self, sent: Sent, work: float, explained: float = 0.0) -> Callable[[float], float]:
+        """How much of a change of some norm is used.
+
+        Args:
+            explained: length that the others can have caused.
+        """
+        usual = most = math.inf
+        if self._reach is not None:
+            usual, most = self._reach.lengths(work, min(sent.workers, MOST_WORKERS), sent.elapsed_s)
+        room = Room(usual, most, self._longest_first, explained)
+        return lambda norm: self._lengths.factor(sent.child, norm, work, room)
+
+    def complaint(self, child: str) -> str | None:
+        """Why a child is to be left out for long, if it is."""
+        return self._lengths.complaint(child)
+
+    def saved(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"lengths": self._lengths.saved(), "speeds": self._work.saved()}
+
+    def restore(self, saved: object) -> None:
+        """Go on from what ``saved`` said."""
+        if isinstance(saved, dict):
+            self._lengths.restore(saved.get("lengths"))
+            self._work.restore(saved.get("speeds"))
+
+
+def work_of(upload: Message) -> int:
+    """Environment steps that an upload claims.
+
+    Raises:
+        WeightsRefused: it claims something else.
+    """
+    work = upload.info.get("work")
+    if not isinstance(work, int) or isinstance(work, bool):
+        raise WeightsRefused(f"expected a count of steps as work, got {work!r:.40}")
+    return work
