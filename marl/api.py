@@ -99,7 +99,9 @@ def train(
             local = stack.enter_context(LocalChildren(cluster.local, workers=workers))
         start_forkserver("marl.cluster.worker")
         from marl.cluster.run import run
+        from marl.processes.threads import one_thread
 
+        stack.enter_context(one_thread())
         outcome = run(
             source,
             settings,

@@ -19,6 +19,7 @@ from marl.links.server import Server
 from marl.links.websocket import WebSocketLink
 from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event, stop_with_stdin
+from marl.processes.threads import one_thread
 from marl.reports.child_view import ChildView
 from marl.trust.choose import child_identity, watched_file
 from marl.trust.options import TrustOptions
@@ -47,7 +48,7 @@ def run_child(settings: ChildSettings, trust: TrustOptions, home: Path, view: Ch
     Raises:
         MarlError: the child cannot listen, or may not.
     """
-    with stop_event() as stopped:
+    with stop_event() as stopped, one_thread():
         stop_with_stdin(stopped)  # it ends with the process that supervises this one
         _Child(settings, trust, home, view, stopped).run()
 

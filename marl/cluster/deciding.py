@@ -7,6 +7,7 @@ import torch
 
 from marl.acting.decide import Decider, Decision, Question, state_size
 from marl.acting.streams import Stream
+from marl.algorithms.build import build_network
 from marl.cluster.experience import action_field, desks_of, observation_field
 from marl.cluster.learner import LearnerNode
 from marl.cluster.parts import make_sampler
@@ -40,7 +41,7 @@ def make_learning_side(
 
 def _prepare(side: ObservationsParent, config: Config, spaces: Spaces, learner: LearnerNode, children: int) -> None:
     algorithm = config.algorithm
-    network = algorithm.build_network(spaces, config.network, 0)
+    network = build_network(algorithm, spaces, config.network)
     flat = flatten(network)
     desks = desks_of(config, spaces)
     moving = threading.Lock()  # the weights while they are exchanged

@@ -8,6 +8,7 @@ import torch
 from marl.acting.collect import Acts
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
+from marl.algorithms.build import build_network
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data import seeds
@@ -65,7 +66,7 @@ def judge(pipe: Connection, config: Config) -> None:
     settings = config.evaluation
     count = min(settings.episodes, MAX_PARALLEL)
     environments = make_environments(config.environment, count)
-    network = config.algorithm.build_network(environments.spaces, config.network, 0)
+    network = build_network(config.algorithm, environments.spaces, config.network)
     flat = flatten(network)
     while True:
         weights, statistics = pipe.recv()

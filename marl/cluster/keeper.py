@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from marl import __version__
+from marl.algorithms.build import build_network
 from marl.cluster.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
@@ -28,7 +29,7 @@ class Keeper:
         self.best_mean = float("-inf")
         self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
         # A network of its own: files are made in the writer's thread.
-        self._network: nn.Module = config.algorithm.build_network(spaces, config.network, 0)
+        self._network: nn.Module = build_network(config.algorithm, spaces, config.network)
         self._weights = flatten(self._network).weights
 
     def weigh(self, verdict: Verdict, keep_anyway: bool = False) -> None:

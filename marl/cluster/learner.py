@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm
+from marl.algorithms.build import build_network
 from marl.cluster.experience import experience_layout
 from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.snapshot import Snapshot
@@ -49,7 +50,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     algorithm, ratio = learning(config), replay_ratio(config)
     # A replay lies in the machine's memory, and its samples are small: they are learned from where they lie.
     device = torch.device("cuda" if torch.cuda.is_available() and not ratio else "cpu")
-    network = algorithm.build_network(job.spaces, config.network, 0)
+    network = build_network(algorithm, job.spaces, config.network)
     layout = experience_layout(config, job.spaces, network)
     local = flatten(network, device)
     exchange = config.exchange
@@ -119,7 +120,7 @@ class LearnerNode:
         self._counted = 0  # of these, those that max_restarts bounds
         self._updates_at_start = 0
         self.segment = 0  # the first
-        self.network: nn.Module = config.algorithm.build_network(spaces, config.network, config.seed or 0)
+        self.network: nn.Module = build_network(config.algorithm, spaces, config.network, config.seed or 0)
         self.flat = flatten(self.network)
         self.layout: Layout = experience_layout(config, spaces, self.network)
         places = queue_places(config, self.layout, children)

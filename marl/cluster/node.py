@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from marl.algorithms.build import build_network
 from marl.cluster.experience import desks_of, experience_layout
 from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
@@ -55,7 +56,7 @@ class Node:
         self.segment = 0  # the next that any worker may begin
         self._group = group
         self._deterministic = config.deterministic and alone
-        self.network: nn.Module = config.algorithm.build_network(spaces, config.network, config.seed or 0)
+        self.network: nn.Module = build_network(config.algorithm, spaces, config.network, config.seed or 0)
         flat = flatten(self.network)
         self.flat = flat
         self.block = node_memory(

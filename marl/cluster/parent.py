@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from marl.algorithms.build import build_network
 from marl.cluster.addresses import Address, parse_addresses
 from marl.cluster.caller import Caller, Plan, Registry
 from marl.cluster.handshake import make_hello, payload_of
@@ -83,7 +84,7 @@ class ParentTraining(Training):
         )
         self._identity = identity
         self._book = None if identity() is None else NodeBook(nodes_path(home))
-        network = config.algorithm.build_network(spaces, config.network, config.seed or 0)
+        network = build_network(config.algorithm, spaces, config.network, config.seed or 0)
         statistics: Moments | None = None
         for file in (self._initial, self._resumed):
             if file is not None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from marl.acting.collect import Acts
 from marl.algorithms.base import Algorithm
+from marl.algorithms.build import build_network
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
@@ -54,10 +55,10 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     algorithm = config.algorithm
     names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
     if not names:
-        return algorithm.build_network(spaces, config.network, 0)
+        return build_network(algorithm, spaces, config.network)
     _demand_lessons(algorithm)
     try:
-        network = algorithm.build_network(spaces, config.network, 0)
+        network = build_network(algorithm, spaces, config.network)
         _try_acting(config, spaces, network)
     except MarlError:
         raise

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from marl.acting.collect import Acts
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
+from marl.algorithms.build import build_network
 from marl.config.settings import Config, from_tree
 from marl.data import seeds
 from marl.data.normalizer import Moments, from_slot
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
+from marl.processes.threads import one_thread
 from marl.training.weights_file import WeightsFile, fill, read
 
 
@@ -26,7 +26,7 @@ def load_policy(path: str | Path) -> Policy:
     """
     file = read(path)
     config, spaces = config_of(file.info, path), spaces_of(file, path)
-    network = config.algorithm.build_network(spaces, config.network, 0)
+    network = build_network(config.algorithm, spaces, config.network)
     fill(network, file, path)
     statistics: Moments | None = None
     if "normalizer" in file.tensors:
@@ -41,21 +41,21 @@ def play_episodes(path: str | Path, *, episodes: int, seed: int, greedy: bool, p
         WeightsFileError: the file cannot be read.
         EnvironmentFault: the environment cannot be made, or has other spaces than at training.
     """
-    torch.set_num_threads(1)
     policy = load_policy(path)
     config = config_of(policy.info, path)
     environments = make_environments(config.environment, max(1, min(episodes, parallel)))
     demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
     sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
     try:
-        return play(
-            policy,
-            environments,
-            episodes=episodes,
-            seeds=seeds.integers(sequence, environments.count),
-            greedy=greedy,
-            seed=seeds.integer(sequence),
-        )
+        with one_thread():
+            return play(
+                policy,
+                environments,
+                episodes=episodes,
+                seeds=seeds.integers(sequence, environments.count),
+                greedy=greedy,
+                seed=seeds.integer(sequence),
+            )
     finally:
         environments.close()
 

@@ -12,6 +12,7 @@ from torch import nn
 from marl.acting.collect import Collector
 from marl.acting.stepper import Stepper
 from marl.algorithms.base import Algorithm
+from marl.algorithms.build import build_network
 from marl.cluster.experience import desks_of, experience_layout
 from marl.cluster.parts import make_sampler
 from marl.config.settings import Config, replay_ratio
@@ -63,7 +64,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     if (ratio or config.exploration.sampler) and algorithm.learns_from == "trajectories":
         algorithm = algorithm.off_policy()
     environments = make_environments(config.environment, config.environment.per_worker)
-    network = algorithm.build_network(environments.spaces, config.network, 0)
+    network = build_network(algorithm, environments.spaces, config.network)
     local = flatten(network)
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
     telemetry = Telemetry(block, job.worker, schedule_steps, alone=job.alone)
