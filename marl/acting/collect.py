@@ -10,7 +10,9 @@ from torch import Tensor
 from marl.data.normalizer import Moments, Normalizer, moments
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.environments.vector import Environments
+from marl.environments.numbers import fault_of
+from marl.environments.vector import Environments, Step
+from marl.errors import EnvironmentFault
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import OnPolicy, Sampler
 
@@ -57,9 +59,12 @@ class Collector:
         self._returns = np.zeros(count)
         self._lengths = np.zeros(count, np.int64)
         self._discounted = np.zeros(count)
-        self._raw = np.zeros((length + 1, count, *spaces.observation_shape), spaces.observation_dtype)
+        self._wide = spaces.observation_wide
+        self._dtype = spaces.observation_dtype
+        self._raw = np.zeros((length + 1, count, *spaces.observation_shape), spaces.raw_dtype)
         self._flat = self._raw.reshape(length + 1, count, spaces.observation_size)
-        self._seen = np.zeros(self._flat.shape, np.float32)  # normalised; not used where nothing is
+        self._seen = np.zeros(self._flat.shape, np.float32)  # normalised or narrowed; not used where nothing is
+        self._answered = np.zeros((length, count))  # rewards, as they came
         self._rewards = np.zeros((length, count), np.float32)
         self._ends = np.zeros((3, length, count), bool)  # terminated, truncated, valid
         self._ends[2] = True
@@ -77,10 +82,11 @@ class Collector:
 
         Raises:
             EnvironmentFault: the environment raised, or answered with another shape or with a number that is not
-            finite.
+            finite, or too large for float32.
         """
         raw, length = self._raw, self._length
-        seen = self._flat if normalizer is None else self._seen
+        as_they_are = normalizer is None and not self._wide
+        seen = self._flat if as_they_are else self._seen
         inputs = torch.from_numpy(seen).unbind()
         terminated, truncated, valid = self._ends
         sampler = self._sampler or OnPolicy(network.distribution)
@@ -90,18 +96,18 @@ class Collector:
         returns: list[npt.NDArray[np.float64]] = []
         lengths: list[npt.NDArray[np.int64]] = []
         raw[0] = raw[length]
-        with torch.inference_mode():
+        with torch.inference_mode(), np.errstate(over="ignore"):  # what does not fit is refused below
             for step, draws in enumerate(noise.unbind()):
-                if normalizer is not None:
-                    seen[step] = normalizer(self._flat[step])
+                if not as_they_are:
+                    seen[step] = self._flat[step] if normalizer is None else normalizer(self._flat[step])
                 parameters = network.policy(inputs[step])
                 drawn, acted = sampler.act(parameters, draws)
                 behaviour.append(acted)
                 actions = drawn.numpy()
-                answer = self._environments.step(actions)
+                answer = self._step(actions)
                 self._actions[step] = actions
                 self._store(step, answer.observations)
-                self._rewards[step] = answer.rewards
+                self._answered[step] = answer.rewards
                 terminated[step], truncated[step], valid[step] = (
                     answer.terminated,
                     answer.truncated,
@@ -117,9 +123,10 @@ class Collector:
                     self._lengths[ended] = 0
                 if len(answer.last_index):
                     last.append((answer.last_observations, answer.last_index + step * self._environments.count))
-        if normalizer is not None:
-            seen[length] = normalizer(self._flat[length])
+            if not as_they_are:
+                seen[length] = self._flat[length] if normalizer is None else normalizer(self._flat[length])
         self._check([observations for observations, _ in last])
+        self._rewards[:] = self._answered
         trajectory = self._trajectory(seen, torch.stack(behaviour), last, normalizer, version)
         return trajectory, Episodes(
             np.concatenate(returns) if returns else np.zeros(0),
@@ -152,6 +159,13 @@ class Collector:
         """Seconds spent so far inside the environments' own ``step``."""
         return self._environments.seconds
 
+    def _step(self, actions: npt.NDArray[Any]) -> Step:
+        try:
+            return self._environments.step(actions)
+        except EnvironmentFault:
+            self._check([])  # it may have raised over an action that came of a number which is none
+            raise
+
     def _store(self, step: int, observations: npt.NDArray[Any]) -> None:
         if np.shape(observations) != self._raw.shape[1:]:  # numpy would spread a smaller one over the whole place
             self._environments.refuse_shape(observations)
@@ -159,10 +173,10 @@ class Collector:
 
     def _check(self, last: list[npt.NDArray[Any]]) -> None:
         """One pass a trajectory rather than one a step; nothing was learned from it yet."""
-        named = [("observation", self._raw), ("reward", self._rewards), *(("last observation", each) for each in last)]
+        named = [("observation", self._raw), ("reward", self._answered), *(("last observation", each) for each in last)]
         for name, numbers in named:
-            if not np.isfinite(numbers).all():
-                self._environments.refuse_number(name)
+            if fault := fault_of(name, numbers):
+                self._environments.refuse_number(fault)
 
     def _trajectory(
         self,
@@ -175,7 +189,7 @@ class Collector:
         size = seen.shape[-1]
         if last:
             observations = np.concatenate([part for part, _ in last]).reshape(-1, size).astype(self._raw.dtype)
-            last_observations = observations if normalizer is None else normalizer(observations)
+            last_observations = observations.astype(self._dtype) if normalizer is None else normalizer(observations)
             last_index = np.concatenate([index for _, index in last])
         else:
             last_observations, last_index = np.zeros((0, size), seen.dtype), np.zeros(0, np.int64)

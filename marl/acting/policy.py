@@ -9,7 +9,7 @@ import torch
 from marl.acting.collect import Acts
 from marl.data.normalizer import Moments, Normalizer
 from marl.data.spaces import Spaces
-from marl.environments.vector import action_mapping
+from marl.environments.actions import action_mapping
 from marl.errors import EnvironmentFault
 
 
@@ -33,7 +33,7 @@ class Policy:
         Raises:
             EnvironmentFault: the observation has another shape than the policy was trained on.
         """
-        array = np.asarray(observation, self.spaces.observation_dtype)
+        array = np.asarray(observation)
         single = array.shape == self.spaces.observation_shape
         if not single and array.shape[1:] != self.spaces.observation_shape:
             raise EnvironmentFault(
@@ -47,8 +47,11 @@ class Policy:
         self, observations: npt.NDArray[Any], *, greedy: bool, generator: torch.Generator | None = None
     ) -> npt.NDArray[Any]:
         """Actions [N, ...] before they are brought to the environment's range."""
-        flat = observations.reshape(len(observations), -1).astype(self.spaces.observation_dtype)
-        seen = flat if self.normalizer is None else self.normalizer(flat)
+        flat = observations.reshape(len(observations), -1)
+        if self.normalizer is None:
+            seen = flat.astype(self.spaces.observation_dtype)
+        else:
+            seen = self.normalizer(flat.astype(self.spaces.raw_dtype, copy=False))
         distribution = self.network.distribution
         with torch.inference_mode():
             parameters = self.network.policy(torch.from_numpy(seen))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from marl.acting.collect import Episodes
 from marl.data.desk import ANSWERED, ASKED, BEGUN, GROUPS, DeskLayout
 from marl.data.shared import SharedBlock
+from marl.environments.numbers import fault_of
 from marl.environments.vector import Environments, Step
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.00005, 0.002  # seconds between two looks at a desk
@@ -87,18 +88,17 @@ class Stepper:
         if seen.shape != (count, *environments.spaces.observation_shape):
             environments.refuse_shape(seen)
         question, num_last = int(counts[ASKED]) + 1, len(step.last_index)
+        last = np.asarray(step.last_observations)
+        for name, numbers in (("observation", seen), ("reward", step.rewards), ("last observation", last)):
+            if fault := fault_of(name, numbers):
+                environments.refuse_number(fault)
         counts[BEGUN] = question  # first: whoever reads meanwhile knows that the desk is not whole
         desk = {name: field[group] for name, field in self._desks.items()}
         desk["observations"][:] = seen.reshape(count, -1)
         desk["rewards"][:] = step.rewards
         desk["ends"][:] = step.terminated, step.truncated, step.valid
         if num_last:
-            desk["last_observations"][:num_last] = np.asarray(step.last_observations).reshape(num_last, -1)
+            desk["last_observations"][:num_last] = last.reshape(num_last, -1)
             desk["last_index"][:num_last] = step.last_index
         desk["header"][:5] = self._worker, group, question, first, num_last
-        last = desk["last_observations"][:num_last]
-        named = ("observation", desk["observations"]), ("reward", desk["rewards"]), ("last observation", last)
-        for name, numbers in named:
-            if not np.isfinite(numbers).all():
-                environments.refuse_number(name)
         counts[ASKED] = question  # last: whoever sees it finds everything in place

@@ -20,6 +20,8 @@ def check(environment: str, seed: int, seconds: float, overrides: tuple[str, ...
     report = examine(settings, seed=seed, seconds=seconds)
     for line in report.facts:
         click.echo(f"  {line}")
+    for line in report.warnings:
+        click.echo(click.style("  warning: ", fg="yellow") + line)
     for line in report.problems:
         click.echo(click.style("  problem: ", fg="red") + line)
     if report.problems:

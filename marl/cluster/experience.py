@@ -40,10 +40,11 @@ def experience_bytes(config: Config, spaces: Spaces, network: nn.Module) -> int:
 
 
 def desks_of(config: Config, spaces: Spaces) -> DeskLayout:
-    """Where one group of a worker's environments lays down what it answers."""
+    """Where one group of a worker's environments lays down what it answers; normalised by who decides."""
+    dtype = spaces.raw_dtype if config.environment.normalize_observations else spaces.observation_dtype
     return desk_layout(
         environments=config.environment.per_worker // GROUPS,
-        observation=observation_field(spaces),
+        observation=Field((spaces.observation_size,), getattr(torch, dtype)),
         action=action_field(spaces),
     )
 

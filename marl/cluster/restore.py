@@ -97,6 +97,7 @@ def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str)
     Raises:
         WeightsFileError: they differ.
     """
+    before = before._replace(observation_wide=now.observation_wide)  # how they are held, not what they mean
     pairs = zip(before._fields, before, now, strict=True)
     differing = [(field.replace("_", " "), was, has) for field, was, has in pairs if was != has]
     if differing:

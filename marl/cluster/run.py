@@ -22,6 +22,7 @@ from marl.cluster.training import Outcome, Training, latest_checkpoint
 from marl.config.files import load_config, to_toml
 from marl.config.rules import demand_end, demand_same_bits
 from marl.config.settings import Config
+from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren, RunFolderError
 from marl.exchanges.settings import LEARNER_EXCHANGES
@@ -135,6 +136,8 @@ def _run(
     )
     with stop_event() as stopped:
         with view:
+            if blur := blur_of(config.environment, spaces):
+                view.note(blur)
             training: Training
             if cluster is None and config.exchange.name in LEARNER_EXCHANGES:
                 from marl.cluster.actors import ActorLearnerTraining

@@ -84,18 +84,24 @@ def num_columns(size: int) -> int:
 
 
 class Normalizer:
-    """Turns raw observations into ones of mean 0 and deviation 1, by frozen statistics that can be exchanged."""
+    """Turns raw observations into ones of mean 0 and deviation 1, by frozen statistics that can be exchanged.
+
+    Observations of float64 are narrowed last: where numbers are large and differ little, only then is a difference
+    left.
+    """
 
     def __init__(self, size: int) -> None:
-        self._mean = np.zeros(size, np.float32)
-        self._scale = np.ones(size, np.float32)
+        self._wide = np.zeros(size), np.ones(size)  # mean and scale
+        self._narrow = np.zeros(size, np.float32), np.ones(size, np.float32)
 
     def use(self, statistics: Moments) -> None:
         """Normalise by these from now on."""
-        self._mean = statistics.mean.astype(np.float32)
-        self._scale = (1.0 / statistics.std()).astype(np.float32)
+        self._wide = statistics.mean.copy(), 1.0 / statistics.std()
+        self._narrow = self._wide[0].astype(np.float32), self._wide[1].astype(np.float32)
 
     def __call__(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Normalise [N, D]."""
-        scaled: npt.NDArray[np.float32] = (observations - self._mean) * self._scale
-        return np.clip(scaled, -CLIP, CLIP, out=scaled)
+        mean, scale = self._wide if observations.dtype == np.float64 else self._narrow
+        scaled = (observations - mean) * scale
+        narrow: npt.NDArray[np.float32] = np.clip(scaled, -CLIP, CLIP, out=scaled).astype(np.float32, copy=False)
+        return narrow

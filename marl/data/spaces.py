@@ -21,6 +21,7 @@ class Spaces(NamedTuple):
     action_low: tuple[float, ...]  # flat bounds of a Box space, infinite where unbounded
     action_high: tuple[float, ...]
     observation_dtype: str = "float32"  # or "uint8": pixels stay bytes wherever they lie or travel
+    observation_wide: bool = False  # the environment's have more digits than that: normalised before they are narrowed
 
     @property
     def observation_size(self) -> int:
@@ -30,6 +31,11 @@ class Spaces(NamedTuple):
     def zeros(self, *leading: int) -> Tensor:
         """Blank observations [..., D], flat, as the environment has them."""
         return torch.zeros(*leading, self.observation_size, dtype=getattr(torch, self.observation_dtype))
+
+    @property
+    def raw_dtype(self) -> str:
+        """In which an observation is held until it has been normalised."""
+        return "float64" if self.observation_wide else self.observation_dtype
 
     @property
     def words(self) -> str:
@@ -57,9 +63,10 @@ def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any]) 
     if not np.issubdtype(observation.dtype, np.number) or 0 in observation.shape:
         raise EnvironmentFault(f"expected observations of at least one number, got {observation}")
     dtype = "uint8" if observation.dtype == np.uint8 else "float32"
+    wide = not np.can_cast(observation.dtype, np.float32)
     if isinstance(action, gym_spaces.Discrete):
-        return Spaces(observation.shape, int(action.n), (), int(action.start), (), (), dtype)
+        return Spaces(observation.shape, int(action.n), (), int(action.start), (), (), dtype, wide)
     if isinstance(action, gym_spaces.Box) and np.issubdtype(action.dtype, np.floating):
         low, high = action.low.astype(float).ravel(), action.high.astype(float).ravel()
-        return Spaces(observation.shape, 0, action.shape, 0, tuple(low.tolist()), tuple(high.tolist()), dtype)
+        return Spaces(observation.shape, 0, action.shape, 0, tuple(low.tolist()), tuple(high.tolist()), dtype, wide)
     raise EnvironmentFault(f"expected Discrete or floating Box actions, got {action}: wrap the environment")

@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from marl.data.spaces import describe
+from marl.data.spaces import Spaces, describe
+from marl.environments.actions import hidden_ranges
 from marl.environments.make import make_single
+from marl.environments.numbers import blurred, fault_of, reward_of
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
 
 TRIAL_STEPS = 1_000
+LOOKS = 50  # steps, whether observations are too fine for float32
 
 
 class Report(NamedTuple):
@@ -21,6 +24,7 @@ class Report(NamedTuple):
 
     facts: list[str]
     problems: list[str]
+    warnings: list[str]  # it can be trained on, and may not be what was meant
 
 
 def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Report:
@@ -31,21 +35,46 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     """
     facts: list[str] = []
     problems: list[str] = []
+    warned: list[str] = []
     environment = make_single(settings)
     facts.append(f"observations {environment.observation_space}")
     facts.append(f"actions {environment.action_space}")
     try:
-        describe(environment.observation_space, environment.action_space)
+        spaces = describe(environment.observation_space, environment.action_space)
     except EnvironmentFault as error:
-        return Report(facts, [str(error)])
+        return Report(facts, [str(error)], [])
     problems += _play(environment, seed, facts)
     if not problems:
+        warned += hidden_ranges(spaces)
+        if text := blur_of(settings, spaces):
+            warned.append(text)
         problems += _standard(environment)
         problems += _repeats(settings, seed)
     environment.close()
     if not problems:
         facts += [_speed(settings, count, seed, seconds) for count in (1, settings.per_worker)]
-    return Report(facts, problems)
+    return Report(facts, problems, warned)
+
+
+def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
+    """What observations hold and float32 loses, where nothing normalises them first; None if there is no such thing, or
+    the environment raises: whoever plays on will say so.
+
+    Raises:
+        EnvironmentFault, MissingExtra: the environment cannot be made.
+    """
+    if settings.normalize_observations or not spaces.observation_wide:
+        return None
+    environments = make_environments(settings, 1)
+    try:
+        seen = [np.array(environments.reset([0]))]
+        generator = np.random.default_rng(0)
+        seen += [np.array(environments.step(_random_actions(spaces, 1, generator)).observations) for _ in range(LOOKS)]
+    except EnvironmentFault:
+        return None
+    finally:
+        environments.close()
+    return blurred(np.concatenate(seen).reshape(len(seen), -1))
 
 
 def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> list[str]:
@@ -64,12 +93,13 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
             if len(answer) != 5:
                 return [f"step must give (observation, reward, terminated, truncated, info), got {len(answer)} values"]
             observation, terminated, truncated = answer[0], answer[2], answer[3]
-            reward: Any = answer[1]
-            if np.ndim(reward) != 0:
-                return [f"the reward must be one number, got shape {np.shape(reward)} in {where}"]
-            if not np.isfinite(float(reward)):
-                return [f"the reward is {reward} in {where}: it must be finite"]
-            rewards.append(float(reward))
+            try:
+                reward = reward_of(answer[1])
+            except (TypeError, ValueError, OverflowError) as error:
+                return [f"expected one number as reward, got {answer[1]!r:.40} in {where}: {error}"]
+            if fault := fault_of("reward", reward):
+                return [f"{fault} in {where}"]
+            rewards.append(float(reward[0]))
             if terminated or truncated:
                 if wrong := _wrong_observation(observation, environment.observation_space, where):
                     return [wrong]  # a cut episode bootstraps from it
@@ -90,9 +120,8 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
 def _wrong_observation(observation: Any, space: gymnasium.Space[Any], where: str) -> str | None:
     if np.shape(observation) != space.shape:
         return f"an observation has shape {np.shape(observation)} in {where}, the space declares {space.shape}"
-    if not np.isfinite(np.asarray(observation, float)).all():
-        return f"an observation is not finite in {where}: {observation}"
-    return None
+    fault = fault_of("observation", np.asarray(observation))
+    return f"{fault} in {where}" if fault else None
 
 
 def _standard(environment: gymnasium.Env[Any, Any]) -> list[str]:
@@ -134,15 +163,17 @@ def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float)
     spaces = environments.spaces
     environments.reset(list(range(count)))
 
-    def actions() -> Any:
-        if spaces.discrete:
-            return generator.integers(0, spaces.num_actions, count)
-        return generator.uniform(-1, 1, (count, len(spaces.action_low))).astype(np.float32)
-
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        environments.step(actions())
+        environments.step(_random_actions(spaces, count, generator))
         steps += count
     rate = steps / (time.perf_counter() - start)
     environments.close()
     return f"{rate:,.0f} steps/s with {count} environment{'s' * (count > 1)} in one process, random actions"
+
+
+def _random_actions(spaces: Spaces, count: int, generator: np.random.Generator) -> Any:
+    """As a policy would draw them."""
+    if spaces.discrete:
+        return generator.integers(0, spaces.num_actions, count)
+    return generator.uniform(-1, 1, (count, len(spaces.action_low))).astype(np.float32)

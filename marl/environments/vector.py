@@ -7,7 +7,6 @@ from which observation a cut episode bootstraps.
 """
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -15,7 +14,9 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from marl.data.spaces import Spaces, describe
+from marl.environments.actions import action_mapping
 from marl.environments.make import make_vector
+from marl.environments.numbers import fault_of
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError
 
@@ -84,6 +85,9 @@ class Environments:
         except Exception as error:
             raise self._fault("step", error) from error
         self.seconds += time.perf_counter() - start
+        rewards = np.asarray(rewards)
+        if rewards.shape != (self.count,) or rewards.dtype.kind not in "fiub":
+            self.refuse_number(fault_of("reward", rewards) or f"rewards of shape {rewards.shape} for {self.count}")
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._resets_next
             self._resets_next = terminated | truncated
@@ -136,15 +140,14 @@ class Environments:
             f"declares, got {np.shape(observations)}: mend the environment (`marl check {self.name}` says more)"
         )
 
-    def refuse_number(self, name: str) -> NoReturn:
-        """Say that an observation or a reward is no number to learn from.
+    def refuse_number(self, fault: str) -> NoReturn:
+        """Say why an observation or a reward is no number to learn from.
 
         Raises:
             EnvironmentFault: always.
         """
         raise EnvironmentFault(
-            f"{self.name} answered with a {name} that is not finite: mend the environment "
-            f"(`marl check {self.name}` shows where)"
+            f"{self.name} cannot be learned from: {fault}: mend the environment (`marl check {self.name}` shows where)"
         )
 
     def _fault(self, where: str, error: Exception) -> MarlError:
@@ -162,24 +165,3 @@ def make_environments(settings: EnvironmentSettings, count: int) -> Environments
         EnvironmentFault, MissingExtra: as for ``make_vector``.
     """
     return Environments(make_vector(settings, count), settings.id)
-
-
-def action_mapping(spaces: Spaces) -> Callable[[Array], Array]:
-    """From the policy's numbers [B, ...] to the environment's: [-1, 1] stretched to the box and clipped, categories
-    counted from ``start``.
-    """
-    if spaces.discrete:
-        start = spaces.action_start
-        return (lambda actions: actions) if start == 0 else (lambda actions: actions + start)
-    low, high = np.array(spaces.action_low, np.float32), np.array(spaces.action_high, np.float32)
-    bounded = np.isfinite(low) & np.isfinite(high)
-    scale, centre = np.ones_like(low), np.zeros_like(low)
-    scale[bounded] = (high[bounded] - low[bounded]) / 2
-    centre[bounded] = (high[bounded] + low[bounded]) / 2
-    shape = (-1, *spaces.action_shape)
-
-    def to_action(actions: Array) -> Array:
-        clipped: Array = np.clip(actions * scale + centre, low, high)
-        return clipped.reshape(shape)
-
-    return to_action

@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from marl.acting.collect import Collector, Episodes
 from marl.data.normalizer import Moments, Normalizer, add, from_slot, num_columns
@@ -235,8 +236,8 @@ def test_all_that_the_network_sees_is_normalised(mode: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("nan", "a (last )?observation that is not finite"),
-        ("nan_reward", "a reward that is not finite"),
+        ("nan", "(last )?observation nan is not finite"),
+        ("nan_reward", "reward nan is not finite"),
         ("shape", "mine"),
         ("raise", "the motor broke"),
     ],
@@ -276,3 +277,34 @@ def test_pixels_stay_bytes() -> None:
     trajectory, _ = found.collect(FixedPolicy(Categorical(3), UNIFORM, size=35), normalizer, 0)
     assert trajectory.observations.dtype == trajectory.last_observations.dtype == torch.float32
     assert np.allclose(sorted(set(trajectory.observations.flatten().tolist())), [-2.0, 3.1])
+
+
+class Stamp(CountingEnv):
+    """Counts steps from a time stamp that float32 cannot hold; every second episode is cut."""
+
+    def __init__(self) -> None:
+        super().__init__(length=3, ends="alternate")
+        self.observation_space = Box(0, np.inf, (3,), np.float64)
+
+    def _observation(self) -> Any:
+        return 1.7e9 + super()._observation().astype(np.float64)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_wide_observations_keep_what_differs_until_they_are_normalised(mode: str) -> None:
+    statistics = Moments(4.0, np.full(3, 1.7e9), np.full(3, 4.0))  # of deviation 1
+    normalizer = Normalizer(3)
+    normalizer.use(statistics)
+    environments = Environments(SyncVectorEnv([Stamp] * 2, autoreset_mode=AutoresetMode(mode)), "stamps")
+    plain = Environments(
+        SyncVectorEnv([lambda: CountingEnv(length=3, ends="alternate")] * 2, autoreset_mode=AutoresetMode(mode)),
+        "plain",
+    )
+    nothing = Normalizer(3)
+    found, _ = collector(environments, length=12).collect(counting_policy(), normalizer, 0)
+    expected, _ = collector(plain, length=12).collect(counting_policy(), nothing, 0)
+    assert found.observations.dtype == torch.float32
+    assert torch.equal(found.observations, expected.observations)
+    assert torch.equal(found.last_observations, expected.last_observations)
+    blurred, _ = collector(environments, length=12).collect(counting_policy(), None, 0)
+    assert blurred.observations.dtype == blurred.last_observations.dtype == torch.float32

@@ -58,3 +58,12 @@ def test_another_shape_is_refused_with_both(shape: tuple[int, ...]) -> None:
         discrete().act(np.zeros(shape))
     assert "(2, 3)" in str(caught.value)
     assert f"got {shape}" in str(caught.value)
+
+
+def test_a_wide_observation_is_narrowed_last() -> None:
+    network = FixedPolicy(Categorical(2), [0.0, 0.0], size=1)
+    spaces = Spaces((1,), 2, (), 0, (), (), observation_wide=True)
+    policy = Policy(network, spaces, Moments(4.0, np.array([1.7e9]), np.array([4.0])), {})
+    policy.act([1.7e9 + 1])
+    policy.act(np.array([[17 * 10**8 - 1]], np.int64))
+    assert [seen.tolist() for seen in network.seen] == [[[1.0]], [[-1.0]]]

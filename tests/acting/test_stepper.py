@@ -151,7 +151,7 @@ def test_ends_and_true_last_observations_are_laid_down(mode: str) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "says"),
-    [("nan", "an? observation"), ("nan_reward", "reward"), ("raise", "the motor broke")],
+    [("nan", "observation"), ("nan_reward", "reward"), ("raise", "the motor broke")],
 )
 def test_a_broken_environment_is_named_where_it_runs(fault: str, says: str) -> None:
     desk = Desk(vector=faulty_vector, fault=fault, at=1)

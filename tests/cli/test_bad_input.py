@@ -213,7 +213,7 @@ def test_an_environment_that_changed(command: Command, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("name", "contents"),
     [
-        ("NaN", ["faulty:NaN", "observation that is not finite", "marl check"]),
+        ("NaN", ["faulty:NaN", "observation nan is not finite", "marl check"]),
         ("Raises", ["faulty:Raises", "ValueError in step: the pipe leaks", "marl check"]),
     ],
 )
@@ -230,7 +230,7 @@ def test_environments_that_break_their_promises(name: str, contents: list[str], 
 @pytest.mark.parametrize(
     ("name", "contents"),
     [
-        ("Reward", ["faulty_Reward:Reward", "reward that is not finite"]),
+        ("Reward", ["faulty_Reward:Reward", "reward nan is not finite"]),
         ("Shape", ["faulty_Shape:Shape", "wrong shape", "marl check"]),
         ("Late", ["faulty_Late:Late", "ValueError in step: worn out", "after 10 restarts"]),
     ],

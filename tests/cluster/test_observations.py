@@ -79,7 +79,7 @@ def test_a_broken_environment_is_named_in_one_line(tmp_path: Path) -> None:
         "impala", "--workers", "1", "--steps", "1000", "--plain", *BARE, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "observation that is not finite" in done.stderr
+    assert "observation nan is not finite" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -72,3 +72,31 @@ def test_normalizer_by_hand() -> None:
 @pytest.mark.parametrize("size", [1, 7])
 def test_columns(size: int) -> None:
     assert len(as_slot(moments(np.zeros((3, size))))) == num_columns(size)
+
+
+def test_wide_observations_are_narrowed_last() -> None:
+    """A time stamp of float64: what differs is lost in float32, unless the mean is taken off first."""
+    stamps = 1.7e9 + np.array([[0.0], [1.0], [0.0], [1.0]])
+    normalizer = Normalizer(1)
+    normalizer.use(moments(stamps))
+    found = normalizer(stamps)
+    assert found.dtype == np.float32
+    assert found[:, 0].tolist() == [-1, 1, -1, 1]
+    assert normalizer(np.array([[1e300]])).tolist() == [[CLIP]]
+
+
+def test_the_bits_of_float32_observations_are_those_of_the_plain_formula() -> None:
+    seen = np.random.default_rng(0).normal(3, 2, (50, 4)).astype(np.float32)
+    statistics = moments(seen)
+    normalizer = Normalizer(4)
+    normalizer.use(statistics)
+    mean, scale = statistics.mean.astype(np.float32), (1.0 / statistics.std()).astype(np.float32)
+    np.testing.assert_array_equal(normalizer(seen), np.clip((seen - mean) * scale, -CLIP, CLIP))
+
+
+def test_statistics_may_be_overwritten_after_use() -> None:
+    slot = as_slot(moments(np.array([[1.0], [3.0]])))
+    normalizer = Normalizer(1)
+    normalizer.use(from_slot(slot))
+    slot[:] = 9
+    assert normalizer(np.array([[3.0]])).tolist() == [[1.0]]

@@ -38,9 +38,9 @@ def test_an_environment_that_never_ends() -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("nan", "an observation is not finite in step 5"),
+        ("nan", "observation nan is not finite in step 5"),
         ("shape", r"an observation has shape \(2,\) in step 5, the space declares \(3,\)"),
-        ("nan_reward", "the reward is nan in step 5"),
+        ("nan_reward", "reward nan is not finite in step 5"),
         ("raise", "RuntimeError in step 5: the motor broke"),
         ("four", "got 4 values"),
     ],

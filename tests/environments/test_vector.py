@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from marl.data.spaces import Spaces
 from marl.environments.settings import EnvironmentSettings
-from marl.environments.vector import Environments, action_mapping, make_environments
+from marl.environments.vector import Environments, make_environments
 from marl.errors import EnvironmentFault
 from tests.fakes import Boxed, CountingEnv, counting_vector, faulty_vector
 
@@ -108,10 +107,6 @@ def test_its_own_seconds_are_counted() -> None:
 # Actions
 
 
-def mapped(spaces: Spaces, actions: list) -> list:
-    return action_mapping(spaces)(np.array(actions, np.float32)).tolist()
-
-
 def test_discrete_actions_begin_at_start() -> None:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"start": 3}), 2)
     environments.reset([0, 1])
@@ -119,20 +114,6 @@ def test_discrete_actions_begin_at_start() -> None:
     inner = [env.unwrapped for env in environments._vector.envs]
     assert all(isinstance(env, CountingEnv) for env in inner)
     assert [env.actions for env in inner] == [[3], [5]]
-
-
-@pytest.mark.filterwarnings("error")
-def test_boxes_bounded_unbounded_and_in_between() -> None:
-    """Bounded on both sides: [-1, 1] is stretched to the box; otherwise a number is taken as it is; all are clipped."""
-    infinity = float("inf")
-    low, high = (0.0, -infinity, 1.0, -infinity), (10.0, infinity, infinity, 2.0)
-    spaces = Spaces((1,), 0, (4,), 0, low, high)
-    assert mapped(spaces, [[-1, -7, 3, 1], [0, 0, 0, 0], [1, 7, 7, 7], [5, 9, -9, -9]]) == [
-        [0, -7, 3, 1],
-        [5, 0, 1, 0],
-        [10, 7, 7, 2],
-        [10, 9, 1, -9],
-    ]
 
 
 def test_actions_take_the_shape_of_the_box() -> None:

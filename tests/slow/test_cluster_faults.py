@@ -110,7 +110,7 @@ def test_an_environment_that_breaks_on_the_child(tmp_path: Path) -> None:
         (line,) = run.errors
         assert line.startswith("Error: no child can take part in this run")
         assert f"{only.address}: the child has given up: " in line
-        assert "observation that is not finite" in line
+        assert "observation nan is not finite" in line
         only.wait("is over here: .* not finite")
         assert only.end(signal.SIGTERM) == 0
 

@@ -1,0 +1,89 @@
+"""From a policy's numbers to an environment's actions.
+
+A fresh policy draws numbers of about -1 to 1. Where a box has bounds on both sides they are stretched to it. Where it
+has one bound, or none, a number is taken as it is, but counted from inside the space where 0 does not lie well inside.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from marl.data.spaces import Spaces
+
+Array = npt.NDArray[Any]
+FINEST = 1e-3  # of a bound: smaller steps beside it mean little in float32
+FAR = 1e4  # a range so wide is seldom meant
+LARGEST = 1e35  # no finite bound is taken for more: what is multiplied by it must stay finite in float32
+
+
+def action_mapping(spaces: Spaces) -> Callable[[Array], Array]:
+    """From the policy's numbers [B, ...] to the environment's: vectors as above, clipped to the box, categories counted
+    from ``start``.
+    """
+    if spaces.discrete:
+        start = spaces.action_start
+        return (lambda actions: actions) if start == 0 else (lambda actions: actions + start)
+    low, high = _bounds(spaces)
+    scale, centre = _line(low, high)
+    shape = (-1, *spaces.action_shape)
+
+    def to_action(actions: Array) -> Array:
+        clipped: Array = np.clip(actions * scale + centre, low, high)
+        return clipped.reshape(shape)
+
+    return to_action
+
+
+def hidden_ranges(spaces: Spaces) -> list[str]:
+    """What a fresh policy would hardly ever try, in words: one line for all numbers of an action that are alike."""
+    if spaces.discrete:
+        return []
+    low, high = _bounds(spaces)
+    scale, centre = _line(low, high)
+    found: dict[str, list[str]] = {}
+    for number, bounds in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        middle, width = float(centre[number]), float(scale[number])
+        tries = f"{max(bounds[0], middle - 2 * width):g} to {min(bounds[1], middle + 2 * width):g}"
+        lacking = " and ".join(side for side, bound in zip(("low", "high"), bounds, strict=True) if np.isinf(bound))
+        if lacking:
+            text = f"has no {lacking} bound: a fresh policy tries about {tries} and may never find what lies beyond"
+        elif width > FAR:
+            seldom = f"a fresh policy hardly ever tries less than {width / 100:g}"
+            text = f"goes from {bounds[0]:g} to {bounds[1]:g}: {seldom}"
+        else:
+            continue
+        found.setdefault(text, []).append(str(number))
+    remedy = "give bounds within which good actions lie (gymnasium.wrappers.RescaleAction, or the space itself)"
+    return [f"number {_few(numbers)} of an action {text}: {remedy}" for text, numbers in found.items()]
+
+
+def _bounds(spaces: Spaces) -> tuple[Array, Array]:
+    """Of float32, and never outside the environment's own, which may be finer."""
+    exact = np.array([spaces.action_low, spaces.action_high])
+    exact = np.where(np.isinf(exact), exact, np.clip(exact, -LARGEST, LARGEST))
+    low, high = exact.astype(np.float32)
+    low = np.where(low < exact[0], np.nextafter(low, np.float32(np.inf)), low)
+    high = np.where(high > exact[1], np.nextafter(high, np.float32(-np.inf)), high)
+    return low, high
+
+
+def _line(low: Array, high: Array) -> tuple[Array, Array]:
+    """Scale and centre of each number of an action."""
+    has_low, has_high = np.isfinite(low), np.isfinite(high)
+    scale, centre = np.ones_like(low), np.zeros_like(low)
+    both = has_low & has_high
+    scale[both] = high[both] / 2 - low[both] / 2  # halved first: the difference may be more than float32 holds
+    centre[both] = high[both] / 2 + low[both] / 2
+    above = has_low & ~has_high & (low > -1)
+    scale[above] = np.maximum(1, FINEST * np.abs(low[above]))
+    centre[above] = low[above] + scale[above]
+    below = has_high & ~has_low & (high < 1)
+    scale[below] = np.maximum(1, FINEST * np.abs(high[below]))
+    centre[below] = high[below] - scale[below]
+    return scale, centre
+
+
+def _few(numbers: list[str]) -> str:
+    return ", ".join(numbers) if len(numbers) < 6 else f"{numbers[0]} to {numbers[-1]}, {len(numbers)} in all,"

@@ -1,0 +1,60 @@
+"""What numbers of an environment can be learned from: the same rules where it is checked and where it is trained on."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+LARGEST = float(np.finfo(np.float32).max)
+# A number is blurred if float32 tells at most so many of its values apart; what varies by less than the other part of
+# float32's own steps is only what float64 has rounded.
+FEW, ROUNDING = 8.0, 1e-6
+
+
+def fault_of(name: str, numbers: Array) -> str | None:
+    """Why something in ``numbers`` cannot be learned from, in words that begin with ``name``; None if all of it can."""
+    if numbers.dtype.kind not in "fiub":
+        return f"{name} {_first(numbers)!r:.40} is no number"
+    if numbers.dtype.kind != "f":
+        return None  # integers are all within float32
+    usable = np.isfinite(numbers)
+    if numbers.dtype.itemsize > 4:
+        usable &= np.abs(numbers) <= LARGEST
+    if usable.all():
+        return None
+    worst = numbers[~usable].ravel()[0]
+    return f"{name} {worst:g} is {'too large for float32' if np.isfinite(worst) else 'not finite'}"
+
+
+def reward_of(answer: Any) -> Array:
+    """A single reward [1] as a vector of environments holds it.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is not one number.
+    """
+    held = np.zeros(1)
+    held[0] = answer
+    return held
+
+
+def blurred(observations: Array) -> str | None:
+    """Which numbers of observations [N, D] vary by less than float32 can hold, in words; None if there are none."""
+    wide = observations.astype(np.float64)
+    low, high = wide.min(axis=0), wide.max(axis=0)
+    size = np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(over="ignore"):
+        steps = np.spacing(size.astype(np.float32))
+    lost = (high - low < FEW * steps) & (high - low > ROUNDING * steps)
+    if not lost.any():
+        return None
+    worst = int(np.flatnonzero(lost)[0])
+    more = f" and {lost.sum() - 1} more" if lost.sum() > 1 else ""
+    return (
+        f"number {worst} of an observation{more} varies by {high[worst] - low[worst]:.3g} around {size[worst]:.6g}, "
+        "which float32 does not tell apart: set environment.normalize_observations = true"
+    )
+
+
+def _first(numbers: Array) -> Any:
+    return numbers.ravel()[0] if numbers.size else None

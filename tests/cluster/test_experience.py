@@ -1,0 +1,18 @@
+import pytest
+import torch
+
+from marl.cluster.experience import desks_of
+from marl.config.settings import Config
+from marl.data.spaces import Spaces
+from marl.environments.settings import EnvironmentSettings
+
+
+@pytest.mark.parametrize(
+    ("wide", "normalizes", "dtype"),
+    [(True, True, torch.float64), (True, False, torch.float32), (False, True, torch.float32)],
+)
+def test_desks_hold_what_a_normaliser_needs(wide: bool, normalizes: bool, dtype: torch.dtype) -> None:
+    """The parent normalises: where an observation has more digits than float32, they travel as they are."""
+    spaces = Spaces((3,), 2, (), 0, (), (), observation_wide=wide)
+    layout = desks_of(Config(environment=EnvironmentSettings(normalize_observations=normalizes)), spaces)
+    assert layout.fields["observations"].dtype == layout.fields["last_observations"].dtype == dtype
