@@ -34,6 +34,7 @@ class Plan(NamedTuple):
     side: RunSide
     name: str  # the parent's
     note: Callable[[str], None]
+    forget: Callable[[str], None]  # a child that has started again, and reports from 0
 
 
 class Registry:
@@ -146,6 +147,7 @@ class Caller(threading.Thread):
             plan.side.seat(node, self._rank, self.welcome.workers)
             if self._registry.is_new(node, self.welcome.instance):
                 plan.side.forget(node)
+                plan.forget(node)
             if self.ever_in:
                 plan.note(f"{self.address}: the child is in again")
             self.node, self.state, self.why, self.ever_in = node, "training", "", True

@@ -152,6 +152,8 @@ class Contact:
             if now - shown_at >= 0.5:
                 steps = int(array(self._node.block, "counters")[:, STEPS].sum())
                 self._view.show(self._status((steps - shown_steps) / (now - shown_at), lost_at is not None))
+                if lost_at is not None:
+                    self._side.remember()
                 shown_at, shown_steps = now, steps
 
     def _greet(self, guest: Guest) -> None:

@@ -93,7 +93,7 @@ class ParentTraining(Training):
                     statistics = from_slot(file.tensors["normalizer"].numpy())
         info = self._resumed.info if self._resumed is not None else {}
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
-        self._tallies = Tallies(resumed=self._resumed is not None)
+        self._tallies = Tallies(info.get("told"))
         self._side = self._make_side(network, statistics, info, len(addresses))
         self._base_updates = int(info.get("updates", 0))
         self._instance = secrets.token_hex(8)
@@ -108,7 +108,9 @@ class ParentTraining(Training):
         )
         self._io = IOLoop().start()
         longest = payload_of(config, spaces, network)
-        plan = Plan(self._io, identity, self._book, hello, longest, self._side, NAME, self._view.note)
+        plan = Plan(
+            self._io, identity, self._book, hello, longest, self._side, NAME, self._view.note, self._tallies.forget
+        )
         self._registry = Registry(info.get("instances"))
         self._callers = [Caller(address, rank, plan, self._registry) for rank, address in enumerate(addresses)]
 
@@ -310,6 +312,7 @@ class ParentTraining(Training):
             "merged": state.merged,
             "limits": state.limits,
             "instances": self._registry.instances(),
+            "told": self._tallies.state(),
         }
 
     def _facts(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,34 +13,65 @@ from marl.cluster.training import Counts
 from marl.exchanges.telemetry import Report
 
 SPAN = 2.0  # seconds that a speed is measured over
+FASTEST = 1e6  # steps, and updates, a second of one worker: no environment that learns is as fast
+HEAD_START_S = 60.0  # before the first report: the child may have joined long before it is heard
+
+Numbers = npt.NDArray[np.int64]
+
+
+class Told(NamedTuple):
+    """What one life of a child has told, and was counted."""
+
+    steps: int = 0
+    updates: int = 0
+    episodes: int = 0
+
+
+NOTHING = Told()
 
 
 class Tally:
-    """One child's numbers."""
+    """One child's numbers. What it says is bounded by what its workers can have done since it is known."""
 
-    def __init__(self, *, counted_before: bool = False) -> None:
-        """``counted_before``: what the first report says was counted by the parent that this one resumes."""
+    def __init__(self, now: float, told: Told = NOTHING) -> None:
+        """``told`` was counted by the parent that this one resumes."""
         self.steps = self.updates = self.restarts = 0  # over all lives of the child
         self.metrics: dict[str, float] = {}
-        self._life = np.zeros(2, np.int64)  # steps and updates of its present life
-        self._counted_before = counted_before
+        self.told = told  # by its present life
+        self._since = now
+        self._played = told.steps  # steps that no episode has been told of
         self._returns: deque[float] = deque(maxlen=100)
         self._speeds: deque[tuple[float, int]] = deque()  # (when, steps)
         self._traffic: deque[tuple[float, int]] = deque()  # (when, bytes of the present link)
 
-    def hear(self, report: Report, now: float) -> None:
-        """Take a report."""
-        life = np.array([int(report.steps.sum()), report.updates])
-        if self._counted_before:
-            self._counted_before, self._life = False, life
-        if (life < self._life).any():  # it started anew
-            self._life = np.zeros(2, np.int64)
-        self.steps += int(life[0] - self._life[0])
-        self.updates += int(life[1] - self._life[1])
-        self._life = life
+    def forget(self) -> None:
+        """The child has started again: it counts from 0."""
+        self.told = NOTHING
+
+    def hear(self, report: Report, now: float) -> tuple[npt.NDArray[np.float64], Numbers]:
+        """Take a report; returns and lengths of the episodes in it that are new."""
+        before = self.told
+        most = int(FASTEST * len(report.steps) * (now - self._since + HEAD_START_S))
+        steps, updates = int(report.steps.sum()), report.updates
+        new = max(0, min(steps - before.steps, most - self.steps))
+        self.steps += new
+        self.updates += max(0, min(updates - before.updates, most - self.updates))
+        heard = report.first + len(report.returns)
+        self.told = Told(*map(max, before, (steps, updates, heard)))
         self.restarts, self.metrics = report.restarts, report.metrics
-        self._returns.extend(report.returns.tolist())
         self._speeds.append((now, self.steps))
+        self._played += new
+        return self._new_episodes(report, before.episodes)
+
+    def _new_episodes(self, report: Report, heard: int) -> tuple[npt.NDArray[np.float64], Numbers]:
+        """Without those that were heard before, and those that nobody can have played."""
+        new = slice(max(0, heard - report.first), None)
+        returns, lengths = report.returns[new], report.lengths[new]
+        possible = np.maximum(lengths, 1).astype(np.float64).cumsum() <= self._played
+        returns, lengths = returns[possible], lengths[possible]
+        self._played -= int(np.maximum(lengths, 1).sum())
+        self._returns.extend(returns[-100:].tolist())
+        return returns, lengths
 
     def steps_per_second(self, now: float) -> float:
         """Over the last seconds."""
@@ -68,29 +100,48 @@ def _rate(points: "deque[tuple[float, int]]", now: float) -> float:
 class Tallies:
     """All children's numbers; reports come from the threads of their conversations."""
 
-    def __init__(self, *, resumed: bool = False) -> None:
-        """``resumed``: children may have reported to another parent before."""
-        self._resumed = resumed
+    def __init__(self, told: Mapping[str, Sequence[int]] | None = None) -> None:
+        """``told`` is what ``state`` said, of a parent that this one resumes."""
+        self._before = {child: Told(*numbers) for child, numbers in (told or {}).items()}
         self._lock = threading.Lock()  # guards everything
         self._children: dict[str, Tally] = {}
-        self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]] = {}
+        self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], Numbers]]] = {}
+        # When counts, and episodes, were last asked for.
+        self._counted = dict(self._before)
+        self._collected = {child: told.episodes for child, told in self._before.items()}
 
-    def hear(self, child: str, report: Report) -> None:
-        """Take a child's report."""
+    def hear(self, child: str, report: Report) -> int:
+        """Take a child's report; how many of its episodes have been heard of."""
         with self._lock:
-            if child not in self._children:
-                self._children[child] = Tally(counted_before=self._resumed)
-            self._children[child].hear(report, time.monotonic())
-            if len(report.returns):
-                self._episodes.setdefault(child, []).append((report.returns, report.lengths))
+            now = time.monotonic()
+            tally = self._children.get(child)
+            if tally is None:
+                tally = self._children[child] = Tally(now, self._before.pop(child, NOTHING))
+            episodes = tally.hear(report, now)
+            if len(episodes[0]):
+                self._episodes.setdefault(child, []).append(episodes)
+            return tally.told.episodes
 
-    def episodes(self, children: Sequence[str | None]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    def forget(self, child: str) -> None:
+        """The child has started again: it counts from 0."""
+        with self._lock:
+            self._before.pop(child, None)
+            self._collected.pop(child, None)
+            if child in self._children:
+                self._children[child].forget()
+
+    def state(self) -> dict[str, Told]:
+        """What every child had told of what ``counts`` and ``episodes`` have given away."""
+        return {child: told._replace(episodes=self._collected.get(child, 0)) for child, told in self._counted.items()}
+
+    def episodes(self, children: Sequence[str | None]) -> tuple[npt.NDArray[np.float64], Numbers]:
         """Returns and lengths of the episodes reported since the last call: of these children in this order, then of
         those that are no longer among them.
         """
         with self._lock:
             order = [*(child or "" for child in children), *sorted(self._episodes.keys() - set(children))]
             taken = [each for child in order for each in self._episodes.pop(child, [])]
+            self._collected |= {child: each.told.episodes for child, each in self._children.items()}
         if not taken:
             return np.zeros(0), np.zeros(0, np.int64)
         return np.concatenate([returns for returns, _ in taken]), np.concatenate([lengths for _, lengths in taken])
@@ -103,10 +154,11 @@ class Tallies:
     def counts(self, children: list[str | None]) -> Counts:
         """Everything counted so far, a place for each child in this order, then for those no longer among them."""
         with self._lock:
-            found = [self._children.get(child or "") or Tally() for child in children]
+            found = [self._children.get(child or "") or Tally(0.0) for child in children]
             found += [tally for child, tally in self._children.items() if child not in children]
             all_metrics = [each.metrics for each in self._children.values() if each.metrics]
             restarts = sum(each.restarts for each in self._children.values())
+            self._counted = self._before | {child: each.told for child, each in self._children.items()}
         names = all_metrics[0] if all_metrics else {}
         metrics = {name: float(np.mean([each[name] for each in all_metrics if name in each])) for name in names}
         steps = np.array([each.steps for each in found], np.int64)

@@ -106,6 +106,9 @@ class Serving(ChildSide, Protocol):
     def left(self) -> None:
         """The conversation has ended."""
 
+    def remember(self) -> None:
+        """Nobody listens: keep what is to be told when somebody does again."""
+
 
 class RunSide(ParentSide, Protocol):
     """What the rest of the parent needs of its half besides; from any thread."""

@@ -15,7 +15,6 @@ from torch import Tensor
 from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.exchanges.telemetry import EVERY, Reporter
-from marl.exchanges.weights_child import LONGEST_SILENCE
 from marl.failpoints import fail
 from marl.training.outbox import Posted, Postman
 from marl.wire.header import Header
@@ -56,16 +55,14 @@ class ExperienceChild:
         self.lost = 0  # trajectories whose conversation broke
         self._block, self._shared = block, block["weights"]
         self._name, self._normalizes, self._packs, self._restarts = name, normalizes, packs, restarts
-        self._note, self._clock = note, clock
-        self._postman, self._reporter = Postman(block), Reporter(block)
+        self._note = note
+        self._postman, self._reporter = Postman(block), Reporter(block, clock)
         self._scratch = torch.zeros_like(self._shared)
         self._slot = torch.zeros(block["observations"].shape[1], dtype=torch.float64)
         self._under_way: list[Posted] = []
         self._told: Moments | None = None  # of observations
         self._granted = self._sent = 0  # trajectories, in this conversation
         self._counter = 0
-        self._last_report = clock()
-        self._report_every = EVERY
         self._wants_everything = False
 
     def hurry(self) -> None:
@@ -78,7 +75,7 @@ class ExperienceChild:
     def joined(self) -> None:
         """See ``ChildSide``. Whether what was under way has arrived nobody knows: it is given up."""
         self._granted = self._sent = 0
-        self._last_report = self._clock()
+        self._reporter.joined()
         self.lost += len(self._under_way)
         self._postman.taken(self._under_way)
         self._under_way = []
@@ -89,12 +86,14 @@ class ExperienceChild:
     def left(self) -> None:
         """The conversation has ended: workers play on until the outbox is full."""
 
+    def remember(self) -> None:
+        """See ``Serving``."""
+        self._reporter.gather()
+
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
-        now = self._clock()
-        if now >= self._last_report + self._report_every:
-            self._last_report = now
-            yield self._reporter.message(self._name, self._restarts())
+        if self._reporter.due():
+            yield from self._reporter.messages(self._name, self._restarts())
         if self._wants_everything:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.epoch, self.version)
@@ -142,17 +141,18 @@ class ExperienceChild:
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""
+        if message.kind is Kind.TELEMETRY:
+            return self._reporter.acknowledged(message)
         if message.kind is not Kind.ANSWER:
             self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
             return
-        credit, steps, pause = (message.info.get(name) for name in ("credit", "steps", "report_every"))
+        credit, steps = (message.info.get(name) for name in ("credit", "steps"))
         if isinstance(credit, int):
             self._granted = max(self._granted, credit)
         if isinstance(steps, int) and steps >= 0:
             self.steps = steps
             self._block["base_steps"].fill_(steps)
-        if isinstance(pause, (int, float)):
-            self._report_every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
+        self._reporter.obey(message)
         if message.info.get("refused"):
             self._note(f"trajectories were refused: {message.info['refused']}")
         if "weights" not in message.arrays:

@@ -30,7 +30,7 @@ from marl.exchanges.merger import tensor_of
 from marl.exchanges.newest import Newest
 from marl.exchanges.observed import Observed
 from marl.exchanges.rounds import Member
-from marl.exchanges.telemetry import MAX_WORKERS, Report, place_report, read_report
+from marl.exchanges.telemetry import MAX_WORKERS, Hear, acknowledge, hear_all, place_report, read_report
 from marl.failpoints import fail
 from marl.training.inbox import Inbox, Published
 from marl.training.outbox import PARCELS
@@ -84,7 +84,7 @@ class ExperienceParent:
         sample: Moments | None = None,
         epoch: int = 0,
         steps: int = 0,
-        hear: Callable[[str, Report], None] = lambda child, report: None,
+        hear: Hear = hear_all,
         note: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -201,10 +201,10 @@ class ExperienceParent:
         guest = self.members[child]
         if message.kind is Kind.TELEMETRY:
             try:
-                self._hear(child, read_report(message))
+                return acknowledge(self._name, child, read_report(message), self._hear)
             except MessageRefused as error:  # it costs the child this report, no more
                 self._complain(guest, str(error))
-            return None
+                return None
         if message.kind is Kind.FULL:
             guest.version = None
             return self._reply(guest)

@@ -17,7 +17,7 @@ from marl.exchanges.merger import Merged, Merger
 from marl.exchanges.observed import Observed
 from marl.exchanges.rounds import Member
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.telemetry import Report, place_report, read_report
+from marl.exchanges.telemetry import Hear, acknowledge, hear_all, place_report, read_report
 from marl.exchanges.vetting import Sent
 from marl.failpoints import fail
 from marl.reports.history import record, recording
@@ -47,7 +47,7 @@ class MergingParent:
         epoch: int = 0,
         version: int = 0,
         steps: int = 0,
-        hear: Callable[[str, Report], None] = lambda child, report: None,
+        hear: Hear = hear_all,
         note: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -167,8 +167,7 @@ class MergingParent:
     def answer(self, child: str, message: Message) -> Answer | None:
         """See ``ParentSide``."""
         if message.kind is Kind.TELEMETRY:
-            self._hear_report(child, message)
-            return None
+            return self._hear_report(child, message)
         if message.kind is Kind.FULL:
             with self._changed:
                 self.members[child].version = None
@@ -186,17 +185,16 @@ class MergingParent:
         finally:
             self._buffers.release(child)
 
-    def _hear_report(self, child: str, message: Message) -> None:
+    def _hear_report(self, child: str, message: Message) -> Answer | None:
         try:
             report = read_report(message)
         except MessageRefused as error:  # it costs the child this report, no more
-            return self._note(str(error))
+            self._note(str(error))
+            return None
         member, steps = self.members[child], int(report.steps.sum())
         if steps != member.steps:
             member.steps, member.moved_at = steps, self._clock()
-        if message.counter > member.reported:
-            member.reported = message.counter
-            self._hear(child, report)
+        return acknowledge(self._name, child, report, self._hear)
 
     @abstractmethod
     def _take(self, member: Member, upload: Message) -> None:

@@ -12,8 +12,7 @@ import torch
 from marl.data.desk import ANSWERED, ASKED, BEGUN
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
-from marl.exchanges.telemetry import EVERY, Reporter
-from marl.exchanges.weights_child import LONGEST_SILENCE
+from marl.exchanges.telemetry import Reporter
 from marl.failpoints import fail
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
@@ -57,10 +56,9 @@ class ObservationsChild:
         self._outgoing = torch.zeros(PER_MESSAGE, self._desks.shape[1], dtype=torch.uint8)
         self._arriving: int | None = None  # the message that is being answered
         self._scratch = torch.zeros(PER_MESSAGE, *block["desk_actions"].shape[2:], dtype=block["desk_actions"].dtype)
-        self._reporter = Reporter(block)
+        self._reporter = Reporter(block, clock)
         self._counter = 0
-        self._last_report = self._last_ready = clock()
-        self._report_every = EVERY
+        self._last_ready = clock()
 
     def hurry(self) -> None:
         """Observations are always sent at once."""
@@ -73,7 +71,7 @@ class ObservationsChild:
         """See ``ChildSide``. Questions that nobody has answered are asked again."""
         self._under_way.clear()
         self._seen[:] = self._counts[:, ANSWERED]
-        self._last_report = self._clock()
+        self._reporter.joined()
 
     def leave(self) -> None:
         """The conversation is to end."""
@@ -81,12 +79,14 @@ class ObservationsChild:
     def left(self) -> None:
         """The conversation has ended: the environments stand still until another begins."""
 
+    def remember(self) -> None:
+        """See ``Serving``."""
+        self._reporter.gather()
+
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
-        now = self._clock()
-        if now >= self._last_report + self._report_every:
-            self._last_report = now
-            yield self._reporter.message(self._name, self._restarts())
+        if self._reporter.due():
+            yield from self._reporter.messages(self._name, self._restarts())
         if not self.started.is_set():
             return
         ready = np.flatnonzero(self._counts[:, ASKED] > self._seen)
@@ -94,7 +94,7 @@ class ObservationsChild:
             asked = self._copy(ready[start : start + PER_MESSAGE])
             if not len(asked.desks):
                 continue
-            self._last_ready = now
+            self._last_ready = self._clock()
             self._counter += 1
             self._under_way[self._counter] = asked
             self._seen[asked.desks] = asked.questions
@@ -119,14 +119,14 @@ class ObservationsChild:
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""
+        if message.kind is Kind.TELEMETRY:
+            return self._reporter.acknowledged(message)
         if message.kind is not Kind.ANSWER:
             self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
             return
         self.epoch, self.version = message.epoch, message.version
         self._block["version"].fill_(message.version)
-        pause = message.info.get("report_every")
-        if isinstance(pause, (int, float)):
-            self._report_every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
+        self._reporter.obey(message)
         self.started.set()
         if "actions" not in message.arrays:
             return

@@ -37,7 +37,6 @@ class Member:
     barred_until: int = 0  # number of the round until which its uploads are not merged
     quarantines: int = 0  # how often it was found to lie
     refusal: str | None = None  # told with the next answer
-    reported: int = 0  # number of its last report
     steps: int = 0
     moved_at: float = 0.0  # when its environments last made a step
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # from answer to complete upload

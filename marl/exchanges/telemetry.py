@@ -1,9 +1,10 @@
 """What a child tells about itself between two uploads: for people, for the curves, and for knowing who stands still."""
 
 import math
+import time
 from collections import deque
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,19 @@ import torch
 from marl.data.ring import Ring
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
+from marl.exchanges.base import Answer
 from marl.training.node_memory import METRICS, STEPS, UPDATES, array, ring
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
 from marl.wire.places import fresh
 
 EVERY = 0.25  # seconds
-MAX_EPISODES = 4096  # in one message; a child that finishes more in a quarter of a second reports the last ones
+LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
+MAX_EPISODES = 4096  # in one message
+MOST_KEPT = 2**20  # episodes that nobody has heard of: 16 MiB
 MAX_WORKERS = 1024
-MOST_RETURN = 1e30  # so that a mean of many is finite
-MOST_STEPS = 2**40  # of one worker in one life of a child: a year of a million a second
+MOST_NUMBER = 1e30  # of a return or a metric, so that a mean of many is finite
+MOST_STEPS = 2**50  # of one worker in one life of a child: all its workers together fit 64 bits
 
 
 class Report(NamedTuple):
@@ -31,29 +35,83 @@ class Report(NamedTuple):
     updates: int
     restarts: int
     metrics: dict[str, float]
-    returns: npt.NDArray[np.float64]  # [E] of the episodes since the last report
+    first: int  # how many episodes ended before the ones below
+    returns: npt.NDArray[np.float64]  # [E] of the episodes that the parent has not acknowledged
     lengths: npt.NDArray[np.int64]  # [E]
 
 
-class Reporter:
-    """Reads the node's memory for a child's reports."""
+Hear: TypeAlias = Callable[[str, Report], int]  # takes a child's report; how many of its episodes have been heard of
 
-    def __init__(self, block: SharedBlock) -> None:
+
+def hear_all(unused_child: str, report: Report) -> int:
+    """Acknowledge a report that nobody reads."""
+    return report.first + len(report.returns)
+
+
+class Reporter:
+    """Reads the node's memory for a child's reports.
+
+    A report counts everything since the child joined, and repeats every episode that the parent has not acknowledged:
+    one that is lost costs nothing.
+    """
+
+    def __init__(self, block: SharedBlock, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._every, self._last = clock, EVERY, clock()
         self._counters, self._metrics = array(block, "counters"), array(block, "metrics")
         self._window: deque[float] = deque(maxlen=100)
         self._rings: list[Ring] = [ring(block, worker) for worker in range(len(self._counters))]
-        self._last = Message(Kind.TELEMETRY, "")
+        self._first = self._sent = 0  # episodes that were acknowledged, and that were sent
+        self._rows = np.zeros((0, 2))  # [E, 2] returns and lengths that were not acknowledged
 
-    def message(self, name: str, restarts: int, *, again: bool = False) -> Message:
-        """The newest numbers, and the episodes that ended since the last call.
+    def joined(self) -> None:
+        """A conversation begins: what was under way may be lost."""
+        self._last, self._sent = self._clock(), self._first
 
-        Args:
-            again: the last one, as it was: it may be lost, or have arrived, which its number tells.
-        """
-        if again:
-            return self._last
-        episodes = np.concatenate([each.drain() for each in self._rings])[-MAX_EPISODES:]
-        self._window.extend(episodes[:, 0].tolist())
+    def due(self) -> bool:
+        """Whether it is time for a report; while one is under way, a parent that is busy gets few."""
+        passed = self._clock() - self._last
+        return passed >= (self._every if self._sent <= self._first else LONGEST_SILENCE)
+
+    def obey(self, answer: Message) -> None:
+        """The parent may say how often it wants to be told."""
+        pause = answer.info.get("report_every")
+        if isinstance(pause, (int, float)):
+            self._every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
+
+    def gather(self) -> None:
+        """Remember the episodes that have ended; the rings, which forget, must be read now and then."""
+        new = np.concatenate([each.drain() for each in self._rings])
+        if not len(new):
+            return
+        self._window.extend(new[-100:, 0].tolist())
+        rows = np.concatenate([self._rows, new])
+        self._rows = rows[-MOST_KEPT:]
+        self._first += len(rows) - len(self._rows)
+
+    def messages(self, name: str, restarts: int) -> Iterator[Message]:
+        """The newest numbers, and every episode that the parent is not known to have heard of."""
+        self._last = self._clock()
+        self.gather()
+        start, end = self._first, self._first + len(self._rows)
+        while True:
+            rows = self._rows[max(0, start - self._first) :][:MAX_EPISODES]
+            self._sent = start + len(rows)
+            yield self._message(name, restarts, start, rows)
+            start = self._sent
+            if start >= end:
+                return
+
+    def acknowledged(self, message: Message) -> None:
+        """The parent has heard of so many episodes."""
+        heard = min(message.counter, self._sent) - self._first
+        if heard > 0:
+            self._first, self._rows = self._first + heard, self._rows[heard:]
+
+    def return_mean(self) -> float | None:
+        """Of the last 100 episodes that were gathered."""
+        return sum(self._window) / len(self._window) if self._window else None
+
+    def _message(self, name: str, restarts: int, first: int, episodes: npt.NDArray[np.float64]) -> Message:
         info: dict[str, Value] = {"updates": int(self._counters[:, UPDATES].sum()), "restarts": restarts}
         ready = self._counters[:, UPDATES] > 0
         if ready.any():
@@ -61,15 +119,10 @@ class Reporter:
             info |= {f"metric.{key}": float(means[column]) for column, key in enumerate(METRICS)}
         arrays = {
             "steps": torch.from_numpy(self._counters[:, STEPS].copy()),
-            "episodes": torch.from_numpy(np.ascontiguousarray(episodes, np.float64)),
+            "episodes": torch.from_numpy(np.array(episodes, np.float64)),
         }
         finite = {key: value for key, value in info.items() if not isinstance(value, float) or math.isfinite(value)}
-        self._last = Message(Kind.TELEMETRY, name, counter=self._last.counter + 1, arrays=arrays, info=finite)
-        return self._last
-
-    def return_mean(self) -> float | None:
-        """Of the last 100 episodes that were reported."""
-        return sum(self._window) / len(self._window) if self._window else None
+        return Message(Kind.TELEMETRY, name, counter=first, arrays=arrays, info=finite)
 
 
 def place_report(header: Header) -> Mapping[str, memoryview]:
@@ -103,16 +156,25 @@ def read_report(message: Message) -> Report:
     assert isinstance(steps, torch.Tensor)
     assert isinstance(episodes, torch.Tensor)
     rows = episodes.numpy()
-    counts = [message.info.get("updates"), message.info.get("restarts")]
-    counted = all(isinstance(each, int) and 0 <= each <= MOST_STEPS for each in counts)
+    counts = [message.info.get("updates"), message.info.get("restarts"), message.counter]
+    counted = all(type(each) is int and 0 <= each <= MOST_STEPS for each in counts)
     # False for what is not finite, too.
     possible = bool(
-        (np.abs(rows[:, 0]) <= MOST_RETURN).all() and ((rows[:, 1] >= 0) & (rows[:, 1] <= MOST_STEPS)).all()
+        (np.abs(rows[:, 0]) <= MOST_NUMBER).all() and ((rows[:, 1] >= 0) & (rows[:, 1] <= MOST_STEPS)).all()
     )
     if not counted or not possible or bool((steps < 0).any()) or bool((steps > MOST_STEPS).any()):
         raise MessageRefused(f"{message.kind} from {message.sender}: expected returns and counts that can be")
+    told = {name: message.info.get(f"metric.{name}") for name in METRICS}
     metrics = {
-        name: float(value) for name in METRICS if isinstance(value := message.info.get(f"metric.{name}"), (int, float))
+        name: float(value)
+        for name, value in told.items()
+        if isinstance(value, (int, float)) and abs(value) <= MOST_NUMBER
     }
-    updates, restarts = (int(each) for each in counts if isinstance(each, int))
-    return Report(steps.numpy(), updates, restarts, metrics, rows[:, 0], rows[:, 1].astype(np.int64))
+    updates, restarts, first = (int(each) for each in counts if isinstance(each, int))
+    return Report(steps.numpy(), updates, restarts, metrics, first, rows[:, 0], rows[:, 1].astype(np.int64))
+
+
+def acknowledge(name: str, child: str, report: Report, hear: Hear) -> Answer | None:
+    """Have a report heard, and what to say to that; nothing where no episode has to be kept any longer."""
+    heard = hear(child, report)
+    return Answer(Message(Kind.TELEMETRY, name, counter=heard)) if len(report.returns) else None

@@ -18,7 +18,7 @@ from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused, WeightsRefused
 from marl.exchanges.rounds import STILL
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.telemetry import EVERY, Reporter
+from marl.exchanges.telemetry import Reporter
 from marl.exchanges.triggers import parse_trigger
 from marl.failpoints import fail
 from marl.reports.history import record, recording
@@ -31,7 +31,6 @@ from marl.wire.message import Array, Kind, Message, Value
 from marl.wire.places import into, nowhere
 
 TOO_FAR_BEHIND = 4  # rounds; what was learned from weights as old as that points nowhere
-LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 LONGEST_PAUSE = 0.05  # seconds: how soon a stop is noticed, and a trigger that counts steps
 
 
@@ -67,7 +66,7 @@ class WeightsChild:
         self._barrier = settings.barrier or deterministic
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
         self._note, self._clock = note, clock
-        self._reporter = Reporter(block)
+        self._reporter = Reporter(block, clock)
         self._counters, self._pause = array(block, "counters"), array(block, "pause")
         size = self._shared.numel()
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
@@ -81,9 +80,8 @@ class WeightsChild:
         self._base_work = 0  # steps that are merged, or given up
         self._base_moments: Moments | None = None  # likewise
         self._base_episodes = np.zeros(len(self._counters), np.int64)
-        self._last_upload = self._last_report = self._next_try = clock()
-        self._report_every = EVERY
-        self._wants_everything = self._answered = self._again = False
+        self._last_upload = self._next_try = clock()
+        self._wants_everything = self._answered = False
 
     def hurry(self) -> None:
         """Upload as soon as no answer is awaited; from any thread."""
@@ -95,7 +93,8 @@ class WeightsChild:
 
     def joined(self) -> None:
         """See ``ChildSide``. The first answer says what became of the upload under way: no other is made before."""
-        self._last_report, self._answered = self._clock(), False
+        self._reporter.joined()
+        self._answered = False
         self._broken.clear()
 
     def leave(self) -> None:
@@ -107,12 +106,16 @@ class WeightsChild:
         if not self._deterministic:
             self._resume()
 
+    def remember(self) -> None:
+        """See ``Serving``."""
+        self._reporter.gather()
+
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
         now = self._clock()
         # Where time must decide nothing, the parent hears of the same episodes before each upload, and never else.
-        if not self._deterministic and now >= self._last_report + self._report_every:
-            yield self._report()
+        if not self._deterministic and self._reporter.due():
+            yield from self._report()
         if self._wants_everything:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.epoch, self.version)
@@ -123,7 +126,7 @@ class WeightsChild:
                 return
             upload = self._upload()
             if upload is not None:
-                yield self._report()  # first: all that is merged has been told
+                yield from self._report()  # first: all that is merged has been told
                 yield upload
 
     def pause(self) -> float:
@@ -145,6 +148,8 @@ class WeightsChild:
             self._hurry.set()
         elif message.kind is Kind.ANSWER:
             self._take(message)
+        elif message.kind is Kind.TELEMETRY:
+            self._reporter.acknowledged(message)
         else:
             self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
 
@@ -153,9 +158,8 @@ class WeightsChild:
         self._note(f"an answer cannot be used ({reason}); asking for full weights")
         self._wants_everything = True
 
-    def _report(self) -> Message:
-        self._last_report = self._clock()
-        return self._reporter.message(self._name, self._restarts(), again=self._again)
+    def _report(self) -> Iterator[Message]:
+        return self._reporter.messages(self._name, self._restarts())
 
     def _is_due(self, now: float) -> bool:
         if self._pending is not None or not self._answered or now < self._next_try:
@@ -232,9 +236,9 @@ class WeightsChild:
         if refused:
             self._note(f"the parent refused this child's weights ({refused}): it goes on from the global ones")
         given_up = bool(refused) or self._is_far_behind(answer) or not self.started.is_set()
-        # Lost on the way, and no time has passed for a run without time: the same report and upload once more.
+        # Lost on the way, and no time has passed for a run without time: the same upload once more.
         again = self._deterministic and pending is not None and not merged and not given_up
-        self._again = again and (answer.epoch, answer.version) == (self.epoch, self.version)
+        again = again and (answer.epoch, answer.version) == (self.epoch, self.version)
         if given_up:
             self._shared.copy_(self._scratch)
             self._start_over()
@@ -255,10 +259,8 @@ class WeightsChild:
             self._block["observations"][0].copy_(self._slot)
         self._block["version"].fill_(answer.version)  # last: workers look at it for news
         self._use_codec(answer.info.get("codec"))
-        pause = answer.info.get("report_every")
-        if isinstance(pause, (int, float)):
-            self._report_every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
-        if not self._again:
+        self._reporter.obey(answer)
+        if not again:
             self._resume()
         self.started.set()
         fail("child.applied")
@@ -334,8 +336,8 @@ class WeightsChild:
                 self._next_try = now + STILL
                 self._resume()
                 return False
-            if now >= self._last_report + self._report_every:
-                yield self._report()
+            if self._reporter.due():
+                yield from self._report()
         return True
 
     def _resume(self) -> None:

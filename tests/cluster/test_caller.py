@@ -43,7 +43,7 @@ class Failing:
 def notes_of(failing: Failing, *errors: MarlError) -> tuple[list[str], Caller]:
     notes: list[str] = []
     failing.let(*errors)
-    plan: Any = Plan(None, lambda: None, None, None, 0, None, "parent", notes.append)  # type: ignore[arg-type]
+    plan: Any = Plan(None, lambda: None, None, None, 0, None, "parent", notes.append, lambda node: None)  # type: ignore[arg-type]
     made = Caller(Address("box", 5050), 0, plan, Registry())
     made.start()
     assert failing.over.wait(WAIT_S) or not made.is_alive()

@@ -1,19 +1,25 @@
 """What children report, added up: over the lives of a child, over a resumed parent, in the order that is asked for."""
 
+import json
+
 import numpy as np
+import pytest
 
-from marl.cluster.tallies import Tallies
-from marl.exchanges.telemetry import Report
+from marl.cluster.tallies import FASTEST, HEAD_START_S, Tallies
+from marl.exchanges.telemetry import MOST_STEPS, Report
 
 
-def report(steps: int, updates: int = 0, returns: tuple[float, ...] = ()) -> Report:
-    lengths = np.ones(len(returns), np.int64)
-    return Report(np.array([steps, 0]), updates, 0, {"entropy": 0.5}, np.array(returns), lengths)
+def report(steps: int, updates: int = 0, returns: tuple[float, ...] = (), *, first: int = 0, length: int = 1) -> Report:
+    lengths = np.full(len(returns), length, np.int64)
+    return Report(np.array([steps, 0]), updates, 0, {"entropy": 0.5}, first, np.array(returns), lengths)
 
 
 def test_a_child_that_starts_anew_counts_on() -> None:
     tallies = Tallies()
-    for steps in (10, 25, 5, 8):
+    for steps in (10, 25):
+        tallies.hear("a", report(steps, steps // 5))
+    tallies.forget("a")
+    for steps in (5, 8):
         tallies.hear("a", report(steps, steps // 5))
     counts = tallies.counts(["a", None])
     assert counts.steps.tolist() == [25 + 8, 0]
@@ -22,16 +28,32 @@ def test_a_child_that_starts_anew_counts_on() -> None:
 
 
 def test_a_resumed_parent_counts_nothing_twice() -> None:
-    tallies = Tallies(resumed=True)
-    for steps in (1000, 1010):
-        tallies.hear("a", report(steps))
+    """Nor does it miss what was done while there was none."""
+    before = Tallies()
+    before.hear("a", report(1000, 10, returns=(1.0, 2.0)))
+    before.counts(["a"])
+    before.episodes(["a"])
+    before.hear("a", report(1005, 11, returns=(3.0,), first=2))  # and it is killed before it has saved that
+    tallies = Tallies(json.loads(json.dumps(before.state())))
+    assert tallies.hear("a", report(1010, 12, returns=(1.0, 2.0, 3.0, 4.0))) == 4
+    counts = tallies.counts(["a"])
+    assert (counts.steps.tolist(), counts.updates.tolist()) == ([10], [2])
+    assert tallies.episodes(["a"])[0].tolist() == [3.0, 4.0]
+    assert tallies.state()["a"] == (1010, 12, 4)
+
+
+def test_who_starts_again_while_there_is_no_parent_counts_from_nothing() -> None:
+    tallies = Tallies({"a": (1000, 10, 100)})
+    tallies.forget("a")
+    assert tallies.hear("a", report(10, returns=(1.0,))) == 1
     assert tallies.counts(["a"]).steps.tolist() == [10]
+    assert len(tallies.episodes(["a"])[0]) == 1
 
 
 def test_episodes_come_in_the_order_that_is_asked_for() -> None:
     tallies = Tallies()
     tallies.hear("b", report(1, returns=(3.0,)))
-    tallies.hear("a", report(1, returns=(1.0, 2.0)))
+    tallies.hear("a", report(2, returns=(1.0, 2.0)))
     returns, lengths = tallies.episodes(["a", None, "b"])
     assert returns.tolist() == [1.0, 2.0, 3.0]
     assert len(lengths) == 3
@@ -59,3 +81,37 @@ def test_who_has_gone_still_counts() -> None:
     assert counts.steps.tolist() == [1, 1000]
     assert counts.updates.sum() == 11
     assert tallies.episodes(["new"])[0].tolist() == [2.0, 1.0]
+
+
+def test_an_episode_that_is_told_again_counts_once() -> None:
+    tallies = Tallies()
+    assert tallies.hear("a", report(10, returns=(1.0, 2.0))) == 2
+    assert tallies.hear("a", report(12, returns=(2.0, 3.0), first=1)) == 3
+    assert tallies.hear("a", report(12, returns=(1.0,))) == 3
+    assert tallies.episodes(["a"])[0].tolist() == [1.0, 2.0, 3.0]
+    assert tallies.hear("a", report(20, returns=(7.0,), first=6)) == 7  # too many ended while nobody listened
+    assert tallies.episodes(["a"])[0].tolist() == [7.0]
+
+
+@pytest.mark.parametrize("lie", [MOST_STEPS, 2**40, 10**12])
+def test_what_a_liar_counts_is_what_time_and_cores_allow(lie: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("marl.cluster.tallies.time.monotonic", lambda: now)
+    tallies = Tallies()
+    most = int(2 * FASTEST * HEAD_START_S)
+    for number in range(20):
+        tallies.hear("a", report(lie * (number % 2), lie * (number % 2)))
+        tallies.forget("a")  # it says that it has started again
+    assert tallies.counts(["a"]).steps.tolist() == tallies.counts(["a"]).updates.tolist() == [most]
+    now += 1.0
+    for number in range(20):  # and without that word
+        tallies.hear("a", report(lie * (number % 2)))
+    assert tallies.counts(["a"]).steps.tolist() == [most + int(2 * FASTEST)]
+
+
+def test_nobody_has_played_more_episodes_than_steps() -> None:
+    tallies = Tallies()
+    tallies.hear("a", report(100, returns=(1.0,) * 4096, length=30))
+    assert len(tallies.episodes(["a"])[0]) == 3
+    assert tallies.hear("a", report(100, returns=(1.0,) * 4096, first=4096, length=0)) == 2 * 4096
+    assert len(tallies.episodes(["a"])[0]) == 10
