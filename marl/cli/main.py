@@ -10,6 +10,7 @@ import click
 from marl import __version__
 from marl.errors import MarlError
 from marl.processes.signals import end_at_once
+from marl.words import printable
 
 COMMANDS = {
     "train": "Train a policy with all cores of this machine.",
@@ -111,5 +112,5 @@ def run(command: click.Command | Callable[..., Any], args: list[str] | None = No
 
 
 def _fail(text: str, code: int) -> None:
-    click.echo("Error: " + " ".join(text.split()), err=True)
+    click.echo("Error: " + printable(text), err=True)
     sys.exit(code)

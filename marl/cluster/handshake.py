@@ -32,6 +32,7 @@ from marl.wire.link import Link
 from marl.wire.message import Kind, Message
 from marl.wire.packing import demand_zstd
 from marl.wire.places import nowhere
+from marl.words import printable
 
 HELLO_S = 5.0  # a parent that says nothing after connecting is none
 WELCOME_S = 60.0  # a child may have to import its environment from a slow disk
@@ -168,9 +169,9 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     except HandshakeRefused:
         raise
     except MarlError as error:
-        raise HandshakeRefused(f"the child cannot take part: {error}") from error
+        raise HandshakeRefused(printable(f"the child cannot take part: {error}")) from error
     except Exception as error:  # whatever a configuration from elsewhere does to a constructor
-        raise HandshakeRefused(f"the child cannot build this: {type(error).__name__}: {error}") from error
+        raise HandshakeRefused(printable(f"the child cannot build this: {type(error).__name__}: {error}")) from error
     welcome = Welcome(
         protocol=protocol,
         fingerprint=mine,

@@ -20,6 +20,7 @@ from marl.trust.explain import explain
 from marl.trust.identity import Identity
 from marl.trust.peers import Peer
 from marl.wire.payload import CHUNK_BYTES
+from marl.words import printable
 
 
 def connect(
@@ -160,7 +161,7 @@ class _Attempt:
                 # With TLS 1.3 the child's refusal of our certificate comes only now.
                 raise self._refused(connection.connection_exc or error) from error
             if isinstance(error, InvalidHandshake | OSError):
-                came = error.response.status_code if isinstance(error, InvalidStatus) else str(error)
+                came = error.response.status_code if isinstance(error, InvalidStatus) else printable(str(error), 200)
                 if isinstance(error, InvalidMessage):
                     came = "something else than a WebSocket's answer"
                 raise LinkClosed(

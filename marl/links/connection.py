@@ -19,6 +19,7 @@ from marl.links.inbox import Inbox
 from marl.links.loop import LINGER_S
 from marl.wire.message import Buffer
 from marl.wire.payload import CHUNK_BYTES
+from marl.words import printable
 
 WRITE_LIMIT = 4 * CHUNK_BYTES  # a sender waits when so many bytes have not left yet
 _MAKING_ROOM = b"room"  # in a sign of life
@@ -116,7 +117,7 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
     def end(self) -> str:
         """How the connection ended, for people."""
         if self.protocol.close_rcvd is not None:
-            reason = "".join(letter if letter.isprintable() else "?" for letter in self.protocol.close_rcvd.reason)
+            reason = printable(self.protocol.close_rcvd.reason)
             return f"the other side closed the link{': ' + reason if reason else ''}"
         if self.protocol.close_sent is not None and self.protocol.close_sent.reason:
             return f"the link was closed: {self.protocol.close_sent.reason}"

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import NamedTuple, TextIO
 
+from marl.words import printable
+
 PLAIN_EVERY = 10.0  # seconds
 
 
@@ -37,18 +39,19 @@ class ChildView:
 
     def note(self, text: str) -> None:
         """Say something once."""
-        self._print(printable(text.rstrip()), stays=True)
+        self._print(printable(text), stays=True)
 
     def trace(self, text: str) -> None:
         """A traceback, which is for those who ask for it."""
         if self._debug:
-            self.note(text)
+            for line in text.splitlines():
+                self._print("  " * (line[:1] == " ") + printable(line.strip()), stays=True)
 
     def show(self, status: ChildStatus) -> None:
         """The newest numbers."""
         if self._calm:
             return
-        line = printable(status_line(status)).replace("\n", "?")  # run and environment have their names from a parent
+        line = printable(status_line(status))  # run and environment have their names from a parent
         if self._live:
             self._print(line, stays=False)
         elif time.monotonic() - self._shown_at >= PLAIN_EVERY:
@@ -88,11 +91,6 @@ def status_line(status: ChildStatus) -> str:
     if status.alone:
         parts.append("no parent, training on")
     return "  ".join(parts)
-
-
-def printable(text: str) -> str:
-    """Without what would command a terminal: part of it may come from another machine."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def bytes_text(number: float) -> str:

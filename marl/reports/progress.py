@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from marl.reports.child_view import printable
 from marl.reports.children import ChildRow, children_table, summary
 from marl.reports.meter import Status
+from marl.words import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,10 +13,12 @@ from msgspec import Meta
 
 from marl.errors import MessageRefused
 from marl.wire.message import OLDEST_PROTOCOL, PROTOCOL, Buffer, Kind, Message, Value, foreign_protocol
+from marl.words import printable
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_ARRAYS = 64
 MAX_INT = 2**63 - 1
+IN_JSON = frozenset((Kind.HELLO, Kind.WELCOME, Kind.REFUSAL))  # their words are read, and made printable, by hello.py
 
 _Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:@/\[\]-]+\Z")]
 _Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
@@ -95,8 +97,10 @@ def decode_header(data: Buffer, *, max_bytes: int) -> Header:
     try:
         header = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise MessageRefused(_foreign_protocol(data) or f"malformed header: {error!s:.200}") from error
+        raise MessageRefused(_foreign_protocol(data) or printable(f"malformed header: {error}", 220)) from error
     _check_manifest(header, max_bytes)
+    if header.kind not in IN_JSON and any(isinstance(value, (str, list)) for value in header.info.values()):
+        header = msgspec.structs.replace(header, info={name: _printable(value) for name, value in header.info.items()})
     for name, value in header.info.items():
         if not all(math.isfinite(item) for item in _items(value) if isinstance(item, float)):
             raise MessageRefused(
@@ -127,6 +131,13 @@ def _check_manifest(header: Header, max_bytes: int) -> None:
             )
     if header.num_bytes > max_bytes:
         raise MessageRefused(f"{who}: expected a payload of at most {max_bytes} bytes, got {header.num_bytes}")
+
+
+def _printable(value: Value) -> Value:
+    """From here on nobody has to ask what a word does to a terminal or a log."""
+    if isinstance(value, list):
+        return [printable(each) if isinstance(each, str) else each for each in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _items(value: Value) -> list[bool | int | float | str | None]:

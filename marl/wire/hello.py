@@ -14,8 +14,10 @@ from msgspec import Meta
 from marl.errors import HandshakeRefused, MessageRefused
 from marl.wire.header import MAX_INT
 from marl.wire.message import OLDEST_PROTOCOL, PROTOCOL, Kind, Value, foreign_protocol
+from marl.words import printable
 
 MAX_DEPTH = 8  # of nested keyword arguments in a configuration
+MOST_TEXT = 4096  # letters
 
 _Word = Annotated[str, Meta(min_length=1, max_length=128)]
 _Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -23,6 +25,9 @@ _Line = Annotated[str, Meta(max_length=1024)]
 _Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 _Codecs = Annotated[tuple[_Word, ...], Meta(min_length=1, max_length=16)]
 _Protocol = Annotated[int, Meta(ge=1, le=2**31)]
+
+
+NAMES = frozenset(("id", "name", "sampler"))  # keys of the configuration that name something
 
 
 class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -62,6 +67,9 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
             self.exchange,
         ):
             _check_plain(section, MAX_DEPTH)
+            for key in NAMES & section.keys():
+                if isinstance(section[key], str) and section[key] != printable(section[key], 256):
+                    raise ValueError(f"expected a name as {key}, got {section[key]!r:.80}")
 
 
 class Welcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -83,7 +91,7 @@ class Refusal(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     """Why not, in one line that names both sides' values and the remedy."""
 
     kind: ClassVar[Kind] = Kind.REFUSAL
-    reason: Annotated[str, Meta(min_length=1, max_length=4096)]
+    reason: Annotated[str, Meta(min_length=1, max_length=MOST_TEXT)]
     permanent: bool  # trying again cannot help
     superseded: bool = False  # a newer parent leads the run: the one refused must stop
 
@@ -121,13 +129,29 @@ def from_info(info: Mapping[str, Value], expected: type[S]) -> S:
     """
     text = info.get("json")
     if not isinstance(text, str) or len(info) > 1:
-        raise MessageRefused(f"expected a {expected.kind} as one JSON text, got {sorted(info)}")
+        raise MessageRefused(f"expected a {expected.kind} as one JSON text, got {sorted(info)!r:.200}")
     try:
-        return msgspec.json.decode(text, type=expected)
+        return _in_plain_words(msgspec.json.decode(text, type=expected))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         if expected is Hello:
             _check_range(text)
-        raise MessageRefused(f"malformed {expected.kind}: {error!s:.200}") from error
+        raise MessageRefused(printable(f"malformed {expected.kind}: {error}", 220)) from error
+
+
+def _in_plain_words(words: S) -> S:
+    """With every word of it fit for a terminal and a log. The sections of a configuration stay as they are: they are
+    data, and their names were checked.
+    """
+    texts = {
+        name: printable(value, MOST_TEXT)
+        for name, value in msgspec.structs.asdict(words).items()
+        if isinstance(value, str)
+    }
+    if isinstance(words, Welcome):
+        return msgspec.structs.replace(
+            words, **texts, host={printable(key): printable(value) for key, value in words.host.items()}
+        )
+    return msgspec.structs.replace(words, **texts)
 
 
 def _check_range(text: str) -> None:
@@ -146,7 +170,7 @@ def _check_plain(value: object, depth: int) -> None:
         case dict() | list() | tuple() if depth == 0:
             raise ValueError(f"expected at most {MAX_DEPTH} levels of configuration")
         case dict():
-            if not all(isinstance(key, str) for key in value):
+            if not all(isinstance(key, str) and key == printable(key) for key in value):
                 raise ValueError(f"expected names as keys of the configuration, got {list(value)!r:.80}")
             for item in value.values():
                 _check_plain(item, depth - 1)

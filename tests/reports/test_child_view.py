@@ -91,7 +91,7 @@ def test_what_comes_from_another_machine_cannot_command_the_terminal(terminal: T
     view.note("a parent is turned away: \x1b[2J\rgone\x07")
     view.show(STATUS._replace(run="\x1b[2J", environment="\rCart\nPole"))
     text = terminal.getvalue()
-    assert text.startswith("a parent is turned away: ?[2J?gone?\n?Cart?Pole, run ?[2J  version 7")
+    assert text.startswith("a parent is turned away: ?[2J gone?\nCart Pole, run ?[2J version 7")
 
 
 def test_letters_that_the_stream_lacks_are_replaced() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marl.errors import MessageRefused
-from marl.wire.header import MAX_ARRAYS, MAX_HEADER_BYTES, ArrayEntry, Header, decode_header, encode_header
+from marl.wire.header import IN_JSON, MAX_ARRAYS, MAX_HEADER_BYTES, ArrayEntry, Header, decode_header, encode_header
 from marl.wire.message import PROTOCOL, Kind, Message
 
 AGREED = 1 << 20
@@ -183,3 +183,19 @@ def test_what_would_be_refused_is_not_sent() -> None:
     ):
         with pytest.raises(MessageRefused):
             encode_header(message, ())
+
+
+@pytest.mark.parametrize("kind", [each for each in Kind if each not in IN_JSON])
+def test_words_are_printable_once_they_are_decoded(kind: Kind) -> None:
+    info = {"reason": "\x1b[2J\nError: \u202eno", "many": ["two\nlines", 3, None], "number": 1.5, "long": "x" * 40_000}
+    header = decode_header(encode_header(Message(kind, "child", info=info), ()), max_bytes=0)
+    assert header.info["reason"] == "?[2J Error: ?no"
+    assert header.info["many"] == ["two lines", 3, None]
+    assert header.info["number"] == 1.5
+    assert len(str(header.info["long"])) == 1000
+
+
+def test_what_is_wrong_with_a_header_is_printable() -> None:
+    good = msgspec.msgpack.decode(encode_header(Message(Kind.STOP, "child"), ()))
+    for bad in ({"\x1b[2J\n": 1}, {"kind": "\x1b[2J"}, {"info": {"\u202e\n": 1}}):
+        assert refusal(msgspec.msgpack.encode(good | bad)).isprintable()

@@ -143,3 +143,38 @@ def test_any_text_is_accepted_or_refused(data: st.DataObject) -> None:
 def test_other_info_is_refused(info: dict[str, Any]) -> None:
     with pytest.raises(MessageRefused, match="one JSON text"):
         from_info(info, Hello)
+
+
+EVIL = "\x1b[2J\nError: \u202eall is lost\u200b\x9b"
+PLAIN = "?[2J Error: ?all is lost??"
+
+
+def test_words_are_printable_once_they_are_read() -> None:
+    came = from_info(to_info(hello(run_id=EVIL, instance=EVIL, spaces=EVIL)), Hello)
+    assert (came.run_id, came.instance, came.spaces) == (PLAIN,) * 3
+    back = from_info(to_info(welcome(spaces=EVIL, instance=EVIL, host={EVIL: EVIL})), Welcome)
+    assert (back.spaces, back.instance, back.host) == (PLAIN, PLAIN, {PLAIN: PLAIN})
+    assert from_info(to_info(Refusal(reason=EVIL, permanent=True)), Refusal).reason == PLAIN
+
+
+def test_what_a_configuration_holds_is_data() -> None:
+    """The map of a lake has line breaks; they are not for a terminal."""
+    kwargs = {"map": "SFFF\nFHFG", "title": "non\xa0breaking"}
+    environment = from_info(to_info(hello(environment={"id": "Lake-v1", "kwargs": kwargs})), Hello).environment
+    assert environment["kwargs"] == kwargs
+
+
+@pytest.mark.parametrize("section", ["environment", "algorithm", "exploration"])
+def test_names_of_a_configuration_are_words(section: str) -> None:
+    for bad in ({"id": "Cart\x1bPole"}, {"name": "a3c\n"}, {"sampler": "x" * 300}, {"kw\nargs": 1}):
+        with pytest.raises(ValueError) as error:
+            hello(**{section: bad})
+        assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("text", [json.dumps({EVIL: 1}), json.dumps({"reason": EVIL, EVIL: 1}), '{"' + EVIL])
+@pytest.mark.parametrize("kind", [Hello, Welcome, Refusal])
+def test_what_is_wrong_with_words_is_printable(text: str, kind: type[Refusal]) -> None:
+    with pytest.raises(MessageRefused) as error:
+        from_info({"json": text}, kind)
+    assert str(error.value).isprintable()
