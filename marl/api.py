@@ -43,11 +43,15 @@ class TrainResult(NamedTuple):
     updates: int
     steps_per_second: float  # over this run
     return_mean: float | None  # of the last 100 training episodes
-    evaluation_mean: float | None  # of the weights that were kept, by greedy episodes from fixed seeds
+    evaluation_mean: float | None  # of the weights that were kept, over episodes that no decision has seen
+    evaluation_interval: tuple[float, float] | None  # of that mean, 95 %, by bootstrap
+    evaluation_episodes: int
+    evaluation_lacking: str  # why there are fewer of them than 100; "" if there are not
     first_update_at: float | None  # time.time() of the first optimizer step
     training_started_at: float  # time.time() when the workers were started
     training_ended_at: float  # when the environment was solved, or else training ended
     seconds_per_worker: list[dict[str, float]]  # where each worker's time went: step, act, learn
+    failure: str | None  # what went wrong all the same: the weights are elsewhere, or nothing was learned
 
 
 class Evaluation(NamedTuple):

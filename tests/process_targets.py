@@ -4,8 +4,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 
@@ -13,6 +17,13 @@ from marl.data.shared import SharedBlock
 from marl.errors import EnvironmentFault
 from marl.training.node_memory import array, ring
 from marl.training.optimizers import OptimizerSettings, make_optimizer
+
+
+def made_when(file: str) -> gymnasium.Env[Any, Any]:
+    """An environment that cannot be made before the file is there."""
+    while not Path(file).exists():
+        time.sleep(0.01)
+    return gymnasium.make("CartPole-v1")
 
 
 def ends_well(pipe: Connection) -> None:

@@ -148,11 +148,21 @@ def _in_words(result: "TrainResult") -> str:
     parts = [f"{head} after {result.seconds:.1f} s, {result.steps:,} steps, {result.episodes:,} episodes"]
     if result.return_mean is not None:
         parts.append(f"return {result.return_mean:.1f} over the last 100 episodes of training")
-    if result.evaluation_mean is not None:
-        parts.append(f"{result.evaluation_mean:.1f} in evaluation")
+    parts.append(_evaluation_in_words(result))
     return (
         ", ".join(parts)
         + f".\nRun folder {result.run}; the policy is in {result.weights}: marl evaluate {result.weights}"
+    )
+
+
+def _evaluation_in_words(result: "TrainResult") -> str:
+    why = f" ({result.evaluation_lacking})" if result.evaluation_lacking else ""
+    if result.evaluation_mean is None or result.evaluation_interval is None:
+        return f"not evaluated{why}"
+    low, high = result.evaluation_interval
+    return (
+        f"{result.evaluation_mean:.1f} over {result.evaluation_episodes} fresh episodes of evaluation{why}, "
+        f"95 % interval {low:.1f} to {high:.1f}"
     )
 
 

@@ -136,8 +136,7 @@ class ActorLearnerTraining(Training):
         self._collect_episodes()
         reason = self._reason()
         if reason is None:
-            self._judge()
-            self._check_judge()
+            self._evaluation.offer(self._snapshot)
             self._checkpoint_if_due()
         return reason
 

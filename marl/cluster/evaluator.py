@@ -1,4 +1,4 @@
-"""A process that judges weights by greedy episodes from fixed seeds, while the workers train on."""
+"""A process that evaluates weights by whole episodes, while the workers train on."""
 
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, cast
@@ -12,11 +12,15 @@ from marl.algorithms.build import build_network
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data import seeds
-from marl.environments.vector import Environments, make_environments
+from marl.data.normalizer import as_slot, from_slot, num_columns
+from marl.data.shared import Field, SharedBlock
+from marl.data.spaces import Spaces
+from marl.environments.vector import Array, Environments, Step, make_environments
 from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten
 
 MAX_PARALLEL = 64  # environments that play side by side
+OWN_SEEDS = 0  # the set of seeds by which the run compares weights; later sets are new to every decision
 
 
 class Verdict(NamedTuple):
@@ -28,62 +32,131 @@ class Verdict(NamedTuple):
     cut: int = 0  # episodes that did not end by themselves
 
 
+class Request(NamedTuple):
+    """What to play with the weights that lie in shared memory."""
+
+    normalized: bool  # whether statistics of observations lie there too
+    episodes: int
+    seed_set: int  # OWN_SEEDS, or 1, 2, ...
+    max_steps: int | None  # environment steps; more than these make the answer OUT_OF_STEPS
+
+
+OUT_OF_STEPS = "out of steps"
+
+
 class Evaluator:
-    """The main process's view of the judging process; it is started when first needed."""
+    """The main process's view of the evaluating process; it is started when first needed."""
 
     NAME = "evaluator"
 
-    def __init__(self, config: Config, group: ProcessGroup) -> None:
-        self._config = config
-        self._group = group
+    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup) -> None:
+        self._config, self._spaces, self._group = config, spaces, group
+        self._block: SharedBlock | None = None
         self._under_way: Snapshot | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a verdict is still to come."""
+        """Whether an answer is still to come."""
         return self._under_way is not None
 
-    def submit(self, snapshot: Snapshot) -> None:
-        """Ask for a verdict; only one at a time."""
+    def submit(
+        self,
+        snapshot: Snapshot,
+        *,
+        episodes: int | None = None,
+        seed_set: int = OWN_SEEDS,
+        max_steps: int | None = None,
+    ) -> None:
+        """Ask for an evaluation, of ``evaluation.episodes`` where no other number is given; only one at a time.
+
+        The weights go through shared memory: a pipe would fill, and stop this process until the other has made its
+        environments.
+        """
+        weights, statistics = snapshot.tensors["weights"], snapshot.statistics()
+        if self._block is None:
+            columns = num_columns(self._spaces.observation_size)
+            fields = {"weights": Field(tuple(weights.shape), weights.dtype)}
+            self._block = SharedBlock({**fields, "observations": Field((columns,), torch.float64)})
+        self._block["weights"].copy_(weights)
+        if statistics is not None:
+            self._block["observations"].copy_(torch.from_numpy(as_slot(statistics)))
         if self.NAME not in self._group.members:
-            self._group.start(self.NAME, judge, self._config)
+            self._group.start(self.NAME, evaluate, self._config, self._block)
         self._under_way = snapshot
-        self._group.send(self.NAME, (snapshot.tensors["weights"].numpy(), snapshot.statistics()))
+        count = self._config.evaluation.episodes if episodes is None else episodes
+        self._group.send(self.NAME, Request(statistics is not None, count, seed_set, max_steps))
+
+    def forget(self) -> None:
+        """Nothing will come of what is under way."""
+        self._under_way = None
+
+    def played(self, seconds: float = 0.0) -> Played | None:
+        """The answer, if it comes within so many seconds; if not, ``busy`` tells whether it is still to come."""
+        answer = self._group.receive(self.NAME, seconds)
+        if answer is not None or self.NAME not in self._group.members:  # the group's ``check`` has told why it died
+            self._under_way = None
+        return answer if isinstance(answer, Played) else None
 
     def verdict(self, seconds: float = 0.0) -> Verdict | None:
-        """The verdict, if it comes within so many seconds; if not, ``busy`` tells whether one is still to come."""
-        snapshot, played = self._under_way, self._group.receive(self.NAME, seconds)
-        if played is not None or self.NAME not in self._group.members:  # the group's ``check`` has told why it died
-            self._under_way = None
+        """What the weights that were submitted earn, likewise."""
+        snapshot, played = self._under_way, self.played(seconds)
         if snapshot is None or played is None:
             return None
         return Verdict(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
 
 
-def judge(pipe: Connection, config: Config) -> None:
-    """Answer weights with returns until the pipe closes."""
+def parallel(config: Config) -> int:
+    """How many environments the evaluating process has."""
+    return min(config.evaluation.episodes, MAX_PARALLEL)
+
+
+def evaluate(pipe: Connection, config: Config, block: SharedBlock) -> None:
+    """Answer requests until the pipe closes."""
     torch.set_num_threads(1)
-    settings = config.evaluation
-    count = min(settings.episodes, MAX_PARALLEL)
-    environments = make_environments(config.environment, count)
+    environments = make_environments(config.environment, parallel(config))
     network = build_network(config.algorithm, environments.spaces, config.network)
     flat = flatten(network)
     while True:
-        weights, statistics = pipe.recv()
-        flat.weights.copy_(torch.from_numpy(weights))
+        request: Request = pipe.recv()
+        flat.weights.copy_(block["weights"])
+        statistics = from_slot(block["observations"].numpy().copy()) if request.normalized else None
         policy = Policy(cast(Acts, network), environments.spaces, statistics, {})
-        pipe.send(evaluation_of(policy, environments, config))
+        try:
+            pipe.send(_answer(request, policy, environments, config))
+        except _OutOfSteps:
+            pipe.send(OUT_OF_STEPS)
 
 
-def evaluation_of(policy: Policy, environments: Environments, config: Config) -> Played:
-    """The run's own evaluation: always the same seeds."""
-    words: dict[str, Any] = {"child": 0, "worker": 0, "purpose": seeds.EVALUATION, "segment": 0}
+def _answer(request: Request, policy: Policy, environments: Environments, config: Config) -> Played:
+    words: dict[str, Any] = {"child": 0, "worker": 0, "purpose": seeds.EVALUATION, "segment": request.seed_set}
     sequence = seeds.stream(config.seed or 0, **words)
+    limited = environments if request.max_steps is None else _Limited(environments, request.max_steps)
     return play(
         policy,
-        environments,
-        episodes=config.evaluation.episodes,
+        cast(Environments, limited),
+        episodes=request.episodes,
         seeds=seeds.integers(sequence, environments.count),
         greedy=config.evaluation.greedy,
         seed=seeds.integer(sequence),
     )
+
+
+class _OutOfSteps(Exception):
+    """An evaluation takes more steps than it may."""
+
+
+class _Limited:
+    """Environments that may be stepped so often only: a bound that holds whatever a step costs."""
+
+    def __init__(self, environments: Environments, max_steps: int) -> None:
+        self.count = environments.count
+        self._environments, self._left = environments, max_steps
+
+    def reset(self, seeds: list[int] | None = None) -> Array:
+        return self._environments.reset(seeds)
+
+    def step(self, actions: Array) -> Step:
+        self._left -= self.count
+        if self._left < 0:
+            raise _OutOfSteps
+        return self._environments.step(actions)

@@ -13,10 +13,11 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
 from marl.data.normalizer import as_slot
 from marl.data.spaces import Spaces
+from marl.errors import WeightsFileError
 from marl.reports.run_folder import RunFolder, write_atomic
 from marl.training.checkpoint import BackgroundWriter
 from marl.training.flat import flatten
-from marl.training.weights_file import network_tensors, to_bytes
+from marl.training.weights_file import fill, network_tensors, read, to_bytes
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 
@@ -27,6 +28,7 @@ class Keeper:
     def __init__(self, config: Config, spaces: Spaces, folder: RunFolder, writer: BackgroundWriter) -> None:
         self.best: Verdict | None = None
         self.best_mean = float("-inf")
+        self._best_info: dict[str, Any] = {}  # by which episodes they were chosen
         self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
         # A network of its own: files are made in the writer's thread.
         self._network: nn.Module = build_network(config.algorithm, spaces, config.network)
@@ -36,7 +38,10 @@ class Keeper:
         """Keep a verdict's weights if they are the best so far; ``keep_anyway`` where they end the run."""
         if verdict.mean > self.best_mean or keep_anyway:
             self.best, self.best_mean = verdict, verdict.mean
-            self._writer.write(self._folder.path / BEST, lambda: self._best_bytes(verdict))
+            episodes = self._config.evaluation.episodes
+            numbers = {"mean": verdict.mean, "std": verdict.std, "episodes": episodes, "cut": verdict.cut}
+            info = self._best_info = {"selection": numbers}
+            self._writer.write(self._folder.path / BEST, lambda: self._bytes(verdict.snapshot, {}, info))
 
     def checkpoint(self, snapshot: Snapshot, info: dict[str, Any]) -> None:
         """Save everything needed to go on; ``info`` is what is not a tensor."""
@@ -46,24 +51,30 @@ class Keeper:
             self._folder.path / CHECKPOINT, lambda: self._bytes(snapshot, dict(snapshot.tensors), everything)
         )
 
-    def write_weights(self, last: Snapshot, out: Path) -> None:
-        """Write the weights file: the best judged in this run or before, else the last.
+    def recall(self, best_mean: float) -> None:
+        """Go on with the best weights of the run that is resumed; without their file, the next are the best."""
+        try:
+            file = read(self._folder.path / BEST)
+            fill(self._network, file, self._folder.path / BEST)
+        except WeightsFileError:
+            return
+        tensors = {"weights": self._weights.clone()}
+        if "normalizer" in file.tensors:
+            tensors["observations"] = file.tensors["normalizer"][None]
+        self.best = Verdict(Snapshot(tensors, int(file.info["steps"]), 0), best_mean, 0.0)
+        self.best_mean = best_mean
+        self._best_info = {name: file.info[name] for name in ("selection",) if name in file.info}
+
+    def write_weights(self, last: Snapshot, out: Path, info: dict[str, Any]) -> None:
+        """Write the weights file, ``info`` in it: the best evaluated in this run or before, else the last.
 
         Raises:
             OSError: it cannot be written.
         """
-        earlier = self._folder.path / BEST
-        if self.best is not None:
-            write_atomic(out, self._best_bytes(self.best))
-        elif earlier.is_file():
-            write_atomic(out, earlier.read_bytes())
+        if self.best is None:
+            write_atomic(out, self._bytes(last, {}, info))
         else:
-            write_atomic(out, self._bytes(last, {}, {}))
-
-    def _best_bytes(self, verdict: Verdict) -> bytes:
-        episodes = self._config.evaluation.episodes
-        judged = {"mean": verdict.mean, "std": verdict.std, "episodes": episodes, "cut": verdict.cut}
-        return self._bytes(verdict.snapshot, {}, {"evaluation": judged})
+            write_atomic(out, self._bytes(self.best.snapshot, {}, {**self._best_info, **info}))
 
     def _bytes(self, snapshot: Snapshot, more: dict[str, Tensor], info: dict[str, Any]) -> bytes:
         with torch.no_grad():

@@ -66,7 +66,7 @@ class ParentTraining(Training):
         """
         super().__init__(config, spaces, folder, view, initial=initial, resumed=resumed)
         self._cluster, self._local = cluster, local
-        self._judged_version = 0
+        self._evaluated_version = 0
         self._saved_version = 0
         self._look_at = 0.0
         self._missing: list[str] = []
@@ -187,11 +187,10 @@ class ParentTraining(Training):
             self._side.last_round(LAST_ROUND_S)
         if reason is None:
             version = self._side.current.version
-            if self._evaluator.busy:
-                self._weigh(self._evaluator.verdict())
-            elif version > self._judged_version and self._judge():
-                self._judged_version = version
-            self._group.check()
+            if self._evaluation.evaluator.busy:
+                self._evaluation.collect()
+            elif version > self._evaluated_version and self._evaluation.offer(self._snapshot):
+                self._evaluated_version = version
             if version > self._saved_version:
                 self._saved_version = version
                 self._save(self._snapshot())
@@ -205,8 +204,8 @@ class ParentTraining(Training):
         self._saved_version = version
         self._collect_episodes()
         snapshot = self._snapshot()
-        if self._config.evaluation.episodes and (self._meter.solved() or version % 4 == 0):
-            self._judge_now(snapshot, stopped)
+        if self._evaluation.decides and (self._meter.solved() or version % 4 == 0):
+            self._evaluation.wait_for(snapshot, stopped)
         self._save(snapshot)
         reason = self._reason()
         if reason is None:

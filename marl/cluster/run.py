@@ -16,9 +16,10 @@ from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.restore import config_of, demand_same_spaces, spaces_of
+from marl.cluster.result import end_facts, fields, keep_weights
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
-from marl.cluster.training import Outcome, Training, latest_checkpoint
+from marl.cluster.training import Training, latest_checkpoint
 from marl.config.files import load_config, to_toml
 from marl.config.rules import demand_end, demand_same_bits
 from marl.config.settings import Config
@@ -162,11 +163,11 @@ def _run(
                 if resumed is None and training.never_began():
                     shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it is worth anybody's time
                 raise
-            ended = outcome.solved_at or time.time()
-            weights = _keep(training, outcome, folder, out, view)
+            folder.update_facts(end_facts(outcome))
+            kept = keep_weights(training.keeper, outcome, folder, out)
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
             _draw_curve(config, folder, view)
-    return _result(outcome, weights, folder, started, ended)
+    return fields(outcome, kept, folder, started)
 
 
 def _complete(config: Config) -> Config:
@@ -238,26 +239,6 @@ def _check_out(out: Path) -> None:
         raise ConfigError(f"--out: the folder {out.parent} does not exist: make it first")
 
 
-def _keep(training: Training, outcome: Outcome, folder: RunFolder, out: Path, view: LiveView) -> Path:
-    """Write the weights file where the user wants it; where that fails, say where the weights are.
-
-    Raises:
-        RunFolderError: not even a checkpoint could be written.
-    """
-    try:
-        training.keeper.write_weights(outcome.last, out)
-        return out
-    except OSError as error:
-        kept = latest_checkpoint(folder)
-        if not kept.is_file():
-            raise RunFolderError(
-                f"expected to write {out}, got {error.strerror or error}, and {kept} could not be written either: "
-                "free space there and train again"
-            ) from error
-        view.note(f"could not write {out}: {error.strerror or error}; the run's own checkpoint is {kept}")
-        return kept
-
-
 def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:
     """The learning curve, which a full disk may cost but never the run."""
     from marl.reports.plots import learning_curve
@@ -271,27 +252,3 @@ def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:
         )
     except OSError as error:
         view.note(f"no picture of the learning curve: {error.strerror or error}")
-
-
-def _result(outcome: Outcome, weights: Path, folder: RunFolder, started: float, ended: float) -> dict[str, Any]:
-    status = outcome.status
-    shares = [
-        {"step": float(step), "act": float(act - step), "learn": float(learn)} for act, step, learn in outcome.shares
-    ]
-    return {
-        "reason": outcome.reason,
-        "solved": outcome.reason == "solved",
-        "weights": weights,
-        "run": folder.path,
-        "seconds": status.seconds,
-        "steps": status.steps,
-        "episodes": status.episodes,
-        "updates": status.updates,
-        "steps_per_second": outcome.steps / max(outcome.training_seconds, 1e-9),
-        "return_mean": status.return_mean,
-        "evaluation_mean": None if outcome.best is None else outcome.best.mean,
-        "first_update_at": outcome.first_update_at,
-        "training_started_at": started,
-        "training_ended_at": ended,
-        "seconds_per_worker": shares,
-    }

@@ -1,4 +1,4 @@
-"""Train on this machine alone: start the node, watch it, judge it, save it, stop it."""
+"""Train on this machine alone: start the node, watch it, evaluate it, save it, stop it."""
 
 import threading
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from marl.cluster.evaluator import Evaluator
 from marl.cluster.node import Node, is_worker, snapshot_from
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.training import Counts, Training
@@ -48,12 +47,12 @@ class SingleTraining(Training):
             return next((reason for reason in reasons if reason), None)
         reason = self._reason()
         if reason is None:
-            self._judge()
+            self._evaluation.offer(self._snapshot)
             self._checkpoint_if_due()
         return reason
 
     def _supervise(self) -> None:
-        died = [name for name in self._node.check(self._view.note, self._log) if is_worker(name)]
+        died = [name for name in self._node.check(self._view.note, self._log, "worker") if is_worker(name)]
         if died and self._config.deterministic:
             # The worker begins its segment again, from what every run with this seed had there.
             self._node.restore(self._last_saved)
@@ -67,17 +66,14 @@ class SingleTraining(Training):
         self._node.segment = segment
         snapshot = self._node.snapshot()
         self._node.fold_statistics(snapshot)
-        if self._config.evaluation.episodes and (self._meter.solved() or segment % 4 == 0):
-            self._judge_now(snapshot, stopped)
+        if self._evaluation.decides and (self._meter.solved() or segment % 4 == 0):
+            self._evaluation.wait_for(snapshot, stopped)
             if stopped.is_set():  # a checkpoint now would lack the verdict
                 return "stopped"
         self._save(snapshot)
         reason = self._reason()
         self._node.answer(go_on=reason is None)
         return reason
-
-    def _check_judge(self) -> None:
-        self._node.check(self._view.note, self._log, Evaluator.NAME)
 
     def _save(self, snapshot: Snapshot) -> None:
         super()._save(snapshot)

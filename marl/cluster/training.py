@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from marl.cluster.evaluator import Evaluator, Verdict
+from marl.cluster.evaluation import TICK, Evaluation, Final, patience
 from marl.cluster.keeper import CHECKPOINT, Keeper
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
@@ -24,8 +24,8 @@ from marl.reports.tensorboard import TensorBoardWriter
 from marl.training.checkpoint import BackgroundWriter
 from marl.training.weights_file import WeightsFile
 
-TICK = 0.02  # seconds between two looks at what is going on
 SHOW_EVERY = 0.2
+LAST_WEIGHTS_SHARE = 0.6  # of the time for evaluation after training: whether the last weights are the best
 
 
 class View(Protocol):
@@ -53,10 +53,11 @@ class Outcome(NamedTuple):
     reason: str  # "solved", "steps", "minutes", "episodes", "stopped"
     status: Status
     steps: int  # played in this run, without those of runs it resumes
-    best: Verdict | None
+    evaluation: Final  # of the weights that are kept
     last: Snapshot
     first_update_at: float | None  # time.time() of the first optimizer step
     solved_at: float | None  # time.time() when training's mean return first reached the threshold and stayed confirmed
+    ended_at: float  # time.time() when training ended
     training_seconds: float  # of this process, without those of runs it resumes
     shares: npt.NDArray[np.float64]  # [M, 3] seconds of each worker: acting, of these inside the environment, learning
 
@@ -86,10 +87,8 @@ class Training(ABC):
         self._meter = Meter(goal=self._goal)
         self._base_seconds = 0.0
         self._base_steps = 0
-        self._solved = False
-        self._solved_at: float | None = None
+        self._ended: float | None = None  # time.monotonic() when training ended
         self._tensorboard: TensorBoardWriter | None = None
-        self._told_cut = False
 
     def run(self, stopped: threading.Event) -> Outcome:
         """Train until a stop condition holds or ``stopped`` is set.
@@ -99,9 +98,9 @@ class Training(ABC):
         """
         with ProcessGroup() as group:
             self._group = group
-            self._evaluator = Evaluator(self._config, group)
             self._writer = BackgroundWriter(self._view.note)
             self.keeper = Keeper(self._config, self._spaces, self._folder, self._writer)
+            self._evaluation = self._make_evaluation()
             try:
                 self._open()
                 if self._resumed is not None:
@@ -113,15 +112,31 @@ class Training(ABC):
                     self._folder.write_facts({"seed": self._config.seed, **self._facts()})
                     reason = self._watch(stopped)
                     self._stop()
+                    trained = self._ended_at() - self._started
+                    deadline = self._ended_at() + patience(trained)
                     if reason in ("steps", "minutes", "episodes"):
-                        self._judge_last(stopped)
+                        earlier = self._ended_at() + LAST_WEIGHTS_SHARE * patience(trained)
+                        self._evaluation.last(self._snapshot(), stopped, earlier)
                 finally:
                     self._stop()
                     self._finish()
-                return self._outcome(reason)
+                # All is saved: what the weights earn is only to be told.
+                final = self._evaluation.final(self._final_snapshot, stopped, deadline)
+                return self._outcome(reason, final)
             finally:
                 self._writer.close()
                 self._close()
+
+    def _make_evaluation(self) -> Evaluation:
+        return Evaluation(
+            self._config,
+            self._spaces,
+            self._group,
+            self.keeper,
+            self._meter,
+            note=self._view.note,
+            log=self._log,
+        )
 
     @abstractmethod
     def _open(self) -> None:
@@ -180,24 +195,31 @@ class Training(ABC):
         self._meter.restore(resumed.info["meter"])
         self._base_seconds = float(resumed.info["seconds"])
         if resumed.info.get("best_mean") is not None:
-            self.keeper.best_mean = float(resumed.info["best_mean"])
+            self.keeper.recall(float(resumed.info["best_mean"]))
 
     def _seconds(self) -> float:
         """Of training, over all resumes."""
-        return self._base_seconds + time.monotonic() - self._started
+        return self._base_seconds + self._ended_at() - self._started
+
+    def _ended_at(self) -> float:
+        """time.monotonic() when training ended; now, while it goes on."""
+        return time.monotonic() if self._ended is None else self._ended
 
     def _watch(self, stopped: threading.Event) -> str:
         now = time.monotonic()
         due = {"show": now, "metrics": now + self._config.report.every_seconds}
-        self._judge_at = now + self._config.evaluation.every_seconds
+        self._evaluation.begin()
         self._checkpoint_at = now + self._config.checkpoint.every_seconds
         while True:
             self._group.wait(TICK)
+            looked = time.monotonic()
             if stopped.is_set():  # before any look at the workers: a signal to the whole group ends them as well
                 self._interrupted()
+                self._ended = looked
                 return "stopped"
             reason = self._tend(stopped)
             if reason:
+                self._ended = looked
                 return reason
             now = time.monotonic()
             if now >= due["show"]:
@@ -210,7 +232,7 @@ class Training(ABC):
     def _reason(self) -> str | None:
         """Why training should end now, if it should."""
         goal = self._goal
-        if self._solved or (not self._config.evaluation.episodes and self._meter.solved()):
+        if self._evaluation.solved or (not self._evaluation.decides and self._meter.solved()):
             return "solved"
         if goal.steps is not None and self._steps() >= goal.steps:
             return "steps"
@@ -220,69 +242,10 @@ class Training(ABC):
             return "episodes"
         return None
 
-    def _judge(self) -> bool:
-        """Keep the evaluator busy with what may be the best weights so far; whether it was given new ones."""
-        self._weigh(self._evaluator.verdict())
-        if self._evaluator.busy or self._solved or not self._config.evaluation.episodes:
-            return False
-        now = time.monotonic()
-        if not self._meter.solved():
-            self._solved_at = None
-        elif self._solved_at is None:
-            self._solved_at = time.time()
-        if not self._solved_at and (now < self._judge_at or not self._meter.episodes):
-            return False
-        self._judge_at = now + self._config.evaluation.every_seconds
-        self._evaluator.submit(self._snapshot())
-        return True
-
-    def _weigh(self, verdict: Verdict | None) -> None:
-        if verdict is None:
-            return
-        if verdict.cut and not self._told_cut:
-            self._told_cut = True
-            count = self._config.evaluation.episodes
-            self._view.note(f"{verdict.cut} of {count} evaluation episodes did not end by themselves and were cut")
-        threshold = self._goal.solved_return
-        self._solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()
-        self.keeper.weigh(verdict, keep_anyway=self._solved)
-
-    def _judge_now(self, snapshot: Snapshot, stopped: threading.Event) -> None:
-        """Wait for a verdict on this snapshot, however often the judge is killed over it; a signal ends the wait."""
-        verdict = None
-        while verdict is None and not stopped.is_set():
-            if not self._evaluator.busy:
-                self._evaluator.submit(snapshot)
-            verdict = self._evaluator.verdict(TICK)
-            self._check_judge()
-        self._weigh(verdict)
-
-    def _check_judge(self) -> None:
-        """Whether the judge has died: it is then started again with the next weights."""
-        self._group.check(Evaluator.NAME)
-
-    def _judge_last(self, stopped: threading.Event) -> None:
-        """The last weights may be the best; Ctrl-C does without."""
-        if not self._config.evaluation.episodes:
-            return
-        if self._config.deterministic:
-            self._judge_now(self._snapshot(), stopped)
-            return
-        self._await_verdict(stopped)
-        if not stopped.is_set() and self._meter.episodes:
-            self._evaluator.submit(self._snapshot())
-            self._await_verdict(stopped)
-
-    def _await_verdict(self, stopped: threading.Event) -> None:
-        while self._evaluator.busy and not stopped.is_set():
-            self._group.wait(TICK)
-            self._weigh(self._evaluator.verdict())
-            self._group.check()
-
     def _status(self) -> Status:
         counts = self._counts()
         return self._meter.update(
-            time.monotonic() - self._started, counts.steps, counts.updates, counts.metrics, counts.restarts
+            self._ended_at() - self._started, counts.steps, counts.updates, counts.metrics, counts.restarts
         )
 
     def _show(self) -> None:
@@ -329,15 +292,16 @@ class Training(ABC):
     def _save_last(self) -> None:
         self._save(self._snapshot())
 
-    def _outcome(self, reason: str) -> Outcome:
+    def _outcome(self, reason: str, evaluation: Final) -> Outcome:
         return Outcome(
             reason=reason,
             status=self._status(),
             steps=int(self._counts().steps.sum()),
-            best=self.keeper.best,
+            evaluation=evaluation,
             last=self._final_snapshot,
             first_update_at=self._first_update_at(),
-            solved_at=self._solved_at if reason == "solved" else None,
+            solved_at=self._evaluation.solved_at if reason == "solved" else None,
+            ended_at=time.time() - (time.monotonic() - self._ended_at()),
             training_seconds=self._seconds() - self._base_seconds,
             shares=self._shares(),
         )

@@ -17,8 +17,8 @@ class StopSettings:
 class EvaluationSettings:
     """How a candidate for the best weights is judged."""
 
-    episodes: int = 20  # of each judgement, always from the same seeds; 0: there is none, training decides
-    every_seconds: float = 20.0  # between two judgements while training
+    episodes: int = 20  # of each evaluation while training, from the same seeds; 0: there is none, training decides
+    every_seconds: float = 20.0  # between two evaluations while training
     greedy: bool = True  # the most likely action rather than a drawn one
 
 

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from marl.reports.run_lock import LOCK
+from marl.training.weights_file import read
 from tests.cli.conftest import Trained
 from tests.commands import BARE, MARL, TEST_ENV, run_folder, succeed
 
@@ -24,6 +26,9 @@ def test_training_says_how_it_ended(trained: Trained) -> None:
     assert result["steps_per_second"] > 500
     assert 9 < result["return_mean"] < 500
     assert 9 < result["evaluation_mean"] <= 500
+    assert result["evaluation_interval"][0] <= result["evaluation_mean"] <= result["evaluation_interval"][1]
+    assert (result["evaluation_episodes"], result["evaluation_lacking"]) == (100, "")
+    assert result["failure"] is None
     assert 0 < result["first_update_seconds"] < result["seconds_from_process_start"]
     assert result["training_started_at"] < result["first_update_at"] < result["training_ended_at"]
     assert all(shares.keys() == {"step", "act", "learn"} for shares in result["seconds_per_worker"])
@@ -41,7 +46,17 @@ def test_training_leaves_a_run_folder(trained: Trained) -> None:
     assert (trained.run / "curve.png").read_bytes().startswith(PNG)
     for name in ("checkpoint.pt", "best.pt"):
         assert (trained.run / name).stat().st_size > 10_000
-    assert not list(trained.run.glob(".*"))  # no temporary file
+    assert [path.name for path in trained.run.glob(".*")] == [LOCK]  # no temporary file
+    ended = facts["ended"]
+    assert (ended["reason"], ended["steps"]) == ("steps", trained.result["steps"])
+    assert ended["evaluation"]["mean"] == trained.result["evaluation_mean"]
+
+
+def test_the_weights_file_says_what_its_weights_earn(trained: Trained) -> None:
+    info = read(trained.folder / "weights.pt").info
+    assert info["evaluation"]["mean"] == trained.result["evaluation_mean"]
+    assert info["evaluation"]["episodes"] == 100
+    assert info["selection"]["episodes"] == 20  # the best of several looks: no measure of the weights
 
 
 def test_training_leaves_metrics(trained: Trained) -> None:

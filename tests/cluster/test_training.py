@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from marl.cluster.evaluation import Evaluation
 from marl.cluster.evaluator import Verdict
 from marl.cluster.parent import ParentTraining
 from marl.cluster.plan import Cluster
@@ -32,7 +33,8 @@ class Judge:
     def busy(self) -> bool:
         return self._under_way is not None
 
-    def submit(self, snapshot: Snapshot) -> None:
+    def submit(self, snapshot: Snapshot, *, max_steps: int | None = None) -> None:
+        assert max_steps is None
         assert not self.busy
         self._under_way = snapshot
 
@@ -51,11 +53,11 @@ class Run(ParentTraining):
         config = load_config("CartPole-v1", {"environment.solved_return": THRESHOLD, "seed": 1, **settings})
         spaces = find_spaces(config)
         super().__init__(config, spaces, RunFolder(folder), SimpleNamespace(), Cluster(), None)  # type: ignore[arg-type]
-        self.judge = self._evaluator = Judge()  # type: ignore[assignment]
         self.kept: list[bool] = []
-        self.keeper = SimpleNamespace(weigh=lambda verdict, keep_anyway: self.kept.append(keep_anyway))  # type: ignore[assignment]
-        self._group = SimpleNamespace(check=lambda name="": [])  # type: ignore[assignment]
-        self._judge_at = float("inf")
+        keeper: Any = SimpleNamespace(weigh=lambda verdict, keep_anyway: self.kept.append(keep_anyway))
+        group: Any = SimpleNamespace(check=lambda name: [], members=["evaluator"])
+        self._evaluation = Evaluation(config, spaces, group, keeper, self._meter, note=print, log=print)
+        self.judge = self._evaluation.evaluator = Judge()  # type: ignore[assignment]
         self.went_on: list[int] = []
         self.version, self.weights = 0, BAD
 

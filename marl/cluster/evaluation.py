@@ -1,0 +1,231 @@
+"""When weights are evaluated, and what follows from it: which are kept, whether the run is solved, what it earned."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from marl.cluster.evaluator import Evaluator, Verdict, parallel
+from marl.cluster.keeper import Keeper
+from marl.cluster.snapshot import Snapshot
+from marl.config.settings import Config
+from marl.data.spaces import Spaces
+from marl.errors import WorkerFailed
+from marl.processes.group import Failure, ProcessGroup
+from marl.reports.distribution import Summary, summarize
+from marl.reports.meter import Meter
+
+TICK = 0.02  # seconds between two looks at what is going on
+FINAL_EPISODES = 100  # that say what the weights which are kept earn
+# After training, all evaluation takes no longer than this many seconds, and this share of the training time.
+LAST_S, LAST_SHARE, LAST_MOST_S = 3.5, 0.05, 60.0
+# In a deterministic run time must decide nothing: environment steps bound each evaluation instead.
+LAST_STEPS, LAST_STEPS_SHARE = 50_000, 0.1
+
+
+class Final(NamedTuple):
+    """What the weights that are kept earn in episodes that decided nothing."""
+
+    summary: Summary | None
+    lacking: str  # why there are fewer episodes than wanted, or none; "" if nothing is lacking
+
+
+class Evaluation:
+    """Keeps the evaluator at work, counts its failures, and weighs what it answers."""
+
+    def __init__(
+        self,
+        config: Config,
+        spaces: Spaces,
+        group: ProcessGroup,
+        keeper: Keeper,
+        meter: Meter,
+        *,
+        note: Callable[[str], None],
+        log: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            note: takes a line for the user, ``log`` the traceback of an evaluator that failed.
+        """
+        self.evaluator = Evaluator(config, spaces, group)
+        self.solved = False  # training has solved it, and so do the weights that are kept
+        self.solved_at: float | None = None  # time.time() when training's mean return reached the threshold, to stay
+        self._config, self._group, self._keeper, self._meter = config, group, keeper, meter
+        self._note, self._log = note, log
+        self._failures = 0  # in a row
+        self._ever = False  # whether it has answered at all
+        self._broken = ""  # why there is no evaluation any more
+        self._over = False  # training is over: without evaluation too, the run ends as it would
+        self._told_cut = False
+        self._due_at = math.inf
+
+    def begin(self) -> None:
+        """Training starts now."""
+        self._due_at = time.monotonic() + self._config.evaluation.every_seconds
+
+    @property
+    def decides(self) -> bool:
+        """Whether an evaluation, not training alone, says what is solved."""
+        return self._config.evaluation.episodes > 0
+
+    def collect(self) -> None:
+        """Weigh the answer that has come, if one has.
+
+        Raises:
+            WorkerFailed: the evaluator keeps failing, and nothing but being solved would end the run.
+        """
+        self._weigh(self.evaluator.verdict())
+        self._check()
+
+    def offer(self, snapshot: Callable[[], Snapshot]) -> bool:
+        """Keep the evaluator busy with what may be the best weights so far; whether it was given new ones.
+
+        Raises:
+            WorkerFailed: as for ``collect``.
+        """
+        self.collect()
+        if self.evaluator.busy or self.solved or not self.decides:
+            return False
+        now = time.monotonic()
+        if not self._meter.solved():
+            self.solved_at = None
+        elif self.solved_at is None:
+            self.solved_at = time.time()
+        if self._broken or (not self.solved_at and (now < self._due_at or not self._meter.episodes)):
+            return False
+        self._due_at = now + self._config.evaluation.every_seconds
+        self.evaluator.submit(snapshot())
+        return True
+
+    def wait_for(self, snapshot: Snapshot, stopped: threading.Event, max_steps: int | None = None) -> bool:
+        """Evaluate these weights now, however often the evaluator is killed over it; whether it was done.
+
+        Raises:
+            WorkerFailed: the evaluator keeps failing.
+        """
+        while not stopped.is_set():
+            if not self.evaluator.busy:
+                self.evaluator.submit(snapshot, max_steps=max_steps)
+            verdict = self.evaluator.verdict(TICK)
+            self._check()
+            if verdict is not None:
+                self._weigh(verdict)
+                return True
+            if not self.evaluator.busy and Evaluator.NAME in self._group.members:  # it lives and had no answer
+                return False
+        return False
+
+    def last(self, snapshot: Snapshot, stopped: threading.Event, deadline: float) -> None:
+        """Training is over, and its last weights may be the best: evaluate them by ``deadline``, or say that there was
+        no time.
+        """
+        if not self.decides or not self._meter.episodes or stopped.is_set() or self._broken:
+            return
+        episodes = self._config.evaluation.episodes
+        if self._config.deterministic:
+            max_steps = _last_steps(snapshot.steps)
+            if not self.wait_for(snapshot, stopped, max_steps) and not stopped.is_set():
+                self._note(f"the last weights were not evaluated: {episodes} episodes take over {max_steps:,} steps")
+            return
+        self._over, begun = True, time.monotonic()
+        if self._await(stopped, deadline) and time.monotonic() < deadline:
+            self.evaluator.submit(snapshot)
+            if self._await(stopped, deadline):
+                return
+        if not stopped.is_set() and not self._broken:
+            within = max(0.0, deadline - begun)
+            self._note(f"the last weights were not evaluated: {episodes} episodes were not over within {within:.1f} s")
+
+    def final(self, last: Snapshot, stopped: threading.Event, deadline: float) -> Final:
+        """What the weights that are kept earn, by seeds that no decision has seen.
+
+        Environments play one episode each, side by side, and only whole sets count: to leave out those that take long
+        would favour the short ones.
+        """
+        if not self.decides:
+            return Final(None, "evaluation.episodes is 0")
+        kept = last if self._keeper.best is None else self._keeper.best.snapshot
+        max_steps = _last_steps(last.steps) if self._config.deterministic else None
+        self._over, begun = True, time.monotonic()
+        deadline = math.inf if max_steps is not None else deadline
+        returns, cut, lacking = np.zeros(0), 0, ""
+        seed_set = 0
+        while len(returns) < FINAL_EPISODES and not lacking:
+            seed_set += 1
+            count = min(parallel(self._config), FINAL_EPISODES - len(returns))
+            if not self._await(stopped, deadline):  # what is under way is about other weights
+                lacking = self._lacking(stopped, max_steps, deadline - begun)
+                break
+            self.evaluator.submit(kept, episodes=count, seed_set=seed_set, max_steps=max_steps)
+            played = None
+            while self.evaluator.busy and played is None and not stopped.is_set() and time.monotonic() < deadline:
+                played = self.evaluator.played(TICK)
+                self._check()
+            if played is None:
+                lacking = self._lacking(stopped, max_steps, deadline - begun)
+            else:
+                returns, cut = np.concatenate([returns, played.returns]), cut + played.cut
+        return Final(summarize(returns, cut=cut) if len(returns) else None, lacking)
+
+    def _lacking(self, stopped: threading.Event, max_steps: int | None, seconds: float) -> str:
+        if stopped.is_set():
+            return "stopped"
+        if self._broken:
+            return self._broken
+        if max_steps is not None:
+            return f"they take more than {max_steps:,} steps"
+        return f"they take longer than {max(0.0, seconds):.1f} s"
+
+    def _await(self, stopped: threading.Event, deadline: float) -> bool:
+        """Until the evaluator has answered what is under way; whether it did."""
+        while self.evaluator.busy and not stopped.is_set() and time.monotonic() < deadline:
+            self._weigh(self.evaluator.verdict(TICK))
+            self._check()
+        return not self.evaluator.busy and not stopped.is_set() and not self._broken
+
+    def _weigh(self, verdict: Verdict | None) -> None:
+        if verdict is None:
+            return
+        self._ever, self._failures = True, 0
+        if verdict.cut and not self._told_cut:
+            self._told_cut = True
+            count = self._config.evaluation.episodes
+            self._note(f"{verdict.cut} of {count} evaluation episodes did not end by themselves and were cut")
+        threshold = self._config.environment.solved_return if self._config.stop.solved else None
+        self.solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()
+        self._keeper.weigh(verdict, keep_anyway=self.solved)
+
+    def _check(self) -> None:
+        """Whether the evaluator has died: it is then started again with the next weights, as often as a worker is."""
+        for _, failure in self._group.check(Evaluator.NAME):
+            self.evaluator.forget()
+            if failure.trace:
+                self._log(failure.trace)
+            if self._failures >= self._config.node.max_restarts or (failure.permanent and not self._ever):
+                self._give_up(failure)
+                return
+            self._failures += 1
+            self._note(f"evaluator died ({failure.text}) and is started again")
+
+    def _give_up(self, failure: Failure) -> None:
+        stop = self._config.stop
+        after = f" after {self._failures} restarts" if self._failures else ""
+        self._broken = f"{failure.text} (the evaluator{after})"
+        only_solved = stop.steps is stop.minutes is stop.episodes is None
+        if not self._over and (self._config.deterministic or only_solved):
+            raise WorkerFailed(f"{self._broken[:-1]}; what was learned is saved)")
+        goes_on = "" if self._over else "; training goes on to its other end"
+        self._note(f"weights are evaluated no more: {self._broken}{goes_on}")
+
+
+def patience(seconds: float) -> float:
+    """Seconds for all evaluation after so many seconds of training."""
+    return min(LAST_S + LAST_SHARE * seconds, LAST_MOST_S)
+
+
+def _last_steps(steps: int) -> int:
+    return LAST_STEPS + int(LAST_STEPS_SHARE * steps)

@@ -1,0 +1,236 @@
+"""Evaluation in bounded time, by seeds that decided nothing, and by a process that may fail."""
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from marl.acting.evaluate import Played
+from marl.cluster.evaluation import Evaluation
+from marl.cluster.evaluator import OWN_SEEDS, Evaluator, Verdict
+from marl.cluster.snapshot import Snapshot
+from marl.cluster.spaces import find_spaces
+from marl.config.files import load_config
+from marl.errors import WorkerFailed
+from marl.processes.group import Failure, ProcessGroup
+from marl.reports.meter import Meter, StopGoal
+from marl.training.flat import flatten
+from tests.commands import PATIENCE_S, until
+
+NEVER = float("inf")
+KILLED = Failure("killed by SIGKILL (out of memory?)", "", False)
+BROKEN = Failure("no licence", "Traceback ...", True)
+LIMITED = {"stop.steps": 1000}
+DETERMINISTIC = {"stop.steps": 1000, "deterministic": True}
+
+
+class Fake:
+    """An evaluator that answers the first so many requests at once; the returns are the number of the seed set."""
+
+    def __init__(self, answers: float = NEVER) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.answers = answers
+        self._under_way: Snapshot | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._under_way is not None
+
+    def submit(self, snapshot: Snapshot, **request: Any) -> None:
+        assert not self.busy
+        self._under_way = snapshot
+        self.requests.append({"snapshot": snapshot, "seed_set": OWN_SEEDS, "episodes": 20, **request})
+
+    def forget(self) -> None:
+        self._under_way = None
+
+    def played(self, seconds: float = 0.0) -> Played | None:
+        if not self.busy or len(self.requests) > self.answers:
+            time.sleep(min(seconds, 0.001))
+            return None
+        self._under_way = None
+        request = self.requests[-1]
+        return Played(np.full(request["episodes"], float(request["seed_set"])), 0)
+
+    def verdict(self, seconds: float = 0.0) -> Verdict | None:
+        snapshot, played = self._under_way, self.played(seconds)
+        return None if played is None or snapshot is None else Verdict(snapshot, float(played.returns.mean()), 0.0)
+
+
+class Setting:
+    """An evaluation whose process and files are the test's."""
+
+    def __init__(self, answers: float = NEVER, **settings: Any) -> None:
+        self.notes: list[str] = []
+        self.traces: list[str] = []
+        self.deaths: list[Failure] = []
+        config = load_config("CartPole-v1", {"seed": 1, **settings})
+        self.keeper = SimpleNamespace(best=None, weigh=lambda verdict, keep_anyway: None)
+        self.meter = Meter(goal=StopGoal(solved_return=100.0))
+        self.meter.add_episodes(np.full(100, 200.0), np.ones(100))
+        group: Any = SimpleNamespace(check=self._check, members=["evaluator"])
+        self.evaluation = Evaluation(
+            config,
+            find_spaces(config),
+            group,
+            self.keeper,  # type: ignore[arg-type]
+            self.meter,
+            note=self.notes.append,
+            log=self.traces.append,
+        )
+        self.fake = self.evaluation.evaluator = Fake(answers)  # type: ignore[assignment]
+        self.stopped = threading.Event()
+
+    def _check(self, unused_name: str) -> list[tuple[str, Failure]]:
+        return [("evaluator", self.deaths.pop())] if self.deaths and self.fake.busy else []
+
+    def offer(self) -> bool:
+        return self.evaluation.offer(lambda: weights(1))
+
+
+def weights(steps: int) -> Snapshot:
+    return Snapshot({"weights": torch.zeros(3)}, steps, 0)
+
+
+def test_the_final_evaluation_is_by_seeds_that_decided_nothing() -> None:
+    setting = Setting()
+    best = weights(7)
+    setting.keeper.best = Verdict(best, 500.0, 0.0)
+    summary, lacking = setting.evaluation.final(weights(9), setting.stopped, NEVER)
+    assert lacking == ""
+    assert summary is not None
+    assert summary.episodes == 100
+    assert summary.mean == 3.0  # of sets 1 to 5, 20 episodes each
+    assert 2.5 < summary.ci_low < 3.0 < summary.ci_high < 3.5
+    assert [request["seed_set"] for request in setting.fake.requests] == [1, 2, 3, 4, 5]
+    assert all(request["snapshot"] is best for request in setting.fake.requests)
+
+
+def test_without_any_evaluation_before_the_last_weights_are_evaluated() -> None:
+    setting, last = Setting(), weights(9)
+    assert setting.evaluation.final(last, setting.stopped, NEVER).summary is not None
+    assert setting.fake.requests[0]["snapshot"] is last
+
+
+@pytest.mark.parametrize(("answers", "episodes"), [(0, None), (2, 40)])
+def test_what_time_allows_is_told_and_no_part_of_a_set_counts(answers: int, episodes: int | None) -> None:
+    setting = Setting(answers)
+    begun = time.monotonic()
+    summary, lacking = setting.evaluation.final(weights(9), setting.stopped, begun + 0.05)
+    assert time.monotonic() - begun < 1.0
+    assert (summary.episodes if summary else None) == episodes
+    assert lacking.startswith("they take longer than 0.")
+
+
+def test_a_signal_ends_the_final_evaluation() -> None:
+    setting = Setting(1)
+    threading.Timer(0.05, setting.stopped.set).start()
+    summary, lacking = setting.evaluation.final(weights(9), setting.stopped, NEVER)
+    assert summary is not None
+    assert (summary.episodes, lacking) == (20, "stopped")
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["another under way", "free"])
+def test_the_last_weights_have_until_the_deadline(before: bool) -> None:
+    setting = Setting(0)
+    if before:
+        setting.fake.submit(weights(1))
+    begun = time.monotonic()
+    setting.evaluation.last(weights(9), setting.stopped, begun + 0.05)
+    assert time.monotonic() - begun < 1.0
+    assert len(setting.notes) == 1
+    assert "the last weights were not evaluated: 20 episodes were not over within 0." in setting.notes[0]
+
+
+def test_a_deterministic_run_bounds_steps_instead_of_time() -> None:
+    setting = Setting(**DETERMINISTIC)
+    setting.evaluation.last(weights(1_000), setting.stopped, time.monotonic())  # no time at all
+    assert setting.evaluation.final(weights(1_000), setting.stopped, time.monotonic()).lacking == ""
+    assert {request["max_steps"] for request in setting.fake.requests} == {50_100}
+
+
+def test_a_deterministic_run_says_what_takes_too_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(**DETERMINISTIC)
+
+    def out_of_steps(unused_seconds: float = 0.0) -> None:
+        setting.fake.forget()
+
+    monkeypatch.setattr(setting.fake, "played", out_of_steps)
+    setting.evaluation.last(weights(1_000), setting.stopped, 0.0)
+    assert setting.notes == ["the last weights were not evaluated: 20 episodes take over 50,100 steps"]
+    final = setting.evaluation.final(weights(1_000), setting.stopped, 0.0)
+    assert final == (None, "they take more than 50,100 steps")
+
+
+@pytest.mark.parametrize("settings", [LIMITED, {"environment.solved_return": 50.0}, DETERMINISTIC])
+def test_an_evaluator_that_keeps_failing(settings: dict[str, Any]) -> None:
+    """Each death is told, as often as a worker may die; then only a run with another end goes on."""
+    setting = Setting(0, **settings, **{"node.max_restarts": 3})
+    setting.deaths = [KILLED] * 10
+
+    def until_it_gives_up() -> None:
+        for _ in range(20):
+            if settings is DETERMINISTIC:
+                setting.evaluation.wait_for(weights(1), setting.stopped)
+            setting.offer()
+
+    if settings is LIMITED:
+        until_it_gives_up()
+        assert not setting.offer()
+        assert "are evaluated no more: killed by SIGKILL (out of memory?) (the evaluator after 3" in setting.notes.pop()
+        final = setting.evaluation.final(weights(9), setting.stopped, NEVER)
+        assert final.summary is None
+        assert "killed by SIGKILL" in final.lacking
+    else:
+        with pytest.raises(WorkerFailed, match=r"killed by SIGKILL .*after 3 restarts; what was learned is saved"):
+            until_it_gives_up()
+    assert setting.notes == ["evaluator died (killed by SIGKILL (out of memory?)) and is started again"] * 3
+    assert len(setting.fake.requests) == 4
+
+
+def test_an_answer_in_between_forgives_the_deaths_before() -> None:
+    setting = Setting(**LIMITED, **{"node.max_restarts": 1})
+    for _ in range(5):
+        setting.deaths = [KILLED]
+        setting.fake.answers = len(setting.fake.requests)
+        assert setting.offer()
+        setting.evaluation.collect()
+        setting.fake.answers = NEVER
+        assert setting.offer()
+        setting.evaluation.collect()
+    assert len(setting.notes) == 5
+
+
+def test_an_error_that_no_restart_can_mend() -> None:
+    setting = Setting(0, **LIMITED)
+    setting.deaths = [BROKEN]
+    setting.offer()
+    setting.evaluation.collect()
+    assert setting.notes == [
+        "weights are evaluated no more: no licence (the evaluator); training goes on to its other end"
+    ]
+    assert setting.traces == ["Traceback ..."]
+
+
+def test_the_process_is_given_weights_while_it_makes_its_environments(tmp_path: Path) -> None:
+    """More than a pipe holds: the main process has to look after the run meanwhile."""
+    allowed = tmp_path / "allowed"
+    environment = {"environment.id": "tests.process_targets:made_when", "environment.kwargs": {"file": str(allowed)}}
+    config = load_config(None, {**environment, "network.hidden": [256, 256], "evaluation.episodes": 2, "seed": 1})
+    spaces = find_spaces(load_config("CartPole-v1"))
+    vector = flatten(config.algorithm.build_network(spaces, config.network, 0)).weights.clone()
+    assert vector.nbytes > 220_000
+    with ProcessGroup() as group:
+        evaluator = Evaluator(config, spaces, group)
+        evaluator.submit(Snapshot({"weights": vector}, 0, 0), max_steps=1)
+        assert evaluator.played() is None
+        allowed.touch()
+        assert until(lambda: not evaluator.busy or evaluator.played(0.1), PATIENCE_S) is True  # out of steps
+        evaluator.submit(Snapshot({"weights": vector}, 0, 0))
+        played = until(lambda: evaluator.played(0.1), PATIENCE_S)
+        assert played.returns.shape == (2,)
