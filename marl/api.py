@@ -33,7 +33,9 @@ __all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "
 class TrainResult(NamedTuple):
     """How a run ended and what it left."""
 
-    reason: str  # why it ended: "solved", "steps", "minutes", "episodes" or "stopped"
+    reason: (
+        str  # why it ended: "solved", "steps", "minutes", "episodes", "stopped", or "finished" before it was resumed
+    )
     solved: bool
     weights: Path  # the weights file
     run: Path  # the run folder
@@ -51,7 +53,8 @@ class TrainResult(NamedTuple):
     training_started_at: float  # time.time() when the workers were started
     training_ended_at: float  # when the environment was solved, or else training ended
     seconds_per_worker: list[dict[str, float]]  # where each worker's time went: step, act, learn
-    failure: str | None  # what went wrong all the same: the weights are elsewhere, or nothing was learned
+    failure: str | None  # why a command would end with code 1 all the same: weights are elsewhere, nothing was learned
+    signal: int | None  # number of the signal that stopped it
 
 
 class Evaluation(NamedTuple):

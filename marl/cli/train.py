@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -141,9 +142,18 @@ def run_training(
         cluster=cluster,
     )
     click.echo(json.dumps(_as_json(result)) if as_json else _in_words(result))
+    if result.failure is not None:
+        raise click.ClickException(result.failure)
+    if result.signal is not None:
+        sys.exit(128 + result.signal)  # as a shell reports a process that a signal ended
 
 
 def _in_words(result: "TrainResult") -> str:
+    if result.reason == "finished":
+        return (
+            f"Nothing to do: {result.run} has reached its end ({result.steps:,} steps, {result.seconds:.1f} s, "
+            f"{result.episodes:,} episodes); give it a later one, such as --steps. The policy is in {result.weights}."
+        )
     head = "Solved" if result.solved else f"Ended ({result.reason})"
     parts = [f"{head} after {result.seconds:.1f} s, {result.steps:,} steps, {result.episodes:,} episodes"]
     if result.return_mean is not None:

@@ -268,6 +268,9 @@ class ParentTraining(Training):
         names = [caller.node for caller in self._callers]
         return self._tallies.counts(names)
 
+    def _learned(self) -> bool:
+        return super()._learned() or self._side.current.version > 0  # what children report of updates may lag behind
+
     def _snapshot(self) -> Snapshot:
         self._state = state = self._side.saved()  # what is saved beside the tensors belongs to them
         tensors: dict[str, torch.Tensor] = {"weights": state.current.weights}

@@ -1,13 +1,16 @@
 """What a run leaves behind at its end: the weights file, and what is told to whoever started it."""
 
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from marl.cluster.evaluation import Final
 from marl.cluster.keeper import BEST, Keeper
 from marl.cluster.training import Outcome, latest_checkpoint
+from marl.config.settings import Config, replay_ratio
 from marl.errors import RunFolderError
 from marl.reports.run_folder import RunFolder
+from marl.training.weights_file import WeightsFile
 
 
 class Kept(NamedTuple):
@@ -43,8 +46,15 @@ def end_facts(outcome: Outcome) -> dict[str, Any]:
     return {"ended": {**end, **_evaluation(outcome.evaluation)}}
 
 
-def fields(outcome: Outcome, kept: Kept, folder: RunFolder, started: float) -> dict[str, Any]:
-    """Of ``TrainResult``."""
+def fields(
+    config: Config, outcome: Outcome, kept: Kept, folder: RunFolder, *, started: float, stopped_by: int | None
+) -> dict[str, Any]:
+    """Of ``TrainResult``.
+
+    Args:
+        started: time.time() when training began.
+        stopped_by: number of the signal that came, if any.
+    """
     status, summary = outcome.status, outcome.evaluation.summary
     shares = [
         {"step": float(step), "act": float(act - step), "learn": float(learn)} for act, step, learn in outcome.shares
@@ -68,8 +78,66 @@ def fields(outcome: Outcome, kept: Kept, folder: RunFolder, started: float) -> d
         "training_started_at": started,
         "training_ended_at": outcome.solved_at or outcome.ended_at,
         "seconds_per_worker": shares,
-        "failure": kept.failure,
+        "failure": kept.failure or _unlearned(config, outcome),
+        "signal": stopped_by if outcome.reason == "stopped" else None,
     }
+
+
+def finished(config: Config, resumed: WeightsFile, folder: RunFolder, *, new_end: bool) -> dict[str, Any] | None:
+    """Of ``TrainResult``, where the run that is to be resumed has reached its end before; None where it can go on.
+
+    Args:
+        new_end: whether the user has given a new one; one that is reached already is none.
+    """
+    info, stop, meter = resumed.info, config.stop, resumed.info["meter"]
+    ended = folder.read_facts().get("ended")
+    ended = ended if isinstance(ended, dict) else {}
+    reached = (
+        (stop.steps is not None and info["steps"] >= stop.steps)
+        or (stop.minutes is not None and info["seconds"] >= 60 * stop.minutes)
+        or (stop.episodes is not None and meter["episodes"] >= stop.episodes)
+        or (stop.solved and not new_end and ended.get("reason") == "solved")
+    )
+    if not reached:
+        return None
+    best = folder.path / BEST
+    now = time.time()
+    returns = meter["returns"]
+    return {
+        "reason": "finished",
+        "solved": ended.get("reason") == "solved",
+        "weights": best if best.is_file() else latest_checkpoint(folder),
+        "run": folder.path,
+        "seconds": float(info["seconds"]),
+        "steps": int(info["steps"]),
+        "episodes": int(meter["episodes"]),
+        "updates": int(info["updates"]),
+        "steps_per_second": 0.0,
+        "return_mean": sum(returns) / len(returns) if returns else None,
+        "evaluation_mean": None,
+        "evaluation_interval": None,
+        "evaluation_episodes": 0,
+        "evaluation_lacking": "nothing was trained",
+        "first_update_at": None,
+        "training_started_at": now,
+        "training_ended_at": now,
+        "seconds_per_worker": [],
+        "failure": None,
+        "signal": None,
+    }
+
+
+def _unlearned(config: Config, outcome: Outcome) -> str | None:
+    """That a run ended by itself before it learned anything."""
+    if outcome.learned or outcome.reason == "stopped":
+        return None
+    why = ""
+    if replay_ratio(config) and outcome.status.steps < config.replay.start:
+        why = f" (replay.start: the first comes after {config.replay.start:,} steps)"
+    return (
+        f"nothing was learned: {outcome.status.steps:,} steps and not one update{why}; "
+        "give the run a later end (--steps, --minutes, --episodes)"
+    )
 
 
 def _evaluation(final: Final) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.restore import config_of, demand_same_spaces, spaces_of
-from marl.cluster.result import end_facts, fields, keep_weights
+from marl.cluster.result import end_facts, fields, finished, keep_weights
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Training, latest_checkpoint
@@ -96,6 +97,9 @@ def _run(
         resumed = read(latest_checkpoint(folder))
         config = _resumed_config(resumed, folder, settings)
         _check_kind(resumed, folder, cluster is not None)
+        new_end = any(key.startswith("stop.") for key in settings)
+        if (result := finished(config, resumed, folder, new_end=new_end)) is not None:
+            return result
     else:
         config = _complete(load_config(source, settings))
     _check_out(out)
@@ -167,7 +171,7 @@ def _run(
             kept = keep_weights(training.keeper, outcome, folder, out)
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
             _draw_curve(config, folder, view)
-    return fields(outcome, kept, folder, started)
+    return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)
 
 
 def _complete(config: Config) -> Config:
@@ -237,6 +241,10 @@ def _check_out(out: Path) -> None:
         raise ConfigError(f"--out: expected a file to write, {out} is a folder")
     if not out.parent.is_dir():
         raise ConfigError(f"--out: the folder {out.parent} does not exist: make it first")
+    if not os.access(out.parent, os.W_OK):  # else it would show only when training is over
+        raise ConfigError(
+            f"--out: the folder {out.parent} cannot be written: choose another, or change its permissions"
+        )
 
 
 def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:

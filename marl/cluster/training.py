@@ -55,6 +55,7 @@ class Outcome(NamedTuple):
     steps: int  # played in this run, without those of runs it resumes
     evaluation: Final  # of the weights that are kept
     last: Snapshot
+    learned: bool  # whether there was any update, in this run or in those that it resumes
     first_update_at: float | None  # time.time() of the first optimizer step
     solved_at: float | None  # time.time() when training's mean return first reached the threshold and stayed confirmed
     ended_at: float  # time.time() when training ended
@@ -184,6 +185,9 @@ class Training(ABC):
         """What a checkpoint holds beside the snapshot's tensors."""
         return {}
 
+    def _learned(self) -> bool:
+        return self._final_snapshot.updates > 0
+
     def _first_update_at(self) -> float | None:
         return None
 
@@ -215,10 +219,12 @@ class Training(ABC):
             looked = time.monotonic()
             if stopped.is_set():  # before any look at the workers: a signal to the whole group ends them as well
                 self._interrupted()
-                self._ended = looked
-                return "stopped"
-            reason = self._tend(stopped)
+                reason: str | None = "stopped"
+            else:
+                reason = self._tend(stopped)
             if reason:
+                if reason == "minutes" and self._goal.seconds is not None:  # the time was up after the look began
+                    looked = max(looked, self._started + self._goal.seconds - self._base_seconds)
                 self._ended = looked
                 return reason
             now = time.monotonic()
@@ -299,6 +305,7 @@ class Training(ABC):
             steps=int(self._counts().steps.sum()),
             evaluation=evaluation,
             last=self._final_snapshot,
+            learned=self._learned(),
             first_update_at=self._first_update_at(),
             solved_at=self._evaluation.solved_at if reason == "solved" else None,
             ended_at=time.time() - (time.monotonic() - self._ended_at()),

@@ -25,21 +25,29 @@ def _end(number: int, unused_frame: FrameType | None) -> None:
     os._exit(128 + number)  # as a shell reports a process that a signal ended
 
 
+class StopEvent(threading.Event):
+    """Set when the program is to end."""
+
+    signal: int | None = None  # the number of the first signal that set it
+
+
 @contextlib.contextmanager
-def stop_event() -> Iterator[threading.Event]:
+def stop_event() -> Iterator[StopEvent]:
     """An event that either signal sets; outside the main thread signals stay as they are.
 
     A handler runs between two instructions of the main thread, which may hold the event's own lock just then: to set it
     there could wait for ever. So the handler only writes a byte, and a thread sets the event.
     """
-    event = threading.Event()
+    event = StopEvent()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
     reader, writer = os.pipe()
     thread = threading.Thread(target=_set_when_told, args=(reader, event), name="watch signals", daemon=True)
     thread.start()
-    before = {number: signal.signal(number, lambda *unused: os.write(writer, b"s")) for number in STOPPING}
+    before = {
+        number: signal.signal(number, lambda came, unused: os.write(writer, bytes([came]))) for number in STOPPING
+    }
     try:
         yield event
     finally:
@@ -50,8 +58,9 @@ def stop_event() -> Iterator[threading.Event]:
         os.close(reader)
 
 
-def _set_when_told(reader: int, event: threading.Event) -> None:
-    while os.read(reader, 1):
+def _set_when_told(reader: int, event: StopEvent) -> None:
+    while told := os.read(reader, 1):
+        event.signal = event.signal or told[0]
         event.set()
 
 

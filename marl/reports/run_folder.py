@@ -135,6 +135,14 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self._write_facts(everything)
 
+    def read_facts(self) -> dict[str, Any]:
+        """What is known of the run; nothing where the file is missing or damaged."""
+        try:
+            facts = json.loads(self.facts.read_bytes()) if self.facts.is_file() else {}
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
     def _write_facts(self, facts: dict[str, Any]) -> None:
         write_atomic(self.facts, json.dumps(facts, indent=2, default=str).encode() + b"\n")
         self._written = facts

@@ -1,6 +1,7 @@
 """What a user can do wrong: one line with cause and remedy, a non-zero exit code, no traceback unless asked for."""
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -265,6 +266,22 @@ def test_the_real_command_says_the_same(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+def test_a_place_for_the_weights_that_cannot_be_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is trained."""
+    monkeypatch.setattr("os.access", lambda path, mode: path != Path("."))  # whoever may write anywhere runs this too
+    refused(command("train", "CartPole-v1", "--steps", "9"), "--out", "cannot be written", "permissions")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_learns_nothing(command: Command, tmp_path: Path) -> None:
+    answer = command("train", "CartPole-v1", "--algorithm", "apex_dqn", "--steps", "50", "--workers", "1", *BARE)
+    refused(answer, "nothing was learned", "not one update", "replay.start", "--steps")
+    assert "Ended (steps)" in answer.out
+    assert (tmp_path / "weights.pt").is_file()
+
+
 def test_no_space_while_training(tmp_path: Path) -> None:
     """From some moment on no file can grow: training goes on, and what was saved before stays."""
     words = ("train", "CartPole-v1", "--plain", *ENDLESS, "--set", "checkpoint.every_seconds=0.1")
@@ -280,13 +297,14 @@ def test_no_space_while_training(tmp_path: Path) -> None:
             assert told[-1], told
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, err) == (0, "")
-    assert "training goes on" in "".join(told)
-    assert "could not write weights.pt" in out
-    assert not (tmp_path / "weights.pt").exists()
     run = run_folder(tmp_path)
     assert run is not None
-    assert f"marl evaluate {run.relative_to(tmp_path)}/checkpoint.pt" in out
+    kept = run.relative_to(tmp_path) / "checkpoint.pt"
+    assert process.returncode == 1
+    assert re.fullmatch(rf"Error: could not write weights.pt: .*; the weights are in {kept}\n", err)
+    assert "training goes on" in "".join(told)
+    assert not (tmp_path / "weights.pt").exists()
+    assert f"marl evaluate {kept}" in out
     assert not list(tmp_path.glob("**/.*.tmp"))
     again = python(*MARL, "evaluate", str(run / "checkpoint.pt"), "--episodes", "2", "--json", cwd=tmp_path)
     assert again.returncode == 0

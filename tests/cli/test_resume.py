@@ -2,15 +2,25 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from marl.cluster.keeper import Keeper
+from marl.cluster.single import SingleTraining
+from marl.cluster.spaces import find_spaces
+from marl.config.files import load_config
+from marl.processes.group import ProcessGroup
+from marl.reports.run_folder import RunFolder
 from marl.training.weights_file import WeightsFile, read
-from tests.cli.conftest import Trained
+from tests.cli.conftest import Answer, Trained
 from tests.commands import BARE, ENDLESS, MARL, metrics, run_folder, started, succeed, until
+
+Command = Callable[..., Answer]
 
 
 def resume(copied: Trained, *words: str) -> dict[str, Any]:
@@ -21,18 +31,50 @@ def resume(copied: Trained, *words: str) -> dict[str, Any]:
 
 
 def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None:
-    """Its steps are played already, so it ends at once, and writes down again what it has read."""
     before = read(copied.run / "checkpoint.pt")
-    result = resume(copied)
-    after = read(copied.run / "checkpoint.pt")
-    for key, tensor in before.tensors.items():
+    config = load_config(copied.run / "config.toml")
+    view: Any = SimpleNamespace()
+    training = SingleTraining(config, find_spaces(config), RunFolder(copied.run), view, resumed=before)
+    with ProcessGroup() as training._group:
+        training.keeper = Keeper(config, training._spaces, training._folder, SimpleNamespace())  # type: ignore[arg-type]
+        training._open()
+        training._restore(before)
+        after = training._snapshot()
+    for key, tensor in after.tensors.items():
         # Statistics of several workers are summed into one.
-        torch.testing.assert_close(after.tensors[key], tensor, rtol=1e-12, atol=0)
-    assert before.tensors["optimizer"].abs().sum() > 0
-    assert before.tensors["observations"][0, 0] >= 20_000  # how many observations the normaliser has seen
-    assert (result["steps"], result["episodes"], result["updates"]) == counted(before)
+        torch.testing.assert_close(tensor, before.tensors[key], rtol=1e-12, atol=0)
+    assert after.tensors["optimizer"].abs().sum() > 0
+    assert after.tensors["observations"][0, 0] >= 20_000  # how many observations the normaliser has seen
+    assert (after.steps, training._meter.episodes, after.updates) == counted(before)
+    best = training.keeper.best
+    assert best is not None
+    assert best.mean == read(copied.run / "best.pt").info["selection"]["mean"]
+
+
+@pytest.mark.parametrize("words", [(), ("--steps", "15000"), ("--set", "stop.episodes=5")])
+def test_a_finished_run_has_nothing_to_do(words: tuple[str, ...], command: Command, copied: Trained) -> None:
+    before = {file: file.read_bytes() for file in copied.run.iterdir() if file.is_file()}
+    answer = command("train", "--resume", str(copied.run), *words)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"Nothing to do: {copied.run} has reached its end (")
+    assert answer.out.endswith(f"give it a later one, such as --steps. The policy is in {copied.run}/best.pt.\n")
+    assert answer.out.count("\n") == 1
+    assert all(file.read_bytes() == content for file, content in before.items())
+
+
+def test_a_solved_run_has_nothing_to_do_either(command: Command, copied: Trained) -> None:
+    """Unless it is given another end, which may ask for more."""
+    facts = json.loads((copied.run / "facts.json").read_text())
+    facts["ended"]["reason"] = "solved"
+    (copied.run / "facts.json").write_text(json.dumps(facts))
+    config = copied.run / "config.toml"
+    config.write_text(config.read_text().replace("steps = 20000\n", ""))
+    answer = command("train", "--resume", str(copied.run), "--json")
+    assert answer.code == 0
+    result = json.loads(answer.out)
+    assert (result["reason"], result["solved"]) == ("finished", True)
+    assert (result["steps"], result["episodes"]) == counted(read(copied.run / "checkpoint.pt"))[:2]
     assert result["return_mean"] == pytest.approx(copied.result["return_mean"])
-    assert result["seconds"] >= before.info["seconds"]
 
 
 def test_counters_and_curves_go_on(copied: Trained) -> None:

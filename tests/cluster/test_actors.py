@@ -55,7 +55,7 @@ def ends(process: Process, number: signal.Signals = signal.SIGINT, seconds: floa
     process.send_signal(number)
     out, err = process.communicate(timeout=seconds)
     nothing_left(process)
-    assert (process.returncode, err) == (0, ""), out + err
+    assert (process.returncode, err) == (128 + number, ""), out + err
     return out
 
 

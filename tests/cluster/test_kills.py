@@ -51,7 +51,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (128 + signal.SIGINT, "")
     assert out.count("died (killed by SIGKILL (out of memory?)) and is started again") == 1
 
 
@@ -69,7 +69,7 @@ def test_a_killed_forkserver_is_replaced(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (128 + signal.SIGINT, "")
 
 
 def test_workers_that_die_too_often_end_the_run(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_killed_judge_is_replaced(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (128 + signal.SIGTERM, "")
     assert "evaluator died (killed by SIGKILL" in out
 
 

@@ -70,7 +70,7 @@ def test_a_killed_worker_is_replaced_and_its_successor_gets_actions(tmp_path: Pa
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (128 + signal.SIGINT, "")
 
 
 def test_a_broken_environment_is_named_in_one_line(tmp_path: Path) -> None:

@@ -42,10 +42,12 @@ def end(process: Process, send: Callable[[], None], seconds: float = STOP_S) -> 
     return process.returncode, out, err
 
 
-def assert_stopped_well(process: Process, send: Callable[[], None], cwd: Path) -> None:
-    """A run that had begun keeps what it learned and calls that a success."""
+def assert_stopped_well(
+    process: Process, send: Callable[[], None], cwd: Path, number: signal.Signals = signal.SIGINT
+) -> None:
+    """A run that had begun keeps what it learned; its code says which signal stopped it."""
     code, out, err = end(process, send)
-    assert (code, err) == (0, "")
+    assert (code, err) == (128 + number, "")
     assert "Ended (stopped)" in out
     assert (cwd / "weights.pt").is_file()
     run = run_folder(cwd)
@@ -73,7 +75,7 @@ def test_while_importing(number: signal.Signals, phase: str, tmp_path: Path) -> 
 def test_when_workers_start(number: signal.Signals, tmp_path: Path) -> None:
     with started(*MARL, "train", "CartPole-v1", *ENDLESS, *BARE, cwd=tmp_path) as process:
         until(lambda: named(process, "marl worker"), of=process)
-        assert_stopped_well(process, lambda: process.send_signal(number), tmp_path)
+        assert_stopped_well(process, lambda: process.send_signal(number), tmp_path, number)
 
 
 @BOTH
@@ -81,7 +83,7 @@ def test_in_the_middle(number: signal.Signals, tmp_path: Path) -> None:
     """As a terminal and a service manager do it: the whole group gets the signal, workers and forkserver too."""
     with started(*MARL, "train", "CartPole-v1", *ENDLESS, *BARE, cwd=tmp_path) as process:
         until(learning(tmp_path), of=process)
-        assert_stopped_well(process, lambda: os.killpg(process.pid, number), tmp_path)
+        assert_stopped_well(process, lambda: os.killpg(process.pid, number), tmp_path, number)
 
 
 def test_while_the_last_weights_are_judged(tmp_path: Path) -> None:

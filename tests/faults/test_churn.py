@@ -42,7 +42,7 @@ def test_children_go_and_come_back(tmp_path: Path, history: Path) -> None:
             run.wait("children 1/2", after=heard)
         wait_for_rounds(run, tmp_path)
         assert len(succeed(*MARL, "nodes", cwd=tmp_path).splitlines()) == 1 + 2
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
     demand_no_long_round(history)
     assert len({event["child"] for event in events(history, "joined")}) == 2
 
@@ -69,7 +69,7 @@ def test_a_child_that_stands_still(seconds: int, tmp_path: Path, history: Path) 
         run.wait("children 2/2", after=heard)
         woken_at = time.monotonic()
         until(lambda: [each for each in events(history, "merged", after=woken_at) if each["child"] == second.name])
-        assert run.end(signal.SIGTERM) == 0
+        assert run.end(signal.SIGTERM) == 128 + signal.SIGTERM
         assert [first.end(signal.SIGTERM), second.end(signal.SIGTERM)] == [0, 0]
 
 
@@ -111,7 +111,7 @@ def test_a_child_that_is_slow(tmp_path: Path, history: Path) -> None:
             moment = time.monotonic()
             until(lambda: [each for each in events(history, "merged", after=moment) if each["child"] == slow.name])
             assert alone == 0 or pace(history, 20.0) >= 0.9 * alone
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
 
 
 def pace(history: Path, seconds: float) -> float:

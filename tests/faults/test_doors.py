@@ -67,7 +67,7 @@ def test_strangers_are_told_why_and_the_owner_is_let_in(ring: KeyRing, us: Ident
         with parent(tmp_path, [only], *RUN) as run:
             run.wait("children 1/1")
             wait_for_rounds(run, tmp_path)
-            assert run.end(signal.SIGINT) == 0
+            assert run.end(signal.SIGINT) == 128 + signal.SIGINT
         assert len([line for line in only.lines if " starts run " in line]) == 1
         assert only.end(signal.SIGTERM) == 0
         assert only.errors == []
@@ -128,7 +128,7 @@ def test_who_differs_and_who_breaks_its_word(us: Identity, offered: tuple[Hello,
         with parent(tmp_path, [only], *RUN) as run:
             run.wait("children 1/1")
             wait_for_rounds(run, tmp_path)
-            assert run.end(signal.SIGINT) == 0
+            assert run.end(signal.SIGINT) == 128 + signal.SIGINT
         assert only.end(signal.SIGTERM) == 0
         assert only.errors == []
 

@@ -36,7 +36,7 @@ def test_workers_are_killed(tmp_path: Path, history: Path) -> None:
         wait_for_rounds(run, tmp_path)
         run.wait_for_children(2)
         assert not events(history, "left")
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_contacts_are_killed(tmp_path: Path, history: Path) -> None:
             pauses = 10.0 * bool(turn)  # they grow with deaths in a row, to 5 s at either end
             assert back["time"] - killed_at <= BACK_S + pauses
         wait_for_rounds(run, tmp_path)
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
 
 
 CHILD_POINTS = (
@@ -77,7 +77,7 @@ def test_a_child_is_killed_at(point: str, tmp_path: Path, history: Path) -> None
             faulty.wait_for_error("killed by SIGKILL; it is started again", after=heard)
             heard = len(faulty.errors)
         wait_for_rounds(run, tmp_path)
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
     demand_no_long_round(history)
     came = {steady.name} if "welcoming" in point else {steady.name, faulty.name}
     assert {event["child"] for event in events(history, "joined")} == came

@@ -51,7 +51,7 @@ def test_the_parent_is_killed_at(point: str, tmp_path: Path, history: Path) -> N
             assert events(history, "round", after=started_at)[0]["time"] - started_at <= FIRST_ROUND_S
             run.wait("children 2/2")
             wait_for_rounds(run, tmp_path)
-            assert run.end(signal.SIGINT) == 0
+            assert run.end(signal.SIGINT) == 128 + signal.SIGINT
     assert not list(tmp_path.glob("runs/**/.*.tmp"))
 
 
@@ -77,7 +77,7 @@ def test_an_older_parent_wakes(newer_lives_on: bool, tmp_path: Path, history: Pa
             moment = time.monotonic()
             until(lambda: events(history, "round", after=moment), of=new.process)
             if not newer_lives_on:
-                assert new.end(signal.SIGINT) == 0
+                assert new.end(signal.SIGINT) == 128 + signal.SIGINT
             reached = version(folder)
         woken_at = time.monotonic()
         assert old.end() == 1
@@ -87,12 +87,12 @@ def test_an_older_parent_wakes(newer_lives_on: bool, tmp_path: Path, history: Pa
         if newer_lives_on:
             moment = time.monotonic()
             until(lambda: events(history, "round", after=moment), of=new.process)
-            assert new.end(signal.SIGINT) == 0
+            assert new.end(signal.SIGINT) == 128 + signal.SIGINT
         else:
             assert version(folder) == reached
         with parent(tmp_path, [only], "--resume", str(folder)) as next_one:
             next_one.wait("children 1/1")
-            assert next_one.end(signal.SIGINT) == 0
+            assert next_one.end(signal.SIGINT) == 128 + signal.SIGINT
 
 
 @pytest.mark.slow
@@ -106,5 +106,5 @@ def test_no_space_for_checkpoints(tmp_path: Path) -> None:
         heard = len(run.lines)
         run.wait(r"children 1/1  version \d+", after=heard)
         run.process.send_signal(signal.SIGINT)
-        assert run.process.wait(20) == 0
+        assert run.process.wait(20) == 128 + signal.SIGINT
     assert version(tmp_path) >= 2

@@ -39,7 +39,7 @@ def test_one_child_is_poisoned(tmp_path: Path, history: Path) -> None:
         until(lambda: len(events(history, "refused")) >= 0.8 * bars * BAR_AFTER, 600)
         refused_at = events(history, "refused")[-1]["time"]
         until(lambda: [each for each in events(history, "merged", after=refused_at) if each["child"] == faulty.name])
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
     assert {event["child"] for event in events(history, "refused")} == {faulty.name}
 
 
@@ -95,7 +95,7 @@ def test_liars_change_nothing(tmp_path: Path, marl_home: Path, history: Path) ->
         before = peak_bytes(run.process.pid)
         wait_for_rounds(run, tmp_path, times(20))  # each waits for those who never send what can be used
         assert peak_bytes(run.process.pid) - before < 16 * MIB
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
     merged = events(history, "merged")
     assert {event["child"] for event in merged} <= {honest.name, "boast", "repeat"}
     assert {event["child"] for event in merged} >= {honest.name, "repeat"}
@@ -116,6 +116,6 @@ def test_bits_flip_on_the_way(tmp_path: Path, history: Path) -> None:
         run.wait("children 1/1")
         until(lambda: flips.count >= times(200, 5), 1200, of=run.process)
         wait_for_rounds(run, tmp_path)
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
     for path in history.glob("*.jsonl"):  # without certificates the parent has a name of its own for it
         path.write_text(path.read_text().replace(f"127.0.0.1:{port}", only.name))

@@ -47,7 +47,7 @@ def test_whoever_is_killed_costs_what_it_had_in_hand(tmp_path: Path) -> None:
         with child(tmp_path, port=port) as again:
             run.wait("children 2/2", after=heard)
             learns_on(run, tmp_path)
-            assert run.end(signal.SIGINT) == 0
+            assert run.end(signal.SIGINT) == 128 + signal.SIGINT
             for each in (first, again):
                 each.wait("is over here: the parent has ended the run")
                 assert each.end(signal.SIGTERM) == 0
@@ -76,7 +76,7 @@ def test_a_killed_parent_is_resumed_with_its_children(tmp_path: Path) -> None:
             first.wait("is back")
             run.wait("children 2/2")
             learns_on(run, tmp_path)
-            assert run.end(signal.SIGTERM) == 0
+            assert run.end(signal.SIGTERM) == 128 + signal.SIGTERM
         assert run.errors == []
         after = read(folder / "checkpoint.pt")
         assert after.info["epoch"] == before.info["epoch"] + 1

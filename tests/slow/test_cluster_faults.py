@@ -46,7 +46,7 @@ def test_children_that_come_late_are_killed_and_come_back(tmp_path: Path) -> Non
                 again.wait("starts run")
                 run.wait("children 2/2", after=heard)
                 wait_for_rounds(run, tmp_path)
-                assert run.end(signal.SIGINT) == 0
+                assert run.end(signal.SIGINT) == 128 + signal.SIGINT
                 first.wait("the parent has ended the run")
                 again.wait("the parent has ended the run")
                 assert again.end(signal.SIGTERM) == first.end(signal.SIGTERM) == 0
@@ -72,7 +72,7 @@ def test_children_that_leave(tmp_path: Path) -> None:
         run.wait(f"^{second.address}: the child has left")
         reached = version(tmp_path)
         run.wait("children 0/2")
-        assert run.end(signal.SIGINT) == 0
+        assert run.end(signal.SIGINT) == 128 + signal.SIGINT
     assert read(tmp_path / "weights.pt").info["steps"] > 0
     assert version(tmp_path) == reached
     for each in (first, second):
@@ -97,7 +97,7 @@ def test_a_killed_parent_leaves_its_child_to_the_next(tmp_path: Path) -> None:
             only.wait("is over here: no parent for 3 s")
             run.wait("children 1/1")
             wait_for_rounds(run, tmp_path / "next")
-            assert run.end(signal.SIGTERM) == 0
+            assert run.end(signal.SIGTERM) == 128 + signal.SIGTERM
         assert only.end(signal.SIGTERM) == 0
         assert only.errors == []
 
