@@ -187,9 +187,8 @@ class ParentTraining(Training):
             self._side.last_round(LAST_ROUND_S)
         if reason is None:
             version = self._side.current.version
-            if self._evaluation.evaluator.busy:
-                self._evaluation.collect()
-            elif version > self._evaluated_version and self._evaluation.offer(self._snapshot):
+            self._evaluation.collect()
+            if version > self._evaluated_version and self._evaluation.offer(self._snapshot):
                 self._evaluated_version = version
             if version > self._saved_version:
                 self._saved_version = version

@@ -221,6 +221,7 @@ class Training(ABC):
                 self._interrupted()
                 reason: str | None = "stopped"
             else:
+                self._evaluation.collect()  # a dead evaluator that nobody looks after would end every wait at once
                 reason = self._tend(stopped)
             if reason:
                 if reason == "minutes" and self._goal.seconds is not None:  # the time was up after the look began
