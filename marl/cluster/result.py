@@ -91,7 +91,8 @@ def finished(config: Config, resumed: WeightsFile, folder: RunFolder, *, new_end
     """
     info, stop, meter = resumed.info, config.stop, resumed.info["meter"]
     ended = folder.read_facts().get("ended")
-    ended = ended if isinstance(ended, dict) else {}
+    if not isinstance(ended, dict):  # it was killed before its weights were in place, or is of an older version
+        return None
     reached = (
         (stop.steps is not None and info["steps"] >= stop.steps)
         or (stop.minutes is not None and info["seconds"] >= 60 * stop.minutes)

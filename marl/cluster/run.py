@@ -167,8 +167,8 @@ def _run(
                 if resumed is None and training.never_began():
                     shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it is worth anybody's time
                 raise
-            folder.update_facts(end_facts(outcome))
             kept = keep_weights(training.keeper, outcome, folder, out)
+            folder.update_facts(end_facts(outcome))
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
             _draw_curve(config, folder, view)
     return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)

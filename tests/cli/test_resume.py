@@ -62,6 +62,15 @@ def test_a_finished_run_has_nothing_to_do(words: tuple[str, ...], command: Comma
     assert all(file.read_bytes() == content for file, content in before.items())
 
 
+def test_a_run_that_was_killed_before_its_weights_were_in_place_goes_on(command: Command, copied: Trained) -> None:
+    facts = json.loads((copied.run / "facts.json").read_text())
+    del facts["ended"]
+    (copied.run / "facts.json").write_text(json.dumps(facts))
+    answer = command("train", "--resume", str(copied.run), *BARE)
+    assert answer.code == 0
+    assert "Ended (steps)" in answer.out
+
+
 def test_a_solved_run_has_nothing_to_do_either(command: Command, copied: Trained) -> None:
     """Unless it is given another end, which may ask for more."""
     facts = json.loads((copied.run / "facts.json").read_text())
@@ -121,7 +130,7 @@ def test_a_new_run_starts_from_weights(trained: Trained, tmp_path: Path) -> None
     normalised = ("--set", "environment.normalize_observations=true")
     # A step too small to change a weight shows what it began with.
     still = ("--set", "algorithm.learning_rate=1e-30", "--set", "evaluation.episodes=1")
-    words = ("train", "CartPole-v1", "--init", weights, "--steps", "200", *normalised, *still, *BARE)
+    words = ("train", "CartPole-v1", "--init", weights, "--steps", "800", *normalised, *still, *BARE)
     succeed(*MARL, *words, cwd=tmp_path)
     ours, theirs = read(tmp_path / "weights.pt"), read(weights)
     assert ours.info["steps"] < 2_000
