@@ -295,3 +295,11 @@ class Lazy(Algorithm):
 
     def loss(self, network: nn.Module, batch: Any) -> Loss:
         raise AssertionError("never asked")
+
+
+@dataclass(frozen=True)
+class Careful(Lazy):
+    """A number that may be none at all, though by default it is one."""
+
+    name: str = "tests.fakes:Careful"
+    bound: float | None = 0.2

@@ -22,8 +22,8 @@ from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Training, latest_checkpoint
 from marl.config.files import load_config, to_toml
-from marl.config.rules import demand_end, demand_same_bits
-from marl.config.settings import Config
+from marl.config.rules import demand_end, demand_same_bits, demand_sendable
+from marl.config.settings import Config, to_tree
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren, RunFolderError
@@ -105,6 +105,7 @@ def _run(
     _check_out(out)
     if cluster is not None:
         parse_addresses(cluster.children, cluster.port)  # what is no address shows before any folder too
+        demand_sendable(config)
         if config.deterministic:
             demand_same_bits(config)
     elif config.exchange.name == "pairwise":
@@ -203,6 +204,7 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
     if "meter" not in resumed.info:
         raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
     before, now = config_of(resumed.info, folder.path), load_config(folder.config, settings)
+    written = to_tree(before), to_tree(now)  # where what is no number equals itself
     for each in (
         "seed",
         "deterministic",
@@ -214,7 +216,7 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
         "replay",
         "exchange",
     ):
-        if getattr(before, each) != getattr(now, each):
+        if written[0].get(each) != written[1].get(each):
             raise ConfigError(
                 f"{folder.config}: {each} is not what the run was started with: undo the change; "
                 "--init starts a new run from its weights"

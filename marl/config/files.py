@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from marl.config.plain import KWARGS, from_plain, is_tag, kwargs_to_plain, to_plain
 from marl.config.presets import preset_tree
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
@@ -24,10 +26,24 @@ def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] |
     tree = _read(str(source), overrides.get("algorithm.name")) if source is not None else {}
     tree.pop("measured", None)  # what presets, and copies of them, say about themselves
     for path, value in overrides.items():
-        _put(tree, path, value)
+        _put(tree, path, _written(path, value))
     config = from_tree(tree)
     validate(config)
+    to_tree(config)  # what no file can hold shows before anything starts
     return config
+
+
+def _written(path: str, value: Any) -> Any:
+    """A value that comes from a user's program, as a file would have it: there a table may stand for another value."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if path == KWARGS and isinstance(value, dict):
+        return kwargs_to_plain(value)
+    if path.startswith(f"{KWARGS}."):
+        return to_plain(value, path)
+    if path == "environment" and isinstance(value, dict) and "kwargs" in value:
+        return {**value, "kwargs": _written(KWARGS, value["kwargs"])}
+    return value
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -39,12 +55,18 @@ def parse_override(text: str) -> tuple[str, Any]:
     path, separator, value = text.partition("=")
     if not separator or not path.strip():
         raise ConfigError(f"--set: expected key.path=value, got {text!r}")
+    path, value = path.strip(), value.strip()
+    if value == "None":
+        return path, None
     try:
-        return path.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+        found = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         with contextlib.suppress(ValueError):
-            return path.strip(), float(value)  # .7 is a number to people, though not to TOML
-        return path.strip(), value.strip()
+            return path, float(value)  # .7 is a number to people, though not to TOML
+        return path, value
+    if path == KWARGS and isinstance(found, dict):
+        return path, {key: from_plain(each, f"{path}.{key}") for key, each in found.items()}
+    return path, from_plain(found, path)
 
 
 def to_toml(config: Config) -> str:
@@ -84,8 +106,8 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _write_table(tree: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
-    values = {key: value for key, value in tree.items() if not isinstance(value, dict)}
-    tables = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    tables = {key: value for key, value in tree.items() if isinstance(value, dict) and not is_tag(value)}
+    values = {key: value for key, value in tree.items() if key not in tables}
     if path and (values or not tables):
         lines.append(f"\n[{'.'.join(map(_toml_key, path))}]")
     lines.extend(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items())

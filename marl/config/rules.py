@@ -2,13 +2,16 @@
 
 import math
 
+import msgspec
+
 from marl.averaging.robust import RULES
-from marl.config.settings import Config, replay_ratio
+from marl.config.settings import Config, replay_ratio, to_tree
 from marl.errors import ConfigError
 from marl.exchanges.settings import EXCHANGES, LEARNER_EXCHANGES
 from marl.exchanges.triggers import parse_trigger
 from marl.training.optimizers import OPTIMIZERS
 from marl.wire.codec import CODECS
+from marl.wire.header import MAX_HEADER_BYTES
 
 
 def validate(config: Config) -> None:
@@ -146,6 +149,20 @@ def demand_same_bits(config: Config) -> None:
         )
     _demand(exchange.name == "weights", "exchange.name", "'weights' with deterministic = true", exchange.name)
     _demand(exchange.codec != "auto", "exchange.codec", "a fixed one with deterministic = true", exchange.codec)
+
+
+def demand_sendable(config: Config) -> None:
+    """Refuse arguments of an environment that the parent's first message cannot hold.
+
+    Raises:
+        ConfigError: they are too long.
+    """
+    size = len(msgspec.json.encode(to_tree(config)["environment"]["kwargs"]))
+    if size > MAX_HEADER_BYTES // 2:  # the other half is for everything else
+        raise ConfigError(
+            f"environment.kwargs: expected at most {MAX_HEADER_BYTES // 2048} KiB of arguments to send to children, "
+            f"got {size / 1024:,.0f}: let the environment read them from a file that each child has"
+        )
 
 
 def demand_end(config: Config) -> None:

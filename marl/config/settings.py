@@ -11,6 +11,7 @@ import msgspec
 from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm
 from marl.algorithms.choose import ALGORITHMS, DEFAULT, algorithm_class
+from marl.config.plain import KWARGS, from_plain, kwargs_to_plain, survived, to_plain
 from marl.config.types import wrong_type
 from marl.data.settings import ReplaySettings
 from marl.environments.settings import EnvironmentSettings
@@ -66,9 +67,40 @@ def all_keys(algorithm: type[Algorithm] | None = None) -> list[str]:
 
 
 def to_tree(config: Config) -> dict[str, Any]:
-    """Plain dictionaries, lists, numbers and texts, without the keys that are None."""
-    tree = msgspec.to_builtins(config)
-    return _without_none(tree)  # type: ignore[no-any-return]
+    """Plain dictionaries, lists, numbers and texts, as files and messages hold them; see ``marl.config.plain``.
+
+    Settings that are None, as they are by default, are left out.
+
+    Raises:
+        ConfigError: a value cannot be written.
+    """
+    kwargs = config.environment.kwargs
+    config = dataclasses.replace(config, environment=dataclasses.replace(config.environment, kwargs={}))
+    tree: dict[str, Any] = {}
+    for each in dataclasses.fields(config):
+        section = getattr(config, each.name)
+        if dataclasses.is_dataclass(section):
+            tree[each.name] = _plain_section(section, f"{each.name}.")
+        elif section is not None:
+            tree[each.name] = to_plain(section, each.name)
+    tree["environment"]["kwargs"] = kwargs_to_plain(kwargs)
+    return tree
+
+
+def _plain_section(section: Any, prefix: str) -> dict[str, Any]:
+    fields = [(each, getattr(section, each.name)) for each in dataclasses.fields(section)]
+    return {
+        each.name: to_plain(_lists(msgspec.to_builtins(value)), prefix + each.name)
+        for each, value in fields
+        if value is not None or each.default is not None
+    }
+
+
+def _lists(value: Any) -> Any:
+    """Lists in place of tuples and sets: the setting's type makes of them what they were."""
+    if isinstance(value, dict):
+        return {key: _lists(each) for key, each in value.items()}
+    return [_lists(each) for each in value] if isinstance(value, (list, tuple, set, frozenset)) else value
 
 
 def from_tree(tree: Mapping[str, Any]) -> Config:
@@ -77,7 +109,7 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: an unknown key, or a value of the wrong kind.
     """
-    tree = dict(tree)
+    tree = {name: _from_plain_section(name, section) for name, section in tree.items()}
     algorithm = tree.pop("algorithm", {})
     if not isinstance(algorithm, Mapping):
         raise ConfigError(
@@ -93,6 +125,18 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     exchange = config.exchange if config.exchange.name else dataclasses.replace(config.exchange, name=kind.exchange)
     numbers = _typed({**algorithm, "name": name}, kind, "algorithm.")
     return dataclasses.replace(config, algorithm=numbers, exchange=exchange)
+
+
+def _from_plain_section(name: str, section: Any) -> Any:
+    if not isinstance(section, Mapping):
+        return section
+    values = {
+        key: value if f"{name}.{key}" == KWARGS else from_plain(value, f"{name}.{key}")
+        for key, value in section.items()
+    }
+    if isinstance(kwargs := values.get("kwargs"), dict) and name == "environment":
+        values["kwargs"] = survived(kwargs)
+    return values
 
 
 def _typed(tree: Mapping[str, Any], kind: type[Section], prefix: str) -> Section:
@@ -128,11 +172,3 @@ def _elsewhere(prefix: str, key: str) -> str:
         return ""
     having = [name for name in ALGORITHMS if key in {each.name for each in dataclasses.fields(algorithm_class(name))}]
     return f"algorithm.name = {' or '.join(map(repr, having))}" if having else ""
-
-
-def _without_none(tree: Any) -> Any:
-    if isinstance(tree, (list, tuple)):
-        return [_without_none(value) for value in tree]
-    if not isinstance(tree, dict):
-        return tree
-    return {key: _without_none(value) for key, value in tree.items() if value is not None}

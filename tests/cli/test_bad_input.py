@@ -1,5 +1,6 @@
 """What a user can do wrong: one line with cause and remedy, a non-zero exit code, no traceback unless asked for."""
 
+import json
 import os
 import re
 import resource
@@ -184,6 +185,19 @@ def test_a_run_that_another_command_goes_on_with(command: Command, copied: Train
     assert all(file.read_bytes() == content for file, content in before.items())
 
 
+def test_arguments_that_a_file_lacks_reach_every_copy(command: Command, tmp_path: Path) -> None:
+    """None in training, in the judge, in ``evaluate`` and after a resume; it was left out, which meant the default."""
+    (tmp_path / "walks.py").write_text(FAULTY.replace("self.steps == 5", "self.steps == (self.limit or 25)") + WALK)
+    words = ["train", "walks:Walk", "--set", "environment.kwargs.limit=None", "--workers", "1", "--json", *BARE]
+    trained = command(*words, "--steps", "2000")
+    assert (trained.code, trained.err) == (0, "")
+    result = json.loads(trained.out)
+    assert (result["return_mean"], result["evaluation_mean"]) == (25.0, 25.0)
+    assert json.loads(command("evaluate", "--episodes", "4", "--json").out)["mean"] == 25.0
+    resumed = json.loads(command("train", "--resume", result["run"], "--steps", "4000", "--json").out)
+    assert resumed["return_mean"] == 25.0
+
+
 def test_an_environment_that_changed(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of an environment whose spaces are others now, or whose module is gone: no file is touched."""
     module = tmp_path / "changing.py"
@@ -309,6 +323,13 @@ def test_no_space_while_training(tmp_path: Path) -> None:
     again = python(*MARL, "evaluate", str(run / "checkpoint.pt"), "--episodes", "2", "--json", cwd=tmp_path)
     assert again.returncode == 0
 
+
+WALK = """
+
+class Walk(Works):
+    def __init__(self, limit=10):
+        self.limit = limit
+"""
 
 FAULTY = """
 import gymnasium
