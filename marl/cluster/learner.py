@@ -26,7 +26,8 @@ from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.inbox import Arrivals, Flow, Inbox, Published, flow, inbox_fields
 from marl.training.lessons import Fresh, Lessons, ReplayedTrajectories, ReplayedTransitions
-from marl.training.node_memory import FIRST_UPDATE, METRICS, UPDATES, array, node_memory
+from marl.training.metrics import read_metrics
+from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
 from marl.training.optimizers import make_optimizer
 from marl.training.telemetry import Telemetry
 
@@ -195,14 +196,13 @@ class LearnerNode:
 
     def metrics(self) -> dict[str, float]:
         """Losses and the like, and how old what was learned from is."""
+        found = read_metrics(self.block)
         if not self.own_updates():
-            return {}
-        numbers = array(self.block, "metrics")[0]
-        found = {name: float(numbers[column]) for column, name in enumerate(METRICS)}
+            return found
         known = self.flow()
         found |= {"staleness": known.mean_age(), "dropped": float(known.stale)}
         found |= {f"staleness_{name}": float(known.age_of(share)) for name, share in QUANTILES.items()}
-        return {name: number for name, number in found.items() if not np.isnan(number)}
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """A copy of what is learned."""

@@ -23,7 +23,8 @@ from marl.errors import MarlError, WorkerFailed
 from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.flat import flatten
-from marl.training.node_memory import FIRST_UPDATE, METRICS, SKIPPED, STEPS, UPDATES, array, node_memory, ring
+from marl.training.metrics import read_metrics
+from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.training.outbox import outbox_fields
 
 # What has to be saved to go on as if nothing had happened; everything else is counted anew.
@@ -151,23 +152,14 @@ class Node:
         """Optimizer steps, likewise."""
         return self._base_updates + int(array(self.block, "counters")[:, UPDATES].sum())
 
-    def skipped(self) -> int:
-        """Updates that were not made because their gradient was not finite."""
-        return int(array(self.block, "counters")[:, SKIPPED].sum())
-
     def worker_counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Steps and updates of each worker in this run."""
         counters = array(self.block, "counters")
         return counters[:, STEPS].copy(), counters[:, UPDATES].copy()
 
     def metrics(self) -> dict[str, float]:
-        """Losses and the like, mean over the workers that have any."""
-        ready = array(self.block, "counters")[:, UPDATES] > 0
-        if not ready.any():
-            return {}
-        means = array(self.block, "metrics")[ready].mean(axis=0)
-        numbers = {name: float(means[column]) for column, name in enumerate(METRICS)}
-        return {name: number for name, number in numbers.items() if not np.isnan(number)}
+        """Losses and the like, mean over the workers that have any, and how many updates were skipped, if any were."""
+        return read_metrics(self.block)
 
     def shares(self) -> npt.NDArray[np.float64]:
         """Seconds [M, 3] of each worker: acting, of these inside the environment's step, learning."""

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from marl.cluster.training import Counts
 from marl.exchanges.telemetry import Report
+from marl.training.metrics import TOTALS
 
+MAX_NAMES = 64  # of metrics, whatever children say
 SPAN = 2.0  # seconds that a speed is measured over
 FASTEST = 1e6  # steps, and updates, a second of one worker: no environment that learns is as fast
 HEAD_START_S = 60.0  # before the first report: the child may have joined long before it is heard
@@ -159,7 +161,13 @@ class Tallies:
             all_metrics = [each.metrics for each in self._children.values() if each.metrics]
             restarts = sum(each.restarts for each in self._children.values())
             self._counted = self._before | {child: each.told for child, each in self._children.items()}
-        names = all_metrics[0] if all_metrics else {}
-        metrics = {name: float(np.mean([each[name] for each in all_metrics if name in each])) for name in names}
+        metrics = joined(all_metrics)
         steps = np.array([each.steps for each in found], np.int64)
         return Counts(steps, np.array([each.updates for each in found], np.int64), metrics, restarts)
+
+
+def joined(told: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Metrics of several children as one: means over those that have one, and totals."""
+    names = list(dict.fromkeys(name for each in told for name in each))[:MAX_NAMES]
+    by_name = {name: [each[name] for each in told if name in each] for name in names}
+    return {name: float(sum(each) if name in TOTALS else np.mean(each)) for name, each in by_name.items()}

@@ -22,6 +22,7 @@ from marl.reports.meter import Meter, Status, StopGoal
 from marl.reports.run_folder import RunFolder
 from marl.reports.tensorboard import TensorBoardWriter
 from marl.training.checkpoint import BackgroundWriter
+from marl.training.metrics import SKIPPED_UPDATES
 from marl.training.weights_file import WeightsFile
 
 SHOW_EVERY = 0.2
@@ -90,6 +91,7 @@ class Training(ABC):
         self._base_steps = 0
         self._ended: float | None = None  # time.monotonic() when training ended
         self._tensorboard: TensorBoardWriter | None = None
+        self._told_skipped = False
 
     def run(self, stopped: threading.Event) -> Outcome:
         """Train until a stop condition holds or ``stopped`` is set.
@@ -251,6 +253,9 @@ class Training(ABC):
 
     def _status(self) -> Status:
         counts = self._counts()
+        if counts.metrics.get(SKIPPED_UPDATES) and not self._told_skipped:
+            self._told_skipped = True
+            self._view.note("a gradient was not finite: its update is skipped, and counted in skipped_updates")
         return self._meter.update(
             self._ended_at() - self._started, counts.steps, counts.updates, counts.metrics, counts.restarts
         )

@@ -14,12 +14,14 @@ from marl.data.ring import Ring
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
 from marl.exchanges.base import Answer
-from marl.training.node_memory import METRICS, STEPS, UPDATES, array, ring
+from marl.training.metrics import NAME, TOTALS, read_metrics
+from marl.training.node_memory import MAX_METRICS, STEPS, UPDATES, array, ring
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
 from marl.wire.places import fresh
 
 EVERY = 0.25  # seconds
+METRIC = "metric."  # before the name of each, in a report
 LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 MAX_EPISODES = 4096  # in one message
 MOST_KEPT = 2**20  # episodes that nobody has heard of: 16 MiB
@@ -57,7 +59,7 @@ class Reporter:
 
     def __init__(self, block: SharedBlock, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._every, self._last = clock, EVERY, clock()
-        self._counters, self._metrics = array(block, "counters"), array(block, "metrics")
+        self._block, self._counters = block, array(block, "counters")
         self._window: deque[float] = deque(maxlen=100)
         self._rings: list[Ring] = [ring(block, worker) for worker in range(len(self._counters))]
         self._first = self._sent = 0  # episodes that were acknowledged, and that were sent
@@ -113,10 +115,7 @@ class Reporter:
 
     def _message(self, name: str, restarts: int, first: int, episodes: npt.NDArray[np.float64]) -> Message:
         info: dict[str, Value] = {"updates": int(self._counters[:, UPDATES].sum()), "restarts": restarts}
-        ready = self._counters[:, UPDATES] > 0
-        if ready.any():
-            means = self._metrics[ready].mean(axis=0)
-            info |= {f"metric.{key}": float(means[column]) for column, key in enumerate(METRICS)}
+        info |= {f"{METRIC}{key}": value for key, value in read_metrics(self._block).items()}
         arrays = {
             "steps": torch.from_numpy(self._counters[:, STEPS].copy()),
             "episodes": torch.from_numpy(np.array(episodes, np.float64)),
@@ -164,12 +163,7 @@ def read_report(message: Message) -> Report:
     )
     if not counted or not possible or bool((steps < 0).any()) or bool((steps > MOST_STEPS).any()):
         raise MessageRefused(f"{message.kind} from {message.sender}: expected returns and counts that can be")
-    told = {name: message.info.get(f"metric.{name}") for name in METRICS}
-    metrics = {
-        name: float(value)
-        for name, value in told.items()
-        if isinstance(value, (int, float)) and abs(value) <= MOST_NUMBER
-    }
+    metrics = _metrics_in(message)
     updates, restarts, first = (int(each) for each in counts if isinstance(each, int))
     return Report(steps.numpy(), updates, restarts, metrics, first, rows[:, 0], rows[:, 1].astype(np.int64))
 
@@ -178,3 +172,19 @@ def acknowledge(name: str, child: str, report: Report, hear: Hear) -> Answer | N
     """Have a report heard, and what to say to that; nothing where no episode has to be kept any longer."""
     heard = hear(child, report)
     return Answer(Message(Kind.TELEMETRY, name, counter=heard)) if len(report.returns) else None
+
+
+def _metrics_in(message: Message) -> dict[str, float]:
+    """The numbers about learning.
+
+    Raises:
+        MessageRefused: more, or other names, than a child can have.
+    """
+    told = {key.removeprefix(METRIC): value for key, value in message.info.items() if key.startswith(METRIC)}
+    if len(told) > MAX_METRICS + len(TOTALS) or not all(NAME.fullmatch(name) for name in told):
+        raise MessageRefused(f"{message.kind} from {message.sender}: expected at most {MAX_METRICS} metrics, by names")
+    return {
+        name: float(value)
+        for name, value in told.items()
+        if isinstance(value, (int, float)) and abs(value) <= MOST_NUMBER
+    }

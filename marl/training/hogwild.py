@@ -54,10 +54,13 @@ def train(
             loss = algorithm.loss(network, batch)
             rate = algorithm.learning_rate_at(moment.progress)
             norm = hogwild_step(shared, local, optimizer, loss, rate, algorithm.max_gradient_norm)
-            algorithm.settle(shared, local.gradient.numel(), telemetry.updates() + 1)
+            if norm < float("inf"):
+                algorithm.settle(shared, local.gradient.numel(), telemetry.updates() + 1)
+                telemetry.updated(loss.metrics, norm, rate)
+            else:
+                telemetry.skipped()
             local.weights.copy_(shared)  # the next batch is learned from with what all have learned meanwhile
             lessons.learned(loss)
-            telemetry.updated(loss.metrics, norm, rate)
         telemetry.played(source, episodes, collected - start, time.perf_counter() - collected)
 
 

@@ -13,8 +13,8 @@ from marl.data.shared import Field, SharedBlock
 from marl.training.optimizers import NUM_VECTORS
 
 RING_ROWS = 16_384
-METRICS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "q_mean", "gradient_norm", "learning_rate")
 STEPS, UPDATES, SKIPPED = range(3)  # columns of "counters"
+MAX_METRICS, MAX_NAME = 32, 48  # metrics of a worker, letters of each name
 ASKED, OVER = range(2)  # of "pause"
 ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"
 
@@ -47,7 +47,8 @@ def node_memory(
             # From here on each worker writes its own row, a cache line apart.
             "counters": Field((workers, 8), torch.int64),
             "seconds": Field((workers, 8), torch.float64),
-            "metrics": Field((workers, 16), torch.float64),
+            "metrics": Field((workers, MAX_METRICS), torch.float64),
+            "metric_names": Field((workers, MAX_METRICS, MAX_NAME), torch.uint8),
             "waiting": Field((workers, 8), torch.int64),  # number of the pause in which the worker stands still
             "ring_count": Field((workers, 8), torch.int64),
             "ring_rows": Field((workers, RING_ROWS, 2), torch.float64),

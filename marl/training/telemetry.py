@@ -1,6 +1,7 @@
 """What a worker tells about itself: its own rows of shared memory, written once a trajectory."""
 
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -8,11 +9,11 @@ from torch import Tensor
 
 from marl.acting.collect import Episodes
 from marl.data.shared import SharedBlock
+from marl.training.metrics import MetricsRow
 from marl.training.node_memory import (
     ACTING,
     FIRST_UPDATE,
     LEARNING,
-    METRICS,
     RING_ROWS,
     SKIPPED,
     STEPPING,
@@ -43,7 +44,7 @@ class Telemetry:
         self._all_counters = array(block, "counters")
         self._counters = self._all_counters[worker]
         self._seconds = array(block, "seconds")[worker]
-        self._metrics = array(block, "metrics")[worker]
+        self._metrics = MetricsRow(block, worker)
         self._ring = ring(block, worker)
         self._base_steps = array(block, "base_steps")
         self._version = array(block, "version")
@@ -67,17 +68,17 @@ class Telemetry:
         """How much of the schedule is done, 0 to 1; 0 where there is none."""
         return min(1.0, self.steps() / self._schedule_steps) if self._schedule_steps else 0.0
 
-    def updated(self, metrics: dict[str, Tensor], norm: float, rate: float) -> None:
-        """One optimizer step was made, or skipped because its gradient was not finite."""
+    def updated(self, metrics: Mapping[str, Tensor], norm: float, rate: float) -> None:
+        """One optimizer step was made."""
         self._counters[UPDATES] += 1
         if not self._seconds[FIRST_UPDATE]:
             self._seconds[FIRST_UPDATE] = time.time()
-        if not norm < float("inf"):
-            self._counters[SKIPPED] += 1
-        elif self._counters[UPDATES] % EVERY == 1:
-            for column, name in enumerate(METRICS[:-2]):
-                self._metrics[column] = metrics[name].item() if name in metrics else np.nan
-            self._metrics[len(METRICS) - 2 : len(METRICS)] = norm, rate
+        if self._counters[UPDATES] % EVERY == 1:
+            self._metrics.write({**metrics, "gradient_norm": norm, "learning_rate": rate})
+
+    def skipped(self) -> None:
+        """One was not made, because its gradient was not finite."""
+        self._counters[SKIPPED] += 1
 
     def played(self, source: Counted, episodes: Episodes, acting: float, learning: float) -> None:
         """One trajectory was played and learned from, in so many seconds."""

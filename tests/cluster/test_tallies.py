@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from marl.cluster.tallies import FASTEST, HEAD_START_S, Tallies
+from marl.cluster.tallies import FASTEST, HEAD_START_S, Tallies, joined
 from marl.exchanges.telemetry import MOST_STEPS, Report
 
 
@@ -115,3 +115,10 @@ def test_nobody_has_played_more_episodes_than_steps() -> None:
     assert len(tallies.episodes(["a"])[0]) == 3
     assert tallies.hear("a", report(100, returns=(1.0,) * 4096, first=4096, length=0)) == 2 * 4096
     assert len(tallies.episodes(["a"])[0]) == 10
+
+
+def test_any_metric_of_a_child_is_shown_and_totals_are_added() -> None:
+    told = [{"mine": 1.0, "skipped_updates": 2.0}, {"mine": 3.0, "other": 5.0, "skipped_updates": 4.0}]
+    assert joined(told) == {"mine": 2.0, "other": 5.0, "skipped_updates": 6.0}
+    assert joined([]) == {}
+    assert len(joined([{f"{child}_{number}": 0.0 for number in range(32)} for child in range(9)])) == 64

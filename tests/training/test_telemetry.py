@@ -14,7 +14,8 @@ from marl.algorithms.base import Loss
 from marl.data.shared import SharedBlock
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.node_memory import METRICS, STEPS, array, node_memory
+from marl.training.metrics import read_metrics
+from marl.training.node_memory import STEPS, UPDATES, array, node_memory
 from marl.training.telemetry import Telemetry
 from tests.exchanges.nodes import Clock, a_round, join, make_parent, weights
 from tests.fakes import Lazy
@@ -32,6 +33,22 @@ class Slope(Lazy):
 
     def loss(self, network: nn.Module, batch: Any) -> Loss:
         return Loss(sum(each.sum() for each in network.parameters()), {})
+
+
+@dataclass(frozen=True)
+class Sometimes(Slope):
+    """Every second loss has a gradient that is not finite; counts how often it is asked to settle."""
+
+    settled: tuple[list[int], ...] = ([],)
+    asked: tuple[list[int], ...] = ([],)
+
+    def loss(self, network: nn.Module, batch: Any) -> Loss:
+        self.asked[0].append(1)
+        total = sum(each.sum() for each in network.parameters())
+        return Loss(total * (float("nan") if len(self.asked[0]) % 2 else 1.0), {"my_number": torch.tensor(0.5)})
+
+    def settle(self, weights: Tensor, num_parameters: int, updates: int) -> None:
+        self.settled[0].append(updates)
 
 
 class Played:
@@ -67,7 +84,7 @@ class Rates:
         self.seen.append(learning_rate)
 
 
-def rates(block: SharedBlock, *, alone: bool, merged: list[int]) -> list[float]:
+def rates(block: SharedBlock, *, alone: bool, merged: list[int], algorithm: Any = None) -> list[float]:
     """Learning rates of one trajectory after another; before each an answer has brought so many merged steps."""
     optimizer, network = Rates(), nn.Linear(1, 1)
     left = iter(merged)
@@ -79,7 +96,7 @@ def rates(block: SharedBlock, *, alone: bool, merged: list[int]) -> list[float]:
         return steps is not None
 
     train(
-        algorithm=Slope(learning_rate=1.0, schedule="linear"),
+        algorithm=algorithm or Slope(learning_rate=1.0, schedule="linear"),
         network=network,
         local=flatten(network),
         shared=torch.zeros(2),
@@ -101,7 +118,7 @@ def test_a_childs_learning_rate_follows_what_is_merged() -> None:
         [1.0, 1.0, 0.75, 0.75, 0.5, 0.001, 0.0]
     )
     assert array(block, "counters")[0, STEPS] == 700
-    assert array(block, "metrics")[0, METRICS.index("learning_rate")] == 1.0  # as told with the first update
+    assert read_metrics(block)["learning_rate"] == 1.0  # as told with the first update
 
 
 def test_alone_a_node_follows_its_own_steps_and_those_of_before() -> None:
@@ -122,3 +139,13 @@ def test_the_steps_of_a_child_are_those_of_its_last_answer() -> None:
     children[0].learn(0.0, 10_000)
     assert [each.steps() for each in watched] == [400, 400]
     assert [each.progress() for each in watched] == [0.4, 0.4]
+
+
+def test_an_update_that_is_skipped_is_counted_apart() -> None:
+    """Nor does it move target networks, which follow so many updates behind."""
+    block, algorithm = memory(), Sometimes(learning_rate=1.0)
+    assert len(rates(block, alone=True, merged=[0] * 7, algorithm=algorithm)) == 3
+    assert array(block, "counters")[0, UPDATES] == 3
+    assert read_metrics(block)["skipped_updates"] == 4
+    assert read_metrics(block)["my_number"] == 0.5
+    assert algorithm.settled[0] == [1, 2, 3]

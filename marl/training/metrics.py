@@ -1,0 +1,80 @@
+"""Numbers about learning for people, by name: each worker writes its own row, whoever shows them reads all rows.
+
+A name comes with the first loss that has it. It is written before its first byte, which says that it is there, so that
+nobody reads half of one.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from marl.data.shared import SharedBlock
+from marl.errors import PluginError
+from marl.training.node_memory import MAX_METRICS, MAX_NAME, SKIPPED, array
+
+NAME = re.compile(rf"[A-Za-z0-9_.:@/\[\]-]{{1,{MAX_NAME}}}")
+SKIPPED_UPDATES = "skipped_updates"  # a total; all others are means
+TOTALS = (SKIPPED_UPDATES,)
+
+
+class MetricsRow:
+    """A worker's own."""
+
+    def __init__(self, block: SharedBlock, worker: int) -> None:
+        self._numbers: npt.NDArray[np.float64] = block["metrics"][worker].numpy()
+        self._names: npt.NDArray[np.uint8] = block["metric_names"][worker].numpy()
+        self._columns = {name: column for column, name in enumerate(_names_in(self._names))}  # of a predecessor
+
+    def write(self, metrics: Mapping[str, Tensor | float]) -> None:
+        """Tell the newest numbers.
+
+        Raises:
+            PluginError: a name or a number that cannot be told, or more than there is room for.
+        """
+        for name, value in metrics.items():
+            try:
+                number = float(value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise PluginError(
+                    f"metrics of a loss: expected one number as {name!r:.60}, got {value!r:.60}"
+                ) from error
+            column = self._columns.get(name)
+            if column is None:
+                column = self._new(name, number)
+            self._numbers[column] = number
+
+    def _new(self, name: str, number: float) -> int:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise PluginError(
+                f"metrics of a loss: expected names of at most {MAX_NAME} letters, digits, _.:@/[]-, got {name!r:.80}"
+            )
+        column = len(self._columns)
+        if column == MAX_METRICS:
+            raise PluginError(f"metrics of a loss: expected at most {MAX_METRICS} names, got {name!r} besides")
+        self._numbers[column] = number
+        letters = np.frombuffer(name.encode(), np.uint8)
+        self._names[column, 1 : len(letters)] = letters[1:]
+        self._names[column, 0] = letters[0]
+        self._columns[name] = column
+        return column
+
+
+def read_metrics(block: SharedBlock) -> dict[str, float]:
+    """Means over the workers that have told a number, by name, and how many updates were skipped, if any were."""
+    told: dict[str, list[float]] = {}
+    for numbers, names in zip(block["metrics"].numpy(), block["metric_names"].numpy(), strict=True):
+        for name, number in zip(_names_in(names), numbers.tolist(), strict=False):
+            if number == number:  # a number that is none says nothing
+                told.setdefault(name, []).append(number)
+    found = {name: sum(values) / len(values) for name, values in told.items()}
+    skipped = int(array(block, "counters")[:, SKIPPED].sum())
+    return {**found, SKIPPED_UPDATES: float(skipped)} if skipped else found
+
+
+def _names_in(names: npt.NDArray[np.uint8]) -> list[str]:
+    """Of one row, in order."""
+    filled = int(np.count_nonzero(names[:, 0]))
+    return [each.tobytes().rstrip(b"\0").decode("ascii") for each in names[:filled]]

@@ -1,0 +1,33 @@
+"""What a loss tells people travels from a child by name."""
+
+import pytest
+
+from marl.errors import MessageRefused
+from marl.exchanges.telemetry import Reporter, read_report
+from marl.training.metrics import MetricsRow
+from marl.training.node_memory import SKIPPED, UPDATES, array, node_memory
+from marl.wire.message import Message, Value
+
+
+def report(**changes: Value) -> Message:
+    block = node_memory(num_weights=1, num_parameters=1, observation_size=1, workers=2)
+    MetricsRow(block, 1).write({"my_number": 0.25, "endless": float("inf")})
+    array(block, "counters")[0, SKIPPED] = 3
+    array(block, "counters")[1, UPDATES] = 7
+    message = next(Reporter(block).messages("child", 0))
+    return message._replace(info={**message.info, **{f"metric.{name}": value for name, value in changes.items()}})
+
+
+def test_names_and_totals_arrive() -> None:
+    assert read_report(report()).metrics == {"my_number": 0.25, "skipped_updates": 3.0}
+
+
+@pytest.mark.parametrize("value", ["text", None, 1e300, float("nan"), [1.0]])
+def test_what_is_no_number_is_left_out(value: Value) -> None:
+    assert "liar" not in read_report(report(liar=value)).metrics
+
+
+@pytest.mark.parametrize("names", [[f"n{number}" for number in range(64)], ["two words"], ["x" * 49], ["\x1b[31m"]])
+def test_more_or_other_names_than_a_child_can_have_are_refused(names: list[str]) -> None:
+    with pytest.raises(MessageRefused, match="at most 32 metrics"):
+        read_report(report(**dict.fromkeys(names, 0.0)))
