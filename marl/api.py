@@ -13,7 +13,7 @@ Nothing heavy is imported until it is used: the workers' forkserver has to start
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,6 +79,7 @@ def train(
     live: bool = True,
     plain: bool = False,
     cluster: Cluster | None = None,
+    allow: Sequence[str] = (),
 ) -> TrainResult:
     """Train one policy with all cores of this machine, or on children, and write its weights file.
 
@@ -90,6 +91,7 @@ def train(
         out: where the weights are written.
         live: show progress; ``plain`` prints lines even on a terminal.
         cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``.
+        allow: modules whose code files may name (``source``, ``resume``) that you did not write on this machine.
 
     Raises:
         MarlError: anything the user can mend; its text is one line that says how.
@@ -119,6 +121,7 @@ def train(
             out=Path(out),
             live=live,
             plain=plain,
+            allow=tuple(allow),
         )
     return TrainResult(**outcome)
 
@@ -130,26 +133,37 @@ def evaluate(
     seed: int = 0,
     greedy: bool = True,
     parallel: int = 64,
+    allow: Sequence[str] = (),
 ) -> Evaluation:
     """Play episodes with a trained policy and say how its un-normalised returns are distributed.
 
+    Args:
+        allow: modules whose code the file may name if you did not write it here, such as ``("my_package",)``.
+
     Raises:
         WeightsFileError: the file cannot be read.
+        PluginError: it names code that is not allowed.
         EnvironmentFault: its environment cannot be made here.
     """
     from marl.cluster.restore import play_episodes
     from marl.reports.distribution import summarize
 
-    returns, cut = play_episodes(weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
+    returns, cut = play_episodes(
+        weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel, allow=tuple(allow)
+    )
     return Evaluation(returns, summarize(returns, seed, cut=cut))
 
 
-def load(weights: str | Path) -> Policy:
+def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:
     """A trained policy: ``load("weights.pt").act(observation)``; the normaliser is part of it.
+
+    Args:
+        allow: modules whose code the file may name if you did not write it on this machine.
 
     Raises:
         WeightsFileError: the file cannot be read.
+        PluginError: it names code that is not allowed.
     """
-    from marl.cluster.restore import load_policy
+    from marl.cluster.restore import restore
 
-    return load_policy(weights)
+    return restore(weights, allow=tuple(allow)).policy

@@ -2,10 +2,15 @@
 
 import importlib
 import os
+import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from marl.errors import PluginError
+
+_MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")
+ANYTHING = "*"  # after --allow: code from any module
 
 
 def load_object(name: str) -> Any:
@@ -41,3 +46,30 @@ def load_module(module_name: str) -> Any:
         ) from error
     except Exception as error:
         raise PluginError(f"importing {module_name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def lacking(name: str, allow: Collection[str]) -> str | None:
+    """The module that ``package.module:object`` needs and ``allow`` does not cover; None if the object may be used.
+
+    An object counts as its own module's too: a module that imports ``subprocess.run`` has not been allowed to run
+    commands. Nothing is imported that is not allowed.
+
+    Raises:
+        PluginError: it names no module, or one that is allowed and cannot be imported.
+    """
+    module, _, attribute = name.partition(":")
+    if not _MODULE.fullmatch(module):  # it is shown as part of a command to type
+        raise PluginError(f"expected package.module:object, got {name!r:.100}")
+    if not covers(allow, module):
+        return module
+    if attribute.isidentifier():
+        found = getattr(load_module(module), attribute, None)
+        defined = str(getattr(found, "__module__", module))
+        if not covers(allow, defined):
+            return defined
+    return None
+
+
+def covers(allow: Collection[str], module: str) -> bool:
+    """Whether one of the allowed modules is this one, or a package that holds it."""
+    return ANYTHING in allow or any(module == each or module.startswith(f"{each}.") for each in allow)

@@ -2,7 +2,7 @@
 
 import click
 
-from marl.cli.options import DEBUG, SEED, SET, collect_settings, environment_argument
+from marl.cli.options import ALLOW, DEBUG, SEED, SET, collect_settings, environment_argument
 
 
 @click.command()
@@ -11,6 +11,7 @@ from marl.cli.options import DEBUG, SEED, SET, collect_settings, environment_arg
 @click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True, help="Of training.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @SET
+@ALLOW
 @DEBUG
 def bench(
     environment: str,
@@ -18,6 +19,7 @@ def bench(
     seconds: float,
     workers: int | None,
     overrides: tuple[str, ...],
+    allow: tuple[str, ...],
     debug: bool,
 ) -> None:
     """Say how fast an environment is trained here and where a worker's time goes."""
@@ -29,7 +31,7 @@ def bench(
     settings |= {"stop.minutes": seconds / 60, "stop.solved": False, "report.tensorboard": False}
     with tempfile.TemporaryDirectory() as folder:
         settings |= {"report.runs": folder, "report.pictures": False}
-        result = train(environment, settings=settings, out=f"{folder}/weights.pt", live=False)
+        result = train(environment, settings=settings, out=f"{folder}/weights.pt", live=False, allow=allow)
     click.echo(f"{environment}: {result.steps_per_second:,.0f} environment steps/s while training")
     for worker, shares in enumerate(result.seconds_per_worker):
         total = sum(shares.values())

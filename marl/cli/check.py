@@ -2,7 +2,7 @@
 
 import click
 
-from marl.cli.options import DEBUG, SET, collect_settings, environment_argument
+from marl.cli.options import ALLOW, DEBUG, SET, collect_settings, environment_argument
 
 
 @click.command()
@@ -10,13 +10,16 @@ from marl.cli.options import DEBUG, SET, collect_settings, environment_argument
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the trial episodes.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Of each speed trial.")
 @SET
+@ALLOW
 @DEBUG
-def check(environment: str, seed: int, seconds: float, overrides: tuple[str, ...], debug: bool) -> None:
+def check(
+    environment: str, seed: int, seconds: float, overrides: tuple[str, ...], allow: tuple[str, ...], debug: bool
+) -> None:
     """Say what is wrong with an environment and how many steps a second it gives."""
     from marl.config.files import load_config
     from marl.environments.check import examine
 
-    settings = load_config(environment, collect_settings(overrides)).environment
+    settings = load_config(environment, collect_settings(overrides), allow=allow).environment
     report = examine(settings, seed=seed, seconds=seconds)
     for line in report.facts:
         click.echo(f"  {line}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from marl.cli.options import DEBUG
+from marl.cli.options import ALLOW, DEBUG
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,6 +19,7 @@ from marl.cli.options import DEBUG
 @click.option("--no-picture", is_flag=True, help="Draw no picture.")
 @click.option("--render", is_flag=True, help="Watch one episode in a window.")
 @click.option("--video", metavar="FOLDER", help="Record one episode into this folder (extra: video).")
+@ALLOW
 @DEBUG
 def evaluate(
     weights: str,
@@ -31,6 +32,7 @@ def evaluate(
     no_picture: bool,
     render: bool,
     video: str | None,
+    allow: tuple[str, ...],
     debug: bool,
 ) -> None:
     """Play many episodes with a trained policy and show how its un-normalised returns are distributed."""
@@ -39,10 +41,10 @@ def evaluate(
     if render or video:
         from marl.cluster.watch import watch
 
-        total = watch(weights, seed=seed, greedy=not sampled, video=video)
+        total = watch(weights, seed=seed, greedy=not sampled, video=video, allow=allow)
         click.echo(f"return {total:.1f}" + (f"; video in {video}" if video else ""))
         return
-    result = api_evaluate(weights, episodes=episodes, seed=seed, greedy=not sampled, parallel=parallel)
+    result = api_evaluate(weights, episodes=episodes, seed=seed, greedy=not sampled, parallel=parallel, allow=allow)
     summary = result.summary
     if as_json:
         click.echo(json.dumps({**summary._asdict(), "seed": seed, "greedy": not sampled}))

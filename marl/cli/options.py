@@ -9,6 +9,12 @@ from click.shell_completion import CompletionItem
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Number that all randomness follows from.")
+ALLOW = click.option(
+    "--allow",
+    metavar="MODULE",
+    multiple=True,
+    help="A file that you did not write here may name code of it; repeatable.",
+)
 DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks and details.")
 
 

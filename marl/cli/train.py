@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from marl.cli.addresses import TakesAddresses
-from marl.cli.options import DEBUG, SEED, SET, collect_settings, complete_algorithm, environment_argument
+from marl.cli.options import ALLOW, DEBUG, SEED, SET, collect_settings, complete_algorithm, environment_argument
 
 if TYPE_CHECKING:
     from marl.api import TrainResult
@@ -48,6 +48,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--plain", is_flag=True, help="Lines instead of a live table."),
         click.option("--quiet", is_flag=True, help="Show nothing while training."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else."),
+        ALLOW,
         DEBUG,
     ]
     for decorator in reversed(decorators):
@@ -101,6 +102,7 @@ def run_training(
     plain: bool,
     quiet: bool,
     as_json: bool,
+    allow: tuple[str, ...],
     debug: bool,
 ) -> None:
     """Train as the options say, on this machine or on ``cluster``; they override ``parameters``, which are settings."""
@@ -140,6 +142,7 @@ def run_training(
         live=not (quiet or as_json),
         plain=plain,
         cluster=cluster,
+        allow=allow,
     )
     click.echo(json.dumps(_as_json(result)) if as_json else _in_words(result))
     if result.failure is not None:

@@ -12,16 +12,15 @@ from torch import nn
 from marl import __version__
 from marl.cluster.experience import experience_bytes
 from marl.cluster.parts import modules_of, plugin_names, try_parts
-from marl.cluster.plan import ANYTHING
 from marl.cluster.replay import replay_memory
 from marl.cluster.spaces import find_spaces
+from marl.config.names import find_refused
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
 from marl.exchanges.limits import max_payload
 from marl.failpoints import fail
-from marl.plugins import load_module
 from marl.processes.cores import count_cores
 from marl.training.flat import flatten
 from marl.wire.agreement import agree_protocol, compare
@@ -153,10 +152,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     workers = 1 if hello.deterministic else workers
     try:
         tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
-        _check_allowed("algorithm", hello.algorithm.get("name"), allow)  # first: reading the settings imports it
-        _check_allowed("environment", hello.environment.get("id"), allow)
-        _check_allowed("network", hello.network.get("name"), allow)
-        _check_allowed("sampler", hello.exploration.get("sampler"), allow)
+        _check_allowed(tree, allow)  # first: reading the settings imports an algorithm
         config = from_tree({"seed": hello.seed, "deterministic": hello.deterministic, **tree})
         validate(config)
         spaces = find_spaces(config)
@@ -221,26 +217,12 @@ def _fingerprint(config: Config, spaces: Spaces, network: nn.Module) -> str:
     return fingerprint(network, settings=settings, spaces=spaces, sources=sources)
 
 
-def _check_allowed(kind: str, name: object, allow: tuple[str, ...]) -> None:
-    """Only code whose owner has agreed runs here on a parent's word, and only what is defined there: a module that
-    imports ``subprocess.run`` has not been allowed to run commands.
-    """
-    if not isinstance(name, str) or ANYTHING in allow:  # what is no text is refused where settings are read
-        return
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        return
-    _demand_allowed(kind, module, name, allow)
-    if attribute.isidentifier():
-        found = getattr(load_module(module), attribute, None)
-        _demand_allowed(kind, str(getattr(found, "__module__", module)), name, allow)
-
-
-def _demand_allowed(kind: str, module: str, name: str, allow: tuple[str, ...]) -> None:
-    if not any(module == each or module.startswith(f"{each}.") for each in allow):
+def _check_allowed(tree: Mapping[str, Any], allow: tuple[str, ...]) -> None:
+    """Only code whose owner has agreed runs here on a parent's word."""
+    if refused := find_refused(tree, allow):
         raise HandshakeRefused(
-            f"the child may import no {kind} from {module}, which {name} needs: "
-            f"its owner can allow it with --allow {module}"
+            f"the child may import no {refused.part} from {refused.module}, which {refused.value!r:.200} needs: "
+            f"its owner can allow it with --allow {refused.module}"
         )
 
 

@@ -1,5 +1,6 @@
 """Keeps what a run has learned: checkpoints to go on from, the best weights by evaluation, the weights file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,38 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
 from marl.data.normalizer import as_slot
 from marl.data.spaces import Spaces
-from marl.errors import WeightsFileError
+from marl.errors import KeyFileError, WeightsFileError
 from marl.reports.run_folder import RunFolder, write_atomic
 from marl.training.checkpoint import BackgroundWriter
 from marl.training.flat import flatten
 from marl.training.weights_file import fill, network_tensors, read, to_bytes
+from marl.trust.seal import make_seal_key
+from marl.trust.secret import Secret
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
+
+
+def find_seal_key(note: Callable[[str], None] = lambda unused: None) -> Secret | None:
+    """This user's key for the files of a run; without one they are written all the same, which is noted."""
+    try:
+        return make_seal_key()
+    except KeyFileError as error:
+        note(f"the files of this run are not sealed, so that code of your own in them will need --allow: {error}")
+        return None
 
 
 class Keeper:
     """Writes a run's files in the background; remembers the best verdict."""
 
-    def __init__(self, config: Config, spaces: Spaces, folder: RunFolder, writer: BackgroundWriter) -> None:
+    def __init__(
+        self, config: Config, spaces: Spaces, folder: RunFolder, writer: BackgroundWriter, key: Secret | None
+    ) -> None:
+        """``key``: seals the files, see ``marl/trust/seal.py``."""
         self.best: Verdict | None = None
         self.best_mean = float("-inf")
         self._best_info: dict[str, Any] = {}  # by which episodes they were chosen
         self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
+        self._key = key
         # A network of its own: files are made in the writer's thread.
         self._network: nn.Module = build_network(config.algorithm, spaces, config.network)
         self._weights = flatten(self._network).weights
@@ -90,4 +106,4 @@ class Keeper:
             "marl": __version__,
             "torch": torch.__version__,
         }
-        return to_bytes({**tensors, **more}, {**described, **info})
+        return to_bytes({**tensors, **more}, {**described, **info}, self._key)

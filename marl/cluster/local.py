@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-from marl.cluster.plan import ANYTHING
 from marl.errors import LinkClosed
+from marl.plugins import ANYTHING
 from marl.processes.cores import count_cores
 
 READY_S = 60.0  # a child has to import torch first, on a machine where others do the same

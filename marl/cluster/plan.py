@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from marl.trust.options import TrustOptions
 
 PORT = 5050
-ANYTHING = "*"  # after --allow: code from any module
 
 
 @dataclass(frozen=True)

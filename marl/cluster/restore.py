@@ -1,13 +1,14 @@
 """From a weights file back to a policy that plays."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from marl.acting.collect import Acts
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
+from marl.config.names import demand_allowed
 from marl.config.settings import Config, from_tree
 from marl.data import seeds
 from marl.data.normalizer import Moments, from_slot
@@ -18,31 +19,44 @@ from marl.processes.threads import one_thread
 from marl.training.weights_file import WeightsFile, fill, read
 
 
-def load_policy(path: str | Path) -> Policy:
-    """The policy in a weights file or checkpoint.
+class Restored(NamedTuple):
+    """What a weights file says."""
+
+    policy: Policy
+    config: Config
+
+
+def restore(path: str | Path, *, allow: Collection[str] = ()) -> Restored:
+    """The policy in a weights file or checkpoint, and the settings that it was trained with.
+
+    Args:
+        allow: modules whose code the file may name if this user did not write it on this machine.
 
     Raises:
         WeightsFileError: the file cannot be read.
+        PluginError: it names code that is not allowed.
     """
     file = read(path)
-    config, spaces = config_of(file.info, path), spaces_of(file, path)
+    config, spaces = config_of(file, path, allow), spaces_of(file, path)
     network = build_network(config.algorithm, spaces, config.network)
     fill(network, file, path)
     statistics: Moments | None = None
     if "normalizer" in file.tensors:
         statistics = from_slot(file.tensors["normalizer"].numpy())
-    return Policy(cast(Acts, network), spaces, statistics, file.info)
+    return Restored(Policy(cast(Acts, network), spaces, statistics, file.info), config)
 
 
-def play_episodes(path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64) -> Played:
+def play_episodes(
+    path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64, allow: Collection[str] = ()
+) -> Played:
     """Episodes of the file's policy in the environment that it was trained in.
 
     Raises:
         WeightsFileError: the file cannot be read.
+        PluginError: it names code that is not allowed.
         EnvironmentFault: the environment cannot be made, or has other spaces than at training.
     """
-    policy = load_policy(path)
-    config = config_of(policy.info, path)
+    policy, config = restore(path, allow=allow)
     environments = make_environments(config.environment, max(1, min(episodes, parallel)))
     demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
     sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
@@ -60,14 +74,18 @@ def play_episodes(path: str | Path, *, episodes: int, seed: int, greedy: bool, p
         environments.close()
 
 
-def config_of(info: Mapping[str, Any], path: str | Path) -> Config:
+def config_of(file: WeightsFile, path: str | Path, allow: Collection[str]) -> Config:
     """The settings that a file was trained with.
 
     Raises:
         WeightsFileError: they are missing, or of a version that is not understood.
+        PluginError: they name code that is not allowed.
     """
     try:
-        return from_tree(info["config"])
+        tree = file.info["config"]
+        if not file.own:
+            demand_allowed(tree, path, allow)
+        return from_tree(tree)
     except (KeyError, TypeError, ConfigError) as error:
         raise WeightsFileError(f"{path} was written by another version of marl: {error}") from error
 

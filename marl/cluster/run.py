@@ -12,6 +12,7 @@ import numpy as np
 
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.experience import experience_layout
+from marl.cluster.keeper import find_seal_key
 from marl.cluster.local import LocalChildren
 from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
@@ -48,10 +49,12 @@ def run(
     out: Path,
     live: bool,
     plain: bool,
+    allow: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Train; the fields of ``TrainResult``.
 
     Args:
+        allow: modules whose code files may name that this user did not write on this machine.
         cluster: the children to train on; None: this machine alone.
         local: those of them that were started for this run.
 
@@ -70,6 +73,7 @@ def run(
             out=out,
             live=live,
             plain=plain,
+            allow=allow,
         )
 
 
@@ -85,6 +89,7 @@ def _run(
     out: Path,
     live: bool,
     plain: bool,
+    allow: tuple[str, ...],
 ) -> dict[str, Any]:
     """``run``; the run folder is this process's own as long as ``stack`` is."""
     initial = read(init) if init is not None else None
@@ -95,13 +100,13 @@ def _run(
         folder = open_run_folder(Path(resume))
         stack.enter_context(writing(folder.path))
         resumed = read(latest_checkpoint(folder))
-        config = _resumed_config(resumed, folder, settings)
+        config = _resumed_config(resumed, folder, settings, allow)
         _check_kind(resumed, folder, cluster is not None)
         new_end = any(key.startswith("stop.") for key in settings)
         if (result := finished(config, resumed, folder, new_end=new_end)) is not None:
             return result
     else:
-        config = _complete(load_config(source, settings))
+        config = _complete(load_config(source, settings, allow=allow))
     _check_out(out)
     if cluster is not None:
         parse_addresses(cluster.children, cluster.port)  # what is no address shows before any folder too
@@ -132,7 +137,7 @@ def _run(
     else:
         folder = create_run_folder(Path(config.report.runs), _folder_name(config.environment.id))
         stack.enter_context(writing(folder.path))
-        write_atomic(folder.config, to_toml(config).encode())
+        write_atomic(folder.config, to_toml(config, find_seal_key()).encode())
     view = LiveView(
         environment=config.environment.id,
         algorithm=config.algorithm.name,
@@ -193,7 +198,9 @@ def _complete(config: Config) -> Config:
     return config
 
 
-def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any]) -> Config:
+def _resumed_config(
+    resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any], allow: tuple[str, ...]
+) -> Config:
     """The run's own settings; only when it ends may change."""
     for key in settings:
         if not key.startswith(("stop.", "report.", "node.", "checkpoint.", "evaluation.")):
@@ -203,7 +210,8 @@ def _resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str,
             )
     if "meter" not in resumed.info:
         raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
-    before, now = config_of(resumed.info, folder.path), load_config(folder.config, settings)
+    before = config_of(resumed, latest_checkpoint(folder), allow)
+    now = load_config(folder.config, settings, allow=allow, trusted=resumed.info["config"])
     written = to_tree(before), to_tree(now)  # where what is no number equals itself
     for each in (
         "seed",

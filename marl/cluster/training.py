@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.cluster.evaluation import TICK, Evaluation, Final, patience
-from marl.cluster.keeper import CHECKPOINT, Keeper
+from marl.cluster.keeper import CHECKPOINT, Keeper, find_seal_key
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
@@ -102,7 +102,8 @@ class Training(ABC):
         with ProcessGroup() as group:
             self._group = group
             self._writer = BackgroundWriter(self._view.note)
-            self.keeper = Keeper(self._config, self._spaces, self._folder, self._writer)
+            key = find_seal_key(self._view.note)
+            self.keeper = Keeper(self._config, self._spaces, self._folder, self._writer, key)
             self._evaluation = self._make_evaluation()
             try:
                 self._open()

@@ -1,24 +1,27 @@
 """Watch one episode of a trained policy, in a window or as a video."""
 
+from collections.abc import Collection
+
 import torch
 
 from marl.acting.evaluate import MAX_EPISODE_STEPS
-from marl.cluster.restore import config_of, demand_same_spaces, load_policy
+from marl.cluster.restore import demand_same_spaces, restore
 from marl.data.spaces import describe
 from marl.environments.make import make_single
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
 
 
-def watch(path: str, *, seed: int, greedy: bool, video: str | None) -> float:
+def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Collection[str] = ()) -> float:
     """Play one episode where it can be seen; its return.
 
     Raises:
         WeightsFileError: the file cannot be read, or the environment's spaces are no longer those it was trained on.
+        PluginError: it names code that is not allowed.
         EnvironmentFault: the environment cannot be rendered.
         MissingExtra: a video was asked for and moviepy is not installed.
     """
-    policy = load_policy(path)
-    settings = config_of(policy.info, path).environment
+    policy, config = restore(path, allow=allow)
+    settings = config.environment
     environment = make_single(settings, "rgb_array" if video else "human")
     if video:
         try:

@@ -1,30 +1,54 @@
 """Where settings come from, and go to: presets, TOML files, single keys."""
 
 import contextlib
+import copy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from marl.config.names import demand_allowed
 from marl.config.plain import KWARGS, from_plain, is_tag, kwargs_to_plain, to_plain
 from marl.config.presets import preset_tree
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
 from marl.errors import ConfigError
+from marl.files import parse_toml, read_file
+from marl.trust.seal import is_own, seal_of
+from marl.trust.secret import Secret
+
+MAX_BYTES = 1_000_000  # of a file of settings
 
 
-def load_config(source: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    source: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    allow: Collection[str] = (),
+    trusted: Mapping[str, Any] | None = None,
+) -> Config:
     """Settings from a preset's name, an environment's name or a TOML file, with single keys on top.
+
+    Args:
+        allow: modules whose code a file may name that this user did not write on this machine; ``overrides`` may
+            name any.
+        trusted: settings whose names a file may repeat.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong kind, or values that contradict each other.
+        PluginError: a file names code that is not allowed.
     """
     overrides = dict(overrides or {})
-    tree = _read(str(source), overrides.get("algorithm.name")) if source is not None else {}
+    tree, own = _read(str(source), overrides.get("algorithm.name")) if source is not None else ({}, True)
     tree.pop("measured", None)  # what presets, and copies of them, say about themselves
+    if not own:
+        unasked = copy.deepcopy(tree)
+        for path in overrides:
+            _drop(unasked, path)
+        demand_allowed(unasked, str(source), allow, trusted)
     for path, value in overrides.items():
         _put(tree, path, _written(path, value))
     config = from_tree(tree)
@@ -59,40 +83,65 @@ def parse_override(text: str) -> tuple[str, Any]:
     if value == "None":
         return path, None
     try:
-        found = tomllib.loads(f"value = {value}")["value"]
+        found = parse_toml(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         with contextlib.suppress(ValueError):
             return path, float(value)  # .7 is a number to people, though not to TOML
         return path, value
+    except ValueError as error:
+        raise ConfigError(f"--set {path}: expected a value of a setting, got one that is none: {error}") from error
     if path == KWARGS and isinstance(found, dict):
         return path, {key: from_plain(each, f"{path}.{key}") for key, each in found.items()}
     return path, from_plain(found, path)
 
 
-def to_toml(config: Config) -> str:
-    """The resolved configuration as a file that ``load_config`` reads."""
+def to_toml(config: Config, key: Secret | None = None) -> str:
+    """The resolved configuration as a file that ``load_config`` reads, sealed where there is a key."""
     lines: list[str] = []
     _write_table(to_tree(config), (), lines)
-    return "\n".join(lines).lstrip("\n") + "\n"
+    text = "\n".join(lines).lstrip("\n") + "\n"
+    return text if key is None else f"{text}# {seal_of(key, 'settings', text.encode()).decode()}\n"
 
 
-def _read(source: str, algorithm: object) -> dict[str, Any]:
-    """Settings from a file or preset; of the preset, those for ``algorithm`` where one is asked for."""
+def _read(source: str, algorithm: object) -> tuple[dict[str, Any], bool]:
+    """Settings from a file or preset, and whether their names need no leave; of a preset, those for ``algorithm`` where
+    one is asked for.
+    """
     path = Path(source)
     if path.suffix == ".toml" or path.is_file():
         try:
-            return _parse(path.read_text(encoding="utf-8"), source)
-        except (OSError, UnicodeDecodeError) as error:
+            content = read_file(path, MAX_BYTES)
+            return _parse(content.decode(), source), _is_own(content)
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration file {source}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
             raise ConfigError(f"cannot read the configuration file {source}: {error}") from error
     tree = None if ":" in source or "/" in source else preset_tree(source, algorithm)
-    return {"environment": {"id": source}} if tree is None else tree
+    return {"environment": {"id": source}} if tree is None else tree, True
+
+
+def _is_own(content: bytes) -> bool:
+    """Whether the last line is this user's seal of all before it."""
+    text, found, seal = content.rstrip(b"\r\n").rpartition(b"\n# ")
+    return bool(found) and is_own("settings", text + b"\n", seal)
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not a TOML file: {error}") from error
+        return parse_toml(text)
+    except ValueError as error:
+        raise ConfigError(f"{source} is not a TOML file of settings: {error}") from error
+
+
+def _drop(tree: dict[str, Any], path: str) -> None:
+    """Forget what the user has set otherwise."""
+    *sections, last = path.split(".")
+    for section in sections:
+        inner = tree.get(section)
+        if not isinstance(inner, dict):
+            return
+        tree = inner
+    tree.pop(last, None)
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -2,11 +2,12 @@
 
 Keys: ``network.<name>`` for each tensor of the network, ``normalizer`` (count, mean, squared deviations) where
 observations are normalised, ``json`` for everything else. A checkpoint has more tensors beside them, so it can be
-evaluated like any weights.
+evaluated like any weights. The comment of the zip file is a seal, by which the user who wrote the file knows it again.
 """
 
 import io
 import json
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from marl.errors import WeightsFileError
+from marl.trust.seal import SEAL_BYTES, is_own, seal_of
+from marl.trust.secret import Secret
 
 FORMAT = "marl-weights-1"
 ZIP_START = b"PK\x03\x04"  # torch.save writes zip files
@@ -24,13 +27,28 @@ class WeightsFile(NamedTuple):
 
     tensors: dict[str, Tensor]
     info: dict[str, Any]
+    own: bool = False  # whether this user wrote it on this machine: only then the names in it may be imported unasked
 
 
-def to_bytes(tensors: dict[str, Tensor], info: dict[str, Any]) -> bytes:
-    """The file's content."""
+def to_bytes(tensors: dict[str, Tensor], info: dict[str, Any], key: Secret | None = None) -> bytes:
+    """The file's content, sealed where there is a key."""
     buffer = io.BytesIO()
     torch.save({**tensors, "json": json.dumps({"format": FORMAT, **info})}, buffer)
-    return buffer.getvalue()
+    archive = buffer.getvalue()
+    return archive if key is None else _with_comment(archive, seal_of(key, "weights", archive))
+
+
+def _with_comment(archive: bytes, comment: bytes) -> bytes:
+    """A zip file ends with the length of a comment and the comment; torch writes none."""
+    return archive[:-2] + struct.pack("<H", len(comment)) + comment
+
+
+def _without_comment(data: bytes) -> tuple[bytes, bytes]:
+    """The archive as torch wrote it, and the comment that lies behind it, if any."""
+    end = len(data) - SEAL_BYTES
+    if end > 2 and data[end - 2 : end] == struct.pack("<H", SEAL_BYTES):
+        return data[: end - 2] + b"\0\0", data[end:]
+    return data, b""
 
 
 def network_tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -51,8 +69,9 @@ def read(path: str | Path) -> WeightsFile:
         raise WeightsFileError(f"no file {path}: train first (marl train), or name the file to read") from None
     except OSError as error:
         raise WeightsFileError(f"cannot read {path}: {error.strerror or error}") from error
+    archive, comment = _without_comment(data)
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except Exception as error:
         what = "is damaged or cut short" if data.startswith(ZIP_START) else "is no such file"
         raise WeightsFileError(f"{expected} {what} ({type(error).__name__}): train again or copy it anew") from error
@@ -67,7 +86,7 @@ def read(path: str | Path) -> WeightsFile:
         raise WeightsFileError(f"{path} has the format {found!r}, this version of marl reads {FORMAT!r}")
     if not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsFileError(f"{expected} holds something that is not a tensor")
-    return WeightsFile(content, info)
+    return WeightsFile(content, info, is_own("weights", archive, comment))
 
 
 def fill(network: nn.Module, file: WeightsFile, path: str | Path) -> None:

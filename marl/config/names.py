@@ -1,0 +1,87 @@
+"""Names of code in settings that somebody else wrote: found before anything is imported."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from marl.environments.registered import modules_named_in, unasked_module
+from marl.errors import PluginError
+from marl.plugins import ANYTHING, covers, lacking
+
+# What a text that may name code stands for, by its section and key.
+_NAMES = {
+    ("algorithm", "name"): "algorithm",
+    ("environment", "id"): "environment",
+    ("network", "name"): "network",
+    ("exploration", "sampler"): "sampler",
+}
+
+
+class Refused(NamedTuple):
+    """A setting that names code which may not be used."""
+
+    part: str  # "algorithm", "environment", ...
+    value: str
+    module: str  # that would have to be allowed
+
+
+def names_in(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(part, text) of every setting whose text may name code, in settings as they were read."""
+    for (section, key), part in _NAMES.items():
+        inner = tree.get(section)
+        if isinstance(inner, Mapping) and isinstance(inner.get(key), str):
+            yield part, inner[key]
+
+
+def find_refused(
+    tree: Mapping[str, Any], allow: Collection[str], trusted: Mapping[str, Any] | None = None
+) -> Refused | None:
+    """The first setting that names code outside of the modules in ``allow``; None if all may be used.
+
+    Call it before ``from_tree``, which imports an algorithm by its name.
+
+    Args:
+        trusted: settings whose names are allowed too.
+
+    Raises:
+        PluginError: an allowed module cannot be imported.
+    """
+    if ANYTHING in allow:
+        return None
+    known = dict(names_in(trusted or {}))
+    for part, name in names_in(tree):
+        if known.get(part) == name:
+            continue
+        module = lacking(name, allow) if ":" in name else None
+        if module is None and part == "environment":
+            module = unasked_module(name.rpartition(":")[2], allow)
+        if module is not None:
+            return Refused(part, name, module)
+    return _refused_arguments(tree, allow, trusted or {})
+
+
+def demand_allowed(
+    tree: Mapping[str, Any], path: object, allow: Collection[str], trusted: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse the settings in a file that this user did not write here, where they name code outside of ``allow``.
+
+    Raises:
+        PluginError: they do.
+    """
+    if refused := find_refused(tree, allow, trusted):
+        raise PluginError(
+            f"{path} needs code of the module {refused.module} ({refused.part} {refused.value!r:.200}), and you did "
+            f"not write this file on this machine: if you trust both, repeat with --allow {refused.module}"
+        )
+
+
+def _refused_arguments(tree: Mapping[str, Any], allow: Collection[str], trusted: Mapping[str, Any]) -> Refused | None:
+    environment, before = tree.get("environment"), trusted.get("environment")
+    if not isinstance(environment, Mapping):
+        return None
+    kwargs = environment.get("kwargs")
+    if isinstance(before, Mapping) and before.get("kwargs") == kwargs:
+        return None
+    for module in modules_named_in(kwargs, str(environment.get("id", "")).rpartition(":")[2]):
+        if not covers(allow, module):
+            return Refused("environment", f"environment.kwargs = {kwargs}", module)
+    return None

@@ -1,0 +1,83 @@
+"""Files that may hold anything: read without waiting, within bounds, as plain data."""
+
+import errno
+import json
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+MAX_DEPTH = 32  # of tables and lists within each other
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO waits for a writer otherwise
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor of a regular file, to read.
+
+    Raises:
+        OSError: there is none, or something else lies there: a folder, a FIFO, a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+    return descriptor
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is longer than ``max_bytes``.
+    """
+    with open(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > max_bytes else file.read(max_bytes + 1)
+    if size > max_bytes or len(content) > max_bytes:
+        raise OSError(
+            errno.EFBIG, f"it has {max(size, len(content)):,} bytes, expected at most {max_bytes:,}", str(path)
+        )
+    return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON, or says what no setting or counter can be.
+    """
+    try:
+        return _plain(json.loads(text))
+    except RecursionError:
+        raise ValueError("lists or tables lie too deep within each other") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What a TOML text says.
+
+    Raises:
+        ValueError: it is no TOML, or says what no setting can be.
+    """
+    try:
+        tree: dict[str, Any] = _plain(tomllib.loads(text))
+    except RecursionError:
+        raise ValueError("lists or tables lie too deep within each other") from None
+    return tree
+
+
+def _plain(tree: Any) -> Any:
+    """``tree`` itself, once every number in it fits 64 bits and nothing lies too deep."""
+    waiting = [(tree, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:
+            raise ValueError("an integer has more than 64 bits")
+        if not isinstance(value, (dict, list)):
+            continue
+        if depth == MAX_DEPTH:
+            raise ValueError("lists or tables lie too deep within each other")
+        waiting += [(each, depth + 1) for each in (value.values() if isinstance(value, dict) else value)]
+    return tree

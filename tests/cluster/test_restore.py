@@ -1,0 +1,103 @@
+"""A weights file is data: what a stranger's names is neither imported nor run."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import marl.reports.distribution  # noqa: F401  loaded when it is first used
+from marl import api
+from marl.cluster.restore import play_episodes
+from marl.cluster.watch import watch
+from marl.config.settings import from_tree, to_tree
+from marl.data.spaces import Spaces
+from marl.errors import MarlError, PluginError
+from marl.training.weights_file import network_tensors, to_bytes
+from marl.trust.seal import make_seal_key
+from tests.audit import recorded
+
+SPACES = Spaces((4,), 2, (), 0, (), ())
+COUNTING = Spaces((3,), 3, (), 0, (), ())
+Read = Callable[[Path], object]
+
+
+def write(path: Path, tree: dict[str, Any], *, spaces: Spaces = SPACES, own: bool = False) -> Path:
+    """A weights file whose network fits, of settings that nobody has checked."""
+    config = from_tree({})
+    network = config.algorithm.build_network(spaces, config.network, 1)
+    info = {"config": {**to_tree(config), **tree}, "spaces": spaces._asdict()}
+    path.write_bytes(to_bytes(network_tensors(network), info, make_seal_key() if own else None))
+    return path
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: play_episodes(path, episodes=1, seed=0, greedy=True),
+        lambda path: watch(str(path), seed=0, greedy=True, video=None),
+        api.load,
+        api.evaluate,
+    ],
+)
+def test_a_command_in_a_strangers_file_does_not_run(tmp_path: Path, read: Read) -> None:
+    trace = tmp_path / "ran"
+    kwargs = {"cmd": f"touch {trace}"}
+    path = write(tmp_path / "weights.pt", {"environment": {"id": "subprocess:getoutput", "kwargs": kwargs}})
+    with recorded() as events, pytest.raises(PluginError) as refused:
+        read(path)
+    assert str(refused.value).endswith("repeat with --allow subprocess")
+    assert "\n" not in str(refused.value)
+    assert [event for event in events if not event.startswith("import 'marl")] == []
+    assert not trace.exists()
+
+
+def test_the_trap_works(tmp_path: Path) -> None:
+    """Allowed by the user, the same file does run the command; what comes of it is still no environment."""
+    trace = tmp_path / "ran"
+    kwargs = {"cmd": f"touch {trace}"}
+    path = write(tmp_path / "weights.pt", {"environment": {"id": "subprocess:getoutput", "kwargs": kwargs}})
+    with recorded() as events, pytest.raises(MarlError, match="to make a gymnasium environment, got str"):
+        play_episodes(path, episodes=1, seed=0, greedy=True, allow=("subprocess",))
+    assert any("Popen" in event for event in events)
+    assert trace.exists()
+
+
+def test_a_module_beside_a_strangers_file_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted.py").write_text("raise AssertionError('imported')\n")
+    monkeypatch.chdir(tmp_path)
+    for tree in (
+        {"environment": {"id": "planted:Env"}},
+        {"environment": {"id": "planted:Env-v0"}},
+        {"network": {"name": "planted:Net"}},
+        {"algorithm": {"name": "planted:Algorithm"}},
+        {"exploration": {"sampler": "planted:Sampler"}},
+    ):
+        with pytest.raises(PluginError, match=r"--allow planted$"):
+            api.load(write(tmp_path / "weights.pt", tree))
+    assert "planted" not in sys.modules
+
+
+def test_own_files_need_no_leave_and_strangers_get_it(tmp_path: Path) -> None:
+    tree = {"environment": {"id": "tests.fakes:counting"}}
+    path = write(tmp_path / "own.pt", tree, spaces=COUNTING, own=True)
+    copy = tmp_path / "copied.pt"
+    copy.write_bytes(path.read_bytes())
+    assert len(play_episodes(copy, episodes=2, seed=0, greedy=True)) == 2
+    path = write(tmp_path / "other.pt", tree, spaces=COUNTING)
+    with pytest.raises(PluginError, match=r"--allow tests\.fakes$"):
+        play_episodes(path, episodes=2, seed=0, greedy=True)
+    assert len(play_episodes(path, episodes=2, seed=0, greedy=True, allow=("tests",))) == 2
+    changed = copy.read_bytes().replace(b"counting", b"refuses_", 1)
+    assert changed != copy.read_bytes()
+    copy.write_bytes(changed)
+    with pytest.raises(MarlError):
+        play_episodes(copy, episodes=2, seed=0, greedy=True)
+
+
+def test_another_users_seal_is_worth_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "own.pt", {"environment": {"id": "tests.fakes:counting"}}, spaces=COUNTING, own=True)
+    monkeypatch.setenv("MARL_HOME", str(tmp_path / "another"))
+    with pytest.raises(PluginError, match=r"--allow tests\.fakes$"):
+        api.load(path)
