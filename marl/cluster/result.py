@@ -88,11 +88,26 @@ def finished(config: Config, resumed: WeightsFile, folder: RunFolder, *, new_end
 
     Args:
         new_end: whether the user has given a new one; one that is reached already is none.
+
+    Raises:
+        RunFolderError: the checkpoint is damaged.
     """
-    info, stop, meter = resumed.info, config.stop, resumed.info["meter"]
     ended = folder.read_facts().get("ended")
     if not isinstance(ended, dict):  # it was killed before its weights were in place, or is of an older version
         return None
+    try:
+        return _finished(config, resumed.info, folder, ended, new_end)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(
+            f"expected {latest_checkpoint(folder)} to say how far the run is, got {type(error).__name__}: {error}: "
+            "it is damaged; start a new run with --init"
+        ) from error
+
+
+def _finished(
+    config: Config, info: dict[str, Any], folder: RunFolder, ended: dict[str, Any], new_end: bool
+) -> dict[str, Any] | None:
+    stop, meter = config.stop, info["meter"]
     reached = (
         (stop.steps is not None and info["steps"] >= stop.steps)
         or (stop.minutes is not None and info["seconds"] >= 60 * stop.minutes)

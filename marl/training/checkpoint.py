@@ -51,7 +51,8 @@ class BackgroundWriter:
                 write_atomic(path, make())
             except Exception as error:  # whatever it is, this thread must live: `flush` waits for it
                 reason = getattr(error, "strerror", None) or error
-                self._warn(f"could not write {path}: {reason}; training goes on, the older file is kept")
+                older = ", the older file is kept" if path.exists() else ""
+                self._warn(f"could not write {path}: {reason}; training goes on{older}")
             finally:
                 with self._changed:
                     self._busy = False

@@ -20,7 +20,7 @@ from marl.errors import WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
 from marl.reports.meter import Meter, StopGoal
 from marl.training.flat import flatten
-from tests.commands import PATIENCE_S, until
+from tests.commands import BARE, MARL, PATIENCE_S, succeed, until
 
 NEVER = float("inf")
 KILLED = Failure("killed by SIGKILL (out of memory?)", "", False)
@@ -217,6 +217,17 @@ def test_an_error_that_no_restart_can_mend() -> None:
     assert setting.traces == ["Traceback ..."]
 
 
+def test_a_run_whose_evaluation_never_ends(tmp_path: Path) -> None:
+    """It ends all the same, with the weights in place, and says that they were not evaluated."""
+    (tmp_path / "waits.py").write_text(WAITS)
+    words = ("train", "waits:Waits", "--steps", "2000", "--workers", "1", "--plain", *BARE)
+    out = succeed(*MARL, *words, cwd=tmp_path)
+    assert "the last weights were not evaluated: 20 episodes were not over within 2." in out
+    assert "Ended (steps)" in out
+    assert "not evaluated (they take longer than " in out
+    assert (tmp_path / "weights.pt").is_file()
+
+
 def test_the_process_is_given_weights_while_it_makes_its_environments(tmp_path: Path) -> None:
     """More than a pipe holds: the main process has to look after the run meanwhile."""
     allowed = tmp_path / "allowed"
@@ -234,3 +245,18 @@ def test_the_process_is_given_weights_while_it_makes_its_environments(tmp_path: 
         evaluator.submit(Snapshot({"weights": vector}, 0, 0))
         played = until(lambda: evaluator.played(0.1), PATIENCE_S)
         assert played.returns.shape == (2,)
+
+
+WAITS = """
+import threading
+from multiprocessing import current_process
+
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Waits(CartPoleEnv):
+    def step(self, action):
+        if current_process().name == "marl evaluator":
+            threading.Event().wait()
+        return super().step(action)
+"""

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from marl.cluster.keeper import BEST, CHECKPOINT
-from marl.cluster.result import Kept, fields, keep_weights
+from marl.cluster.result import Kept, fields, finished, keep_weights
 from marl.config.files import load_config
 from marl.errors import RunFolderError
 from marl.reports.run_folder import RunFolder
+from marl.training.weights_file import WeightsFile
 
 
 def outcome(**other: Any) -> Any:
@@ -48,6 +49,14 @@ def test_a_signal_after_the_end_changes_nothing(tmp_path: Path) -> None:
 def test_the_clock_of_training_stops_before_the_evaluation(tmp_path: Path) -> None:
     assert told(tmp_path)["training_ended_at"] == 5.0
     assert told(tmp_path, solved_at=4.0)["training_ended_at"] == 4.0
+
+
+@pytest.mark.parametrize("info", [{}, {"meter": 1}, {"meter": {}, "steps": "many", "seconds": [], "updates": 0}])
+def test_a_checkpoint_that_does_not_say_how_far_it_is(info: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "facts.json").write_text('{"ended": {"reason": "steps"}}')
+    config = load_config("CartPole-v1", {"stop.steps": 5})
+    with pytest.raises(RunFolderError, match="it is damaged"):
+        finished(config, WeightsFile({}, info), RunFolder(tmp_path), new_end=False)
 
 
 @pytest.mark.parametrize(("best", "name"), [(None, CHECKPOINT), ("some", BEST)])

@@ -84,6 +84,7 @@ def test_a_failure_is_reported_and_the_older_file_kept(
     assert len(warnings) == 1
     assert words in warnings[0]
     assert str(path) in warnings[0]
+    assert warnings[0].endswith("training goes on, the older file is kept")
     writer.write(path, lambda: b"better")  # and it goes on
     writer.flush()
     assert path.read_bytes() == b"better"
@@ -93,6 +94,7 @@ def test_a_folder_that_is_not_there(writer: BackgroundWriter, warnings: list[str
     writer.write(tmp_path / "nowhere" / "weights.pt", lambda: b"")
     writer.flush()
     assert "could not write" in warnings[0]
+    assert "kept" not in warnings[0]
 
 
 def test_close_writes_what_waits_and_may_be_called_twice(tmp_path: Path) -> None:
