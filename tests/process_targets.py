@@ -1,7 +1,9 @@
 """What the tests run in processes of their own: importable functions, as ``ProcessGroup`` wants them."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ import torch
 
 from marl.data.shared import SharedBlock
 from marl.errors import EnvironmentFault
+from marl.processes.ending import close_at_the_end
 from marl.training.node_memory import array, ring
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 
@@ -86,3 +89,36 @@ def writes_rows(pipe: Connection, block: SharedBlock, worker: int, rows: np.ndar
         own.write(rows)
         array(block, "counters")[worker] += worker + 1
         pipe.send("done")
+
+
+class Holds:
+    """Says when it is closed, in two steps: the second waits for a word."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def close(self) -> None:
+        self._pipe.send("closing")
+        self._pipe.recv()
+        self._pipe.send("closed")
+
+
+def holds_something(pipe: Connection) -> None:
+    """Never ends by itself."""
+    close_at_the_end(Holds(pipe))
+    pipe.send("ready")
+    threading.Event().wait()
+
+
+def has_a_process_of_its_own(pipe: Connection) -> None:
+    """As an environment may; it would never end by itself."""
+    process = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
+    process.start()
+    pipe.send(process.pid)
+
+
+def starts_a_program(pipe: Connection) -> None:
+    """As a simulator that leads a session of its own, which never ends by itself; neither does this process."""
+    program = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    pipe.send(program.pid)
+    threading.Event().wait()

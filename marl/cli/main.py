@@ -9,7 +9,7 @@ import click
 
 from marl import __version__
 from marl.errors import MarlError
-from marl.processes.signals import end_at_once
+from marl.processes.signals import Interrupted, end_at_once
 from marl.words import printable
 
 COMMANDS = {
@@ -98,6 +98,8 @@ def run(command: click.Command | Callable[..., Any], args: list[str] | None = No
         sys.exit(exit_.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
+    except Interrupted as error:
+        _fail("stopped", 128 + error.number)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

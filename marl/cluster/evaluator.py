@@ -16,6 +16,7 @@ from marl.data.normalizer import as_slot, from_slot, num_columns
 from marl.data.shared import Field, SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Array, Environments, Step, make_environments
+from marl.processes.ending import close_at_the_end
 from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten
 
@@ -113,7 +114,7 @@ def parallel(config: Config) -> int:
 def evaluate(pipe: Connection, config: Config, block: SharedBlock) -> None:
     """Answer requests until the pipe closes."""
     torch.set_num_threads(1)
-    environments = make_environments(config.environment, parallel(config))
+    environments = close_at_the_end(make_environments(config.environment, parallel(config)))
     network = build_network(config.algorithm, environments.spaces, config.network)
     flat = flatten(network)
     while True:

@@ -1,5 +1,6 @@
 """From a weights file back to a policy that plays."""
 
+import contextlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,6 +16,7 @@ from marl.data.normalizer import Moments, from_slot
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
+from marl.processes.signals import raising
 from marl.processes.threads import one_thread
 from marl.training.weights_file import WeightsFile, fill, read
 
@@ -57,21 +59,18 @@ def play_episodes(
         EnvironmentFault: the environment cannot be made, or has other spaces than at training.
     """
     policy, config = restore(path, allow=allow)
-    environments = make_environments(config.environment, max(1, min(episodes, parallel)))
-    demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
-    sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
-    try:
-        with one_thread():
-            return play(
-                policy,
-                environments,
-                episodes=episodes,
-                seeds=seeds.integers(sequence, environments.count),
-                greedy=greedy,
-                seed=seeds.integer(sequence),
-            )
-    finally:
-        environments.close()
+    count = max(1, min(episodes, parallel))
+    with raising(), contextlib.closing(make_environments(config.environment, count)) as environments, one_thread():
+        demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
+        sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
+        return play(
+            policy,
+            environments,
+            episodes=episodes,
+            seeds=seeds.integers(sequence, environments.count),
+            greedy=greedy,
+            seed=seeds.integer(sequence),
+        )
 
 
 def config_of(file: WeightsFile, path: str | Path, allow: Collection[str]) -> Config:

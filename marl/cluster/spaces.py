@@ -1,8 +1,11 @@
 """The spaces of a run's environment."""
 
+import contextlib
+
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
+from marl.processes.signals import raising
 
 
 def find_spaces(config: Config) -> Spaces:
@@ -11,6 +14,5 @@ def find_spaces(config: Config) -> Spaces:
     Raises:
         EnvironmentFault: there is no such environment, or none that can be trained on.
     """
-    environments = make_environments(config.environment, 1)
-    environments.close()
-    return environments.spaces
+    with raising(), contextlib.closing(make_environments(config.environment, 1)) as environments:
+        return environments.spaces

@@ -5,10 +5,14 @@ from collections.abc import Collection
 import torch
 
 from marl.acting.evaluate import MAX_EPISODE_STEPS
+from marl.acting.policy import Policy
 from marl.cluster.restore import demand_same_spaces, restore
 from marl.data.spaces import describe
+from marl.environments.closing import close_all
 from marl.environments.make import make_single
+from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
+from marl.processes.signals import raising
 
 
 def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Collection[str] = ()) -> float:
@@ -22,17 +26,25 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
     """
     policy, config = restore(path, allow=allow)
     settings = config.environment
-    environment = make_single(settings, "rgb_array" if video else "human")
     if video:
         try:
             import moviepy  # noqa: F401  gymnasium would only say so after the episode
         except ImportError as error:
             raise MissingExtra("moviepy", "video", "--video") from error
-        from gymnasium.wrappers import RecordVideo
+    with raising():
+        return _watch(path, policy, settings, seed=seed, greedy=greedy, video=video)
 
-        environment = RecordVideo(environment, video, episode_trigger=lambda episode: True, disable_logger=True)
+
+def _watch(
+    path: str, policy: Policy, settings: EnvironmentSettings, *, seed: int, greedy: bool, video: str | None
+) -> float:
+    environment = make_single(settings, "rgb_array" if video else "human")
     generator = torch.Generator().manual_seed(seed)
     try:
+        if video:
+            from gymnasium.wrappers import RecordVideo
+
+            environment = RecordVideo(environment, video, episode_trigger=lambda episode: True, disable_logger=True)
         now = describe(environment.observation_space, environment.action_space)
         demand_same_spaces(path, policy.spaces, now, settings.id)
         observation, _ = environment.reset(seed=seed)
@@ -48,5 +60,5 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
     except Exception as error:
         raise EnvironmentFault(f"{settings.id} cannot be shown: {type(error).__name__}: {error}") from error
     finally:
-        environment.close()
+        close_all([environment], settings.id)
     return total

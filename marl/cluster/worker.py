@@ -23,6 +23,7 @@ from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.exchanges.triggers import parse_trigger
 from marl.networks.sampling import Rank
+from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
@@ -63,7 +64,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
     algorithm = config.algorithm.for_worker(rank)
     if (ratio or config.exploration.sampler) and algorithm.learns_from == "trajectories":
         algorithm = algorithm.off_policy()
-    environments = make_environments(config.environment, config.environment.per_worker)
+    environments = close_at_the_end(make_environments(config.environment, config.environment.per_worker))
     network = build_network(algorithm, environments.spaces, config.network)
     local = flatten(network)
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
@@ -103,14 +104,13 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         generator=generator,
         go_on=tidily(_until(pipe, job, block, telemetry, begin)),
     )
-    environments.close()
 
 
 def _step(job: Job, block: SharedBlock) -> None:
     """Only step environments: the parent decides and learns."""
     config = job.config
     count = config.environment.per_worker // GROUPS
-    groups = [make_environments(config.environment, count) for unused in range(GROUPS)]
+    groups = [close_at_the_end(make_environments(config.environment, count)) for unused in range(GROUPS)]
     all_seeds = reseed(job, job.segment, torch.Generator(), GROUPS * count)
     own = [all_seeds[group * count : (group + 1) * count] for group in range(GROUPS)]
     stepper = Stepper(groups, block, job.worker, desks_of(config, groups[0].spaces), own)
@@ -122,8 +122,6 @@ def _step(job: Job, block: SharedBlock) -> None:
         now = time.perf_counter()
         telemetry.played(stepper, episodes, now - before, 0.0)
         before = now
-    for environments in groups:
-        environments.close()
 
 
 def _lessons(

@@ -1,14 +1,17 @@
 """Try an environment alone and say what would trouble training."""
 
+import contextlib
 import time
 import warnings
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 from marl.data.spaces import Spaces, describe
 from marl.environments.actions import hidden_ranges
+from marl.environments.closing import closed
 from marl.environments.make import make_single
 from marl.environments.numbers import blurred, fault_of, reward_of
 from marl.environments.settings import EnvironmentSettings
@@ -33,27 +36,32 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     Raises:
         EnvironmentFault, MissingExtra: it cannot even be made.
     """
-    facts: list[str] = []
-    problems: list[str] = []
-    warned: list[str] = []
     environment = make_single(settings)
-    facts.append(f"observations {environment.observation_space}")
-    facts.append(f"actions {environment.action_space}")
+    report = Report([f"observations {environment.observation_space}", f"actions {environment.action_space}"], [], [])
+    try:
+        _try(environment, settings, seed, report)
+    finally:
+        complaint = closed([environment], settings.id)
+    if complaint:
+        report.problems.append(complaint)
+    if not report.problems:
+        report.facts.extend(_speed(settings, count, seed, seconds) for count in (1, settings.per_worker))
+    return report
+
+
+def _try(environment: gymnasium.Env[Any, Any], settings: EnvironmentSettings, seed: int, report: Report) -> None:
     try:
         spaces = describe(environment.observation_space, environment.action_space)
     except EnvironmentFault as error:
-        return Report(facts, [str(error)], [])
-    problems += _play(environment, seed, facts)
-    if not problems:
-        warned += hidden_ranges(spaces)
+        report.problems.append(str(error))
+        return
+    report.problems.extend(_play(environment, seed, report.facts))
+    if not report.problems:
+        report.warnings.extend(hidden_ranges(spaces))
         if text := blur_of(settings, spaces):
-            warned.append(text)
-        problems += _standard(environment)
-        problems += _repeats(settings, seed)
-    environment.close()
-    if not problems:
-        facts += [_speed(settings, count, seed, seconds) for count in (1, settings.per_worker)]
-    return Report(facts, problems, warned)
+            report.warnings.append(text)
+        report.problems.extend(_standard(environment))
+        report.problems.extend(_repeats(settings, seed))
 
 
 def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
@@ -142,33 +150,36 @@ def _repeats(settings: EnvironmentSettings, seed: int) -> list[str]:
     traces = []
     for _ in range(2):
         environment = make_single(settings)
-        environment.action_space.seed(seed)
-        observation, _ = environment.reset(seed=seed)
-        trace = [np.asarray(observation, float)]
-        for _ in range(50):
-            observation, reward, terminated, truncated, _ = environment.step(environment.action_space.sample())
-            trace.append(np.append(np.asarray(observation, float).ravel(), float(reward)))
-            if terminated or truncated:
-                break
-        traces.append(np.concatenate([part.ravel() for part in trace]))
-        environment.close()
+        try:
+            traces.append(_trace(environment, seed))
+        finally:
+            closed([environment], settings.id)  # how it closes has been looked at
     if traces[0].shape != traces[1].shape or not np.array_equal(traces[0], traces[1]):
         return ["the same seed and actions gave two different episodes: use self.np_random for all randomness"]
     return []
 
 
-def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float) -> str:
-    environments = make_environments(settings, count)
-    generator = np.random.default_rng(seed)
-    spaces = environments.spaces
-    environments.reset(list(range(count)))
+def _trace(environment: gymnasium.Env[Any, Any], seed: int) -> npt.NDArray[Any]:
+    environment.action_space.seed(seed)
+    observation, _ = environment.reset(seed=seed)
+    trace = [np.asarray(observation, float)]
+    for _ in range(50):
+        observation, reward, terminated, truncated, _ = environment.step(environment.action_space.sample())
+        trace.append(np.append(np.asarray(observation, float).ravel(), float(reward)))
+        if terminated or truncated:
+            break
+    return np.concatenate([part.ravel() for part in trace])
 
-    steps, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        environments.step(_random_actions(spaces, count, generator))
-        steps += count
-    rate = steps / (time.perf_counter() - start)
-    environments.close()
+
+def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float) -> str:
+    generator = np.random.default_rng(seed)
+    with contextlib.closing(make_environments(settings, count)) as environments:
+        environments.reset(list(range(count)))
+        steps, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            environments.step(_random_actions(environments.spaces, count, generator))
+            steps += count
+        rate = steps / (time.perf_counter() - start)
     return f"{rate:,.0f} steps/s with {count} environment{'s' * (count > 1)} in one process, random actions"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import VectorEnv
 
+from marl.environments.closing import close_all
 from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
@@ -51,6 +52,7 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
     if not isinstance(environment, gymnasium.Env | VectorEnv):
         raise _no_environment(settings.id, environment)
     if isinstance(environment, VectorEnv):
+        close_all([environment], settings.id)
         raise EnvironmentFault(
             f"expected {settings.id} to make one environment, got a vector of {environment.num_envs}"
         )
@@ -124,7 +126,7 @@ def _vectorize(name: str, factory: Callable[..., Any], kwargs: dict[str, Any], c
             raise _no_environment(name, environment)
         return environment
 
-    return SerialVector(make, count)
+    return SerialVector(make, count, name)
 
 
 def _no_environment(name: str, made: object) -> EnvironmentFault:

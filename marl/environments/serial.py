@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium import Env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from marl.environments.closing import close_all
+
 
 class SerialVector(SyncVectorEnv[Any, Any]):
     """gymnasium's SyncVectorEnv, which resets an ended environment at its next step, without the ``info`` dictionaries.
@@ -14,8 +16,19 @@ class SerialVector(SyncVectorEnv[Any, Any]):
     Nobody here reads them; to merge them costs time, and fails where the shape of a value changes from step to step.
     """
 
-    def __init__(self, make: Callable[[], Env[Any, Any]], num_envs: int) -> None:
-        super().__init__([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+    def __init__(self, make: Callable[[], Env[Any, Any]], num_envs: int, name: str = "the environment") -> None:
+        self._name = name
+        made: list[Env[Any, Any]] = []
+
+        def make_and_keep() -> Env[Any, Any]:
+            made.append(make())
+            return made[-1]
+
+        try:
+            super().__init__([make_and_keep] * num_envs, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        except BaseException:  # one of them does not start, or a signal says to stop
+            close_all(made, name)
+            raise
 
     def _add_info(self, vector_infos: dict[str, Any], unused_info: dict[str, Any], unused_index: int) -> dict[str, Any]:
         return vector_infos
@@ -40,3 +53,7 @@ class SerialVector(SyncVectorEnv[Any, Any]):
         np.stack(observations, out=self._observations)
         np.logical_or(terminated, truncated, out=self._autoreset_envs)
         return self._observations, rewards.copy(), terminated.copy(), truncated.copy(), {}
+
+    def close_extras(self, **unused: Any) -> None:
+        """Close every environment, also after one that raises."""
+        close_all(self.__dict__.get("envs", ()), self._name)

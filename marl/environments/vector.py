@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from marl.data.spaces import Spaces, describe
 from marl.environments.actions import action_mapping
+from marl.environments.closing import close_all
 from marl.environments.make import make_vector
 from marl.environments.numbers import fault_of
 from marl.environments.settings import EnvironmentSettings
@@ -105,7 +106,7 @@ class Environments:
 
     def close(self) -> None:
         """Release what the environments hold."""
-        self._vector.close()
+        close_all([self._vector], self.name)
 
     def _restart(self, ended: Array) -> Array:
         try:
@@ -164,4 +165,9 @@ def make_environments(settings: EnvironmentSettings, count: int) -> Environments
     Raises:
         EnvironmentFault, MissingExtra: as for ``make_vector``.
     """
-    return Environments(make_vector(settings, count), settings.id)
+    vector = make_vector(settings, count)
+    try:
+        return Environments(vector, settings.id)
+    except BaseException:
+        close_all([vector], settings.id)
+        raise

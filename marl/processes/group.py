@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -16,8 +17,13 @@ from typing import Any, NamedTuple
 
 from marl.errors import MarlError
 from marl.processes.bootstrap import context, without_main_module
+from marl.processes.descendants import kill_descendants, mark_descendants, new_mark
+from marl.processes.ending import close_at_the_end, ends_by_sigterm
+from marl.processes.signals import STOPPING
 
 logger = logging.getLogger(__name__)
+
+CLOSING_S = 4.0  # for a process to close what it holds, once it was told by SIGTERM or its main process is gone
 
 Target = Callable[..., None]  # an importable function; its first argument is the process's end of the pipe
 
@@ -36,6 +42,7 @@ class Member(NamedTuple):
     name: str
     process: BaseProcess
     pipe: Connection
+    mark: str  # of what it has started
 
 
 class ProcessGroup:
@@ -46,10 +53,11 @@ class ProcessGroup:
         for name, failure in group.check(): ...
     """
 
-    def __init__(self, patience: float = 1.0) -> None:
+    def __init__(self, patience: float = 1.0, closing: float = CLOSING_S) -> None:
         self.members: dict[str, Member] = {}
         self._failures: dict[str, Failure] = {}  # received, and not yet told by ``check``
         self._patience = patience  # seconds that a process gets to end by itself
+        self._closing = closing  # and then, once it was told by SIGTERM
 
     def __enter__(self) -> "ProcessGroup":
         return self
@@ -60,9 +68,10 @@ class ProcessGroup:
     def start(self, name: str, target: Target, *args: Any) -> Member:
         """Start ``target(pipe, *args)`` in a process of this name."""
         ours, theirs = context().Pipe()
-        process = _started(name, theirs, target, args)
+        mark = new_mark()
+        process = _started(name, theirs, mark, target, args)
         theirs.close()
-        member = Member(name, process, ours)
+        member = Member(name, process, ours, mark)
         self.members[name] = member
         return member
 
@@ -93,6 +102,7 @@ class ProcessGroup:
                 continue
             failure = self._failures.pop(member.name, None) or _failure(member)
             self._forget(member)
+            kill_descendants([member.mark])
             if failure is not None:
                 failures.append((member.name, failure))
         return failures
@@ -110,16 +120,18 @@ class ProcessGroup:
         """End all: by themselves within the patience, then by SIGTERM, then by SIGKILL. May be called twice."""
         for member in self.members.values():
             member.pipe.close()  # who waits for a message ends now
-        deadline = time.monotonic() + self._patience
-        for step in (None, "terminate", "kill"):
+        for step, seconds in (("", self._patience), ("terminate", self._closing), ("kill", 0.5)):
+            deadline = time.monotonic() + seconds
             for member in self.members.values():
                 if step and member.process.is_alive():
                     getattr(member.process, step)()
             for member in self.members.values():
                 member.process.join(max(0.0, deadline - time.monotonic()))
-            deadline = time.monotonic() + 0.5
+        marks = [member.mark for member in self.members.values()]
         for member in list(self.members.values()):
             self._forget(member)
+        if marks:
+            kill_descendants(marks)
 
     def _forget(self, member: Member) -> None:
         member.process.join(0.5)
@@ -129,11 +141,11 @@ class ProcessGroup:
         del self.members[member.name]
 
 
-def _started(name: str, pipe: Connection, target: Target, args: tuple[Any, ...]) -> BaseProcess:
+def _started(name: str, pipe: Connection, mark: str, target: Target, args: tuple[Any, ...]) -> BaseProcess:
     """A running process. A forkserver killed a moment ago still looks alive: then ask again, of its successor."""
     for attempts_left in reversed(range(10)):
         process: BaseProcess = context().Process(  # type: ignore[attr-defined]
-            target=_run, args=(name, pipe, target, args), name=f"marl {name}", daemon=True
+            target=_run, args=(name, pipe, mark, target, args), name=f"marl {name}", daemon=True
         )
         try:
             with without_main_module():
@@ -170,29 +182,52 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _run(name: str, pipe: Connection, target: Target, args: tuple[Any, ...]) -> None:
+def _run(name: str, pipe: Connection, mark: str, target: Target, args: tuple[Any, ...]) -> None:
     """First function of every process."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in STOPPING:
+            if number != signal.SIGTERM:  # the whole group gets them; only the main process answers
+                signal.signal(number, signal.SIG_IGN)
     _name_process(name)
-    threading.Thread(target=_die_with_parent, name="watch main process", daemon=True).start()
-    try:
-        target(pipe, *args)
-    except EOFError:
-        return  # the main process has closed the pipe: it wants no more
-    except Exception as error:
-        text = str(error) if isinstance(error, MarlError) else f"{type(error).__name__}: {error}"
-        with contextlib.suppress(OSError, ValueError):
-            pipe.send(Failure(text, traceback.format_exc(), isinstance(error, MarlError)))
-        sys.exit(1)
+    multiprocessing.current_process().daemon = False  # environments may start processes; all end with this one
+    mark_descendants(mark)
+    orphaned = threading.Event()
+    threading.Thread(target=_die_with_parent, args=(mark, orphaned), name="watch main process", daemon=True).start()
+    with ends_by_sigterm():
+        close_at_the_end(_Started(mark, orphaned))
+        try:
+            target(pipe, *args)
+        except EOFError:
+            return  # the main process has closed the pipe: it wants no more
+        except Exception as error:
+            text = str(error) if isinstance(error, MarlError) else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError, ValueError):
+                pipe.send(Failure(text, traceback.format_exc(), isinstance(error, MarlError)))
+            sys.exit(1)
 
 
-def _die_with_parent() -> None:
+class _Started(NamedTuple):
+    """What this process has started and not ended."""
+
+    mark: str
+    orphaned: threading.Event  # set when there is no main process that would end it
+
+    def close(self) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        if self.orphaned.is_set():
+            kill_descendants([self.mark])
+
+
+def _die_with_parent(mark: str, orphaned: threading.Event) -> None:
     """Under a forkserver a worker is not the main process's child: nobody else would end it."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        orphaned.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(CLOSING_S)
+        kill_descendants([mark])
         os._exit(1)
 
 

@@ -12,6 +12,8 @@ import signal
 from marl.processes.parent_death import die_with, outlive
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the main process answers it
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and so does the end of a terminal
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # since the main process blocked it
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 die_with(int(os.environ.get("MARL_MAIN", "0")))  # which loading would notice seconds later

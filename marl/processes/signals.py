@@ -1,28 +1,60 @@
-"""Ctrl-C and SIGTERM: the end at once while nothing is at stake, an event while something is."""
+"""Ctrl-C, SIGTERM and the end of the terminal: they end a process at once, raise an exception, or set an event."""
 
 import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Interrupted(BaseException):
+    """One of these signals came while environments were open, which are closed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def end_at_once() -> None:
-    """From now on either signal ends this process with one line, whatever it is doing.
+    """From now on each of them ends this process with one line, whatever it is doing.
 
     An exception would not do: thrown into a half-imported torch or numpy it comes out as another, or not at all.
     """
     if threading.current_thread() is threading.main_thread():
-        for number in STOPPING:
-            signal.signal(number, _end)
+        _handle(_end)
 
 
 def _end(number: int, unused_frame: FrameType | None) -> None:
-    os.write(2, b"Error: stopped\n")
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, b"Error: stopped\n")
     os._exit(128 + number)  # as a shell reports a process that a signal ended
+
+
+def _handle(handler: Callable[[int, FrameType | None], object]) -> dict[int, Any]:
+    """Set it for all of them; what there was before. ``nohup`` ignores the end of a terminal, and that stays so."""
+    ignored = {number for number in STOPPING[2:] if signal.getsignal(number) is signal.SIG_IGN}
+    return {number: signal.signal(number, handler) for number in STOPPING if number not in ignored}
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """A signal that would end the process at once raises ``Interrupted`` in the block; the next one ends it at once."""
+
+    def interrupt(number: int, unused_frame: FrameType | None) -> None:
+        _handle(_end)
+        raise Interrupted(number)
+
+    here = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _end
+    before = _handle(interrupt) if here else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class StopEvent(threading.Event):
@@ -33,7 +65,7 @@ class StopEvent(threading.Event):
 
 @contextlib.contextmanager
 def stop_event() -> Iterator[StopEvent]:
-    """An event that either signal sets; outside the main thread signals stay as they are.
+    """An event that each of them sets; outside the main thread signals stay as they are.
 
     A handler runs between two instructions of the main thread, which may hold the event's own lock just then: to set it
     there could wait for ever. So the handler only writes a byte, and a thread sets the event.
@@ -45,9 +77,7 @@ def stop_event() -> Iterator[StopEvent]:
     reader, writer = os.pipe()
     thread = threading.Thread(target=_set_when_told, args=(reader, event), name="watch signals", daemon=True)
     thread.start()
-    before = {
-        number: signal.signal(number, lambda came, unused: os.write(writer, bytes([came]))) for number in STOPPING
-    }
+    before = _handle(lambda came, unused: os.write(writer, bytes([came])))
     try:
         yield event
     finally:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in every phase of the real command: it ends promptly, sanely and whole."""
+"""Ctrl-C, SIGTERM and SIGHUP in every phase of the real command: it ends promptly, sanely and whole."""
 
 import os
 import signal
@@ -27,7 +27,11 @@ from tests.commands import (
 Process = subprocess.Popen[str]
 BOTH = pytest.mark.parametrize(
     "number",
-    [pytest.param(signal.SIGINT, id="SIGINT"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
+    [
+        pytest.param(signal.SIGINT, id="SIGINT"),
+        pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, id="SIGHUP", marks=pytest.mark.slow),
+    ],
 )
 
 

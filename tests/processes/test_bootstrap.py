@@ -21,7 +21,8 @@ with ProcessGroup() as group:
     members = [group.start(f"worker {each}", process_targets.waits) for each in range(2)]
     for member in members:
         assert member.pipe.recv() == "ready"
-    print(*(member.process.pid for member in members), flush=True)
+    simulator = group.start("worker 2", process_targets.starts_a_program)
+    print(*(member.process.pid for member in [*members, simulator]), simulator.pipe.recv(), flush=True)
     input()
 """
 
@@ -43,7 +44,7 @@ def wait_for_end(descriptors: list[int]) -> None:
         waiting -= set(ready)
 
 
-def test_a_killed_main_process_takes_its_workers_with_it(tmp_path: Path) -> None:
+def test_a_killed_main_process_takes_its_workers_and_their_programs_with_it(tmp_path: Path) -> None:
     process, pids = started(tmp_path)
     with process:
         descriptors = [os.pidfd_open(pid) for pid in pids]
@@ -55,6 +56,6 @@ def test_a_killed_main_process_takes_its_workers_with_it(tmp_path: Path) -> None
 
 def test_a_script_without_a_main_guard_works(tmp_path: Path) -> None:
     process, pids = started(tmp_path)
-    assert len(pids) == 2
+    assert len(pids) == 4
     rest, _ = process.communicate("\n", timeout=20)
     assert (process.returncode, rest) == (0, "")

@@ -127,8 +127,8 @@ def test_close_ends_who_waits_for_a_message() -> None:
 
 
 def test_close_kills_who_will_not_end() -> None:
-    """It ignores SIGTERM and never looks at its pipe: patience, then half a second, then SIGKILL."""
-    with ProcessGroup(patience=0.1) as group:
+    """It ignores SIGTERM and never looks at its pipe: patience, then time to close what it holds, then SIGKILL."""
+    with ProcessGroup(patience=0.1, closing=0.5) as group:
         members = [group.start(name, targets.ignores_everything) for name in ("one", "two")]
         for member in members:
             assert said(member) == "ready"

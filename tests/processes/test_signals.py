@@ -30,6 +30,40 @@ def test_a_signal_comes_while_the_event_is_being_looked_at() -> None:
         assert stopped.wait(10)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is none here")
+def test_nohup_keeps_its_promise() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_event() as stopped:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert not stopped.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_what_is_open_is_closed_where_the_end_would_come_at_once(number: signal.Signals) -> None:
+    code = f"""
+import os
+from marl.cli.main import run
+from marl.processes.signals import raising
+import click
+
+@click.command()
+def command():
+    with raising():
+        try:
+            os.kill(os.getpid(), {int(number)})
+        finally:
+            print("closed", flush=True)
+
+run(command, [])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "closed\n", "Error: stopped\n")
+
+
 def test_outside_the_main_thread_signals_stay_as_they_are() -> None:
     before = [signal.getsignal(number) for number in STOPPING]
     seen = []

@@ -167,7 +167,7 @@ def test_what_a_configuration_holds_is_data() -> None:
 @pytest.mark.parametrize("section", ["environment", "algorithm", "exploration"])
 def test_names_of_a_configuration_are_words(section: str) -> None:
     for bad in ({"id": "Cart\x1bPole"}, {"name": "a3c\n"}, {"sampler": "x" * 300}, {"kw\nargs": 1}):
-        with pytest.raises(ValueError, match="expected (a name|names)") as error:
+        with pytest.raises(ValueError, match=r"expected (a name|names)") as error:
             hello(**{section: bad})
         assert str(error.value).isprintable()
 

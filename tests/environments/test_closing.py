@@ -1,0 +1,111 @@
+"""Every environment that was made is closed, once, whatever happens to it and to the others."""
+
+import logging
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete
+
+from marl.environments.check import examine
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import make_environments
+from marl.errors import EnvironmentFault
+
+HERE = "tests.environments.test_closing"
+
+
+class Counted(gymnasium.Env[Any, Any]):
+    observation_space: gymnasium.Space[Any] = Box(-1, 1, (1,), np.float32)
+    action_space = Discrete(2)
+    made = open_now = 0
+
+    def __init__(self) -> None:
+        Counted.made += 1
+        Counted.open_now += 1
+        self.closed = False
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.t += 1
+        return np.zeros(1, np.float32), 1.0, self.t >= 10, False, {}
+
+    def close(self) -> None:
+        Counted.open_now -= not self.closed
+        self.closed = True
+
+
+class ThirdDoesNotStart(Counted):
+    def __init__(self) -> None:
+        if Counted.made == 2:
+            raise RuntimeError("no licence")
+        super().__init__()
+
+
+class OddSpace(Counted):
+    observation_space = Dict({"a": Box(-1, 1, (1,), np.float32)})
+
+
+class Raises(Counted):
+    def step(self, action: Any) -> Any:
+        raise RuntimeError("a fuse blew")
+
+
+class Stopped(Counted):
+    def step(self, action: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+class RaisesInClose(Counted):
+    def close(self) -> None:
+        super().close()
+        raise OSError("no\nsuch window")
+
+
+@pytest.fixture(autouse=True)
+def _none_open() -> None:
+    Counted.made = Counted.open_now = 0
+
+
+def settings(kind: type[Counted]) -> EnvironmentSettings:
+    return EnvironmentSettings(id=f"{HERE}:{kind.__name__}", per_worker=2)
+
+
+@pytest.mark.parametrize("kind", [ThirdDoesNotStart, OddSpace])
+def test_where_they_cannot_be_used(kind: type[Counted]) -> None:
+    with pytest.raises(EnvironmentFault):
+        make_environments(settings(kind), 4)
+    assert (Counted.made >= 2, Counted.open_now) == (True, 0)
+
+
+def test_one_that_raises_in_close_keeps_no_other_open(caplog: pytest.LogCaptureFixture) -> None:
+    environments = make_environments(settings(RaisesInClose), 3)
+    with caplog.at_level(logging.WARNING):
+        environments.close()
+        environments.close()
+    assert Counted.open_now == 0
+    (line,) = caplog.messages
+    assert line == (
+        f"{HERE}:RaisesInClose raised in close: OSError: no such window (and 2 more): what it holds may be left behind"
+    )
+
+
+@pytest.mark.parametrize("kind", [Counted, OddSpace, Raises, RaisesInClose])
+def test_check(kind: type[Counted]) -> None:
+    report = examine(settings(kind), seed=0, seconds=0.01)
+    assert Counted.open_now == 0
+    assert (kind is Counted) == (report.problems == [])
+    assert (kind is RaisesInClose) == any(
+        "raised in close: OSError: no such window" in line for line in report.problems
+    )
+
+
+def test_check_that_is_stopped() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        examine(settings(Stopped), seed=0, seconds=0.01)
+    assert Counted.open_now == 0
