@@ -19,6 +19,7 @@ from marl.links.websocket import WebSocketLink
 from marl.trust.identity import Identity
 from marl.trust.nodes import NodeBook
 from marl.wire.hello import Hello, Welcome
+from marl.words import Lines
 
 SHORTEST_BREAK, LONGEST_BREAK = 0.2, 5.0  # seconds between two tries
 
@@ -84,6 +85,7 @@ class Caller(threading.Thread):
         self.ever_in = False
         self.superseded = False  # another parent leads the run
         self._rank, self._plan, self._registry = rank, plan, registry
+        self._lines = Lines(plan.note, burst=6)
         self._ending = threading.Event()
         self._dropped: str | None = None
 
@@ -149,7 +151,7 @@ class Caller(threading.Thread):
                 plan.side.forget(node)
                 plan.forget(node)
             if self.ever_in:
-                plan.note(f"{self.address}: the child is in again")
+                self._lines("state", f"{self.address}: the child is in again")
             self.node, self.state, self.why, self.ever_in = node, "training", "", True
             converse(link, node, plan.side, self._ending, name=plan.name)
         finally:
@@ -159,7 +161,7 @@ class Caller(threading.Thread):
         if self._ending.is_set():
             return
         if self.state == "training" or self.why != why:  # else it is the same trouble as before
-            self._plan.note(why)
+            self._lines("state", why)
         self.state, self.why = state, why
 
     def _give_up(self, why: str) -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marl.cluster.addresses import Address
-from marl.cluster.contact import Contact, Guest
+from marl.cluster.contact import Contact, Guest, in_words
 from marl.cluster.fence import Fence
 from marl.cluster.handshake import examine, read_hello, refuse
 from marl.cluster.identities import LiveIdentity
 from marl.errors import HandshakeRefused, LinkError, MarlError
-from marl.links.gate import Echoes
 from marl.links.loop import IOLoop
 from marl.links.server import Server
 from marl.links.websocket import WebSocketLink
@@ -24,10 +23,11 @@ from marl.reports.child_view import ChildView
 from marl.trust.choose import child_identity, watched_file
 from marl.trust.options import TrustOptions
 from marl.wire.link import Link
+from marl.words import Lines
 
 READY = "listening on"  # the words that whoever starts a child waits for
 LOOK_EVERY = 0.5  # seconds
-ECHO_S = 60.0  # a parent that is turned away again and again is told of once in this time
+ECHO_S = 60.0  # between two lines on a parent that is turned away again and again
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _Child:
             watched_file(trust, home, "child"),
             view.note,
         )
-        self._say = Echoes(view.note, ECHO_S)
+        self._say = Lines(view.note, every_s=ECHO_S)
         self._fence = Fence(home, self._name)
         self._guests: queue.Queue[Guest] = queue.Queue()
         self._look_at = 0.0
@@ -104,7 +104,7 @@ class _Child:
         except HandshakeRefused as error:
             self._turn_away(link, error)
         except LinkError as error:
-            self._view.note(f"{link.address}: {error}")
+            self._say((who, "link"), str(error))
             link.close()
 
     def _serve(self, guest: Guest) -> None:
@@ -130,10 +130,10 @@ class _Child:
         )
         try:
             reason = contact.serve(self._guests, self._stopped)
-        except MarlError as error:
-            reason = str(error)
+        except HandshakeRefused as error:
+            return self._turn_away(guest.link, error)
         except Exception as error:  # a full disk or /dev/shm ends this run, not the child
-            reason = f"{type(error).__name__}: {error}"
+            reason = in_words(error)
         finally:
             guest.link.close()
         self._view.close()
@@ -149,7 +149,7 @@ class _Child:
                 self._server.set_identity(identity)
 
     def _turn_away(self, link: Link, error: HandshakeRefused) -> None:
-        self._say(f"a parent is turned away: {error}")
+        self._say("turned away", f"a parent is turned away: {error}")
         with contextlib.suppress(MarlError):
             refuse(link, error, name=self._name)
         link.close()

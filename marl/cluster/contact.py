@@ -11,7 +11,7 @@ from marl.cluster.fence import Fence
 from marl.cluster.handshake import Offer, TunedLink, accept
 from marl.cluster.node import Node, is_worker
 from marl.data import seeds
-from marl.errors import HandshakeRefused, LinkError, WorkerFailed
+from marl.errors import HandshakeRefused, LinkError, MarlError
 from marl.exchanges.base import Serving
 from marl.exchanges.choose import make_child_side
 from marl.exchanges.conversation import report
@@ -20,6 +20,8 @@ from marl.reports.child_view import ChildStatus, ChildView
 from marl.training.node_memory import STEPS, array
 from marl.wire.hello import Hello
 from marl.wire.link import Link
+from marl.wire.message import Kind, Message
+from marl.words import Lines, printable
 
 TICK = 0.05  # seconds between two looks at the workers
 FAREWELL_S = 5.0  # for a last upload on leaving
@@ -80,40 +82,51 @@ class Contact:
         self._fence, self._tend, self._turn_away = fence, tend, turn_away
         self._leaving = threading.Event()
         self._trouble = ""  # why this child cannot go on
+        self._say = Lines(view.note, burst=5)  # what the parent gives rise to
 
     def serve(self, guests: "queue.Queue[Guest]", stopped: threading.Event) -> str:
         """Train until the run is over for this child; why it is, in words.
 
         Raises:
+            HandshakeRefused: there is no room here for what the run needs.
             WorkerFailed: workers kept dying.
         """
-        config, hello = self._offered.config, self._offered.hello
         with ProcessGroup() as group:
-            workers = self._offered.welcome.workers
-            self._node = Node(
-                config, self._offered.spaces, group, workers, child=hello.rank, children=hello.children, alone=False
-            )
-            if not config.deterministic:
-                self._node.segment = seeds.first_segment(hello.epoch)
-            self._side = make_child_side(
-                self._node.block,
-                config.exchange,
-                name=self._name,
-                normalizes=config.environment.normalize_observations,
-                deterministic=config.deterministic,
-                restarts=lambda: self._node.restarts,
-                note=self._view.note,
-            )
+            try:
+                self._prepare(group)
+            except Exception as error:  # memory that is too small, a disk that is full
+                raise HandshakeRefused(
+                    printable(f"the child cannot take part: {in_words(error)}"), permanent=isinstance(error, MarlError)
+                ) from error
             self._conversation = self._converse(self._guest)
             try:
                 return self._watch(group, guests, stopped)
-            except WorkerFailed as error:
-                self._trouble = str(error)
+            except Exception as error:
+                self._trouble = in_words(error)
                 self._farewell()
                 raise
             finally:
                 self._node.stop()
                 self._conversation.close()
+
+    def _prepare(self, group: ProcessGroup) -> None:
+        """The memory that workers share, and this child's half of the exchange."""
+        config, hello = self._offered.config, self._offered.hello
+        workers = self._offered.welcome.workers
+        self._node = Node(
+            config, self._offered.spaces, group, workers, child=hello.rank, children=hello.children, alone=False
+        )
+        if not config.deterministic:
+            self._node.segment = seeds.first_segment(hello.epoch)
+        self._side = make_child_side(
+            self._node.block,
+            config.exchange,
+            name=self._name,
+            normalizes=config.environment.normalize_observations,
+            deterministic=config.deterministic,
+            restarts=lambda: self._node.restarts,
+            note=lambda text: self._say("exchange", text),
+        )
 
     def _watch(self, group: ProcessGroup, guests: "queue.Queue[Guest]", stopped: threading.Event) -> str:
         playing, lost_at, shown_at, shown_steps = False, None, time.monotonic(), 0
@@ -141,10 +154,11 @@ class Contact:
             elif lost_at is None:
                 lost_at = time.monotonic()
                 why, patience = self._conversation.why, f"{self._orphan_s:g} s"
-                self._view.note(
+                self._say(
+                    "parent",
                     f"the parent is gone ({why}); waiting {patience} for it"
                     if self._offered.config.deterministic
-                    else f"the parent is gone ({why}); training on alone for {patience}"
+                    else f"the parent is gone ({why}); training on alone for {patience}",
                 )
             elif time.monotonic() - lost_at > self._orphan_s:
                 return f"no parent for {self._orphan_s:g} s"
@@ -174,7 +188,7 @@ class Contact:
         self._conversation.close()
         self._offered = self._offered._replace(hello=theirs)
         self._conversation = self._converse(guest)
-        self._view.note(f"the parent at {guest.link.address} is back")
+        self._say("parent", f"the parent at {guest.link.address} is back")
 
     def _converse(self, guest: Guest) -> "_Conversation":
         return _Conversation(guest, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)
@@ -196,6 +210,12 @@ class Contact:
             bytes_received=link.bytes_received,
             alone=lost,
         )
+
+
+def in_words(error: Exception) -> str:
+    """Why something went wrong, in one line."""
+    text = str(error)
+    return text if isinstance(error, MarlError) else f"{type(error).__name__}{': ' * bool(text)}{text}"
 
 
 class _Conversation(threading.Thread):
@@ -225,8 +245,11 @@ class _Conversation(threading.Thread):
             self.finished = report(self.link, self._side, self._leaving, name=self._name_of_child, reason=self._trouble)
         except LinkError as error:
             self.why = str(error)
-        except Exception as error:  # whatever it is, the child trains on and says so
-            self.why = f"{type(error).__name__}: {error}"
+        except Exception as error:  # whatever it is, the child trains on and says so, to the parent too
+            self.why = in_words(error)
+            with contextlib.suppress(MarlError):
+                word = {"trouble": self.why[:1000]}
+                self.link.send(Message(Kind.STOP, self._name_of_child, info={**word}))
         finally:
             self._side.left()
             self.over = True

@@ -96,6 +96,8 @@ def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *,
                 if message.kind is Kind.STOP:
                     if message.info.get("reason"):
                         raise HandshakeRefused(f"the child has given up: {message.info['reason']}")
+                    if message.info.get("trouble"):  # it trains on, and another conversation may go better
+                        raise LinkClosed(f"the child ended the conversation: {message.info['trouble']}")
                     return
                 answer = side.answer(child, message)
             if answer is not None:

@@ -10,7 +10,6 @@ nothing large then: two that both send, and only then receive, would wait for ea
 full.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -40,9 +39,9 @@ from marl.wire.message import Kind, Message, Value
 from marl.wire.packing import unpack
 from marl.wire.payload import CHUNK_BYTES
 from marl.wire.places import into, nowhere
+from marl.words import Lines
 
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
-ECHO_S = 1.0  # seconds between two lines on what one child does wrong
 IN_FLIGHT = 2  # uploads: one travels while the parent is busy with the other
 LARGE_BYTES = CHUNK_BYTES  # a link holds several times as much while nobody receives
 STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child that does
@@ -58,7 +57,6 @@ class Guest(Member):
     sent_bytes: int = 0  # since it was told weights
     trajectories: int = 0  # that have come in all
     seen: float = 0.0  # observations that its statistics were of
-    said_at: float = -math.inf  # when people were last told what it does wrong
     placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
     packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  uploads to be unpacked
 
@@ -102,7 +100,8 @@ class ExperienceParent:
         self.failure: Exception | None = None  # of a kind that no child and no new conversation can mend
         self._inbox, self._layout = inbox, layout
         self._fair = min(IN_FLIGHT * PER_MESSAGE, max(1, (len(inbox) - batch + 1) // children))
-        self._name, self._hear, self._note, self._clock = name, hear, note, clock
+        self._name, self._hear, self._clock = name, hear, clock
+        self._tell = Lines(note, clock=clock)  # what children give rise to
         self._lock = threading.Lock()
         self._closed, self._unpacks = False, unpacks
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
@@ -203,20 +202,20 @@ class ExperienceParent:
             try:
                 return acknowledge(self._name, child, read_report(message), self._hear)
             except MessageRefused as error:  # it costs the child this report, no more
-                self._complain(guest, str(error))
+                self._tell(child, str(error))
                 return None
         if message.kind is Kind.FULL:
             guest.version = None
             return self._reply(guest)
         if message.kind is not Kind.UPLOAD:
-            self._note(f"{child} sent a {message.kind}, which is not expected here")
+            self._tell(child, f"{child} sent a {message.kind}, which is not expected here")
             return None
         return self._answer_upload(guest, message)
 
     def spoiled(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
         if not self._closed:
-            self._note(f"a message of {child} cannot be used: {reason}")
+            self._tell(child, f"a message of {child} cannot be used: {reason}")
         guest = self.members[child]
         if guest.arriving == Kind.TELEMETRY:
             return None
@@ -301,14 +300,7 @@ class ExperienceParent:
             said = guest.refuse(reason, int(self._clock())) if reason else ""
             barred = bool(reason) and not guest.refused
         if said:
-            self._complain(guest, said, anyway=barred)
-
-    def _complain(self, guest: Guest, line: str, anyway: bool = False) -> None:
-        """Tell people what a child does wrong, but not each time."""
-        now = self._clock()
-        if anyway or now >= guest.said_at + ECHO_S:
-            guest.said_at = now
-            self._note(line)
+            self._tell((guest.name, "left out" if barred else "refused"), said)
 
     def _give_up(self, guest: Guest) -> None:
         for parcel in guest.placed:

@@ -25,6 +25,7 @@ from marl.training.reach import Reach
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
+from marl.words import Lines
 
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
 
@@ -63,6 +64,7 @@ class MergingParent:
         """
         self.epoch, self._name = epoch, name
         self._settings, self._hear, self._note, self._clock = settings, hear, note, clock
+        self._tell = Lines(note, clock=clock)  # what children give rise to
         self._changed = threading.Condition()
         self._closed = False
         self._seats = children
@@ -173,7 +175,7 @@ class MergingParent:
                 self.members[child].version = None
                 return self._reply(self.members[child])
         if message.kind is not Kind.UPLOAD:
-            self._note(f"{child} sent a {message.kind}, which is not expected here")
+            self._tell(child, f"{child} sent a {message.kind}, which is not expected here")
             return None
         try:
             with self._changed:
@@ -189,7 +191,7 @@ class MergingParent:
         try:
             report = read_report(message)
         except MessageRefused as error:  # it costs the child this report, no more
-            self._note(str(error))
+            self._tell(child, str(error))
             return None
         member, steps = self.members[child], int(report.steps.sum())
         if steps != member.steps:
@@ -204,7 +206,7 @@ class MergingParent:
         """See ``ParentSide``."""
         self._buffers.release(child)
         if not self._closed:
-            self._note(f"a message of {child} cannot be used: {reason}")
+            self._tell(child, f"a message of {child} cannot be used: {reason}")
         with self._changed:
             if self.members[child].arriving == Kind.TELEMETRY:
                 return None  # nothing is awaited: an answer would be taken for that to the next upload
@@ -248,7 +250,8 @@ class MergingParent:
 
     def _refuse(self, member: Member, reason: str) -> None:
         record("refused", child=member.name, epoch=self.epoch, round=self._count_for(member), reason=reason)
-        self._note(member.refuse(reason, self._count_for(member)))
+        said = member.refuse(reason, self._count_for(member))
+        self._tell((member.name, "refused" if member.refused else "left out"), said)
 
     def _reply(self, member: Member) -> Answer:
         """What ``member`` has to know now."""

@@ -17,14 +17,17 @@ from websockets.server import ServerProtocol
 from marl.errors import LinkClosed, MarlError
 from marl.links.alerts import deliver, keep_alerts
 from marl.links.connection import QUIET, ChildConnection
-from marl.links.gate import Echoes, Gate
+from marl.links.gate import Gate, origin
+from marl.links.greeting import look
 from marl.links.listen import listen
 from marl.links.loop import IOLoop
 from marl.links.websocket import WebSocketLink
+from marl.processes.heap import give_back
 from marl.trust.contexts import server_context
 from marl.trust.explain import explain
 from marl.trust.identity import Identity
 from marl.wire.payload import CHUNK_BYTES
+from marl.words import Lines
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +40,11 @@ class Limits(NamedTuple):
     max_open: int = 512  # all connections
     burst: float = 50.0  # connections of one address at once,
     rate: float = 25.0  # and then a second
-    echo_s: float = 5.0  # one line of refusal is said once in this time
+    echo_s: float = 5.0  # seconds between two lines of one cause, once it has had its first
 
 
 _LIMITS = Limits()
+CROWD = 16  # strangers after which it is worth a few milliseconds to return their memory to the system
 
 
 class Server:
@@ -50,8 +54,8 @@ class Server:
             print(server.port)
 
     ``on_link`` runs in a new thread for each parent that TLS has let in, and may hold the whole conversation; of what a
-    stranger sends nothing is read. ``on_refused`` gets one line for whoever was not let in; it runs in the loop's
-    thread and must return at once. Links that were handed over are not the server's any more.
+    stranger sends nothing is read. ``on_refused`` gets a line for whoever was not let in, a few for a crowd; it runs in
+    the loop's thread and must return at once. Links that were handed over are not the server's any more.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Server:
         self._io = io
         self._on_link = on_link
         self._on_refused = on_refused
-        self._say = Echoes(self._tell, limits.echo_s)
+        self._say = Lines(self._tell, every_s=limits.echo_s)
         self._limits = limits
         self._silence = silence
         self._patience = patience
@@ -92,7 +96,7 @@ class Server:
         # Touched in the loop's thread only.
         self._accepting: list[asyncio.Task[None]] = []
         self._pending: dict[asyncio.Task[ChildConnection | None], str] = {}  # oldest first, and their addresses
-        self._num_open = 0
+        self._num_open = self._num_refused = 0
         self._closed = False
         self._sockets = listen(host, port, loopback_only=identity is None)
         self.port: int = self._sockets[0].getsockname()[1]
@@ -135,15 +139,17 @@ class Server:
                 sock, address = await loop.sock_accept(listening)
             except OSError as error:
                 # Out of descriptors or memory: those who are connected go on, and the next may find some again.
-                self._say(f"expected to accept a connection, got {error.strerror or error}: raise ulimit -n")
+                self._say("accept", f"expected to accept a connection, got {error.strerror or error}: raise ulimit -n")
                 await asyncio.sleep(0.1)
                 continue
             host = str(address[0])
-            if not self._gate.admits(host):
-                self._say(f"{host}: expected at most {self._limits.rate:g} connections a second, got more: closed")
+            if not self._gate.admits(origin(host)):
+                line = f"{host}: expected at most {self._limits.rate:g} connections a second, got more: closed"
+                self._say((origin(host), "rate"), line)
                 sock.close()
             elif self._num_open >= self._limits.max_open:
-                self._say(f"{host}: expected at most {self._limits.max_open} connections, got one more: closed")
+                line = f"{host}: expected at most {self._limits.max_open} connections, got one more: closed"
+                self._say((origin(host), "open"), line)
                 sock.close()
             else:
                 self._begin(sock, host)
@@ -170,6 +176,10 @@ class Server:
 
     def _through(self, task: asyncio.Task[ChildConnection | None]) -> None:
         self._pending.pop(task, None)
+        self._num_refused += task.cancelled() or task.exception() is not None or task.result() is None
+        if not self._pending and self._num_refused >= CROWD:
+            self._num_refused = 0
+            give_back()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection was lost to a fault of marl", exc_info=error)
         elif not task.cancelled() and (connection := task.result()) is not None:
@@ -192,6 +202,9 @@ class Server:
         connection: ChildConnection | None = None
         spare = sock.dup()  # asyncio closes its own in the moment of a refusal
         try:
+            if admission.context is not None:
+                async with asyncio.timeout(self._limits.handshake_s):
+                    await look(sock)
             connection = await self._secure(sock, admission.context)
             async with asyncio.timeout(self._limits.handshake_s):
                 await connection.handshake(server_header=None)
@@ -206,7 +219,8 @@ class Server:
                 sock.close()
             if not isinstance(error, OSError | MarlError | WebSocketException):
                 raise
-            self._say(self._line(error, host, after_tls=connection is not None))
+            cause = origin(host), type(error).__name__, connection is not None
+            self._say(cause, self._line(error, host, after_tls=connection is not None))
             if isinstance(error, ssl.SSLError):
                 await deliver(error, spare)
             return None

@@ -20,6 +20,13 @@ def _trim() -> Callable[[int], int] | None:
         return None
 
 
+def give_back() -> None:
+    """Return what is free to the system, where that can be asked for: after a crowd, say."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
 def tidily(go_on: Callable[[], bool]) -> Callable[[], bool]:
     """The same question, and now and then free memory goes back to the system before it is asked."""
     trim = _trim()

@@ -112,7 +112,7 @@ def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while(clock: 
     child.play()
     exchange(learning, child)
     assert learning.side.received == 1
-    assert len(learning.notes) == 2
+    assert len(learning.notes) == BAR_AFTER
     assert learning.inbox.num_free() == 7
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from marl.errors import LinkClosed
+from marl.links import server
 from marl.links.client import connect
-from marl.links.gate import Echoes, Gate
+from marl.links.gate import Gate, origin
+from marl.links.greeting import MAX_HELLO_BYTES
 from marl.links.loop import IOLoop
 from marl.links.server import Limits
 from marl.trust.contexts import client_context
@@ -117,15 +120,65 @@ def test_the_gate_fills_again() -> None:
     assert len(gate._buckets) <= 4096
 
 
-def test_a_thousand_knocks_are_one_line() -> None:
-    now, told = [0.0], list[str]()
-    say = Echoes(told.append, 5.0, lambda: now[0])
-    for _ in range(1000):
-        say("again")
-    say("other")
-    now[0] = 5.0
-    say("again")
-    assert told == ["again", "other", "again"]
+def test_a_house_is_one_origin() -> None:
+    assert origin("10.0.0.7") == "10.0.0.7"
+    assert origin("2001:db8::1") == origin("2001:db8::ffff:1") != origin("2001:db8:0:1::1")
+    assert origin("fe80::1%eth0") == origin("fe80::2%eth1")
+    assert origin("no address") == "no address"
+
+
+def hello_of(size: int) -> bytes:
+    """The beginning of a TLS handshake that will have so many bytes."""
+    return b"\x16\x03\x01" + min(size, 16384).to_bytes(2) + b"\x01" + (size - 4).to_bytes(3) + bytes(100)
+
+
+@pytest.mark.parametrize("size", [5000, 16384, 131_000])
+def test_a_long_hello_is_refused_before_tls_takes_memory(
+    size: int, io: IOLoop, child: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with door(io, child) as opened, opened.knock() as raw:
+        monkeypatch.setattr(opened.server, "_secure", None)
+        raw.sendall(hello_of(size))
+        assert "hello of at most 4096 bytes, got one of" in opened.line()
+        assert hangs_up(raw)
+
+
+def test_a_hello_may_come_in_pieces(io: IOLoop, parent: Identity, child: Identity) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context(parent).wrap_bio(incoming, outgoing, server_hostname=parent.server_name)
+    with suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = outgoing.read()
+    assert len(hello) < MAX_HELLO_BYTES // 2
+    with door(io, child) as opened, opened.knock() as raw:
+        for start in range(0, 12, 3):
+            raw.sendall(hello[start : start + 3])
+            threading.Event().wait(0.03)
+        raw.sendall(hello[12:])
+        assert raw.recv(1) == b"\x16"  # the server's turn
+
+
+def test_after_a_crowd_its_memory_is_given_back(io: IOLoop, child: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr(server, "CROWD", 3)
+    monkeypatch.setattr(server, "give_back", given_back.set)
+    with door(io, child) as opened:
+        for number in range(3):
+            assert not given_back.is_set()
+            with opened.knock(f"127.0.0.{number + 2}") as raw:
+                raw.sendall(hello_of(16384))
+                assert hangs_up(raw)
+        assert given_back.wait(WAIT_S)
+
+
+def test_a_crowd_gets_few_lines(io: IOLoop, child: Identity) -> None:
+    with door(io, child) as opened:
+        for number in range(20):
+            with opened.knock() as raw:
+                raw.sendall(hello_of(5000 + number))  # a text of its own each time
+                assert hangs_up(raw)
+        until(lambda: not opened.server._pending)
+        assert opened.lines.qsize() == 3
 
 
 def test_no_descriptors_left_is_no_end(

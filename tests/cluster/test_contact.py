@@ -1,0 +1,77 @@
+"""A child that cannot take part, or go on, says why before it hangs up."""
+
+import queue
+import threading
+from typing import Any
+
+import pytest
+
+from marl.cluster import contact
+from marl.cluster.contact import Contact, Guest, _Conversation, in_words
+from marl.errors import HandshakeRefused, LinkClosed, WorkerFailed
+from marl.exchanges.conversation import converse
+from marl.links.memory import memory_pair
+from marl.wire.message import Message
+from tests.exchanges.nodes import Clock, join, make_parent, weights
+
+WAIT_S = 10.0
+
+
+class View:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "permanent"),
+    [
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device", False),
+        (MemoryError(), "MemoryError", False),
+        (RuntimeError("two\nlines \x1b[2J"), "RuntimeError: two lines ?[2J", False),
+        (WorkerFailed("no memory for that"), "no memory for that", True),
+    ],
+)
+def test_what_there_is_no_room_for_is_refused_with_the_reason(
+    error: Exception, said: str, permanent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*unused: Any, **unused_named: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(contact.Contact, "_prepare", no_room)
+    served: Any = Contact(
+        None, None, name="a", workers=1, orphan_s=1.0, view=View(), fence=None, tend=None, turn_away=None  # type: ignore[arg-type]
+    )  # fmt: skip
+    with pytest.raises(HandshakeRefused) as refused:
+        served.serve(queue.Queue(), threading.Event())
+    assert str(refused.value) == f"the child cannot take part: {said}"
+    assert refused.value.permanent is permanent
+
+
+def test_a_conversation_that_fails_says_why_to_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    parent = make_parent(weights(0.0), clock)
+    above, below = memory_pair()
+    above.limit(10**6)
+    below.limit(10**6)
+    (child,) = join(parent, clock, "a")
+
+    def broken(message: Message) -> None:
+        raise ValueError(f"what is a {message.kind}?")
+
+    monkeypatch.setattr(contact, "accept", lambda *unused, **unused_named: None)
+    monkeypatch.setattr(child.side, "accept", broken)
+    guest: Any = Guest(below, None, "parent")  # type: ignore[arg-type]
+    conversation = _Conversation(guest, child.side, None, threading.Event(), "a", lambda: "")  # type: ignore[arg-type]
+    with pytest.raises(LinkClosed, match=r"the child ended the conversation: ValueError: what is a answer\?"):
+        converse(above, "a", parent, threading.Event(), name="parent")
+    conversation.join(WAIT_S)
+    assert conversation.why == "ValueError: what is a answer?"
+
+
+def test_an_error_in_words() -> None:
+    assert in_words(WorkerFailed("all died")) == "all died"
+    assert in_words(KeyError("x")) == "KeyError: 'x'"
+    assert in_words(MemoryError()) == "MemoryError"
