@@ -48,7 +48,7 @@ class TrainResult(NamedTuple):
     evaluation_mean: float | None  # of the weights that were kept, over episodes that no decision has seen
     evaluation_interval: tuple[float, float] | None  # of that mean, 95 %, by bootstrap
     evaluation_episodes: int
-    evaluation_lacking: str  # why there are fewer of them than 100; "" if there are not
+    evaluation_lacking: str  # why there are fewer than evaluation.final_episodes; "" if there are not
     first_update_at: float | None  # time.time() of the first optimizer step
     training_started_at: float  # time.time() when the workers were started
     training_ended_at: float  # when the environment was solved, or else training ended

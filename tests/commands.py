@@ -27,7 +27,10 @@ SINGLE_MACHINE = (str(ROOT / "a3c_single_machine.py"),)
 TEST_ENV = (str(ROOT / "test_env.py"),)
 
 # Nothing that a test does not look at.
-BARE = ("--set", "report.tensorboard=false", "--set", "report.pictures=false", "--set", "report.every_seconds=0.05")
+BARE = (
+    *("--set", "report.tensorboard=false", "--set", "report.pictures=false", "--set", "report.every_seconds=0.05"),
+    *("--set", "evaluation.final_episodes=0"),
+)
 ENDLESS = ("--minutes", "5", "--set", "stop.solved=false")
 
 

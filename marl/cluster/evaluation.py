@@ -19,9 +19,8 @@ from marl.reports.distribution import Summary, summarize
 from marl.reports.meter import Meter
 
 TICK = 0.02  # seconds between two looks at what is going on
-FINAL_EPISODES = 100  # that say what the weights which are kept earn
 # After training, all evaluation takes no longer than this many seconds, and this share of the training time.
-LAST_S, LAST_SHARE, LAST_MOST_S = 3.5, 0.05, 60.0
+LAST_S, LAST_SHARE, LAST_MOST_S = 3.0, 0.05, 60.0
 # In a deterministic run time must decide nothing: environment steps bound each evaluation instead.
 LAST_STEPS, LAST_STEPS_SHARE = 50_000, 0.1
 
@@ -146,17 +145,18 @@ class Evaluation:
         Environments play one episode each, side by side, and only whole sets count: to leave out those that take long
         would favour the short ones.
         """
-        if not self.decides:
-            return Final(None, "evaluation.episodes is 0")
+        wanted = self._config.evaluation.final_episodes
+        if not self.decides or not wanted:
+            return Final(None, f"evaluation.{'final_episodes' if self.decides else 'episodes'} is 0")
         kept = last if self._keeper.best is None else self._keeper.best.snapshot
         max_steps = _last_steps(last.steps) if self._config.deterministic else None
         self._over, begun = True, time.monotonic()
         deadline = math.inf if max_steps is not None else deadline
         returns, cut, lacking = np.zeros(0), 0, ""
         seed_set = 0
-        while len(returns) < FINAL_EPISODES and not lacking:
+        while len(returns) < wanted and not lacking:
             seed_set += 1
-            count = min(parallel(self._config), FINAL_EPISODES - len(returns))
+            count = min(parallel(self._config), wanted - len(returns))
             if not self._await(stopped, deadline):  # what is under way is about other weights
                 lacking = self._lacking(stopped, max_steps, deadline - begun)
                 break

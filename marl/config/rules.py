@@ -47,7 +47,9 @@ def validate(config: Config) -> None:
             raise ConfigError(f"algorithm.{name} = {shape!r} needs algorithm.schedule_steps or stop.steps")
     if not stop.solved and stop.steps is stop.minutes is stop.episodes is None:
         raise ConfigError("stop.solved = false needs stop.steps, stop.minutes or stop.episodes")
-    _demand(config.evaluation.episodes >= 0, "evaluation.episodes", "0 or more", config.evaluation.episodes)
+    for name in ("episodes", "final_episodes"):
+        count = getattr(config.evaluation, name)
+        _demand(count >= 0, f"evaluation.{name}", "0 or more", count)
     exchange = config.exchange
     parse_trigger(exchange.every)
     codecs = (*CODECS, "auto")

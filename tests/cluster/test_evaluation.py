@@ -117,6 +117,14 @@ def test_without_any_evaluation_before_the_last_weights_are_evaluated() -> None:
     assert setting.fake.requests[0]["snapshot"] is last
 
 
+@pytest.mark.parametrize(("key", "plays"), [("evaluation.final_episodes", True), ("evaluation.episodes", False)])
+def test_none_is_wanted(key: str, plays: bool) -> None:
+    setting = Setting(**{key: 0})
+    assert setting.evaluation.final(weights(9), setting.stopped, NEVER) == (None, f"{key} is 0")
+    assert setting.evaluation.decides is plays
+    assert setting.fake.requests == []
+
+
 @pytest.mark.parametrize(("answers", "episodes"), [(0, None), (2, 40)])
 def test_what_time_allows_is_told_and_no_part_of_a_set_counts(answers: int, episodes: int | None) -> None:
     setting = Setting(answers)
@@ -220,9 +228,20 @@ def test_an_error_that_no_restart_can_mend() -> None:
 def test_a_run_whose_evaluation_never_ends(tmp_path: Path) -> None:
     """It ends all the same, with the weights in place, and says that they were not evaluated."""
     (tmp_path / "waits.py").write_text(WAITS)
-    words = ("train", "waits:Waits", "--steps", "2000", "--workers", "1", "--plain", *BARE)
+    words = (
+        "train",
+        "waits:Waits",
+        "--steps",
+        "2000",
+        "--workers",
+        "1",
+        "--plain",
+        *BARE,
+        "--set",
+        "evaluation.final_episodes=40",
+    )
     out = succeed(*MARL, *words, cwd=tmp_path)
-    assert "the last weights were not evaluated: 20 episodes were not over within 2." in out
+    assert "the last weights were not evaluated: 20 episodes were not over within 1." in out
     assert "Ended (steps)" in out
     assert "not evaluated (they take longer than " in out
     assert (tmp_path / "weights.pt").is_file()

@@ -84,6 +84,7 @@ OTHER: dict[str, Any] = {
     "stop.episodes": 3,
     "evaluation.episodes": 7,
     "evaluation.every_seconds": 1.5,
+    "evaluation.final_episodes": 9,
     "evaluation.greedy": False,
     "checkpoint.every_seconds": 1.5,
     "checkpoint.every_steps": 77,

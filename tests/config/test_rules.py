@@ -30,6 +30,7 @@ from tests.config.cases import refused
         ("stop.minutes", -1.0),
         ("stop.episodes", 0),
         ("evaluation.episodes", -1),
+        ("evaluation.final_episodes", -1),
     ],
 )
 def test_values_that_can_never_work(key: str, value: Any) -> None:
