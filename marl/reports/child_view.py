@@ -7,6 +7,7 @@ import threading
 import time
 from typing import NamedTuple, TextIO
 
+from marl.reports.numbers import number_text
 from marl.words import printable
 
 PLAIN_EVERY = 10.0  # seconds
@@ -86,7 +87,7 @@ def status_line(status: ChildStatus) -> str:
     parts = [f"{status.environment}, run {status.run}", f"version {status.version}"]
     parts.append(f"{status.steps_per_second:,.0f} steps/s")
     if status.return_mean is not None:
-        parts.append(f"return {status.return_mean:,.1f}")
+        parts.append(f"return {number_text(status.return_mean)}")
     parts.append(f"sent {bytes_text(status.bytes_sent)}, received {bytes_text(status.bytes_received)}")
     if status.alone:
         parts.append("no parent, training on")

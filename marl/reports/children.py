@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from marl.reports.child_view import bytes_text
+from marl.reports.numbers import number_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +61,7 @@ def children_table(rows: Sequence[ChildRow], width: int) -> "Table":
         table.add_column(name, no_wrap=True, justify=justify, min_width=needed)
     for row, (address, *others) in zip(rows, lines, strict=True):
         # As texts: to rich the brackets of an address of IPv6 would be markup.
-        shown = [Text(cell) for cell in (_shortened(address, widths[0]), *others[: count - 1])]
+        shown = [Text(cell) for cell in (shortened(address, widths[0]), *others[: count - 1])]
         table.add_row(*shown, style="" if row.state == "training" else "yellow")
     return table
 
@@ -79,7 +80,7 @@ def _cells(row: ChildRow) -> tuple[str, ...]:
         row.state,
         "-" if row.workers is None else f"{row.workers}" if row.cores is None else f"{row.workers} of {row.cores}",
         "-" if row.steps_per_second is None else f"{row.steps_per_second:,.0f}",
-        "-" if row.return_mean is None else f"{row.return_mean:,.1f}",
+        "-" if row.return_mean is None else number_text(row.return_mean),
         "-" if row.version is None else f"{row.version}",
         "-" if row.answer_age is None else f"{row.answer_age:.1f} s",
         "-" if row.bytes_per_second is None else f"{bytes_text(row.bytes_per_second)}/s",
@@ -87,9 +88,9 @@ def _cells(row: ChildRow) -> tuple[str, ...]:
     )
 
 
-def _shortened(address: str, length: int) -> str:
-    """An address without its middle: children of one machine differ in the port, those of one name in the beginning."""
-    if len(address) <= length:
-        return address
+def shortened(text: str, length: int) -> str:
+    """A text without its middle: children of one machine differ in the port, those of one name in the beginning."""
+    if len(text) <= length:
+        return text
     end = length // 2
-    return address[: length - 1 - end] + "…" + address[len(address) - end :]
+    return text[: length - 1 - end] + "…" + text[len(text) - end :]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from marl.reports.numbers import decimals, number_text
+
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 # Random numbers drawn at a time: 8 MiB, whatever the number of episodes.
@@ -69,15 +71,17 @@ def _resampled_means(values: np.ndarray, generator: np.random.Generator) -> np.n
 def summary_text(summary: Summary) -> str:
     """A summary as aligned lines."""
     cut = f", {summary.cut:,} of them cut: they did not end by themselves" if summary.cut else ""
-    rows = [
-        ("episodes", f"{summary.episodes:,}{cut}"),
-        ("mean", f"{summary.mean:,.2f}"),
-        ("95 % interval", f"{summary.ci_low:,.2f} to {summary.ci_high:,.2f}"),
-        ("std", f"{summary.std:,.2f}"),
-        ("median", f"{summary.median:,.2f}"),
-        ("quartiles", f"{summary.quartile_1:,.2f} to {summary.quartile_3:,.2f}"),
-        ("range", f"{summary.minimum:,.2f} to {summary.maximum:,.2f}"),
-    ]
+    numbers = {
+        "mean": (summary.mean,),
+        "95 % interval": (summary.ci_low, summary.ci_high),
+        "std": (summary.std,),
+        "median": (summary.median,),
+        "quartiles": (summary.quartile_1, summary.quartile_3),
+        "range": (summary.minimum, summary.maximum),
+    }
+    places = decimals(*itertools.chain(*numbers.values()), figures=4)
+    rows = [("episodes", f"{summary.episodes:,}{cut}")]
+    rows += [(label, " to ".join(number_text(each, places) for each in some)) for label, some in numbers.items()]
     label_width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{label_width}}  {value}" for label, value in rows)
 
@@ -102,18 +106,24 @@ def histogram_text(returns: np.ndarray, width: int = 60, bins: int = 12) -> str:
 def _bars(values: np.ndarray, bins: int) -> tuple[list[str], np.ndarray]:
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) <= bins:  # wins and losses, say: a bar for each value that occurs
-        return [f"{value:,.6g}" for value in distinct], counts
+        return _apart(distinct.tolist()), counts
     low, high = distinct[0], distinct[-1]
     step = (high - low) / bins
     if step <= 1e-9 * max(abs(low), abs(high)):  # only rounding tells them apart
-        return [f"{low:,.6g}"], np.array([values.size])
+        return [f"{low:z,.6g}"], np.array([values.size])
     edges = np.linspace(low, high, bins + 1)
     counts, _ = np.histogram(values, edges)
-    digits = int(np.clip(1 - np.floor(np.log10(step)), 0, 6))
-    texts = [f"{edge:,.{digits}f}" for edge in edges]
+    digits = int(np.clip(1 - np.floor(np.log10(step)), 0, 15))
+    texts = [number_text(edge, digits) for edge in edges.tolist()]
     edge_width = max(len(text) for text in texts)
     labels = [f"{left:>{edge_width}} – {right:>{edge_width}}" for left, right in itertools.pairwise(texts)]
     return labels, counts
+
+
+def _apart(distinct: list[float]) -> list[str]:
+    """Different numbers as different texts."""
+    texts = [f"{value:z,.6g}" for value in distinct]
+    return texts if len(set(texts)) == len(texts) else [f"{value:z,.17g}" for value in distinct]
 
 
 def _bar(fraction: float, room: int) -> str:

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from marl.reports.numbers import exact_text
+
 
 class StopGoal(NamedTuple):
     """When training ends: at whichever goal comes first; all None means by hand only."""
@@ -27,7 +29,7 @@ class StopGoal(NamedTuple):
         """The goals in words, such as "until solved (mean return >= 475) or 500,000 steps"."""
         parts = []
         if self.solved_return is not None:
-            parts.append(f"solved (mean return >= {self.solved_return:,.10g})")
+            parts.append(f"solved (mean return >= {exact_text(self.solved_return)})")
         if self.steps is not None:
             parts.append(f"{self.steps:,} steps")
         if self.episodes is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from marl.reports.children import ChildRow, children_table, summary
 from marl.reports.meter import Status
+from marl.reports.numbers import number_text, spread_text
 from marl.words import printable
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class _Picture:
 def _run_rows(status: Status) -> list[tuple[str, str]]:
     window = f"return, last {status.window_filled}" if status.window_filled else "return"
     left = "-" if status.seconds_left is None else duration_text(status.seconds_left)
-    length = "-" if status.length_mean is None else f"{status.length_mean:,.1f}"
+    length = "-" if status.length_mean is None else number_text(status.length_mean)
     return [
         (window, _return_text(status)),
         ("episode length", length),
@@ -242,7 +243,7 @@ def _run_rows(status: Status) -> list[tuple[str, str]]:
 
 
 def _learning_rows(status: Status) -> list[tuple[str, str]]:
-    rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in status.metrics.items()]
+    rows = [(name.replace("_", " "), f"{value:z.4g}") for name, value in status.metrics.items()]
     rows.append(("updates", f"{status.updates:,}"))
     if status.restarts:
         rows.append(("worker restarts", f"{status.restarts:,}"))
@@ -252,7 +253,7 @@ def _learning_rows(status: Status) -> list[tuple[str, str]]:
 def _return_text(status: Status) -> str:
     if status.return_mean is None:
         return "-"
-    return f"{status.return_mean:,.1f} ± {status.return_std or 0.0:,.1f}"
+    return spread_text(status.return_mean, status.return_std or 0.0)
 
 
 def _workers_text(rates: tuple[float, ...]) -> str:
