@@ -4,11 +4,16 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-GIT_TIMEOUT_S = 5.0
+GIT_TIMEOUT_S = 5.0  # for all questions together: the run is not watched meanwhile
+MOST_BYTES = 2**20  # of an answer
+MOST_FILE = 2**20  # bytes of a file whose changes are told line by line
+MOST_CHANGES = 200  # files that are named
 _PACKAGES = ("marl", "torch", "numpy", "gymnasium")
 
 
@@ -39,35 +44,67 @@ def git_facts(folder: Path) -> tuple[dict[str, Any], bytes]:
     """The commit checked out in ``folder``, what differs from it, and the difference as a patch.
 
     Everything is None, and the patch empty, where git is missing, slow, or ``folder`` is no repository.
-    Files that git does not track are named among the changes but are not in the patch.
+    Files that git does not track are named among the changes but are not in the patch, and of files of more than
+    ``MOST_FILE`` bytes it says only that they differ. What is cut says so.
     """
-    status = _git(folder, "status", "--porcelain")
-    if status is None:
-        return {"commit": None, "dirty": None, "changes": None}, b""
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    changes = status.decode(errors="replace").splitlines()
-    facts = {
-        "commit": commit.decode().strip() if commit else None,
-        "dirty": bool(changes),
-        "changes": changes,
-    }
-    return facts, _git(folder, "diff", "--no-ext-diff", "--no-color", "HEAD") or b""
+    deadline = time.monotonic() + GIT_TIMEOUT_S
+    facts: dict[str, Any] = {"commit": None, "dirty": None, "changes": None}
+    commit = _git(folder, deadline, "rev-parse", "--verify", "HEAD")
+    if commit.whole:
+        facts["commit"] = commit.out.decode().strip()
+    status = _git(folder, deadline, "status", "--porcelain")
+    if not status.whole and not status.out:
+        if status.trouble and "not a git repository" not in status.trouble:
+            facts["trouble"] = status.trouble  # such as a repository of another user's
+        return facts, b""
+    changes = status.out.decode(errors="replace").splitlines()
+    facts |= {"dirty": bool(changes), "changes": changes[:MOST_CHANGES]}
+    if len(changes) > MOST_CHANGES or not status.whole:
+        facts["changes"].append("... and more")
+    if not commit.whole:
+        return facts, b""
+    big = ("-c", f"core.bigFileThreshold={MOST_FILE}")
+    diff = _git(folder, deadline, *big, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
+    if diff.whole:
+        return facts, diff.out
+    facts["diff"] = f"cut after {len(diff.out):,} bytes"
+    return facts, diff.out + f"\n# {facts['diff']}: there is more than marl keeps\n".encode()
 
 
-def _git(folder: Path, *words: str) -> bytes | None:
+class _Answer(NamedTuple):
+    """What git said."""
+
+    out: bytes  # at most MOST_BYTES
+    whole: bool  # and ended well
+    trouble: str = ""
+
+
+def _git(folder: Path, deadline: float, *words: str) -> _Answer:
     try:
-        answer = subprocess.run(
+        process = subprocess.Popen(
             ["git", *words],
             cwd=folder,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # only looks: must not disturb a person's git
+            # It only looks: it must not disturb a person's git.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_TIMEOUT_S,
-            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout
+    except OSError as error:
+        return _Answer(b"", False, f"git: {error.strerror}" if not isinstance(error, FileNotFoundError) else "")
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), process.kill)
+    timer.start()
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out = process.stdout.read(MOST_BYTES + 1)
+        if len(out) > MOST_BYTES:
+            process.kill()
+        trouble = process.stderr.read(MOST_BYTES).decode(errors="replace").strip().partition("\n")[0]
+    timer.cancel()
+    if process.returncode < 0:
+        trouble = f"git {words[-1]} was ended: it took longer than {GIT_TIMEOUT_S:g} s or said too much"
+    return _Answer(out[:MOST_BYTES], process.returncode == 0, trouble)
 
 
 def _cpu_model() -> str | None:

@@ -1,10 +1,12 @@
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from marl.reports.facts import git_facts, hardware, versions
+from marl.reports import facts as module
+from marl.reports.facts import MOST_BYTES, MOST_CHANGES, MOST_FILE, git_facts, hardware, versions
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -67,3 +69,44 @@ def test_a_git_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(subprocess, "run", hang)
     assert git_facts(tmp_path)[0]["commit"] is None
+
+
+@needs_git
+def test_a_large_difference_is_cut_and_says_so(repository: Path) -> None:
+    """As where somebody keeps data beside the code: large files, binary ones, many that git does not know."""
+    files = {f"data{number}": b"one\n" * (MOST_BYTES // 8) for number in range(6)}
+    files |= {"large": b"one\n" * MOST_FILE, "binary": b"\0" * 100, "a line without an end": b"1" * 500_000}
+    for name, data in files.items():
+        (repository / name).write_bytes(data)
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "first")
+    for name, data in files.items():
+        (repository / name).write_bytes(data.replace(b"o", b"t").replace(b"\0", b"\1").replace(b"1", b"2"))
+    for number in range(MOST_CHANGES):
+        (repository / f"untracked {number}").touch()
+    facts, diff = git_facts(repository)
+    assert MOST_BYTES < len(diff) < MOST_BYTES + 200
+    assert diff.endswith(b"# cut after 1,048,576 bytes: there is more than marl keeps\n")
+    assert b"Binary files a/large and b/large differ" in diff or b"Binary files a/binary" in diff
+    assert len(facts["changes"]) == MOST_CHANGES + 1
+    assert facts["changes"][-1] == "... and more"
+
+
+@needs_git
+def test_a_slow_git_holds_up_no_run(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(repository, "add", "file")
+    git(repository, "commit", "-m", "first")
+    monkeypatch.setattr(module, "GIT_TIMEOUT_S", 0.0)
+    facts, diff = git_facts(repository)
+    assert (facts["dirty"], facts["changes"], diff) == (None, None, b"")
+    assert "took longer than 0 s" in facts["trouble"]
+
+
+@needs_git
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_repository_of_another_user(repository: Path) -> None:
+    for path in (repository, *repository.rglob("*")):
+        os.chown(path, 65534, 65534)
+    facts, diff = git_facts(repository)
+    assert (facts["commit"], facts["dirty"], diff) == (None, None, b"")
+    assert "dubious ownership" in facts["trouble"]
