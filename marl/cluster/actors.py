@@ -144,7 +144,7 @@ class ActorLearnerTraining(Training):
         return {"epoch": self._parent.epoch, "version": self._parent.current.version}
 
     def _collect_episodes(self) -> None:
-        self._meter.add_episodes(*self._node.episodes())
+        self._add_episodes(*self._node.episodes())
 
     def _steps(self) -> int:
         return self._parent.steps

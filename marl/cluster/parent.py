@@ -28,7 +28,8 @@ from marl.exchanges.base import RunSide
 from marl.exchanges.choose import parent_side
 from marl.links.loop import IOLoop
 from marl.reports.children import ChildRow
-from marl.reports.meter import Status
+from marl.reports.meter import NO_SPEED
+from marl.reports.pace import Pace, Speed
 from marl.reports.run_folder import RunFolder, write_atomic
 from marl.training.flat import flatten
 from marl.training.weights_file import WeightsFile, fill
@@ -70,6 +71,8 @@ class ParentTraining(Training):
         self._saved_version = 0
         self._look_at = 0.0
         self._missing: list[str] = []
+        self._rows: list[ChildRow] = []
+        self._last_speed = NO_SPEED
 
     def _open(self) -> None:
         config, spaces = self._config, self._spaces
@@ -258,7 +261,7 @@ class ParentTraining(Training):
         return f"no child took part within {self._cluster.wait_s:g} s (--wait): {told}"
 
     def _collect_episodes(self) -> None:
-        self._meter.add_episodes(*self._tallies.episodes([caller.node for caller in self._callers]))
+        self._add_episodes(*self._tallies.episodes([caller.node for caller in self._callers]))
 
     def _steps(self) -> int:
         return self._side.current.steps
@@ -320,16 +323,22 @@ class ParentTraining(Training):
         """Who takes part; what a child runs on is known once it has been in."""
         return {"children": {str(caller.address): _machine(caller.welcome) for caller in self._callers}}
 
-    def _status(self) -> Status:
-        """Reports come in their own time: speeds are those of the tallies."""
-        now = time.monotonic()
-        tallies = [self._tallies.of(caller.node) for caller in self._callers if caller.state == "training"]
-        rates = tuple(tally.steps_per_second(now) for tally in tallies if tally is not None)
-        return super()._status()._replace(worker_rates=rates, steps_per_second=sum(rates))
+    def _speed(self, pace: Pace, counts: Counts) -> Speed:
+        """Reports come in their own time: the view shows the speeds of the tallies, which are measured over seconds."""
+        if pace is not self._shown:
+            return super()._speed(pace, counts)
+        if self._ended is None:
+            now = time.monotonic()
+            tallies = [self._tallies.of(caller.node) for caller in self._callers if caller.state == "training"]
+            rates = tuple(tally.steps_per_second(now) for tally in tallies if tally is not None)
+            self._last_speed = Speed(sum(rates), rates)
+        return self._last_speed
 
     def _show(self) -> None:
-        now = time.monotonic()
-        self._view.show(self._status(), [self._row(caller, now) for caller in self._callers])
+        if self._ended is None:  # afterwards, the children's rows stay as they were
+            now = time.monotonic()
+            self._rows = [self._row(caller, now) for caller in self._callers]
+        self._view.show(self._status(self._shown), self._rows)
 
     def _row(self, caller: Caller, now: float) -> ChildRow:
         tally = self._tallies.of(caller.node)

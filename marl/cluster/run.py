@@ -263,7 +263,7 @@ def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:
 
     try:
         learning_curve(
-            folder.read_metrics(),
+            folder.read_curve(),
             folder.path / "curve.png",
             title=f"{config.environment.id}, {config.algorithm.name}",
             solved_return=config.environment.solved_return,

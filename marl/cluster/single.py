@@ -80,14 +80,16 @@ class SingleTraining(Training):
         self._last_saved, self._saved_meter = snapshot, self._meter.state()
 
     def _save_last(self) -> None:
-        if not self._config.deterministic:  # its checkpoints lie at the ends of segments, nowhere else
+        if self._config.deterministic:  # its checkpoints lie at the ends of segments, nowhere else
+            self._save_curve()
+        else:
             super()._save_last()
 
     def _saved(self) -> dict[str, Any]:
         return {"segment": self._node.segment}
 
     def _collect_episodes(self) -> None:
-        self._meter.add_episodes(*self._node.episodes())
+        self._add_episodes(*self._node.episodes())
 
     def _steps(self) -> int:
         return self._node.steps()

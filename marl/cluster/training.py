@@ -18,7 +18,9 @@ from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.processes.group import ProcessGroup
 from marl.reports.children import ChildRow
-from marl.reports.meter import Meter, Status, StopGoal
+from marl.reports.curve import Curve
+from marl.reports.meter import NO_SPEED, Meter, Status, StopGoal
+from marl.reports.pace import Pace, Speed
 from marl.reports.run_folder import RunFolder
 from marl.reports.tensorboard import TensorBoardWriter
 from marl.training.checkpoint import BackgroundWriter
@@ -111,6 +113,7 @@ class Training(ABC):
                     self._restore(self._resumed)
                 self._base_steps = self._steps()
                 self._started = time.monotonic()
+                self._shown, self._recorded = Pace(self._seconds()), Pace(self._seconds())
                 try:
                     self._start()
                     self._folder.write_facts({"seed": self._config.seed, **self._facts()})
@@ -252,20 +255,29 @@ class Training(ABC):
             return "episodes"
         return None
 
-    def _status(self) -> Status:
+    def _status(self, pace: Pace | None = None) -> Status:
+        """The newest numbers; with speeds for the reader that has this pace."""
         counts = self._counts()
         if counts.metrics.get(SKIPPED_UPDATES) and not self._told_skipped:
             self._told_skipped = True
             self._view.note("a gradient was not finite: its update is skipped, and counted in skipped_updates")
-        return self._meter.update(
-            self._ended_at() - self._started, counts.steps, counts.updates, counts.metrics, counts.restarts
-        )
+        speed = NO_SPEED if pace is None else self._speed(pace, counts)
+        return self._meter.update(self._seconds(), counts.steps, counts.updates, counts.metrics, counts.restarts, speed)
+
+    def _speed(self, pace: Pace, counts: Counts) -> Speed:
+        return (pace.look if self._ended is None else pace.hold)(self._seconds(), counts.steps)
+
+    def _add_episodes(self, returns: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]) -> None:
+        """Hand finished episodes to the meter."""
+        if len(returns):
+            steps = int(self._counts().steps.sum())
+            self._meter.add_episodes(returns, lengths, steps=steps, seconds=self._seconds())
 
     def _show(self) -> None:
-        self._view.show(self._status())
+        self._view.show(self._status(self._shown))
 
     def _record(self) -> None:
-        status = self._status()
+        status = self._status(self._recorded)
         warning = self._folder.append_metrics(status)
         if warning:
             self._view.note(warning)
@@ -285,9 +297,15 @@ class Training(ABC):
         self._status()
         info = {"meter": self._meter.state(), "seconds": self._seconds(), **self._saved()}
         self.keeper.checkpoint(snapshot, info)
+        self._save_curve()
+
+    def _save_curve(self) -> None:
+        curve = Curve(self._meter.curve.points)  # a copy: it is written in the background
+        self._writer.write(self._folder.curve, curve.lines)
 
     def _finish(self) -> None:
         """Whatever happened, what was learned reaches the disk."""
+        self._ended = self._ended_at()
         with contextlib.suppress(Exception):
             self._collect_episodes()
         self._save_last()

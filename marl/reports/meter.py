@@ -1,11 +1,11 @@
 """Turns finished episodes and the workers' counters into one ``Status``, several times a second.
 
-meter = Meter(goal=StopGoal(steps=500_000, solved_return=475.0))
+meter, pace = Meter(goal=StopGoal(steps=500_000, solved_return=475.0)), Pace()
 while not meter.solved():
-    meter.add_episodes(returns, lengths)
-    status = meter.update(seconds, worker_steps, worker_updates, metrics, restarts)
+    meter.add_episodes(returns, lengths, steps=int(worker_steps.sum()), seconds=seconds)
+    speed = pace.look(seconds, worker_steps)
+    status = meter.update(seconds, worker_steps, worker_updates, metrics, restarts, speed)
     folder.append_metrics(status)
-    view.show(status)
 """
 
 import math
@@ -13,8 +13,11 @@ from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from marl.reports.curve import Curve, Point
 from marl.reports.numbers import exact_text
+from marl.reports.pace import Speed
 
 
 class StopGoal(NamedTuple):
@@ -41,6 +44,7 @@ class StopGoal(NamedTuple):
 
 
 NO_GOAL = StopGoal()
+NO_SPEED = Speed(0.0, ())
 
 
 class Status(NamedTuple):
@@ -50,7 +54,7 @@ class Status(NamedTuple):
     steps: int  # environment steps, over all resumes
     episodes: int
     updates: int
-    steps_per_second: float  # over the last interval
+    steps_per_second: float  # since its reader's last look
     return_mean: float | None  # of the episodes in the window, not normalised
     return_std: float | None
     length_mean: float | None
@@ -64,7 +68,7 @@ class Status(NamedTuple):
 
 
 class Meter:
-    """Remembers the last episodes and counters, so that each update can tell means and speeds."""
+    """Remembers the last episodes and counters, so that each update can tell means; and the learning curve."""
 
     def __init__(self, window: int = 100, goal: StopGoal = NO_GOAL) -> None:
         """``window`` is how many of the last episodes the mean return covers."""
@@ -75,6 +79,8 @@ class Meter:
         self._episodes = self._steps = self._updates = 0  # over all resumes
         self._seconds = 0.0
         self._first_mean: float | None = None
+        self.curve = Curve()
+        self._told: npt.NDArray[np.float64] = np.zeros(2)  # steps and seconds when episodes were added last
         self._start_from_here()
 
     @property
@@ -82,33 +88,51 @@ class Meter:
         """Finished episodes, over all resumes."""
         return self._episodes
 
-    def add_episodes(self, returns: np.ndarray, lengths: np.ndarray) -> None:
-        """Count finished episodes, oldest first; both arrays are [episodes]."""
-        self._returns.extend(np.asarray(returns, np.float64).tolist())
-        self._lengths.extend(np.asarray(lengths, np.int64).tolist())
+    def add_episodes(
+        self, returns: np.ndarray, lengths: np.ndarray, *, steps: int | None = None, seconds: float | None = None
+    ) -> None:
+        """Count finished episodes, oldest first; both arrays are [episodes].
+
+        Args:
+            steps: environment steps since this start, and ``seconds`` of training over all resumes, by now; None: as at
+                the last update. The curve takes it that the episodes ended evenly since the last call.
+        """
+        now = self._steps if steps is None else self._base_steps + steps, self._seconds if seconds is None else seconds
+        before, self._told = self._told, np.maximum(self._told, now)
+        moments = np.linspace(before, self._told, len(returns) + 1)[1:]  # [episodes, 2]
+        done = 0
+        while done < len(returns):
+            until = 1 + int(np.searchsorted(moments[:, 0], self.curve.due))
+            self._returns.extend(np.asarray(returns[done:until], np.float64).tolist())
+            self._lengths.extend(np.asarray(lengths[done:until], np.int64).tolist())
+            if until <= len(returns):
+                at, then = moments[until - 1].tolist()
+                self.curve.add(Point(int(at), then, float(np.mean(self._returns)), float(np.std(self._returns))))
+            done = until
         self._episodes += len(returns)
 
     def update(
         self,
-        now_seconds: float,
+        seconds: float,
         worker_steps: np.ndarray,
         worker_updates: np.ndarray,
         metrics: dict[str, float],
         restarts: int,
+        speed: Speed = NO_SPEED,
     ) -> Status:
-        """Measure the interval since the last call.
+        """Count up to now.
 
         Args:
-            now_seconds: training time since this start (not since the run's first start).
+            seconds: training time, over all resumes.
             worker_steps: [workers], each worker's environment steps since this start.
             worker_updates: [workers], each worker's gradient updates since this start.
             metrics: the latest losses and such; copied.
-            restarts: workers started anew since this start.
+            restarts: workers that were started again since this start.
+            speed: as the reader's own ``Pace`` measures it.
         """
-        self._seconds = self._base_seconds + float(now_seconds)
+        self._seconds = float(seconds)
         self._steps = self._base_steps + int(np.sum(worker_steps))
         self._updates = self._base_updates + int(np.sum(worker_updates))
-        self._measure_rates(now_seconds, np.array(worker_steps, np.float64))
         return_mean = _mean(self._returns)
         if self._first_mean is None and return_mean is not None and math.isfinite(return_mean):
             self._first_mean = return_mean
@@ -117,16 +141,16 @@ class Meter:
             steps=self._steps,
             episodes=self._episodes,
             updates=self._updates,
-            steps_per_second=sum(self._rates),
+            steps_per_second=speed.total,
             return_mean=return_mean,
             return_std=float(np.std(self._returns)) if self._returns else None,
             length_mean=_mean(self._lengths),
             window_filled=len(self._returns),
             metrics={name: float(value) for name, value in metrics.items()},
-            worker_rates=self._rates,
+            worker_rates=speed.workers,
             progress=self._progress(return_mean),
             stop_text=self._goal.text(),
-            seconds_left=self._seconds_left(now_seconds),
+            seconds_left=self._seconds_left(),
             restarts=int(restarts),
         )
 
@@ -146,6 +170,7 @@ class Meter:
             "updates": self._updates,
             "seconds": self._seconds,
             "first_mean": self._first_mean,
+            "curve": {"spacing": self.curve.spacing, "points": [_short(point) for point in self.curve.points]},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -157,6 +182,8 @@ class Meter:
         self._updates = state["updates"]
         self._seconds = state["seconds"]
         self._first_mean = state["first_mean"]
+        curve = state.get("curve", {"spacing": 1, "points": []})  # earlier versions saved none
+        self.curve = Curve((Point(*point) for point in curve["points"]), curve["spacing"])
         self._start_from_here()
 
     def _start_from_here(self) -> None:
@@ -164,21 +191,7 @@ class Meter:
         self._base_steps = self._steps
         self._base_updates = self._updates
         self._base_seconds = self._seconds
-        self._last_seconds = 0.0
-        self._last_worker_steps = np.zeros(0)
-        self._rates: tuple[float, ...] = ()
-
-    def _measure_rates(self, now_seconds: float, worker_steps: np.ndarray) -> None:
-        if len(self._last_worker_steps) != len(worker_steps):
-            self._last_worker_steps = np.zeros(len(worker_steps))
-            self._rates = (0.0,) * len(worker_steps)
-        interval = now_seconds - self._last_seconds
-        if interval <= 0.0:  # two calls at one moment: the rates of the last interval still hold
-            return
-        rates = np.maximum(worker_steps - self._last_worker_steps, 0.0) / interval
-        self._rates = tuple(rates.tolist())
-        self._last_seconds = now_seconds
-        self._last_worker_steps = worker_steps
+        self._told = np.array([self._steps, self._seconds], np.float64)
 
     def _progress(self, return_mean: float | None) -> float | None:
         goal = self._goal
@@ -204,8 +217,8 @@ class Meter:
             return 0.0
         return min(filled, _fraction(return_mean - self._first_mean, threshold - self._first_mean))
 
-    def _seconds_left(self, now_seconds: float) -> float | None:
-        goal = self._goal
+    def _seconds_left(self) -> float | None:
+        goal, now_seconds = self._goal, self._seconds - self._base_seconds
         estimates = []
         if goal.seconds is not None:
             estimates.append(max(goal.seconds - self._seconds, 0.0))
@@ -227,3 +240,9 @@ def _mean(values: deque[float] | deque[int]) -> float | None:
 
 def _fraction(done: float, goal: float) -> float:
     return 1.0 if goal <= 0 else min(max(done / goal, 0.0), 1.0)
+
+
+def _short(point: Point) -> tuple[int, float, float, float]:
+    """A point in few letters: a checkpoint holds hundreds."""
+    steps, seconds, *numbers = point
+    return steps, round(seconds, 3), *(float(f"{number:.6g}") for number in numbers)  # type: ignore[return-value]

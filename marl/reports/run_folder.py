@@ -94,6 +94,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def curve(self) -> Path:
+        """The mean return at hundreds of moments, one a line, as of the last checkpoint."""
+        return self.path / "curve.jsonl"
+
+    @property
     def git_diff(self) -> Path:
         """What differed from the commit at the start; missing if nothing did."""
         return self.path / "git.diff"
@@ -173,7 +178,21 @@ class RunFolder:
         Raises:
             RunFolderError: the file exists and cannot be read.
         """
-        return [entry for _, entry in self._entries()]
+        return [entry for _, entry in self._entries(self.metrics)]
+
+    def read_curve(self) -> list[dict[str, Any]]:
+        """The learning curve, oldest first: of the episodes, and of the metrics where there is no such file, or what a
+        run that was killed had not written there yet.
+
+        Raises:
+            RunFolderError: a file exists and cannot be read.
+        """
+        points, metrics = [entry for _, entry in self._entries(self.curve)], self.read_metrics()
+        if not points:
+            return metrics
+        first, last = points[0]["steps"], points[-1]["steps"]
+        before = [entry for entry in metrics if entry["steps"] < first]
+        return [*before, *points, *(entry for entry in metrics if entry["steps"] > last)]
 
     def sweep(self) -> None:
         """Remove what a killed process was writing; for whoever goes on with the run."""
@@ -187,28 +206,28 @@ class RunFolder:
         Raises:
             RunFolderError: the file cannot be read or written.
         """
-        if not self.metrics.exists():
-            return
-        kept = [
-            line + b"\n"
-            for line, entry in self._entries()
-            if entry["steps"] <= steps and not entry.get("seconds", 0.0) > seconds
-        ]
-        try:
-            write_atomic(self.metrics, b"".join(kept))
-        except OSError as error:
-            raise RunFolderError(
-                f"expected to shorten {self.metrics}, got {error.strerror or error}: free space there"
-            ) from error
+        for file in (self.metrics, self.curve):
+            kept = [
+                line + b"\n"
+                for line, entry in self._entries(file)
+                if entry["steps"] <= steps and not entry.get("seconds", 0.0) > seconds
+            ]
+            try:
+                if file.exists():
+                    write_atomic(file, b"".join(kept))
+            except OSError as error:
+                raise RunFolderError(
+                    f"expected to shorten {file}, got {error.strerror or error}: free space there"
+                ) from error
 
-    def _entries(self) -> list[tuple[bytes, dict[str, Any]]]:
+    def _entries(self, file: Path) -> list[tuple[bytes, dict[str, Any]]]:
         try:
-            lines = self.metrics.read_bytes().split(b"\n")
+            lines = file.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
         except OSError as error:
             raise RunFolderError(
-                f"expected to read {self.metrics}, got {error.strerror or error}: check the folder's permissions"
+                f"expected to read {file}, got {error.strerror or error}: check the folder's permissions"
             ) from error
         entries = []
         for line in lines:

@@ -3,7 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from marl.reports.curve import MOST
 from marl.reports.meter import Meter, Status, StopGoal
+from marl.reports.pace import Speed
 
 NO_EPISODES = np.zeros(0), np.zeros(0, np.int64)
 
@@ -17,29 +19,13 @@ def play(meter: Meter, *returns: float) -> None:
     meter.add_episodes(np.array(returns), np.arange(1, len(returns) + 1))
 
 
-def test_counts_and_rates_of_the_last_interval() -> None:
-    meter = Meter()
-    update(meter, 1.0, 100, 300)
-    status = update(meter, 3.0, 200, 700, restarts=2)
+def test_counts_and_what_the_reader_measured() -> None:
+    steps = np.array([200, 700])
+    status = Meter().update(3.0, steps, steps // 10, {"entropy": 0.5}, 2, Speed(250.0, (50.0, 200.0)))
     assert (status.steps, status.updates, status.seconds, status.restarts) == (900, 90, 3.0, 2)
     assert status.worker_rates == (50.0, 200.0)
     assert status.steps_per_second == 250.0
     assert status.metrics == {"entropy": 0.5}
-
-
-def test_two_updates_at_one_moment_keep_the_rates() -> None:
-    meter = Meter()
-    first = update(meter, 2.0, 100)
-    assert update(meter, 2.0, 150).worker_rates == first.worker_rates == (50.0,)
-    assert update(meter, 4.0, 200).worker_rates == (50.0,)
-
-
-def test_counters_may_be_views_that_change_later() -> None:
-    meter = Meter()
-    steps = np.array([100])
-    meter.update(1.0, steps, steps, {}, 0)
-    steps[0] = 300
-    assert meter.update(2.0, steps, steps, {}, 0).worker_rates == (200.0,)
 
 
 def test_before_the_first_episode_there_is_no_mean() -> None:
@@ -130,9 +116,8 @@ def test_a_restored_meter_goes_on() -> None:
     resumed = Meter(window=3, goal=StopGoal(steps=1000, solved_return=7.0))
     resumed.restore(state)
     assert resumed.solved()
-    status = update(resumed, 5.0, 50, 50, 100)
+    status = update(resumed, 15.0, 50, 50, 100)
     assert (status.steps, status.seconds, status.episodes) == (400, 15.0, 4)
-    assert status.steps_per_second == 40.0
     assert status.return_mean == 7.0
     assert status.seconds_left == 15.0  # at the speed since the resume
     assert resumed.state()["first_mean"] == state["first_mean"]
@@ -143,3 +128,56 @@ def test_goals_in_words() -> None:
     assert StopGoal(solved_return=475.0).text() == "until solved (mean return >= 475)"
     goal = StopGoal(steps=500_000, seconds=90.0, episodes=10)
     assert goal.text() == "until 500,000 steps or 10 episodes or 1.5 min"
+
+
+def test_a_short_run_has_a_point_for_each_episode() -> None:
+    """Two ticks of a run that is over before the first line of metrics."""
+    meter = Meter(window=2)
+    meter.add_episodes(np.array([10.0, 20.0]), np.array([10, 20]), steps=30, seconds=0.02)
+    meter.add_episodes(np.array([40.0]), np.array([40]), steps=70, seconds=0.04)
+    assert [tuple(point) for point in meter.curve.points] == [
+        (15, 0.01, 10.0, 0.0),
+        (30, 0.02, 15.0, 5.0),
+        (70, 0.04, 30.0, 10.0),
+    ]
+
+
+def test_a_long_run_has_no_more_points_than_a_picture_needs() -> None:
+    meter = Meter()
+    for tick in range(1, 3001):
+        meter.add_episodes(np.ones(7), np.full(7, 20), steps=140 * tick, seconds=0.02 * tick)
+    assert MOST / 2 <= len(meter.curve.points) <= MOST
+    assert meter.episodes == 21_000
+    gaps = np.diff([point.steps for point in meter.curve.points])
+    assert gaps.max() < 2 * gaps.min()
+
+
+def test_the_curve_goes_on_after_a_resume() -> None:
+    meter = Meter()
+    for tick in range(1, 301):
+        meter.add_episodes(np.array([-1 / 3]), np.array([20]), steps=20 * tick, seconds=0.1 * tick)
+    update(meter, 30.0, 6000)
+    resumed = Meter()
+    resumed.restore(json.loads(json.dumps(meter.state())))
+    resumed.add_episodes(np.array([2.0]), np.array([20]), steps=20, seconds=30.1)
+    points = [point.steps for point in resumed.curve.points]
+    assert points == [20 * tick for tick in range(1, 302)]
+    assert resumed.curve.points[0].return_mean == pytest.approx(-1 / 3, rel=1e-5)
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_curve() -> None:
+    meter = Meter()
+    play(meter, 1.0)
+    state = meter.state()
+    del state["curve"]
+    meter.restore(state)
+    assert meter.curve.points == []
+
+
+def test_steps_that_go_back_end_nothing() -> None:
+    """As where a deterministic worker begins its segment again."""
+    meter = Meter()
+    meter.add_episodes(np.array([1.0]), np.array([5]), steps=100, seconds=1.0)
+    meter.add_episodes(np.array([1.0, 2.0, 3.0]), np.array([5, 5, 5]), steps=50, seconds=0.5)
+    assert meter.episodes == 4
+    assert [point.steps for point in meter.curve.points] == [100]
