@@ -104,8 +104,7 @@ def train(
         if cluster is not None and cluster.local:
             from marl.cluster.local import LocalChildren
 
-            workers = int(settings.get("node.workers", 0))
-            local = stack.enter_context(LocalChildren(cluster.local, workers=workers))
+            local = stack.enter_context(LocalChildren(cluster.local))
         start_forkserver("marl.cluster.worker")
         from marl.cluster.run import run
         from marl.processes.threads import one_thread

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from marl.data.shared import SharedBlock
-from marl.errors import EnvironmentFault
+from marl.errors import EnvironmentFault, LinkClosed
 from marl.processes.ending import close_at_the_end
+from marl.processes.group import ProcessGroup
 from marl.training.node_memory import array, ring
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 
@@ -122,3 +123,23 @@ def starts_a_program(pipe: Connection) -> None:
     program = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
     pipe.send(program.pid)
     threading.Event().wait()
+
+
+def listens(pipe: Connection, unused_home: Path, port: int, unused_workers: int) -> None:
+    """As a local child says where it listens; it lives until its pipe is closed, or it reads that it is to break."""
+    pipe.send(f"127.0.0.1:{port}")
+    if pipe.recv() == "break":
+        os._exit(3)
+
+
+def cannot_listen(pipe: Connection, unused_home: Path, unused_port: int, unused_workers: int) -> None:
+    raise LinkClosed("no such address")
+
+
+def has_a_group(pipe: Connection) -> None:
+    """Sends what a process of it says, and whose child its forkserver is."""
+    with ProcessGroup() as group:
+        member = group.start("inner", waits)
+        said = member.pipe.recv()
+        forkserver = int(Path(f"/proc/{member.process.pid}/stat").read_text().rpartition(")")[2].split()[1])
+        pipe.send((said, int(Path(f"/proc/{forkserver}/stat").read_text().rpartition(")")[2].split()[1])))

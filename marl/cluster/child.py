@@ -4,7 +4,9 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from marl.cluster.addresses import Address
@@ -17,7 +19,7 @@ from marl.links.loop import IOLoop
 from marl.links.server import Server
 from marl.links.websocket import WebSocketLink
 from marl.processes.cores import count_cores
-from marl.processes.signals import stop_event, stop_with_stdin
+from marl.processes.signals import stop_event, stop_with_pipe, stop_with_stdin
 from marl.processes.threads import one_thread
 from marl.reports.child_view import ChildView
 from marl.trust.choose import child_identity, watched_file
@@ -42,15 +44,30 @@ class ChildSettings:
     allow: tuple[str, ...] = ()  # modules from which a parent may name environments, algorithms, networks, samplers
 
 
-def run_child(settings: ChildSettings, trust: TrustOptions, home: Path, view: ChildView) -> None:
+def run_child(
+    settings: ChildSettings,
+    trust: TrustOptions,
+    home: Path,
+    view: ChildView,
+    *,
+    end: Connection | None = None,
+    ready: Callable[[str], object] = lambda address: None,
+) -> None:
     """Serve parents until a signal says stop.
+
+    Args:
+        end: the child ends when the other side of this pipe is closed; None: when standard input is.
+        ready: told where the child listens, once it does.
 
     Raises:
         MarlError: the child cannot listen, or may not.
     """
     with stop_event() as stopped, one_thread():
-        stop_with_stdin(stopped)  # it ends with the process that supervises this one
-        _Child(settings, trust, home, view, stopped).run()
+        if end is None:
+            stop_with_stdin(stopped)  # it ends with the process that supervises this one
+        else:
+            stop_with_pipe(end, stopped)
+        _Child(settings, trust, home, view, stopped).run(ready)
 
 
 class _Child:
@@ -73,7 +90,7 @@ class _Child:
         self._guests: queue.Queue[Guest] = queue.Queue()
         self._look_at = 0.0
 
-    def run(self) -> None:
+    def run(self, ready: Callable[[str], object]) -> None:
         """Until stopped."""
         with (
             IOLoop() as io,
@@ -84,6 +101,7 @@ class _Child:
             workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
             with self._announced():
                 self._view.note(f"child {self._name} {READY} {scheme}://{address} with {workers}")
+                ready(str(address))
                 while not self._stopped.is_set():
                     self._tend()
                     with contextlib.suppress(queue.Empty):

@@ -1,45 +1,46 @@
-"""Children on this machine, for one run: started before anything heavy is imported, ended with it."""
+"""Children on this machine, for one run: forked from one process that has everything loaded, ended with the run."""
 
+import contextlib
 import os
-import subprocess
-import sys
+import socket
 import tempfile
-import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO
 
 from marl.errors import LinkClosed
 from marl.plugins import ANYTHING
+from marl.processes.bootstrap import start_forkserver
 from marl.processes.cores import count_cores
+from marl.processes.group import ProcessGroup
+from marl.reports.child_view import ChildView
+from marl.trust.options import TrustOptions
 
-READY_S = 60.0  # a child has to import torch first, on a machine where others do the same
+HOST = "127.0.0.1"
+READY_S = 60.0  # for the first child, while torch is imported, and so much more for each of the others
+READY_EACH_S = 2.0
 STOP_S = 10.0
 
 
 class LocalChildren:
-    """Processes that run ``marl child`` on loopback, with a key of their own that nobody else has.
+    """Processes that do what ``marl child`` does on loopback, with a key of their own that nobody else has.
 
     with LocalChildren(2) as children:
         addresses = children.addresses()
     """
 
     def __init__(self, count: int, *, workers: int = 0) -> None:
-        """Start them; ``addresses`` waits until they listen.
+        """``addresses`` starts them; what they have in common begins to load now.
 
         Args:
             workers: of each child; 0: all cores but one, shared among them, at least one each.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="marl-local-")
         self.home = Path(self._folder.name)
-        each = workers or max(1, (count_cores() - 1) // count)
-        command = [sys.executable, "-m", "marl", "child", "-p", "0", "--workers", str(each), "--until-stdin-closes"]
-        command += ["--allow", ANYTHING]  # only this run's parent has their key, and it is the same user's
-        environment = {**os.environ, "MARL_HOME": str(self.home)}
-        root = str(Path(__file__).resolve().parents[2])
-        paths = environment.get("PYTHONPATH", "").split(os.pathsep)
-        environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([root, *filter(None, paths)]))
-        self._children = [_Child(command, environment) for unused in range(count)]
+        self._count, self._workers = count, workers
+        self._group = ProcessGroup(patience=STOP_S, nested=True)
+        self._addresses: dict[str, str] = {}  # of each process by its name; "" until it listens
+        start_forkserver("marl.cluster.worker", "marl.cluster.child")
 
     def __enter__(self) -> "LocalChildren":
         return self
@@ -47,92 +48,73 @@ class LocalChildren:
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def addresses(self) -> list[str]:
+    def addresses(self, workers: int = 0) -> list[str]:
         """Where they listen.
+
+        Args:
+            workers: of each child, where nothing was said before.
 
         Raises:
             LinkClosed: one does not.
         """
-        deadline = time.monotonic() + READY_S
-        return [child.address(deadline) for child in self._children]
+        self._workers = self._workers or workers or max(1, (count_cores() - 1) // self._count)
+        for number, port in enumerate(_free_ports(self._count)):
+            self._start(f"child {number}", port)
+        deadline = time.monotonic() + READY_S + READY_EACH_S * self._count
+        return [self._wait(name, deadline) for name in self._addresses]
 
     def died(self) -> list[str]:
         """Why children ended that nobody told to, one line each; they are started again."""
-        return [line for child in self._children if (line := child.revive())]
+        lines = []
+        for name, failure in self._group.check():
+            address = self._addresses[name]
+            self._start(name, int(address.rpartition(":")[2]))  # that is where the parent looks for it
+            lines.append(f"the local child at {address} ended ({failure.text}) and is started again")
+        return lines
 
     def close(self) -> None:
-        """End them all. May be called twice."""
-        for child in self._children:
-            child.ask_to_end()
-        deadline = time.monotonic() + STOP_S
-        for child in self._children:
-            child.end(deadline)
+        """End them all, side by side. May be called twice."""
+        self._group.close()
         self._folder.cleanup()
 
+    def _start(self, name: str, port: int) -> None:
+        self._addresses.setdefault(name, "")
+        self._group.start(name, serve, self.home, port, self._workers)
 
-class _Child:
-    """One process and what it says."""
+    def _wait(self, name: str, deadline: float) -> str:
+        while time.monotonic() < deadline:
+            address = self._group.receive(name, 0.1)
+            if address:
+                self._addresses[name] = str(address)
+                return self._addresses[name]
+            for failed, failure in self._group.check():
+                raise LinkClosed(f"expected a local child to listen, {failed} ended: {failure.text}")
+        raise LinkClosed(f"expected {name} of this machine to listen within {READY_S:.0f} s, it said nothing")
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self._command, self._environment = command, environment
-        self._ready = threading.Event()
-        self._address = ""
-        self._ending = False
-        self._lines: list[str] = []
-        self._start()
 
-    def _start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self._environment,
-            start_new_session=True,  # Ctrl-C is for the parent, which then tells its children
-        )
-        assert self._process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
-        self._reader.start()
+def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
+    """One child, until the pipe closes; where it listens is sent once it does."""
+    from marl.cluster.child import ChildSettings, run_child  # TLS and sockets, which the run imports later
 
-    def _read(self, stream: IO[bytes]) -> None:
-        for raw in stream:
-            line = raw.decode(errors="replace").rstrip()
-            self._lines = [*self._lines[-20:], line]
-            before, found, after = line.partition("listening on ")
-            if found and before.startswith("child "):
-                self._address = after.split()[0].partition("://")[2]
-                self._ready.set()
-        self._ready.set()  # whoever waits is told that it ended
+    with contextlib.suppress(OSError, AttributeError):
+        os.setsid()  # Ctrl-C is for the parent, which then tells its children
+    os.environ["MARL_HOME"] = str(home)
+    # Only this run's parent has their key, and it is the same user's.
+    settings = ChildSettings(host=HOST, port=port, workers=workers, allow=(ANYTHING,))
+    run_child(settings, TrustOptions(), home, _Silent(calm=True), end=pipe, ready=pipe.send)
 
-    def address(self, deadline: float) -> str:
-        self._ready.wait(max(0.0, deadline - time.monotonic()))
-        if not self._address:
-            said = self._lines[-1] if self._lines else "nothing"
-            raise LinkClosed(f"expected a local child to listen within {READY_S:.0f} s, it said: {said}")
-        return self._address
 
-    def revive(self) -> str | None:
-        """Start it again if it died, at the address it had: that is where the parent looks for it."""
-        code = self._process.poll()
-        if code is None or self._ending or not self._address:
-            return None
-        port = self._address.rpartition(":")[2]
-        where = self._command.index("-p") + 1
-        self._command = [*self._command[:where], port, *self._command[where + 1 :]]
-        self._reader.join(1.0)  # its last line says why
-        said = self._lines[-1] if self._lines else "nothing"
-        self._start()
-        return f"the local child at {self._address} ended with code {code} ({said}) and is started again"
+class _Silent(ChildView):
+    """The parent of the same machine shows what is to be seen."""
 
-    def ask_to_end(self) -> None:
-        self._ending = True
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
-    def end(self, deadline: float) -> None:
-        try:
-            self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(2.0)
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of loopback that are free now, all different."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for unused in range(count)]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

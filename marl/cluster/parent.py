@@ -148,7 +148,7 @@ class ParentTraining(Training):
         return side
 
     def _addresses(self) -> list[Address]:
-        local = self._local.addresses() if self._local is not None else []
+        local = self._local.addresses(self._config.node.workers) if self._local is not None else []
         return parse_addresses([*local, *self._cluster.children], self._cluster.port)
 
     def _start(self) -> None:

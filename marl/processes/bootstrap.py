@@ -13,6 +13,11 @@ import types
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Any
+
+# The path of a socket has 103 characters at most on some systems; "/pymp-12345678/listener-12345678" has 32.
+LONGEST_FOLDER = 70
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
@@ -31,9 +36,63 @@ def start_forkserver(*preload: str) -> None:
     os.environ["MARL_PRELOAD"] = " ".join(preload)
     os.environ["MARL_MAIN"] = str(os.getpid())
     context().set_forkserver_preload(["marl.processes.preload"])
+    _choose_short_folder()
     resource_tracker.ensure_running()  # the forkserver's start would do it, and unblock what is blocked below
     with without_main_module(), _holding_interrupts():
         forkserver.ensure_running()
+
+
+def _choose_short_folder() -> None:
+    """Let ``multiprocessing`` keep its sockets where their paths are short enough, if ``TMPDIR`` is not.
+
+    It makes one folder, when it first needs one, and tells its processes; it removes it, too.
+    """
+    import tempfile
+    from multiprocessing import util
+
+    if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_FOLDER:
+        return
+    before = tempfile.tempdir
+    for folder in SHORT_FOLDERS:
+        try:
+            tempfile.tempdir = folder
+            util.get_temp_dir()
+        except OSError:  # it is not there, or not to be written to
+            continue
+        finally:
+            tempfile.tempdir = before
+        return
+
+
+def fork_forkserver() -> None:
+    """Give this process a forkserver that has loaded what it has: by fork, so only while there is no other thread.
+
+    Where that cannot be, the next process starts one that loads everything by itself.
+    """
+    if _METHOD != "forkserver":
+        return
+    import inspect
+    import socket
+    import tempfile
+    from multiprocessing import forkserver, util
+
+    if "authkey_r" in inspect.signature(forkserver.main).parameters:  # newer Pythons tell it a secret as well
+        return
+    server: Any = forkserver._forkserver
+    with socket.socket(socket.AF_UNIX) as listener:
+        address = tempfile.mktemp(prefix="listener-", dir=util.get_temp_dir())
+        listener.bind(address)
+        listener.listen()
+        alive, alive_here = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(alive_here)
+                forkserver.main(listener.detach(), alive, ())
+            finally:
+                os._exit(0)
+        os.close(alive)
+    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, alive_here, pid
 
 
 def context() -> BaseContext:

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from marl.errors import MarlError
-from marl.processes.bootstrap import context, without_main_module
+from marl.processes.bootstrap import context, fork_forkserver, without_main_module
 from marl.processes.descendants import kill_descendants, mark_descendants, new_mark
 from marl.processes.ending import close_at_the_end, ends_by_sigterm
 from marl.processes.signals import STOPPING
@@ -53,11 +53,13 @@ class ProcessGroup:
         for name, failure in group.check(): ...
     """
 
-    def __init__(self, patience: float = 1.0, closing: float = CLOSING_S) -> None:
+    def __init__(self, patience: float = 1.0, closing: float = CLOSING_S, *, nested: bool = False) -> None:
+        """``nested``: its processes have groups of their own, with what they have loaded themselves."""
         self.members: dict[str, Member] = {}
         self._failures: dict[str, Failure] = {}  # received, and not yet told by ``check``
         self._patience = patience  # seconds that a process gets to end by itself
         self._closing = closing  # and then, once it was told by SIGTERM
+        self._nested = nested
 
     def __enter__(self) -> "ProcessGroup":
         return self
@@ -69,7 +71,7 @@ class ProcessGroup:
         """Start ``target(pipe, *args)`` in a process of this name."""
         ours, theirs = context().Pipe()
         mark = new_mark()
-        process = _started(name, theirs, mark, target, args)
+        process = _started(name, (name, theirs, mark, self._nested, target, args))
         theirs.close()
         member = Member(name, process, ours, mark)
         self.members[name] = member
@@ -141,11 +143,11 @@ class ProcessGroup:
         del self.members[member.name]
 
 
-def _started(name: str, pipe: Connection, mark: str, target: Target, args: tuple[Any, ...]) -> BaseProcess:
+def _started(name: str, args: tuple[Any, ...]) -> BaseProcess:
     """A running process. A forkserver killed a moment ago still looks alive: then ask again, of its successor."""
     for attempts_left in reversed(range(10)):
         process: BaseProcess = context().Process(  # type: ignore[attr-defined]
-            target=_run, args=(name, pipe, mark, target, args), name=f"marl {name}", daemon=True
+            target=_run, args=args, name=f"marl {name}", daemon=True
         )
         try:
             with without_main_module():
@@ -182,7 +184,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _run(name: str, pipe: Connection, mark: str, target: Target, args: tuple[Any, ...]) -> None:
+def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, args: tuple[Any, ...]) -> None:
     """First function of every process."""
     if threading.current_thread() is threading.main_thread():
         for number in STOPPING:
@@ -191,6 +193,8 @@ def _run(name: str, pipe: Connection, mark: str, target: Target, args: tuple[Any
     _name_process(name)
     multiprocessing.current_process().daemon = False  # environments may start processes; all end with this one
     mark_descendants(mark)
+    if nested:
+        fork_forkserver()  # now, while there is one thread
     orphaned = threading.Event()
     threading.Thread(target=_die_with_parent, args=(mark, orphaned), name="watch main process", daemon=True).start()
     with ends_by_sigterm():

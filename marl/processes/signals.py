@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
@@ -92,6 +93,17 @@ def _set_when_told(reader: int, event: StopEvent) -> None:
     while told := os.read(reader, 1):
         event.signal = event.signal or told[0]
         event.set()
+
+
+def stop_with_pipe(pipe: Connection, event: threading.Event) -> None:
+    """Set the event when the other side of a pipe, on which nothing is said, is closed."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError, EOFError):
+            pipe.recv()
+        event.set()
+
+    threading.Thread(target=watch, name="watch pipe", daemon=True).start()
 
 
 def stop_with_stdin(event: threading.Event) -> None:

@@ -1,40 +1,21 @@
 """Children on this machine: how many workers each gets, and that one that dies is started again where it was."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from marl.cluster import local as module
-from marl.cluster.local import LocalChildren, _Child
+from marl.cluster.local import LocalChildren
+from marl.cluster.parent import ParentTraining
+from marl.cluster.plan import Cluster
 from marl.errors import LinkClosed
+from marl.processes.group import ProcessGroup
+from tests import process_targets as targets
 
-PATIENCE_S = 20.0
-
-# Says where it listens, as a child does; lives until its input is closed, or until it reads that it is to break.
-PROGRAM = """
-import sys
-port = sys.argv[sys.argv.index("-p") + 1]
-print("child box listening on wss://127.0.0.1:" + ("5051" if port == "0" else port) + " with 1 worker", flush=True)
-for line in sys.stdin:
-    print("a fuse blew", flush=True)
-    sys.exit(3)
-"""
-
-
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What children would have been started with; none is."""
-    written: list[list[str]] = []
-
-    def write(command: list[str], unused_environment: dict[str, str]) -> SimpleNamespace:
-        written.append(command)
-        return SimpleNamespace(ask_to_end=lambda: None, end=lambda deadline: None)
-
-    monkeypatch.setattr(module, "_Child", write)
-    return written
+PATIENCE_S = 30.0
 
 
 @pytest.mark.parametrize(
@@ -42,64 +23,88 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     [(8, 1, 0, 7), (8, 2, 0, 3), (8, 3, 0, 2), (8, 7, 0, 1), (8, 9, 0, 1), (2, 1, 0, 1), (1, 1, 0, 1), (8, 2, 5, 5)],
 )
 def test_all_cores_but_one_are_shared_among_the_children(
-    cores: int, count: int, asked: int, each: int, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    cores: int, count: int, asked: int, each: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started: list[int] = []
+
+    def start(self: LocalChildren, name: str, unused_port: int) -> None:
+        self._addresses[name] = ""
+        started.append(self._workers)
+
     monkeypatch.setattr(module, "count_cores", lambda: cores)
-    with LocalChildren(count, workers=asked):
-        pass
-    assert [command[command.index("--workers") + 1] for command in commands] == [str(each)] * count
+    monkeypatch.setattr(LocalChildren, "_start", start)
+    monkeypatch.setattr(LocalChildren, "_wait", lambda unused_self, name, unused_deadline: name)
+    with LocalChildren(count) as children:
+        children.addresses(asked)
+    assert started == [each] * count
+
+
+def test_workers_may_be_named_in_a_settings_file() -> None:
+    asked: list[int] = []
+    local = SimpleNamespace(addresses=lambda workers: asked.append(workers) or ["127.0.0.1:5051"])
+    config = SimpleNamespace(node=SimpleNamespace(workers=3))
+    training: Any = SimpleNamespace(_local=local, _config=config, _cluster=Cluster(local=1))
+    assert [str(each) for each in ParentTraining._addresses(cast(ParentTraining, training))] == ["127.0.0.1:5051"]
+    assert asked == [3]
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[str], _Child]]:
-    """Starts a program as a child; it is ended with the test."""
-    started: list[_Child] = []
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, int], LocalChildren]]:
+    """Starts a function as each child; they are ended with the test."""
+    made: list[LocalChildren] = []
 
-    def make(program: str) -> _Child:
-        started.append(_Child([sys.executable, "-S", "-c", program, "-p", "0"], {}))
-        return started[-1]
+    def make(target: Any, count: int) -> LocalChildren:
+        monkeypatch.setattr(module, "serve", target)
+        made.append(LocalChildren(count))
+        return made[-1]
 
     yield make
-    for child in started:
-        child.ask_to_end()
-        child.end(time.monotonic() + PATIENCE_S)
+    for children in made:
+        children.close()
 
 
-def address(child: _Child) -> str:
-    return child.address(time.monotonic() + PATIENCE_S)
-
-
-def test_one_that_dies_is_started_again_at_its_address(start: Callable[[str], _Child]) -> None:
-    child = start(PROGRAM)
-    assert address(child) == "127.0.0.1:5051"
-    assert child.revive() is None  # it lives
+def test_one_that_dies_is_started_again_at_its_address(start: Callable[[Any, int], LocalChildren]) -> None:
+    children = start(targets.listens, 2)
+    first, second = children.addresses()
+    assert first != second
+    assert children.died() == []  # they live
     for _ in range(2):
-        process = child._process
-        assert process.stdin is not None
-        process.stdin.write(b"break\n")
-        process.stdin.close()
-        process.wait(PATIENCE_S)
-        child._reader.join(PATIENCE_S)
-        line = child.revive()
-        assert line == "the local child at 127.0.0.1:5051 ended with code 3 (a fuse blew) and is started again"
-        assert child._process is not process
-        assert child._process.args[-2:] == ["-p", "5051"]
-        assert child.revive() is None
-        assert address(child) == "127.0.0.1:5051"
+        children._group.send("child 1", "break")
+        assert died(children) == [f"the local child at {second} ended (ended with exit code 3) and is started again"]
+        assert children._wait("child 1", time.monotonic() + PATIENCE_S) == second
+        assert children.died() == []
 
 
-def test_one_that_was_told_to_end_stays_so(start: Callable[[str], _Child]) -> None:
-    child = start(PROGRAM)
-    address(child)
-    child.ask_to_end()
-    assert child._process.wait(PATIENCE_S) == 0
-    assert child.revive() is None
+def died(children: LocalChildren) -> list[str]:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (lines := children.died()):
+        assert time.monotonic() < deadline
+        children._group.wait(0.1)
+    return lines
 
 
-def test_one_that_never_listened_is_not_tried_again(start: Callable[[str], _Child]) -> None:
+def test_all_end_side_by_side(start: Callable[[Any, int], LocalChildren]) -> None:
+    children = start(targets.listens, 3)
+    children.addresses()
+    processes = [member.process for member in children._group.members.values()]
+    children.close()
+    children.close()
+    assert children.died() == []
+    assert not children.home.exists()
+    assert len(processes) == 3
+
+
+def test_one_that_never_listened_is_not_tried_again(start: Callable[[Any, int], LocalChildren]) -> None:
     """Another start would end the same way; the run is told why."""
-    child = start("print('no such module')")
-    child._process.wait(PATIENCE_S)
-    with pytest.raises(LinkClosed, match="it said: no such module"):
-        address(child)
-    assert child.revive() is None
+    children = start(targets.cannot_listen, 1)
+    with pytest.raises(LinkClosed, match="expected a local child to listen, child 0 ended: no such address"):
+        children.addresses()
+    assert children.died() == []
+
+
+def test_a_process_may_have_a_group_of_its_own() -> None:
+    """Its processes are forked from what it has loaded itself, by a process that was forked from it."""
+    with ProcessGroup(nested=True) as group:
+        member = group.start("one", targets.has_a_group)
+        assert member.pipe.poll(PATIENCE_S)
+        assert member.pipe.recv() == ("ready", member.process.pid)

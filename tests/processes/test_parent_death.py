@@ -27,6 +27,25 @@ def test_a_forkserver_that_loads_ends_with_its_main_process(tmp_path: Path) -> N
         os.close(forkserver)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no forkserver")
+@pytest.mark.parametrize("length", [76, 90, 200])
+def test_sockets_have_short_paths_where_the_folder_of_temporary_files_has_a_long_one(
+    length: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / ("x" * (length - len(str(tmp_path)) - 1))
+    folder.mkdir()
+    (tmp_path / "torch.py").write_text("")
+    code = (
+        "from marl.processes import bootstrap; bootstrap.start_forkserver(); "
+        "from multiprocessing import forkserver; print(forkserver._forkserver._forkserver_address)"
+    )
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert len(done.stdout.strip()) < 104
+    assert not Path(done.stdout.strip()).parent.exists()  # it has tidied up
+
+
 def test_who_is_too_late_to_be_told_ends_at_once() -> None:
     code = "from marl.processes.parent_death import die_with; die_with(1); print('lives')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
