@@ -16,9 +16,9 @@ from marl.cluster.deciding import make_learning_side
 from marl.cluster.learner import LearnerNode
 from marl.cluster.node import Node, is_worker
 from marl.cluster.snapshot import Snapshot
+from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
 from marl.cluster.training import Counts, Training
 from marl.data import seeds
-from marl.data.normalizer import from_slot
 from marl.errors import LinkError
 from marl.exchanges.choose import make_child_side
 from marl.exchanges.conversation import confer, converse, report
@@ -42,9 +42,7 @@ class ActorLearnerTraining(Training):
         if start is not None:
             fill(self._learner.network, start, "the initial weights")
             self._learner.block["weights"].copy_(self._learner.flat.weights)
-            if "normalizer" in start.tensors:
-                statistics = from_slot(start.tensors["normalizer"].numpy())
-        normalizes = config.environment.normalize_observations
+            statistics = statistics_of(config, start.tensors)
         info = self._resumed.info if self._resumed is not None else {}
         epoch = int(info.get("epoch", 0)) + 1
         workers = config.node.workers or max(1, count_cores() - 1)
@@ -54,7 +52,7 @@ class ActorLearnerTraining(Training):
             self._learner,
             children=1,
             name=PARENT,
-            observation_size=spaces.observation_size if normalizes else 0,
+            observation_size=statistics_size(config, spaces),
             statistics=statistics,
             epoch=epoch,
             steps=int(info.get("steps", 0)),
@@ -67,7 +65,7 @@ class ActorLearnerTraining(Training):
             self._node.block,
             config.exchange,
             name=ACTORS,
-            normalizes=normalizes,
+            normalizes=bool(statistics_size(config, spaces)),
             deterministic=False,
             restarts=lambda: 0,
             note=self._view.note,
@@ -103,8 +101,6 @@ class ActorLearnerTraining(Training):
         self._learner.restore(
             Snapshot(resumed.tensors, int(info["steps"]), int(info["updates"])), int(info.get("version", 0))
         )
-        if "rewards" in resumed.tensors:
-            self._node.block["rewards"][:1].copy_(resumed.tensors["rewards"])
 
     def _start(self) -> None:
         self._learner.start()
@@ -156,10 +152,7 @@ class ActorLearnerTraining(Training):
 
     def _snapshot(self) -> Snapshot:
         tensors = self._learner.tensors()
-        slot = self._parent.current.slot
-        if slot is not None:
-            tensors["observations"] = slot[None]
-        tensors["rewards"] = self._node.snapshot().tensors["rewards"]
+        tensors |= tensors_of(self._config, self._parent.current.slot)
         return Snapshot(tensors, self._parent.steps, self._learner.updates())
 
     def _facts(self) -> dict[str, Any]:

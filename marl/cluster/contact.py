@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from marl.cluster.fence import Fence
 from marl.cluster.handshake import Offer, TunedLink, accept
 from marl.cluster.node import Node, is_worker
+from marl.cluster.statistics import statistics_size
 from marl.data import seeds
 from marl.errors import HandshakeRefused, LinkError, MarlError
 from marl.exchanges.base import Serving
@@ -122,7 +123,7 @@ class Contact:
             self._node.block,
             config.exchange,
             name=self._name,
-            normalizes=config.environment.normalize_observations,
+            normalizes=bool(statistics_size(config, self._offered.spaces)),
             deterministic=config.deterministic,
             restarts=lambda: self._node.restarts,
             note=lambda text: self._say("exchange", text),

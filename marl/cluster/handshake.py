@@ -14,6 +14,7 @@ from marl.cluster.experience import experience_bytes
 from marl.cluster.parts import modules_of, plugin_names, try_parts
 from marl.cluster.replay import replay_memory
 from marl.cluster.spaces import find_spaces
+from marl.cluster.statistics import statistics_size
 from marl.config.names import find_refused
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
@@ -120,7 +121,9 @@ def offer(link: TunedLink, hello: Hello, max_bytes: int, *, name: str) -> Welcom
 def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
     """The longest payload of a run, in bytes."""
     weights = 4 * sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
-    return max_payload(weights, spaces.observation_size) + experience_bytes(config, spaces, network)
+    return max_payload(weights, statistics_size(config, spaces) or spaces.observation_size) + experience_bytes(
+        config, spaces, network
+    )
 
 
 def read_hello(link: TunedLink) -> Hello:

@@ -11,6 +11,7 @@ from marl.cluster.learner import LearnerNode
 from marl.cluster.measures import sample_observations
 from marl.cluster.parent import NAME, ParentTraining
 from marl.cluster.snapshot import Snapshot
+from marl.cluster.statistics import statistics_size
 from marl.cluster.training import Counts
 from marl.data import seeds
 from marl.data.normalizer import Moments
@@ -37,14 +38,13 @@ class LearnerParentTraining(ParentTraining):
         if self._resumed is not None:
             before = Snapshot(self._resumed.tensors, steps, int(info["updates"]))
             self._learner.restore(before, int(info.get("version", 0)))
-        normalizes = config.environment.normalize_observations
         self._experience = make_learning_side(
             config,
             self._spaces,
             self._learner,
             children=num_children,
             name=NAME,
-            observation_size=self._spaces.observation_size if normalizes else 0,
+            observation_size=statistics_size(config, self._spaces),
             statistics=statistics,
             sample=sample_observations(config, self._spaces),
             epoch=epoch,

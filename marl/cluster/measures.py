@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from marl.cluster.statistics import statistics_size
 from marl.config.settings import Config, replay_ratio
 from marl.data import seeds
 from marl.data.normalizer import Moments, moments
@@ -37,32 +38,40 @@ def seen_beside(config: Config) -> float:
 
 
 def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
-    """What random actions show; None where nothing is normalised, where time must decide nothing, where this machine is
-    to play no episodes, or where its environment cannot: then children say why.
+    """What random actions show, and return where rewards are normalised.
+
+    None where nothing is normalised, where time must decide nothing, where this machine is to play no episodes, or
+    where its environment cannot: then children say why.
     """
-    if not config.environment.normalize_observations or config.deterministic or not config.evaluation.episodes:
+    if not statistics_size(config, spaces) or config.deterministic or not config.evaluation.episodes:
         return None
     try:
-        seen = _play(config, spaces)
+        seen = _play(config, spaces)[:, -statistics_size(config, spaces) :]
     except EnvironmentFault:
         return None
     return moments(seen) if bool(np.isfinite(seen).all()) else None
 
 
 def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
-    """Observations [N, D]."""
+    """Observations [N, D], and behind them the discounted return so far where rewards are normalised."""
     environments = make_environments(config.environment, 1)
     sequence = seeds.stream(config.seed or 0, child=0, worker=0, purpose=seeds.EVALUATION, segment=2)
     generator = np.random.default_rng(sequence)
     until = time.monotonic() + SAMPLE_S
+    running, returns = 0.0, [0.0]
     try:
         seen = [environments.reset([seeds.integer(sequence)]).reshape(-1)]
         while len(seen) < SAMPLE and time.monotonic() < until:
             step = environments.step(_random_actions(spaces, generator))
             seen.append(np.array(step.observations).reshape(-1))
+            running = running * config.algorithm.discount + float(step.rewards[0])
+            returns.append(running)
+            running *= not (step.terminated[0] or step.truncated[0])
     finally:
         environments.close()
-    return np.stack(seen)
+    if not config.environment.normalize_rewards:
+        return np.stack(seen)
+    return np.column_stack([np.stack(seen), np.array(returns)])
 
 
 def _random_actions(spaces: Spaces, generator: np.random.Generator) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ from marl.algorithms.build import build_network
 from marl.cluster.experience import desks_of, experience_layout
 from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
+from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import Job, SegmentEnd, work
 from marl.config.settings import Config
 from marl.data.desk import desk_fields
@@ -63,7 +64,7 @@ class Node:
         self.block = node_memory(
             num_weights=len(flat.weights),
             num_parameters=len(flat.gradient),
-            observation_size=spaces.observation_size,
+            observation_size=(0 if alone else statistics_size(config, spaces)) or spaces.observation_size,
             workers=workers,
             more={**replay_memory(config, spaces, self.network, workers), **self._outgoing(spaces)},
         )

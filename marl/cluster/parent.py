@@ -18,10 +18,11 @@ from marl.cluster.local import LocalChildren
 from marl.cluster.measures import find_reach, sample_observations, seen_beside
 from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
+from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
 from marl.cluster.tallies import Tallies
 from marl.cluster.training import Counts, Training, View
 from marl.config.settings import Config
-from marl.data.normalizer import Moments, from_slot
+from marl.data.normalizer import Moments
 from marl.data.spaces import Spaces
 from marl.errors import NoChildren, Superseded, TrustError
 from marl.exchanges.base import RunSide
@@ -92,8 +93,7 @@ class ParentTraining(Training):
         for file in (self._initial, self._resumed):
             if file is not None:
                 fill(network, file, "the weights to start from")
-                if "normalizer" in file.tensors:
-                    statistics = from_slot(file.tensors["normalizer"].numpy())
+                statistics = statistics_of(config, file.tensors)
         info = self._resumed.info if self._resumed is not None else {}
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
         self._tallies = Tallies(info.get("told"))
@@ -126,12 +126,11 @@ class ParentTraining(Training):
             info: of the checkpoint; empty for a new run.
         """
         config = self._config
-        normalizes = config.environment.normalize_observations
         side = parent_side(config.exchange)(
             flatten(network).weights,
             config.exchange,
             name=NAME,
-            observation_size=self._spaces.observation_size if normalizes else 0,
+            observation_size=statistics_size(config, self._spaces),
             statistics=statistics,
             sample=sample_observations(config, self._spaces),
             reach=find_reach(config, network),
@@ -276,8 +275,7 @@ class ParentTraining(Training):
     def _snapshot(self) -> Snapshot:
         self._state = state = self._side.saved()  # what is saved beside the tensors belongs to them
         tensors: dict[str, torch.Tensor] = {"weights": state.current.weights}
-        if state.current.slot is not None:
-            tensors["observations"] = state.current.slot[None]
+        tensors |= tensors_of(self._config, state.current.slot)
         tensors |= {
             name: each for name, each in (("velocity", state.velocity), ("error", state.error)) if each is not None
         }

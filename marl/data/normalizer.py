@@ -67,6 +67,19 @@ def subtract(whole: Moments, part: Moments | None) -> Moments:
     return Moments(count, mean, np.maximum(whole.m2 - part.m2 - between, 0.0))
 
 
+def beside(first: Moments, second: Moments) -> Moments:
+    """Numbers of both together [D1 + D2], counted as the first are."""
+    share = first.count / second.count if second.count else 0.0
+    return Moments(
+        first.count, np.concatenate([first.mean, second.mean]), np.concatenate([first.m2, second.m2 * share])
+    )
+
+
+def columns(value: Moments, which: slice) -> Moments:
+    """Of some of the numbers alone."""
+    return Moments(value.count, value.mean[which], value.m2[which])
+
+
 def as_slot(value: Moments) -> Array:
     """One row [1 + 2 D]."""
     return np.concatenate([[value.count], value.mean, value.m2])

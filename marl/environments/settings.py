@@ -13,6 +13,8 @@ class EnvironmentSettings:
     per_worker: int = 16  # environments a worker plays at once; more is faster per step, and learns less from each
     backend: str = "gymnasium"  # or "envpool", where envpool is installed and offers the id
     normalize_observations: bool = False  # by running mean and deviation, shared by all workers, frozen in evaluation
-    normalize_rewards: bool = False  # by the running deviation of the discounted return
+    normalize_rewards: bool = (
+        False  # by the running deviation of the discounted return, of all workers and children together
+    )
     reward_scale: float = 1.0  # multiplies what the loss sees, never what is reported
     solved_return: float | None = None  # mean of the last 100 training episodes that counts as solved

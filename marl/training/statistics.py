@@ -3,7 +3,7 @@
 import numpy as np
 
 from marl.acting.collect import Acts, Collector, Episodes
-from marl.data.normalizer import Normalizer, add, merge
+from marl.data.normalizer import Normalizer, add, beside, columns, merge
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.training.node_memory import array
@@ -16,24 +16,29 @@ class Statistics:
         self, block: SharedBlock, worker: int, *, observations: bool, rewards: bool, alone: bool = True
     ) -> None:
         """``alone``: observations are normalised by what this node's workers have seen; otherwise only by row 0, which
-        an answer of the parent brings along with the weights that it belongs to.
+        an answer of the parent brings along with the weights that it belongs to, and which holds returns as well: the
+        values that children average must be of rewards of one size.
         """
         self._observations, self._rewards = array(block, "observations"), array(block, "rewards")
         self._row = 1 + worker
-        self._scales_rewards = rewards
+        self._scales_rewards, self._together = rewards, rewards and not alone
         self._used = slice(None) if alone else slice(1)
         self.normalizer: Normalizer | None = None
+        size = (self._observations.shape[1] - 1) // 2 - self._together
+        self._seen = slice(size)
         if observations:
-            self.normalizer = Normalizer((self._observations.shape[1] - 1) // 2)
+            self.normalizer = Normalizer(size)
         self.refresh()
 
     def refresh(self) -> None:
         """Use what all workers have seen up to now."""
         if self.normalizer is not None:
-            self.normalizer.use(merge(self._observations[self._used]))
+            self.normalizer.use(columns(merge(self._observations[self._used]), self._seen))
 
     def learn_from(self, collector: Collector) -> None:
         """Fold in the last trajectory, then bring its rewards to size; the new statistics hold from the next one on."""
+        if self._together:
+            return self._learn_both(collector)
         if self.normalizer is not None:
             add(self._observations[self._row], collector.observation_moments())
             self.refresh()
@@ -42,6 +47,19 @@ class Statistics:
             add(self._rewards[self._row], collector.reward_moments())
             scale = 1.0 / float(np.maximum(merge(self._rewards).std()[0], 1e-8))
         collector.scale_rewards(scale)
+
+    def _learn_both(self, collector: Collector) -> None:
+        """Likewise where returns lie behind observations; what all children have seen brings rewards to size."""
+        both = collector.reward_moments()
+        if self.normalizer is not None and both.count:
+            both = beside(collector.observation_moments(), both)
+        if both.count:
+            add(self._observations[self._row], both)
+        self.refresh()
+        common = merge(self._observations[:1])
+        if common.count < 2:  # before the first answer that brings any, there is only what this node has seen
+            common = merge(self._observations)
+        collector.scale_rewards(1.0 / float(common.std()[-1]))
 
 
 class Rollouts:

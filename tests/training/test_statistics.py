@@ -110,3 +110,28 @@ def test_rewards_that_never_vary_stay_finite(rewards: bool) -> None:
     trajectory, _ = found.collect(FixedPolicy(Gaussian(1), [0.0, 0.0], size=1), None, 0)
     statistics.learn_from(found)
     assert not trajectory.rewards.any()
+
+
+@pytest.mark.parametrize("observations", [True, False])
+def test_children_bring_rewards_to_size_by_common_statistics(observations: bool) -> None:
+    """By what the parent's answer brought, in row 0; before there is any, by what the node has seen itself."""
+    size = 4 if observations else 1
+    block = node_memory(num_weights=1, num_parameters=1, observation_size=size, workers=1)
+    statistics = Statistics(block, 0, observations=observations, rewards=True, alone=False)
+    found, plain = collector(0), collector(0)
+    plain.collect(policy(), None, 0)
+    expected, own = plain._rewards.copy(), plain.reward_moments()
+    found.collect(policy(), None, 0)
+    statistics.learn_from(found)
+    np.testing.assert_allclose(found._rewards, 2 * expected / own.std()[0], rtol=1e-6)
+    assert array(block, "observations")[1, 0] == (12 if observations else own.count)
+
+    deviations = np.arange(1.0, size + 1)
+    array(block, "observations")[0] = [100, *np.zeros(size), *(100 * deviations**2)]
+    found = collector(0)
+    found.collect(policy(), None, 0)
+    statistics.learn_from(found)
+    np.testing.assert_allclose(found._rewards, 2 * expected / deviations[-1], rtol=1e-6)
+    if observations:
+        assert statistics.normalizer is not None
+        np.testing.assert_allclose(statistics.normalizer(np.ones((1, 3), np.float32)), [1 / deviations[:3]], rtol=1e-6)

@@ -1,0 +1,51 @@
+"""What a run on children normalises by: one set of statistics for all of them, of observations and of returns."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from marl.config.settings import Config
+from marl.data.normalizer import Moments, as_slot, beside, columns, from_slot
+from marl.data.spaces import Spaces
+
+UNKNOWN = 2.0  # observations that statistics count for, where returns have none yet: what follows soon outweighs it
+
+
+def statistics_size(config: Config, spaces: Spaces) -> int:
+    """Numbers that statistics are kept of: those of an observation, then the discounted return; 0: nothing."""
+    environment = config.environment
+    return spaces.observation_size * environment.normalize_observations + environment.normalize_rewards
+
+
+def statistics_of(config: Config, tensors: Mapping[str, Tensor]) -> Moments | None:
+    """What a file knows of that; None where it knows nothing."""
+    environment = config.environment
+    seen = returns = None
+    if environment.normalize_observations and "normalizer" in tensors:
+        seen = from_slot(tensors["normalizer"].numpy())
+    if environment.normalize_rewards and "rewards" in tensors:
+        returns = from_slot(tensors["rewards"][0].numpy())
+    if not environment.normalize_rewards:
+        return seen
+    if not environment.normalize_observations:
+        return returns
+    if seen is None or not seen.count:
+        return None
+    if returns is None or not returns.count:
+        one = torch.ones(1, dtype=torch.float64).numpy()
+        seen, returns = Moments(UNKNOWN, seen.mean, seen.m2 * UNKNOWN / seen.count), Moments(1.0, 0 * one, one)
+    return beside(seen, returns)
+
+
+def tensors_of(config: Config, slot: Tensor | None) -> dict[str, Tensor]:
+    """Statistics as a checkpoint and a weights file hold them: "observations" and "rewards", each [1, columns]."""
+    if slot is None:
+        return {}
+    environment, both, found = config.environment, from_slot(slot.numpy()), {}
+    if environment.normalize_rewards:
+        found["rewards"] = columns(both, slice(-1, None))
+        both = columns(both, slice(-1))
+    if environment.normalize_observations:
+        found["observations"] = both
+    return {name: torch.from_numpy(as_slot(each))[None] for name, each in found.items()}

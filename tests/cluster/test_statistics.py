@@ -1,0 +1,67 @@
+"""One set of statistics for all children: of observations, and of returns where rewards are normalised."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from marl.cluster.measures import sample_observations
+from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
+from marl.config.settings import Config
+from marl.data.normalizer import Moments, as_slot
+from marl.data.spaces import Spaces
+from marl.environments.settings import EnvironmentSettings
+
+SPACES = Spaces((3,), 3, (), 0, (), ())
+SEEN = Moments(10.0, np.arange(3.0), np.ones(3))
+RETURNS = Moments(8.0, np.array([5.0]), np.array([32.0]))  # of deviation 2
+
+
+def config(observations: bool, rewards: bool) -> Config:
+    settings = EnvironmentSettings(
+        id="tests.fakes:counting", normalize_observations=observations, normalize_rewards=rewards
+    )
+    return dataclasses.replace(Config(), environment=settings)
+
+
+def tensor(value: Moments) -> torch.Tensor:
+    return torch.from_numpy(as_slot(value))
+
+
+@pytest.mark.parametrize(("observations", "rewards"), [(True, True), (True, False), (False, True), (False, False)])
+def test_there_and_back(observations: bool, rewards: bool) -> None:
+    this = config(observations, rewards)
+    known = statistics_of(this, {"normalizer": tensor(SEEN), "rewards": tensor(RETURNS)[None]})
+    size = 3 * observations + rewards
+    assert statistics_size(this, SPACES) == size
+    if known is None:
+        assert size == 0
+        return
+    assert len(known.mean) == size
+    kept = tensors_of(this, tensor(known))
+    assert ("observations" in kept, "rewards" in kept) == (observations, rewards)
+    if observations:
+        assert torch.equal(kept["observations"][0], tensor(SEEN))
+    if rewards:
+        count, mean, m2 = kept["rewards"][0].tolist()
+        assert (mean, (m2 / count) ** 0.5) == (5.0, 2.0)
+
+
+def test_weights_that_know_no_returns_begin_without_them() -> None:
+    """What they have seen counts for little then, so that what follows decides on both."""
+    known = statistics_of(config(True, True), {"normalizer": tensor(SEEN)})
+    assert known is not None
+    assert known.count == 2
+    np.testing.assert_allclose(known.mean, [0, 1, 2, 0])
+    np.testing.assert_allclose(known.std(), [*SEEN.std(), 1])
+    assert statistics_of(config(True, True), {}) is None
+    assert tensors_of(config(True, True), None) == {}
+
+
+def test_the_parents_own_sample_has_the_same_numbers() -> None:
+    for this in (config(True, True), config(True, False), config(False, True)):
+        sample = sample_observations(this, SPACES)
+        assert sample is not None
+        assert len(sample.mean) == statistics_size(this, SPACES)
+    assert sample_observations(config(False, False), SPACES) is None
