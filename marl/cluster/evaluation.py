@@ -4,11 +4,12 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from marl.cluster.evaluator import Evaluator, Verdict, parallel
+from marl.acting.evaluate import Played
+from marl.cluster.evaluator import Evaluator, Verdict, parallel, verdict_of
 from marl.cluster.keeper import Keeper
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
@@ -106,17 +107,9 @@ class Evaluation:
         Raises:
             WorkerFailed: the evaluator keeps failing.
         """
-        while not stopped.is_set():
-            if not self.evaluator.busy:
-                self.evaluator.submit(snapshot, max_steps=max_steps)
-            verdict = self.evaluator.verdict(TICK)
-            self._check()
-            if verdict is not None:
-                self._weigh(verdict)
-                return True
-            if not self.evaluator.busy and Evaluator.NAME in self._group.members:  # it lives and had no answer
-                return False
-        return False
+        played = self._played(snapshot, {"max_steps": max_steps}, stopped, math.inf)
+        self._weigh(None if played is None else verdict_of(snapshot, played))
+        return played is not None
 
     def last(self, snapshot: Snapshot, stopped: threading.Event, deadline: float) -> None:
         """Training is over, and its last weights may be the best: evaluate them by ``deadline``, or say that there was
@@ -152,24 +145,39 @@ class Evaluation:
         max_steps = _last_steps(last.steps) if self._config.deterministic else None
         self._over, begun = True, time.monotonic()
         deadline = math.inf if max_steps is not None else deadline
-        returns, cut, lacking = np.zeros(0), 0, ""
-        seed_set = 0
-        while len(returns) < wanted and not lacking:
-            seed_set += 1
-            count = min(parallel(self._config), wanted - len(returns))
-            if not self._await(stopped, deadline):  # what is under way is about other weights
-                lacking = self._lacking(stopped, max_steps, deadline - begun)
-                break
-            self.evaluator.submit(kept, episodes=count, seed_set=seed_set, max_steps=max_steps)
-            played = None
-            while self.evaluator.busy and played is None and not stopped.is_set() and time.monotonic() < deadline:
-                played = self.evaluator.played(TICK)
-                self._check()
+        while self.evaluator.busy and not stopped.is_set() and time.monotonic() < deadline:
+            self.evaluator.played(TICK)  # about other weights, and too late for them
+            self._check()
+        sets: list[Played] = []
+        num_played = 0
+        while num_played < wanted:
+            count = min(parallel(self._config), wanted - num_played)
+            request = {"episodes": count, "seed_set": 1 + len(sets), "max_steps": max_steps}
+            played = self._played(kept, request, stopped, deadline)
             if played is None:
-                lacking = self._lacking(stopped, max_steps, deadline - begun)
-            else:
-                returns, cut = np.concatenate([returns, played.returns]), cut + played.cut
-        return Final(summarize(returns, cut=cut) if len(returns) else None, lacking)
+                break
+            sets.append(played)
+            num_played += count
+        lacking = "" if num_played >= wanted else self._lacking(stopped, max_steps, deadline - begun)
+        if not sets:
+            return Final(None, lacking)
+        returns = np.concatenate([played.returns for played in sets])
+        return Final(summarize(returns, cut=sum(played.cut for played in sets)), lacking)
+
+    def _played(
+        self, snapshot: Snapshot, request: dict[str, Any], stopped: threading.Event, deadline: float
+    ) -> Played | None:
+        """The answer to a request, however often the evaluator is killed over it; None where there will be none."""
+        while not stopped.is_set() and not self._broken and time.monotonic() < deadline:
+            if not self.evaluator.busy:
+                self.evaluator.submit(snapshot, **request)
+            played = self.evaluator.played(TICK)
+            self._check()
+            if played is not None:
+                return played
+            if not self.evaluator.busy and Evaluator.NAME in self._group.members:  # it lives and had no answer
+                return None
+        return None
 
     def _lacking(self, stopped: threading.Event, max_steps: int | None, seconds: float) -> str:
         if stopped.is_set():

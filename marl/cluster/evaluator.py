@@ -101,9 +101,12 @@ class Evaluator:
     def verdict(self, seconds: float = 0.0) -> Verdict | None:
         """What the weights that were submitted earn, likewise."""
         snapshot, played = self._under_way, self.played(seconds)
-        if snapshot is None or played is None:
-            return None
-        return Verdict(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
+        return None if snapshot is None or played is None else verdict_of(snapshot, played)
+
+
+def verdict_of(snapshot: Snapshot, played: Played) -> Verdict:
+    """What these episodes say of these weights."""
+    return Verdict(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
 
 
 def parallel(config: Config) -> int:

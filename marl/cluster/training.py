@@ -119,16 +119,14 @@ class Training(ABC):
                     self._folder.write_facts({"seed": self._config.seed, **self._facts()})
                     reason = self._watch(stopped)
                     self._stop()
-                    trained = self._ended_at() - self._started
-                    deadline = self._ended_at() + patience(trained)
+                    over, allowed = self._ended_at(), patience(self._ended_at() - self._started)
                     if reason in ("steps", "minutes", "episodes"):
-                        earlier = self._ended_at() + LAST_WEIGHTS_SHARE * patience(trained)
-                        self._evaluation.last(self._snapshot(), stopped, earlier)
+                        self._evaluation.last(self._snapshot(), stopped, over + LAST_WEIGHTS_SHARE * allowed)
                 finally:
                     self._stop()
                     self._finish()
                 # All is saved: what the weights earn is only to be told.
-                final = self._evaluation.final(self._final_snapshot, stopped, deadline)
+                final = self._evaluation.final(self._final_snapshot, stopped, over + allowed)
                 return self._outcome(reason, final)
             finally:
                 self._writer.close()

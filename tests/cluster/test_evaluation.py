@@ -12,7 +12,7 @@ import torch
 
 from marl.acting.evaluate import Played
 from marl.cluster.evaluation import Evaluation
-from marl.cluster.evaluator import OWN_SEEDS, Evaluator, Verdict
+from marl.cluster.evaluator import OWN_SEEDS, Evaluator, Verdict, verdict_of
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
@@ -59,7 +59,7 @@ class Fake:
 
     def verdict(self, seconds: float = 0.0) -> Verdict | None:
         snapshot, played = self._under_way, self.played(seconds)
-        return None if played is None or snapshot is None else Verdict(snapshot, float(played.returns.mean()), 0.0)
+        return None if played is None or snapshot is None else verdict_of(snapshot, played)
 
 
 class Setting:
@@ -70,10 +70,12 @@ class Setting:
         self.traces: list[str] = []
         self.deaths: list[Failure] = []
         config = load_config("CartPole-v1", {"seed": 1, **settings})
-        self.keeper = SimpleNamespace(best=None, weigh=lambda verdict, keep_anyway: None)
+        self.weighed: list[Verdict] = []
+        self.keeper = SimpleNamespace(best=None, weigh=lambda verdict, keep_anyway: self.weighed.append(verdict))
         self.meter = Meter(goal=StopGoal(solved_return=100.0))
         self.meter.add_episodes(np.full(100, 200.0), np.ones(100))
-        group: Any = SimpleNamespace(check=self._check, members=["evaluator"])
+        self.members = ["evaluator"]
+        group: Any = SimpleNamespace(check=self._check, members=self.members)
         self.evaluation = Evaluation(
             config,
             find_spaces(config),
@@ -87,7 +89,9 @@ class Setting:
         self.stopped = threading.Event()
 
     def _check(self, unused_name: str) -> list[tuple[str, Failure]]:
-        return [("evaluator", self.deaths.pop())] if self.deaths and self.fake.busy else []
+        dies = bool(self.deaths) and self.fake.busy
+        self.members[:] = [] if dies else ["evaluator"]  # as if the next request had started it again
+        return [("evaluator", self.deaths.pop())] if dies else []
 
     def offer(self) -> bool:
         return self.evaluation.offer(lambda: weights(1))
@@ -133,6 +137,33 @@ def test_what_time_allows_is_told_and_no_part_of_a_set_counts(answers: int, epis
     assert time.monotonic() - begun < 1.0
     assert (summary.episodes if summary else None) == episodes
     assert lacking.startswith("they take longer than 0.")
+
+
+def test_an_answer_that_comes_after_its_deadline_chooses_nothing() -> None:
+    """The weights to write were chosen without it."""
+    setting = Setting()
+    setting.fake.submit(weights(8))
+    setting.evaluation.last(weights(9), setting.stopped, 0.0)
+    assert "were not evaluated" in setting.notes[0]
+    summary, lacking = setting.evaluation.final(weights(9), setting.stopped, NEVER)
+    assert (summary is not None, lacking, setting.weighed) == (True, "", [])
+    assert [request["seed_set"] for request in setting.fake.requests] == [OWN_SEEDS, 1, 2, 3, 4, 5]
+
+
+def test_an_evaluator_that_is_killed_over_the_final_evaluation() -> None:
+    setting = Setting(0)
+    setting.deaths = [KILLED]
+    real = setting.fake.forget
+
+    def forget() -> None:
+        real()
+        setting.fake.answers = NEVER
+
+    setting.fake.forget = forget  # type: ignore[method-assign]
+    summary, lacking = setting.evaluation.final(weights(9), setting.stopped, NEVER)
+    assert (summary is not None, lacking) == (True, "")
+    assert [request["seed_set"] for request in setting.fake.requests] == [1, 1, 2, 3, 4, 5]
+    assert setting.notes == ["evaluator died (killed by SIGKILL (out of memory?)) and is started again"]
 
 
 def test_a_signal_ends_the_final_evaluation() -> None:

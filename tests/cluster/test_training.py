@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from marl.acting.evaluate import Played
 from marl.cluster.evaluation import Evaluation
-from marl.cluster.evaluator import Verdict
+from marl.cluster.evaluator import Verdict, verdict_of
 from marl.cluster.parent import ParentTraining
 from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
@@ -38,12 +39,16 @@ class Judge:
         assert not self.busy
         self._under_way = snapshot
 
-    def verdict(self, unused_seconds: float = 0.0) -> Verdict | None:
+    def played(self, unused_seconds: float = 0.0) -> Played | None:
         snapshot, self._under_way = self._under_way, None
         if snapshot is None:
             return None
         self.judged.append(float(snapshot.tensors["weights"]))
-        return Verdict(snapshot, self.judged[-1], 0.0)
+        return Played(np.full(20, self.judged[-1]), 0)
+
+    def verdict(self, unused_seconds: float = 0.0) -> Verdict | None:
+        snapshot, played = self._under_way, self.played()
+        return None if snapshot is None or played is None else verdict_of(snapshot, played)
 
 
 class Run(ParentTraining):
