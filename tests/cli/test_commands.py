@@ -25,9 +25,13 @@ def test_training_says_how_it_ended(trained: Trained) -> None:
     assert result["updates"] > 50
     assert result["steps_per_second"] > 500
     assert 9 < result["return_mean"] < 500
-    assert 9 < result["evaluation_mean"] <= 500
-    assert result["evaluation_interval"][0] <= result["evaluation_mean"] <= result["evaluation_interval"][1]
-    assert (result["evaluation_episodes"], result["evaluation_lacking"]) == (100, "")
+    if result["evaluation_mean"] is not None:
+        assert 9 < result["evaluation_mean"] <= 500
+        assert result["evaluation_interval"][0] <= result["evaluation_mean"] <= result["evaluation_interval"][1]
+    if result["evaluation_lacking"]:  # a very busy machine
+        assert result["evaluation_lacking"].startswith("they take longer than")
+    else:
+        assert result["evaluation_episodes"] == 100
     assert result["failure"] is None
     assert 0 < result["first_update_seconds"] < result["seconds_from_process_start"]
     assert result["training_started_at"] < result["first_update_at"] < result["training_ended_at"]
@@ -49,13 +53,13 @@ def test_training_leaves_a_run_folder(trained: Trained) -> None:
     assert [path.name for path in trained.run.glob(".*")] == [LOCK]  # no temporary file
     ended = facts["ended"]
     assert (ended["reason"], ended["steps"]) == ("steps", trained.result["steps"])
-    assert ended["evaluation"]["mean"] == trained.result["evaluation_mean"]
+    assert ended.get("evaluation", {}).get("mean") == trained.result["evaluation_mean"]
 
 
 def test_the_weights_file_says_what_its_weights_earn(trained: Trained) -> None:
     info = read(trained.folder / "weights.pt").info
-    assert info["evaluation"]["mean"] == trained.result["evaluation_mean"]
-    assert info["evaluation"]["episodes"] == 100
+    assert info.get("evaluation", {}).get("mean") == trained.result["evaluation_mean"]
+    assert info.get("evaluation", {}).get("episodes", 0) == trained.result["evaluation_episodes"]
     assert info["selection"]["episodes"] == 20  # the best of several looks: no measure of the weights
 
 

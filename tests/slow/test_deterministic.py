@@ -31,7 +31,9 @@ def words(name: str, seed: int = 3) -> tuple[str, ...]:
     """The command of one of RUNS."""
     environment = name.partition(",")[0]
     end = ("--set", "stop.solved=false")
-    return (*MARL, "train", environment, "--deterministic", "--seed", str(seed), *RUNS[name], *JUDGED, *end, *BARE)
+    final = ("--set", "evaluation.final_episodes=10")  # bounded by steps, so that the file says the same each time
+    words = (*MARL, "train", environment, "--deterministic", "--seed", str(seed), *RUNS[name], *JUDGED, *end, *BARE)
+    return (*words, *final)
 
 
 @pytest.fixture(scope="module")
