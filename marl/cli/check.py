@@ -18,10 +18,11 @@ def check(
     """Say what is wrong with an environment and how many steps a second it gives."""
     from marl.config.files import load_config
     from marl.environments.check import examine
+    from marl.plugins import foreign_code
     from marl.processes.signals import raising
 
     settings = load_config(environment, collect_settings(overrides), allow=allow).environment
-    with raising():
+    with raising(), foreign_code(environment):
         report = examine(settings, seed=seed, seconds=seconds)
     for line in report.facts:
         click.echo(f"  {line}")

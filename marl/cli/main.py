@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from marl import __version__
+from marl.cli.output import own_output
 from marl.errors import MarlError
 from marl.processes.signals import Interrupted, end_at_once
 from marl.words import printable
@@ -88,7 +89,8 @@ def run(command: click.Command | Callable[..., Any], args: list[str] | None = No
     words = sys.argv[1:] if args is None else args
     assert isinstance(command, click.Command)
     try:
-        command.main(args=words, standalone_mode=False)
+        with own_output():
+            command.main(args=words, standalone_mode=False)
     except click.UsageError as error:
         context = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         _fail(f"{error.format_message()}{context}", 2)

@@ -15,7 +15,7 @@ from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank, Sampler, own_sampler
-from marl.plugins import load_module
+from marl.plugins import foreign_code, load_module
 
 STEPS, COUNT = 2, 3  # of a trial
 MOODY = nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm  # do another thing in training than in play
@@ -58,7 +58,8 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
         return build_network(algorithm, spaces, config.network)
     _demand_lessons(algorithm)
     try:
-        network = build_network(algorithm, spaces, config.network)
+        with foreign_code(" with ".join(names)):
+            network = build_network(algorithm, spaces, config.network)
         _try_acting(config, spaces, network)
     except MarlError:
         raise

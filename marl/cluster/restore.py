@@ -16,6 +16,7 @@ from marl.data.normalizer import Moments, from_slot
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
+from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.processes.threads import one_thread
 from marl.training.weights_file import WeightsFile, fill, read
@@ -60,7 +61,12 @@ def play_episodes(
     """
     policy, config = restore(path, allow=allow)
     count = max(1, min(episodes, parallel))
-    with raising(), contextlib.closing(make_environments(config.environment, count)) as environments, one_thread():
+    with (
+        raising(),
+        foreign_code(config.environment.id),
+        contextlib.closing(make_environments(config.environment, count)) as environments,
+        one_thread(),
+    ):
         demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
         sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
         return play(

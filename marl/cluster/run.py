@@ -29,6 +29,7 @@ from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren, RunFolderError
 from marl.exchanges.settings import LEARNER_EXCHANGES
+from marl.plugins import foreign_code
 from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
@@ -147,7 +148,9 @@ def _run(
     )
     with stop_event() as stopped:
         with view:
-            if blur := blur_of(config.environment, spaces):
+            with foreign_code(config.environment.id):
+                blur = blur_of(config.environment, spaces)
+            if blur:
                 view.note(blur)
             training: Training
             if cluster is None and config.exchange.name in LEARNER_EXCHANGES:

@@ -5,6 +5,7 @@ import contextlib
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
+from marl.plugins import foreign_code
 from marl.processes.signals import raising
 
 
@@ -13,6 +14,11 @@ def find_spaces(config: Config) -> Spaces:
 
     Raises:
         EnvironmentFault: there is no such environment, or none that can be trained on.
+        PluginError: it changes torch's defaults.
     """
-    with raising(), contextlib.closing(make_environments(config.environment, 1)) as environments:
+    with (
+        raising(),
+        foreign_code(config.environment.id),
+        contextlib.closing(make_environments(config.environment, 1)) as environments,
+    ):
         return environments.spaces

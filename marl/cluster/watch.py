@@ -1,5 +1,6 @@
 """Watch one episode of a trained policy, in a window or as a video."""
 
+import os
 from collections.abc import Collection
 
 import torch
@@ -12,6 +13,7 @@ from marl.environments.closing import close_all
 from marl.environments.make import make_single
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
+from marl.plugins import foreign_code
 from marl.processes.signals import raising
 
 
@@ -26,12 +28,13 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
     """
     policy, config = restore(path, allow=allow)
     settings = config.environment
+    video = video and os.path.abspath(video)
     if video:
         try:
             import moviepy  # noqa: F401  gymnasium would only say so after the episode
         except ImportError as error:
             raise MissingExtra("moviepy", "video", "--video") from error
-    with raising():
+    with raising(), foreign_code(settings.id):
         return _watch(path, policy, settings, seed=seed, greedy=greedy, video=video)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from marl.errors import ConfigError
 from marl.wire.header import MAX_INT
 from marl.wire.hello import MAX_DEPTH
+from marl.words import printable
 
 KWARGS = "environment.kwargs"
 NONE = {"none": True}
@@ -116,7 +117,7 @@ def is_tag(value: Any) -> bool:
 
 
 def _key(key: object, where: str) -> str:
-    if type(key) is str and _is_unicode(key):
+    if type(key) is str and _is_unicode(key) and key == printable(key):
         return key
     raise ConfigError(f"{where}: expected texts as keys, got {key!r:.80}: let the environment make such a table")
 

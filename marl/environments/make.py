@@ -1,6 +1,7 @@
 """Find an environment by name and make it, alone or many at once."""
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,12 @@ from marl.environments.closing import close_all
 from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
-from marl.plugins import load_module, load_object
+from marl.plugins import described, hidden, load_module, load_object
 
 GymEnv = gymnasium.Env[Any, Any]
 GymVectorEnv = VectorEnv[Any, Any, Any]
+
+EXTRAS = {"box2d": "Box2D", "mujoco": "MuJoCo"}  # of gymnasium, which marl has under the same names
 
 
 def make_vector(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
@@ -84,17 +87,27 @@ def _find_factory(name: str) -> Callable[..., Any] | None:
 
 def _find_spec(name: str) -> gymnasium.envs.registration.EnvSpec:
     module_name, separator, identifier = name.partition(":")
-    if separator:
-        load_module(module_name)
-    else:
+    module = load_module(module_name) if separator else None
+    if module is None:
         identifier = name
+        if identifier.startswith("ALE/") or "NoFrameskip" in identifier:
+            _register_atari(identifier)
     try:
         return gymnasium.spec(identifier)
     except gymnasium.error.Error as error:
-        raise EnvironmentFault(_unknown(identifier, error)) from error
+        where = f" in {described(module)}{hidden(module)}" if module is not None else ""
+        raise EnvironmentFault(_unknown(identifier, error, where)) from error
 
 
-def _unknown(identifier: str, error: Exception) -> str:
+def _register_atari(identifier: str) -> None:
+    try:
+        import ale_py
+    except ImportError as error:
+        raise MissingExtra("ale-py", "atari", identifier) from error
+    gymnasium.register_envs(ale_py)
+
+
+def _unknown(identifier: str, error: Exception, where: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(identifier, list(gymnasium.registry), n=3, cutoff=0.6)
@@ -102,7 +115,7 @@ def _unknown(identifier: str, error: Exception) -> str:
         f"did you mean {' or '.join(near)}?" if near else "an environment of your own is named package.module:factory"
     )
     reason = "" if isinstance(error, gymnasium.error.NameNotFound) else f" ({error})"
-    return f"no environment named {identifier!r}{reason}: {hint}"
+    return f"no environment named {identifier!r}{where}{reason}: {hint}"
 
 
 def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
@@ -155,16 +168,24 @@ def _guarded(settings: EnvironmentSettings, make: Callable[[], Any]) -> Any:
         return make()
     except MarlError:
         raise
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise EnvironmentFault(f"{settings.id} needs a package that is not installed: {error}") from error
-    except ModuleNotFoundError as error:
-        raise EnvironmentFault(
-            f"{settings.id} needs the package {error.name!r}: install it (for gymnasium's own, see its extras)"
-        ) from error
-    except TypeError as error:
-        raise EnvironmentFault(f"{settings.id} does not accept {settings.kwargs or 'no arguments'}: {error}") from error
-    except Exception as error:
-        raise EnvironmentFault(f"{settings.id} does not start: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise _fault(settings, error) from error
+
+
+def _fault(settings: EnvironmentSettings, error: BaseException) -> MarlError:
+    name = settings.id
+    if isinstance(error, gymnasium.error.DependencyNotInstalled):
+        found = re.search(r"gymnasium\[([\w-]+)\]", str(error))
+        if found and found[1] in EXTRAS:
+            return MissingExtra(EXTRAS[found[1]], found[1], name)
+        return EnvironmentFault(f"{name} needs a package that is not installed: {error}")
+    if isinstance(error, ModuleNotFoundError):
+        return EnvironmentFault(
+            f"{name} needs the package {error.name!r}: install it (for gymnasium's own, see its extras)"
+        )
+    if isinstance(error, TypeError):
+        return EnvironmentFault(f"{name} does not accept {settings.kwargs or 'no arguments'}: {error}")
+    return EnvironmentFault(f"{name} does not start: {type(error).__name__}: {error}")
 
 
 def _make_envpool(settings: EnvironmentSettings, count: int) -> GymVectorEnv:

@@ -66,7 +66,7 @@ class Environments:
         seed: Any = seeds if seeds is None or isinstance(self._vector.unwrapped, SyncVectorEnv) else seeds[0]
         try:
             reset: tuple[Array, Any] = self._vector.reset(seed=seed)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._fault("reset", error) from error
         self._resets_next = np.zeros(self.count, bool)
         observations = reset[0]
@@ -83,7 +83,7 @@ class Environments:
         start = time.perf_counter()
         try:
             observations, rewards, terminated, truncated, info = self._vector.step(self._to_action(actions))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._fault("step", error) from error
         self.seconds += time.perf_counter() - start
         rewards = np.asarray(rewards)
@@ -111,7 +111,7 @@ class Environments:
     def _restart(self, ended: Array) -> Array:
         try:
             observations: Array = self._vector.reset(options={"reset_mask": ended})[0]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._fault("reset", error) from error
         return observations
 
@@ -151,7 +151,7 @@ class Environments:
             f"{self.name} cannot be learned from: {fault}: mend the environment (`marl check {self.name}` shows where)"
         )
 
-    def _fault(self, where: str, error: Exception) -> MarlError:
+    def _fault(self, where: str, error: BaseException) -> MarlError:
         if isinstance(error, MarlError):
             return error
         return EnvironmentFault(

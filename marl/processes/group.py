@@ -191,6 +191,7 @@ def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, a
             if number != signal.SIGTERM:  # the whole group gets them; only the main process answers
                 signal.signal(number, signal.SIG_IGN)
     _name_process(name)
+    _leave_standard_output()
     multiprocessing.current_process().daemon = False  # environments may start processes; all end with this one
     mark_descendants(mark)
     if nested:
@@ -233,6 +234,13 @@ def _die_with_parent(mark: str, orphaned: threading.Event) -> None:
         time.sleep(CLOSING_S)
         kill_descendants([mark])
         os._exit(1)
+
+
+def _leave_standard_output() -> None:
+    """What environments print, and what libraries write, is for standard error: the command's own words may be JSON."""
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr
 
 
 def _name_process(name: str) -> None:

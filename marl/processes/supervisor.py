@@ -20,7 +20,7 @@ def supervise(command: list[str], stopped: threading.Event, note: Callable[[str]
     pause = SHORTEST_BREAK
     while True:
         started = time.monotonic()
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as program:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=_standard_output()) as program:
             code = _wait(program, stopped)
         lived = time.monotonic() - started
         if stopped.is_set():
@@ -32,6 +32,14 @@ def supervise(command: list[str], stopped: threading.Event, note: Callable[[str]
         stopped.wait(pause)
         if stopped.is_set():
             return 0
+
+
+def _standard_output() -> int | None:
+    """Where this process's own words go, which may be elsewhere than file descriptor 1 leads."""
+    try:
+        return sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _wait(program: "subprocess.Popen[bytes]", stopped: threading.Event) -> int:

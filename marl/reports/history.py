@@ -16,7 +16,7 @@ from torch import Tensor
 
 VARIABLE = "MARL_HISTORY"
 
-_folder = Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+_folder = Path(os.environ[VARIABLE]).absolute() if os.environ.get(VARIABLE) else None
 _lock = threading.Lock()  # guards _count and the file
 _count = 0
 

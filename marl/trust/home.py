@@ -14,7 +14,7 @@ def marl_home() -> Path:
         KeyFileError: the user has no home folder.
     """
     if given := os.environ.get("MARL_HOME"):
-        return Path(given)
+        return Path(given).absolute()  # environments may change the working folder
     try:
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Application Support" / "marl"

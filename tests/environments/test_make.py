@@ -170,3 +170,27 @@ def test_envpool_behind_our_face(pools: list[FakePool]) -> None:
 
 def test_gymnasium_knows_our_fakes() -> None:
     assert {"FakeCounting-v0", "FakeCounting-v3", "FakeLimited-v0"} <= set(gymnasium.registry)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ALE/Pong-v5", "ALE/Pong-v5 needs ale-py: run .*atari"),
+        ("PongNoFrameskip-v4", "needs ale-py: run .*atari"),
+        ("Ant-v5", "Ant-v5 needs MuJoCo: run .*mujoco"),
+    ],
+)
+def test_what_is_not_installed_names_its_extra(name: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("ale_py", "mujoco"):
+        monkeypatch.setitem(sys.modules, package, None)  # also where they are installed
+    with pytest.raises(MissingExtra, match=words):
+        make_single(EnvironmentSettings(id=name))
+
+
+def test_an_environment_that_ends_the_program() -> None:
+    with pytest.raises(EnvironmentFault, match="does not start: SystemExit: 0"):
+        make_single(EnvironmentSettings(id="tests.environments.test_make:ends_the_program"))
+
+
+def ends_the_program() -> None:
+    sys.exit(0)
