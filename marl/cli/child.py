@@ -9,6 +9,8 @@ from marl.cli.options import DEBUG
 from marl.cli.trust import take_trust, trust_options
 from marl.trust.options import TrustOptions
 
+LOOK_EVERY = 0.1  # seconds between two looks at a port
+
 
 class KeepsArguments(click.Command):
     """A command that can be run again in another process, as it was called."""
@@ -26,6 +28,10 @@ class KeepsArguments(click.Command):
 @click.option(
     "--orphan", metavar="SECONDS", type=click.FloatRange(min=0), default=300.0, show_default=True,
     help="How long to train on when the parent is gone.",
+)  # fmt: skip
+@click.option(
+    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True,
+    help="For the port, while another program has it.",
 )  # fmt: skip
 @click.option("--allow", metavar="MODULE", multiple=True, help="A parent may name code of it; repeatable.")
 @click.option("--announce", is_flag=True, help="Let marl nodes --discover find this child (extra: discovery).")
@@ -46,7 +52,7 @@ def child(**options: Any) -> None:
     """
     trust = take_trust(options)
     if not options.pop("contact"):
-        _supervise(options["host"], options["port"], trust, options["until_stdin_closes"])
+        _supervise(options["host"], options["port"], trust, options["until_stdin_closes"], options["wait"])
     from marl.processes.bootstrap import start_forkserver
 
     start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
@@ -65,7 +71,7 @@ def child(**options: Any) -> None:
     run_child(settings, trust, marl_home(), ChildView(calm=options["quiet"], debug=options["debug"]))
 
 
-def _supervise(host: str, port: int, trust: TrustOptions, until_stdin_closes: bool) -> NoReturn:
+def _supervise(host: str, port: int, trust: TrustOptions, until_stdin_closes: bool, wait: float) -> NoReturn:
     """Run the same command as another process, the contact, which is started again if it is killed."""
     from marl.processes.ports import free_port
     from marl.processes.signals import stop_event, stop_with_stdin
@@ -75,19 +81,37 @@ def _supervise(host: str, port: int, trust: TrustOptions, until_stdin_closes: bo
     # The last --port counts: the port must stay the same over all lives.
     port = port or free_port(host)
     command = this_program("child", *words, "--port", str(port), "--contact")
-    _check(host, port, trust)
+    _check(host, port, trust, wait)
     with stop_event() as stopped:
         if until_stdin_closes:
             stop_with_stdin(stopped)
         sys.exit(supervise(command, stopped, lambda line: click.echo(line, err=True)))
 
 
-def _check(host: str, port: int, trust: TrustOptions) -> None:
-    """Let mistakes show before anything heavy is loaded."""
-    from marl.links.listen import listen
+def _check(host: str, port: int, trust: TrustOptions, wait: float) -> None:
+    """Let mistakes show before anything heavy is loaded.
+
+    A child that was killed leaves its contact behind for as long as that takes to end: it has the port meanwhile.
+    """
+    import time
+
+    from marl.errors import ConfigError
+    from marl.links.listen import in_use, listen
     from marl.trust.choose import child_identity
     from marl.trust.home import marl_home
 
     child_identity(trust, marl_home(), host=host, port=port)
-    for listening in listen(host, port, loopback_only=trust.insecure):
+    deadline, told = time.monotonic() + wait, False
+    while True:
+        try:
+            found = listen(host, port, loopback_only=trust.insecure)
+            break
+        except ConfigError as error:
+            if not in_use(error) or time.monotonic() >= deadline:
+                raise
+            if not told:
+                click.echo(f"port {port} is in use; waiting up to {wait:g} s for it (--wait)", err=True)
+            told = True
+            time.sleep(LOOK_EVERY)
+    for listening in found:
         listening.close()

@@ -54,6 +54,11 @@ def listen(host: str, port: int, *, loopback_only: bool) -> list[socket.socket]:
     return sockets
 
 
+def in_use(error: ConfigError) -> bool:
+    """Whether ``listen`` failed because another program has the port."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+
+
 def _listening(family: int, kind: int, number: int, address: tuple[object, ...]) -> socket.socket:
     sock = socket.socket(family, kind, number)
     try:

@@ -113,7 +113,7 @@ def test_a_port_that_is_in_use(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = python(*MARL, "child", "-p", str(port), cwd=tmp_path)
+        done = python(*MARL, "child", "-p", str(port), "--wait", "0", cwd=tmp_path)
     refused(Answer(done.returncode, done.stdout, done.stderr), f"127.0.0.1:{port}", "in use", "-p")
 
 

@@ -94,15 +94,15 @@ def test_local_children_come_and_go_with_the_run(tmp_path: Path, marl_home: Path
 
 
 def offspring(pid: int) -> list[int]:
-    """Leaders of the sessions that a process has started."""
-    found = []
+    """Leaders of the sessions that a process, or another of its own session, has started."""
+    found, parents = [], session(pid)
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[1]) == pid and int(fields[3]) == int(folder.name) != os.getpid():
+            if int(fields[1]) in parents and int(fields[3]) == int(folder.name) != os.getpid():
                 found.append(int(folder.name))
     return found
 
