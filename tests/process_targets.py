@@ -143,3 +143,8 @@ def has_a_group(pipe: Connection) -> None:
         said = member.pipe.recv()
         forkserver = int(Path(f"/proc/{member.process.pid}/stat").read_text().rpartition(")")[2].split()[1])
         pipe.send((said, int(Path(f"/proc/{forkserver}/stat").read_text().rpartition(")")[2].split()[1])))
+
+
+def takes_too_much(pipe: Connection) -> None:
+    """More memory than any system has."""
+    torch.zeros(2**50, dtype=torch.uint8)

@@ -10,6 +10,7 @@ import click
 from marl import __version__
 from marl.cli.output import own_output
 from marl.errors import MarlError
+from marl.processes.memory import NO_MEMORY, out_of_memory
 from marl.processes.signals import Interrupted, end_at_once
 from marl.words import printable
 
@@ -109,6 +110,10 @@ def run(command: click.Command | Callable[..., Any], args: list[str] | None = No
         if "--debug" in words:
             raise
         _fail(str(error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if "--debug" in words or not out_of_memory(error):
+            raise
+        _fail(NO_MEMORY, 1)
     except OSError as error:
         if "--debug" in words:
             raise

@@ -10,12 +10,14 @@ from torch import nn
 from marl.acting.collect import Acts
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
+from marl.cluster.replay import demand_room
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank, Sampler, own_sampler
 from marl.plugins import foreign_code, load_module
+from marl.training.optimizers import NUM_VECTORS
 
 STEPS, COUNT = 2, 3  # of a trial
 MOODY = nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm  # do another thing in training than in play
@@ -53,6 +55,7 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
         MarlError: a part cannot work; without this, each worker would say so, one after another.
     """
     algorithm = config.algorithm
+    _demand_memory(config, spaces)
     names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
     if not names:
         return build_network(algorithm, spaces, config.network)
@@ -66,6 +69,23 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     except Exception as error:
         raise PluginError(f"{' with '.join(names)} cannot act: {type(error).__name__}: {error}") from error
     return network
+
+
+def _demand_memory(config: Config, spaces: Spaces) -> None:
+    """Refuse a network that this machine has no room for: its weights and gradient, and what all workers share of it.
+
+    Raises:
+        ConfigError: more than is free.
+    """
+    try:
+        with torch.device("meta"):  # nothing is allocated there
+            network = build_network(config.algorithm, spaces, config.network)
+        numbers = sum(each.numel() for each in network.parameters())
+    except MarlError:
+        raise
+    except Exception:  # a network of the user's own that cannot be built so: it is tried as it is
+        return
+    demand_room(4 * numbers * (2 + 1 + NUM_VECTORS), f"network.hidden = {list(config.network.hidden)}")
 
 
 def _demand_lessons(algorithm: Algorithm) -> None:

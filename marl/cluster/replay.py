@@ -79,6 +79,6 @@ def demand_room(size: int, setting: str) -> None:
     free = free_bytes()
     if free is not None and size > free:
         raise ConfigError(
-            f"{setting} needs {size / 2**20:,.0f} MiB of shared memory, "
-            f"{free / 2**20:,.0f} MiB are free: make it smaller"
+            f"{setting} needs {size / 2**20:,.1f} MiB of memory, most of it shared, "
+            f"{free / 2**20:,.1f} MiB are free: make it smaller (a container gets more by docker run --shm-size=1g)"
         )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from marl.errors import ConfigError
+
 ALIGNMENT = 64  # one cache line: two workers' slots never share one
 
 
@@ -27,9 +29,7 @@ class SharedBlock:
     def __init__(self, fields: Mapping[str, Field], memory: Tensor | None = None) -> None:
         self._fields = dict(fields)
         offsets, size = _offsets(self._fields)
-        if memory is None:
-            memory = torch.zeros(max(size, 1), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
-        self._memory = memory
+        self._memory = memory = _shared(max(size, 1)) if memory is None else memory
         self._tensors = {
             name: memory[offset : offset + _num_bytes(field)].view(field.dtype).view(field.shape)
             for (name, field), offset in zip(self._fields.items(), offsets, strict=True)
@@ -44,6 +44,22 @@ class SharedBlock:
 
     def __reduce__(self) -> tuple[type["SharedBlock"], tuple[dict[str, Field], Tensor]]:
         return SharedBlock, (self._fields, self._memory)
+
+
+def _shared(size: int) -> Tensor:
+    """So many bytes of shared memory, all zero.
+
+    Raises:
+        ConfigError: the system has not so many.
+    """
+    try:
+        return torch.zeros(size, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call, no-any-return]
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise ConfigError(
+            f"expected {size / 2**20:,.1f} MiB of shared memory, the system has not so much: make network.hidden, "
+            "replay.capacity or exchange.queue smaller, or take fewer node.workers "
+            "(a container gets more by docker run --shm-size=1g)"
+        ) from error
 
 
 def memory_bytes(fields: Mapping[str, Field]) -> int:

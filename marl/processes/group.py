@@ -19,6 +19,7 @@ from marl.errors import MarlError
 from marl.processes.bootstrap import context, fork_forkserver, without_main_module
 from marl.processes.descendants import kill_descendants, mark_descendants, new_mark
 from marl.processes.ending import close_at_the_end, ends_by_sigterm
+from marl.processes.memory import NO_MEMORY, out_of_memory
 from marl.processes.signals import STOPPING
 
 logger = logging.getLogger(__name__)
@@ -206,6 +207,7 @@ def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, a
             return  # the main process has closed the pipe: it wants no more
         except Exception as error:
             text = str(error) if isinstance(error, MarlError) else f"{type(error).__name__}: {error}"
+            text = NO_MEMORY if out_of_memory(error) else text
             with contextlib.suppress(OSError, ValueError):
                 pipe.send(Failure(text, traceback.format_exc(), isinstance(error, MarlError)))
             sys.exit(1)

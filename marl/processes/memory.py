@@ -3,7 +3,16 @@
 import os
 from pathlib import Path
 
+NO_MEMORY = (
+    "out of memory: make network.hidden, environment.per_worker, algorithm.t_max or replay.capacity smaller, "
+    "or take fewer node.workers"
+)
 SHARED = Path("/dev/shm")  # where torch keeps shared memory on Linux
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the system has no more memory; torch has no type for that."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
 
 
 def free_bytes() -> int | None:

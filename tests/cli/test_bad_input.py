@@ -61,6 +61,10 @@ def refused(answer: Answer, *contents: str, code: int = 1) -> None:
         ("train --set network.name=resnet --steps 9", ["network.name", "package.module:Class", "resnet"]),
         ("train --set exploration.sampler=faulty:Works --steps 9", ["exploration.sampler", "noise and act"]),
         ("train --set exploration.sampler=faulty:Missing --steps 9", ["faulty", "Missing"]),
+        (
+            "train --steps 9 --set network.hidden=[100000,100000,100000,100000]",
+            ["network.hidden = [100000, 100000, 100000, 100000]", "MiB are free", "make it smaller"],
+        ),
         ("train --set stop.solved=false", ["stop.solved", "stop.steps"]),
         ("train --deterministic --workers 2", ["deterministic", "one worker", "2"]),
         ("train --deterministic --minutes 1", ["deterministic", "stop.steps"]),

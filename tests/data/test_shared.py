@@ -1,10 +1,12 @@
 import io
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import pytest
 import torch
 
 from marl.data.shared import ALIGNMENT, Field, SharedBlock, memory_bytes
+from marl.errors import ConfigError
 
 FIELDS = {
     "weights": Field((3, 5), torch.float32),
@@ -54,3 +56,14 @@ def test_bytes_before_there_is_a_block() -> None:
     """Every field begins a cache line."""
     assert memory_bytes({}) == 0
     assert memory_bytes(FIELDS) == sum(-(-size // ALIGNMENT) * ALIGNMENT for size in (60, 1, 0, 7, 128, 16))
+
+
+def test_a_system_without_so_much_shared_memory_is_told_of_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch says that ``/dev/shm`` is full."""
+
+    def full(*unused: Any, **unused_options: Any) -> torch.Tensor:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.raises(ConfigError, match=r"expected 0\.0 MiB of shared memory.*make network\.hidden.*--shm-size=1g"):
+        SharedBlock(FIELDS)

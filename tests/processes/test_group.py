@@ -9,6 +9,7 @@ import pytest
 
 from marl.processes.bootstrap import without_main_module
 from marl.processes.group import Failure, Member, ProcessGroup
+from marl.processes.memory import NO_MEMORY
 from tests import process_targets as targets
 
 WAIT_S = 30.0  # the most that a process may take to start or end on a busy machine
@@ -63,6 +64,12 @@ def test_an_error_that_a_restart_cannot_mend(group: ProcessGroup) -> None:
     ((_, failure),) = group.check()
     assert failure.text == "mend the environment"
     assert failure.permanent
+
+
+def test_a_process_without_memory_says_what_to_make_smaller(group: ProcessGroup) -> None:
+    ended(group.start("one", targets.takes_too_much))
+    ((_, failure),) = group.check()
+    assert failure.text == NO_MEMORY
 
 
 def test_an_error_is_found_behind_other_messages(group: ProcessGroup) -> None:
