@@ -14,7 +14,9 @@ MOST_FASTER = 64.0  # times as fast as the others: what a large machine may be b
 MOST_WEIGHT = 8.0  # times as much as the others: more work than that counts no more
 MAX_WORK = 2.0**53  # environment steps; above it a float no longer counts
 KEPT, SUSTAINED = 0.9, 3.0  # of a child's excess from upload to upload; mean excess that is too much for long
-LONG_FOR = 10  # uploads in a row that are too long for any learning: then the child is named
+IMPOSSIBLE = 2.0  # times the longest change that learning can make: no mistake, then, but a lie or a fault
+LEAST = 0.25  # of what learning can be: so long a change may always be, however little the others move
+TOO_LONG, LONG_FOR = 2.0, 5  # times what learning can be; uploads in a row that were: then the child is named
 
 
 class Usual:
@@ -79,9 +81,10 @@ class Room(NamedTuple):
 class Lengths:
     """Shortens changes that are far longer than is usual, or than learning can be.
 
-    A change grows like a random walk, so what is compared is norm / sqrt(work), with what the other children show; a
-    child alone is compared with itself. Who pulls several times harder than the others for long is cut to the usual
-    length, though never below what learning can be: a child that hardly moves must not tie down those that learn.
+    No change is longer than learning that goes straight in one direction, nor many times longer than those of the
+    others, or of the child itself where it is alone. Who pulls several times harder than the others for long is cut to
+    their length. But a quarter of what learning can be is never cut: a child that hardly moves must not tie down those
+    that learn. A change grows like a random walk, so what is compared is norm / sqrt(work).
     """
 
     def __init__(self, *, ratio: float = 10.0, after: int = 5) -> None:
@@ -92,20 +95,26 @@ class Lengths:
         self._long: dict[str, int] = {}  # uploads in a row that were too long for any learning
 
     def factor(self, child: str, norm: float, work: float, room: Room | None = None) -> float:
-        """What to multiply a change by, at most 1, and remember it as accepted."""
+        """What to multiply a change by, at most 1, and remember it as accepted.
+
+        Raises:
+            WeightsRefused: it is far longer than any learning.
+        """
+        if room is not None and norm > room.explained + IMPOSSIBLE * room.most and not math.isinf(self._ratio):
+            raise WeightsRefused(
+                "expected a change of the weights that its work allows, "
+                f"{room.explained + room.most:.3g} long at most, got {norm:.3g}"
+            )
         if norm == 0 or work == 0 or math.isinf(self._ratio):
             return 1.0  # says nothing about what is usual; zeros in the median would clip everybody to nothing
         room = room or Room()
         root = math.sqrt(work)
         others = self._usual.others(child)
         usual = self._usual.own(child) if others is None else others
-        learned = room.usual if math.isfinite(room.usual) else 0.0
-        if usual is None:
-            limit = min(room.usual, room.first)
-        else:
-            limit = min(room.most, max(self._ratio * usual * root, learned))
+        least = LEAST * room.usual if math.isfinite(room.usual) else 0.0
+        limit = min(room.usual, room.first if usual is None else max(self._ratio * usual * root, least))
         if others is not None and self._pulls(child, norm - room.explained, others * root, room):
-            limit = min(limit, max(others * root, learned))
+            limit = min(limit, max(others * root, least))
         limit += room.explained
         self._usual.add(child, min(norm, limit) / root)
         return min(1.0, limit / norm)
@@ -114,7 +123,7 @@ class Lengths:
         """Whether a child has pulled far harder than the others for a while."""
         now = min(max(norm, 0.0) / usual, self._ratio)
         self._excess[child] = KEPT * self._excess.get(child, 0.0) + (1 - KEPT) * now
-        self._long[child] = self._long.get(child, 0) + 1 if norm > room.usual else 0
+        self._long[child] = self._long.get(child, 0) + 1 if norm > TOO_LONG * room.usual else 0
         return self._excess[child] > SUSTAINED
 
     def complaint(self, child: str) -> str | None:
@@ -122,7 +131,7 @@ class Lengths:
         if self._long.get(child, 0) < LONG_FOR:
             return None
         self._long[child] = 0
-        return f"its last {LONG_FOR} changes of the weights were all longer than its optimizer can make them"
+        return f"its last {LONG_FOR} changes of the weights were all longer than its optimizer makes them"
 
     def saved(self) -> dict[str, list[float]]:
         """For ``restore``."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from marl.algorithms.build import build_network
 from marl.cluster.addresses import Address, parse_addresses
+from marl.cluster.audit import Audit
 from marl.cluster.caller import Caller, Plan, Registry
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.identities import LiveIdentity
@@ -27,6 +28,7 @@ from marl.data.spaces import Spaces
 from marl.errors import NoChildren, Superseded, TrustError
 from marl.exchanges.base import RunSide
 from marl.exchanges.choose import parent_side
+from marl.exchanges.merging_parent import MergingParent
 from marl.links.loop import IOLoop
 from marl.reports.children import ChildRow
 from marl.reports.meter import NO_SPEED
@@ -98,6 +100,9 @@ class ParentTraining(Training):
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
         self._tallies = Tallies(info.get("told"))
         self._side = self._make_side(network, statistics, info, len(addresses))
+        self._audit: Audit | None = None
+        if isinstance(self._side, MergingParent):
+            self._audit = Audit(config, spaces, self._group, self._side, self._view.note)
         self._base_updates = int(info.get("updates", 0))
         self._instance = secrets.token_hex(8)
         hello = make_hello(
@@ -189,6 +194,8 @@ class ParentTraining(Training):
             self._side.last_round(LAST_ROUND_S)
         if reason is None:
             version = self._side.current.version
+            if self._audit is not None:
+                self._audit.tend()
             self._evaluation.collect()
             if version > self._evaluated_version and self._evaluation.offer(self._snapshot):
                 self._evaluated_version = version

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from marl.averaging.directions import Directions
 from marl.averaging.mean import Accepted, Merge, RunningMean
 from marl.averaging.outer_step import outer_step
 from marl.averaging.robust import RobustMean
@@ -67,6 +68,7 @@ class Merger:
         self._codec: Codec | None = None
         self._decoded = torch.empty(0)
         self._meter = ChangeMeter()
+        self.directions = Directions(size)
         self._moments: dict[str, list[Tensor]] = {}  # of observations that no version counts yet, by child
         self._mean: Merge = RunningMean(size)
         if settings.aggregate != "mean":
@@ -116,6 +118,7 @@ class Merger:
         merged = Merged(0.0, 0.0, 1.0)
         if work:
             weight = self.vetting.weight(sent.child, work)
+            self._compare(sent.child, numbers, is_change="change" in upload.arrays)
             accepted = self._put(numbers, work, weight, sent, is_change="change" in upload.arrays)
             merged = Merged(work, weight, accepted.factor)
         else:
@@ -131,6 +134,22 @@ class Merger:
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
         """Into the round's mean."""
         return self._mean.add(numbers, weight, is_change=is_change, shorten=self.vetting.shorten(sent, work))
+
+    def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
+        """Note in which direction a change goes."""
+        sample = self.directions.sample(numbers)
+        base = self.directions.sample(self.current.weights)
+        self.directions.add(child, sample.clone() if is_change else sample - base)
+
+    def go_back(self, to: Global) -> None:
+        """The weights of an earlier version are the newest again, which all are sent in full."""
+        self.current = Global(self.current.version + 1, to.weights, self.current.slot, self.current.steps)
+        for each in (self.velocity, self.error):
+            if each is not None:
+                each.zero_()
+        self.directions.forget()
+        self._moments.clear()
+        self._begin()
 
     def _added(self) -> None:
         """An upload was put in: the round goes on."""
@@ -152,6 +171,7 @@ class Merger:
         Args:
             ranks: of children; sums in another order have other bits.
         """
+        self.directions.compare_all()
         if self._mean.total_work:
             try:
                 self._make_version(ranks)
@@ -228,11 +248,13 @@ class MixingMerger(Merger):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._held: dict[str, Held] = {}
+        self._stood: dict[str, Tensor] = {}  # samples of where children stand
         super().__init__(*args, **named)
 
     def joined(self, child: str, *, anew: bool) -> None:
         """A child is sent the weights; ``anew``: it goes on from them."""
         if anew:
+            self._stood[child] = self.directions.sample(self.current.weights).clone()
             self._held[child] = Held(0.0, self._path)
 
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
@@ -246,12 +268,23 @@ class MixingMerger(Merger):
         self._path += step
         self._held[sent.child] = Held((1 - self._settings.beta) * (1 - alpha) * factor * norm, self._path)
         self._mixed = mixed
+        self._stood[sent.child] = torch.lerp(
+            self.directions.sample(numbers), self.directions.sample(mixed), self._settings.beta
+        )
         return Accepted(norm, factor)
 
     def _added(self) -> None:
         before, mixed = self.current, self._mixed
         steps, self._steps = before.steps + int(self._steps), 0.0
         self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
+
+    def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
+        """Against where the child stood after its last answer, not against weights that others have moved since."""
+        sample = self.directions.sample(numbers)
+        stood = self._stood.get(child)
+        if stood is not None:
+            self.directions.add(child, sample - stood)
+            self.directions.compare(child)
 
     def _rounded(self, weights: Tensor) -> Tensor | None:
         """All of them, since there is no version that everybody holds."""

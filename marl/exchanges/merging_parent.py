@@ -15,7 +15,7 @@ from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.buffers import Buffers
 from marl.exchanges.merger import Merged, Merger
 from marl.exchanges.observed import Observed
-from marl.exchanges.rounds import Member
+from marl.exchanges.rounds import FOR_NOW, Member
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Hear, acknowledge, hear_all, place_report, read_report
 from marl.exchanges.vetting import Sent
@@ -238,12 +238,54 @@ class MergingParent:
             self._refuse(member, str(error))
             return False
         complaint = self._merger.vetting.complaint(member.name)
-        if complaint and count is not None:
-            self._note(member.leave_out(complaint, count))
+        if self._merger.directions.opposed() == (member.name,):
+            complaint = "its changes of the weights go against those of all others"
+        if complaint:
+            self._leave_out(member, complaint)
         if recording():
             self._record_merge(member, upload, merged)
         member.refused, member.merged_counter, member.merged_at = 0, upload.counter, now
         return True
+
+    def opposed(self) -> tuple[str, ...]:
+        """Two children whose changes of the weights go against each other, of two in all."""
+        with self._changed:
+            opposed = self._merger.directions.opposed()
+            return opposed if len(opposed) == 2 else ()
+
+    def set_aside(self, child: str) -> None:
+        """Merge nothing of a child, and wait for it no more, until ``take_back``."""
+        with self._changed:
+            self.members[child].barred_until = FOR_NOW
+            self._weigh_again()
+
+    def take_back(self, child: str) -> None:
+        """The child may take part again."""
+        with self._changed:
+            self.members[child].barred_until = 0
+            self._merger.directions.forget()
+
+    def go_back(self, to: Global) -> None:
+        """The weights of an earlier version are the newest again."""
+        with self._changed:
+            self._merger.go_back(to)
+            self._weigh_again()
+
+    def _weigh_again(self) -> None:
+        """Who is waited for has changed."""
+        self._changed.notify_all()
+
+    def accuse(self, child: str, reason: str) -> None:
+        """The child is found to lie: it is left out for long."""
+        with self._changed:
+            self._leave_out(self.members[child], reason)
+            self._weigh_again()
+
+    def _leave_out(self, member: Member, reason: str) -> None:
+        count = self._count_for(member)
+        if count is not None:
+            self._merger.directions.forget()
+            self._note(member.leave_out(reason, count))
 
     def _record_merge(self, member: Member, upload: Message, merged: Merged) -> None:
         """Write down what averages again to the same bits."""

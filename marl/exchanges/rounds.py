@@ -10,6 +10,7 @@ MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
 FIRST_DEADLINE = 10.0
 STILL = 30.0  # seconds without an environment step after which a child is not waited for
 QUARANTINE = 100  # rounds that a child is left out which was found to lie, and twice as long each time after
+FOR_NOW = 2**62  # as the count until which a child is left out: until it is taken back
 BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
 HISTORY = 5  # of a child's last answers
 
@@ -66,12 +67,13 @@ class Member:
         """Whether it is still left out; then it is told so with the next answer."""
         if self.barred_until <= count:
             return False
-        self.refusal = f"it is left out for {self.barred_until - count} {self.unit} more"
+        for_long = f"for {self.barred_until - count} {self.unit} more"
+        self.refusal = f"it is left out {'for now' if self.barred_until == FOR_NOW else for_long}"
         return True
 
     def left_out_for(self, count: int | None) -> int:
         """How much longer."""
-        return 0 if count is None else max(0, self.barred_until - count)
+        return 0 if count is None or self.barred_until == FOR_NOW else max(0, self.barred_until - count)
 
     def started_anew(self) -> "Member":
         """The same child, whose counters begin again; what it has done wrong is not forgotten."""

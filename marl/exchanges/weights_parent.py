@@ -47,6 +47,11 @@ class WeightsParent(MergingParent):
         record("left", child=member.name, epoch=self.epoch, round=self._round.number)
         self._close_if_due()
 
+    def _weigh_again(self) -> None:
+        self._round.changed()
+        self._close_if_due()
+        super()._weigh_again()
+
     def _wait_for_turn(self, child: str) -> None:
         """Until all of lower ranks are merged: sums in another order have other bits."""
         if self._seats is None:

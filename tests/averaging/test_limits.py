@@ -25,8 +25,10 @@ def test_the_first_change_is_bounded_by_what_learning_can_be() -> None:
     assert lengths.factor("a", 8.0, 1, room._replace(first=2.0)) == 0.25
     assert lengths.factor("a", 8.0, 1, room._replace(explained=2.0)) == 0.75
     for _ in range(5):
-        lengths.factor("a", 4.0, 1, room)
-    assert lengths.factor("a", 35.0, 1, room) == 0.8  # ten times the usual would be 40
+        lengths.factor("a", 1.0, 1, room)
+    assert lengths.factor("a", 8.0, 1, room) == 0.5  # ten times its own usual would be 10
+    with pytest.raises(WeightsRefused, match="28 long at most, got 60"):
+        lengths.factor("a", 60.0, 1, room)
 
 
 def test_norms_are_compared_by_the_root_of_their_work() -> None:
@@ -65,7 +67,7 @@ def test_a_patient_liar_is_cut_to_the_usual_length_and_named() -> None:
         pulled.append(9.9 * lengths.factor("liar", 9.9, 1, room))
         named += lengths.complaint("liar") is not None
         assert lengths.complaint("honest") is None
-    assert max(pulled[20:]) == pytest.approx(2.0)
+    assert max(pulled[20:]) == pytest.approx(1.0)
     assert named >= 1
 
 
@@ -73,7 +75,7 @@ def test_honest_children_that_differ_are_neither_cut_nor_named() -> None:
     """Of many workers and few, where a change grows with its work and where with its root; one that has just come."""
     lengths, room = Lengths(ratio=10), Room(usual=8.0, most=60.0)
     for number in range(100):
-        for child, norm, work in (("big", 4.0, 64), ("small", 0.25, 1), ("noisy", 8.0, 4), ("late", 6.0, 16)):
+        for child, norm, work in (("big", 4.0, 64), ("small", 0.25, 1), ("noisy", 2.0, 4), ("late", 6.0, 16)):
             if child == "late" and number % 30 < 20:
                 continue  # it is not there, or has given up what it had learned
             assert lengths.factor(child, norm, work, room) == 1.0
@@ -84,7 +86,7 @@ def test_a_child_that_hardly_moves_does_not_tie_down_one_that_learns() -> None:
     lengths, room = Lengths(ratio=10), Room(usual=3.0, most=20.0)
     for _ in range(100):
         lengths.factor("liar", 1e-6, 1, room)
-        assert lengths.factor("honest", 1.0, 1, room) == 1.0
+        assert lengths.factor("honest", 0.75, 1, room) == 1.0
         assert lengths.complaint("honest") is None
 
 

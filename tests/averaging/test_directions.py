@@ -1,0 +1,52 @@
+"""Who goes against whom, by cosines."""
+
+import torch
+
+from marl.averaging.directions import AFTER, SAMPLE, Directions
+
+SIZE = 2 * SAMPLE + 1
+
+
+def a_round(directions: Directions, changes: dict[str, torch.Tensor]) -> None:
+    for child, change in changes.items():
+        directions.add(child, directions.sample(change))
+    directions.compare_all()
+
+
+def changes(seed: int, signs: dict[str, float], noise: float = 1.0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    common = torch.randn(SIZE, generator=generator)
+    return {name: sign * common + noise * torch.randn(SIZE, generator=generator) for name, sign in signs.items()}
+
+
+def after(signs: dict[str, float], rounds: int = 10, noise: float = 1.0) -> tuple[str, ...]:
+    directions = Directions(SIZE)
+    for seed in range(rounds):
+        a_round(directions, changes(seed, signs, noise))
+    return directions.opposed()
+
+
+def test_honest_children_agree_or_are_noise() -> None:
+    assert after({"a": 1.0, "b": 0.5}) == ()
+    assert after({"a": 1.0, "b": 1.0, "c": 0.1, "d": 1.0}) == ()
+    assert after({"a": 0.0, "b": 0.0}) == ()
+    assert after({"a": 0.0, "b": 0.0, "c": 0.0}, noise=3.0) == ()
+
+
+def test_of_two_nobody_can_say_which() -> None:
+    assert set(after({"a": 1.0, "b": -1.0})) == {"a", "b"}
+    assert after({"a": 1.0, "b": -1.0}, rounds=AFTER - 1) == ()
+
+
+def test_one_against_several_is_known() -> None:
+    assert after({"a": 1.0, "b": 1.0, "liar": -1.0}) == ("liar",)
+    assert after({"a": 1.0, "b": 0.3, "liar": -1.0, "c": 1.0}) == ("liar",)
+
+
+def test_what_was_seen_can_be_forgotten() -> None:
+    directions = Directions(SIZE)
+    for seed in range(AFTER):
+        a_round(directions, changes(seed, {"a": 1.0, "b": -1.0}))
+    directions.forget()
+    a_round(directions, changes(9, {"a": 1.0, "b": -1.0}))
+    assert directions.opposed() == ()

@@ -1,0 +1,65 @@
+"""Real children that were let in and lie: the honest one's run is solved all the same, or who lies is named and out."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from marl.reports.history import VARIABLE as HISTORY
+from tests.faults.lies import LIES
+from tests.faults.runs import events
+from tests.slow.cluster import child, parent
+
+SHARE, SPARE = 1.5, 3  # of the uploads that are needed alone; uploads until a lie can be told from the truth
+RUN = ("CartPole-v1", "--minutes", "30", "--seed", "1", "--set", "environment.solved_return=150.0", "--wait", "60")
+
+pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800), pytest.mark.slow]
+
+
+class Told(NamedTuple):
+    """How a run went."""
+
+    solved: bool
+    uploads: int  # of the honest child: its steps, and not the clock, say how long learning took
+    named: str  # why the liar was left out
+
+
+def told(folder: Path, lie: str | None, exchange: str, normalizes: bool, seed: int = 1) -> Told:
+    """A run of an honest child beside a liar, or alone."""
+    history = folder / "history"
+    history.mkdir()
+    words = ["--set", f"exchange.name={exchange}", "--set", "exchange.every=2400 steps", "--seed", str(seed)]
+    words += ["--set", f"environment.normalize_observations={str(normalizes).lower()}"]
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv(HISTORY, str(history))
+        honest = stack.enter_context(child(folder))
+        children, liar = [honest], None
+        if lie is not None:
+            liar = stack.enter_context(child(folder, program=("-m", "tests.faults.lying", lie)))
+            children.append(liar)
+        patch.delenv(HISTORY)
+        run = stack.enter_context(parent(folder, children, *RUN, *words))
+        ended = run.wait("^(Solved|Ended)", seconds=1500)[1]
+        named = [line for line in run.lines if liar is not None and f"{liar.name} is left out" in line]
+        assert not [line for line in run.lines if f"{honest.name} is left out" in line]
+        uploads = [event for event in events(history, "upload") if event["child"] == honest.name]
+        return Told(ended == "Solved", len(uploads), named[-1] if named else "")
+
+
+@pytest.mark.parametrize("normalizes", [False, True])
+@pytest.mark.parametrize("exchange", ["weights", "pairwise"])
+def test_an_honest_child_learns_beside_a_liar(exchange: str, normalizes: bool, tmp_path: Path) -> None:
+    """Solved within half as many uploads again, or the liar is named and out."""
+    (tmp_path / "alone").mkdir()
+    alone = told(tmp_path / "alone", None, exchange, normalizes)
+    assert alone.solved
+    failed = []
+    for number, lie in enumerate(LIES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        beside = told(folder, lie, exchange, normalizes)
+        print(f"{exchange}, normalised {normalizes}, {lie}: alone {alone.uploads}, beside it {beside}")
+        if not beside.solved or (beside.uploads > SHARE * alone.uploads + SPARE and not beside.named):
+            failed.append((lie, beside))
+    assert not failed, (alone, failed)
