@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from marl.cluster.fence import Fence
 from marl.cluster.handshake import Offer, TunedLink, accept
 from marl.cluster.node import Node, is_worker
@@ -145,7 +147,10 @@ class Contact:
                     self._node.restart(name)
             with contextlib.suppress(queue.Empty):
                 while True:
-                    self._greet(guests.get_nowait())
+                    guest = guests.get_nowait()
+                    if not self._greet(guest):
+                        guests.put(guest)
+                        return "its parent is back with another schedule or rank: starting again with that"
             if not self._conversation.over:
                 lost_at = None
             elif self._conversation.finished:
@@ -171,8 +176,10 @@ class Contact:
                     self._side.remember()
                 shown_at, shown_steps = now, steps
 
-    def _greet(self, guest: Guest) -> None:
-        """Someone else at the door: the run's own parent takes over, others hear why not."""
+    def _greet(self, guest: Guest) -> bool:
+        """Someone else at the door: the run's own parent takes over, others hear why not. False where it offers what
+        workers are only told when they start: how many steps there are to be, this child's rank.
+        """
         mine, theirs = self._offered.hello, guest.hello
         try:
             if theirs.run_id != mine.run_id:
@@ -185,11 +192,15 @@ class Contact:
                 )
             self._fence.check(theirs)
         except HandshakeRefused as error:
-            return self._turn_away(guest.link, error)
+            self._turn_away(guest.link, error)
+            return True
+        if msgspec.structs.replace(theirs, epoch=mine.epoch, instance=mine.instance) != mine:
+            return False
         self._conversation.close()
         self._offered = self._offered._replace(hello=theirs)
         self._conversation = self._converse(guest)
         self._say("parent", f"the parent at {guest.link.address} is back")
+        return True
 
     def _converse(self, guest: Guest) -> "_Conversation":
         return _Conversation(guest, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)

@@ -172,6 +172,7 @@ class ParentTraining(Training):
         for caller in self._callers:
             if caller.is_alive():
                 caller.join(max(0.0, deadline - time.monotonic()))
+        self._tallies.close()
 
     def never_began(self) -> bool:
         """Whether nothing was played at all."""

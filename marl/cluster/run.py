@@ -134,7 +134,8 @@ def _run(
         fill(network, initial, str(init))
     if resumed is not None:
         folder.sweep()
-        folder.truncate_metrics(int(resumed.info["steps"]), float(resumed.info["seconds"]))
+        # As many steps as were shown: those merged into the weights may be fewer.
+        folder.truncate_metrics(int(resumed.info["meter"]["steps"]), float(resumed.info["seconds"]))
     else:
         folder = create_run_folder(Path(config.report.runs), _folder_name(config.environment.id))
         stack.enter_context(writing(folder.path))

@@ -106,6 +106,7 @@ class Tallies:
         """``told`` is what ``state`` said, of a parent that this one resumes."""
         self._before = {child: Told(*numbers) for child, numbers in (told or {}).items()}
         self._lock = threading.Lock()  # guards everything
+        self._closed = False
         self._children: dict[str, Tally] = {}
         self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], Numbers]]] = {}
         # When counts, and episodes, were last asked for.
@@ -119,10 +120,17 @@ class Tallies:
             tally = self._children.get(child)
             if tally is None:
                 tally = self._children[child] = Tally(now, self._before.pop(child, NOTHING))
+            if self._closed:
+                return tally.told.episodes
             episodes = tally.hear(report, now)
             if len(episodes[0]):
                 self._episodes.setdefault(child, []).append(episodes)
             return tally.told.episodes
+
+    def close(self) -> None:
+        """Count nothing any more: what is saved, and what is printed after that, are one."""
+        with self._lock:
+            self._closed = True
 
     def forget(self, child: str) -> None:
         """The child has started again: it counts from 0."""

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from marl.exchanges.conversation import converse
 from marl.links.memory import memory_pair
 from marl.wire.message import Message
 from tests.exchanges.nodes import Clock, join, make_parent, weights
+from tests.wire.test_hello import hello
 
 WAIT_S = 10.0
 
@@ -69,6 +71,30 @@ def test_a_conversation_that_fails_says_why_to_the_parent(monkeypatch: pytest.Mo
         converse(above, "a", parent, threading.Event(), name="parent")
     conversation.join(WAIT_S)
     assert conversation.why == "ValueError: what is a answer?"
+
+
+@pytest.mark.parametrize(
+    ("changes", "goes_on"),
+    [
+        ({}, True),
+        ({"epoch": 9, "instance": "new"}, True),
+        ({"rank": 2}, False),
+        ({"children": 5}, False),
+        ({"algorithm": {"name": "a3c", "schedule_steps": 10}}, False),
+    ],
+)
+def test_a_parent_that_comes_back_with_other_steps_or_another_order_is_obeyed(
+    changes: dict[str, Any], goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fence: Any = SimpleNamespace(check=lambda theirs: None)
+    served: Any = Contact(
+        SimpleNamespace(hello=hello(), _replace=lambda hello: SimpleNamespace(hello=hello)),  # type: ignore[arg-type]
+        None, name="a", workers=1, orphan_s=1.0, view=View(), fence=fence, tend=None, turn_away=None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    served._conversation = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(served, "_converse", lambda guest: None)
+    guest: Any = Guest(SimpleNamespace(address="box:1"), hello(**changes), "parent")  # type: ignore[arg-type]
+    assert served._greet(guest) is goes_on
 
 
 def test_an_error_in_words() -> None:

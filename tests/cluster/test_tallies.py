@@ -122,3 +122,14 @@ def test_any_metric_of_a_child_is_shown_and_totals_are_added() -> None:
     assert joined(told) == {"mine": 2.0, "other": 5.0, "skipped_updates": 6.0}
     assert joined([]) == {}
     assert len(joined([{f"{child}_{number}": 0.0 for number in range(32)} for child in range(9)])) == 64
+
+
+def test_what_comes_after_the_end_is_for_the_next_parent() -> None:
+    tallies = Tallies()
+    tallies.hear("a", report(10, returns=(1.0,)))
+    tallies.close()
+    assert tallies.hear("a", report(30, returns=(1.0, 2.0))) == 1  # the second is not acknowledged
+    assert tallies.hear("b", report(30, returns=(3.0,))) == 0
+    assert tallies.counts(["a", "b"]).steps.tolist() == [10, 0]
+    assert tallies.episodes(["a", "b"])[0].tolist() == [1.0]
+    assert tallies.state()["a"] == (10, 0, 1)
