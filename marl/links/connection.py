@@ -48,6 +48,7 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         self.inbox = Inbox(INBOX_BYTES, self._on_room)
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.dribbles = 0  # reads that have brought a part of a TLS record and nothing whole
         self.round_trip: float | None = None
         self.held_back = False  # reading has stopped, because nobody takes what is here
         self.peer_makes_room = False  # it has said that what is sent to it has to wait for memory
@@ -135,11 +136,29 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         self.secure = transport.get_extra_info("ssl_object") is not None
         # Not the next in line: on the listening side that would start a handler, and ours takes the connection later.
         Connection.connection_made(self, transport)
+        self._watch_records(getattr(transport, "_ssl_protocol", None))
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:
             # Else the system takes megabytes at once and then nothing for long: slow would look like stuck.
             with suppress(OSError):
                 transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, CHUNK_BYTES)
+
+    def _watch_records(self, below: Any) -> None:
+        """Nothing is heard of a TLS record until it is whole; on a slow network that takes longer than silence may
+        last. asyncio has no public way to look there; without it such a link is told to be silent.
+        """
+        hear = getattr(below, "buffer_updated", None)
+        if hear is None:
+            return
+
+        def buffer_updated(nbytes: int) -> None:
+            before = self.bytes_received
+            hear(nbytes)
+            if self.bytes_received == before:
+                self.dribbles += 1
+                self.inbox.note_growth()
+
+        below.buffer_updated = buffer_updated
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._frame is not None:

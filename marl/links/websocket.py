@@ -175,7 +175,7 @@ class WebSocketLink:
         connection, lost = self._connection, self._connection.connection_lost_waiter
         tick = min(0.5, self._silence / 10)
         before = signed = self._loop.time()
-        received, drained, silent, stuck = -1, -1, 0.0, 0.0
+        received, drained, silent, stuck = (-1, 0), -1, 0.0, 0.0
         while True:
             await asyncio.wait({lost, self._stop}, timeout=tick, return_when=asyncio.FIRST_COMPLETED)
             if lost.done() or self._stop.done():
@@ -184,8 +184,9 @@ class WebSocketLink:
             # A process that was stopped, or waited long for the processor, has not listened either.
             passed, before = min(now - before, 2 * tick), now
 
-            if connection.held_back or connection.bytes_received != received:
-                silent, received = 0.0, connection.bytes_received
+            came = connection.bytes_received, connection.dribbles
+            if connection.held_back or came != received:
+                silent, received = 0.0, came
             else:
                 silent += passed
             unsent = connection.unsent()

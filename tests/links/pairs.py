@@ -72,6 +72,7 @@ class Proxy:
         self,
         *,
         rate: float | None = None,
+        most: int = 16384,
         delay: float = 0.0,
         cut_after: int | None = None,
         change: Callable[[bytearray, int], None] = lambda piece, passed: None,
@@ -79,12 +80,13 @@ class Proxy:
         """
         Args:
             rate: bytes a second, each way.
+            most: bytes of a piece.
             delay: seconds that each piece is held up.
             cut_after: bytes, both ways together, after which the connection breaks without a word; the next one lasts.
             change: what is done to each piece, after so many bytes of its connection and way.
         """
         self._change = change
-        self._rate, self._delay = rate, delay
+        self._rate, self._most, self._delay = rate, most, delay
         self._cut_after, self._passed = cut_after, 0
         self._flowing = threading.Event()
         self._flowing.set()
@@ -116,7 +118,7 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         passed = 0  # here; the cut counts both ways
         with suppress(OSError):
-            while piece := bytearray(source.recv(16384)):
+            while piece := bytearray(source.recv(self._most)):
                 self._passed += len(piece)
                 if self._cut_after is not None and self._passed > self._cut_after:
                     self._cut_after = None

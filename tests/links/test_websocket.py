@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pytest
 import torch
@@ -213,6 +214,23 @@ def test_a_payload_in_drops_is_given_up(
         with pytest.raises(LinkClosed, match=r"upload from child:5050: it comes too slowly"):
             there.recv(WAIT_S, fresh)
         with pytest.raises(LinkClosed, match="too slowly"):
+            sending.end()
+
+
+def test_what_dribbles_is_slow_and_not_silent(
+    io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of TLS, of which nothing can be read before it is whole, takes longer than silence may last."""
+    monkeypatch.setattr(parts, "SLOWEST_RATE", MIB)
+    with (
+        Proxy(rate=20_000, most=400) as proxy,
+        websocket_pair(io, parent, child, proxy=proxy, silence=0.3, patience=0.5) as (here, there),
+    ):
+        sending = Background(lambda: there.send(upload(MIB // 16)))
+        with pytest.raises(LinkClosed, match="it comes too slowly"):
+            here.recv(WAIT_S, fresh)
+        here.close()
+        with suppress(LinkClosed):
             sending.end()
 
 
