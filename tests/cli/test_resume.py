@@ -36,7 +36,7 @@ def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None
     view: Any = SimpleNamespace()
     training = SingleTraining(config, find_spaces(config), RunFolder(copied.run), view, resumed=before)
     with ProcessGroup() as training._group:
-        training.keeper = Keeper(config, training._spaces, training._folder, SimpleNamespace())  # type: ignore[arg-type]
+        training.keeper = Keeper(config, training._spaces, training._folder, SimpleNamespace(), None)  # type: ignore[arg-type]
         training._open()
         training._restore(before)
         after = training._snapshot()
