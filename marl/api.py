@@ -44,7 +44,8 @@ class TrainResult(NamedTuple):
     episodes: int
     updates: int
     steps_per_second: float  # over this run
-    return_mean: float | None  # of the last 100 training episodes
+    return_mean: float | None  # of the last training episodes
+    return_episodes: int  # how many they are: 100, unless fewer were finished
     evaluation_mean: float | None  # of the weights that were kept, over episodes that no decision has seen
     evaluation_interval: tuple[float, float] | None  # of that mean, 95 %, by bootstrap
     evaluation_episodes: int
@@ -62,6 +63,8 @@ class Evaluation(NamedTuple):
 
     returns: npt.NDArray[np.float64]  # [episodes]
     summary: Summary
+    environment: str  # id of what was played
+    algorithm: str  # name of what the policy was trained with
 
     @property
     def mean(self) -> float:
@@ -144,13 +147,13 @@ def evaluate(
         PluginError: it names code that is not allowed.
         EnvironmentFault: its environment cannot be made here.
     """
-    from marl.cluster.restore import play_episodes
+    from marl.cluster.restore import play_restored, restore
     from marl.reports.distribution import summarize
 
-    returns, cut = play_episodes(
-        weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel, allow=tuple(allow)
-    )
-    return Evaluation(returns, summarize(returns, seed, cut=cut))
+    restored = restore(weights, allow=tuple(allow))
+    returns, cut = play_restored(restored, weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
+    config = restored.config
+    return Evaluation(returns, summarize(returns, seed, cut=cut), config.environment.id, config.algorithm.name)
 
 
 def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:

@@ -16,10 +16,11 @@ from tests.commands import ROOT, run_folder, succeed
 PUBLIC = """\
 Cluster(children: tuple[str, ...] = (), port: int = 5050, local: int = 0, wait_s: float = 10.0, \
 trust: marl.trust.options.TrustOptions = <factory>) -> None
-Evaluation(returns: npt.NDArray[np.float64], summary: Summary)
+Evaluation(returns: npt.NDArray[np.float64], summary: Summary, environment: str, algorithm: str)
 TrainResult(reason: str, solved: bool, weights: Path, run: Path, seconds: float, steps: int, episodes: int, \
-updates: int, steps_per_second: float, return_mean: float | None, evaluation_mean: float | None, \
-evaluation_interval: tuple[float, float] | None, evaluation_episodes: int, evaluation_lacking: str, \
+updates: int, steps_per_second: float, return_mean: float | None, return_episodes: int, \
+evaluation_mean: float | None, evaluation_interval: tuple[float, float] | None, evaluation_episodes: int, \
+evaluation_lacking: str, \
 first_update_at: float | None, training_started_at: float, training_ended_at: float, \
 seconds_per_worker: list[dict[str, float]], failure: str | None, signal: int | None)
 TrustOptions(key: pathlib.Path | None = None, ticket: pathlib.Path | None = None, cert: pathlib.Path | None = None, \

@@ -1,6 +1,7 @@
 """``marl evaluate`` and the root script that shows a policy's returns."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -37,28 +38,34 @@ def evaluate(
 ) -> None:
     """Play many episodes with a trained policy and show how its un-normalised returns are distributed."""
     from marl.api import evaluate as api_evaluate
+    from marl.reports.numbers import number_text
 
     if render or video:
         from marl.cluster.watch import watch
 
         total = watch(weights, seed=seed, greedy=not sampled, video=video, allow=allow)
-        click.echo(f"return {total:.1f}" + (f"; video in {video}" if video else ""))
+        click.echo(f"return {number_text(total)}" + (f"; video in {video}" if video else ""))
         return
+    wanted = picture is not None or not (as_json or no_picture)
+    path = Path(picture or f"{os.path.splitext(weights)[0]}.png")
+    if wanted and (picture is not None or Path(weights).is_file()):
+        from marl.reports.plots import demand_picture
+
+        demand_picture(path, "--picture")  # before any episode is played for it
     result = api_evaluate(weights, episodes=episodes, seed=seed, greedy=not sampled, parallel=parallel, allow=allow)
     summary = result.summary
     if as_json:
-        click.echo(json.dumps({**summary._asdict(), "seed": seed, "greedy": not sampled}))
-        return
-    from marl.reports.distribution import histogram_text, summary_text
+        facts = {"environment": result.environment, "algorithm": result.algorithm, "seed": seed, "greedy": not sampled}
+        click.echo(json.dumps({**summary._asdict(), **facts, "returns": (result.returns + 0.0).tolist()}))
+    else:
+        from marl.reports.distribution import histogram_text, summary_text
 
-    click.echo(
-        f"{weights}: {episodes} episodes, {'drawn' if sampled else 'most likely'} actions, un-normalised returns\n"
-    )
-    click.echo(summary_text(summary))
-    click.echo("\n" + histogram_text(result.returns))
-    if not no_picture:
+        actions = "drawn" if sampled else "most likely"
+        click.echo(f"{weights}: {episodes} episodes, {actions} actions, un-normalised returns\n")
+        click.echo(summary_text(summary))
+        click.echo("\n" + histogram_text(result.returns))
+    if wanted:
         from marl.reports.plots import histogram
 
-        path = Path(picture) if picture else Path(weights).with_suffix(".png")
         histogram(result.returns, summary, path, title=f"Returns of {Path(weights).name} over {episodes} episodes")
-        click.echo(f"\nPicture: {path}")
+        click.echo(f"\nPicture: {path}", err=as_json)

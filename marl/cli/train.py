@@ -152,6 +152,8 @@ def run_training(
 
 
 def _in_words(result: "TrainResult") -> str:
+    from marl.reports.numbers import number_text
+
     if result.reason == "finished":
         return (
             f"Nothing to do: {result.run} has reached its end ({result.steps:,} steps, {result.seconds:.1f} s, "
@@ -160,7 +162,8 @@ def _in_words(result: "TrainResult") -> str:
     head = "Solved" if result.solved else f"Ended ({result.reason})"
     parts = [f"{head} after {result.seconds:.1f} s, {result.steps:,} steps, {result.episodes:,} episodes"]
     if result.return_mean is not None:
-        parts.append(f"return {result.return_mean:.1f} over the last 100 episodes of training")
+        over = f"the last {result.return_episodes} episodes" if result.return_episodes > 1 else "the only episode"
+        parts.append(f"return {number_text(result.return_mean)} over {over} of training")
     parts.append(_evaluation_in_words(result))
     return (
         ", ".join(parts)
@@ -172,11 +175,11 @@ def _evaluation_in_words(result: "TrainResult") -> str:
     why = f" ({result.evaluation_lacking})" if result.evaluation_lacking else ""
     if result.evaluation_mean is None or result.evaluation_interval is None:
         return f"not evaluated{why}"
-    low, high = result.evaluation_interval
-    return (
-        f"{result.evaluation_mean:.1f} over {result.evaluation_episodes} fresh episodes of evaluation{why}, "
-        f"95 % interval {low:.1f} to {high:.1f}"
-    )
+    from marl.reports.numbers import decimals, number_text
+
+    numbers = (result.evaluation_mean, *result.evaluation_interval)
+    mean, low, high = (number_text(each, decimals(*numbers)) for each in numbers)
+    return f"{mean} over {result.evaluation_episodes} fresh episodes of evaluation{why}, 95 % interval {low} to {high}"
 
 
 def _as_json(result: "TrainResult") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from marl.reports.distribution import Summary, summarize
 from marl.reports.meter import Meter
 
 TICK = 0.02  # seconds between two looks at what is going on
+_MOST_TOLD = 1000  # verdicts that wait to be written down
 # After training, all evaluation takes no longer than this many seconds, and this share of the training time.
 LAST_S, LAST_SHARE, LAST_MOST_S = 3.0, 0.05, 60.0
 # In a deterministic run time must decide nothing: environment steps bound each evaluation instead.
@@ -56,6 +58,7 @@ class Evaluation:
         self.solved_at: float | None = None  # time.time() when training's mean return reached the threshold, to stay
         self._config, self._group, self._keeper, self._meter = config, group, keeper, meter
         self._note, self._log = note, log
+        self.told: deque[tuple[int, float, float]] = deque(maxlen=_MOST_TOLD)  # steps, mean, std of each verdict
         self._failures = 0  # in a row
         self._ever = False  # whether it has answered at all
         self._broken = ""  # why there is no evaluation any more
@@ -199,6 +202,7 @@ class Evaluation:
         if verdict is None:
             return
         self._ever, self._failures = True, 0
+        self.told.append((verdict.snapshot.steps, verdict.mean, verdict.std))
         if verdict.cut and not self._told_cut:
             self._told_cut = True
             count = self._config.evaluation.episodes

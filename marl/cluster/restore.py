@@ -59,7 +59,20 @@ def play_episodes(
         PluginError: it names code that is not allowed.
         EnvironmentFault: the environment cannot be made, or has other spaces than at training.
     """
-    policy, config = restore(path, allow=allow)
+    return play_restored(
+        restore(path, allow=allow), path, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel
+    )
+
+
+def play_restored(
+    restored: Restored, path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64
+) -> Played:
+    """The same for what was read from ``path`` before.
+
+    Raises:
+        WeightsFileError, EnvironmentFault: as for ``play_episodes``.
+    """
+    policy, config = restored
     count = max(1, min(episodes, parallel))
     with (
         raising(),

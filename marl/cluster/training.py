@@ -14,7 +14,7 @@ import numpy.typing as npt
 from marl.cluster.evaluation import TICK, Evaluation, Final, patience
 from marl.cluster.keeper import CHECKPOINT, Keeper, find_seal_key
 from marl.cluster.snapshot import Snapshot
-from marl.config.settings import Config
+from marl.config.settings import Config, to_tree
 from marl.data.spaces import Spaces
 from marl.processes.group import ProcessGroup
 from marl.reports.children import ChildRow
@@ -281,8 +281,11 @@ class Training(ABC):
             self._view.note(warning)
         if self._tensorboard is None and self._config.report.tensorboard:
             self._tensorboard = TensorBoardWriter(self._folder.tensorboard, purge_steps=self._base_steps or None)
+            self._tensorboard.write_settings(to_tree(self._config))
         if self._tensorboard is not None:
             self._tensorboard.write(status)
+            while self._evaluation.told:
+                self._tensorboard.write_evaluation(*self._evaluation.told.popleft())
 
     def _checkpoint_if_due(self) -> None:
         now = time.monotonic()

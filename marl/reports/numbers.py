@@ -6,13 +6,13 @@ _HUGE, _TINY = 1e15, 1e-4  # beyond these, a power of ten says more than all dig
 
 
 def decimals(*values: float, figures: int = 3) -> int:
-    """How many decimals numbers that stand together need: the largest of them shows so many ``figures``, and what is
-    larger than 10 two fewer than that behind the point.
+    """How many decimals numbers that stand together need: as many as ``figures`` up to 1, one fewer up to 10, two fewer
+    from there on; more where all are small.
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if largest == 0.0:
         return figures - 2
-    return min(max(figures - 1 - math.floor(math.log10(largest)), figures - 2), 12)
+    return min(max(figures - math.ceil(math.log10(largest)), figures - 2), 12)
 
 
 def number_text(value: float, places: int | None = None) -> str:

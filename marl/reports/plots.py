@@ -1,13 +1,19 @@
 """Pictures of runs and evaluations, drawn without a screen and without matplotlib's global state."""
 
 import math
+import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marl.errors import ConfigError
+from marl.reports.children import shortened
 from marl.reports.distribution import Summary
+from marl.reports.numbers import decimals, exact_text, number_text
+from marl.words import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +23,24 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ("-", "--", ":", "-.")
 _BLUE, _GREEN, _GREY = "#0072b2", "#009e73", "#555555"
+_LONGEST = 60  # letters of a name in a picture
+FORMATS = ("png", "svg", "pdf", "jpg", "webp")
+
+
+def demand_picture(path: Path, option: str) -> None:
+    """Refuse a place for a picture before anything is done for it.
+
+    Raises:
+        ConfigError: its folder does not exist or may not be written, it is a folder, or its ending names no format.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{option}: expected a file to write, {path} is a folder")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{option}: the folder {path.parent} does not exist: make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{option}: {path} may not be written: choose another place")
+    if _format(path) not in FORMATS:
+        raise ConfigError(f"{option}: expected a name that ends in {', '.join(FORMATS)}, got {path.name}")
 
 
 def learning_curve(metrics: list[dict[str, Any]], path: Path, title: str, solved_return: float | None = None) -> None:
@@ -29,26 +53,18 @@ def learning_curve(metrics: list[dict[str, Any]], path: Path, title: str, solved
     for axis, unit in zip(axes, ("steps", "seconds"), strict=True):
         x, scale = _x_values(metrics, unit)
         mean, std = _column(metrics, "return_mean"), _column(metrics, "return_std")
-        axis.fill_between(x, mean - std, mean + std, color=_BLUE, alpha=0.18, linewidth=0, label="± 1 std")
-        axis.plot(x, mean, color=_BLUE, linewidth=1.8, label="mean return", **_marker(mean))
+        band = axis.fill_between(x, mean - std, mean + std, color=_BLUE, alpha=0.18, linewidth=0)
+        (line,) = axis.plot(x, mean, color=_BLUE, linewidth=1.8, **_marker(mean))
+        legend = {"mean return": line}
         if solved_return is not None:
-            axis.axhline(
-                solved_return,
-                color=_GREEN,
-                linewidth=1.2,
-                linestyle="--",
-                label=f"solved at {solved_return:,.10g}",
-            )
+            legend[_solved_text(solved_return)] = _solved_line(axis, solved_return)
         _label_x(axis, unit, scale)
     axes[0].set_ylabel("mean return of the last episodes")
-    handles, labels = axes[0].get_legend_handles_labels()
-    order = np.argsort([label == "± 1 std" for label in labels], kind="stable")
-    handles, labels = [handles[i] for i in order], [labels[i] for i in order]
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    _add_legend(figure, {**legend, "± 1 std": band})
     _save(figure, path)
 
 
-def compare(runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def compare(runs: dict[str, list[dict[str, Any]]], path: Path, solved_return: float | None = None) -> None:
     """Draw the mean returns of several runs, by name, over steps and over time.
 
     Raises:
@@ -57,26 +73,27 @@ def compare(runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
     figure, axes = _two_panels("")
     for axis, unit in zip(axes, ("steps", "seconds"), strict=True):
         scale = _time_scale([_column(metrics, unit) for metrics in runs.values()], unit)
+        legend: dict[str, Any] = {}
         for index, (name, metrics) in enumerate(runs.items()):
             mean = _column(metrics, "return_mean")
-            axis.plot(
+            (legend[name],) = axis.plot(
                 _column(metrics, unit) / scale,
                 mean,
                 color=_COLOURS[index % len(_COLOURS)],
                 linestyle=_DASHES[index // len(_COLOURS) % len(_DASHES)],
                 linewidth=1.6,
-                label=name,
                 **_marker(mean),
             )
+        if solved_return is not None:
+            legend[_solved_text(solved_return)] = _solved_line(axis, solved_return)
         _label_x(axis, unit, scale)
     axes[0].set_ylabel("mean return of the last episodes")
-    handles, labels = axes[0].get_legend_handles_labels()
-    if handles:
-        longest = max(len(label) for label in labels)
-        columns = max(1, min(len(labels), 130 // (longest + 8)))
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    if legend:
+        longest = max(len(_shown(label)) for label in legend)
+        columns = max(1, min(len(legend), 130 // (longest + 8)))
+        _add_legend(figure, legend, columns)
         # The legend grows downwards: the panels keep their height.
-        figure.set_figheight(4.2 + 0.22 * math.ceil(len(labels) / columns))
+        figure.set_figheight(4.2 + 0.22 * math.ceil(len(legend) / columns))
     _save(figure, path)
 
 
@@ -95,23 +112,47 @@ def histogram(returns: np.ndarray, summary: Summary, path: Path, title: str) -> 
     values = np.asarray(returns, np.float64).ravel()
     values = values[np.isfinite(values)]
     axis.hist(values, bins=_edges(values).tolist(), color=_BLUE, alpha=0.55, edgecolor="white", linewidth=0.8)
-    axis.axvspan(
-        summary.ci_low,
-        summary.ci_high,
-        color=_COLOURS[1],
-        alpha=0.22,
-        linewidth=0,
-        label=f"95 % interval of the mean {summary.ci_low:,.1f} to {summary.ci_high:,.1f}",
+    places = decimals(summary.ci_low, summary.ci_high, summary.mean, summary.median)
+    low, high, mean, median = (
+        number_text(each, places) for each in (summary.ci_low, summary.ci_high, summary.mean, summary.median)
     )
-    axis.axvline(summary.mean, color=_COLOURS[1], linewidth=1.8, label=f"mean {summary.mean:,.1f}")
-    axis.axvline(summary.median, color=_GREY, linewidth=1.5, linestyle="--", label=f"median {summary.median:,.1f}")
-    axis.set_title(title, loc="left", fontweight="bold")
+    legend = {
+        f"95 % interval of the mean {low} to {high}": axis.axvspan(
+            summary.ci_low, summary.ci_high, color=_COLOURS[1], alpha=0.22, linewidth=0
+        ),
+        f"mean {mean}": axis.axvline(summary.mean, color=_COLOURS[1], linewidth=1.8),
+        f"median {median}": axis.axvline(summary.median, color=_GREY, linewidth=1.5, linestyle="--"),
+    }
+    axis.set_title(_shown(title), loc="left", fontweight="bold", parse_math=False)
     axis.set_xlabel("return of an episode")
     axis.set_ylabel(f"episodes (of {summary.episodes:,})")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    _add_legend(figure, legend)
     _save(figure, path)
+
+
+def _add_legend(figure: "Figure", handles: dict[str, Any], columns: int = 3) -> None:
+    """A legend whose labels are shown as they are: matplotlib would leave out those that begin with an underscore, and
+    take what stands between dollars for a formula.
+    """
+    numbers = [str(number) for number in range(len(handles))]
+    legend = figure.legend(list(handles.values()), numbers, loc="outside lower center", ncols=columns, frameon=False)
+    for text, label in zip(legend.get_texts(), handles, strict=True):
+        text.set_text(_shown(label))
+        text.set_parse_math(False)
+
+
+def _shown(name: str) -> str:
+    """A name in one line of a bounded length."""
+    return shortened(printable(name), _LONGEST)
+
+
+def _solved_text(solved_return: float) -> str:
+    return f"solved at {exact_text(solved_return)}"
+
+
+def _solved_line(axis: "Axes", solved_return: float) -> Any:
+    return axis.axhline(solved_return, color=_GREEN, linewidth=1.2, linestyle="--")
 
 
 def _two_panels(title: str) -> tuple["Figure", Sequence["Axes"]]:
@@ -119,7 +160,7 @@ def _two_panels(title: str) -> tuple["Figure", Sequence["Axes"]]:
 
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     if title:
-        figure.suptitle(title, fontweight="bold")
+        figure.suptitle(_shown(title), fontweight="bold", parse_math=False)
     axes: Sequence[Axes] = figure.subplots(1, 2, sharey=True).tolist()
     for axis in axes:
         _plain_style(axis)
@@ -178,4 +219,10 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    figure.savefig(path, dpi=150, facecolor="white")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the font lacks, as in a name: a box is drawn for them
+        figure.savefig(path, dpi=150, facecolor="white", format=_format(path))
+
+
+def _format(path: Path) -> str:
+    return path.suffix[1:].lower() or "png"

@@ -104,7 +104,8 @@ class LiveView:
         if self._live is None:
             self._write(text)
             return
-        self._guard(lambda: self._live.console.print(text, style="yellow", markup=False))
+        # Not wrapped by us: a command in it must be copied in one piece.
+        self._guard(lambda: self._live.console.print(text, style="yellow", markup=False, soft_wrap=True))
 
     def close(self) -> None:
         """Show the last status and give the terminal back; may be called twice."""

@@ -6,10 +6,12 @@ import itertools
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from marl.reports.meter import Status
+from marl.reports.tensorboard_settings import settings_values
 
 # Two writers of one process, in one second, still get files of their own.
 _writer_numbers = itertools.count()
@@ -55,6 +57,24 @@ class TensorBoardWriter:
         for tag, value in _scalars(status).items():
             summary.value.add(tag=tag, simple_value=value)
         self._add(self._make_event(wall_time=time.time(), step=status.steps, summary=summary))
+
+    def write_evaluation(self, steps: int, mean: float, std: float) -> None:
+        """Add what weights of so many environment steps earned when they were evaluated."""
+        summary = self._make_summary()
+        for tag, value in (("mean", mean), ("std", std)):
+            summary.value.add(tag=f"evaluation/return_{tag}", simple_value=value)
+        self._add(self._make_event(wall_time=time.time(), step=steps, summary=summary))
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Add the run's settings, for TensorBoard's tabs TEXT and HPARAMS.
+
+        Args:
+            settings: tables of tables, as in ``config.toml``.
+        """
+        for value in settings_values(settings):
+            summary = self._make_summary()
+            summary.value.append(value)
+            self._add(self._make_event(wall_time=time.time(), step=0, summary=summary))
 
     def close(self) -> None:
         """Close the file; may be called twice."""

@@ -80,6 +80,8 @@ def test_training_leaves_tensorboard_events(trained: Trained) -> None:
     names = [*tags["scalars"], *tags["tensors"]]
     assert any("return" in name for name in names), tags
     assert any("entropy" in name for name in names), tags
+    assert "evaluation/return_mean" in names
+    assert {"settings/text_summary", "settings"} & set(names)
 
 
 def test_evaluation_prints_one_json_object(trained: Trained, tmp_path: Path) -> None:

@@ -37,5 +37,6 @@ def test_what_rounds_to_zero_has_no_sign() -> None:
 def test_numbers_that_stand_together_have_the_same_decimals() -> None:
     assert spread_text(0.9512, 0.03124) == "0.951 ± 0.031"
     assert decimals(0.5, -312.0, float("nan")) == 1
-    assert decimals(0.5, 1.0, figures=4) == 3
+    assert decimals(0.5, 1.0) == 3
+    assert decimals(0.5, 1.0, figures=4) == 4
     assert decimals(0.0, figures=4) == 2

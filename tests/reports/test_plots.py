@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from marl.errors import ConfigError
 from marl.reports.distribution import summarize
-from marl.reports.plots import compare, histogram, learning_curve
+from marl.reports.plots import compare, demand_picture, histogram, learning_curve
 
 
 def metrics(count: int) -> list[dict[str, Any]]:
@@ -38,3 +39,64 @@ def test_compare(tmp_path: Path) -> None:
 def test_histogram(returns: np.ndarray, tmp_path: Path) -> None:
     histogram(returns, summarize(returns), tmp_path / "histogram.png", "a title")
     assert is_png(tmp_path / "histogram.png")
+
+
+ODD = ["_old", "cost$1$", "$\\frac{", "a\nb", "\udcff", "x" * 250, "ü", "图", "\\", "%s {}", ""]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_every_kind_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = drawn_texts(monkeypatch)
+    compare({name: metrics(3) for name in ODD}, tmp_path / "names.png", solved_return=-0.0)
+    assert [text for text in texts if text in ODD] == ["_old", "cost$1$", "$\\frac{", "ü", "图", "\\", "%s {}", ""]
+    assert {"a b", "?", f"{29 * 'x'}…{30 * 'x'}", "solved at 0"} <= set(texts)
+    for name in ODD:
+        learning_curve(metrics(3), tmp_path / "title.png", name)
+        histogram(np.arange(3.0), summarize(np.arange(3.0)), tmp_path / "title.png", name)
+        assert is_png(tmp_path / "title.png")
+
+
+def drawn_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written into pictures from now on, formulas left out."""
+    from matplotlib.text import Text
+
+    texts: list[str] = []
+    draw = Text.draw
+
+    def noted(text: Any, *args: Any, **options: Any) -> None:
+        if not text.get_parse_math() and text.get_text() not in texts:
+            texts.append(text.get_text())
+        draw(text, *args, **options)
+
+    monkeypatch.setattr(Text, "draw", noted)
+    return texts
+
+
+@pytest.mark.parametrize("name", ["curve.png", "curve.PDF", "curve"])
+def test_a_picture_lies_where_it_is_said_to(name: str, tmp_path: Path) -> None:
+    demand_picture(tmp_path / name, "--out")
+    learning_curve(metrics(3), tmp_path / name, "x", solved_return=1.0)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing/curve.png", "missing does not exist: make it first"),
+        (".", "is a folder"),
+        ("curve.exe", "expected a name that ends in png, svg, pdf, jpg, webp, got curve.exe"),
+    ],
+)
+def test_places_for_no_picture_are_refused_at_once(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        demand_picture(tmp_path / name, "--picture")
+
+
+@pytest.mark.parametrize("returns", [np.array([0.25, 0.5, 1.0]), np.array([-0.0, 0.0]), np.array([1e-9, -1e-9])])
+def test_marks_of_a_histogram_have_no_negative_zero(
+    returns: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = drawn_texts(monkeypatch)
+    histogram(returns, summarize(returns), tmp_path / "histogram.png", "a title")
+    assert not [text for text in texts if text.startswith(("mean -0", "median -0"))]
+    assert returns.max() < 1 or "median 0.500" in texts

@@ -161,3 +161,22 @@ def test_the_table_names_what_it_shows(status: Status) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+def test_a_command_in_a_note_stays_in_one_piece(monkeypatch: pytest.MonkeyPatch, status: Status) -> None:
+    """A line break of ours in it would be copied along."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "marl train --resume runs/LunarLander-v3-20260101-120000 --steps 1000000"
+    stream = Terminal()
+    with view(stream) as shown:
+        shown.show(status)
+        shown.note(f"the disk is full: free space there, then {command}")
+    assert command in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mean", "text"), [(0.9512, "0.951 ± 0.312"), (-0.0, "0.000 ± 0.312"), (-0.0004, "0.000 ± 0.312")]
+)
+def test_small_returns_are_told_apart(mean: float, text: str, status: Status) -> None:
+    assert f"return {text}  " in plain_line(status._replace(return_mean=mean, return_std=0.3119))

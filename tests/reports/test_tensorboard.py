@@ -83,3 +83,33 @@ def test_a_folder_that_cannot_be_made_costs_the_curves_only(tmp_path: Path, stat
     writer = TensorBoardWriter(tmp_path / "file")
     writer.write(status)
     writer.close()
+
+
+def test_evaluations_and_settings_can_be_read_by_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.plugins.hparams import metadata  # type: ignore[import-untyped, unused-ignore]
+
+    writer = TensorBoardWriter(tmp_path)
+    writer.write_settings({"seed": 1, "stop": {"solved": True}, "algorithm": {"name": "a|b", "hidden": [64]}, "kw": {}})
+    writer.write_evaluation(5000, -200.5, 3.0)
+    writer.close()
+    (path,) = tmp_path.iterdir()
+    values = [(event.step, value) for event in EventFileLoader(str(path)).Load() for value in event.summary.value]
+    found = {value.tag: (step, value) for step, value in values}
+    step, mean = found["evaluation/return_mean"]
+    assert (step, mean.tensor.float_val[0]) == (5000, -200.5)
+    text = found["settings"][1]
+    assert text.metadata.plugin_data.plugin_name == "text"
+    assert b"| algorithm.name | a\\|b |" in text.tensor.string_val[0]
+    started = found[metadata.SESSION_START_INFO_TAG][1].metadata.plugin_data.content
+    chosen = metadata.parse_session_start_info_plugin_data(started).hparams
+    assert chosen["seed"].number_value == 1.0
+    assert chosen["stop.solved"].bool_value
+    assert chosen["algorithm.hidden"].string_value == "[64]"
+    experiment = metadata.parse_experiment_plugin_data(found[metadata.EXPERIMENT_TAG][1].metadata.plugin_data.content)
+    assert {each.name for each in experiment.hparam_infos} == {
+        "seed",
+        "stop.solved",
+        "algorithm.name",
+        "algorithm.hidden",
+        "kw",
+    }

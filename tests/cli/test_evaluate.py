@@ -1,0 +1,64 @@
+"""``marl evaluate``: what it prints, and what it refuses before it plays."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from marl import api
+from marl.api import Evaluation
+from marl.cli.evaluate import evaluate
+from marl.errors import ConfigError
+from marl.reports.distribution import summarize
+
+RETURNS = np.array([0.25, -0.0, 1.0])
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The weights that were played so far; every policy earns ``RETURNS``."""
+    monkeypatch.chdir(tmp_path)
+    files: list[str] = []
+
+    def answer(weights: str, **unused: Any) -> Evaluation:
+        files.append(weights)
+        return Evaluation(RETURNS, summarize(RETURNS, cut=1), "my_package:Snake-v0", "ppo")
+
+    monkeypatch.setattr(api, "evaluate", answer)
+    return files
+
+
+def evaluated(*words: str) -> str:
+    result = CliRunner().invoke(evaluate, list(words))
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+@pytest.mark.parametrize("words", [["--picture", "missing/x.png"], ["--picture", "."]])
+def test_a_place_for_no_picture_is_refused_before_any_episode(words: list[str], played: list[str]) -> None:
+    with pytest.raises(ConfigError, match="--picture: "):
+        evaluated(*words)
+    assert played == []
+
+
+def test_json_says_what_was_played_and_every_return(played: list[str]) -> None:
+    said = json.loads(evaluated("w.pt", "--json", "--sampled", "--seed", "3"))
+    assert (said["environment"], said["algorithm"]) == ("my_package:Snake-v0", "ppo")
+    assert (said["seed"], said["greedy"], said["episodes"], said["cut"]) == (3, False, 3, 1)
+    assert str(said["returns"]) == "[0.25, 0.0, 1.0]"
+    assert list(Path().iterdir()) == []
+
+
+def test_json_and_a_picture_that_is_asked_for(played: list[str]) -> None:
+    json.loads(evaluated("w.pt", "--json", "--picture", "x.png"))
+    assert [path.name for path in Path().iterdir()] == ["x.png"]
+
+
+def test_returns_up_to_one_are_told_apart(played: list[str]) -> None:
+    said = evaluated("w.pt", "--no-picture")
+    assert "median         0.2500\n" in said
+    assert "-0" not in said
