@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+TOO_DEEP = "lists or tables lie too deep within each other"
+TOO_LONG = "an integer has more than 64 bits"
 MAX_DEPTH = 32  # of tables and lists within each other
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO waits for a writer otherwise
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -50,9 +52,9 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: it is no JSON, or says what no setting or counter can be.
     """
     try:
-        return _plain(json.loads(text))
-    except RecursionError:
-        raise ValueError("lists or tables lie too deep within each other") from None
+        return _plain(json.loads(text if isinstance(text, str) else text.decode()))
+    except (RecursionError, ValueError) as error:
+        raise _explained(error) from None
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -63,9 +65,16 @@ def parse_toml(text: str) -> dict[str, Any]:
     """
     try:
         tree: dict[str, Any] = _plain(tomllib.loads(text))
-    except RecursionError:
-        raise ValueError("lists or tables lie too deep within each other") from None
+    except (RecursionError, ValueError) as error:
+        raise _explained(error) from None
     return tree
+
+
+def _explained(error: Exception) -> Exception:
+    """In the words of a user, where Python advises how to program."""
+    if isinstance(error, RecursionError):
+        return ValueError(TOO_DEEP)
+    return ValueError(TOO_LONG) if "set_int_max_str_digits" in str(error) else error
 
 
 def _plain(tree: Any) -> Any:
@@ -74,10 +83,10 @@ def _plain(tree: Any) -> Any:
     while waiting:
         value, depth = waiting.pop()
         if isinstance(value, int) and not -(2**63) <= value < 2**64:
-            raise ValueError("an integer has more than 64 bits")
+            raise ValueError(TOO_LONG)
         if not isinstance(value, (dict, list)):
             continue
         if depth == MAX_DEPTH:
-            raise ValueError("lists or tables lie too deep within each other")
+            raise ValueError(TOO_DEEP)
         waiting += [(each, depth + 1) for each in (value.values() if isinstance(value, dict) else value)]
     return tree

@@ -30,6 +30,7 @@ from marl.training.metrics import read_metrics
 from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
 from marl.training.optimizers import make_optimizer
 from marl.training.telemetry import Telemetry
+from marl.training.weights_file import copy_exactly
 
 NAME = "learner"
 SAVED = ("weights", "optimizer", "optimizer_steps")
@@ -212,7 +213,7 @@ class LearnerNode:
         """Continue from a snapshot, before ``start``."""
         for name in SAVED:
             if name in snapshot.tensors:
-                self.block[name].copy_(snapshot.tensors[name])
+                copy_exactly(self.block[name], snapshot.tensors[name], f"the checkpoint's {name}")
         self._base_updates = snapshot.updates
         self.block["version"].fill_(version)
         self.progress(snapshot.steps)

@@ -27,6 +27,7 @@ from marl.training.flat import flatten
 from marl.training.metrics import read_metrics
 from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.training.outbox import outbox_fields
+from marl.training.weights_file import copy_exactly
 
 # What has to be saved to go on as if nothing had happened; everything else is counted anew.
 SAVED = ("weights", "optimizer", "optimizer_steps", "observations", "rewards")
@@ -186,7 +187,7 @@ class Node:
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot, with all workers stopped or waiting."""
         for name in ("weights", "optimizer", "optimizer_steps"):
-            self.block[name].copy_(snapshot.tensors[name])
+            copy_exactly(self.block[name], snapshot.tensors.get(name), f"the checkpoint's {name}")
         self.fold_statistics(snapshot)
         self.block["counters"].zero_()
         self.block["base_steps"].fill_(snapshot.steps)
@@ -195,8 +196,8 @@ class Node:
     def fold_statistics(self, snapshot: Snapshot) -> None:
         """Move all statistics into row 0, where a resumed run finds them: sums in another order have other bits."""
         for name in ("observations", "rewards"):
-            self.block[name].zero_()
-            self.block[name][:1].copy_(snapshot.tensors[name])
+            copy_exactly(self.block[name][:1], snapshot.tensors.get(name), f"the checkpoint's {name}")
+            self.block[name][1:].zero_()
 
 
 def is_worker(name: str) -> bool:
@@ -215,4 +216,6 @@ def _gave_up(name: str, failure: Failure, restarts: int, *, saved: bool) -> Marl
 
 def snapshot_from(tensors: dict[str, Tensor], info: dict[str, Any]) -> Snapshot:
     """The snapshot in a checkpoint's tensors."""
-    return Snapshot({name: tensors[name] for name in SAVED}, int(info["steps"]), int(info["updates"]))
+    return Snapshot(
+        {name: tensors[name] for name in SAVED if name in tensors}, int(info["steps"]), int(info["updates"])
+    )

@@ -1,25 +1,32 @@
 """From a weights file back to a policy that plays."""
 
 import contextlib
-from collections.abc import Collection
+import itertools
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from marl.acting.collect import Acts
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
 from marl.config.names import demand_allowed
+from marl.config.rules import validate
 from marl.config.settings import Config, from_tree
 from marl.data import seeds
-from marl.data.normalizer import Moments, from_slot
+from marl.data.normalizer import Moments
 from marl.data.spaces import Spaces
+from marl.data.stored import read_moments, read_spaces
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.processes.threads import one_thread
-from marl.training.weights_file import WeightsFile, fill, read
+from marl.training.weights_file import Contents, WeightsFile, fill, read
+
+# What a checkpoint may hold beside its network: the optimizer's state and statistics, at most.
+REST_FACTOR, REST_BYTES = 32, 16_000_000
 
 
 class Restored(NamedTuple):
@@ -39,13 +46,11 @@ def restore(path: str | Path, *, allow: Collection[str] = ()) -> Restored:
         WeightsFileError: the file cannot be read.
         PluginError: it names code that is not allowed.
     """
-    file = read(path)
+    file = read(path, lambda contents: demand_usable(contents, path, allow))
     config, spaces = config_of(file, path, allow), spaces_of(file, path)
     network = build_network(config.algorithm, spaces, config.network)
     fill(network, file, path)
-    statistics: Moments | None = None
-    if "normalizer" in file.tensors:
-        statistics = from_slot(file.tensors["normalizer"].numpy())
+    statistics = statistics_of(file, spaces, path)
     return Restored(Policy(cast(Acts, network), spaces, statistics, file.info), config)
 
 
@@ -92,7 +97,49 @@ def play_restored(
         )
 
 
-def config_of(file: WeightsFile, path: str | Path, allow: Collection[str]) -> Config:
+def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) -> None:
+    """Refuse what is no policy before its tensors are loaded, or its network is built.
+
+    Raises:
+        WeightsFileError: it was written by another version of marl, or has another size than its network.
+        PluginError: it names code that is not allowed.
+    """
+    config, spaces = config_of(contents, path, allow), spaces_of(contents, path)
+    network = {name: each for name, each in contents.stored.items() if name.startswith("network.")}
+    numbers = sum(math.prod(each.shape) for each in network.values())
+    if not config.network.name:
+        hidden, outputs = config.network.hidden, spaces.num_actions or len(spaces.action_low)
+        # Multilayer perceptrons, at least one and at most five, of which some see or say more than these numbers.
+        least = _connections((spaces.observation_size, *hidden, outputs))
+        most = 8 * _connections(
+            (spaces.observation_size + outputs + 1, *(width + 1 for width in hidden), 2 * outputs + 2)
+        )
+        if not least <= numbers <= most or 2 * len(hidden) > len(network):
+            raise WeightsFileError(
+                f"{path}: expected the network that its settings describe, of {least:,} numbers or more in "
+                f"{len(hidden) + 1:,} layers, got {numbers:,} in {len(network):,} tensors: train again"
+            )
+    demand_little_beside(contents, path)
+
+
+def demand_little_beside(contents: Contents, path: str | Path) -> None:
+    """Refuse a file in which the network is a small part.
+
+    Raises:
+        WeightsFileError: it is.
+    """
+    network = {name: each for name, each in contents.stored.items() if name.startswith("network.")}
+    numbers = sum(math.prod(each.shape) for each in network.values())
+    rest = sum(each.num_bytes for name, each in contents.stored.items() if name not in network)
+    if rest > REST_BYTES + REST_FACTOR * 4 * numbers:
+        raise WeightsFileError(f"{path}: expected little beside a network of {numbers:,} numbers, got {rest:,} bytes")
+
+
+def _connections(widths: Sequence[int]) -> int:
+    return sum(below * above for below, above in itertools.pairwise(widths))
+
+
+def config_of(file: WeightsFile | Contents, path: str | Path, allow: Collection[str]) -> Config:
     """The settings that a file was trained with.
 
     Raises:
@@ -103,24 +150,37 @@ def config_of(file: WeightsFile, path: str | Path, allow: Collection[str]) -> Co
         tree = file.info["config"]
         if not file.own:
             demand_allowed(tree, path, allow)
-        return from_tree(tree)
-    except (KeyError, TypeError, ConfigError) as error:
+        config = from_tree(tree)
+        validate(config)
+        return config
+    except (AttributeError, KeyError, TypeError, ConfigError) as error:
         raise WeightsFileError(f"{path} was written by another version of marl: {error}") from error
 
 
-def spaces_of(file: WeightsFile, path: str | Path) -> Spaces:
+def spaces_of(file: WeightsFile | Contents, path: str | Path) -> Spaces:
     """The spaces that a file was trained with.
 
     Raises:
-        WeightsFileError: they are missing.
+        WeightsFileError: they are missing, or no spaces.
     """
     try:
-        stored: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in file.info["spaces"].items()
-        }
-        return Spaces(**stored)
-    except (KeyError, TypeError, AttributeError) as error:
+        return read_spaces(file.info.get("spaces"))
+    except ValueError as error:
         raise WeightsFileError(f"{path} does not say which spaces it was trained on: {error}") from error
+
+
+def statistics_of(file: WeightsFile, spaces: Spaces, path: str | Path) -> Moments | None:
+    """By which a file's policy normalises observations, if it does.
+
+    Raises:
+        WeightsFileError: they are not what observations of these spaces can have.
+    """
+    if "normalizer" not in file.tensors:
+        return None
+    try:
+        return read_moments(file.tensors["normalizer"].numpy(), spaces.observation_size)
+    except ValueError as error:
+        raise WeightsFileError(f"{path}: the statistics of observations are damaged: {error}") from error
 
 
 def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.experience import experience_layout
@@ -17,14 +18,23 @@ from marl.cluster.local import LocalChildren
 from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import queue_places, replay_memory
-from marl.cluster.restore import config_of, demand_same_spaces, spaces_of
+from marl.cluster.restore import (
+    config_of,
+    demand_little_beside,
+    demand_same_spaces,
+    demand_usable,
+    spaces_of,
+    statistics_of,
+)
 from marl.cluster.result import end_facts, fields, finished, keep_weights
+from marl.cluster.resumable import demand_resumable
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Training, latest_checkpoint
 from marl.config.files import load_config, to_toml
 from marl.config.rules import demand_end, demand_same_bits, demand_sendable
 from marl.config.settings import Config, to_tree
+from marl.data.spaces import Spaces
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren, RunFolderError
@@ -35,7 +45,7 @@ from marl.processes.signals import stop_event
 from marl.reports.progress import LiveView
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
-from marl.training.weights_file import WeightsFile, fill, read
+from marl.training.weights_file import Contents, WeightsFile, demand_shapes, fill, read
 from marl.wire.packing import demand_zstd
 
 
@@ -93,14 +103,16 @@ def _run(
     allow: tuple[str, ...],
 ) -> dict[str, Any]:
     """``run``; the run folder is this process's own as long as ``stack`` is."""
-    initial = read(init) if init is not None else None
+    initial: WeightsFile | None = None
     resumed: WeightsFile | None = None
     if resume is not None:
         if source is not None or init is not None:
             raise ConfigError("--resume goes on with a run as it was: leave out the environment and --init")
         folder = open_run_folder(Path(resume))
         stack.enter_context(writing(folder.path))
-        resumed = read(latest_checkpoint(folder))
+        checkpoint = latest_checkpoint(folder)
+        resumed = read(checkpoint, lambda contents: demand_usable(contents, checkpoint, allow))
+        demand_resumable(resumed, checkpoint)
         config = _resumed_config(resumed, folder, settings, allow)
         _check_kind(resumed, folder, cluster is not None)
         new_end = any(key.startswith("stop.") for key in settings)
@@ -119,9 +131,8 @@ def _run(
             "exchange.name = 'pairwise' mixes weights of children, and there are none: name some (-ip, --local)"
         )
     spaces = find_spaces(config)
-    for file, path in ((initial, init), (resumed, resume)):
-        if file is not None and path is not None:
-            demand_same_spaces(path, spaces_of(file, path), spaces, config.environment.id)
+    if resumed is not None:
+        demand_same_spaces(str(resume), spaces_of(resumed, str(resume)), spaces, config.environment.id)
     network = try_parts(config, spaces)  # what cannot work shows before any folder
     if config.exchange.zstd:
         demand_zstd()
@@ -130,8 +141,8 @@ def _run(
         queue_places(config, experience_layout(config, spaces, network), 1)
     elif cluster is None:
         replay_memory(config, spaces, network, config.node.workers or count_cores())
-    if initial is not None:
-        fill(network, initial, str(init))
+    if init is not None:
+        initial = _read_initial(init, network, spaces, config.environment.id)
     if resumed is not None:
         folder.sweep()
         # As many steps as were shown: those merged into the weights may be fewer.
@@ -182,6 +193,24 @@ def _run(
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
             _draw_curve(config, folder, view)
     return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)
+
+
+def _read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environment: str) -> WeightsFile:
+    """Weights to start from, which were trained in the same environment, by the same network; into ``network`` too.
+
+    Raises:
+        WeightsFileError: they were not, or the file cannot be read.
+    """
+
+    def check(contents: Contents) -> None:
+        demand_same_spaces(path, spaces_of(contents, path), spaces, environment)
+        demand_shapes(network, contents.stored, path)
+        demand_little_beside(contents, path)
+
+    initial = read(path, check)
+    fill(network, initial, path)
+    statistics_of(initial, spaces, path)
+    return initial
 
 
 def _complete(config: Config) -> Config:

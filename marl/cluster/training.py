@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from marl.cluster.keeper import CHECKPOINT, Keeper, find_seal_key
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
 from marl.data.spaces import Spaces
+from marl.errors import WeightsFileError
 from marl.processes.group import ProcessGroup
 from marl.reports.children import ChildRow
 from marl.reports.curve import Curve
@@ -108,9 +109,10 @@ class Training(ABC):
             self.keeper = Keeper(self._config, self._spaces, self._folder, self._writer, key)
             self._evaluation = self._make_evaluation()
             try:
-                self._open()
-                if self._resumed is not None:
-                    self._restore(self._resumed)
+                with self._damage_told():
+                    self._open()
+                    if self._resumed is not None:
+                        self._restore(self._resumed)
                 self._base_steps = self._steps()
                 self._started = time.monotonic()
                 self._shown, self._recorded = Pace(self._seconds()), Pace(self._seconds())
@@ -142,6 +144,17 @@ class Training(ABC):
             note=self._view.note,
             log=self._log,
         )
+
+    @contextlib.contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """What a damaged checkpoint makes of code that trusts it is one line."""
+        try:
+            yield
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+            if self._resumed is None:
+                raise
+            damage = f"{type(error).__name__}: {error}"
+            raise WeightsFileError(f"{latest_checkpoint(self._folder)} is damaged ({damage}): use --init") from error
 
     @abstractmethod
     def _open(self) -> None:

@@ -100,7 +100,7 @@ def to_toml(config: Config, key: Secret | None = None) -> str:
     lines: list[str] = []
     _write_table(to_tree(config), (), lines)
     text = "\n".join(lines).lstrip("\n") + "\n"
-    return text if key is None else f"{text}# {seal_of(key, 'settings', text.encode()).decode()}\n"
+    return text if key is None else f"{text}# {seal_of(key, 'settings', [text.encode()]).decode()}\n"
 
 
 def _read(source: str, algorithm: object) -> tuple[dict[str, Any], bool]:
@@ -123,7 +123,7 @@ def _read(source: str, algorithm: object) -> tuple[dict[str, Any], bool]:
 def _is_own(content: bytes) -> bool:
     """Whether the last line is this user's seal of all before it."""
     text, found, seal = content.rstrip(b"\r\n").rpartition(b"\n# ")
-    return bool(found) and is_own("settings", text + b"\n", seal)
+    return bool(found) and is_own("settings", [text, b"\n"], seal)
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from marl.averaging.robust import RULES
+from marl.config.ranges import demand_ranges
 from marl.config.settings import Config, replay_ratio, to_tree
 from marl.errors import ConfigError
 from marl.exchanges.settings import EXCHANGES, LEARNER_EXCHANGES
@@ -23,12 +24,6 @@ def validate(config: Config) -> None:
     algorithm, environment, stop = config.algorithm, config.environment, config.stop
     _demand(environment.per_worker >= 1, "environment.per_worker", "at least 1", environment.per_worker)
     algorithm.validate()
-    _demand(
-        all(width >= 1 for width in config.network.hidden),
-        "network.hidden",
-        "at least 1 each",
-        config.network.hidden,
-    )
     for key, name in (("network.name", config.network.name), ("exploration.sampler", config.exploration.sampler)):
         _demand(not name or ":" in name, key, "your own package.module:Class", name)
     _validate_replay(config)
@@ -76,6 +71,7 @@ def validate(config: Config) -> None:
         raise ConfigError(f"deterministic = true allows one worker, got node.workers = {config.node.workers}")
     if config.deterministic and stop.minutes is not None:
         raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
+    demand_ranges(config)
 
 
 def _validate_experience(config: Config) -> None:

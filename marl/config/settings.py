@@ -151,10 +151,10 @@ def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str, algorithm: typ
     for key, value in tree.items():
         if key not in fields:
             if having := _elsewhere(prefix, key):
-                raise ConfigError(f"no setting is called {prefix + key!r} here: {having} has it")
-            near = difflib.get_close_matches(f"{prefix}{key}", all_keys(algorithm), n=1, cutoff=0.5)
+                raise ConfigError(f"no setting is called {prefix + key!r:.80} here: {having} has it")
+            near = difflib.get_close_matches(f"{prefix}{key:.80}", all_keys(algorithm), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
-            raise ConfigError(f"no setting is called {prefix + key!r}: {hint}")
+            raise ConfigError(f"no setting is called {prefix + key!r:.80}: {hint}")
         inner = fields[key].type
         if dataclasses.is_dataclass(inner) and isinstance(inner, type):
             if not isinstance(value, Mapping):

@@ -8,6 +8,8 @@ from marl.errors import ConfigError
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import MLP, as_buffers
 
+MAX_COMBINED = 1024  # actions: the matrix grows with their square
+
 
 class QNetwork(nn.Module):
     """One MLP, and a copy of it as buffers, which judges what the first one chooses.
@@ -40,7 +42,7 @@ class QNetwork(nn.Module):
             generator=torch.Generator().manual_seed(seed),
         )
         self.past = as_buffers(self.online)
-        self._combine = dueling_matrix(spaces.num_actions)
+        self._combine = dueling_matrix(spaces.num_actions) if dueling and spaces.num_actions <= MAX_COMBINED else None
 
     def policy(self, observations: Tensor) -> Tensor:
         """Action values [..., A] of observations [..., D]."""
@@ -51,7 +53,12 @@ class QNetwork(nn.Module):
         return self._values(self.past.forward(observations))
 
     def _values(self, outputs: Tensor) -> Tensor:
-        return outputs @ self._combine if self._dueling else outputs
+        if not self._dueling:
+            return outputs
+        if self._combine is None:
+            values, advantages = outputs[..., :1], outputs[..., 1:]
+            return values + advantages - advantages.mean(-1, keepdim=True)
+        return outputs @ self._combine
 
 
 def dueling_matrix(num_actions: int) -> Tensor:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers too; then the same again, dashed.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ("-", "--", ":", "-.")
+MOST = 1e30  # beyond, axes overflow
 _BLUE, _GREEN, _GREY = "#0072b2", "#009e73", "#555555"
 _LONGEST = 60  # letters of a name in a picture
 FORMATS = ("png", "svg", "pdf", "jpg", "webp")
@@ -176,7 +177,12 @@ def _plain_style(axis: "Axes") -> None:
 
 
 def _column(metrics: list[dict[str, Any]], name: str) -> np.ndarray:
-    return np.array([np.nan if row.get(name) is None else row[name] for row in metrics], np.float64)
+    return np.array([_number(row.get(name)) for row in metrics], np.float64)
+
+
+def _number(value: Any) -> float:
+    """What can be drawn; a file may say anything."""
+    return float(value) if type(value) in (int, float) and abs(value) < MOST else math.nan
 
 
 def _x_values(metrics: list[dict[str, Any]], unit: str) -> tuple[np.ndarray, float]:

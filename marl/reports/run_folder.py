@@ -1,18 +1,21 @@
 """The folder of one run: configuration, facts and metrics, safe against crashes and full disks."""
 
 import contextlib
+import errno
 import json
 import math
 import os
 import re
 import secrets
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from marl.errors import RunFolderError
 from marl.failpoints import fail
+from marl.files import open_regular, parse_json, read_file
 from marl.reports.facts import git_facts, hardware, versions
 from marl.reports.meter import Status
 
@@ -67,6 +70,9 @@ def _advice(path: Path) -> str:
     return "give the folder that training named when it started"
 
 
+MAX_FACTS = 4_000_000  # bytes of ``facts.json``
+MAX_METRICS, MAX_LINE = 1 << 30, 64_000  # bytes of ``metrics.jsonl``, and of one of its lines
+MAX_KEPT = 4_000_000  # bytes of the lines that are held at once
 UNFINISHED = ".tmp"  # ending of files that are being written
 
 
@@ -143,8 +149,8 @@ class RunFolder:
     def read_facts(self) -> dict[str, Any]:
         """What is known of the run; nothing where the file is missing or damaged."""
         try:
-            facts = json.loads(self.facts.read_bytes()) if self.facts.is_file() else {}
-        except (OSError, ValueError, RecursionError):
+            facts = parse_json(read_file(self.facts, MAX_FACTS))
+        except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
 
@@ -173,12 +179,13 @@ class RunFolder:
         return None
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All statuses written so far, oldest first; lines torn by a crash or a full disk are skipped.
+        """The statuses written so far, oldest first; every second, fourth, ... one where that would be more than a
+        curve can show. Lines torn by a crash or a full disk are skipped.
 
         Raises:
             RunFolderError: the file exists and cannot be read.
         """
-        return [entry for _, entry in self._entries(self.metrics)]
+        return self._thinned(self.metrics)
 
     def read_curve(self) -> list[dict[str, Any]]:
         """The learning curve, oldest first: of the episodes, and of the metrics where there is no such file, or what a
@@ -187,12 +194,27 @@ class RunFolder:
         Raises:
             RunFolderError: a file exists and cannot be read.
         """
-        points, metrics = [entry for _, entry in self._entries(self.curve)], self.read_metrics()
+        points, metrics = self._thinned(self.curve), self.read_metrics()
         if not points:
             return metrics
         first, last = points[0]["steps"], points[-1]["steps"]
         before = [entry for entry in metrics if entry["steps"] < first]
         return [*before, *points, *(entry for entry in metrics if entry["steps"] > last)]
+
+    def _thinned(self, file: Path) -> list[dict[str, Any]]:
+        kept: list[tuple[int, dict[str, Any]]] = []  # with the length of its line
+        every, total = 1, 0
+        last: dict[str, Any] | None = None
+        for index, (line, entry) in enumerate(self._entries(file)):
+            last = entry
+            if index % every == 0:
+                kept.append((len(line), entry))
+                total += len(line)
+            if total > MAX_KEPT:
+                kept, every = kept[::2], 2 * every
+                total = sum(length for length, _ in kept)
+        entries = [entry for _, entry in kept]
+        return entries if last is None or entries[-1] is last else [*entries, last]
 
     def sweep(self) -> None:
         """Remove what a killed process was writing; for whoever goes on with the run."""
@@ -207,38 +229,48 @@ class RunFolder:
             RunFolderError: the file cannot be read or written.
         """
         for file in (self.metrics, self.curve):
-            kept = [
+            kept = (
                 line + b"\n"
                 for line, entry in self._entries(file)
                 if entry["steps"] <= steps and not entry.get("seconds", 0.0) > seconds
-            ]
+            )
             try:
                 if file.exists():
-                    write_atomic(file, b"".join(kept))
+                    write_atomic(file, kept)
             except OSError as error:
                 raise RunFolderError(
                     f"expected to shorten {file}, got {error.strerror or error}: free space there"
                 ) from error
 
-    def _entries(self, file: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    def _entries(self, path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         try:
-            lines = file.read_bytes().split(b"\n")
+            with open(open_regular(path), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > MAX_METRICS:
+                    raise OSError(errno.EFBIG, f"it has {size:,} bytes, expected at most {MAX_METRICS:,}")
+                while line := file.readline(MAX_LINE):
+                    if (entry := _status_in(line)) is not None:
+                        yield line.removesuffix(b"\n"), entry
         except FileNotFoundError:
-            return []
+            return
         except OSError as error:
             raise RunFolderError(
-                f"expected to read {file}, got {error.strerror or error}: check the folder's permissions"
+                f"expected to read {path}, got {error.strerror or error}: check the folder's permissions"
             ) from error
-        entries = []
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict) and isinstance(entry.get("steps"), int):
-                    entries.append((line, entry))
-        return entries
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def _status_in(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None where it is torn, or no status."""
+    try:
+        entry = parse_json(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or type(entry.get("steps")) is not int:
+        return None
+    return entry if type(entry.get("seconds", 0.0)) in (int, float) else None
+
+
+def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Replace a file so that a crash at any moment leaves the old content or the new, never a part.
 
     Raises:
@@ -247,7 +279,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             fail(f"{path.name}.written")
             os.fsync(file.fileno())

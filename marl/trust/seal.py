@@ -6,6 +6,7 @@ A copy or a renamed file keeps its seal; a single changed byte breaks it.
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -41,24 +42,28 @@ def make_seal_key() -> Secret:
     return _load(path)
 
 
-def seal_of(key: Secret, kind: Kind, content: bytes) -> bytes:
-    """One line of text for the end of a file that holds ``content`` before it."""
-    return b"marl-seal-1: " + hmac.digest(key.reveal(), _prefix(kind) + content, "sha256").hex().encode()
+def seal_of(key: Secret, kind: Kind, content: Iterable[bytes]) -> bytes:
+    """One line of text for the end of a file that holds ``content``, in pieces, before it."""
+    digest = hmac.new(key.reveal(), f"marl-seal-1 {kind}\n".encode(), "sha256")
+    for piece in content:
+        digest.update(piece)
+    return b"marl-seal-1: " + digest.hexdigest().encode()
 
 
-def is_own(kind: Kind, content: bytes, seal: bytes) -> bool:
+def is_seal(text: bytes) -> bool:
+    """Whether this looks like one."""
+    return _SEAL.fullmatch(text) is not None
+
+
+def is_own(kind: Kind, content: Iterable[bytes], seal: bytes) -> bool:
     """Whether this user wrote ``content`` on this machine; no key, or one that is refused, means no."""
-    if not _SEAL.fullmatch(seal):
+    if not is_seal(seal):
         return False
     try:
         key = _load(seal_path())
     except KeyFileError:
         return False
     return hmac.compare_digest(seal_of(key, kind, content), seal)
-
-
-def _prefix(kind: Kind) -> bytes:
-    return f"marl-seal-1 {kind}\n".encode()
 
 
 def _load(path: Path) -> Secret:

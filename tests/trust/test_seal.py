@@ -11,15 +11,15 @@ from marl.trust.secret import Secret
 
 
 def test_own_content_is_known_and_no_other(marl_home: Path) -> None:
-    seal = seal_of(make_seal_key(), "weights", b"content")
+    seal = seal_of(make_seal_key(), "weights", [b"con", b"tent"])
     assert len(seal) == SEAL_BYTES
-    assert is_own("weights", b"content", seal)
-    assert not is_own("weights", b"Content", seal)
-    assert not is_own("settings", b"content", seal)
-    assert not is_own("weights", b"content", seal[:-1] + (b"0" if seal[-1:] != b"0" else b"1"))
-    assert not is_own("weights", b"content", seal.upper())
-    assert not is_own("weights", b"content", b"")
-    assert not is_own("weights", b"content", seal_of(Secret(bytes(32)), "weights", b"content"))
+    assert is_own("weights", [b"con", b"tent"], seal)
+    assert not is_own("weights", [b"Content"], seal)
+    assert not is_own("settings", [b"con", b"tent"], seal)
+    assert not is_own("weights", [b"con", b"tent"], seal[:-1] + (b"0" if seal[-1:] != b"0" else b"1"))
+    assert not is_own("weights", [b"con", b"tent"], seal.upper())
+    assert not is_own("weights", [b"con", b"tent"], b"")
+    assert not is_own("weights", [b"con", b"tent"], seal_of(Secret(bytes(32)), "weights", [b"con", b"tent"]))
 
 
 def test_one_key_for_its_owner_alone(marl_home: Path) -> None:
@@ -29,7 +29,7 @@ def test_one_key_for_its_owner_alone(marl_home: Path) -> None:
 
 
 def test_reading_makes_no_key(marl_home: Path) -> None:
-    assert not is_own("weights", b"content", seal_of(Secret(bytes(32)), "weights", b"content"))
+    assert not is_own("weights", [b"con", b"tent"], seal_of(Secret(bytes(32)), "weights", [b"con", b"tent"]))
     assert list(marl_home.iterdir()) == []
 
 
@@ -39,10 +39,10 @@ def test_a_key_that_is_none(marl_home: Path, content: str) -> None:
     seal_path().chmod(0o600)
     with pytest.raises(KeyFileError, match=r"seal\.key"):
         make_seal_key()
-    assert not is_own("weights", b"content", seal_of(Secret(bytes(32)), "weights", b"content"))
+    assert not is_own("weights", [b"con", b"tent"], seal_of(Secret(bytes(32)), "weights", [b"con", b"tent"]))
 
 
 def test_a_key_that_others_can_read_seals_nothing(marl_home: Path) -> None:
-    seal = seal_of(make_seal_key(), "weights", b"content")
+    seal = seal_of(make_seal_key(), "weights", [b"con", b"tent"])
     seal_path().chmod(0o644)
-    assert not is_own("weights", b"content", seal)
+    assert not is_own("weights", [b"con", b"tent"], seal)
