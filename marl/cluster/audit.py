@@ -23,7 +23,7 @@ ROUNDS = 8  # that a child trains alone; as many uploads where there are no roun
 PATIENCE_S = 300.0  # for these: somebody may be gone
 CLEARLY = 3.0  # standard errors
 MOST_TRIALS = 4
-PEACE_S = 300.0  # after a case that named nobody
+PEACE_S = 60.0  # after a case that named nobody
 
 
 class Auditor(Evaluator):
@@ -101,6 +101,9 @@ class Audit:
             self._pair = other, tried
             self._trial += 1
             improved = now.earns.mean > before.earns.mean
+            if not improved:  # the other begins where this one did, not with what a liar may have left
+                self._side.go_back(before.weights)
+                self._kept = before
             if self._trial >= MOST_TRIALS or (self._trial >= 2 and not improved):
                 return self._close()
         self._side.set_aside(self._pair[1])

@@ -112,6 +112,17 @@ def test_who_ruins_the_weights_is_named(order: tuple[str, str], earned: float, d
     assert float(side.current.weights[0]) == 500.0
 
 
+def test_what_a_liar_leaves_is_not_where_the_honest_one_begins() -> None:
+    """Weights that earn least already cannot be seen to get worse, but they do: learning takes long to mend them."""
+    side = Side(9.0, {"liar": worse, "honest": better})
+    went_back: list[Global] = []
+    go_back = side.go_back
+    side.go_back = lambda to: (went_back.append(to), go_back(to))[1]  # type: ignore[method-assign]
+    held(side)
+    assert went_back[0].version <= 1  # after the liar's first trial, which changed nothing that could be seen
+    assert side.accused == ["liar"]
+
+
 def test_two_honest_ones_are_left_in_peace() -> None:
     side = Side(20.0, {"a": better, "b": lambda earned: -0.01 * earned})
     notes = held(side, rounds=MOST_TRIALS * (ROUNDS + 4) + 50)
