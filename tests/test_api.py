@@ -26,12 +26,12 @@ seconds_per_worker: list[dict[str, float]], failure: str | None, signal: int | N
 TrustOptions(key: pathlib.Path | None = None, ticket: pathlib.Path | None = None, cert: pathlib.Path | None = None, \
 ca: pathlib.Path | None = None, server_name: str | None = None, allow_names: tuple[str, ...] = (), \
 insecure: bool = False) -> None
-evaluate(weights: str | Path, *, episodes: int = 100, seed: int = 0, greedy: bool = True, parallel: int = 64) \
--> Evaluation
-load(weights: str | Path) -> Policy
+evaluate(weights: str | Path, *, episodes: int = 100, seed: int = 0, greedy: bool = True, parallel: int = 64, \
+allow: Sequence[str] = ()) -> Evaluation
+load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy
 train(source: str | Path | None = None, *, settings: Mapping[str, Any] | None = None, \
 resume: str | Path | None = None, init: str | Path | None = None, out: str | Path = 'weights.pt', \
-live: bool = True, plain: bool = False, cluster: Cluster | None = None) -> TrainResult
+live: bool = True, plain: bool = False, cluster: Cluster | None = None, allow: Sequence[str] = ()) -> TrainResult
 """
 
 
