@@ -26,7 +26,7 @@ def start_forkserver(*preload: str) -> None:
     """Start loading torch and ``preload`` in the background; call this before the main process imports torch itself."""
     if _METHOD != "forkserver":
         return
-    from multiprocessing import forkserver, resource_tracker
+    from multiprocessing import forkserver
 
     root = str(Path(__file__).resolve().parents[2])
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -37,8 +37,7 @@ def start_forkserver(*preload: str) -> None:
     os.environ["MARL_MAIN"] = str(os.getpid())
     context().set_forkserver_preload(["marl.processes.preload"])
     _choose_short_folder()
-    resource_tracker.ensure_running()  # the forkserver's start would do it, and unblock what is blocked below
-    with without_main_module(), _holding_interrupts():
+    with without_main_module(), holding_interrupts():
         forkserver.ensure_running()
 
 
@@ -117,10 +116,25 @@ def without_main_module() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _holding_interrupts() -> Iterator[None]:
-    """A blocked signal stays blocked across exec: Ctrl-C must not kill a loading forkserver; we get it later."""
+def holding_interrupts() -> Iterator[None]:
+    """A blocked signal stays blocked across exec: Ctrl-C must not reach a process that still loads; we get it later.
+
+    Such a process calls ``let_interrupts_in`` once it ignores them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # the start of a process would do it, and unblock what is blocked here
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_interrupts_in() -> None:
+    """Take back what ``holding_interrupts`` has handed down to this process."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

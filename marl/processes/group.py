@@ -16,7 +16,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from marl.errors import MarlError
-from marl.processes.bootstrap import context, fork_forkserver, without_main_module
+from marl.processes.bootstrap import (
+    context,
+    fork_forkserver,
+    holding_interrupts,
+    let_interrupts_in,
+    without_main_module,
+)
 from marl.processes.descendants import kill_descendants, mark_descendants, new_mark
 from marl.processes.ending import close_at_the_end, ends_by_sigterm
 from marl.processes.memory import NO_MEMORY, out_of_memory
@@ -151,7 +157,7 @@ def _started(name: str, args: tuple[Any, ...]) -> BaseProcess:
             target=_run, args=args, name=f"marl {name}", daemon=True
         )
         try:
-            with without_main_module():
+            with without_main_module(), holding_interrupts():
                 process.start()
             return process
         except (EOFError, ConnectionError):
@@ -191,6 +197,7 @@ def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, a
         for number in STOPPING:
             if number != signal.SIGTERM:  # the whole group gets them; only the main process answers
                 signal.signal(number, signal.SIG_IGN)
+        let_interrupts_in()
     _name_process(name)
     _leave_standard_output()
     multiprocessing.current_process().daemon = False  # environments may start processes; all end with this one

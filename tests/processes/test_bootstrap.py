@@ -59,3 +59,40 @@ def test_a_script_without_a_main_guard_works(tmp_path: Path) -> None:
     assert len(pids) == 4
     rest, _ = process.communicate("\n", timeout=20)
     assert (process.returncode, rest) == (0, "")
+
+
+SPAWNED = """
+import sys
+from marl.processes import bootstrap
+bootstrap._METHOD = "spawn"
+from marl.processes.group import ProcessGroup
+import slow_to_load
+import signal
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda *unused: None)
+    with ProcessGroup(patience=0.1, closing=0.1) as group:
+        group.start("one", slow_to_load.target)
+        print("started", flush=True)
+        sys.stdin.readline()
+"""
+SLOW = """
+import multiprocessing, threading
+if multiprocessing.current_process().name != "MainProcess":
+    print("loads", flush=True)
+    threading.Event().wait()
+def target(pipe): pass
+"""
+
+
+def test_ctrl_c_while_a_spawned_process_loads_prints_nothing(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_load.py").write_text(SLOW)
+    (tmp_path / "script.py").write_text(SPAWNED)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    words = [sys.executable, str(tmp_path / "script.py")]
+    with subprocess.Popen(words, env=environment, text=True, start_new_session=True, **pipes) as process:
+        assert process.stdout is not None
+        assert sorted([process.stdout.readline(), process.stdout.readline()]) == ["loads\n", "started\n"]
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate("\n", timeout=60)
+    assert (process.returncode, err) == (0, "")
