@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from marl.environments.check import examine
 from marl.environments.make import make_vector
 from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
@@ -52,6 +53,11 @@ def test_info_is_not_read() -> None:
     environments.reset([0, 1])
     lengths = [environments.step(np.zeros(2, np.int64)).valid.sum() for _ in range(8)]
     assert lengths == [2, 2, 2, 0, 2, 2, 2, 0]
+
+
+def test_check_allows_it() -> None:
+    report = examine(EnvironmentSettings(id="tests.environments.test_serial:Contacts"), seed=1, seconds=0.01)
+    assert report.problems == []
 
 
 def test_a_registered_environment_is_stepped_so_too() -> None:
