@@ -219,8 +219,10 @@ class Server:
                 sock.close()
             if not isinstance(error, OSError | MarlError | WebSocketException):
                 raise
-            cause = origin(host), type(error).__name__, connection is not None
-            self._say(cause, self._line(error, host, after_tls=connection is not None))
+            line = self._line(error, host, after_tls=connection is not None)
+            # TLS has a handful of reasons, each with another remedy; other errors may quote what a stranger has sent.
+            cause = line if isinstance(error, ssl.SSLError) else type(error).__name__
+            self._say((origin(host), cause), line)
             if isinstance(error, ssl.SSLError):
                 await deliver(error, spare)
             return None
