@@ -1,6 +1,7 @@
 """Standard output for a command's own words alone."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -25,7 +26,7 @@ def own_output() -> Iterator[None]:
     kept = os.dup(1)
     os.dup2(2, 1)
     encoding, errors = ("utf-8", "replace") if before is None else (before.encoding, before.errors)
-    raw = io.BufferedWriter(_Forgiving(kept, "wb"))
+    raw = io.BufferedWriter(_Forgiving(kept))
     sys.stdout = io.TextIOWrapper(raw, encoding=encoding, errors=errors, line_buffering=os.isatty(kept))
     try:
         yield
@@ -38,13 +39,21 @@ def own_output() -> Iterator[None]:
 
 
 class _Forgiving(io.FileIO):
-    """A file whose reader may go away."""
+    """A file whose reader may go away, be it a program or a terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "wb")
+        self._terminal = os.isatty(descriptor)
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
             return len(data)
+        except OSError as error:
+            if error.errno == errno.EIO and self._terminal:  # it was closed
+                return len(data)
+            raise
 
 
 def _fill_closed() -> None:

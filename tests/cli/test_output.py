@@ -2,12 +2,14 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from marl.cli.output import _Forgiving
 from tests.commands import BARE, MARL, PATIENCE_S, ROOT, python
 
 WORDS = """
@@ -92,3 +94,11 @@ class Restless(gymnasium.Env):
         self.steps += 1
         return np.zeros(1, np.float32), 1.0, self.steps == 5, False, {}
 """
+
+
+def test_a_terminal_that_was_closed_costs_words_and_nothing_else() -> None:
+    master, terminal = pty.openpty()
+    stream = _Forgiving(terminal)
+    os.close(master)
+    assert stream.write(b"Ended (stopped)") == len("Ended (stopped)")
+    stream.close()
