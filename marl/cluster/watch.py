@@ -1,6 +1,7 @@
 """Watch one episode of a trained policy, in a window or as a video."""
 
 import os
+import sys
 from collections.abc import Collection
 
 import torch
@@ -23,9 +24,11 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
     Raises:
         WeightsFileError: the file cannot be read, or the environment's spaces are no longer those it was trained on.
         PluginError: it names code that is not allowed.
-        EnvironmentFault: the environment cannot be rendered.
+        EnvironmentFault: the environment cannot be rendered, or there is no display to show it on.
         MissingExtra: a video was asked for and moviepy is not installed.
     """
+    if not video:
+        _demand_display()
     policy, config = restore(path, allow=allow)
     settings = config.environment
     video = video and os.path.abspath(video)
@@ -36,6 +39,18 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
             raise MissingExtra("moviepy", "video", "--video") from error
     with raising(), foreign_code(settings.id):
         return _watch(path, policy, settings, seed=seed, greedy=greedy, video=video)
+
+
+def _demand_display() -> None:
+    """Without one, renderers draw for nobody, or fail in words of their own."""
+    if not sys.platform.startswith("linux") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    ):
+        return
+    raise EnvironmentFault(
+        "--render: expected a display to open a window on, got none (DISPLAY is not set): "
+        "record a video with --video FOLDER, or name a display (ssh -X, xvfb-run)"
+    )
 
 
 def _watch(
