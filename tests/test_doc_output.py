@@ -12,7 +12,7 @@ from rich.console import Console
 from marl.reports.children import ChildRow, children_table
 from tests.cli.conftest import Answer
 from tests.cli.conftest import command as command
-from tests.commands import BARE, MARL, ROOT, succeed
+from tests.commands import MARL, ROOT, succeed
 
 SEED = ("--seed", "1")  # solved soon
 
@@ -97,7 +97,7 @@ def unsaid(shown: list[str], said: str) -> list[str]:
 
 def test_a_run_on_one_machine(tmp_path: Path) -> None:
     lines = [line for line in progress("first_run.md") if "children" not in line]
-    said = succeed(*MARL, "train", "CartPole-v1", "--plain", *SEED, *BARE, cwd=tmp_path)
+    said = succeed(*MARL, "train", "CartPole-v1", "--plain", *SEED, cwd=tmp_path)
     assert len(lines) >= 3
     assert unsaid(lines, said) == []
 
@@ -105,7 +105,7 @@ def test_a_run_on_one_machine(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_on_two_children(tmp_path: Path) -> None:
     lines = [*progress("first_run.md"), *progress("cluster.md")]
-    said = succeed(*MARL, "parent", "--local", "2", "--plain", *SEED, *BARE, cwd=tmp_path)
+    said = succeed(*MARL, "parent", "--local", "2", "--plain", *SEED, cwd=tmp_path)
     assert sum("children" in line for line in lines) >= 4
     assert unsaid(lines, said) == []
 
