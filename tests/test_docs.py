@@ -74,3 +74,12 @@ def texts_of(file: Path) -> Iterator[str]:
             yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+
+
+def test_no_file_holds_the_markers_of_a_merge():
+    files = [file for pattern in ("*.md", "*.toml", "Makefile") for file in ROOT.glob(pattern)]
+    for folder in ("marl", "tests", "docs", "examples", "benchmarks", ".github"):
+        files += [file for file in (ROOT / folder).rglob("*") if file.suffix in {".py", ".md", ".toml", ".yml"}]
+    marker = re.compile(r"^(<{7} |={7}$|>{7} )", re.MULTILINE)
+    assert len(files) > 100
+    assert [file.name for file in files if marker.search(file.read_text(encoding="utf-8"))] == []
