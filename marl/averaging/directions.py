@@ -1,10 +1,14 @@
 """Whether one child's changes of the weights go against those of the others, for longer than chance explains."""
 
+import math
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
 SAMPLE = 16_384  # numbers that stand for all of them: a cosine is then known to about .01
 KEPT, AFTER = 0.8, 4  # of the mean cosine; changes that must have been seen
+NOTHING = 1e-3  # length of a sum of directions that has none: they cancel, and the rest is rounding
 AGAINST, APART = -0.25, 0.25  # a mean cosine that is suspicious; how far below all others' it must be
 
 
@@ -22,25 +26,38 @@ class Directions:
         return vector[:: self._stride]
 
     def add(self, child: str, change: Tensor) -> None:
-        """The sample of a child's change."""
-        self._changes[child] = change
+        """The sample of a child's change, of which only the direction counts: long ones must not outvote all others."""
+        length = float(torch.linalg.vector_norm(change))
+        if 0 < length < math.inf:
+            self._changes[child] = change / length
+        else:
+            self._changes.pop(child, None)
 
     def compare(self, child: str) -> None:
         """The child's last change with the sum of those of the others."""
-        own = self._changes.get(child)
         others = [each for name, each in self._changes.items() if name != child]
-        if own is None or not others:
+        if child in self._changes and others:
+            self._judge(child, torch.stack(others).sum(0))
+
+    def _judge(self, child: str, others: Tensor) -> None:
+        if float(torch.linalg.vector_norm(others)) < NOTHING:
             return
-        cosine = float(torch.nn.functional.cosine_similarity(own, torch.stack(others).sum(0), dim=0))
+        cosine = float(torch.nn.functional.cosine_similarity(self._changes[child], others, dim=0))
         seen = self._seen[child] = self._seen.get(child, 0) + 1
         kept = min(KEPT, 1 - 1 / seen)
         self._agreement[child] = kept * self._agreement.get(child, 0.0) + (1 - kept) * cosine
 
     def compare_all(self) -> None:
         """Each of a round's changes with the others of that round, which are then forgotten."""
-        for child in self._changes:
-            self.compare(child)
+        if len(self._changes) > 1:
+            total = torch.stack(list(self._changes.values())).sum(0)
+            for child, own in self._changes.items():
+                self._judge(child, total - own)
         self._changes.clear()
+
+    def drop(self, child: str) -> None:
+        """Compare nothing with this child's last change any more: it has left."""
+        self._changes.pop(child, None)
 
     def forget(self) -> None:
         """Begin again: somebody takes part no more, or the weights have gone back."""
@@ -48,9 +65,15 @@ class Directions:
         self._agreement.clear()
         self._seen.clear()
 
-    def opposed(self) -> tuple[str, ...]:
-        """Who goes against the others: one child against several; both of two, for no direction tells which lies."""
-        known = {child: agreement for child, agreement in self._agreement.items() if self._seen[child] >= AFTER}
+    def opposed(self, among: Collection[str]) -> tuple[str, ...]:
+        """Who goes against the others: one child against several; both of two, for no direction tells which lies.
+
+        Args:
+            among: who takes part; what others did before they left says nothing.
+        """
+        known = {
+            child: each for child, each in self._agreement.items() if child in among and self._seen[child] >= AFTER
+        }
         if len(known) < 2:
             return ()
         first, second, *_ = sorted(known, key=known.__getitem__)

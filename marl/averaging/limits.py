@@ -158,6 +158,8 @@ class WorkCap:
     def plausible(self, child: str, claimed: float, elapsed_s: float) -> float:
         """The claimed steps, or as many as are plausible in ``elapsed_s`` seconds since the child's last ones.
 
+        What is plausible is yet to be remembered, once all else of the upload was found to be usable.
+
         Raises:
             WeightsRefused: the claim is no count at all.
         """
@@ -171,9 +173,15 @@ class WorkCap:
         usual = max(own or 0.0, others or 0.0)
         if usual:
             allowed = min(allowed, self._slack * usual * elapsed_s)
-        # What is remembered is the capped speed: a liar raises its own median only slowly, and no one else's.
-        self._usual.add(child, allowed / elapsed_s)
         return allowed
+
+    def remember(self, child: str, plausible: float, elapsed_s: float) -> None:
+        """An upload of so many plausible steps was accepted.
+
+        What is remembered is the capped speed: a liar raises its own median only slowly, and no one else's.
+        """
+        if plausible and elapsed_s > 0:
+            self._usual.add(child, plausible / elapsed_s)
 
     def saved(self) -> dict[str, list[float]]:
         """For ``restore``."""
@@ -191,12 +199,14 @@ class Weights:
         self._usual = Usual(after=1)
 
     def weigh(self, child: str, work: float) -> float:
-        """What an upload of so many plausible steps counts."""
-        if not work:
-            return 0.0
+        """What an upload of so many plausible steps, or of anything else that is counted, counts."""
         others = self._usual.others(child)
-        self._usual.add(child, work)
         return work if others is None else min(work, MOST_WEIGHT * others)
+
+    def remember(self, child: str, work: float) -> None:
+        """An upload of so much was accepted."""
+        if work:
+            self._usual.add(child, work)
 
 
 def cap_shares(work: Sequence[float], max_share: float) -> list[float]:

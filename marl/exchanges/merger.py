@@ -4,7 +4,7 @@ Nothing here knows of threads or time; whoever owns a merger holds a lock while 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import ChangeMeter
 from marl.errors import WeightsRefused
 from marl.exchanges.base import Global
-from marl.exchanges.observed import SEEN_PER_STEP, Observed
+from marl.exchanges.observed import SEEN_PER_STEP, Observed, together
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.triggers import parse_trigger
 from marl.exchanges.vetting import Sent, Vetting
@@ -69,7 +69,7 @@ class Merger:
         self._decoded = torch.empty(0)
         self._meter = ChangeMeter()
         self.directions = Directions(size)
-        self._moments: dict[str, list[Tensor]] = {}  # of observations that no version counts yet, by child
+        self._moments: dict[str, Tensor] = {}  # of observations that no version counts yet, by child
         self._mean: Merge = RunningMean(size)
         if settings.aggregate != "mean":
             self._mean = RobustMean(size, settings.aggregate)
@@ -114,22 +114,30 @@ class Merger:
                 sent.child, tensor_of(upload, "moments"), SEEN_PER_STEP * work + self._seen_beside * sent.workers
             )
         )
-        numbers = self.uploaded(upload)
-        merged = Merged(0.0, 0.0, 1.0)
-        if work:
-            weight = self.vetting.weight(sent.child, work)
-            self._compare(sent.child, numbers, is_change="change" in upload.arrays)
-            accepted = self._put(numbers, work, weight, sent, is_change="change" in upload.arrays)
-            merged = Merged(work, weight, accepted.factor)
-        else:
+        numbers, is_change = self.uploaded(upload), "change" in upload.arrays
+        if not work:
             self._meter.norm(numbers)
             self._idle += 1
-        if moments is not None:
-            self._moments.setdefault(sent.child, []).append(moments)
-        if work:
-            self._steps += work
-            self._added()
-        return merged
+            self._remember(sent, work, moments)
+            return Merged(0.0, 0.0, 1.0)
+        weight = self.vetting.weight(sent.child, work)
+        accepted = self._put(numbers, work, weight, sent, is_change=is_change)
+        # It is accepted. Nothing of an upload is remembered before: a refused one must leave no trace.
+        self._compare(sent.child, numbers, is_change=is_change)
+        self._remember(sent, work, moments)
+        self._steps += work
+        self._added()
+        return Merged(work, weight, accepted.factor)
+
+    def _remember(self, sent: Sent, work: float, moments: Tensor | None) -> None:
+        self.vetting.remember(sent, work)
+        if self._observed is None or moments is None:
+            return
+        self._observed.remember(sent.child, moments)
+        before = self._moments.get(sent.child)  # of uploads that made no version, which may be many
+        self._moments[sent.child] = (
+            moments if before is None else torch.from_numpy(together(before.numpy(), moments.numpy()))
+        )
 
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
         """Into the round's mean."""
@@ -225,74 +233,9 @@ class Merger:
         if self._observed is None:
             return None
         in_order = sorted(self._moments, key=lambda name: (ranks.get(name, 0), name))
-        slot = self._observed.fold([each for name in in_order for each in self._moments[name]])
+        slot = self._observed.fold([self._moments[name] for name in in_order])
         self._moments.clear()
         return slot
-
-
-class Held(NamedTuple):
-    """Where a child stands after an answer."""
-
-    distance: float  # from the global weights of then
-    path: float  # of the global weights until then
-
-
-class MixingMerger(Merger):
-    """Pairwise: every upload is merged at once, ``P = (1 - alpha) P + alpha C``.
-
-    A child that is not at the global weights has not learned all of what lies between: it stood apart before, and the
-    others have moved the weights since. Both are known, by lengths alone.
-    """
-
-    _path = 0.0  # length of all steps of the global weights
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        self._held: dict[str, Held] = {}
-        self._stood: dict[str, Tensor] = {}  # samples of where children stand
-        super().__init__(*args, **named)
-
-    def joined(self, child: str, *, anew: bool) -> None:
-        """A child is sent the weights; ``anew``: it goes on from them."""
-        if anew:
-            self._stood[child] = self.directions.sample(self.current.weights).clone()
-            self._held[child] = Held(0.0, self._path)
-
-    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
-        before, alpha = self.current, self._settings.alpha
-        held = self._held.get(sent.child, Held(0.0, self._path))
-        norm = self._meter.norm(numbers, before.weights)
-        explained = held.distance + self._path - held.path
-        factor = self.vetting.shorten(sent, work, explained)(norm)
-        mixed = torch.lerp(before.weights, numbers, alpha * factor)
-        step = alpha * factor * norm
-        self._path += step
-        self._held[sent.child] = Held((1 - self._settings.beta) * (1 - alpha) * factor * norm, self._path)
-        self._mixed = mixed
-        self._stood[sent.child] = torch.lerp(
-            self.directions.sample(numbers), self.directions.sample(mixed), self._settings.beta
-        )
-        return Accepted(norm, factor)
-
-    def _added(self) -> None:
-        before, mixed = self.current, self._mixed
-        steps, self._steps = before.steps + int(self._steps), 0.0
-        self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
-
-    def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
-        """Against where the child stood after its last answer, not against weights that others have moved since."""
-        sample = self.directions.sample(numbers)
-        stood = self._stood.get(child)
-        if stood is not None:
-            self.directions.add(child, sample - stood)
-            self.directions.compare(child)
-
-    def _rounded(self, weights: Tensor) -> Tensor | None:
-        """All of them, since there is no version that everybody holds."""
-        if self._codec is None:
-            return None
-        rounded = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)
-        self._codec.encode(weights, None, rounded)
-        return rounded
 
 
 def tensor_of(message: Message, name: str) -> Tensor:

@@ -238,7 +238,7 @@ class MergingParent:
             self._refuse(member, str(error))
             return False
         complaint = self._merger.vetting.complaint(member.name)
-        if self._merger.directions.opposed() == (member.name,):
+        if self._merger.directions.opposed(self._takers()) == (member.name,):
             complaint = "its changes of the weights go against those of all others"
         if complaint:
             self._leave_out(member, complaint)
@@ -250,8 +250,12 @@ class MergingParent:
     def opposed(self) -> tuple[str, ...]:
         """Two children whose changes of the weights go against each other, of two in all."""
         with self._changed:
-            opposed = self._merger.directions.opposed()
+            opposed = self._merger.directions.opposed(self._takers())
             return opposed if len(opposed) == 2 else ()
+
+    def _takers(self) -> set[str]:
+        """Who takes part, as far as is known."""
+        return {name for name, each in self.members.items() if each.live}
 
     def set_aside(self, child: str) -> None:
         """Merge nothing of a child, and wait for it no more, until ``take_back``."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marl.averaging.limits import Weights
 from marl.data.normalizer import MIN_STD, Array, Moments, as_slot, from_slot, merge
 from marl.errors import WeightsRefused
 
@@ -32,10 +33,10 @@ class Observed:
         self._sample = sample
         self._before = self.slot.numpy().copy()  # said by nobody who could still lie
         self._children: dict[str, Array] = {}
-        self.cut: set[str] = set()  # children whose statistics were far from the others'
+        self._counts = Weights()  # no child's observations count many times as much as the others'
 
     def vet(self, child: str, said: Tensor, most: float) -> Tensor | None:
-        """What of a child's statistics [1 + 2 D] is to be merged; None: nothing. It counts as seen from then on.
+        """What of a child's statistics [1 + 2 D] is to be merged; None: nothing.
 
         Args:
             most: observations that it can be of.
@@ -46,21 +47,24 @@ class Observed:
         moments = from_slot(_checked(said))
         if not moments.count or most <= 0:
             return None
+        most = min(most, self._counts.weigh(child, moments.count))
         if moments.count > most:
             moments = Moments(most, moments.mean, moments.m2 * (most / moments.count))
         others = self._others(child)
         if others is not None:
-            moments = self._near(child, moments, others)
-        slot = as_slot(moments)
+            moments = self._near(moments, others)
+        return torch.from_numpy(as_slot(moments))
+
+    def remember(self, child: str, vetted: Tensor) -> None:
+        """These were accepted, with the upload that brought them: they count as seen from then on."""
+        self._counts.remember(child, float(vetted[0]))
         before = self._children.get(child)
-        self._children[child] = slot if before is None else as_slot(merge(np.stack([before, slot])))
-        return torch.from_numpy(slot)
+        self._children[child] = vetted.numpy() if before is None else together(before, vetted.numpy())
 
     def fold(self, vetted: list[Tensor]) -> Tensor:
         """The normaliser's statistics with these."""
         if vetted:
-            slots = np.stack([self.slot.numpy(), *(each.numpy() for each in vetted)])
-            self.slot = torch.from_numpy(as_slot(merge(slots)))
+            self.slot = torch.from_numpy(together(self.slot.numpy(), *(each.numpy() for each in vetted)))
         return self.slot
 
     def _others(self, child: str) -> Moments | None:
@@ -73,7 +77,7 @@ class Observed:
         merged = merge(np.stack([self._before, *theirs]))
         return merged if merged.count >= ENOUGH else self._sample
 
-    def _near(self, child: str, moments: Moments, others: Moments) -> Moments:
+    def _near(self, moments: Moments, others: Moments) -> Moments:
         deviation = others.std()
         if self._sample is not None:  # others who say that nothing ever changes are not believed
             deviation = np.maximum(deviation, self._sample.std())
@@ -83,9 +87,12 @@ class Observed:
         room = NEAR * deviation
         mean = np.clip(moments.mean, others.mean - room, others.mean + room)
         m2 = np.minimum(moments.m2, moments.count * np.square(room))
-        if (np.abs(moments.mean - mean) > room).any() or (moments.m2 > 100 * m2 + MIN_STD).any():
-            self.cut.add(child)
         return Moments(moments.count, mean, m2)
+
+
+def together(*slots: Array) -> Array:
+    """Several statistics as one."""
+    return as_slot(merge(np.stack(slots)))
 
 
 def _checked(said: Tensor) -> Array:

@@ -11,8 +11,8 @@ import torch
 
 from marl.exchanges.answers import MixingAnswers
 from marl.exchanges.base import Global
-from marl.exchanges.merger import MixingMerger
 from marl.exchanges.merging_parent import MergingParent
+from marl.exchanges.mixing_merger import MixingMerger
 from marl.exchanges.rounds import Member
 from marl.exchanges.weights_child import WeightsChild
 from marl.wire.message import Array, Message
@@ -23,6 +23,9 @@ class PairwiseParent(MergingParent):
 
     def _joins(self, member: Member, now: float) -> None:
         self._mixing.joined(member.name, anew=not member.merged_counter)
+
+    def _leaves(self, member: Member) -> None:
+        self._mixing.left(member.name)
 
     def _take(self, member: Member, upload: Message) -> None:
         if upload.counter > member.last_counter and upload.epoch == self.epoch:

@@ -50,6 +50,12 @@ class Vetting:
         fastest = MOST_SPEED * min(sent.workers, MOST_WORKERS) * max(0.0, sent.elapsed_s)
         return self._work.plausible(sent.child, min(claimed, fastest), sent.elapsed_s)
 
+    def remember(self, sent: Sent, work: float) -> None:
+        """An upload that holds so much was accepted; one that is refused must not change what is usual."""
+        self._weights.remember(sent.child, work)
+        if sent.elapsed_s is not None:
+            self._work.remember(sent.child, work, sent.elapsed_s)
+
     def weight(self, child: str, work: float) -> float:
         """What the upload counts in the round's mean."""
         return self._weights.weigh(child, work)

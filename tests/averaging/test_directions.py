@@ -1,5 +1,6 @@
 """Who goes against whom, by cosines."""
 
+import pytest
 import torch
 
 from marl.averaging.directions import AFTER, SAMPLE, Directions
@@ -23,7 +24,7 @@ def after(signs: dict[str, float], rounds: int = 10, noise: float = 1.0) -> tupl
     directions = Directions(SIZE)
     for seed in range(rounds):
         a_round(directions, changes(seed, signs, noise))
-    return directions.opposed()
+    return directions.opposed(signs)
 
 
 def test_honest_children_agree_or_are_noise() -> None:
@@ -49,4 +50,46 @@ def test_what_was_seen_can_be_forgotten() -> None:
         a_round(directions, changes(seed, {"a": 1.0, "b": -1.0}))
     directions.forget()
     a_round(directions, changes(9, {"a": 1.0, "b": -1.0}))
-    assert directions.opposed() == ()
+    assert directions.opposed(["a", "b"]) == ()
+
+
+def test_a_long_change_does_not_outvote_all_others() -> None:
+    signs = {"a": 1.0, "b": 1.0, "c": 1.0, "liar": -1.0}
+    directions = Directions(SIZE)
+    for seed in range(10):
+        a_round(directions, changes(seed, signs) | {"liar": 20.0 * changes(seed, signs)["liar"]})
+    assert directions.opposed(signs) == ("liar",)
+
+
+def test_those_that_have_left_say_nothing() -> None:
+    directions = Directions(SIZE)
+    for seed in range(6):
+        a_round(directions, changes(seed, {"a": 1.0, "b": 1.0, "gone": 1.0}))
+    for seed in range(20):
+        a_round(directions, changes(seed, {"a": 1.0, "b": -1.0}))
+    assert set(directions.opposed(["a", "b"])) == {"a", "b"}
+
+
+@pytest.mark.parametrize("change", [torch.zeros(SIZE), torch.full((SIZE,), torch.nan), torch.full((SIZE,), torch.inf)])
+def test_what_has_no_direction_is_not_compared(change: torch.Tensor) -> None:
+    directions = Directions(SIZE)
+    for seed in range(10):
+        a_round(directions, {"odd": change} | changes(seed, {"a": 1.0, "b": -1.0}))
+    assert set(directions.opposed(["a", "b", "odd"])) == {"a", "b"}
+
+
+def test_directions_that_cancel_are_none() -> None:
+    """What rounding leaves of their sum has a direction, too, which is nobody's."""
+    directions, one = Directions(SIZE), torch.randn(SIZE, generator=torch.Generator().manual_seed(0))
+    for _ in range(10):
+        a_round(directions, {"a": one, "b": -one, "c": torch.ones(SIZE)})
+    assert "c" not in directions._agreement
+
+
+def test_comparing_all_sums_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums: list[int] = []
+    stack = torch.stack
+    monkeypatch.setattr(torch, "stack", lambda tensors: (sums.append(len(tensors)), stack(tensors))[1])
+    directions = Directions(SIZE)
+    a_round(directions, changes(0, {str(number): 1.0 for number in range(30)}))
+    assert sums == [30]

@@ -102,25 +102,32 @@ def test_what_was_usual_is_saved() -> None:
     assert resumed.factor("a", 20.0, 1) == 0.5
 
 
+def believed(cap: WorkCap, child: str, claimed: float, elapsed_s: float) -> float:
+    """Of an upload that is accepted."""
+    plausible = cap.plausible(child, claimed, elapsed_s)
+    cap.remember(child, plausible, elapsed_s)
+    return plausible
+
+
 def test_a_liar_is_held_to_the_usual_speed() -> None:
     """D3: 10^12 steps claimed, its share of the mean stays below slack / (slack + 3)."""
     cap = WorkCap(slack=4, after=5)
     for _ in range(2):
         for child in "abc":
-            assert cap.plausible(child, 500, 5.0) == 500
-    assert cap.plausible("liar", 1e12, 5.0) == 4 * 100 * 5
+            assert believed(cap, child, 500, 5.0) == 500
+    assert believed(cap, "liar", 1e12, 5.0) == 4 * 100 * 5
     for child in "abc":
-        assert cap.plausible(child, 500, 5.0) == 500
+        assert believed(cap, child, 500, 5.0) == 500
 
 
 def test_an_honest_faster_child_is_believed_sooner_or_later() -> None:
     cap = WorkCap(slack=4, after=5)
     for _ in range(5):
-        cap.plausible("slow", 100, 1.0)
+        believed(cap, "slow", 100, 1.0)
     allowed = []
     for _ in range(20):
-        cap.plausible("slow", 100, 1.0)
-        allowed.append(cap.plausible("fast", 3000, 1.0))
+        believed(cap, "slow", 100, 1.0)
+        allowed.append(believed(cap, "fast", 3000, 1.0))
     assert allowed[0] == 400
     assert allowed[-1] == 3000
 
@@ -128,15 +135,17 @@ def test_an_honest_faster_child_is_believed_sooner_or_later() -> None:
 def test_a_child_that_claims_little_does_not_hold_back_another() -> None:
     cap = WorkCap()
     for _ in range(20):
-        cap.plausible("liar", 1, 1.0)
-        honest = cap.plausible("honest", 10_000, 1.0)
+        believed(cap, "liar", 1, 1.0)
+        honest = believed(cap, "honest", 10_000, 1.0)
     assert honest == 10_000
 
 
 def test_work_far_above_the_others_counts_no_more() -> None:
     weights = Weights()
     for _ in range(5):
-        assert [weights.weigh(child, work) for child, work in (("a", 100), ("liar", 1e9), ("b", 0))] == [100, 800, 0]
+        for child, work, counts in (("a", 100, 100), ("liar", 1e9, 800), ("b", 0, 0)):
+            assert weights.weigh(child, work) == counts
+            weights.remember(child, work)
 
 
 def test_the_first_claims_have_an_absolute_bound() -> None:

@@ -1,0 +1,78 @@
+"""Pairwise mixing of uploads, one at a time, into the global weights."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from marl.averaging.mean import Accepted
+from marl.exchanges.base import Global
+from marl.exchanges.merger import Merger
+from marl.exchanges.vetting import Sent
+
+
+class Held(NamedTuple):
+    """Where a child stands after an answer."""
+
+    distance: float  # from the global weights of then
+    path: float  # of the global weights until then
+
+
+class MixingMerger(Merger):
+    """Pairwise: every upload is merged at once, ``P = (1 - alpha) P + alpha C``.
+
+    A child that is not at the global weights has not learned all of what lies between: it stood apart before, and the
+    others have moved the weights since. Both are known, by lengths alone.
+    """
+
+    _path = 0.0  # length of all steps of the global weights
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        self._held: dict[str, Held] = {}
+        self._stood: dict[str, Tensor] = {}  # samples of where children stand
+        super().__init__(*args, **named)
+
+    def joined(self, child: str, *, anew: bool) -> None:
+        """A child is sent the weights; ``anew``: it goes on from them."""
+        if anew:
+            self._stood[child] = self.directions.sample(self.current.weights).clone()
+            self._held[child] = Held(0.0, self._path)
+
+    def left(self, child: str) -> None:
+        """A child is gone, for now or for good."""
+        self.directions.drop(child)
+
+    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
+        before, alpha = self.current, self._settings.alpha
+        held = self._held.get(sent.child, Held(0.0, self._path))
+        norm = self._meter.norm(numbers, before.weights)
+        explained = held.distance + self._path - held.path
+        factor = self.vetting.shorten(sent, work, explained)(norm)
+        mixed = torch.lerp(before.weights, numbers, alpha * factor)
+        step = alpha * factor * norm
+        self._path += step
+        self._held[sent.child] = Held((1 - self._settings.beta) * (1 - alpha) * factor * norm, self._path)
+        self._mixed = mixed
+        return Accepted(norm, factor)
+
+    def _added(self) -> None:
+        before, mixed = self.current, self._mixed
+        steps, self._steps = before.steps + int(self._steps), 0.0
+        self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
+
+    def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
+        """Against where the child stood after its last answer, not against weights that others have moved since."""
+        sample = self.directions.sample(numbers)
+        stood = self._stood.get(child)
+        if stood is not None:
+            self.directions.add(child, sample - stood)
+            self.directions.compare(child)
+        self._stood[child] = torch.lerp(sample, self.directions.sample(self._mixed), self._settings.beta)
+
+    def _rounded(self, weights: Tensor) -> Tensor | None:
+        """All of them, since there is no version that everybody holds."""
+        if self._codec is None:
+            return None
+        rounded = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)
+        self._codec.encode(weights, None, rounded)
+        return rounded

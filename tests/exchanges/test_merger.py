@@ -1,0 +1,68 @@
+"""What a merger remembers of uploads: of refused ones nothing."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from marl.data.normalizer import Moments, as_slot
+from marl.errors import WeightsRefused
+from marl.exchanges.base import Global
+from marl.exchanges.merger import Merger
+from marl.exchanges.mixing_merger import MixingMerger
+from marl.exchanges.observed import Observed
+from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.vetting import Sent
+from marl.wire.message import Kind, Message
+
+SIZE, WORK = 50, 100
+
+
+def upload(child: str, numbers: torch.Tensor, work: int = WORK, seen: torch.Tensor | None = None) -> Message:
+    arrays: dict[str, Any] = {"weights": numbers} | ({} if seen is None else {"moments": seen})
+    return Message(Kind.UPLOAD, child, 1, 0, 1, arrays, {"work": work})
+
+
+def made(kind: type[Merger], observed: Observed | None = None, **settings: Any) -> Merger:
+    slot = None if observed is None else observed.slot
+    current = Global(0, torch.zeros(SIZE), slot, 0)
+    return kind(current, ExchangeSettings(**settings), lambda text: None, observed=observed, seen_beside=2.0)
+
+
+@pytest.mark.parametrize("kind", [Merger, MixingMerger])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
+def test_a_refused_upload_leaves_no_trace(kind: type[Merger], bad: float) -> None:
+    seen = torch.from_numpy(as_slot(Moments(10.0, torch.zeros(2).numpy(), torch.ones(2).numpy())))
+    observed = Observed(2)
+    merger = made(kind, observed)
+    if isinstance(merger, MixingMerger):
+        merger.joined("a", anew=True)
+        merger.joined("b", anew=True)
+    for child in "ab":
+        merger.add(upload(child, torch.ones(SIZE), seen=seen), Sent(child, 1.0))
+    poisoned = torch.ones(SIZE)
+    poisoned[3] = bad
+
+    def known() -> str:
+        children = {name: slot.tolist() for name, slot in observed._children.items()}
+        usual = merger.vetting._work._usual._own, merger.vetting._weights._usual._own, merger.vetting.saved()
+        directions = merger.directions
+        cosines = {name: change.tolist() for name, change in directions._changes.items()}, directions._agreement
+        stood = {name: at.tolist() for name, at in getattr(merger, "_stood", {}).items()}
+        return str((children, usual, cosines, directions._seen, stood, merger._moments, merger.num_uploads))
+
+    before = known()
+    with pytest.raises(WeightsRefused):
+        merger.add(upload("a", poisoned, seen=seen), Sent("a", 1.0))
+    with pytest.raises(WeightsRefused):
+        merger.add(upload("a", poisoned, work=0, seen=seen), Sent("a", 1.0))
+    assert known() == before
+
+
+def test_statistics_of_many_uploads_of_no_work_are_kept_as_one() -> None:
+    merger = made(MixingMerger, Observed(2))
+    seen = torch.from_numpy(as_slot(Moments(2.0, torch.ones(2).numpy(), torch.zeros(2).numpy())))
+    for _ in range(20):
+        merger.add(upload("a", torch.zeros(SIZE), work=0, seen=seen), Sent("a", 1.0))
+    assert {child: (slot.dim(), float(slot[0])) for child, slot in merger._moments.items()} == {"a": (1, 40.0)}
