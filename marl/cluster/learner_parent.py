@@ -8,7 +8,6 @@ from torch import nn
 
 from marl.cluster.deciding import make_learning_side
 from marl.cluster.learner import LearnerNode
-from marl.cluster.measures import sample_observations
 from marl.cluster.parent import NAME, ParentTraining
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
@@ -46,7 +45,7 @@ class LearnerParentTraining(ParentTraining):
             name=NAME,
             observation_size=statistics_size(config, self._spaces),
             statistics=statistics,
-            sample=sample_observations(config, self._spaces),
+            sample=self._sample,
             epoch=epoch,
             steps=steps,
             hear=self._tallies.hear,

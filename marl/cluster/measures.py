@@ -15,6 +15,8 @@ from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
 from marl.exchanges.observed import SEEN_PER_STEP
+from marl.plugins import foreign_code
+from marl.processes.signals import raising
 from marl.training.reach import Reach, reach_of
 
 SAMPLE, SAMPLE_S = 256, 1.0  # steps that the parent plays, and seconds at most
@@ -42,11 +44,15 @@ def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
 
     None where nothing is normalised, where time must decide nothing, where this machine is to play no episodes, or
     where its environment cannot: then children say why.
+
+    Raises:
+        PluginError: the environment changes torch's defaults.
     """
     if not statistics_size(config, spaces) or config.deterministic or not config.evaluation.episodes:
         return None
     try:
-        seen = _play(config, spaces)[:, -statistics_size(config, spaces) :]
+        with raising(), foreign_code(config.environment.id):
+            seen = _play(config, spaces)[:, -statistics_size(config, spaces) :]
     except EnvironmentFault:
         return None
     return moments(seen) if bool(np.isfinite(seen).all()) else None

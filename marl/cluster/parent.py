@@ -16,7 +16,7 @@ from marl.cluster.caller import Caller, Plan, Registry
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.identities import LiveIdentity
 from marl.cluster.local import LocalChildren
-from marl.cluster.measures import find_reach, sample_observations, seen_beside
+from marl.cluster.measures import find_reach, seen_beside
 from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
@@ -61,15 +61,17 @@ class ParentTraining(Training):
         cluster: Cluster,
         local: LocalChildren | None,
         *,
+        sample: Moments | None = None,
         initial: WeightsFile | None = None,
         resumed: WeightsFile | None = None,
     ) -> None:
         """
         Args:
             local: children that were started for this run; their addresses come before the cluster's own.
+            sample: what this machine has seen itself, by which the children's statistics are judged.
         """
         super().__init__(config, spaces, folder, view, initial=initial, resumed=resumed)
-        self._cluster, self._local = cluster, local
+        self._cluster, self._local, self._sample = cluster, local, sample
         self._evaluated_version = 0
         self._saved_version = 0
         self._look_at = 0.0
@@ -137,7 +139,7 @@ class ParentTraining(Training):
             name=NAME,
             observation_size=statistics_size(config, self._spaces),
             statistics=statistics,
-            sample=sample_observations(config, self._spaces),
+            sample=self._sample,
             reach=find_reach(config, network),
             seen_beside=seen_beside(config),
             children=num_children if config.deterministic else None,

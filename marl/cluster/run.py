@@ -15,6 +15,7 @@ from marl.cluster.addresses import parse_addresses
 from marl.cluster.experience import experience_layout
 from marl.cluster.keeper import find_seal_key
 from marl.cluster.local import LocalChildren
+from marl.cluster.measures import sample_observations
 from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import queue_places, replay_memory
@@ -41,7 +42,7 @@ from marl.errors import ConfigError, NoChildren, RunFolderError
 from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.plugins import foreign_code
 from marl.processes.cores import count_cores
-from marl.processes.signals import stop_event
+from marl.processes.signals import raising, stop_event
 from marl.reports.progress import LiveView
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
@@ -143,6 +144,10 @@ def _run(
         replay_memory(config, spaces, network, config.node.workers or count_cores())
     if init is not None:
         initial = _read_initial(init, network, spaces, config.environment.id)
+    # A step that never returns can be interrupted here; once the run has begun, signals only set an event.
+    with raising(), foreign_code(config.environment.id):
+        blur = blur_of(config.environment, spaces)
+    sample = None if cluster is None else sample_observations(config, spaces)
     if resumed is not None:
         folder.sweep()
         # As many steps as were shown: those merged into the weights may be fewer.
@@ -160,8 +165,6 @@ def _run(
     )
     with stop_event() as stopped:
         with view:
-            with foreign_code(config.environment.id):
-                blur = blur_of(config.environment, spaces)
             if blur:
                 view.note(blur)
             training: Training
@@ -180,7 +183,9 @@ def _run(
                     from marl.cluster.learner_parent import LearnerParentTraining
 
                     kind = LearnerParentTraining
-                training = kind(config, spaces, folder, view, cluster, local, initial=initial, resumed=resumed)
+                training = kind(
+                    config, spaces, folder, view, cluster, local, sample=sample, initial=initial, resumed=resumed
+                )
             started = time.time()
             try:
                 outcome = training.run(stopped)

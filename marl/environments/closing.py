@@ -20,7 +20,7 @@ def closed(environments: Iterable[Any], name: str) -> str:
     for each in environments:
         try:
             each.close()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             errors.append(error)
     if not errors:
         return ""

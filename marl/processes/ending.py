@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import ClassVar, Protocol, TypeVar
 
@@ -43,8 +43,10 @@ def ends_by_sigterm() -> Iterator[None]:
         terminated = True
     finally:
         _State.ending = True
-        while _State.to_close:
-            _State.to_close.pop().close()
+        with ExitStack() as stack:  # all are closed, whatever one of them raises
+            for thing in _State.to_close:
+                stack.callback(thing.close)
+            _State.to_close.clear()
     if terminated:
         _end()
 

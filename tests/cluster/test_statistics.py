@@ -1,6 +1,9 @@
 """One set of statistics for all children: of observations, and of returns where rewards are normalised."""
 
 import dataclasses
+import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from marl.config.settings import Config
 from marl.data.normalizer import Moments, as_slot
 from marl.data.spaces import Spaces
 from marl.environments.settings import EnvironmentSettings
+from tests.fakes import CountingEnv
 
 SPACES = Spaces((3,), 3, (), 0, (), ())
 SEEN = Moments(10.0, np.arange(3.0), np.ones(3))
@@ -65,3 +69,24 @@ def test_the_parents_own_sample_has_the_same_numbers() -> None:
         assert sample is not None
         assert len(sample.mean) == statistics_size(this, SPACES)
     assert sample_observations(config(False, False), SPACES) is None
+
+
+class Wanders(CountingEnv):
+    """Prints, and changes the working folder."""
+
+    def step(self, action: Any) -> Any:
+        os.chdir("/")
+        print("a step")
+        return super().step(action)
+
+
+def test_the_parents_own_sample_leaves_its_folder_and_standard_output(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    this = config(True, False)
+    environment = dataclasses.replace(this.environment, id=f"{__name__}:Wanders")
+    assert sample_observations(dataclasses.replace(this, environment=environment), SPACES) is not None
+    assert Path.cwd() == tmp_path
+    said = capsys.readouterr()
+    assert (said.out, "a step" in said.err) == ("", True)

@@ -1,6 +1,7 @@
 """Every environment that was made is closed, once, whatever happens to it and to the others."""
 
 import logging
+import sys
 from typing import Any
 
 import gymnasium
@@ -109,3 +110,15 @@ def test_check_that_is_stopped() -> None:
     with pytest.raises(KeyboardInterrupt):
         examine(settings(Stopped), seed=0, seconds=0.01)
     assert Counted.open_now == 0
+
+
+class ExitsInClose(Counted):
+    def close(self) -> None:
+        super().close()
+        sys.exit(3)
+
+
+def test_one_that_ends_the_program_in_close(caplog: pytest.LogCaptureFixture) -> None:
+    make_environments(settings(ExitsInClose), 2).close()
+    assert Counted.open_now == 0
+    assert "raised in close: SystemExit: 3 (and 1 more)" in caplog.text

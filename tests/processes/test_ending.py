@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from marl.processes.ending import close_at_the_end, ends_by_sigterm
 from marl.processes.group import Failure, Member, ProcessGroup
 from tests import process_targets as targets
 
@@ -64,3 +65,25 @@ def _wait(group: ProcessGroup) -> None:
     while not group.check():
         assert time.monotonic() < deadline
         group.wait(0.1)
+
+
+def test_what_cannot_be_closed_keeps_nothing_else_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *unused: None)
+    closed: list[str] = []
+
+    class Thing:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+            raise OSError(self.name)
+
+    @ends_by_sigterm()
+    def work() -> None:
+        for name in ("first", "second"):
+            close_at_the_end(Thing(name))
+
+    with pytest.raises(OSError, match="first"):
+        work()
+    assert closed == ["second", "first"]
