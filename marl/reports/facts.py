@@ -14,6 +14,9 @@ GIT_TIMEOUT_S = 5.0  # for all questions together: the run is not watched meanwh
 MOST_BYTES = 2**20  # of an answer
 MOST_FILE = 2**20  # bytes of a file whose changes are told line by line
 MOST_CHANGES = 200  # files that are named
+# Settings of a repository by which looking at files runs programs, and nothing on the command line turns them off.
+_RUNS = r"^(filter\..*|extensions\.partialclone|remote\..*\.(promisor|partialclonefilter))$"
+_TRUSTED = (b"system\t", b"global\t", b"command\t")  # settings of the user's own, which git's answer begins with
 _PACKAGES = ("marl", "torch", "numpy", "gymnasium")
 
 
@@ -45,14 +48,19 @@ def git_facts(folder: Path) -> tuple[dict[str, Any], bytes]:
 
     Everything is None, and the patch empty, where git is missing, slow, or ``folder`` is no repository.
     Files that git does not track are named among the changes but are not in the patch, and of files of more than
-    ``MOST_FILE`` bytes it says only that they differ. What is cut says so.
+    ``MOST_FILE`` bytes it says only that they differ. What is cut says so. ``folder`` may come from anyone: no program
+    is run that its repository's settings name, and nothing is said of differences where git would run one.
     """
     deadline = time.monotonic() + GIT_TIMEOUT_S
     facts: dict[str, Any] = {"commit": None, "dirty": None, "changes": None}
     commit = _git(folder, deadline, "rev-parse", "--verify", "HEAD")
     if commit.whole:
         facts["commit"] = commit.out.decode().strip()
-    status = _git(folder, deadline, "status", "--porcelain")
+    if trouble := _unsafe(folder, deadline):
+        facts["trouble"] = trouble
+        return facts, b""
+    # Within a submodule git runs another git, by that one's settings.
+    status = _git(folder, deadline, "status", "--porcelain", "--ignore-submodules=dirty")
     if not status.whole and not status.out:
         if status.trouble and "not a git repository" not in status.trouble:
             facts["trouble"] = status.trouble  # such as a repository of another user's
@@ -64,7 +72,8 @@ def git_facts(folder: Path) -> tuple[dict[str, Any], bytes]:
     if not commit.whole:
         return facts, b""
     big = ("-c", f"core.bigFileThreshold={MOST_FILE}")
-    diff = _git(folder, deadline, *big, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
+    plain = ("--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty", "--submodule=short")
+    diff = _git(folder, deadline, *big, "diff", *plain, "HEAD")
     if diff.whole:
         return facts, diff.out
     facts["diff"] = f"cut after {len(diff.out):,} bytes"
@@ -79,10 +88,20 @@ class _Answer(NamedTuple):
     trouble: str = ""
 
 
+def _unsafe(folder: Path, deadline: float) -> str:
+    """Why nothing may be asked about the files in ``folder``; empty if it may."""
+    found = _git(folder, deadline, "config", "--includes", "--show-scope", "--name-only", "--get-regexp", _RUNS)
+    named = [line for line in found.out.splitlines() if not line.startswith(_TRUSTED)]
+    if named:
+        name = named[0].decode(errors="replace").partition("\t")[2]
+        return f"the repository's own {name:.80} makes git run programs: what differs from the commit is not looked for"
+    return "" if found.whole or "not a git repository" in found.trouble else found.trouble  # no match is no trouble
+
+
 def _git(folder: Path, deadline: float, *words: str) -> _Answer:
     try:
         process = subprocess.Popen(
-            ["git", *words],
+            ["git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", *words],
             cwd=folder,
             # It only looks: it must not disturb a person's git.
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},

@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,57 @@ def test_a_repository_without_a_commit(repository: Path) -> None:
     facts, diff = git_facts(repository)
     assert facts == {"commit": None, "dirty": True, "changes": ["?? file"]}
     assert diff == b""
+
+
+@needs_git
+@pytest.mark.parametrize(
+    ("inside", "settings"),
+    [
+        (".", "[core]\nfsmonitor = {0}"),
+        (".", '[filter "x"]\nclean = {0}'),
+        (".", "[include]\npath = more"),
+        (".", "[extensions]\nworktreeConfig = true"),
+        (".", '[core]\nhooksPath = hooks\npager = {0}\n[diff]\nexternal = {0}\n[diff "x"]\ntextconv = {0}'),
+        (
+            ".",
+            '[core]\nsshCommand = {0}\n[remote "x"]\nurl = ssh://x/y\npromisor = true\n[extensions]\npartialClone = x',
+        ),
+        ("sub", '[filter "x"]\nprocess = {0}\nrequired = true'),
+    ],
+)
+def test_a_repository_of_somebody_else_runs_nothing(
+    repository: Path, settings: str, inside: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neither by its own settings nor by those of a submodule."""
+    ran = tmp_path_factory.mktemp("outside") / "ran"
+    command = f'"touch {ran}; cat #"'
+    other = repository / inside
+    other.mkdir(exist_ok=True)
+    for folder in {other, repository}:
+        git(folder, "init")
+        (folder / "file").write_text("one\n")
+        (folder / ".gitattributes").write_text("* filter=x diff=x\n")
+        git(folder, "add", ".")
+        git(folder, "commit", "-m", "first")
+        (folder / "file").write_text("two\n")
+        os.utime(folder / ".gitattributes")
+    with open(other / ".git/config", "a") as file:
+        file.write("\n" + settings.format(command) + "\n")
+    for more in ("more", "config.worktree"):
+        (other / ".git" / more).write_text(f'[filter "x"]\nclean = {command}\n')
+    (other / "hooks").mkdir()
+    (other / "hooks/post-index-change").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (other / "hooks/post-index-change").chmod(0o755)
+    if "promisor" in settings:  # the object is missing, and would be fetched
+        for blob in (other / ".git/objects").glob("??/*"):
+            if b"blob" in zlib.decompress(blob.read_bytes())[:4]:
+                blob.unlink()
+    facts, _ = git_facts(repository)
+    assert not ran.exists()
+    assert len(facts["commit"]) == 40
+    if inside == "." and "[core]\n" not in settings.replace("[core]\nssh", ""):
+        assert "makes git run programs" in facts["trouble"]
+        assert facts["dirty"] is None
 
 
 @needs_git
