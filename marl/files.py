@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 TOO_DEEP = "lists or tables lie too deep within each other"
 TOO_LONG = "an integer has more than 64 bits"
+HALF_LETTER = "a text holds half a letter: a surrogate without the other one"
 MAX_DEPTH = 32  # of tables and lists within each other
+_HALF = re.compile("[\ud800-\udfff]")
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO waits for a writer otherwise
 _BINARY = getattr(os, "O_BINARY", 0)
 
@@ -78,15 +81,19 @@ def _explained(error: Exception) -> Exception:
 
 
 def _plain(tree: Any) -> Any:
-    """``tree`` itself, once every number in it fits 64 bits and nothing lies too deep."""
+    """``tree`` itself, once every number in it fits 64 bits, every text is one and nothing lies too deep."""
     waiting = [(tree, 0)]
     while waiting:
         value, depth = waiting.pop()
         if isinstance(value, int) and not -(2**63) <= value < 2**64:
             raise ValueError(TOO_LONG)
+        if isinstance(value, str) and _HALF.search(value):
+            raise ValueError(HALF_LETTER)
         if not isinstance(value, (dict, list)):
             continue
         if depth == MAX_DEPTH:
             raise ValueError(TOO_DEEP)
-        waiting += [(each, depth + 1) for each in (value.values() if isinstance(value, dict) else value)]
+        waiting += [(each, depth + 1) for each in value]  # the keys, of a table
+        if isinstance(value, dict):
+            waiting += [(each, depth + 1) for each in value.values()]
     return tree

@@ -196,6 +196,8 @@ WEIGHTS: dict[str, Write] = {
     "an unknown setting": settings("network", colour="red"),
     "settings of text": weights(config="everything"),
     "no settings": weights(config=None),
+    "more steps than a number can be": settings("exchange", every=f"{DIGITS[:400]} steps"),
+    "more seconds than a number can be": settings("exchange", every=f"{DIGITS[:400]} seconds"),
     # descriptions
     "deep JSON": weights(text='{"a":' * DEEP),
     "deep lists": weights(text="[" * DEEP + "]" * DEEP),
@@ -206,6 +208,10 @@ WEIGHTS: dict[str, Write] = {
     "another format": weights(text='{"format": "x"}'),
     "no text": weights(text=3),
     "half a letter": weights(text='{"format": "\\ud800"}'),
+    "half a letter in a setting": settings("exchange", every="\ud800"),
+    "half a letter in an argument": settings("environment", kwargs={"a": ["\udfff"]}),
+    "half a letter in a key": settings("environment", kwargs={"\ud800": 1}),
+    "half a letter beside the settings": weights(run_id="\ud800"),
     # tensors
     "no tensors": pickled(b"\x80\x02}" + text_of("json") + text_of("{}") + b"s."),
     "a sparse tensor": weights(tensors={"network.actor.head.weight": torch.eye(64).to_sparse()}),
@@ -218,6 +224,8 @@ WEIGHTS: dict[str, Write] = {
     "a part of a tensor": weights(tensors={"a": torch.ones(1_000_000)[:2]}),
     "a parameter": weights(tensors={"a": torch.nn.Parameter(ONES)}),
     "nested tensors": weights(tensors={"a": [ONES]}),
+    "a tensor that learns": weights(tensors={"normalizer": torch.ones(9, dtype=torch.float64, requires_grad=True)}),
+    "negated numbers": weights(tensors={"normalizer": torch.ones(9, dtype=torch.float64)._neg_view()}),
     "a missing tensor": weights(drop="network.actor.head.weight"),
     "another shape": weights(tensors={"network.actor.head.weight": torch.ones(3, 64)}),
     "a tensor too many": weights(tensors={"network.more": ONES}),

@@ -23,6 +23,10 @@ def _are_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(type(each) in (int, float) for each in value)
 
 
+def _are_told(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= 3 and all(map(_is_count, value))
+
+
 def _is_short(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) <= 200
 
@@ -53,6 +57,8 @@ _SOMETIMES: dict[str, tuple[_Check, str]] = {
     "run_id": (_is_short, "a name"),
     "merged": (_table_of(_is_count), "counts"),
     "instances": (_table_of(_is_short), "names"),
+    "told": (_table_of(_are_told), "what children had told"),
+    "limits": (lambda value: isinstance(value, Mapping), "what is usual"),
 }
 
 

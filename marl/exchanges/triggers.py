@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, cast
 from marl.errors import ConfigError
 
 Unit = Literal["second", "step", "episode"]
+MOST = 2.0**63  # of any unit: larger ones are no count
 _TRIGGER = re.compile(r"(\d+(?:\.\d+)?)\s*(second|step|episode)s?")
 
 
@@ -24,8 +25,10 @@ def parse_trigger(text: str) -> Trigger:
     """
     found = _TRIGGER.fullmatch(text.strip())
     if found is None:
-        raise ConfigError(f"exchange.every: expected '5 seconds', '20000 steps' or '1 episode', got {text!r}")
+        raise ConfigError(f"exchange.every: expected '5 seconds', '20000 steps' or '1 episode', got {text!r:.60}")
     trigger = Trigger(float(found[1]), cast(Unit, found[2]))
-    if trigger.unit != "second" and (trigger.amount < 1 or trigger.amount != int(trigger.amount)):
-        raise ConfigError(f"exchange.every: expected a whole number of {trigger.unit}s, at least 1, got {text!r}")
+    if trigger.unit != "second" and (trigger.amount < 1 or trigger.amount % 1):
+        raise ConfigError(f"exchange.every: expected a whole number of {trigger.unit}s, at least 1, got {text!r:.60}")
+    if trigger.amount >= MOST:
+        raise ConfigError(f"exchange.every: expected less than 2**63 {trigger.unit}s, got {text!r:.60}")
     return trigger

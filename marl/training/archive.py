@@ -151,8 +151,12 @@ class _Plan(pickle.Unpickler):
             raise Refused("it is damaged: a tensor has not the bytes that it claims")
         return dtype, count
 
-    def _tensor(self, storage: Any, offset: Any, shape: Any, stride: Any, *unused: Any) -> Stored:
+    def _tensor(
+        self, storage: Any, offset: Any, shape: Any, stride: Any, learns: Any, hooks: Any, *more: Any
+    ) -> Stored:
         dtype, count = storage
+        if learns is not False or hooks or more:  # such as numbers that are to be negated
+            _refuse("a tensor with gradients or flags")
         if (
             offset != 0
             or len(shape) > 8
