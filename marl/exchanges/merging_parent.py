@@ -27,6 +27,7 @@ from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
 from marl.words import Lines
 
+LONGEST_AWAY = 3600.0  # seconds that children can have learned alone while no parent lived
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
 
 
@@ -313,11 +314,17 @@ class MergingParent:
                 mine.copy_(tensors[name])
         for child, counter in merged.items():
             self.members[child] = Member(child, merged_counter=counter, last_counter=counter)
+            self.members[child].merged_at = self._since(limits.get("merged_at"), child)
         self._merger.vetting.restore(limits.get("uploads"))
         left_out = limits.get("left_out")
         for child, count in left_out.items() if isinstance(left_out, dict) else ():
             if isinstance(count, int) and count > 0:
                 self._left_out[child] = count
+
+    def _since(self, saved: object, child: str) -> float:
+        """When an upload of the child was merged by a parent that died: the time of the world goes on meanwhile."""
+        at = saved.get(child) if isinstance(saved, dict) else None
+        return self._clock() - min(max(0.0, time.time() - at), LONGEST_AWAY) if isinstance(at, (int, float)) else 0.0
 
     def saved(self) -> State:
         """Everything that a resumed parent needs."""
@@ -329,5 +336,9 @@ class MergingParent:
             merged = {name: member.merged_counter - member.uploaded for name, member in self.members.items()}
             left_out = {name: member.left_out_for(self._count_for(member)) for name, member in self.members.items()}
             left_out = self._left_out | {name: count for name, count in left_out.items() if count}
-            limits = {"uploads": self._merger.vetting.saved(), "left_out": left_out}
+            # An open round's upload is none yet: what it holds is since the answer before.
+            at = {name: m.answered_at if m.uploaded else m.merged_at for name, m in self.members.items()}
+            zero = time.time() - self._clock()
+            merged_at = {name: zero + seconds for name, seconds in at.items() if seconds}
+            limits = {"uploads": self._merger.vetting.saved(), "left_out": left_out, "merged_at": merged_at}
             return State(self.current, velocity, error, merged, limits)

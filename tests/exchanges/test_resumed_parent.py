@@ -1,5 +1,7 @@
 """A parent that died and was resumed from what it saved: the same memory, a new epoch, and children that follow."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -163,3 +165,33 @@ def test_an_upload_from_the_old_epoch_is_not_merged(clock: Clock) -> None:
     a_round(parent, clock, [child])  # it rides in the next
     assert parent.current.steps == 20
     assert torch.equal(parent.current.weights, weights(3.0))
+
+
+@pytest.mark.parametrize(("away", "counted"), [(300.0, 100_000), (0.0, 0), (-300.0, 0), (1e9, 100_000)])
+def test_what_children_learned_while_no_parent_lived_counts(
+    away: float, counted: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = 1e9
+    monkeypatch.setattr(time, "time", lambda: world)
+    parent = make_parent(weights(0.0), clock)
+    (child,) = join(parent, clock, "a")
+    child.learn(1.0, 10)
+    a_round(parent, clock, [child])
+    state, other = parent.saved(), Clock()  # of another machine, or after another start
+    other.now = 20.0
+    world += away
+    clock.now += max(0.0, away)
+    parent = resumed(state, other)
+    back(parent, [child])
+    child.learn(1.0, 100_000)
+    child.take(arrives(parent, child.upload()))
+    assert parent.current.steps == 10 + counted
+
+
+@pytest.mark.parametrize("merged_at", [None, [], {"a": "x"}, {"a": float("nan")}, {"a": 2**64}, {"b": 1.0}], ids=str)
+def test_odd_times_in_a_checkpoint_are_none(merged_at: object, clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    join(parent, clock, "a")
+    state = parent.saved()
+    state.limits["merged_at"] = merged_at
+    assert clock.now - resumed(state, clock).members["a"].merged_at in (0.0, clock.now)
