@@ -163,6 +163,7 @@ WEIGHTS: dict[str, Write] = {
     "code deep in an argument": settings("environment", kwargs={"a": [{"b": ["subprocess.getoutput"]}]}),
     "a door of gymnasium": settings("environment", id="GymV21Environment-v0", kwargs={"env_id": "os:E-v0"}),
     "a missing environment": settings("environment", id="Missing-v0"),
+    "a map of a megabyte": settings("environment", id="FrozenLake-v1", kwargs={"desc": ["F" * 200] * 200}),
     "arguments of make": settings("environment", kwargs={"vector_kwargs": 3, "wrappers": ["os.system"]}),
     # sizes
     "a million wide": hidden(1_000_000),

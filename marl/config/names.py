@@ -3,9 +3,13 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from marl.environments.registered import modules_named_in, unasked_module
 from marl.errors import PluginError
 from marl.plugins import ANYTHING, covers, lacking
+
+MAX_ARGUMENTS = 10_000  # bytes of an environment's arguments in a file of somebody else's, as JSON
 
 # What a text that may name code stands for, by its section and key.
 _NAMES = {
@@ -62,15 +66,33 @@ def find_refused(
 def demand_allowed(
     tree: Mapping[str, Any], path: object, allow: Collection[str], trusted: Mapping[str, Any] | None = None
 ) -> None:
-    """Refuse the settings in a file that this user did not write here, where they name code outside of ``allow``.
+    """Refuse the settings in a file that this user did not write here, where they name code outside of ``allow``, or
+    hand an environment more arguments than settings need.
 
     Raises:
         PluginError: they do.
     """
+    _demand_few_arguments(tree, path, allow, trusted or {})
     if refused := find_refused(tree, allow, trusted):
         raise PluginError(
             f"{path} needs code of the module {refused.module} ({refused.part} {refused.value!r:.200}), and you did "
             f"not write this file on this machine: if you trust both, repeat with --allow {refused.module}"
+        )
+
+
+def _demand_few_arguments(
+    tree: Mapping[str, Any], path: object, allow: Collection[str], trusted: Mapping[str, Any]
+) -> None:
+    """Gymnasium's own environments make a thousand times as much of some arguments, and evaluation many of them."""
+    environment, before = tree.get("environment"), trusted.get("environment")
+    kwargs = environment.get("kwargs") if isinstance(environment, Mapping) else None
+    if ANYTHING in allow or (isinstance(before, Mapping) and before.get("kwargs") == kwargs):
+        return
+    size = len(msgspec.json.encode(kwargs))
+    if size > MAX_ARGUMENTS:
+        raise PluginError(
+            f"{path}: expected at most {MAX_ARGUMENTS / 1000:g} kB of environment.kwargs in a file that you did not "
+            f"write on this machine, got {size / 1000:,.1f} kB: if you trust the file, repeat with --allow '{ANYTHING}'"
         )
 
 

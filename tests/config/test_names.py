@@ -8,7 +8,7 @@ import gymnasium
 import pytest
 
 from marl.config.files import load_config, to_toml
-from marl.config.names import find_refused
+from marl.config.names import demand_allowed, find_refused
 from marl.errors import PluginError
 from marl.trust.seal import make_seal_key
 
@@ -112,3 +112,19 @@ def test_the_file_of_an_own_run(tmp_path: Path) -> None:
     assert load_config(path, trusted=trusted).stop.steps == 8
     with pytest.raises(PluginError, match="--allow trap"):
         load_config(path, trusted={"environment": {"id": "trap:Other"}})
+
+
+@pytest.mark.parametrize("value", [["F" * 200] * 200, {"a" * 10_000: 1}, [0] * 5_000], ids=["text", "key", "numbers"])
+def test_an_environment_of_a_stranger_gets_few_arguments(value: object, tmp_path: Path) -> None:
+    tree = {"environment": {"id": "FrozenLake-v1", "kwargs": {"desc": value}}}
+    with pytest.raises(PluginError, match=r"^x: expected at most 10 kB of environment.kwargs .* --allow '\*'$"):
+        demand_allowed(tree, "x", ())
+    demand_allowed(tree, "x", ("*",))
+    demand_allowed(tree, "x", (), tree)
+    (tmp_path / "map.toml").write_text(
+        f"environment.id = 'FrozenLake-v1'\nenvironment.kwargs.desc = {['F' * 200] * 60}"
+    )
+    with pytest.raises(PluginError, match="got 12"):
+        load_config(tmp_path / "map.toml")
+    assert load_config(tmp_path / "map.toml", {"environment.kwargs": {}}).environment.kwargs == {}
+    assert load_config(tmp_path / "map.toml", allow=["*"]).environment.kwargs
