@@ -7,7 +7,9 @@ weights lose half of what they had gained is named and left out, and they go bac
 """
 
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,14 +18,17 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.exchanges.base import Global
-from marl.exchanges.merging_parent import MergingParent
+from marl.exchanges.merging_parent import MergingParent, Standing
 from marl.processes.group import ProcessGroup
 
 ROUNDS = 8  # that a child trains alone; as many uploads where there are no rounds
-PATIENCE_S = 300.0  # for these: somebody may be gone
+PATIENCE_S, USUAL_ROUNDS, LONGEST_S = 5.0, 3.0, 60.0  # for one of these; beside that, usual rounds; at most in all
+STRIKES = 2  # bad trials, one after the other, after which a child is named
+PLAY_S, MOST_DEATHS = 300.0, 3  # for one verdict; processes that ended without one
 CLEARLY = 3.0  # standard errors
 MOST_TRIALS = 4
 PEACE_S = 60.0  # after a case that named nobody
+LONG_PEACE_S = 600.0  # after one that could not be judged at all
 
 
 class Auditor(Evaluator):
@@ -50,30 +55,86 @@ class Audit:
         self._pair: tuple[str, ...] = ()
         self._kept: Kept | None = None  # the best weights of this case
         self._played: Global | None = None  # the weights that are being played
-        self._trial, self._until_version, self._until = 0, 0, 0.0
+        self._trial, self._strikes, self._deaths = 0, 0, 0
+        self._first_version, self._version, self._until = 0, 0, 0.0
+        self._pace = Pace()
         self._lowest = math.inf
         self._calm_until = 0.0
 
     def tend(self) -> None:
         """Go on with the case; never waits."""
         if not self._pair:
-            if self._episodes and time.monotonic() >= self._calm_until:
-                self._pair = self._side.opposed()
-                if self._pair:
-                    first, second = self._pair
-                    self._note(f"what {first} and {second} upload goes against each other: each is tried alone")
-                    self._play()
+            self._look()
         elif self._played is not None:
-            verdict = self._auditor.verdict()
-            self._group.check(Auditor.NAME)
-            if verdict is not None:
-                self._hear(Kept(self._played, verdict))
-            elif not self._auditor.busy:
-                self._play()  # it died, and plays again
-        elif self._side.current.version >= self._until_version:
+            self._await_verdict()
+        else:
+            self._watch_trial()
+
+    def _look(self) -> None:
+        """Whether there is a case."""
+        now = time.monotonic()
+        self._pace.see(self._side.current.version, now)
+        if self._auditor.busy:
+            self._auditor.verdict()  # of a case that was given up: what comes late must not be taken for the next one
+        elif self._episodes and now >= self._calm_until:
+            self._pair = self._side.opposed()
+            if self._pair:
+                first, second = self._pair
+                self._note(f"what {first} and {second} upload goes against each other: each is tried alone")
+                self._play()
+
+    def _await_verdict(self) -> None:
+        assert self._played is not None
+        verdict = self._auditor.verdict()
+        self._group.check(Auditor.NAME)
+        if verdict is not None:
+            self._deaths = 0
+            self._hear(Kept(self._played, verdict))
+        elif self._auditor.busy:
+            if time.monotonic() >= self._until:
+                self._give_up(f"no evaluation of their weights ended within {PLAY_S:.0f} s")
+        elif self._deaths + 1 < MOST_DEATHS:
+            self._deaths += 1
             self._play()
-        elif time.monotonic() >= self._until:
+        else:
+            self._give_up(f"the evaluation of their weights failed {MOST_DEATHS} times")
+
+    def _give_up(self, reason: str) -> None:
+        first, second = self._pair
+        self._note(f"{first} and {second} cannot be judged, and go on: {reason}")
+        self._close(LONG_PEACE_S)
+
+    def _watch_trial(self) -> None:
+        """Until the child has made its rounds, is gone or barred, or says nothing for too long."""
+        version, now, tried = self._side.current.version, time.monotonic(), self._pair[0]
+        standing = self._side.standing(tried)
+        if version >= self._first_version + ROUNDS:
+            self._play()
+        elif standing is Standing.GONE:
+            self._close(0.0)  # that proves nothing; the case begins again when both are there
+        elif standing is Standing.BARRED:
             self._close()
+        elif version > self._version:
+            self._version, self._until = version, now + self._pace.patience()
+        elif now >= self._until:
+            if version > self._first_version:
+                return self._play()  # what it did make tells, too
+            self._accuse_or_try_again("when it was to train alone, nothing came of it")
+
+    def _accuse_or_try_again(self, reason: str) -> None:
+        """A trial speaks against a child: chance may do that once."""
+        self._strikes += 1
+        if self._strikes < STRIKES:
+            return self._try()
+        tried = self._pair[0]
+        self._close()
+        self._side.accuse(tried, reason)
+
+    def _try(self) -> None:
+        """The first of the pair trains alone."""
+        self._side.set_aside(self._pair[1])
+        self._first_version = self._version = self._side.current.version
+        self._until = time.monotonic() + self._pace.patience()
 
     def _play(self) -> None:
         self._played = current = self._side.current
@@ -81,6 +142,7 @@ class Audit:
         if current.slot is not None:
             tensors["observations"] = current.slot[None]
         self._auditor.submit(Snapshot(tensors, 0, 0))
+        self._until = time.monotonic() + PLAY_S
 
     def _hear(self, now: Kept) -> None:
         """The weights before all trials, or after one."""
@@ -91,12 +153,12 @@ class Audit:
             tried, other = self._pair
             if self._is_ruined(before.earns, now.earns):
                 self._side.go_back(before.weights)
-                self._close()
-                return self._side.accuse(
-                    tried,
+                self._kept = before
+                return self._accuse_or_try_again(
                     f"with its uploads alone, weights that earned {before.earns.mean:.4g} came to earn "
-                    f"{now.earns.mean:.4g}",
+                    f"{now.earns.mean:.4g}"
                 )
+            self._strikes = 0
             self._side.take_back(other)
             self._pair = other, tried
             self._trial += 1
@@ -106,15 +168,41 @@ class Audit:
                 self._kept = before
             if self._trial >= MOST_TRIALS or (self._trial >= 2 and not improved):
                 return self._close()
-        self._side.set_aside(self._pair[1])
-        self._until_version, self._until = self._side.current.version + ROUNDS, time.monotonic() + PATIENCE_S
+        self._try()
 
     def _is_ruined(self, before: Verdict, now: Verdict) -> bool:
         error = math.sqrt((before.std**2 + now.std**2) / self._episodes)
         return before.mean - now.mean > max(CLEARLY * error, (before.mean - self._lowest) / 2)
 
-    def _close(self) -> None:
+    def _close(self, peace: float = PEACE_S) -> None:
         for child in self._pair:
             self._side.take_back(child)
-        self._pair, self._kept, self._played, self._trial = (), None, None, 0
-        self._calm_until = time.monotonic() + PEACE_S
+        self._pair, self._kept, self._played = (), None, None
+        self._trial = self._strikes = self._deaths = 0
+        self._calm_until = time.monotonic() + peace
+        self._pace.rest()
+
+
+class Pace:
+    """How long rounds take while nobody is tried."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=11)
+        self._last: tuple[int, float] | None = None
+
+    def see(self, version: int, now: float) -> None:
+        """The newest version, often."""
+        if self._last is None:
+            self._last = version, now
+        elif version > self._last[0]:
+            self._seconds.append((now - self._last[1]) / (version - self._last[0]))
+            self._last = version, now
+
+    def rest(self) -> None:
+        """Versions have come that are not usual."""
+        self._last = None
+
+    def patience(self) -> float:
+        """Seconds in which a child that trains alone makes a round, with room to spare."""
+        usual = statistics.median(self._seconds) if self._seconds else LONGEST_S
+        return min(LONGEST_S, PATIENCE_S + USUAL_ROUNDS * usual)

@@ -4,6 +4,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.buffers import Buffers
 from marl.exchanges.merger import Merged, Merger
 from marl.exchanges.observed import Observed
-from marl.exchanges.rounds import FOR_NOW, Member
+from marl.exchanges.rounds import Member
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Hear, acknowledge, hear_all, place_report, read_report
 from marl.exchanges.vetting import Sent
@@ -29,6 +30,14 @@ from marl.words import Lines
 
 LONGEST_AWAY = 3600.0  # seconds that children can have learned alone while no parent lived
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
+
+
+class Standing(Enum):
+    """Of a child, in the merging."""
+
+    TAKES_PART = auto()
+    BARRED = auto()
+    GONE = auto()
 
 
 class MergingParent:
@@ -258,23 +267,36 @@ class MergingParent:
         """Who takes part, as far as is known."""
         return {name for name, each in self.members.items() if each.live}
 
+    def standing(self, child: str) -> Standing:
+        """Whether something of a child can be expected."""
+        with self._changed:
+            member = self.members[child]
+            if not member.live:
+                return Standing.GONE
+            barred = member.left_out_for(self._count_for(member)) or member.aside
+            return Standing.BARRED if barred else Standing.TAKES_PART
+
     def set_aside(self, child: str) -> None:
         """Merge nothing of a child, and wait for it no more, until ``take_back``."""
         with self._changed:
-            self.members[child].barred_until = FOR_NOW
+            self.members[child].aside = True
             self._weigh_again()
 
     def take_back(self, child: str) -> None:
-        """The child may take part again."""
+        """The child may take part again, unless it is barred for another reason."""
         with self._changed:
-            self.members[child].barred_until = 0
+            self.members[child].aside = False
             self._merger.directions.forget()
 
     def go_back(self, to: Global) -> None:
         """The weights of an earlier version are the newest again."""
         with self._changed:
             self._merger.go_back(to)
+            self._went_back()
             self._weigh_again()
+
+    def _went_back(self) -> None:
+        """Nothing that was uploaded for the next version is in it."""
 
     def _weigh_again(self) -> None:
         """Who is waited for has changed."""

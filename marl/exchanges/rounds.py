@@ -10,7 +10,6 @@ MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
 FIRST_DEADLINE = 10.0
 STILL = 30.0  # seconds without an environment step after which a child is not waited for
 QUARANTINE = 100  # rounds that a child is left out which was found to lie, and twice as long each time after
-FOR_NOW = 2**62  # as the count until which a child is left out: until it is taken back
 BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
 HISTORY = 5  # of a child's last answers
 
@@ -36,6 +35,7 @@ class Member:
     merged_at: float = 0.0
     refused: int = 0  # uploads in a row
     barred_until: int = 0  # number of the round until which its uploads are not merged
+    aside: bool = False  # nothing of it is merged for now, however long it is barred beside
     quarantines: int = 0  # how often it was found to lie
     refusal: str | None = None  # told with the next answer
     steps: int = 0
@@ -65,15 +65,17 @@ class Member:
 
     def is_barred(self, count: int) -> bool:
         """Whether it is still left out; then it is told so with the next answer."""
-        if self.barred_until <= count:
+        if self.aside:
+            self.refusal = "it is left out for now"
+        elif self.barred_until > count:
+            self.refusal = f"it is left out for {self.barred_until - count} {self.unit} more"
+        else:
             return False
-        for_long = f"for {self.barred_until - count} {self.unit} more"
-        self.refusal = f"it is left out {'for now' if self.barred_until == FOR_NOW else for_long}"
         return True
 
     def left_out_for(self, count: int | None) -> int:
         """How much longer."""
-        return 0 if count is None or self.barred_until == FOR_NOW else max(0, self.barred_until - count)
+        return 0 if count is None else max(0, self.barred_until - count)
 
     def started_anew(self) -> "Member":
         """The same child, whose counters begin again; what it has done wrong is not forgotten."""
@@ -83,6 +85,7 @@ class Member:
             uploaded=self.uploaded,
             refused=self.refused,
             barred_until=self.barred_until,
+            aside=self.aside,
             quarantines=self.quarantines,
         )
 
@@ -119,6 +122,7 @@ class Round:
             each.live
             and not each.uploaded
             and (each.joined_in < self.number or self.number == 0)
+            and not each.aside
             and each.barred_until <= self.number
             and now - max(each.moved_at, each.answered_at) < STILL
         )

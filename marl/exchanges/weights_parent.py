@@ -47,6 +47,15 @@ class WeightsParent(MergingParent):
         record("left", child=member.name, epoch=self.epoch, round=self._round.number)
         self._close_if_due()
 
+    def _went_back(self) -> None:
+        self._open_round(self._clock())
+
+    def _open_round(self, now: float) -> None:
+        for member in self.members.values():
+            member.uploaded = member.called = False
+            member.began_at = None
+        self._round = Round(self._round.number + 1, now, self._seats)
+
     def _weigh_again(self) -> None:
         self._round.changed()
         self._close_if_due()
@@ -146,10 +155,7 @@ class WeightsParent(MergingParent):
         self._merger.close(self._ranks)
         if self._round.number == 0:
             self._merger.choose_codec(max(max(each.transfers, default=0.0) for each in self.members.values()))
-        for member in self.members.values():
-            member.uploaded = member.called = False
-            member.began_at = None
-        self._round = Round(self._round.number + 1, now, self._seats)
+        self._open_round(now)
         if recording():
             record("round", weights=self.current.weights, epoch=self.epoch, round=self._round.number,
                    version=self.current.version, steps=self.current.steps)  # fmt: skip

@@ -6,13 +6,13 @@ from typing import cast
 import pytest
 import torch
 
-from marl.cluster.audit import MOST_TRIALS, PATIENCE_S, ROUNDS, Audit, Auditor
+from marl.cluster.audit import LONGEST_S, MOST_DEATHS, MOST_TRIALS, PATIENCE_S, PLAY_S, ROUNDS, Audit, Auditor
 from marl.cluster.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
 from marl.exchanges.base import Global
-from marl.exchanges.merging_parent import MergingParent
+from marl.exchanges.merging_parent import MergingParent, Standing
 from marl.processes.group import ProcessGroup
 
 
@@ -22,9 +22,13 @@ class Side:
     def __init__(self, earned: float, moves: dict[str, Callable[[float], float]]) -> None:
         self.current = Global(0, torch.tensor([earned]), None, 0)
         self.moves, self.aside, self.accused = moves, set[str](), list[str]()
+        self.standings: dict[str, Standing] = {}
 
     def opposed(self) -> tuple[str, ...]:
         return () if self.accused else tuple(self.moves)
+
+    def standing(self, child: str) -> Standing:
+        return self.standings.get(child, Standing.TAKES_PART)
 
     def set_aside(self, child: str) -> None:
         self.aside.add(child)
@@ -51,6 +55,8 @@ class Judge:
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
         self.dies = 0
+        self.hangs = False
+        self.asked = 0
 
     @property
     def busy(self) -> bool:
@@ -58,8 +64,11 @@ class Judge:
 
     def submit(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self.asked += 1
 
     def verdict(self) -> Verdict | None:
+        if self.hangs:
+            return None
         snapshot, self._snapshot = self._snapshot, None
         self.dies -= 1
         if snapshot is None or self.dies >= 0:
@@ -131,14 +140,110 @@ def test_two_honest_ones_are_left_in_peace() -> None:
     assert len(notes) == 1  # and not tried again at once
 
 
-def test_a_trial_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+class Clock:
     now = 1000.0
-    monkeypatch.setattr("marl.cluster.audit.time.monotonic", lambda: now)
-    side = Side(20.0, {"a": better, "b": better})
-    audit = made(side, [])
-    for _ in range(3):
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("marl.cluster.audit.time", made)
+    return made
+
+
+def tried(side: Side, clock: Clock, notes: list[str]) -> Audit:
+    """An audit in which ``a`` is tried, where rounds of two seconds are usual."""
+    audit = made(side, notes)
+    audit._calm_until = clock.now + 11
+    for _ in range(6):
+        side.a_round()
+        audit.tend()
+        clock.now += 2
+    for _ in range(2):
         audit.tend()
     assert side.aside == {"b"}
-    now += PATIENCE_S
+    return audit
+
+
+def silent(audit: Audit, clock: Clock, seconds: float) -> None:
+    for _ in range(int(seconds)):
+        clock.now += 1
+        audit.tend()
+
+
+def test_who_says_nothing_when_tried_is_tried_again_and_then_named(clock: Clock) -> None:
+    side = Side(20.0, {"a": better, "b": better})
+    audit = tried(side, clock, [])
+    patience = PATIENCE_S + 3 * 2
+    silent(audit, clock, patience + 1)
+    assert side.accused == []
+    silent(audit, clock, patience + 1)
+    assert side.accused == ["a"]
+    assert not side.aside
+
+
+def test_a_trial_that_stops_is_judged_by_what_it_made(clock: Clock) -> None:
+    side = Side(20.0, {"a": better, "b": better})
+    audit = tried(side, clock, [])
+    side.a_round()
+    silent(audit, clock, LONGEST_S)
+    assert side.accused != ["a"]
+    assert "b" not in side.aside
+
+
+@pytest.mark.parametrize("standing", [Standing.GONE, Standing.BARRED])
+def test_a_trial_ends_with_who_is_tried(clock: Clock, standing: Standing) -> None:
+    side = Side(20.0, {"a": better, "b": better})
+    audit = tried(side, clock, [])
+    side.standings["a"] = standing
     audit.tend()
     assert not side.aside
+    assert side.accused == []
+
+
+def test_one_bad_trial_names_nobody() -> None:
+    bad = [True] * ROUNDS
+
+    def unlucky(earned: float) -> float:
+        return -0.15 * earned if bad and bad.pop() else 0.15 * earned
+
+    side = Side(300.0, {"a": unlucky, "b": better})
+    audit = made(side, [])
+    audit.tend()
+    audit.tend()
+    for _ in range(100):
+        side.a_round()
+        audit.tend()
+    assert not bad
+    assert side.accused == []
+
+
+def test_who_judges_may_die_only_so_often(clock: Clock) -> None:
+    side, notes = Side(20.0, {"a": better, "b": better}), list[str]()
+    audit = made(side, notes, dies=10**6)
+    silent(audit, clock, 500)
+    assert cast(Judge, audit._auditor).asked == MOST_DEATHS
+    assert not side.aside
+    assert [note for note in notes if "cannot be judged" in note] == notes[1:]
+    assert len(notes) == 2
+
+
+def test_who_never_answers_holds_nobody_up(clock: Clock) -> None:
+    side, notes = Side(20.0, {"a": better, "b": better}), list[str]()
+    audit = tried(side, clock, notes)
+    judge = cast(Judge, audit._auditor)
+    judge.hangs = True
+    for _ in range(ROUNDS):
+        side.a_round()
+    silent(audit, clock, PLAY_S + 5)
+    assert not side.aside
+    assert "cannot be judged" in notes[-1]
+    asked = judge.asked
+    silent(audit, clock, 1000)
+    assert judge.asked == asked  # its late answer would be taken for another
+    judge.hangs = False
+    silent(audit, clock, 2)
+    assert judge.asked == asked + 1

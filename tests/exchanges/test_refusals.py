@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
+from marl.exchanges.merging_parent import Standing
+from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS, QUARANTINE
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights_parent import WeightsParent
 from marl.training.node_memory import STEPS, array
@@ -12,12 +13,14 @@ from tests.exchanges.nodes import (
     SEEN_BESIDE,
     SIZE,
     Clock,
+    Waiting,
     a_round,
     arrives,
     carried,
     hurried,
     join,
     make_parent,
+    merged_count,
     weights,
 )
 
@@ -210,3 +213,37 @@ def test_a_child_that_pulls_for_long_is_named_and_left_out(clock: Clock, name: s
     resumed.restore({}, {}, parent.saved().limits)
     resumed.join("liar")
     assert resumed.members["liar"].barred_until > 50
+
+
+def test_a_child_that_is_set_aside_keeps_its_longer_bar(clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    join(parent, clock, "a", "b")
+    parent.accuse("a", "it lies")
+    parent.set_aside("a")
+    parent.take_back("a")
+    assert parent.standing("a") is Standing.BARRED
+    assert parent.standing("b") is Standing.TAKES_PART
+    parent.set_aside("b")
+    parent.accuse("b", "it lies")
+    assert parent.saved().limits["left_out"] == {"a": QUARANTINE, "b": QUARANTINE}
+    parent.leave("b")
+    assert parent.standing("b") is Standing.GONE
+
+
+def test_going_back_begins_a_new_round(clock: Clock) -> None:
+    parent = make_parent(weights(0.0), clock)
+    first, second = join(parent, clock, "a", "b")
+    before = parent.current
+    first.learn(1.0, 10)
+    clock.now += 5
+    waiting = Waiting(parent, first.upload())
+    merged_count(parent, 1)
+    parent.go_back(before)
+    first.take(waiting.answer())
+    assert not parent.members["a"].uploaded
+    second.learn(1.0, 10)
+    second.take(arrives(parent, second.upload()))  # of weights that are no longer the newest
+    for child in (first, second):
+        child.learn(2.0, 10)
+    a_round(parent, clock, [first, second])  # both are waited for, and merged
+    assert parent.current.steps == 30  # what the second had learned since counts again
