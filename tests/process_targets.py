@@ -137,12 +137,13 @@ def cannot_listen(pipe: Connection, unused_home: Path, unused_port: int, unused_
 
 
 def has_a_group(pipe: Connection) -> None:
-    """Sends what a process of it says, and whose child its forkserver is."""
+    """Sends what a process of it says, whose child its forkserver is, and the sessions of both."""
     with ProcessGroup() as group:
         member = group.start("inner", waits)
         said = member.pipe.recv()
         forkserver = int(Path(f"/proc/{member.process.pid}/stat").read_text().rpartition(")")[2].split()[1])
-        pipe.send((said, int(Path(f"/proc/{forkserver}/stat").read_text().rpartition(")")[2].split()[1])))
+        maker = int(Path(f"/proc/{forkserver}/stat").read_text().rpartition(")")[2].split()[1])
+        pipe.send((said, maker, os.getsid(forkserver), os.getsid(member.process.pid)))
 
 
 def takes_too_much(pipe: Connection) -> None:

@@ -96,8 +96,6 @@ def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
     """One child, until the pipe closes; where it listens is sent once it does."""
     from marl.cluster.child import ChildSettings, run_child  # TLS and sockets, which the run imports later
 
-    with contextlib.suppress(OSError, AttributeError):
-        os.setsid()  # Ctrl-C is for the parent, which then tells its children
     os.environ["MARL_HOME"] = str(home)
     # Only this run's parent has their key, and it is the same user's.
     settings = ChildSettings(host=HOST, port=port, workers=workers, allow=(ANYTHING,))

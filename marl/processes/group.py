@@ -61,7 +61,7 @@ class ProcessGroup:
     """
 
     def __init__(self, patience: float = 1.0, closing: float = CLOSING_S, *, nested: bool = False) -> None:
-        """``nested``: its processes have groups of their own, with what they have loaded themselves."""
+        """``nested``: each leads a session and has a group of its own, with what it has loaded itself."""
         self.members: dict[str, Member] = {}
         self._failures: dict[str, Failure] = {}  # received, and not yet told by ``check``
         self._patience = patience  # seconds that a process gets to end by itself
@@ -203,7 +203,9 @@ def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, a
     multiprocessing.current_process().daemon = False  # environments may start processes; all end with this one
     mark_descendants(mark)
     if nested:
-        fork_forkserver()  # now, while there is one thread
+        with contextlib.suppress(OSError, AttributeError):  # some platforms have no sessions
+            os.setsid()  # Ctrl-C in the terminal is for the main process, which then tells this one
+        fork_forkserver()  # now, while there is one thread; in the same session
     orphaned = threading.Event()
     threading.Thread(target=_die_with_parent, args=(mark, orphaned), name="watch main process", daemon=True).start()
     with ends_by_sigterm():

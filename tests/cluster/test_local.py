@@ -103,8 +103,11 @@ def test_one_that_never_listened_is_not_tried_again(start: Callable[[Any, int], 
 
 
 def test_a_process_may_have_a_group_of_its_own() -> None:
-    """Its processes are forked from what it has loaded itself, by a process that was forked from it."""
+    """Its processes are forked from what it has loaded itself, by a process that was forked from it; all are of
+    its session, so that Ctrl-C in the terminal does not reach them.
+    """
     with ProcessGroup(nested=True) as group:
         member = group.start("one", targets.has_a_group)
         assert member.pipe.poll(PATIENCE_S)
-        assert member.pipe.recv() == ("ready", member.process.pid)
+        pid = member.process.pid
+        assert member.pipe.recv() == ("ready", pid, pid, pid)
