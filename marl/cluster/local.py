@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -12,7 +13,8 @@ from marl.errors import LinkClosed
 from marl.plugins import ANYTHING
 from marl.processes.bootstrap import start_forkserver
 from marl.processes.cores import count_cores
-from marl.processes.group import ProcessGroup
+from marl.processes.group import Failure, ProcessGroup
+from marl.processes.signals import remove_at_the_end
 from marl.reports.child_view import ChildView
 from marl.trust.options import TrustOptions
 
@@ -20,6 +22,8 @@ HOST = "127.0.0.1"
 READY_S = 60.0  # for the first child, while torch is imported, and so much more for each of the others
 READY_EACH_S = 2.0
 STOP_S = 10.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two lives of a child
+LONG_LIFE_S = 30.0  # after which an end has nothing to do with the one before
 
 
 class LocalChildren:
@@ -37,9 +41,11 @@ class LocalChildren:
         """
         self._folder = tempfile.TemporaryDirectory(prefix="marl-local-")
         self.home = Path(self._folder.name)
+        remove_at_the_end(self._remove)
         self._count, self._workers = count, workers
         self._group = ProcessGroup(patience=STOP_S, nested=True)
         self._addresses: dict[str, str] = {}  # of each process by its name; "" until it listens
+        self._ends: dict[str, _Ends] = {}  # of each that has ended, since it last lived long
         start_forkserver("marl.cluster.worker", "marl.cluster.child")
 
     def __enter__(self) -> "LocalChildren":
@@ -64,18 +70,38 @@ class LocalChildren:
         return [self._wait(name, deadline) for name in self._addresses]
 
     def died(self) -> list[str]:
-        """Why children ended that nobody told to, one line each; they are started again."""
-        lines = []
-        for name, failure in self._group.check():
-            address = self._addresses[name]
-            self._start(name, int(address.rpartition(":")[2]))  # that is where the parent looks for it
-            lines.append(f"the local child at {address} ended ({failure.text}) and is started again")
+        """Why children ended that nobody told to, one line each; they are started again, after growing pauses.
+
+        Those that cannot live are told of once for each reason.
+        """
+        now = time.monotonic()
+        lines = [line for name, failure in self._group.check() if (line := self._ended(name, failure, now))]
+        for name, ends in self._ends.items():
+            if name not in self._group.members and now >= ends.start_at:
+                self._start(name, int(self._addresses[name].rpartition(":")[2]))  # where the parent looks for it
         return lines
+
+    def _ended(self, name: str, failure: Failure, now: float) -> str | None:
+        """When to start it again; what there is to say."""
+        ends = self._ends.get(name)
+        if ends is None or now - ends.start_at > LONG_LIFE_S:
+            ends = self._ends[name] = _Ends()
+        ends.start_at = now + ends.pause
+        ends.pause = min(2 * ends.pause, LONGEST_PAUSE)
+        if failure.text in ends.said:
+            return None
+        ends.said.add(failure.text)
+        return f"the local child at {self._addresses[name]} ended ({failure.text}) and is started again"
 
     def close(self) -> None:
         """End them all, side by side. May be called twice."""
+        self._ends.clear()
         self._group.close()
         self._folder.cleanup()
+
+    def _remove(self) -> None:
+        """With it the key of the children."""
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def _start(self, name: str, port: int) -> None:
         self._addresses.setdefault(name, "")
@@ -100,6 +126,15 @@ def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
     # Only this run's parent has their key, and it is the same user's.
     settings = ChildSettings(host=HOST, port=port, workers=workers, allow=(ANYTHING,))
     run_child(settings, TrustOptions(), home, _Silent(calm=True), end=pipe, ready=pipe.send)
+
+
+class _Ends:
+    """Of one child, one soon after the other."""
+
+    def __init__(self) -> None:
+        self.pause = SHORTEST_PAUSE  # before the next life
+        self.start_at = 0.0
+        self.said: set[str] = set()  # reasons
 
 
 class _Silent(ChildView):

@@ -163,7 +163,8 @@ def _run(
         plain=plain,
         quiet=not live,
     )
-    with stop_event() as stopped:
+    # Local children end inside: a second Ctrl-C must not cost what the run has to say, nor leave their key.
+    with stop_event() as stopped, local or contextlib.nullcontext():
         with view:
             if blur:
                 view.note(blur)

@@ -7,6 +7,7 @@ A forkserver imports torch once and forks quickly (in a fifth of the time that s
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import types
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
+
+from marl.processes.signals import remove_at_the_end
 
 # The path of a socket has 103 characters at most on some systems; "/pymp-12345678/listener-12345678" has 32.
 LONGEST_FOLDER = 70
@@ -37,6 +40,7 @@ def start_forkserver(*preload: str) -> None:
     os.environ["MARL_MAIN"] = str(os.getpid())
     context().set_forkserver_preload(["marl.processes.preload"])
     _choose_short_folder()
+    remove_at_the_end(_remove_sockets)
     with without_main_module(), holding_interrupts():
         forkserver.ensure_running()
 
@@ -61,6 +65,14 @@ def _choose_short_folder() -> None:
         finally:
             tempfile.tempdir = before
         return
+
+
+def _remove_sockets() -> None:
+    """The folder in which ``multiprocessing`` keeps them."""
+    process: Any = multiprocessing.current_process()
+    folder = process._config.get("tempdir")
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fork_forkserver() -> None:

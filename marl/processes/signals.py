@@ -20,6 +20,17 @@ class Interrupted(BaseException):
         self.number = number
 
 
+_leftovers: dict[Callable[[], object], int] = {}  # what removes them, and in which process
+
+
+def remove_at_the_end(remove: Callable[[], object]) -> None:
+    """Call it, too, where a signal ends this process at once, past every ``finally``; it may run twice.
+
+    A process that is forked from this one does not: what is to be removed is not its own.
+    """
+    _leftovers[remove] = os.getpid()
+
+
 def end_at_once() -> None:
     """From now on each of them ends this process with one line, whatever it is doing.
 
@@ -32,6 +43,10 @@ def end_at_once() -> None:
 def _end(number: int, unused_frame: FrameType | None) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone
         os.write(2, b"Error: stopped\n")
+    for remove, owner in list(_leftovers.items()):
+        if owner == os.getpid():
+            with contextlib.suppress(Exception):
+                remove()
     os._exit(128 + number)  # as a shell reports a process that a signal ended
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from marl.cluster.local import LocalChildren
 from marl.cluster.parent import ParentTraining
 from marl.cluster.plan import Cluster
 from marl.errors import LinkClosed
-from marl.processes.group import ProcessGroup
+from marl.processes.group import Failure, ProcessGroup
 from tests import process_targets as targets
 
 PATIENCE_S = 30.0
@@ -63,7 +64,11 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, int], Loca
         children.close()
 
 
-def test_one_that_dies_is_started_again_at_its_address(start: Callable[[Any, int], LocalChildren]) -> None:
+def test_one_that_dies_is_started_again_at_its_address(
+    start: Callable[[Any, int], LocalChildren], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHORTEST_PAUSE", 0.0)
+    monkeypatch.setattr(module, "LONG_LIFE_S", 0.0)
     children = start(targets.listens, 2)
     first, second = children.addresses()
     assert first != second
@@ -73,6 +78,41 @@ def test_one_that_dies_is_started_again_at_its_address(start: Callable[[Any, int
         assert died(children) == [f"the local child at {second} ended (ended with exit code 3) and is started again"]
         assert children._wait("child 1", time.monotonic() + PATIENCE_S) == second
         assert children.died() == []
+
+
+class Refused(ProcessGroup):
+    """Whose processes end as soon as they are started, on a clock that the test moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 0.0
+        self.starts: list[float] = []
+        self.ended = True
+
+    def start(self, name: str, target: Any, *args: Any) -> Any:
+        self.starts.append(self.time)
+        self.ended = True
+
+    def check(self, beginning: str = "") -> list[tuple[str, Failure]]:
+        ended, self.ended = self.ended, False
+        return [("child 0", Failure("port 5051 is taken", "", True))] if ended else []
+
+
+def test_one_that_cannot_live_is_told_of_once_and_started_after_growing_pauses(
+    start: Callable[[Any, int], LocalChildren], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another program has taken its port meanwhile."""
+    children = start(targets.listens, 1)
+    children._addresses["child 0"] = "127.0.0.1:5051"
+    children._group = group = Refused()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: group.time))
+    said = []
+    while group.time < 120:
+        said += children.died()
+        group.time += 0.5
+    pauses = [after - before for before, after in pairwise([0.0, *group.starts])]
+    assert pauses == [0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 30.5, 30.5]  # it is looked at twice a second
+    assert said == ["the local child at 127.0.0.1:5051 ended (port 5051 is taken) and is started again"]
 
 
 def died(children: LocalChildren) -> list[str]:

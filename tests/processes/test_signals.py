@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,28 @@ def test_outside_the_main_thread_signals_stay_as_they_are() -> None:
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+def test_the_end_at_once_leaves_no_folders(tmp_path: Path) -> None:
+    """Neither the key of local children nor the sockets of processes, while torch loads; forked processes keep both."""
+    code = """
+import os, signal
+from marl.cluster.local import LocalChildren
+from marl.processes.signals import end_at_once
+end_at_once()
+with LocalChildren(2) as children:
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.waitpid(pid, 0)
+    names = {name.rpartition("-")[0] for name in os.listdir(os.environ["TMPDIR"])}
+    print(names == {"marl-local", "pymp"}, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "True\n"), done
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", STOPPING)
