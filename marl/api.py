@@ -151,7 +151,7 @@ def evaluate(
     from marl.reports.distribution import summarize
 
     restored = restore(weights, allow=tuple(allow))
-    returns, cut = play_restored(restored, weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
+    returns, cut, _ = play_restored(restored, weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
     config = restored.config
     return Evaluation(returns, summarize(returns, seed, cut=cut), config.environment.id, config.algorithm.name)
 

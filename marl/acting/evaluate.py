@@ -17,6 +17,7 @@ class Played(NamedTuple):
 
     returns: npt.NDArray[np.float64]  # [episodes], un-normalised
     cut: int  # of these episodes: ended by ``MAX_EPISODE_STEPS``, not by the environment
+    steps: int = 0  # of all environments together, those that were resets or counted no more included
 
 
 def play(
@@ -40,7 +41,7 @@ def play(
     running, lengths, done = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
     was_cut = np.zeros(count, bool)  # since the last reset: its next episode begins with the next reset
     returns: list[npt.NDArray[np.float64]] = []
-    cut = 0
+    cut = steps = 0
     while (done < share).any():
         if (
             was_cut | (done >= share)
@@ -50,6 +51,7 @@ def play(
             was_cut[:] = False
         step = environments.step(policy.draw(observations, greedy=greedy, generator=generator))
         observations = step.observations
+        steps += count
         running += step.rewards
         lengths += step.valid
         ended = step.terminated | step.truncated
@@ -63,4 +65,4 @@ def play(
             running[ended] = 0
             lengths[ended] = 0
             was_cut |= endless
-    return Played(np.concatenate(returns), cut)
+    return Played(np.concatenate(returns), cut, steps)

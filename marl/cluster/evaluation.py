@@ -24,7 +24,8 @@ TICK = 0.02  # seconds between two looks at what is going on
 _MOST_TOLD = 1000  # verdicts that wait to be written down
 # After training, all evaluation takes no longer than this many seconds, and this share of the training time.
 LAST_S, LAST_SHARE, LAST_MOST_S = 3.0, 0.05, 60.0
-# In a deterministic run time must decide nothing: environment steps bound each evaluation instead.
+# In a deterministic run time must decide nothing: environment steps bound each evaluation instead, and all sets of the
+# final one together.
 LAST_STEPS, LAST_STEPS_SHARE = 50_000, 0.1
 
 
@@ -121,12 +122,14 @@ class Evaluation:
         if not self.decides or not self._meter.episodes or stopped.is_set() or self._broken:
             return
         episodes = self._config.evaluation.episodes
+        self._over = True
         if self._config.deterministic:
             max_steps = _last_steps(snapshot.steps)
-            if not self.wait_for(snapshot, stopped, max_steps) and not stopped.is_set():
+            done = self.wait_for(snapshot, stopped, max_steps)
+            if not done and not stopped.is_set() and not self._broken:
                 self._note(f"the last weights were not evaluated: {episodes} episodes take over {max_steps:,} steps")
             return
-        self._over, begun = True, time.monotonic()
+        begun = time.monotonic()
         if self._await(stopped, deadline) and time.monotonic() < deadline:
             self.evaluator.submit(snapshot)
             if self._await(stopped, deadline):
@@ -152,15 +155,16 @@ class Evaluation:
             self.evaluator.played(TICK)  # about other weights, and too late for them
             self._check()
         sets: list[Played] = []
-        num_played = 0
+        num_played, left = 0, max_steps
         while num_played < wanted:
             count = min(parallel(self._config), wanted - num_played)
-            request = {"episodes": count, "seed_set": 1 + len(sets), "max_steps": max_steps}
+            request = {"episodes": count, "seed_set": 1 + len(sets), "max_steps": left}
             played = self._played(kept, request, stopped, deadline)
             if played is None:
                 break
             sets.append(played)
             num_played += count
+            left = None if left is None else left - played.steps
         lacking = "" if num_played >= wanted else self._lacking(stopped, max_steps, deadline - begun)
         if not sets:
             return Final(None, lacking)

@@ -39,29 +39,30 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     environment = make_single(settings)
     report = Report([f"observations {environment.observation_space}", f"actions {environment.action_space}"], [], [])
     try:
-        _try(environment, settings, seed, report)
+        spaces = describe(environment.observation_space, environment.action_space)
+        report.problems.extend(_play(environment, seed, report.facts) or _standard(environment))
+    except EnvironmentFault as error:
+        report.problems.append(str(error))
     finally:
-        complaint = closed([environment], settings.id)
+        complaint = closed([environment], settings.id)  # before another is made: there may be room for one alone
     if complaint:
         report.problems.append(complaint)
     if not report.problems:
-        report.facts.extend(_speed(settings, count, seed, seconds) for count in (1, settings.per_worker))
+        _try_others(settings, spaces, report, seed=seed, seconds=seconds)
     return report
 
 
-def _try(environment: gymnasium.Env[Any, Any], settings: EnvironmentSettings, seed: int, report: Report) -> None:
+def _try_others(settings: EnvironmentSettings, spaces: Spaces, report: Report, *, seed: int, seconds: float) -> None:
+    """What takes environments of its own."""
+    report.warnings.extend(hidden_ranges(spaces))
     try:
-        spaces = describe(environment.observation_space, environment.action_space)
-    except EnvironmentFault as error:
-        report.problems.append(str(error))
-        return
-    report.problems.extend(_play(environment, seed, report.facts))
-    if not report.problems:
-        report.warnings.extend(hidden_ranges(spaces))
         if text := blur_of(settings, spaces):
             report.warnings.append(text)
-        report.problems.extend(_standard(environment))
         report.problems.extend(_repeats(settings, seed))
+        if not report.problems:
+            report.facts.extend(_speed(settings, count, seed, seconds) for count in (1, settings.per_worker))
+    except EnvironmentFault as error:
+        report.problems.append(str(error))
 
 
 def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
@@ -114,8 +115,8 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
                 ends["terminated"] += bool(terminated)
                 ends["truncated"] += bool(truncated)
                 observation, _ = environment.reset()
-    except Exception as error:
-        return [f"{type(error).__name__} in {where}: {error}"]
+    except (Exception, SystemExit) as error:
+        return [_raised(error, where)]
     facts.append(
         f"{TRIAL_STEPS:,} random steps: {ends['terminated']} episodes terminated, {ends['truncated']} were cut, "
         f"rewards {min(rewards):.3g} to {max(rewards):.3g}"
@@ -123,6 +124,10 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
     if not any(ends.values()):
         facts.append("no episode ended: set max_episode_steps where the environment is registered if it never does")
     return []
+
+
+def _raised(error: BaseException, where: str) -> str:
+    return " ".join(f"{type(error).__name__} in {where}: {error}".split())
 
 
 def _wrong_observation(observation: Any, space: gymnasium.Space[Any], where: str) -> str | None:
@@ -149,8 +154,8 @@ def _standard(environment: gymnasium.Env[Any, Any]) -> list[str]:
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
         try:
-            check_env(_WithoutInfo(environment.unwrapped), skip_render_check=True)
-        except Exception as error:
+            check_env(_WithoutInfo(environment.unwrapped), skip_render_check=True, skip_close_check=True)
+        except (Exception, SystemExit) as error:
             return [f"gymnasium's checker: {error}"]
     return []
 
@@ -162,6 +167,8 @@ def _repeats(settings: EnvironmentSettings, seed: int) -> list[str]:
         environment = make_single(settings)
         try:
             traces.append(_trace(environment, seed))
+        except (Exception, SystemExit) as error:
+            return [_raised(error, f"an episode of another environment, seed {seed}")]
         finally:
             closed([environment], settings.id)  # how it closes has been looked at
     if traces[0].shape != traces[1].shape or not np.array_equal(traces[0], traces[1]):

@@ -54,7 +54,7 @@ class AlwaysZero:
 def test_no_episode_goes_on_from_a_cut_one(mode: AutoresetMode, episodes: int) -> None:
     kind = SyncVectorEnv if mode is AutoresetMode.DISABLED else WholeResetsOnly
     environments = Environments(kind([Endless] * 2, autoreset_mode=mode), "endless")
-    returns, cut = play(AlwaysZero(), environments, episodes=episodes, seeds=[0, 1], greedy=True)
+    returns, cut, _ = play(AlwaysZero(), environments, episodes=episodes, seeds=[0, 1], greedy=True)
     assert (returns.tolist(), cut) == ([3.0] * episodes, episodes)
 
 
@@ -63,6 +63,6 @@ def test_no_episode_goes_on_from_a_cut_one(mode: AutoresetMode, episodes: int) -
 def test_those_that_end_by_themselves_are_not_counted_as_cut(mode: AutoresetMode, length: int, expected: float) -> None:
     """Every second environment is endless; the others play on while it waits to be reset."""
     environments = Environments(SyncVectorEnv([Endless, lambda: Endless(length)], autoreset_mode=mode), "mixed")
-    returns, cut = play(AlwaysZero(), environments, episodes=8, seeds=[0, 1], greedy=True)
+    returns, cut, _ = play(AlwaysZero(), environments, episodes=8, seeds=[0, 1], greedy=True)
     assert sorted(returns.tolist()) == sorted([3.0] * 4 + [expected] * 4)
     assert cut == 4

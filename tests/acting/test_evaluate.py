@@ -20,7 +20,7 @@ def policy(environments: Environments, logits: tuple[float, ...] = (0.0, 0.0, 0.
 def test_each_environment_plays_its_fair_share(mode: str, episodes: int, shares: list[int]) -> None:
     """Returns are 1 + 2, then 101 + 102 + 103, ...: later episodes are longer, and none is counted beyond a share."""
     environments = Environments(counting_vector(3, mode, length=2, grows=True), "counting")
-    found, cut = play(policy(environments), environments, episodes=episodes, seeds=[1, 2, 3], greedy=True)
+    found, cut, _ = play(policy(environments), environments, episodes=episodes, seeds=[1, 2, 3], greedy=True)
     assert cut == 0
     by_number = [sum(100 * e + s for s in range(1, e + 3)) for e in range(4)]
     assert sorted(found) == sorted(each for share in shares for each in by_number[:share])
@@ -31,7 +31,7 @@ def test_short_episodes_are_not_favoured() -> None:
     settings = EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 1})
     environments = make_environments(settings, 2)
     environments._vector.envs[1]._length = 50
-    found, _ = play(policy(environments), environments, episodes=4, seeds=[1, 2], greedy=True)
+    found, *_ = play(policy(environments), environments, episodes=4, seeds=[1, 2], greedy=True)
     first, second = sum(range(1, 51)), sum(100 + s for s in range(1, 51))
     assert sorted(found) == sorted([1, 101, first, second])
 
@@ -39,7 +39,7 @@ def test_short_episodes_are_not_favoured() -> None:
 def returns(seed: int, greedy: bool, start: int = 1) -> list[float]:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:ActionByObservation"), 4)
     network = FixedPolicy(Categorical(2), [0.0, 0.1], size=1)
-    found, _ = play(
+    found, *_ = play(
         Policy(network, environments.spaces, None, {}),
         environments,
         episodes=40,
@@ -58,7 +58,7 @@ def test_the_same_seeds_give_the_same_returns() -> None:
 def test_greedy_plays_the_likeliest_action() -> None:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:RewardByAction"), 2)
     network = FixedPolicy(Categorical(2), [0.0, 0.1], size=1)
-    greedy, _ = play(
+    greedy, *_ = play(
         Policy(network, environments.spaces, None, {}), environments, episodes=20, seeds=[1, 2], greedy=True
     )
     assert greedy.tolist() == [1.0] * 20
@@ -67,7 +67,7 @@ def test_greedy_plays_the_likeliest_action() -> None:
 def test_a_box_gets_its_own_range() -> None:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:Continuous"), 2)
     network = FixedPolicy(Gaussian(1), [0.0, -9.0], size=1)  # the middle of [0, 4], one away from either best
-    found, _ = play(
+    found, *_ = play(
         Policy(network, environments.spaces, None, {}), environments, episodes=10, seeds=[1, 2], greedy=True
     )
     assert found.tolist() == [-1.0] * 10

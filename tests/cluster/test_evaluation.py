@@ -34,7 +34,7 @@ class Fake:
 
     def __init__(self, answers: float = NEVER) -> None:
         self.requests: list[dict[str, Any]] = []
-        self.answers = answers
+        self.answers, self.steps = answers, 0  # environment steps of each answer
         self._under_way: Snapshot | None = None
 
     @property
@@ -55,7 +55,7 @@ class Fake:
             return None
         self._under_way = None
         request = self.requests[-1]
-        return Played(np.full(request["episodes"], float(request["seed_set"])), 0)
+        return Played(np.full(request["episodes"], float(request["seed_set"])), 0, self.steps)
 
     def verdict(self, seconds: float = 0.0) -> Verdict | None:
         snapshot, played = self._under_way, self.played(seconds)
@@ -188,9 +188,19 @@ def test_the_last_weights_have_until_the_deadline(before: bool) -> None:
 
 def test_a_deterministic_run_bounds_steps_instead_of_time() -> None:
     setting = Setting(**DETERMINISTIC)
+    setting.fake.steps = 10_000
     setting.evaluation.last(weights(1_000), setting.stopped, time.monotonic())  # no time at all
     assert setting.evaluation.final(weights(1_000), setting.stopped, time.monotonic()).lacking == ""
-    assert {request["max_steps"] for request in setting.fake.requests} == {50_100}
+    bounds = [request["max_steps"] for request in setting.fake.requests]
+    assert bounds == [50_100, 50_100, 40_100, 30_100, 20_100, 10_100]  # all sets of the final one together
+
+
+def test_a_deterministic_run_whose_evaluator_fails_at_the_end_keeps_what_it_learned() -> None:
+    setting = Setting(0, **DETERMINISTIC, **{"node.max_restarts": 0})
+    setting.deaths = [KILLED]
+    setting.evaluation.last(weights(1_000), setting.stopped, 0.0)
+    assert setting.notes == ["weights are evaluated no more: killed by SIGKILL (out of memory?) (the evaluator)"]
+    assert "killed by SIGKILL" in setting.evaluation.final(weights(1_000), setting.stopped, 0.0).lacking
 
 
 def test_a_deterministic_run_says_what_takes_too_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:

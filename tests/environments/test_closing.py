@@ -122,3 +122,51 @@ def test_one_that_ends_the_program_in_close(caplog: pytest.LogCaptureFixture) ->
     make_environments(settings(ExitsInClose), 2).close()
     assert Counted.open_now == 0
     assert "raised in close: SystemExit: 3 (and 1 more)" in caplog.text
+
+
+class Alone(Counted):
+    def __init__(self) -> None:
+        if Counted.open_now:
+            raise RuntimeError("the simulator runs already")
+        super().__init__()
+
+
+def test_check_where_there_is_room_for_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", {})
+    gymnasium.register("Alone-v0", Alone, max_episode_steps=20)
+    for name in (f"{HERE}:Alone", "Alone-v0"):
+        report = examine(EnvironmentSettings(id=name, per_worker=1), seed=0, seconds=0.01)
+        assert report.problems == []
+        assert Counted.open_now == 0
+    (problem,) = examine(settings(Alone), seed=0, seconds=0.01).problems
+    assert "the simulator runs already" in problem
+    assert Counted.open_now == 0
+
+
+class LaterRaises(Counted):
+    """Those that are made after the first."""
+
+    error: BaseException
+
+    def step(self, action: Any) -> Any:
+        if Counted.made > 1:
+            raise self.error
+        return super().step(action)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a\nfuse"), SystemExit(3)])
+def test_check_where_a_second_one_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LaterRaises, "error", error, raising=False)
+    (problem,) = examine(settings(LaterRaises), seed=0, seconds=0.01).problems
+    said = " ".join(str(error).split())
+    assert problem == f"{type(error).__name__} in an episode of another environment, seed 0: {said}"
+    assert Counted.open_now == 0
+
+
+class ExitsInStep(Counted):
+    def step(self, action: Any) -> Any:
+        sys.exit(3)
+
+
+def test_check_of_one_that_ends_the_program() -> None:
+    assert examine(settings(ExitsInStep), seed=0, seconds=0.01).problems == ["SystemExit in step 1: 3"]
