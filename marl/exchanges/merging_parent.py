@@ -234,11 +234,24 @@ class MergingParent:
         """What goes up as time goes by, for leaving a child out; None where nothing can go up without it."""
         return member.arrived
 
+    def _is_left_out(self, member: Member) -> bool:
+        """Whether nothing of a child is merged; a bar holds only while another child can go on without it."""
+        count = self._count_for(member)
+        if count is None:
+            return False
+        others = [
+            each.left_out_for(self._count_for(each))
+            for each in self.members.values()
+            if each is not member and each.live and not each.aside
+        ]
+        alone = not others or min(others) >= member.left_out_for(count) > 0
+        return not (alone and not member.aside) and member.is_barred(count)
+
     def _merge(self, member: Member, upload: Message) -> bool:
         """The only way into the weights; False where an upload is refused, with a reason for the child."""
         fail("parent.merging")
-        count, now = self._count_for(member), self._clock()
-        if count is not None and member.is_barred(count):
+        now = self._clock()
+        if self._is_left_out(member):
             return False
         elapsed = now - member.merged_at if self._seats is None else None  # plausible is what time says
         sent = Sent(member.name, elapsed, self._workers.get(member.name, 1))

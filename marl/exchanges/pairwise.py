@@ -19,7 +19,13 @@ from marl.wire.message import Array, Message
 
 
 class PairwiseParent(MergingParent):
-    """See ``ParentSide``. What leaves a child out counts its own uploads: there are no rounds."""
+    """See ``ParentSide``.
+
+    There are no rounds. What leaves a child out counts those uploads of the others that are merged, and goes up by one
+    when each of them has sent one: its own would let it decide how long that is.
+    """
+
+    _turns = 0.0  # of all children
 
     def _joins(self, member: Member, now: float) -> None:
         self._mixing.joined(member.name, anew=not member.merged_counter)
@@ -28,8 +34,13 @@ class PairwiseParent(MergingParent):
         self._mixing.left(member.name)
 
     def _take(self, member: Member, upload: Message) -> None:
-        if upload.counter > member.last_counter and upload.epoch == self.epoch:
-            self._merge(member, upload)
+        if upload.counter > member.last_counter and upload.epoch == self.epoch and self._merge(member, upload):
+            turn = 1 / max(1, sum(each.live for each in self.members.values()) - 1)
+            member.turns += turn
+            self._turns += turn
+
+    def _count_for(self, member: Member) -> int | None:
+        return int(self._turns - member.turns + 1e-6)
 
     def _make_merger(self, current: Global, **named: Any) -> MixingMerger:
         self._mixing = MixingMerger(current, self._settings, self._note, **named)

@@ -30,6 +30,7 @@ class Member:
     uploaded: bool = False  # in this round
     called: bool = False  # in this round
     arrived: int = 0  # uploads that came, whatever became of them
+    turns: float = 0.0  # where there are no rounds: what its merged uploads are of the time that passes for others
     last_counter: int = 0  # of its uploads
     merged_counter: int = 0
     merged_at: float = 0.0
@@ -82,6 +83,7 @@ class Member:
         return Member(
             self.name,
             arrived=self.arrived,
+            turns=self.turns,
             uploaded=self.uploaded,
             refused=self.refused,
             barred_until=self.barred_until,

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from marl.exchanges.merging_parent import MergingParent
 from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
-from tests.exchanges.nodes import SIZE, Child, Clock, arrives, make_parent
+from tests.exchanges.nodes import SIZE, Child, Clock, arrives, join, make_parent
 
 
 def weights(value: float) -> torch.Tensor:
@@ -49,24 +50,45 @@ def test_what_is_not_finite_is_refused() -> None:
     assert torch.equal(child.shared, weights(1.0))
 
 
+def sent(parent: MergingParent, clock: Clock, child: Child, change: float) -> int:
+    """Versions that an upload makes."""
+    before = parent.current.version
+    child.learn(change, 10)
+    clock.now += 5
+    child.take(arrives(parent, child.upload()))
+    return parent.current.version - before
+
+
 def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while() -> None:
     clock = Clock()
     parent = make_parent(weights(1.0), clock, name="pairwise")
-    child = Child("a", clock, name="pairwise")
-    child.take(parent.join("a"))
-
-    def send(change: float) -> None:
-        child.learn(change, 10)
-        clock.now += 5
-        child.take(arrives(parent, child.upload()))
-
+    good, other, bad = join(parent, clock, "good", "other", "bad", name="pairwise")
     for _ in range(BAR_AFTER):
-        send(float("nan"))
-    for _ in range(BAR_ROUNDS - 1):
-        send(1.0)
-    assert parent.current.version == 0
-    send(1.0)
-    assert parent.current.version == 1
+        sent(parent, clock, bad, float("nan"))
+    for _ in range(BAR_ROUNDS):
+        assert [sent(parent, clock, bad, 0.1) for _ in range(20)] == [0] * 20  # its own uploads shorten nothing
+        assert sent(parent, clock, good, 0.1) == sent(parent, clock, other, 0.1) == 1
+    assert sent(parent, clock, bad, 0.1) == 1
+
+
+@pytest.mark.parametrize("name", ["weights", "pairwise"])
+def test_a_child_that_is_left_out_goes_on_when_it_is_alone(name: str) -> None:
+    clock = Clock()
+    parent = make_parent(weights(1.0), clock, name=name)
+    (child, other) = join(parent, clock, "a", "b", name=name)
+    parent.accuse("a", "it lies")
+    assert sent(parent, clock, child, 0.1) == 0
+    parent.leave("b")
+    assert sent(parent, clock, child, 0.1) == 1
+    for _ in range(BAR_AFTER):
+        assert sent(parent, clock, child, float("nan")) == 0
+    assert sent(parent, clock, child, 0.1) == 1
+    other.take(parent.join("b"))
+    assert sent(parent, clock, child, 0.1) == 0
+    parent.accuse("b", "it lies more")  # and is left out for longer
+    parent.members["b"].barred_until += 100
+    assert sent(parent, clock, other, 0.1) == 0
+    assert sent(parent, clock, child, 0.1) == 1
 
 
 def test_a_repeated_upload_is_mixed_in_once() -> None:
