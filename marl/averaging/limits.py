@@ -75,6 +75,7 @@ class Room(NamedTuple):
     usual: float = math.inf  # learning that goes in one direction is no longer than this
     most: float = math.inf  # no learning is ever longer than this
     first: float = math.inf  # bounds the first changes too, while nothing is known to be usual
+    floor: float = math.inf  # as ``usual``, of no more work than counts beside the others': so long a change is not cut
     explained: float = 0.0  # of the distance: by what the others did meanwhile
 
 
@@ -97,6 +98,9 @@ class Lengths:
     def factor(self, child: str, norm: float, work: float, room: Room | None = None) -> float:
         """What to multiply a change by, at most 1, and remember it as accepted.
 
+        Args:
+            work: no more than counts beside the others': what a child claims is no limit to its change.
+
         Raises:
             WeightsRefused: it is far longer than any learning.
         """
@@ -111,7 +115,7 @@ class Lengths:
         root = math.sqrt(work)
         others = self._usual.others(child)
         usual = self._usual.own(child) if others is None else others
-        least = LEAST * room.usual if math.isfinite(room.usual) else 0.0
+        least = LEAST * min(room.usual, room.floor) if math.isfinite(room.usual) else 0.0
         limit = min(room.usual, room.first if usual is None else max(self._ratio * usual * root, least))
         if others is not None and self._pulls(child, norm - room.explained, others * root, room):
             limit = min(limit, max(others * root, least))

@@ -1,5 +1,6 @@
 """Pairwise mixing of uploads, one at a time, into the global weights."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from marl.averaging.mean import Accepted
 from marl.exchanges.base import Global
 from marl.exchanges.merger import Merger
 from marl.exchanges.vetting import Sent
+
+SAMPLED = 1.25  # a length by a sample of the numbers may be too short by so much
 
 
 class Held(NamedTuple):
@@ -30,12 +33,14 @@ class MixingMerger(Merger):
     def __init__(self, *args: Any, **named: Any) -> None:
         self._held: dict[str, Held] = {}
         self._stood: dict[str, Tensor] = {}  # samples of where children stand
+        self._answered: dict[str, Tensor] = {}  # samples of the weights that children were answered with
         super().__init__(*args, **named)
 
     def joined(self, child: str, *, anew: bool) -> None:
         """A child is sent the weights; ``anew``: it goes on from them."""
         if anew:
             self._stood[child] = self.directions.sample(self.current.weights).clone()
+            self._answered[child] = self._stood[child]
             self._held[child] = Held(0.0, self._path)
 
     def left(self, child: str) -> None:
@@ -46,7 +51,7 @@ class MixingMerger(Merger):
         before, alpha = self.current, self._settings.alpha
         held = self._held.get(sent.child, Held(0.0, self._path))
         norm = self._meter.norm(numbers, before.weights)
-        explained = held.distance + self._path - held.path
+        explained = held.distance + min(self._path - held.path, self._moved(sent.child))
         factor = self.vetting.shorten(sent, work, explained)(norm)
         mixed = torch.lerp(before.weights, numbers, alpha * factor)
         step = alpha * factor * norm
@@ -54,6 +59,17 @@ class MixingMerger(Merger):
         self._held[sent.child] = Held((1 - self._settings.beta) * (1 - alpha) * factor * norm, self._path)
         self._mixed = mixed
         return Accepted(norm, factor)
+
+    def _moved(self, child: str) -> float:
+        """About how far the global weights are from those of the child's last answer; infinite where not known.
+
+        Steps to and fro make a long path that leads nowhere: it must not excuse a long upload.
+        """
+        before, now = self._answered.get(child), self.directions.sample(self.current.weights)
+        if before is None:
+            return math.inf
+        scale = math.sqrt(self.current.weights.numel() / now.numel())
+        return SAMPLED * scale * float(torch.linalg.vector_norm(now - before))
 
     def _added(self) -> None:
         before, mixed = self.current, self._mixed
@@ -67,6 +83,7 @@ class MixingMerger(Merger):
         if stood is not None:
             self.directions.add(child, sample - stood)
             self.directions.compare(child)
+        self._answered[child] = self.directions.sample(self._mixed).clone()
         self._stood[child] = torch.lerp(sample, self.directions.sample(self._mixed), self._settings.beta)
 
     def _rounded(self, weights: Tensor) -> Tensor | None:

@@ -66,11 +66,14 @@ class Vetting:
         Args:
             explained: length that the others can have caused.
         """
-        usual = most = math.inf
+        usual = most = floor = math.inf
+        counts = self.weight(sent.child, work)
         if self._reach is not None:
-            usual, most = self._reach.lengths(work, min(sent.workers, MOST_WORKERS), sent.elapsed_s)
-        room = Room(usual, most, self._longest_first, explained)
-        return lambda norm: self._lengths.factor(sent.child, norm, work, room)
+            workers = min(sent.workers, MOST_WORKERS)
+            usual, most = self._reach.lengths(work, workers, sent.elapsed_s)
+            floor, _ = self._reach.lengths(counts, workers, sent.elapsed_s)
+        room = Room(usual, most, self._longest_first, floor, explained)
+        return lambda norm: self._lengths.factor(sent.child, norm, counts, room)
 
     def complaint(self, child: str) -> str | None:
         """Why a child is to be left out for long, if it is."""

@@ -71,6 +71,13 @@ def test_a_patient_liar_is_cut_to_the_usual_length_and_named() -> None:
     assert named >= 1
 
 
+def test_a_change_beside_those_of_others_may_always_be_as_long_as_work_that_counts_makes_it() -> None:
+    lengths, room = Lengths(ratio=10), Room(usual=1e3, most=1e4, floor=8.0)
+    for _ in range(5):
+        lengths.factor("honest", 0.01, 1, room)
+    assert 100.0 * lengths.factor("liar", 100.0, 1, room) == pytest.approx(2.0)  # a quarter of the floor
+
+
 def test_honest_children_that_differ_are_neither_cut_nor_named() -> None:
     """Of many workers and few, where a change grows with its work and where with its root; one that has just come."""
     lengths, room = Lengths(ratio=10), Room(usual=8.0, most=60.0)

@@ -14,6 +14,7 @@ from marl.exchanges.mixing_merger import MixingMerger
 from marl.exchanges.observed import Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.vetting import Sent
+from marl.training.reach import Reach
 from marl.wire.message import Kind, Message
 
 SIZE, WORK = 50, 100
@@ -24,10 +25,12 @@ def upload(child: str, numbers: torch.Tensor, work: int = WORK, seen: torch.Tens
     return Message(Kind.UPLOAD, child, 1, 0, 1, arrays, {"work": work})
 
 
-def made(kind: type[Merger], observed: Observed | None = None, **settings: Any) -> Merger:
+def made(kind: type[Merger], observed: Observed | None = None, reach: Reach | None = None, **settings: Any) -> Merger:
     slot = None if observed is None else observed.slot
     current = Global(0, torch.zeros(SIZE), slot, 0)
-    return kind(current, ExchangeSettings(**settings), lambda text: None, observed=observed, seen_beside=2.0)
+    return kind(
+        current, ExchangeSettings(**settings), lambda text: None, observed=observed, reach=reach, seen_beside=2.0
+    )
 
 
 @pytest.mark.parametrize("kind", [Merger, MixingMerger])
@@ -66,3 +69,36 @@ def test_statistics_of_many_uploads_of_no_work_are_kept_as_one() -> None:
     for _ in range(20):
         merger.add(upload("a", torch.zeros(SIZE), work=0, seen=seen), Sent("a", 1.0))
     assert {child: (slot.dim(), float(slot[0])) for child, slot in merger._moments.items()} == {"a": (1, 40.0)}
+
+
+def test_a_long_path_that_leads_nowhere_excuses_no_long_upload() -> None:
+    """Pairwise: the others have gone to and fro for long; one that was silent meanwhile is where it was."""
+    reach = Reach(usual=0.1, most=0.7, warm_up=0.0, per_step=1 / WORK, per_trajectory=0.0, lag=0.0)
+    merger = made(MixingMerger, reach=reach, alpha=1.0)
+    assert isinstance(merger, MixingMerger)
+    for child in ("honest", "liar"):
+        merger.joined(child, anew=True)
+    for number in range(200):
+        step = torch.full((SIZE,), 0.01 * (-1) ** number)
+        merger.add(upload("honest", merger.current.weights + step), Sent("honest", 1.0))
+    assert merger._path > 5
+    before = merger.current.weights
+    with pytest.raises(WeightsRefused, match="that its work allows"):
+        merger.add(upload("liar", before + 10.0 / math.sqrt(SIZE)), Sent("liar", 1.0))
+    merger.add(upload("honest", before + 0.01), Sent("honest", 1.0))
+
+
+def test_claimed_work_makes_no_room_for_a_long_change() -> None:
+    """What counts no more in the mean does not count for the length, either."""
+    reach = Reach(usual=0.1, most=0.7, warm_up=0.0, per_step=1 / WORK, per_trajectory=0.0, lag=0.0)
+    moved = []
+    for claimed in (8, 800):
+        merger = made(Merger, reach=reach)
+        for _ in range(10):
+            merger.add(upload("honest", merger.current.weights + 1e-4), Sent("honest", None))
+            merger.close({})
+        factor = merger.add(
+            upload("liar", merger.current.weights + 1.0, work=claimed * WORK), Sent("liar", None)
+        ).factor
+        moved.append(factor * math.sqrt(SIZE))
+    assert moved[1] <= moved[0] * 1.01
