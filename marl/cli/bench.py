@@ -29,6 +29,7 @@ def bench(
 
     settings = collect_settings(overrides, seed=seed, node__workers=workers)
     settings |= {"stop.minutes": seconds / 60, "stop.solved": False, "report.tensorboard": False}
+    settings |= {"evaluation.episodes": 0, "evaluation.final_episodes": 0}  # nobody would see what they earn
     with tempfile.TemporaryDirectory() as folder:
         settings |= {"report.runs": folder, "report.pictures": False}
         result = train(environment, settings=settings, out=f"{folder}/weights.pt", live=False, allow=allow)

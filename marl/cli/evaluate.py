@@ -16,7 +16,11 @@ from marl.cli.options import ALLOW, DEBUG
 @click.option("--sampled", is_flag=True, help="Draw actions from the policy instead of taking the most likely.")
 @click.option("--parallel", type=click.IntRange(min=1), default=64, show_default=True, help="Episodes side by side.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option("--picture", metavar="FILE", help="Where the histogram goes.  [default: beside the weights, .png]")
+@click.option(
+    "--picture",
+    metavar="FILE",
+    help="Where the histogram goes.  [default: beside the weights, .png; here for those in a run folder]",
+)
 @click.option("--no-picture", is_flag=True, help="Draw no picture.")
 @click.option("--render", is_flag=True, help="Watch one episode in a window.")
 @click.option("--video", metavar="FOLDER", help="Record one episode into this folder (extra: video).")
@@ -39,6 +43,7 @@ def evaluate(
     """Play many episodes with a trained policy and show how its un-normalised returns are distributed."""
     from marl.api import evaluate as api_evaluate
     from marl.reports.numbers import number_text
+    from marl.reports.run_folder import holds_run
 
     if render or video:
         from marl.cluster.watch import watch
@@ -48,6 +53,8 @@ def evaluate(
         return
     wanted = picture is not None or not (as_json or no_picture)
     path = Path(picture or f"{os.path.splitext(weights)[0]}.png")
+    if picture is None and holds_run(path.parent):
+        path = Path(path.name)
     if wanted and (picture is not None or Path(weights).is_file()):
         from marl.reports.plots import demand_picture
 

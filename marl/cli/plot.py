@@ -19,12 +19,13 @@ def plot(runs: tuple[str, ...], out: str | None, debug: bool) -> None:
     from marl.errors import ConfigError
     from marl.reports.labels import read_labels
     from marl.reports.plots import compare, demand_picture, learning_curve
-    from marl.reports.run_folder import open_run_folder
+    from marl.reports.run_folder import holds_run, open_run_folder
 
     folders = [open_run_folder(Path(run)) for run in runs]
     names = [folder.path.resolve().name for folder in folders]
     path = Path(out) if out else Path(f"{names[0]}.png" if len(folders) == 1 else "runs.png")
-    if not out and Path("config.toml").is_file():
+    here = Path.cwd()
+    if not out and (holds_run(here) or any(folder.path.resolve() == here for folder in folders)):
         raise ConfigError("this folder is a run's own, which marl plot leaves as it is: say where to, --out FILE")
     demand_picture(path, "--out")
     said = [read_labels(folder.config) for folder in folders]

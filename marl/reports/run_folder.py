@@ -62,6 +62,14 @@ def open_run_folder(path: Path) -> "RunFolder":
     raise RunFolderError(f"expected a run folder at {path}, got {came}: {_advice(path)}")
 
 
+def holds_run(path: Path) -> bool:
+    """Whether this is a run's own folder, rather than one where somebody keeps a ``config.toml``."""
+    folder = RunFolder(path)
+    return folder.config.is_file() and any(
+        each.exists() for each in (path / "checkpoint.pt", folder.facts, folder.metrics)
+    )
+
+
 def _advice(path: Path) -> str:
     for inside in (path, path.parent):
         runs = sorted(inside.glob("*/config.toml"), key=lambda config: config.stat().st_mtime)

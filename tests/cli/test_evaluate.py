@@ -62,3 +62,17 @@ def test_returns_up_to_one_are_told_apart(played: list[str]) -> None:
     said = evaluated("w.pt", "--no-picture")
     assert "median         0.2500\n" in said
     assert "-0" not in said
+
+
+def test_a_run_folder_stays_as_it_is(played: list[str]) -> None:
+    run = Path("runs/one")
+    run.mkdir(parents=True)
+    for name in ("best.pt", "config.toml", "facts.json"):
+        (run / name).touch()
+    before = sorted(run.iterdir())
+    assert evaluated("runs/one/best.pt").endswith("Picture: best.png\n")
+    assert Path("best.png").is_file()
+    assert sorted(run.iterdir()) == before
+    Path("w.pt").touch()
+    Path("kept").mkdir()
+    assert evaluated("kept/w.pt").endswith("Picture: kept/w.png\n")

@@ -63,6 +63,18 @@ def test_a_run_folder_stays_as_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert (first / "told.png").is_file()
 
 
+@pytest.mark.parametrize("beside", [None, "checkpoint.pt", "facts.json", "metrics.jsonl"])
+def test_only_a_runs_own_folder_is_left_alone(run: Run, beside: str | None) -> None:
+    folder = run("one")
+    Path("config.toml").write_text("# of a program")
+    if beside is None:
+        assert plotted(folder).output == "Picture: one.png\n"
+        return
+    Path(beside).touch()
+    with pytest.raises(ConfigError, match="--out FILE"):
+        plotted(folder)
+
+
 def test_a_place_for_no_picture_is_refused(run: Run) -> None:
     with pytest.raises(ConfigError, match="does not exist: make it first"):
         plotted(run("one"), "--out", "missing/one.png")
