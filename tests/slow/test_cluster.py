@@ -4,14 +4,16 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from marl.training.weights_file import read
-from tests.commands import BARE, MARL, PATIENCE_S, ROOT, run_folder, session, started, succeed, until
-from tests.slow.cluster import OFTEN, Child, child, parent
+from tests.commands import BARE, ENDLESS, MARL, PATIENCE_S, ROOT, run_folder, session, started, succeed, until
+from tests.slow.cluster import OFTEN, Child, Node, child, parent
 
 CHILDREN = ("--allow", "tests.fakes")
 
@@ -92,6 +94,27 @@ def test_local_children_come_and_go_with_the_run(tmp_path: Path, marl_home: Path
     until(lambda: not any(session(pid) for pid in local))
     # Their key is theirs alone; the user's own is for what this machine writes.
     assert [file.name for file in marl_home.iterdir()] == ["seal.key"]
+
+
+@pytest.mark.slow
+def test_an_impatient_user_loses_no_words_and_leaves_no_key(
+    tmp_path: Path, marl_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C again and again, until the words at the end of the run are there; the children end meanwhile."""
+    (folder := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    words = ("parent", "CartPole-v1", "--local", "2", "--workers", "1", "--plain", *ENDLESS, *OFTEN, *BARE)
+    with started(*MARL, *words, cwd=tmp_path) as process:
+        run = Node(process)
+        run.wait("children 2/2")
+        while process.poll() is None and not any("the policy is in" in line for line in run.lines):
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        assert run.end() == 130
+    assert re.match(r"Ended \(stopped\) after .*", run.lines[-2]), run.lines
+    assert "the policy is in weights.pt" in run.lines[-1]
+    assert list(folder.iterdir()) == []
 
 
 def offspring(pid: int) -> list[int]:
