@@ -129,9 +129,14 @@ class Training(ABC):
                     self._finish()
                 # All is saved: what the weights earn is only to be told.
                 final = self._evaluation.final(self._final_snapshot, stopped, over + allowed)
+                if final.summary is not None and self._tensorboard is not None:
+                    earned = final.summary.mean, final.summary.std
+                    self._tensorboard.write_evaluation(self._final_snapshot.steps, *earned, name="final_return")
                 return self._outcome(reason, final)
             finally:
                 self._writer.close()
+                if self._tensorboard is not None:
+                    self._tensorboard.close()
                 self._close()
 
     def _make_evaluation(self) -> Evaluation:
@@ -327,8 +332,6 @@ class Training(ABC):
         self._writer.close()  # before anything is shown: standard output may be closed
         self._show()
         self._record()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
 
     @abstractmethod
     def _collect_episodes(self) -> None:

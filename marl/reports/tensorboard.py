@@ -58,11 +58,11 @@ class TensorBoardWriter:
             summary.value.add(tag=tag, simple_value=value)
         self._add(self._make_event(wall_time=time.time(), step=status.steps, summary=summary))
 
-    def write_evaluation(self, steps: int, mean: float, std: float) -> None:
-        """Add what weights of so many environment steps earned when they were evaluated."""
+    def write_evaluation(self, steps: int, mean: float, std: float, *, name: str = "return") -> None:
+        """Add what weights earned when they were evaluated, at so many environment steps."""
         summary = self._make_summary()
         for tag, value in (("mean", mean), ("std", std)):
-            summary.value.add(tag=f"evaluation/return_{tag}", simple_value=value)
+            summary.value.add(tag=f"evaluation/{name}_{tag}", simple_value=value)
         self._add(self._make_event(wall_time=time.time(), step=steps, summary=summary))
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
