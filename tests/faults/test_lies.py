@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from marl.reports.history import VARIABLE as HISTORY
+from tests.faults import counts
 from tests.faults.lies import LIES
 from tests.faults.runs import events
 from tests.slow.cluster import child, parent
@@ -47,15 +48,22 @@ def told(folder: Path, lie: str | None, exchange: str, normalizes: bool, seed: i
         return Told(ended == "Solved", len(uploads), named[-1] if named else "")
 
 
-@pytest.mark.parametrize("normalizes", [False, True])
-@pytest.mark.parametrize("exchange", ["weights", "pairwise"])
-def test_an_honest_child_learns_beside_a_liar(exchange: str, normalizes: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("exchange", "normalizes", "few"),
+    [
+        ("weights", False, ["backwards", "huge"]),
+        ("weights", True, ["absurd statistics", "ten times, one direction"]),
+        ("pairwise", False, ["zeros", "work 2^50"]),
+        ("pairwise", True, ["a million seen in nothing", "no numbers"]),
+    ],
+)
+def test_an_honest_child_learns_beside_a_liar(exchange: str, normalizes: bool, few: list[str], tmp_path: Path) -> None:
     """Solved within half as many uploads again, or the liar is named and out."""
     (tmp_path / "alone").mkdir()
     alone = told(tmp_path / "alone", None, exchange, normalizes)
     assert alone.solved
     failed = []
-    for number, lie in enumerate(LIES):
+    for number, lie in enumerate(LIES if counts.SHARE else few):
         folder = tmp_path / str(number)
         folder.mkdir()
         beside = told(folder, lie, exchange, normalizes)
