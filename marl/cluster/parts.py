@@ -55,7 +55,8 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
         MarlError: a part cannot work; without this, each worker would say so, one after another.
     """
     algorithm = config.algorithm
-    _demand_memory(config, spaces)
+    if ":" not in algorithm.name + config.network.name:  # whose own code would keep what it makes where nothing is
+        _demand_memory(config, spaces)
     names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
     if not names:
         return build_network(algorithm, spaces, config.network)
@@ -77,14 +78,9 @@ def _demand_memory(config: Config, spaces: Spaces) -> None:
     Raises:
         ConfigError: more than is free.
     """
-    try:
-        with torch.device("meta"):  # nothing is allocated there
-            network = build_network(config.algorithm, spaces, config.network)
-        numbers = sum(each.numel() for each in network.parameters())
-    except MarlError:
-        raise
-    except Exception:  # a network of the user's own that cannot be built so: it is tried as it is
-        return
+    with torch.device("meta"):  # nothing is allocated there
+        network = build_network(config.algorithm, spaces, config.network)
+    numbers = sum(each.numel() for each in network.parameters())
     demand_room(4 * numbers * (2 + 1 + NUM_VECTORS), f"network.hidden = {list(config.network.hidden)}")
 
 

@@ -27,9 +27,9 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
         EnvironmentFault: the environment cannot be rendered, or there is no display to show it on.
         MissingExtra: a video was asked for and moviepy is not installed.
     """
+    policy, config = restore(path, allow=allow)
     if not video:
         _demand_display()
-    policy, config = restore(path, allow=allow)
     settings = config.environment
     video = video and os.path.abspath(video)
     if video:

@@ -5,9 +5,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -110,7 +112,7 @@ def _set_when_told(reader: int, event: StopEvent) -> None:
         event.set()
 
 
-def stop_with_pipe(pipe: Connection, event: threading.Event) -> None:
+def stop_with_pipe(pipe: "Connection", event: threading.Event) -> None:
     """Set the event when the other side of a pipe, on which nothing is said, is closed."""
 
     def watch() -> None:

@@ -64,6 +64,7 @@ class Run(ParentTraining):
         self._evaluation = Evaluation(config, spaces, group, keeper, self._meter, note=print, log=print)
         self.judge = self._evaluation.evaluator = Judge()  # type: ignore[assignment]
         self.went_on: list[int] = []
+        self._audit = None
         self.version, self.weights = 0, BAD
 
     @property
