@@ -85,7 +85,7 @@ class _Child:
             watched_file(trust, home, "child"),
             view.note,
         )
-        self._say = Lines(view.note, every_s=ECHO_S)
+        self._say = Lines(view.note, burst=8, every_s=ECHO_S)
         self._fence = Fence(home, self._name)
         self._guests: queue.Queue[Guest] = queue.Queue()
         self._look_at = 0.0
@@ -122,7 +122,7 @@ class _Child:
         except HandshakeRefused as error:
             self._turn_away(link, error)
         except LinkError as error:
-            self._say((who, "link"), str(error))
+            self._say((who, "link"), f"{link.address}: {error}")
             link.close()
 
     def _serve(self, guest: Guest) -> None:
