@@ -10,7 +10,7 @@ from marl.cluster.spaces import find_spaces
 from marl.cluster.worker import Job, work
 from marl.config.files import load_config
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.telemetry import Report
+from marl.exchanges.telemetry import Report, hear_all
 from marl.exchanges.weights_child import WeightsChild
 from marl.exchanges.weights_parent import WeightsParent
 from marl.links.memory import memory_pair
@@ -35,12 +35,17 @@ def test_from_an_observation_to_new_weights_and_back(settings: dict[str, object]
         workers=1,
     )
     reports: list[Report] = []
+
+    def hear(child: str, heard: Report) -> int:
+        reports.append(heard)
+        return hear_all(child, heard)
+
     parent = WeightsParent(
         weights,
         config.exchange,
         name="parent",
         observation_size=spaces.observation_size,
-        hear=lambda child, heard: reports.append(heard),
+        hear=hear,
     )
     side = WeightsChild(block, config.exchange, name="child", normalizes=True)
     above, below = memory_pair()
@@ -51,18 +56,21 @@ def test_from_an_observation_to_new_weights_and_back(settings: dict[str, object]
         threading.Thread(target=report, args=(below, side, threading.Event()), kwargs={"name": "child"}),
         threading.Thread(target=work, args=(pipe, Job(config, 0, 0, alone=False), block)),
     ]
-    for thread in threads[:2]:
-        thread.start()
-    assert side.started.wait(30)
-    threads[2].start()
-    with parent._changed:
-        assert parent._changed.wait_for(lambda: parent.current.version >= ROUNDS, 60)
-    over.set()
-    parent.close()
-    threads[0].join(10)
-    threads[1].join(10)  # the parent has said that the run is over
-    array(block, "stop")[0] = 1
-    threads[2].join(10)
+    try:
+        for thread in threads[:2]:
+            thread.start()
+        assert side.started.wait(30)
+        threads[2].start()
+        with parent._changed:
+            assert parent._changed.wait_for(lambda: parent.current.version >= ROUNDS, 60)
+    finally:
+        over.set()
+        parent.close()
+        for thread in threads[:2]:
+            thread.join(10)  # the parent has said that the run is over
+        array(block, "stop")[0] = 1
+        if threads[2].ident is not None:
+            threads[2].join(10)
     assert not any(thread.is_alive() for thread in threads)
 
     assert parent.current.steps >= ROUNDS * 500
