@@ -73,6 +73,9 @@ def survey(file: BinaryIO, size: int, comment: int) -> dict[str, Stored | str]:
 
 def _check_directory(file: BinaryIO, size: int, comment: int) -> None:
     """That the archive ends as torch ends it, so that each of its readers finds the same directory."""
+    file.seek(0)
+    if file.read(4) != b"PK\3\4":
+        raise Refused("it is no such file")
     size -= comment
     file.seek(max(0, size - _LOCATOR - _END))
     end = file.read(_LOCATOR + _END)

@@ -84,11 +84,11 @@ def test_own_files_need_no_leave_and_strangers_get_it(tmp_path: Path) -> None:
     path = write(tmp_path / "own.pt", tree, spaces=COUNTING, own=True)
     copy = tmp_path / "copied.pt"
     copy.write_bytes(path.read_bytes())
-    assert len(play_episodes(copy, episodes=2, seed=0, greedy=True)) == 2
+    assert len(play_episodes(copy, episodes=2, seed=0, greedy=True).returns) == 2
     path = write(tmp_path / "other.pt", tree, spaces=COUNTING)
     with pytest.raises(PluginError, match=r"--allow tests\.fakes$"):
         play_episodes(path, episodes=2, seed=0, greedy=True)
-    assert len(play_episodes(path, episodes=2, seed=0, greedy=True, allow=("tests",))) == 2
+    assert len(play_episodes(path, episodes=2, seed=0, greedy=True, allow=("tests",)).returns) == 2
     changed = copy.read_bytes().replace(b"counting", b"refuses_", 1)
     assert changed != copy.read_bytes()
     copy.write_bytes(changed)
