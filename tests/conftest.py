@@ -33,6 +33,13 @@ def nothing_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def signals_as_in_a_terminal() -> None:
+    """Who starts the tests with nohup, or from a job that has lost its terminal, hands down an ignored SIGHUP."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A MARL_HOME that is nobody's real one, for tests that do not care which."""
     with pytest.MonkeyPatch.context() as patch:

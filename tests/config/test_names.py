@@ -17,7 +17,7 @@ from marl.trust.seal import make_seal_key
 def no_trap_springs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``trap`` can be imported from here, and fails the test that does."""
     (tmp_path / "trap.py").write_text("raise AssertionError('imported')\n")
-    (tmp_path / "borrowing.py").write_text("from subprocess import getoutput\nimport subprocess\n")
+    (tmp_path / "lending.py").write_text("from subprocess import getoutput\nimport subprocess\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -71,9 +71,9 @@ def test_what_needs_no_leave(tree: dict[str, Any]) -> None:
 
 def test_an_allowed_module_is_not_what_it_has_imported() -> None:
     for attribute in ("getoutput", "subprocess"):
-        refused = find_refused({"environment": {"id": f"borrowing:{attribute}"}}, ("borrowing",))
+        refused = find_refused({"environment": {"id": f"lending:{attribute}"}}, ("lending",))
         assert (refused.module if refused else None) == ("subprocess" if attribute == "getoutput" else None)
-    assert find_refused({"environment": {"id": "borrowing:getoutput"}}, ("borrowing", "subprocess")) is None
+    assert find_refused({"environment": {"id": "lending:getoutput"}}, ("lending", "subprocess")) is None
 
 
 @pytest.mark.parametrize(
