@@ -1,7 +1,7 @@
 """Which algorithm goes with which exchange: every legal pair solves a small environment, every other says why not.
 
 On one machine, trajectories go to the learner over a link in memory, questions need no link, and weights no exchange;
-those that are marked slow go over TLS to a local child.
+those on a child go over TLS.
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ EXCHANGED = [name for name in EXCHANGES if name != "pairwise"]  # which differs 
 CATCH, PROBE = "examples.own_environment:Catch-v0", "tests.fakes:Continuous"
 BARE = {"seed": 1, "report.tensorboard": False, "report.pictures": False}
 QUICK: dict[str, dict[str, Any]] = {
-    "a3c": {},
+    "a3c": {"algorithm.entropy_cost": 0.03},  # with less, some runs settle on a policy that misses a column
     "ppo": {"algorithm.t_max": 16, "algorithm.learning_rate": 2e-3},
-    "impala": {},
+    "impala": {"algorithm.entropy_cost": 0.03},
     "apex_dqn": {
         "algorithm.target_period": 50, "algorithm.learning_rate": 2e-3, "algorithm.epsilon": 0.2, "replay.ratio": 4.0,
         "replay.start": 500,
@@ -57,8 +57,22 @@ def test_every_algorithm_is_tried() -> None:
     assert list(QUICK) == list(ALGORITHMS)
 
 
-@pytest.mark.parametrize("exchange", EXCHANGED)
-@pytest.mark.parametrize("algorithm", QUICK)
+# One of each kind in little time; the others are marked slow.
+FIRST = {
+    ("a3c", "weights"),
+    ("ppo", "weights"),
+    ("impala", "experience"),
+    ("apex_dqn", "observations"),
+    ("sac", "weights"),
+}
+PAIRS = [
+    pytest.param(algorithm, exchange, marks=[] if (algorithm, exchange) in FIRST else pytest.mark.slow)
+    for algorithm in QUICK
+    for exchange in EXCHANGED
+]
+
+
+@pytest.mark.parametrize(("algorithm", "exchange"), PAIRS)
 def test_a_legal_pair_learns(algorithm: str, exchange: str, tmp_path: Path) -> None:
     result = trained(algorithm, exchange, tmp_path)
     assert result.reason == "solved", result
@@ -68,8 +82,8 @@ def test_a_legal_pair_learns(algorithm: str, exchange: str, tmp_path: Path) -> N
     ("algorithm", "exchange", "more"),
     [
         ("a3c", "weights", {}),
-        ("impala", "experience", {"exchange.zstd": True}),
-        ("apex_dqn", "observations", {}),
+        pytest.param("impala", "experience", {"exchange.zstd": True}, marks=pytest.mark.slow),
+        pytest.param("apex_dqn", "observations", {}, marks=pytest.mark.slow),
     ],
 )
 def test_pixels_are_learned_from(algorithm: str, exchange: str, more: dict[str, Any], tmp_path: Path) -> None:

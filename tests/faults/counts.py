@@ -1,4 +1,4 @@
-"""How often faults are tried: a few times in `make test`, as often as promised in `make faults`."""
+"""How often faults are tried: a few times by default, as often as promised in `make faults`."""
 
 import math
 import os

@@ -21,6 +21,7 @@ SILENCE_S = 5.0  # after which a side counts as gone
 pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]
 
 
+@pytest.mark.slow
 def test_children_go_and_come_back(tmp_path: Path, history: Path) -> None:
     """On purpose: each sends what it has, says farewell, and leaves nothing behind (R8). With all its processes,
     as when a machine loses power: no round of the other is a second longer (R3). At the same place it is the same child
@@ -47,6 +48,7 @@ def test_children_go_and_come_back(tmp_path: Path, history: Path) -> None:
     assert len({event["child"] for event in events(history, "joined")}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [5, 30, 120] if SHARE else [0])
 def test_a_child_that_stands_still(seconds: int, tmp_path: Path, history: Path) -> None:
     """No byte comes from it, and TCP would wait for ever: rounds go on without it; when it wakes it is back (R4)."""

@@ -63,6 +63,7 @@ CHILD_POINTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", CHILD_POINTS if SHARE else CHILD_POINTS[:1])
 def test_a_child_is_killed_at(point: str, tmp_path: Path, history: Path) -> None:
     """Over and over, at one place of the protocol: the other child loses no round, and none is a second longer (R3)."""

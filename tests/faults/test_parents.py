@@ -55,6 +55,7 @@ def test_the_parent_is_killed_at(point: str, tmp_path: Path, history: Path) -> N
     assert not list(tmp_path.glob("runs/**/.*.tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("newer_lives_on", [True, False] if SHARE else [True])
 def test_an_older_parent_wakes(newer_lives_on: bool, tmp_path: Path, history: Path) -> None:
     """It stood still, another went on in a copy of its run folder, for nobody else may write to its own: the children

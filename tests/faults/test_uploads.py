@@ -80,6 +80,7 @@ def swell(upload: Message) -> list[Message]:
 LIES = {lie.__name__: lie for lie in (boast, repeat, hasten, curse, cut, widen, rename, swell)}
 
 
+@pytest.mark.slow
 def test_liars_change_nothing(tmp_path: Path, marl_home: Path, history: Path) -> None:
     """Among children that were let in: claims of work are capped (D3), repeated uploads count once (S5), those of
     other sizes and kinds take no memory (D5), and who tells the truth trains on.

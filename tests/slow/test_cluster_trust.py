@@ -16,6 +16,7 @@ from tests.trust.company import Company
 RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
 
 
+@pytest.mark.slow
 def test_a_revoked_child_is_out_at_once_and_the_other_trains_on(tmp_path: Path) -> None:
     with at_home(tmp_path / "boss") as boss:
         succeed(*MARL, "keys", "init", cwd=tmp_path)
@@ -42,6 +43,7 @@ def test_a_revoked_child_is_out_at_once_and_the_other_trains_on(tmp_path: Path) 
         assert [line.split()[-1] for line in listed.splitlines()[1:]] == ["in", "revoked"]
 
 
+@pytest.mark.slow
 def test_the_key_is_replaced_while_a_run_goes_on(tmp_path: Path) -> None:
     """Three steps, after each of which the file is copied to the child; no round is lost, who comes back is let in."""
     port = free_port()

@@ -22,6 +22,7 @@ CUT_AFTER = 50_000  # bytes: in the first round, all weights are 36,620
 BROKEN = "child.applied=raise@3,child.sending.telemetry=raise@4"  # while workers play; a report is lost
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("marl_home")
 def test_a_slow_link_that_breaks_again_and_again_changes_no_bit(tmp_path: Path) -> None:
     """It is the first child's: the other's uploads come before their turn."""

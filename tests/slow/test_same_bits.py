@@ -56,12 +56,14 @@ class Machine(NamedTuple):
 
 
 ELSEWHERE = Machine("spawn", "2", 2, True, "another folder", "1")
+# Every pair of circumstances meets in one of these.
 MACHINES = [
-    Machine(method, threads, cores, torch_first)
-    for method in ("forkserver", "spawn")
-    for threads in ("", "1", "2")
-    for cores in (1, 2)
-    for torch_first in (False, True)
+    Machine("forkserver", "", 2, True),
+    Machine("forkserver", "1", 1, True),
+    Machine("forkserver", "2", 2, False),
+    Machine("spawn", "", 1, False),
+    Machine("spawn", "1", 2, False),
+    Machine("spawn", "2", 1, True),
 ]
 MACHINES += [Machine(folder="another folder"), Machine(hash_seed="1"), Machine(hash_seed="random"), ELSEWHERE]
 MACHINES += [ELSEWHERE._replace(children=2)]
