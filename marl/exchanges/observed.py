@@ -2,8 +2,10 @@
 
 What a child says that it has seen is compared with what the others and the parent itself have seen, and cut to what is
 near that: so far that an honest child, which may come to a new place, is followed within a few uploads, and so near
-that a liar cannot blind the others.
+that a liar cannot blind the others. What had to be cut counts less, the less the farther away it was.
 """
+
+import math
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from marl.errors import WeightsRefused
 
 MOST = 1e30  # such numbers, merged with others, are still finite; no environment has them
 SEEN_PER_STEP = 4.0  # observations for each step that counts: resets and last ones are observed, too
-NEAR = 5.0  # deviations, of what others have seen, that an upload's mean may be off, and that its own may be
+NEAR = 3.0  # deviations, of what others have seen, that an upload's mean may be off, and that its own may be
 ENOUGH = 20.0  # observations that others must have seen before they are a measure
 
 
@@ -87,7 +89,10 @@ class Observed:
         room = NEAR * deviation
         mean = np.clip(moments.mean, others.mean - room, others.mean + room)
         m2 = np.minimum(moments.m2, moments.count * np.square(room))
-        return Moments(moments.count, mean, m2)
+        # The root: whoever really goes far counts enough to be followed.
+        farthest = float((np.maximum(np.abs(moments.mean - others.mean), moments.std()) / room).max())
+        counts = moments.count / math.sqrt(max(1.0, farthest))
+        return Moments(counts, mean, m2 * (counts / moments.count))
 
 
 def together(*slots: Array) -> Array:

@@ -148,7 +148,7 @@ def test_a_learner_that_stands_still_holds_its_actors_back(tmp_path: Path) -> No
         goes_on(tmp_path, process)
         os.kill(learner, signal.SIGSTOP)
         until(still, of=process)
-        ends(process, signal.SIGTERM, 2 * STOP_S)  # the learner has to be killed
+        ends(process, signal.SIGTERM, 4 * STOP_S)  # the learner has to be killed
     assert checkpoint(tmp_path)["steps"] > 0
 
 

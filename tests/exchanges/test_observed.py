@@ -59,6 +59,9 @@ def test_a_liar_does_not_blind_the_others(mean: float, deviation: float, sample:
         found = take(observed, "liar", slot(500.0, mean, deviation))
     assert float(np.abs(found.mean / found.std()).max()) < 2
     assert found.std().max() < 2 * NEAR
+    if max(abs(mean), deviation) >= 1e6:  # the farther, the less it counts
+        assert found.std().max() < 1.2
+        assert np.abs(found.mean).max() < 0.1
 
 
 def test_a_liar_who_comes_first_is_measured_by_what_the_parent_has_seen() -> None:
@@ -82,7 +85,7 @@ def test_honest_children_are_followed_wherever_they_go(sample: Moments | None) -
     steps = 2.0 * np.arange(60).repeat(400)[:, np.newaxis]
     exact = moments(random.normal(size=steps.shape) + steps)
     found = from_slot(observed.slot.numpy())
-    assert found.count == 60 * 400
+    assert found.count == pytest.approx(60 * 400, rel=0.01)  # of the first ones, some were cut
     assert found.mean[0] == pytest.approx(exact.mean[0], rel=0.05)
     assert found.std()[0] == pytest.approx(exact.std()[0], rel=0.05)
     assert found.std()[1] == pytest.approx(0.9, rel=0.1)
