@@ -48,26 +48,28 @@ def told(folder: Path, lie: str | None, exchange: str, normalizes: bool, seed: i
         return Told(ended == "Solved", len(uploads), named[-1] if named else "")
 
 
-@pytest.mark.parametrize(
-    ("exchange", "normalizes", "few"),
-    [
-        ("weights", False, ["backwards", "huge"]),
-        ("weights", True, ["absurd statistics", "ten times, one direction"]),
-        ("pairwise", False, ["zeros", "work 2^50"]),
-        ("pairwise", True, ["a million seen in nothing", "no numbers"]),
-    ],
-)
-def test_an_honest_child_learns_beside_a_liar(exchange: str, normalizes: bool, few: list[str], tmp_path: Path) -> None:
+CELLS = [("weights", False), ("weights", True), ("pairwise", False), ("pairwise", True)]
+FEW = ["no numbers", "ten times, one direction", "negative work", "absurd statistics"]  # whatever the luck of a run
+
+
+@pytest.mark.parametrize(("exchange", "normalizes"), CELLS)
+def test_an_honest_child_learns_beside_a_liar(exchange: str, normalizes: bool, tmp_path: Path) -> None:
     """Solved within half as many uploads again, or the liar is named and out."""
-    (tmp_path / "alone").mkdir()
-    alone = told(tmp_path / "alone", None, exchange, normalizes)
-    assert alone.solved
-    failed = []
-    for number, lie in enumerate(LIES if counts.SHARE else few):
-        folder = tmp_path / str(number)
+    folders = iter(range(100))
+
+    def run(lie: str | None) -> Told:
+        folder = tmp_path / str(next(folders))
         folder.mkdir()
-        beside = told(folder, lie, exchange, normalizes)
-        print(f"{exchange}, normalised {normalizes}, {lie}: alone {alone.uploads}, beside it {beside}")
-        if not beside.solved or (beside.uploads > SHARE * alone.uploads + SPARE and not beside.named):
+        return told(folder, lie, exchange, normalizes)
+
+    alone = [run(None) for _ in range(3)]  # one run's luck is no measure
+    assert all(each.solved for each in alone)
+    most = SHARE * max(each.uploads for each in alone) + SPARE
+    print(f"{exchange}, normalised {normalizes}, alone: {[each.uploads for each in alone]}")
+    failed = []
+    for lie in LIES if counts.SHARE else FEW:
+        beside = run(lie)
+        print(f"{exchange}, normalised {normalizes}, {lie}: {beside}")
+        if not beside.solved or (beside.uploads > most and not beside.named):
             failed.append((lie, beside))
     assert not failed, (alone, failed)
