@@ -48,7 +48,7 @@ def told(folder: Path, lie: str | None, exchange: str, normalizes: bool, seed: i
         return Told(ended == "Solved", len(uploads), named[-1] if named else "")
 
 
-CELLS = [("weights", False), ("weights", True), ("pairwise", False), ("pairwise", True)]
+CELLS = [("weights", True), ("pairwise", True), *([("weights", False), ("pairwise", False)] if counts.SHARE else [])]
 FEW = ["no numbers", "ten times, one direction", "negative work", "absurd statistics"]  # whatever the luck of a run
 
 
