@@ -13,6 +13,7 @@ from tests.faults.runs import events
 from tests.slow.cluster import child, parent
 
 SHARE, SPARE = 1.5, 3  # of the uploads that are needed alone; uploads until a lie can be told from the truth
+LUCK = 2.5  # instead, where one run is to say it: honest runs differ by nearly as much
 RUN = ("CartPole-v1", "--minutes", "30", "--seed", "1", "--set", "environment.solved_return=150.0", "--wait", "60")
 
 pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800), pytest.mark.slow]
@@ -64,7 +65,7 @@ def test_an_honest_child_learns_beside_a_liar(exchange: str, normalizes: bool, t
 
     alone = [run(None) for _ in range(3)]  # one run's luck is no measure
     assert all(each.solved for each in alone)
-    most = SHARE * max(each.uploads for each in alone) + SPARE
+    most = (SHARE if counts.SHARE else LUCK) * max(each.uploads for each in alone) + SPARE
     print(f"{exchange}, normalised {normalizes}, alone: {[each.uploads for each in alone]}")
     failed = []
     for lie in LIES if counts.SHARE else FEW:
