@@ -152,6 +152,7 @@ def test_a_learner_that_stands_still_holds_its_actors_back(tmp_path: Path) -> No
     assert checkpoint(tmp_path)["steps"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     with started(*IMPALA, *ENDLESS, cwd=tmp_path) as process:
         until(learning(tmp_path), of=process)

@@ -23,6 +23,7 @@ def num_descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+@pytest.mark.slow
 def test_strangers_cost_nothing(tmp_path: Path, history: Path) -> None:
     """There is a place for who has a key among hundreds that never say who they are (S2); and connections that come and
     go as fast as they can break no conversation, and nobody is taken for dead (S3).

@@ -106,6 +106,7 @@ DIFFERENCES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_who_differs_and_who_breaks_its_word(us: Identity, offered: tuple[Hello, int], tmp_path: Path) -> None:
     """Both ends name both values within a second of being known (D8); answers of other sizes and kinds are refused from
     their headers, without memory (D5); who says nothing is sent away; and then the next parent is served.

@@ -21,6 +21,7 @@ BACK_S = 10.0 * FACTOR  # two rounds of those that nobody has set otherwise
 pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]
 
 
+@pytest.mark.slow
 def test_workers_are_killed(tmp_path: Path, history: Path) -> None:
     """At any instruction: each is started again within 5 s, the rounds go on, and no child is lost (R1)."""
     chance = random.Random(1)

@@ -25,6 +25,7 @@ POINTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", (*EARLY, *POINTS) if SHARE else ["checkpoint.pt.renaming"])
 def test_the_parent_is_killed_at(point: str, tmp_path: Path, history: Path) -> None:
     """And resumed, again and again: the children train on, and the run goes on where it was or a round before (R10)."""

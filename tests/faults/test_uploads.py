@@ -22,6 +22,7 @@ MIB = 1024 * 1024
 pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]
 
 
+@pytest.mark.slow
 def test_one_child_is_poisoned(tmp_path: Path, history: Path) -> None:
     """What is not finite never reaches the others: the child is told, left out after the third time, and takes part
     again when it is well (D1).

@@ -37,6 +37,7 @@ def children(home: Path) -> Iterator[list[Child]]:
         assert (first.errors, second.errors) == ([], [])
 
 
+@pytest.mark.slow
 def test_two_children_solve_cart_pole(children: list[Child], tmp_path: Path) -> None:
     script = (str(ROOT / "init_parent.py"),)
     with parent(tmp_path, children, "--seed", "1", *OFTEN, program=script) as run:

@@ -78,7 +78,8 @@ def test_killed_runs_that_are_resumed_give_the_same_bits(
     assert_same(references(name), tmp_path)
 
 
-@pytest.mark.parametrize("name", [pytest.param("CartPole-v1, normalised", marks=pytest.mark.slow), "LunarLander-v3"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["CartPole-v1, normalised", "LunarLander-v3"])
 def test_killed_workers_and_judges_change_no_bit(name: str, references: Callable[[str], Path], tmp_path: Path) -> None:
     with started(*words(name), "--plain", cwd=tmp_path) as process:
         wait_for_checkpoints(process, tmp_path, 2)
