@@ -1,6 +1,7 @@
 """A file imports its own folder or a lower floor, never up, never sideways (CONTRIBUTING.md)."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ MAY_IMPORT_CONFIG = {"cluster", "cli", "api", "scripts", "config"}
 
 def test_every_import_keeps_to_its_floor() -> None:
     assert broken_rules(ROOT) == []
+
+
+def test_no_file_imports_what_imports_it() -> None:
+    assert import_circle(ROOT) == []
+
+
+def test_the_checker_sees_a_circle(tmp_path: Path) -> None:
+    _write(tmp_path / "marl/cli/train.py", "def train():\n    from marl.cli.parent import run_parent")
+    _write(tmp_path / "marl/cli/parent.py", "from marl.cli import options, training")
+    _write(tmp_path / "marl/cli/options.py", "")
+    _write(tmp_path / "marl/cli/training.py", "if TYPE_CHECKING:\n    import marl.cli.train")
+    assert set(import_circle(tmp_path)) == {"marl.cli.train", "marl.cli.parent", "marl.cli.training"}
 
 
 def test_every_folder_has_tests() -> None:
@@ -129,6 +142,24 @@ def broken_rules(root: Path) -> list[str]:
                 if (complaint := _complaint(importer, name, scripts))
             )
     return found
+
+
+def import_circle(root: Path) -> list[str]:
+    """Modules of marl/ that import one another in a circle, inside functions too; empty if there are none."""
+    files = {".".join(file.relative_to(root).with_suffix("").parts): file for file in root.glob("marl/**/*.py")}
+    graph = {
+        module: {
+            imported
+            for _, name in _imports(_parse(file))
+            if (imported := name if name in files else name.rpartition(".")[0]) in files and imported != module
+        }
+        for module, file in files.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def _complaint(importer: str, name: str, scripts: set[str]) -> str | None:

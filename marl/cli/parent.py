@@ -7,7 +7,7 @@ import click
 
 from marl.cli.addresses import TakesAddresses
 from marl.cli.main import run
-from marl.cli.train import run_training, training_options
+from marl.cli.training import run_training, training_options
 from marl.cli.trust import take_trust, trust_options
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from marl.cli.main import run
-from marl.cli.train import run_training, training_options
+from marl.cli.training import run_training, training_options
 
 
 def main(parameters: Mapping[str, Any]) -> None:

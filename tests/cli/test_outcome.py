@@ -1,11 +1,11 @@
-"""The last words of a run."""
+"""How a run's result is printed."""
 
 from pathlib import Path
 
 import pytest
 
 from marl.api import TrainResult
-from marl.cli.train import _in_words
+from marl.cli.outcome import in_words
 
 RESULT = TrainResult(
     reason="steps",
@@ -33,7 +33,7 @@ RESULT = TrainResult(
 
 
 def test_a_mean_says_of_how_many_episodes_it_is() -> None:
-    said = _in_words(RESULT)
+    said = in_words(RESULT)
     assert "return 0.951 over the last 7 episodes of training, " in said
     assert "0.000 over 100 fresh episodes of evaluation, 95 % interval -0.500 to 0.250." in said
     assert said.endswith("marl evaluate weights.pt")
@@ -45,4 +45,4 @@ def test_a_mean_says_of_how_many_episodes_it_is() -> None:
     [(500.0, 100, "500.0 over the last 100 episodes"), (-0.0, 1, "0.0 over the only episode")],
 )
 def test_one_episode_and_a_full_window(mean: float, count: int, words: str) -> None:
-    assert f"return {words} of training" in _in_words(RESULT._replace(return_mean=mean, return_episodes=count))
+    assert f"return {words} of training" in in_words(RESULT._replace(return_mean=mean, return_episodes=count))
