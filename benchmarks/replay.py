@@ -43,11 +43,7 @@ class Ours:
         self._replay, self._priorities = TransitionReplay(block, 0), Priorities(block, ALPHA)
 
     def insert(self, batch: Transitions, priorities: Floats) -> None:
-        indices = self._replay.add(batch)
-        if indices[-1] - indices[0] == len(indices) - 1:
-            self._priorities.set_range(int(indices[0]), priorities)
-        else:
-            self._priorities.set(indices, priorities)
+        self._priorities.set(self._replay.add(batch), priorities)
 
     fill = insert
 

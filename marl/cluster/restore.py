@@ -54,28 +54,14 @@ def restore(path: str | Path, *, allow: Collection[str] = ()) -> Restored:
     return Restored(Policy(cast(Acts, network), spaces, statistics, file.info), config)
 
 
-def play_episodes(
-    path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64, allow: Collection[str] = ()
-) -> Played:
-    """Episodes of the file's policy in the environment that it was trained in.
-
-    Raises:
-        WeightsFileError: the file cannot be read.
-        PluginError: it names code that is not allowed.
-        EnvironmentFault: the environment cannot be made, or has other spaces than at training.
-    """
-    return play_restored(
-        restore(path, allow=allow), path, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel
-    )
-
-
 def play_restored(
     restored: Restored, path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64
 ) -> Played:
-    """The same for what was read from ``path`` before.
+    """Episodes of a policy that was read from ``path``, in the environment that it was trained in.
 
     Raises:
-        WeightsFileError, EnvironmentFault: as for ``play_episodes``.
+        WeightsFileError: the environment has other spaces than at training.
+        EnvironmentFault: it cannot be made, or raised.
     """
     policy, config = restored
     count = max(1, min(episodes, parallel))

@@ -54,20 +54,6 @@ class Priorities:
         fail("priorities.summing")
         self._sum(indices)
 
-    def set_range(self, start: int, priorities: Floats) -> None:
-        """The same for transitions ``start``, ``start + 1`` and so on, faster.
-
-        Raises:
-            ValueError: a priority is negative or not finite.
-        """
-        self._leaves[start : start + len(priorities)] = self._powers(priorities)
-        fail("priorities.summing")
-        self._sum_range(start, start + len(priorities))
-
-    def rebuild(self) -> None:
-        """Take every sum anew."""
-        self._sum_range(0, len(self._leaves))
-
     def total(self) -> float:
         """The sum of all priorities, each to the power alpha."""
         return float(self._levels[0].sum())
@@ -93,11 +79,6 @@ class Priorities:
         for above, level in zip(self._levels[-2::-1], self._levels[:0:-1], strict=True):
             nodes = nodes // FAN_OUT
             above[nodes] = level.reshape(-1, FAN_OUT).take(nodes, axis=0) @ self._ones
-
-    def _sum_range(self, start: int, end: int) -> None:
-        for above, level in zip(self._levels[-2::-1], self._levels[:0:-1], strict=True):
-            start, end = start // FAN_OUT, -(-end // FAN_OUT)
-            above[start:end] = level.reshape(-1, FAN_OUT)[start:end] @ self._ones
 
     def _walk(self, fractions: Floats) -> tuple[Integers, Floats]:
         """Leaves [N] that lie at these fractions [N] of the whole, and their probabilities [N], 0 for a dead end."""

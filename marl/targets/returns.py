@@ -1,32 +1,10 @@
-"""n-step returns: rewards up to the end of the trajectory, then a bootstrap.
-
-Mnih et al., "Asynchronous Methods for Deep Reinforcement Learning" (2016), algorithm S3: R <- r + discount * R,
-backwards.
-"""
+"""What several targets and losses share: the value after each step, means over transitions, standard advantages."""
 
 import torch
 from torch import Tensor
 
-from marl.targets.gae import gae
-
 # Deviation, as a part of the mean, that equal numbers may seem to have: twice the most seen for 1 to a million of them.
 ROUNDING = 8 * torch.finfo(torch.float32).eps
-
-
-def n_step_advantages(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    *,
-    discount: float,
-) -> Tensor:
-    """Advantages [T, B] of n-step returns over the value baseline; all arguments [T, B].
-
-    This is generalised advantage estimation with lambda = 1: its deltas telescope.
-    """
-    return gae(rewards, values, next_values, terminated, truncated, discount=discount, gae_lambda=1.0)
 
 
 def next_values(values: Tensor, last_values: Tensor, last_index: Tensor) -> Tensor:

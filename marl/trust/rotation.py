@@ -69,19 +69,3 @@ class FileWatch:
             return None
         # chmod changes only the last one.
         return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
-
-
-class KeyWatch:
-    """Notices that the key file has changed, so that a running node follows a rotation without a stop."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._watch = FileWatch(path)
-
-    def poll(self) -> KeyRing | None:
-        """The new keys if the file is another one than at the last call, otherwise None.
-
-        Raises:
-            KeyFileError: the new file is refused; once for each change.
-        """
-        return load_keys(self._path) if self._watch.changed() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.cluster.restore import play_episodes
+from marl.api import evaluate
 from marl.config.files import load_config
 from marl.errors import MarlError
 from marl.reports.plots import learning_curve
@@ -22,7 +22,7 @@ Read = Callable[[Path], object]
 
 
 def play(path: Path) -> None:
-    play_episodes(path, episodes=1, seed=0, greedy=True)
+    evaluate(path, episodes=1)
 
 
 def plot(path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 import marl.reports.distribution  # noqa: F401  loaded when it is first used
 from marl import api
-from marl.cluster.restore import play_episodes
 from marl.cluster.watch import watch
 from marl.config.settings import from_tree, to_tree
 from marl.data.spaces import Spaces
@@ -35,7 +34,6 @@ def write(path: Path, tree: dict[str, Any], *, spaces: Spaces = SPACES, own: boo
 @pytest.mark.parametrize(
     "read",
     [
-        lambda path: play_episodes(path, episodes=1, seed=0, greedy=True),
         lambda path: watch(str(path), seed=0, greedy=True, video=None),
         api.load,
         api.evaluate,
@@ -59,7 +57,7 @@ def test_the_trap_works(tmp_path: Path) -> None:
     kwargs = {"cmd": f"touch {trace}"}
     path = write(tmp_path / "weights.pt", {"environment": {"id": "subprocess:getoutput", "kwargs": kwargs}})
     with recorded() as events, pytest.raises(MarlError, match="to make a gymnasium environment, got str"):
-        play_episodes(path, episodes=1, seed=0, greedy=True, allow=("subprocess",))
+        api.evaluate(path, episodes=1, allow=("subprocess",))
     assert any("Popen" in event for event in events)
     assert trace.exists()
 
@@ -84,16 +82,16 @@ def test_own_files_need_no_leave_and_strangers_get_it(tmp_path: Path) -> None:
     path = write(tmp_path / "own.pt", tree, spaces=COUNTING, own=True)
     copy = tmp_path / "copied.pt"
     copy.write_bytes(path.read_bytes())
-    assert len(play_episodes(copy, episodes=2, seed=0, greedy=True).returns) == 2
+    assert len(api.evaluate(copy, episodes=2).returns) == 2
     path = write(tmp_path / "other.pt", tree, spaces=COUNTING)
     with pytest.raises(PluginError, match=r"--allow tests\.fakes$"):
-        play_episodes(path, episodes=2, seed=0, greedy=True)
-    assert len(play_episodes(path, episodes=2, seed=0, greedy=True, allow=("tests",)).returns) == 2
+        api.evaluate(path, episodes=2)
+    assert len(api.evaluate(path, episodes=2, allow=("tests",)).returns) == 2
     changed = copy.read_bytes().replace(b"counting", b"refuses_", 1)
     assert changed != copy.read_bytes()
     copy.write_bytes(changed)
     with pytest.raises(MarlError):
-        play_episodes(copy, episodes=2, seed=0, greedy=True)
+        api.evaluate(copy, episodes=2)
 
 
 def test_another_users_seal_is_worth_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

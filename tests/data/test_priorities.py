@@ -57,7 +57,7 @@ def test_in_proportion_to_a_power() -> None:
 
 def test_an_exponent_of_zero_ignores_all_but_never() -> None:
     priorities, _ = made(3, alpha=0.0)
-    priorities.set_range(0, np.array([5.0, 0.0, 0.001]))
+    priorities.set(np.arange(3), np.array([5.0, 0.0, 0.001]))
     indices, probabilities = priorities.sample(4, np.random.default_rng(0)) or ((), ())
     assert indices.tolist() == [0, 0, 2, 2]
     assert probabilities.tolist() == [0.5] * 4
@@ -67,7 +67,7 @@ def test_single_draws_have_the_same_chances() -> None:
     """Without the help of strata: chi square over all leaves, 99 degrees, 0.1 %."""
     priorities, _ = made(100)
     powers = np.arange(1.0, 101.0)
-    priorities.set_range(0, powers)
+    priorities.set(np.arange(100), powers)
     rng = np.random.default_rng(3)
     counts = np.zeros(100)
     for _ in range(20_000):
@@ -89,8 +89,6 @@ def test_a_priority_that_is_none_is_refused(bad: float) -> None:
     priorities, _ = made(4)
     with pytest.raises(ValueError, match="finite priorities"):
         priorities.set(np.array([0, 1]), np.array([1.0, bad]))
-    with pytest.raises(ValueError, match="finite priorities"):
-        priorities.set_range(0, np.array([1.0, bad]))
     assert priorities.total() == 0
 
 
@@ -102,7 +100,6 @@ WRITES = st.lists(
             min_size=1,
             max_size=80,
         ),
-        st.booleans(),
     ),
     max_size=8,
 )
@@ -110,19 +107,15 @@ WRITES = st.lists(
 
 @settings(deadline=None, max_examples=150)
 @given(capacity=st.sampled_from([1, 20, 200, MAX_TOP + 1, THREE_LEVELS]), writes=WRITES, seed=st.integers(0, 2**32))
-def test_any_writes_against_a_list(capacity: int, writes: list[tuple[int, list[float], bool]], seed: int) -> None:
+def test_any_writes_against_a_list(capacity: int, writes: list[tuple[int, list[float]]], seed: int) -> None:
     priorities, block = made(capacity)
     literal = [0.0] * capacity
-    for place, values, in_a_row in writes:
+    for place, values in writes:
         values = values[:capacity]
-        start = min(place, capacity - len(values)) if in_a_row else place
-        places = [(start + each) % capacity for each in range(len(values))]
+        places = [(place + each) % capacity for each in range(len(values))]
         for each, value in zip(places, values, strict=True):
             literal[each] = value
-        if in_a_row:
-            priorities.set_range(start, np.array(values))
-        else:
-            priorities.set(np.array(places), np.array(values))
+        priorities.set(np.array(places), np.array(values))
     assert_sums(block)
     total = math.fsum(literal)
     assert priorities.total() == pytest.approx(total, rel=1e-12, abs=0)
@@ -147,7 +140,7 @@ def test_a_sum_that_is_old_misleads_nobody() -> None:
     """Above a leaf that is gone, and above one that came: sampled are only those that are there."""
     priorities, block = made(THREE_LEVELS)
     leaves = block["priorities_2"].numpy()
-    priorities.set_range(0, np.ones(THREE_LEVELS))
+    priorities.set(np.arange(THREE_LEVELS), np.ones(THREE_LEVELS))
     leaves[:] = 0  # by a process that was killed before it summed
     leaves[500] = 3.0
     indices, probabilities = priorities.sample(64, np.random.default_rng(0)) or ((), ())
@@ -170,21 +163,11 @@ def test_probabilities_are_those_of_the_draw_even_if_sums_are_old() -> None:
 
 def test_the_next_write_below_puts_a_sum_right() -> None:
     priorities, block = made(THREE_LEVELS)
-    priorities.set_range(0, np.ones(THREE_LEVELS))
+    priorities.set(np.arange(THREE_LEVELS), np.ones(THREE_LEVELS))
     block["priorities_0"][0] = block["priorities_1"][0] = 1e9
     priorities.set(np.array([3]), np.array([2.0]))
     assert_sums(block)
     assert priorities.total() == THREE_LEVELS + 1
-
-
-def test_rebuilding_puts_all_right() -> None:
-    priorities, block = made(THREE_LEVELS)
-    priorities.set_range(0, np.ones(THREE_LEVELS))
-    for name in block.names()[:-1]:
-        block[name][:] = 1e9
-    priorities.rebuild()
-    assert_sums(block)
-    assert priorities.total() == THREE_LEVELS
 
 
 def test_importance_weights_by_hand() -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from marl.targets.gae import gae
-from marl.targets.returns import mean_weights, n_step_advantages, next_values, standardized
+from marl.targets.returns import mean_weights, next_values, standardized
 from tests.targets.cases import (
     Array,
     another_future,
@@ -53,7 +53,7 @@ def test_gae_equals_the_definition(seed: int, dtype: torch.dtype, tolerance: flo
 @pytest.mark.parametrize("seed", range(10))
 def test_n_step_equals_the_paper(seed: int) -> None:
     case = consistent(random_case(seed, T=8, B=3))
-    ours = n_step_advantages(*tensors(case, torch.float64), discount=0.9)
+    ours = gae(*tensors(case, torch.float64), discount=0.9, gae_lambda=1.0)
     np.testing.assert_allclose(ours, literal_n_step(*case, 0.9), atol=1e-12)
 
 
@@ -73,7 +73,7 @@ def test_n_step_by_hand() -> None:
     no = torch.zeros(3, 1, dtype=torch.bool)
     rewards, values = torch.tensor([[1.0], [2.0], [3.0]]), torch.zeros(3, 1)
     following = torch.tensor([[0.0], [0.0], [8.0]])
-    assert n_step_advantages(rewards, values, following, no, no, discount=0.5).ravel().tolist() == [3.75, 5.5, 7.0]
+    assert gae(rewards, values, following, no, no, discount=0.5, gae_lambda=1.0).ravel().tolist() == [3.75, 5.5, 7.0]
 
 
 @property_of(cases, unit)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from marl.targets.returns import n_step_advantages
+from marl.targets.gae import gae
 from marl.targets.td_lambda import td_lambda
 from marl.targets.vtrace import vtrace
 from tests.targets.cases import (
@@ -92,7 +92,7 @@ def test_on_policy_is_the_n_step_return(case: tuple[Array, ...], discount: float
     """Targets and advantages both, and no limit above 1 matters."""
     numbers = tensors(consistent(case), torch.float64)
     ours = vtrace(torch.zeros_like(numbers[0]), *numbers, discount=discount, max_rho=3.0, max_c=1.5, max_policy_rho=2.0)
-    expected = n_step_advantages(*numbers, discount=discount)
+    expected = gae(*numbers, discount=discount, gae_lambda=1.0)
     torch.testing.assert_close(ours.targets - numbers[1], expected, atol=1e-10, rtol=0)
     torch.testing.assert_close(ours.advantages, expected, atol=1e-10, rtol=0)
 

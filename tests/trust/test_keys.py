@@ -18,7 +18,7 @@ from marl.errors import KeyFileError
 from marl.trust.armour import wrap
 from marl.trust.home import marl_home
 from marl.trust.keys import KeyRing, create_keys, derive, key_path, load_keys, parse_keys
-from marl.trust.rotation import KeyWatch, rotate
+from marl.trust.rotation import FileWatch, rotate
 from marl.trust.secret import Secret
 
 # The same examples each time, however slow the machine.
@@ -223,17 +223,16 @@ def test_a_step_out_of_order_changes_nothing(done: list, wrong: str, right: str,
 
 def test_a_running_node_notices_a_rotation(tmp_path: Path) -> None:
     path = _write(tmp_path, LINE)
-    watch = KeyWatch(path)
-    assert watch.poll() is None
-    added = rotate(path, "add")
-    assert watch.poll() == added
-    assert watch.poll() is None
+    watch = FileWatch(path)
+    assert not watch.changed()
+    rotate(path, "add")
+    assert watch.changed()
+    assert not watch.changed()
     path.unlink()
-    assert watch.poll() is None
+    assert not watch.changed()
     _write(tmp_path, b"")
-    with pytest.raises(KeyFileError, match="nothing"):
-        watch.poll()
-    assert watch.poll() is None
+    assert watch.changed()
+    assert not watch.changed()
 
 
 @BOUNDED

@@ -16,7 +16,7 @@ from marl.trust.identity import identity_from_keys, identity_from_ticket
 from marl.trust.invitations import invite, load_child_key, make_request, sign_request
 from marl.trust.keys import create_keys, load_keys
 from marl.trust.nodes import NodeBook
-from marl.trust.rotation import KeyWatch, rotate
+from marl.trust.rotation import rotate
 from marl.trust.secret import Secret
 from marl.trust.tickets import Ticket, parse_ticket, read_ticket
 
@@ -99,12 +99,6 @@ def bad_name(folder: Path) -> None:
     identity_from_keys(load_keys(_key(folder)), "child", "No Name")
 
 
-def bad_change(folder: Path) -> None:
-    watch = KeyWatch(_key(folder))
-    _key(folder, keep=40)
-    watch.poll()
-
-
 @pytest.mark.parametrize(
     "fail",
     [
@@ -118,7 +112,6 @@ def bad_change(folder: Path) -> None:
         as_a_request,
         as_a_childs_key,
         bad_name,
-        bad_change,
     ],
 )
 def test_no_traceback_shows_a_key(fail: Callable[[Path], None], tmp_path: Path) -> None:
