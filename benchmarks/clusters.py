@@ -17,7 +17,7 @@ from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.exchanges.base import RunSide
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.parent import WeightsParent
 from marl.links.loop import IOLoop
 from marl.training.flat import flatten
 from marl.trust.identity import Identity, identity_from_keys

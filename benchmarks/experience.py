@@ -26,8 +26,8 @@ from marl.data.parcel import Layout, parcel_layout
 from marl.data.shared import Field, SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.experience_child import PER_MESSAGE, ExperienceChild
-from marl.exchanges.experience_parent import ExperienceParent
+from marl.exchanges.experience.child import PER_MESSAGE, ExperienceChild
+from marl.exchanges.experience.parent import ExperienceParent
 from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.server import Server

@@ -24,8 +24,8 @@ from marl.exchanges.conversation import converse, report
 from marl.exchanges.limits import max_payload
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import EVERY
-from marl.exchanges.weights_child import WeightsChild
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.child import WeightsChild
+from marl.exchanges.weights.parent import WeightsParent
 from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.server import Server

@@ -40,8 +40,8 @@ from marl.data.desk import GROUPS, desk_fields
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Step, make_environments
 from marl.exchanges.conversation import confer, converse, report
-from marl.exchanges.observations_child import ObservationsChild
-from marl.exchanges.observations_parent import ObservationsParent
+from marl.exchanges.observations.child import ObservationsChild
+from marl.exchanges.observations.parent import ObservationsParent
 from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.server import Server

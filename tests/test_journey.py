@@ -11,8 +11,8 @@ from marl.cluster.worker import Job, work
 from marl.config.files import load_config
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.telemetry import Report, hear_all
-from marl.exchanges.weights_child import WeightsChild
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.child import WeightsChild
+from marl.exchanges.weights.parent import WeightsParent
 from marl.links.memory import memory_pair
 from marl.training.flat import flatten
 from marl.training.node_memory import STEPS, array, node_memory

@@ -18,7 +18,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.exchanges.base import Global
-from marl.exchanges.merging_parent import MergingParent, Standing
+from marl.exchanges.merging.parent import MergingParent, Standing
 from marl.processes.group import ProcessGroup
 
 ROUNDS = 8  # that a child trains alone; as many uploads where there are no rounds

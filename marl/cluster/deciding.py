@@ -15,9 +15,9 @@ from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.exchanges.batcher import Batcher
-from marl.exchanges.experience_parent import ExperienceParent
-from marl.exchanges.observations_parent import ObservationsParent, Places
+from marl.exchanges.experience.parent import ExperienceParent
+from marl.exchanges.observations.batcher import Batcher
+from marl.exchanges.observations.parent import ObservationsParent, Places
 from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.training.flat import flatten
 

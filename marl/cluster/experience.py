@@ -11,8 +11,8 @@ from marl.data.desk import GROUPS, DeskLayout, desk_layout
 from marl.data.parcel import Layout, parcel_layout
 from marl.data.shared import Field, memory_bytes
 from marl.data.spaces import Spaces
-from marl.exchanges.experience_child import PER_MESSAGE
-from marl.exchanges.observations_child import PER_MESSAGE as DESKS_PER_MESSAGE
+from marl.exchanges.experience.child import PER_MESSAGE
+from marl.exchanges.observations.child import PER_MESSAGE as DESKS_PER_MESSAGE
 
 
 def experience_layout(config: Config, spaces: Spaces, network: nn.Module) -> Layout:

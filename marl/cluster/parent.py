@@ -28,7 +28,7 @@ from marl.data.spaces import Spaces
 from marl.errors import NoChildren, Superseded, TrustError
 from marl.exchanges.base import RunSide
 from marl.exchanges.choose import parent_side
-from marl.exchanges.merging_parent import MergingParent
+from marl.exchanges.merging.parent import MergingParent
 from marl.links.loop import IOLoop
 from marl.reports.children import ChildRow
 from marl.reports.meter import NO_SPEED

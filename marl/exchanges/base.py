@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from marl.exchanges.rounds import Member
+from marl.exchanges.member import Member
 from marl.wire.header import Header
 from marl.wire.message import Message
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from marl.data.shared import SharedBlock
 from marl.exchanges.base import Serving
-from marl.exchanges.experience_child import ExperienceChild
-from marl.exchanges.merging_parent import MergingParent
-from marl.exchanges.observations_child import ObservationsChild
-from marl.exchanges.pairwise import PairwiseChild, PairwiseParent
+from marl.exchanges.experience.child import ExperienceChild
+from marl.exchanges.merging.parent import MergingParent
+from marl.exchanges.observations.child import ObservationsChild
+from marl.exchanges.pairwise.child import PairwiseChild
+from marl.exchanges.pairwise.parent import PairwiseParent
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights_child import WeightsChild
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.child import WeightsChild
+from marl.exchanges.weights.parent import WeightsParent
 
 
 def make_child_side(

@@ -12,7 +12,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
 from marl.exchanges.base import Global
-from marl.exchanges.merging_parent import MergingParent, Standing
+from marl.exchanges.merging.parent import MergingParent, Standing
 from marl.processes.group import ProcessGroup
 
 

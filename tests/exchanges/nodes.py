@@ -9,7 +9,7 @@ import torch
 from marl.data.normalizer import as_slot, moments
 from marl.exchanges.base import Answer
 from marl.exchanges.choose import child_side, parent_side
-from marl.exchanges.merging_parent import MergingParent
+from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.settings import ExchangeSettings
 from marl.training.node_memory import STEPS, array, node_memory
 from marl.training.reach import Reach

@@ -14,9 +14,9 @@ from marl.data.parcel import Layout, parcel_layout, unpack
 from marl.data.shared import Field
 from marl.data.trajectory import Trajectory
 from marl.exchanges.base import Answer
-from marl.exchanges.batcher import Batcher
-from marl.exchanges.observations_child import ObservationsChild
-from marl.exchanges.observations_parent import ObservationsParent, Places
+from marl.exchanges.observations.batcher import Batcher
+from marl.exchanges.observations.child import ObservationsChild
+from marl.exchanges.observations.parent import ObservationsParent, Places
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy
 from marl.training.inbox import BACK, SEEN, Inbox, Published, inbox_fields

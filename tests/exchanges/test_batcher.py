@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from marl.exchanges.batcher import Batcher
+from marl.exchanges.observations.batcher import Batcher
 
 WAIT_S, PATIENCE_S = 2.0, 20.0
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from marl.errors import MessageRefused
-from marl.exchanges.buffers import COUNT, Buffers
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.merging.buffers import COUNT, Buffers
+from marl.exchanges.weights.parent import WeightsParent
 from marl.wire.message import Kind, Message
 from marl.wire.payload import Incoming, Outgoing
 from tests.exchanges.nodes import SIZE, Clock, join, make_parent, weights

@@ -9,7 +9,7 @@ from marl.exchanges.choose import parent_side
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Report
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.parent import WeightsParent
 from marl.links.memory import memory_pair
 from tests.exchanges.nodes import Child, Clock, arrives, merged_count, weights
 

@@ -4,7 +4,8 @@ from collections import deque
 
 import pytest
 
-from marl.exchanges.rounds import STILL, Member, Round
+from marl.exchanges.member import Member
+from marl.exchanges.weights.rounds import STILL, Round
 from tests.exchanges.nodes import Clock, Waiting, hurried, join, make_parent, merged_count, weights
 
 OPENED = 100.0

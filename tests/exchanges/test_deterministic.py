@@ -9,9 +9,9 @@ import torch
 from marl.cluster.tallies import Tallies
 from marl.exchanges.base import Answer
 from marl.exchanges.choose import parent_side
-from marl.exchanges.rounds import BAR_AFTER
+from marl.exchanges.member import BAR_AFTER
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.parent import WeightsParent
 from marl.training.node_memory import ASKED, OVER, array, ring
 from marl.wire.message import Message
 from tests.exchanges.nodes import SIZE, Child, Clock, Waiting, arrives, weights

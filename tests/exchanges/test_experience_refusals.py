@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from marl.errors import MessageRefused
-from marl.exchanges.experience_child import PER_MESSAGE
-from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
+from marl.exchanges.experience.child import PER_MESSAGE
+from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
 from marl.training.outbox import PARCELS
 from marl.wire.message import Kind, Message
 from tests.data.parcels import layout_of

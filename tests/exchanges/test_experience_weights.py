@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from marl.data.normalizer import as_slot, moments
-from marl.exchanges import experience_parent
+from marl.exchanges.experience import parent as experience_parent
 from marl.wire.message import Kind, Message
 from tests.exchanges.actors import WEIGHTS, Actors, Learning, exchange, pair
 from tests.exchanges.nodes import Clock, carried

@@ -7,7 +7,7 @@ import pytest
 from marl.acting.decide import Question
 from marl.data.desk import ASKED, BEGUN
 from marl.errors import MessageRefused
-from marl.exchanges.observations_child import LONGEST_PAUSE, PER_MESSAGE, SHORTEST_PAUSE
+from marl.exchanges.observations.child import LONGEST_PAUSE, PER_MESSAGE, SHORTEST_PAUSE
 from marl.exchanges.telemetry import EVERY
 from marl.wire.message import Kind
 from tests.exchanges.nodes import Clock

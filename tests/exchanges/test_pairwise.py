@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from marl.exchanges.merging_parent import MergingParent
-from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
+from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
+from marl.exchanges.merging.parent import MergingParent
 from tests.exchanges.nodes import SIZE, Child, Clock, arrives, join, make_parent
 
 

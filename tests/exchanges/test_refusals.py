@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from marl.exchanges.merging_parent import Standing
-from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS, QUARANTINE
+from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS, QUARANTINE
+from marl.exchanges.merging.parent import Standing
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.parent import WeightsParent
 from marl.training.node_memory import STEPS, array
 from marl.training.reach import Reach
 from tests.exchanges.nodes import (

@@ -10,7 +10,7 @@ from marl.data.normalizer import from_slot
 from marl.exchanges.base import State
 from marl.exchanges.choose import parent_side
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.parent import WeightsParent
 from tests.exchanges.nodes import OBSERVATION, SIZE, Child, Clock, a_round, arrives, join, make_parent, weights
 
 RICH = {"codec": "int8", "outer_lr": 0.7, "outer_momentum": 0.9}

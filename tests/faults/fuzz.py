@@ -23,7 +23,7 @@ from marl.config.files import load_config
 from marl.errors import HandshakeRefused, MessageRefused
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import place_report, read_report
-from marl.exchanges.weights_parent import WeightsParent
+from marl.exchanges.weights.parent import WeightsParent
 from marl.wire.header import decode_header
 from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info
 from marl.wire.message import Kind, Message

@@ -4,7 +4,7 @@ import sys
 
 from marl.cli.main import main
 from marl.cluster import child
-from marl.exchanges.weights_child import WeightsChild
+from marl.exchanges.weights.child import WeightsChild
 from marl.wire.message import Kind
 from tests.faults.lies import LIES, Truth
 

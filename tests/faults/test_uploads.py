@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from marl.exchanges.rounds import BAR_AFTER, BAR_ROUNDS
+from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
 from marl.trust.keys import create_keys, key_path
 from marl.wire.message import Message
 from tests.commands import until

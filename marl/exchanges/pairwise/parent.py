@@ -7,15 +7,19 @@ nobody waits for anybody, and no weights that all have in common. It is how A4C 
 
 from typing import Any
 
-import torch
-
-from marl.exchanges.answers import MixingAnswers
 from marl.exchanges.base import Global
-from marl.exchanges.merging_parent import MergingParent
-from marl.exchanges.mixing_merger import MixingMerger
-from marl.exchanges.rounds import Member
-from marl.exchanges.weights_child import WeightsChild
-from marl.wire.message import Array, Message
+from marl.exchanges.member import Member
+from marl.exchanges.merging.answers import Answers
+from marl.exchanges.merging.parent import MergingParent
+from marl.exchanges.pairwise.merger import MixingMerger
+from marl.wire.message import Message
+
+
+class MixingAnswers(Answers):
+    """Pairwise: all of the weights each time, rounded where that is agreed and the child has been told."""
+
+    def _kind_for(self, member: Member, refused: bool) -> str:
+        return "weights" if self._merger.current.change is None or member.version is None else "change"
 
 
 class PairwiseParent(MergingParent):
@@ -48,26 +52,3 @@ class PairwiseParent(MergingParent):
 
     def _make_answers(self) -> MixingAnswers:
         return MixingAnswers(self._mixing, name=self._name, epoch=self.epoch)
-
-
-class PairwiseChild(WeightsChild):
-    """See ``ChildSide``."""
-
-    def _encoded(self) -> dict[str, Array]:
-        if self._codec is None:
-            return {"weights": self._s}
-        self._codec.encode(self._s, None, self._up)
-        return {"change": self._up}
-
-    def _read(self, answer: Message) -> bool:
-        if "weights" not in answer.arrays:
-            assert self._codec is not None
-            self._codec.decode(self._down, self._scratch)
-        return True
-
-    def _is_far_behind(self, answer: Message) -> bool:
-        return False  # versions count uploads of everybody here
-
-    def _move(self, answer: Message, merged: bool) -> None:
-        if merged:
-            self._shared.add_(torch.sub(self._scratch, self._s, out=self._s), alpha=self._settings.beta)

@@ -22,11 +22,11 @@ from marl.data.normalizer import Normalizer, as_slot, from_slot, moments
 from marl.data.parcel import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
-from marl.exchanges.answers import REPORT_EVERY, REPORT_SHARE
 from marl.exchanges.base import Answer
-from marl.exchanges.batcher import Batcher
-from marl.exchanges.experience_parent import ExperienceParent, Guest
-from marl.exchanges.observations_child import PER_MESSAGE
+from marl.exchanges.experience.parent import ExperienceParent, Guest
+from marl.exchanges.merging.answers import REPORT_EVERY, REPORT_SHARE
+from marl.exchanges.observations.batcher import Batcher
+from marl.exchanges.observations.child import PER_MESSAGE
 from marl.exchanges.telemetry import place_report
 from marl.failpoints import fail
 from marl.networks.sampling import Sampler

@@ -16,10 +16,10 @@ from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import ChangeMeter
 from marl.errors import WeightsRefused
 from marl.exchanges.base import Global
+from marl.exchanges.merging.vetting import Sent, Vetting
 from marl.exchanges.observed import SEEN_PER_STEP, Observed, together
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.triggers import parse_trigger
-from marl.exchanges.vetting import Sent, Vetting
 from marl.training.reach import Reach
 from marl.wire.codec import CODECS, Codec
 from marl.wire.compression import build_codec

@@ -3,8 +3,8 @@
 import hashlib
 
 from marl.exchanges.base import Answer
-from marl.exchanges.merger import Merger
-from marl.exchanges.rounds import Member
+from marl.exchanges.member import Member
+from marl.exchanges.merging.merger import Merger
 from marl.wire.arrays import bytes_of
 from marl.wire.message import Array, Kind, Message, Value
 
@@ -64,10 +64,3 @@ class Answers:
         for array in arrays.values():
             hashing.update(bytes_of(array))
         return Answer(message, hashing.digest())
-
-
-class MixingAnswers(Answers):
-    """Pairwise: all of the weights each time, rounded where that is agreed and the child has been told."""
-
-    def _kind_for(self, member: Member, refused: bool) -> str:
-        return "weights" if self._merger.current.change is None or member.version is None else "change"

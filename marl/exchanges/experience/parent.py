@@ -22,13 +22,13 @@ from torch import Tensor
 from marl.data.normalizer import Moments
 from marl.data.parcel import Layout, check, num_steps
 from marl.errors import MessageRefused
-from marl.exchanges.answers import REPORT_EVERY, REPORT_SHARE
 from marl.exchanges.base import Answer, Global, State
-from marl.exchanges.experience_child import PER_MESSAGE, packed_name, trajectory_name
-from marl.exchanges.merger import tensor_of
-from marl.exchanges.newest import Newest
+from marl.exchanges.experience.child import PER_MESSAGE, packed_name, trajectory_name
+from marl.exchanges.experience.newest import Newest
+from marl.exchanges.member import Member
+from marl.exchanges.merging.answers import REPORT_EVERY, REPORT_SHARE
+from marl.exchanges.merging.merger import tensor_of
 from marl.exchanges.observed import Observed
-from marl.exchanges.rounds import Member
 from marl.exchanges.telemetry import MAX_WORKERS, Hear, acknowledge, hear_all, place_report, read_report
 from marl.failpoints import fail
 from marl.training.inbox import Inbox, Published

@@ -16,10 +16,10 @@ import torch
 from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused, WeightsRefused
-from marl.exchanges.rounds import STILL
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Reporter
 from marl.exchanges.triggers import parse_trigger
+from marl.exchanges.weights.rounds import STILL
 from marl.failpoints import fail
 from marl.reports.history import record, recording
 from marl.training.node_memory import ASKED, OVER, STEPS, array, finished_episodes

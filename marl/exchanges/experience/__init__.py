@@ -1,0 +1,1 @@
+"""Children upload trajectories, a learner at the parent learns from them."""

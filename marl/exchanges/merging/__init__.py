@@ -1,0 +1,1 @@
+"""What the exchanges share whose parent merges weights: weights and pairwise."""

@@ -1,0 +1,1 @@
+"""Children upload observations, the parent decides and learns."""

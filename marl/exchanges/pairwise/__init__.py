@@ -1,0 +1,1 @@
+"""Children upload weights, the parent mixes each into its own as it comes."""

@@ -1,0 +1,29 @@
+"""The pairwise exchange at a child: each answer moves its weights part of the way to the parent's."""
+
+import torch
+
+from marl.exchanges.weights.child import WeightsChild
+from marl.wire.message import Array, Message
+
+
+class PairwiseChild(WeightsChild):
+    """See ``ChildSide``."""
+
+    def _encoded(self) -> dict[str, Array]:
+        if self._codec is None:
+            return {"weights": self._s}
+        self._codec.encode(self._s, None, self._up)
+        return {"change": self._up}
+
+    def _read(self, answer: Message) -> bool:
+        if "weights" not in answer.arrays:
+            assert self._codec is not None
+            self._codec.decode(self._down, self._scratch)
+        return True
+
+    def _is_far_behind(self, answer: Message) -> bool:
+        return False  # versions count uploads of everybody here
+
+    def _move(self, answer: Message, merged: bool) -> None:
+        if merged:
+            self._shared.add_(torch.sub(self._scratch, self._s, out=self._s), alpha=self._settings.beta)

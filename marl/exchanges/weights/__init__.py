@@ -1,0 +1,1 @@
+"""Children upload weights, the parent averages them in rounds."""

@@ -1,0 +1,86 @@
+"""Who is in a round, who is waited for, and how long: bookkeeping without threads, on a clock that is passed in."""
+
+import statistics
+from collections.abc import Iterable
+
+from marl.exchanges.member import Member
+
+MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
+FIRST_DEADLINE = 10.0
+STILL = 30.0  # seconds without an environment step after which a child is not waited for
+
+
+class Round:
+    """One merge that is being waited for."""
+
+    def __init__(self, number: int, now: float, seats: int | None = None) -> None:
+        """``seats``: so many children are waited for, however long it takes."""
+        self.number = number
+        self._seats = seats
+        self.opened_at = now
+        self.first_upload_at: float | None = None
+        self._call_at: float | None = None  # set by whoever wants the round to end
+        self._known = False  # whether the next one is right: every conversation asks several times a second
+        self._deadline: float | None = None
+
+    def call_from(self, now: float) -> None:
+        """Tell stragglers to hurry from now on."""
+        self._call_at = now
+
+    def waited_for(self, members: Iterable[Member], now: float) -> list[Member]:
+        """Children whose upload is still to come and worth waiting for.
+
+        One that joined while the round ran is welcome, but nobody waits for it: except in the first round of all.
+        """
+        return [each for each in members if self.waits_for(each, now)]
+
+    def waits_for(self, each: Member, now: float) -> bool:
+        """Whether this child's upload is still to come and worth waiting for."""
+        if self._seats is not None:
+            return not each.uploaded
+        return (
+            each.live
+            and not each.uploaded
+            and (each.joined_in < self.number or self.number == 0)
+            and not each.aside
+            and each.barred_until <= self.number
+            and now - max(each.moved_at, each.answered_at) < STILL
+        )
+
+    def changed(self) -> None:
+        """Somebody has come, gone or uploaded: deadlines are worked out anew."""
+        self._known = False
+
+    def call_at(self, members: Iterable[Member]) -> float | None:
+        """When stragglers are told to hurry; None while that is not known."""
+        if self._seats is not None:
+            return None
+        if self._call_at is not None:
+            return self._call_at
+        if not self._known:
+            self._known, self._deadline = True, self._deadline_of(members)
+        return self._deadline
+
+    def _deadline_of(self, members: Iterable[Member]) -> float | None:
+        usual = sorted(statistics.median(each.seconds) for each in members if each.live and each.seconds)
+        if usual:
+            return self.opened_at + max(MIN_DEADLINE, 1.5 * usual[(len(usual) - 1) // 2])
+        if self.first_upload_at is None:
+            return None
+        return self.opened_at + max(FIRST_DEADLINE, 3 * (self.first_upload_at - self.opened_at))
+
+    def complete(self, members: Iterable[Member], now: float) -> bool:
+        """Whether there is nobody left to wait for."""
+        everybody = list(members)
+        if self._seats is not None:
+            return sum(each.uploaded for each in everybody) >= self._seats
+        return not self.waited_for(everybody, now)
+
+    def close_at(self, members: Iterable[Member], now: float) -> float | None:
+        """When the round closes without those that are still waited for; None while there is nothing to merge."""
+        everybody = list(members)
+        call_at = self.call_at(everybody)
+        if call_at is None or self.first_upload_at is None:
+            return None
+        transfers = [statistics.median(m.transfers) for m in self.waited_for(everybody, now) if m.transfers]
+        return max(call_at, self.first_upload_at) + max(MIN_DEADLINE, 2 * max(transfers, default=0.0))
