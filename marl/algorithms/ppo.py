@@ -172,8 +172,8 @@ def ppo_loss(
 ) -> Loss:
     """Mean of ``-min(r A, clip(r, 1 - e, 1 + e) A) + value_cost (R - V)^2 - entropy_cost H``, with r = pi / pi_old.
 
-    The gradient of r A is r A times that of log pi, so the surrogate has the gradient of the plain policy gradient with
-    advantages r A where the ratio is not clipped and 0 where it is, for which the distribution has a closed form.
+    The paper's equations 7 and 9. ``total`` has the gradient of that; its first part is written as ``-s log pi``, whose
+    gradient distributions have in closed form, with s the slope of the minimum along log pi.
     """
     count = len(batch.actions)
     weights = batch.advantages.new_full((count,), 1.0 / max(count, 1))
@@ -182,26 +182,40 @@ def ppo_loss(
     with torch.no_grad():
         change = network.distribution.log_prob(parameters, batch.actions) - batch.log_probs
         ratio = change.exp()
-        gains = ratio * advantages
-        clipped = ratio.clamp(1.0 - batch.clip, 1.0 + batch.clip) * advantages
-        surrogate = -torch.dot(torch.minimum(gains, clipped), weights)
-        gains = gains.where(gains <= clipped, 0.0)
-    total, _, entropy = network.distribution.policy_gradient_loss(
-        parameters, batch.actions, gains, weights, entropy_cost
+        surrogate, slope = clipped_surrogate(ratio, advantages, batch.clip)
+    policy_and_entropy_loss, _, entropy = network.distribution.policy_gradient_loss(
+        parameters, batch.actions, slope, weights, entropy_cost
     )
-    errors = (values - batch.targets).square()
-    if value_clip:
-        near = batch.values + (values - batch.values).clamp(-value_clip, value_clip)
-        errors = torch.maximum(errors, (near - batch.targets).square())
-    value_loss = torch.dot(errors, weights)
+    value_loss = torch.dot(value_errors(values, batch.values, batch.targets, value_clip), weights)
     metrics = {
-        "policy_loss": surrogate,
+        "policy_loss": -torch.dot(surrogate, weights),
         "value_loss": value_loss.detach(),
         "entropy": entropy,
         "kl": torch.dot(ratio - 1.0 - change, weights),
-        "clipped": torch.dot(((ratio - 1.0).abs() > batch.clip).float(), weights),
+        "clipped": torch.dot(((ratio - 1.0).abs() > batch.clip).to(weights.dtype), weights),
     }
-    return Loss(torch.add(total, value_loss, alpha=value_cost), metrics)
+    return Loss(torch.add(policy_and_entropy_loss, value_loss, alpha=value_cost), metrics)
+
+
+def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """``min(r A, clip(r, 1 - e, 1 + e) A)`` [N], and its derivative by log pi [N].
+
+    That of r A is r A itself, since dr = r dlog pi; where the clipped product is the smaller one it is constant.
+    """
+    plain = ratio * advantages
+    clipped = ratio.clamp(1.0 - clip, 1.0 + clip) * advantages
+    return torch.minimum(plain, clipped), plain.where(plain <= clipped, 0.0)
+
+
+def value_errors(values: Tensor, old_values: Tensor, targets: Tensor, value_clip: float) -> Tensor:
+    """``(R - V)^2`` [N]; with a clip the larger one of that and of the error of V kept within ``value_clip`` of the
+    old value.
+    """
+    errors = (values - targets).square()
+    if not value_clip:
+        return errors
+    near = old_values + (values - old_values).clamp(-value_clip, value_clip)
+    return torch.maximum(errors, (near - targets).square())
 
 
 @torch.no_grad()

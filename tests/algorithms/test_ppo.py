@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from marl.algorithms.base import Moment
-from marl.algorithms.ppo import PPO, Lessons, divergence, ppo_loss
+from marl.algorithms.ppo import PPO, Lessons, clipped_surrogate, divergence, ppo_loss, value_errors
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.errors import ConfigError
@@ -30,9 +30,9 @@ def network_for(spaces: Spaces, seed: int = 0) -> ActorCritic:
     return network
 
 
-def played(spaces: Spaces, seed: int, network: ActorCritic) -> Trajectory:
+def played(spaces: Spaces, seed: int, network: ActorCritic, *shape: int) -> Trajectory:
     """A trajectory that the network itself has acted in."""
-    batch = random_batch(spaces, seed)
+    batch = random_batch(spaces, seed, *shape)
     with torch.no_grad():
         return batch._replace(behaviour=network.policy(batch.observations[:-1]))
 
@@ -67,26 +67,87 @@ def literal_loss(
     return total, surrogate
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("value_clip", [0.0, 0.2])
-@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
-def test_gradient_is_the_written_formulas(spaces: Spaces, value_clip: float, normalize: bool, seed: int) -> None:
+def shown(spaces: Spaces, seed: int, shape: tuple[int, int], clip: float) -> tuple[ActorCritic, Lessons]:
+    """A network in float64, and transitions of another policy's to learn from."""
     old, network = network_for(spaces, seed), network_for(spaces, seed + 10)
-    batch = next(PPO(num_minibatches=1).minibatches(old, played(spaces, seed, old), NOW))
-    literal = copy.deepcopy(network).double()
-    wide = Lessons._make([*(each.double() if each.is_floating_point() else each for each in batch[:-1]), batch.clip])
+    trajectory = played(spaces, seed, old, *shape)
+    trajectory = trajectory._replace(valid=torch.ones_like(trajectory.valid))
+    lessons = next(PPO(num_minibatches=1, clip=clip).minibatches(old, trajectory, NOW))
+    tensors = [each.double() if each.is_floating_point() else each for each in lessons[:-1]]
+    return network.double(), Lessons._make([*tensors, clip])
 
-    settings = {"value_cost": 0.7, "entropy_cost": 0.05}
-    ours = ppo_loss(network, batch, value_clip=value_clip, normalize_advantages=normalize, **settings)
+
+@pytest.mark.parametrize(
+    ("shape", "clip"),
+    [((1, 1), 0.2), ((7, 3), 0.2), ((11, 4), 0.2), ((7, 3), 1e9), ((7, 3), 1e-9)],
+    ids=["1", "21", "44", "nothing is clipped", "all is clipped"],
+)
+@pytest.mark.parametrize("normalize", [False, True], ids=["as they are", "normalized"])
+@pytest.mark.parametrize("value_clip", [0.0, 0.2], ids=["", "values clipped"])
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_gradient_is_the_written_formulas(
+    spaces: Spaces, value_clip: float, normalize: bool, shape: tuple[int, int], clip: float
+) -> None:
+    """What the closed form gives, and what autograd makes of the formula."""
+    network, batch = shown(spaces, sum(shape), shape, clip)
+    literal = copy.deepcopy(network)
+    ours = ppo_loss(
+        network,
+        batch,
+        value_cost=0.7,
+        entropy_cost=0.05,
+        value_clip=value_clip,
+        normalize_advantages=normalize,
+    )
     ours.total.backward()
-    total, surrogate = literal_loss(literal, wide, spaces.discrete, value_clip, normalize)
+    total, surrogate = literal_loss(literal, batch, spaces.discrete, value_clip, normalize and len(batch.actions) > 1)
     total.backward()
 
-    assert 0.1 < ours.metrics["clipped"].item() < 0.95  # both branches were taken
-    assert ours.metrics["policy_loss"].item() == pytest.approx(surrogate.item(), rel=1e-4, abs=1e-5)
+    part = ours.metrics["clipped"].item()
+    assert part == pytest.approx({1e9: 0.0, 1e-9: 1.0}.get(clip, part))
+    assert clip != 0.2 or len(batch.actions) == 1 or 0.1 < part < 0.99  # both branches were taken
+    assert ours.metrics["policy_loss"].item() == pytest.approx(surrogate.item(), rel=1e-7)
     for (name, mine), theirs in zip(network.named_parameters(), literal.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-6, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_single_precision_is_enough(spaces: Spaces) -> None:
+    network, batch = shown(spaces, 3, (7, 3), 0.2)
+    single = copy.deepcopy(network).float()
+    short = Lessons._make([*(each.float() if each.is_floating_point() else each for each in batch[:-1]), batch.clip])
+    for each, lessons in ((network, batch), (single, short)):
+        ppo_loss(each, lessons, value_cost=0.7, entropy_cost=0.05, value_clip=0.2).total.backward()
+    for mine, theirs in zip(single.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_the_surrogate_by_hand() -> None:
+    """Too likely, too unlikely and neither; good and bad. Only what would be moved farther away stops moving."""
+    ratio = torch.tensor([1.5, 1.5, 0.5, 0.5, 1.1, 0.9])
+    value, slope = clipped_surrogate(ratio, torch.tensor([2.0, -2.0, 2.0, -2.0, 2.0, -2.0]), 0.2)
+    torch.testing.assert_close(value, torch.tensor([2.4, -3.0, 1.0, -1.6, 2.2, -1.8]))
+    torch.testing.assert_close(slope, torch.tensor([0.0, -3.0, 1.0, 0.0, 2.2, -1.8]))
+
+
+@pytest.mark.parametrize("clip", [0.05, 0.2, 0.9])
+def test_the_surrogates_slope_is_autograds(clip: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    log_ratio = torch.randn(2000, dtype=torch.float64, generator=generator).requires_grad_()
+    advantages = torch.randn(2000, dtype=torch.float64, generator=generator)
+    ratio = log_ratio.exp()
+    value, slope = clipped_surrogate(ratio.detach(), advantages, clip)
+    literal = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    literal.sum().backward()
+    assert torch.equal(value, literal.detach())
+    torch.testing.assert_close(slope, log_ratio.grad, rtol=1e-12, atol=0)
+
+
+def test_value_errors_by_hand() -> None:
+    """Within the clip, beyond it towards the target, which counts as if it had stopped there, and away from it."""
+    values, old, targets = torch.tensor([1.1, 1.5, 0.5]), torch.ones(3), torch.full((3,), 2.0)
+    torch.testing.assert_close(value_errors(values, old, targets, 0.2), torch.tensor([0.81, 0.64, 2.25]))
+    torch.testing.assert_close(value_errors(values, old, targets, 0.0), torch.tensor([0.81, 0.25, 2.25]))
 
 
 @pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
