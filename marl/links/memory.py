@@ -11,12 +11,15 @@ from marl.wire.payload import CHUNK_BYTES, Place
 class MemoryLink:
     """A link to a thread of the same process. Every message becomes bytes on the way, as on a real one."""
 
-    def __init__(self, inbox: Inbox, outbox: Inbox, *, max_bytes: int, patience: float) -> None:
+    def __init__(
+        self, inbox: Inbox, outbox: Inbox, *, max_bytes: int, patience: float, key: bytes | None = None
+    ) -> None:
         self.protocol = OLDEST_PROTOCOL
         self._inbox = inbox
         self._outbox = outbox
         self._max_bytes = max_bytes
         self._patience = patience
+        self._key = key
         self._why: str | None = None
 
     def limit(self, max_bytes: int) -> None:
@@ -25,7 +28,8 @@ class MemoryLink:
 
     def send(self, message: Message, digest: bytes | None = None) -> None:
         """See ``Link.send``."""
-        outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=self._max_bytes)
+        limit, key = self._max_bytes, self._key
+        outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=limit, key=key)
         try:
             self._outbox.put_or_wait(outgoing.header, self._patience)
             for chunk in outgoing.chunks():
@@ -39,7 +43,8 @@ class MemoryLink:
 
     def recv(self, timeout: float, place: Place) -> Message:
         """See ``Link.recv``."""
-        return receive(self._inbox, timeout, place, max_bytes=self._max_bytes, patience=self._patience, end=self._end)
+        limit, patience = self._max_bytes, self._patience
+        return receive(self._inbox, timeout, place, max_bytes=limit, patience=patience, end=self._end, key=self._key)
 
     def close(self) -> None:
         """See ``Link.close``."""
@@ -52,7 +57,7 @@ class MemoryLink:
 
 
 def memory_pair(
-    max_bytes: int = MAX_INT, capacity: int = 4 * CHUNK_BYTES, *, patience: float = 20.0
+    max_bytes: int = MAX_INT, capacity: int = 4 * CHUNK_BYTES, *, patience: float = 20.0, key: bytes | None = None
 ) -> tuple[MemoryLink, MemoryLink]:
     """Two connected ends.
 
@@ -64,9 +69,10 @@ def memory_pair(
         max_bytes: the longest payload that either end sends or takes.
         capacity: bytes that may lie between the two before a sender is held back.
         patience: seconds without progress after which a message that has begun is given up.
+        key: of the digests, see ``traffic_digest``: as on a link through a machine that may change what passes.
     """
     one, other = Inbox(capacity), Inbox(capacity)
     return (
-        MemoryLink(one, other, max_bytes=max_bytes, patience=patience),
-        MemoryLink(other, one, max_bytes=max_bytes, patience=patience),
+        MemoryLink(one, other, max_bytes=max_bytes, patience=patience, key=key),
+        MemoryLink(other, one, max_bytes=max_bytes, patience=patience, key=key),
     )

@@ -12,17 +12,30 @@ from marl.wire.payload import CHUNK_BYTES, Incoming, Outgoing, Place
 SLOWEST_RATE = 8 * 1024  # bytes a second of a payload, after ``patience`` seconds
 
 
-def outgoing_within(message: Message, digest: bytes | None, *, protocol: int, max_bytes: int) -> Outgoing:
+def outgoing_within(
+    message: Message, digest: bytes | None, *, protocol: int, max_bytes: int, key: bytes | None = None
+) -> Outgoing:
     """The parts of ``message``, if it may leave.
+
+    Args:
+        digest: of the payload, where it is known; of no use to a link that keys its digests.
+        key: of the link's digests; None: it authenticates its bytes, or they never leave the machine.
 
     Raises:
         MessageRefused: it breaks a bound of the header, or is longer than was agreed.
     """
-    return Outgoing(message, digest, protocol=protocol, max_bytes=max_bytes)
+    return Outgoing(message, None if key else digest, protocol=protocol, max_bytes=max_bytes, key=key)
 
 
 def receive(
-    inbox: Inbox, timeout: float, place: Place, *, max_bytes: int, patience: float, end: Callable[[str], None]
+    inbox: Inbox,
+    timeout: float,
+    place: Place,
+    *,
+    max_bytes: int,
+    patience: float,
+    end: Callable[[str], None],
+    key: bytes | None = None,
 ) -> Message:
     """The next message from ``inbox``, as ``Link.recv`` promises it.
 
@@ -30,6 +43,7 @@ def receive(
         max_bytes: the longest payload that was agreed on.
         patience: seconds without a byte after which a message that has begun is given up.
         end: closes the link and tells the other side why.
+        key: see ``outgoing_within``.
     """
     first = inbox.begin(timeout)
     try:
@@ -49,7 +63,7 @@ def receive(
         try:
             inbox.making_room = True
             try:
-                incoming = Incoming(first, place, decoded=header)
+                incoming = Incoming(first, place, decoded=header, key=key)
             finally:
                 inbox.making_room = False
                 begun = time.monotonic()

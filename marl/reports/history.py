@@ -4,7 +4,6 @@
 beside the lines under that name: whoever checks can average them again.
 """
 
-import hashlib
 import json
 import os
 import threading
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from marl.digests import name_of
 
 VARIABLE = "MARL_HISTORY"
 
@@ -33,7 +34,7 @@ def record(event: str, *, weights: Tensor | None = None, **facts: Any) -> None:
     global _count
     if weights is not None:
         data = weights.numpy().tobytes()
-        facts["hash"] = hashlib.sha256(data).hexdigest()
+        facts["hash"] = name_of(data)
         kept = _folder / f"{facts['hash']}.weights"
         if not kept.exists():
             temporary = kept.with_suffix(f".{os.getpid()}")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from marl.digests import keyed_name_of
 from marl.errors import KeyFileError
 from marl.trust.armour import unwrap, wrap
 from marl.trust.files import create_private, read_private
@@ -18,7 +19,7 @@ from marl.trust.secret import Secret
 
 KEY_BYTES = 32
 SEAL_BYTES = 77  # of what ``seal_of`` returns
-_SEAL = re.compile(rb"marl-seal-1: [0-9a-f]{64}")
+_SEAL = re.compile(rb"marl-seal-2: [0-9a-f]{64}")
 _MAX_FILE_BYTES = 1024
 _MISSING = "it is made with the next file that marl writes"
 
@@ -44,10 +45,8 @@ def make_seal_key() -> Secret:
 
 def seal_of(key: Secret, kind: Kind, content: Iterable[bytes]) -> bytes:
     """One line of text for the end of a file that holds ``content``, in pieces, before it."""
-    digest = hmac.new(key.reveal(), f"marl-seal-1 {kind}\n".encode(), "sha256")
-    for piece in content:
-        digest.update(piece)
-    return b"marl-seal-1: " + digest.hexdigest().encode()
+    pieces = (f"marl-seal-2 {kind}\n".encode(), *content)
+    return b"marl-seal-2: " + keyed_name_of(pieces, key.reveal()).encode()
 
 
 def is_seal(text: bytes) -> bool:

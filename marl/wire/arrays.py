@@ -1,8 +1,11 @@
 """Arrays as bytes and back, without copies. Bytes are little-endian, as all machines that torch supports are."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
+from marl.digests import traffic_digest
 from marl.errors import MessageRefused
 from marl.wire.header import ArrayEntry
 from marl.wire.message import Array
@@ -20,6 +23,14 @@ def bytes_of(array: Array) -> memoryview:
     if not view.c_contiguous:
         raise MessageRefused("expected contiguous memory: copy the slice first")
     return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def digest_of(arrays: Mapping[str, Array]) -> bytes:
+    """The digest of a payload, for ``Link.send``: computed once for all children that get the same."""
+    hashing = traffic_digest()
+    for array in arrays.values():
+        hashing.update(bytes_of(array))
+    return hashing.digest()
 
 
 def entry_of(name: str, array: Array) -> ArrayEntry:

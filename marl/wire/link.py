@@ -24,8 +24,8 @@ class Link(Protocol):
         """Hand over one message; its arrays are free again when this returns.
 
         Args:
-            digest: SHA-256 of the payload, where it is known from an earlier ``Outgoing.payload_digest``: the same
-                weights for many children are then hashed once.
+            digest: of the payload, where it is known from ``digest_of``: the same weights for many children are then
+                hashed once. A link that keys its digests makes its own.
 
         Raises:
             LinkClosed: the other side is gone, or this side was closed.

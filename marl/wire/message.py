@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
-PROTOCOL = 1  # raised whenever an older node could misread a newer one
-OLDEST_PROTOCOL = max(1, PROTOCOL - 1)  # spoken too
+PROTOCOL = 2  # raised whenever an older node could misread a newer one
+OLDEST_PROTOCOL = 2  # spoken too; 1 ends its messages with another digest
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Array: TypeAlias = Tensor | Buffer  # contiguous, on the CPU, unchanged until it is sent

@@ -1,14 +1,14 @@
 """The bytes of a message's arrays: views of memory that exists, placed into memory that exists, hashed once.
 
-On the wire a message is its header, its payload in chunks, and a seal of 32 bytes:
-``SHA-256(header + SHA-256(payload))``. The inner digest covers only the arrays, so that a parent that sends the same
-weights to many children hashes them once; the outer one ties them to this header.
+On the wire a message is its header, its payload in chunks, and a seal: ``digest(header + digest(payload))``, by the
+digest that ``marl/digests.py`` gives the link. The inner one covers only the arrays, so that a parent that sends the
+same weights to many children hashes them once; the outer one ties them to this header.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
+from marl.digests import traffic_digest
 from marl.errors import MessageRefused
 from marl.wire.arrays import bytes_of, entry_of, tensor_over
 from marl.wire.header import MAX_INT, Header, decode_header, encode_header
@@ -29,12 +29,14 @@ class Outgoing:
         *,
         protocol: int = PROTOCOL,
         max_bytes: int = MAX_INT,
+        key: bytes | None = None,
     ) -> None:
         """Without ``payload_digest``, the chunks are hashed as they leave; with it, not at all.
 
         Args:
             protocol: the one agreed on; a hello, which comes before that, is sent in the oldest.
             max_bytes: the longest payload that was agreed on.
+            key: of the link's digests, see ``traffic_digest``.
 
         Raises:
             MessageRefused: it breaks a bound of the header, or is longer.
@@ -42,11 +44,12 @@ class Outgoing:
         entries = tuple(entry_of(name, array) for name, array in message.arrays.items())
         self.header = encode_header(message, entries, protocol=protocol, max_bytes=max_bytes)
         self._views = [bytes_of(array) for array in message.arrays.values()]
+        self._key = key
         self._digest = payload_digest
 
     def chunks(self) -> Iterator[memoryview]:
         """Views of the arrays' own memory, in order, none longer than 256 KiB."""
-        hashing = hashlib.sha256()
+        hashing = traffic_digest(self._key)
         for view in self._views:
             for start in range(0, len(view), CHUNK_BYTES):
                 chunk = view[start : start + CHUNK_BYTES]
@@ -66,20 +69,27 @@ class Outgoing:
         return self._digest
 
     def seal(self) -> bytes:
-        """The last 32 bytes of the message."""
-        return _seal(self.header, self.payload_digest)
+        """The last bytes of the message."""
+        return _seal(self.header, self.payload_digest, self._key)
 
 
 class Incoming:
     """One message on its way in: ``put`` each chunk until ``missing`` is 0, then ``finish`` with the seal."""
 
     def __init__(
-        self, header: Buffer, place: Place, *, max_bytes: int = MAX_INT, decoded: Header | None = None
+        self,
+        header: Buffer,
+        place: Place,
+        *,
+        max_bytes: int = MAX_INT,
+        decoded: Header | None = None,
+        key: bytes | None = None,
     ) -> None:
         """Ask ``place`` for memory.
 
         Args:
             decoded: the header, where it has been checked already.
+            key: of the link's digests, see ``traffic_digest``.
 
         Raises:
             MessageRefused: by the header itself, or by ``place``.
@@ -88,7 +98,8 @@ class Incoming:
         self._header_bytes = bytes(header)
         self._views = _placed(self.header, place(self.header))
         self._left = [view for view in self._views.values() if len(view)]
-        self._hashing = hashlib.sha256()
+        self._key = key
+        self._hashing = traffic_digest(key)
         self.missing = self.header.num_bytes
 
     def put(self, chunk: Buffer) -> None:
@@ -120,7 +131,7 @@ class Incoming:
         header = self.header
         if self.missing:
             raise MessageRefused(f"{header.kind} from {header.sender}: {self.missing} bytes of the payload are missing")
-        if bytes(seal) != _seal(self._header_bytes, self._hashing.digest()):
+        if bytes(seal) != _seal(self._header_bytes, self._hashing.digest(), self._key):
             raise MessageRefused(f"{header.kind} from {header.sender}: the hash differs, it was damaged on the way")
         return _message(header, self._views)
 
@@ -146,8 +157,10 @@ def _message(header: Header, views: Mapping[str, memoryview]) -> Message:
     return Message(header.kind, header.sender, header.epoch, header.version, header.counter, arrays, header.info)
 
 
-def _seal(header: bytes, payload_digest: bytes) -> bytes:
-    return hashlib.sha256(header + payload_digest).digest()
+def _seal(header: bytes, payload_digest: bytes, key: bytes | None) -> bytes:
+    hashing = traffic_digest(key)
+    hashing.update(header + payload_digest)
+    return hashing.digest()
 
 
 def _placed(header: Header, views: Mapping[str, memoryview]) -> dict[str, memoryview]:

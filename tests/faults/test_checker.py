@@ -1,6 +1,5 @@
 """The checker finds what it looks for: each promise is broken once, on paper."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from marl.digests import name_of as named
 from tests.faults.checker import broken_promises
 
 BASE, SENT = torch.zeros(4), torch.full((4,), 2.0)
 
 
 def name_of(weights: torch.Tensor) -> str:
-    return hashlib.sha256(weights.numpy().tobytes()).hexdigest()
+    return named(weights.numpy().tobytes())
 
 
 def a_round() -> list[dict[str, Any]]:

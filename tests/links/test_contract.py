@@ -1,6 +1,5 @@
 """What ``marl.wire.link`` promises, kept by every link."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from marl.errors import LinkClosed, LinkTimeout, MessageRefused
 from marl.links.loop import IOLoop
 from marl.links.memory import memory_pair
 from marl.trust.identity import Identity
-from marl.wire.arrays import bytes_of
+from marl.wire.arrays import bytes_of, digest_of
 from marl.wire.header import Header
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
@@ -33,10 +32,10 @@ class LimitedLink(Link, Protocol):
 Pair = tuple[LimitedLink, LimitedLink]
 
 
-@pytest.fixture(params=["memory", "websocket, parent sends", "websocket, child sends"])
+@pytest.fixture(params=["memory", "memory, keyed", "websocket, parent sends", "websocket, child sends"])
 def pair(request: pytest.FixtureRequest, io: IOLoop, parent: Identity, child: Identity) -> Iterator[Pair]:
-    if request.param == "memory":
-        yield memory_pair()
+    if "memory" in request.param:
+        yield memory_pair(key=bytes(range(32)) if "keyed" in request.param else None)
         return
     with websocket_pair(io, parent, child) as (here, there):
         yield (here, there) if "parent sends" in request.param else (there, here)
@@ -150,9 +149,13 @@ class TestContract:
     def test_a_digest_that_is_known_is_used(self, pair: Pair) -> None:
         here, there = pair
         sent = upload(1000)
-        here.send(sent, hashlib.sha256(bytes_of(weights_of(sent))).digest())
+        here.send(sent, digest_of(sent.arrays))
         assert there.recv(WAIT_S, fresh).info == sent.info
-        here.send(sent, bytes(32))
+        if getattr(here, "_key", None):  # it makes its own
+            here.send(sent, bytes(16))
+            assert there.recv(WAIT_S, fresh).info == sent.info
+            return
+        here.send(sent, bytes(16))
         with pytest.raises(MessageRefused, match="the hash differs"):
             there.recv(WAIT_S, fresh)
 

@@ -137,6 +137,7 @@ def test_a_bad_manifest_is_refused(change: dict[str, Any], reason: str) -> None:
         ({"manifest": [{**ENTRY, "name": str(key)} for key in range(MAX_ARRAYS + 1)]}, "malformed"),
         ({"surplus": 1}, "surplus"),
         ({"protocol": PROTOCOL + 3}, f"the other {PROTOCOL + 3}"),
+        ({"protocol": 1}, "the other 1: install the same version"),  # whose messages end with another digest
         ({"protocol": PROTOCOL + 3, "novelty": [1, 2]}, "install the same version"),
     ],
 )

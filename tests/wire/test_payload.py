@@ -1,6 +1,5 @@
 """Payloads: no copies out, exact places in, and no changed bit gets through."""
 
-import hashlib
 import random
 from collections.abc import Mapping
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from xxhash import xxh3_128_digest
 
 from marl.errors import MessageRefused
 from marl.wire.arrays import bytes_of
@@ -67,9 +67,9 @@ def test_chunks_are_views_and_short() -> None:
 def test_the_payload_is_hashed_once_for_many_headers() -> None:
     first = Outgoing(upload(weights=torch.arange(9.0)))
     payload = b"".join(first.chunks())
-    assert first.payload_digest == hashlib.sha256(payload).digest()
+    assert first.payload_digest == xxh3_128_digest(payload)
     second = Outgoing(upload(weights=torch.arange(9.0))._replace(counter=4), first.payload_digest)
-    assert second.seal() == hashlib.sha256(second.header + hashlib.sha256(payload).digest()).digest()
+    assert second.seal() == xxh3_128_digest(second.header + xxh3_128_digest(payload))
     assert second.seal() != first.seal()
     assert Outgoing(upload(weights=torch.arange(9.0))).seal() == first.seal()  # sealed before a chunk was asked for
 
@@ -97,6 +97,21 @@ def test_random_flips_are_caught() -> None:
         receive(good[0], good[1] + b"x", good[2])
     with pytest.raises(MessageRefused, match="differs"):
         receive(good[0], good[1], b"")
+
+
+def test_a_seal_needs_the_key_of_the_link() -> None:
+    """Where others may change what passes, a digest that anybody can compute would prove nothing."""
+    message, key = upload(weights=torch.arange(9.0)), bytes(range(32))
+    out = {name: Outgoing(message, key=each) for name, each in (("open", None), ("ours", key), ("other", bytes(32)))}
+    payload = b"".join(out["ours"].chunks())
+    for sender, outgoing in out.items():
+        incoming = Incoming(outgoing.header, fresh, key=key)
+        incoming.put(payload)
+        if sender == "ours":
+            assert incoming.finish(outgoing.seal()).counter == 3
+        else:
+            with pytest.raises(MessageRefused, match="differs"):
+                incoming.finish(outgoing.seal())
 
 
 def receive(header: bytes | bytearray, payload: bytes | bytearray, seal: bytes | bytearray) -> Message:

@@ -1,6 +1,5 @@
 """The learner's newest weights as every child gets them: read once a version, hashed once for all."""
 
-import hashlib
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from marl.training.inbox import Published
-from marl.wire.arrays import bytes_of
+from marl.wire.arrays import digest_of
 from marl.wire.message import Array
 
 
@@ -54,8 +53,5 @@ class Newest:
                 slot = self._slot()
                 arrays: dict[str, Array] = {} if slot is None else {"normalizer": slot}
                 arrays["weights"] = weights
-                hashing = hashlib.sha256()
-                for array in arrays.values():
-                    hashing.update(bytes_of(array))
-                self._latest = Weights(version, arrays, hashing.digest())
+                self._latest = Weights(version, arrays, digest_of(arrays))
             return self._latest

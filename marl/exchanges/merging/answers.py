@@ -1,11 +1,10 @@
 """What the parent tells a child: the change of the weights, all of them, or that there are no new ones."""
 
-import hashlib
-
+from marl.digests import name_of
 from marl.exchanges.base import Answer
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merger
-from marl.wire.arrays import bytes_of
+from marl.wire.arrays import bytes_of, digest_of
 from marl.wire.message import Array, Kind, Message, Value
 
 # Seconds between two reports of a child, the more the more there are: hearing one costs the parent a millisecond.
@@ -58,9 +57,6 @@ class Answers:
             arrays["weights"] = current.weights
         elif kind == "change" and current.change is not None:
             arrays["change"] = current.change
-            info["hash"] = hashlib.sha256(bytes_of(current.weights)).hexdigest()
+            info["hash"] = name_of(bytes_of(current.weights))
         message = Message(Kind.ANSWER, self._name, self._epoch, current.version, arrays=arrays, info=info)
-        hashing = hashlib.sha256()
-        for array in arrays.values():
-            hashing.update(bytes_of(array))
-        return Answer(message, hashing.digest())
+        return Answer(message, digest_of(arrays))

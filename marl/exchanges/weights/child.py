@@ -4,7 +4,6 @@ Buffers of N floats lie beside the live ``shared`` weights: ``g``, the last glob
 under way; a scratch, into which new weights arrive; and, with a codec that rounds, the rounding error.
 """
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -15,6 +14,7 @@ import torch
 
 from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
+from marl.digests import name_of
 from marl.errors import MessageRefused, WeightsRefused
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Reporter
@@ -296,7 +296,7 @@ class WeightsChild:
         except WeightsRefused as error:
             self._note(f"a change of the weights cannot be used ({error}); asking for full weights")
             return False
-        return answer.info.get("hash") == hashlib.sha256(bytes_of(self._scratch)).hexdigest()
+        return answer.info.get("hash") == name_of(bytes_of(self._scratch))
 
     def _use_codec(self, name: Value) -> None:
         """The parent has chosen; buffers for what is rounded away begin empty."""
