@@ -14,6 +14,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
+from marl.links.below_tls import BelowTLS, below_tls
 from marl.links.frames import apply_mask, frame_head, read_head
 from marl.links.inbox import Inbox
 from marl.links.loop import LINGER_S
@@ -49,6 +50,7 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         self.bytes_sent = 0
         self.bytes_received = 0
         self.dribbles = 0  # reads that have brought a part of a TLS record and nothing whole
+        self._below: BelowTLS | None = None
         self.round_trip: float | None = None
         self.held_back = False  # reading has stopped, because nobody takes what is here
         self.peer_makes_room = False  # it has said that what is sent to it has to wait for memory
@@ -109,11 +111,8 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
 
     def unsent(self) -> int:
         """Bytes that were written and are still in this process."""
-        num_bytes = self.transport.get_write_buffer_size()
-        # TLS passes a megabyte at once to the transport below, where it may take long to leave. asyncio has no public
-        # way to look there; without it, only the patience with a very slow network is shorter.
-        below = getattr(getattr(self.transport, "_ssl_protocol", None), "_transport", None)
-        return num_bytes + (below.get_write_buffer_size() if below is not None else 0)
+        # TLS passes a megabyte at once to the transport below, where it may take long to leave.
+        return self.transport.get_write_buffer_size() + (self._below.unsent() if self._below is not None else 0)
 
     def end(self) -> str:
         """How the connection ended, for people."""
@@ -136,29 +135,19 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         self.secure = transport.get_extra_info("ssl_object") is not None
         # Not the next in line: on the listening side that would start a handler, and ours takes the connection later.
         Connection.connection_made(self, transport)
-        self._watch_records(getattr(transport, "_ssl_protocol", None))
+        self._below = below_tls(transport)
+        if self._below is not None:
+            self._below.watch(lambda: self.bytes_received, self._note_part)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:
             # Else the system takes megabytes at once and then nothing for long: slow would look like stuck.
             with suppress(OSError):
                 transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, CHUNK_BYTES)
 
-    def _watch_records(self, below: Any) -> None:
-        """Nothing is heard of a TLS record until it is whole; on a slow network that takes longer than silence may
-        last. asyncio has no public way to look there; without it such a link is told to be silent.
-        """
-        hear = getattr(below, "buffer_updated", None)
-        if hear is None:
-            return
-
-        def buffer_updated(nbytes: int) -> None:
-            before = self.bytes_received
-            hear(nbytes)
-            if self.bytes_received == before:
-                self.dribbles += 1
-                self.inbox.note_growth()
-
-        below.buffer_updated = buffer_updated
+    def _note_part(self) -> None:
+        """A part of a TLS record has come; on a slow network a whole one takes longer than silence may last."""
+        self.dribbles += 1
+        self.inbox.note_growth()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._frame is not None:

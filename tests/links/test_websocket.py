@@ -249,7 +249,7 @@ def test_a_message_that_stops_in_the_middle_is_given_up(io: IOLoop, parent: Iden
 
 
 def test_what_waits_to_leave_is_seen(io: IOLoop, parent: Identity, child: Identity) -> None:
-    """The transport below TLS is asked too: this fails where a Python hides it elsewhere."""
+    """The transport below TLS is asked too."""
     with websocket_pair(io, parent, child) as (here, _):
         sending = Background(lambda: here.send(upload(40 * MIB)))
         tls = here._connection.transport._ssl_protocol  # type: ignore[attr-defined]
