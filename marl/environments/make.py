@@ -195,6 +195,6 @@ def _make_envpool(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
         raise MissingExtra("envpool", "envpool", "environment.backend = 'envpool'") from error
     if settings.id not in envpool.list_all_envs():
         raise EnvironmentFault(f"envpool does not offer {settings.id}: use environment.backend = 'gymnasium'")
-    from marl.environments.pooled import EnvpoolVector
+    from marl.environments.pooled import SeededPool
 
-    return _vector(settings, lambda: EnvpoolVector(settings.id, count, settings.kwargs))
+    return _vector(settings, lambda: SeededPool(settings.id, count, settings.kwargs))

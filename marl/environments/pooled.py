@@ -1,46 +1,35 @@
-"""envpool's batches behind gymnasium's vector interface."""
+"""envpool's own gymnasium vector, given the one thing that it lacks: a seed at a reset."""
 
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+from marl.errors import EnvironmentFault
 
 
-class EnvpoolVector(VectorEnv[Any, Any, Any]):
-    """One envpool of ``num_envs`` environments; it resets an ended environment on the step after the end."""
-
-    metadata = {  # noqa: RUF012  as gymnasium declares it
-        "autoreset_mode": AutoresetMode.NEXT_STEP,
-        "render_modes": [],
-    }
+class SeededPool(VectorWrapper[Any, Any, Any]):
+    """A pool of ``num_envs`` environments. envpool takes a seed only when a pool is made, so a seed makes another."""
 
     def __init__(self, name: str, num_envs: int, kwargs: dict[str, Any]) -> None:
-        self._name, self._kwargs, self.num_envs = name, kwargs, num_envs
-        self._pool = self._make(seed=0)
-        self.single_observation_space = self._pool.observation_space
-        self.single_action_space = self._pool.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._name, self._num, self._kwargs = name, num_envs, kwargs
+        super().__init__(self._make(seed=0))
 
-    def _make(self, seed: int) -> Any:
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Start all episodes anew; of several seeds the first counts."""
+        if seed is not None:
+            self.env.close()
+            self.env = self._make(seed=int(np.ravel(seed)[0]))
+        return self.env.reset(options=options)
+
+    def _make(self, seed: int) -> VectorEnv[Any, Any, Any]:
         import envpool
 
         # envpool's own threads would fight with the worker for its one core
-        return envpool.make_gymnasium(self._name, num_envs=self.num_envs, num_threads=1, seed=seed, **self._kwargs)
-
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Start all episodes anew; envpool takes a seed only when it is made, so a seed makes it again."""
-        if seed is not None:
-            self._pool.close()
-            self._pool = self._make(int(np.ravel(seed)[0]))
-        observations, _ = self._pool.reset()
-        return observations, {}
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """One step of all environments."""
-        return (*self._pool.step(actions)[:4], {})
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Release the pool."""
-        self._pool.close()
+        pool = envpool.make_gymnasium(self._name, num_envs=self._num, num_threads=1, seed=seed, **self._kwargs)
+        if not isinstance(pool, VectorEnv):
+            raise EnvironmentFault(
+                f"expected envpool 1.2.5 or newer, whose pools are gymnasium vectors, got {envpool.__version__}: "
+                "run pip install --upgrade envpool"
+            )
+        return pool

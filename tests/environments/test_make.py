@@ -5,10 +5,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorWrapper
 
 from marl.environments.make import make_single, make_vector
-from marl.environments.pooled import EnvpoolVector
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault, MissingExtra, PluginError
@@ -100,42 +99,36 @@ def test_an_unknown_backend() -> None:
 # envpool
 
 
-class FakePool:
-    """The part of an envpool that is used; checks how it is made, and counts as CountingEnv does."""
+class FakePool(VectorWrapper):
+    """A pool as envpool makes it: a gymnasium vector that heeds no seed at a reset. Checks how it is made."""
 
     def __init__(self, name: str, num_envs: int, num_threads: int, seed: int, **kwargs: Any) -> None:
         assert (name, num_threads) == ("Fake-v1", 1)
-        self.vector = counting_vector(num_envs, "NextStep", **kwargs)
-        self.observation_space, self.action_space = (
-            self.vector.single_observation_space,
-            self.vector.single_action_space,
-        )
+        super().__init__(counting_vector(num_envs, "NextStep", **kwargs))
         self.seed, self.closed = seed, False
 
-    def reset(self) -> Any:
-        return self.vector.reset(seed=self.seed)
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        assert seed is None
+        return self.env.reset(seed=self.seed, options=options)
 
-    def step(self, actions: Any) -> Any:
-        assert actions.shape == (self.vector.num_envs,)
-        return self.vector.step(actions)
-
-    def close(self) -> None:
+    def close(self, **kwargs: Any) -> None:
         assert not self.closed
         self.closed = True
 
 
 @pytest.fixture
-def pools(monkeypatch: pytest.MonkeyPatch) -> list[FakePool]:
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every pool that a fake envpool made."""
-    made: list[FakePool] = []
+    made: list[Any] = []
 
-    def make_gymnasium(name: str, **kwargs: Any) -> FakePool:
+    def make_gymnasium(name: str, **kwargs: Any) -> Any:
         made.append(FakePool(name, **kwargs))
         return made[-1]
 
     module = types.ModuleType("envpool")
     module.make_gymnasium = make_gymnasium  # type: ignore[attr-defined]
     module.list_all_envs = lambda: ["Fake-v1"]  # type: ignore[attr-defined]
+    module.__version__ = "1.2.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "envpool", module)
     return made
 
@@ -152,10 +145,22 @@ def test_envpool_does_not_offer_it() -> None:
         make_vector(EnvironmentSettings(backend="envpool"), 2)
 
 
-def test_envpool_behind_our_face(pools: list[FakePool]) -> None:
+@pytest.mark.usefixtures("pools")
+def test_envpool_takes_other_arguments() -> None:
+    with pytest.raises(EnvironmentFault, match=r"does not accept \{'seed': 3\}"):
+        make_vector(EnvironmentSettings(id="Fake-v1", backend="envpool", kwargs={"seed": 3}), 2)
+
+
+def test_an_envpool_whose_pools_are_no_vectors(pools: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["envpool"], "make_gymnasium", lambda *unused, **also_unused: object())
+    with pytest.raises(EnvironmentFault, match=r"envpool 1\.2\.5 or newer, .* got 1\.2\.0: run pip install"):
+        make_vector(EnvironmentSettings(id="Fake-v1", backend="envpool"), 2)
+    assert not pools
+
+
+def test_envpool_behind_our_face(pools: list[Any]) -> None:
     settings = EnvironmentSettings(id="Fake-v1", backend="envpool", kwargs={"length": 2, "ends": "truncated"})
     environments = make_environments(settings, 3)
-    assert isinstance(environments._vector, EnvpoolVector)
     first = environments.reset([11, 12, 13]).copy()
     assert pools[-1].seed == 11
     assert [pool.closed for pool in pools] == [True, False]
@@ -166,6 +171,21 @@ def test_envpool_behind_our_face(pools: list[FakePool]) -> None:
     assert (environments.reset([11, 12, 13]) == first).all()
     environments.close()
     assert all(pool.closed for pool in pools)
+
+
+def test_the_real_envpool() -> None:
+    """Where it is installed: the same seed gives the same episodes, and the step after an end is a reset."""
+    pytest.importorskip("envpool")
+    environments = make_environments(EnvironmentSettings(backend="envpool"), 3)
+    assert environments.spaces == make_environments(EnvironmentSettings(), 3).spaces
+    first, second = environments.reset([5, 6, 7]).copy(), environments.reset().copy()
+    assert not (first == second).any()
+    assert (environments.reset([5, 6, 7]) == first).all()
+    steps = [environments.step(np.ones(3, np.int64)) for _ in range(20)]
+    ended = np.array([step.terminated | step.truncated for step in steps])
+    assert ended.any(axis=0).all()
+    np.testing.assert_array_equal([step.valid for step in steps][1:], ~ended[:-1])
+    environments.close()
 
 
 def test_gymnasium_knows_our_fakes() -> None:
