@@ -56,7 +56,7 @@ class ActorLearnerTraining(Training):
             statistics=statistics,
             epoch=epoch,
             steps=int(info.get("steps", 0)),
-            note=self._view.note,
+            note=self._events.note,
         )
         self._parent.seat(ACTORS, 0, workers)
         self._node = Node(config, spaces, self._group, workers, alone=False)
@@ -68,7 +68,7 @@ class ActorLearnerTraining(Training):
             normalizes=bool(statistics_size(config, spaces)),
             deterministic=False,
             restarts=lambda: 0,
-            note=self._view.note,
+            note=self._events.note,
         )
         here, there = memory_pair(patience=PATIENCE_S)
         self._links = here, there
@@ -124,10 +124,10 @@ class ActorLearnerTraining(Training):
     def _tend(self, unused_stopped: threading.Event) -> str | None:
         if self._errors:
             raise self._errors[0]
-        for name in self._node.check(self._view.note, self._log, "worker"):
+        for name in self._node.check(self._events.note, self._log, "worker"):
             if is_worker(name):
                 self._node.restart(name)
-        self._learner.check(self._view.note, self._log)
+        self._learner.check(self._events.note, self._log)
         self._learner.progress(self._parent.steps)
         self._collect_episodes()
         reason = self._reason()

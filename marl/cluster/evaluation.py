@@ -3,7 +3,6 @@
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,10 +17,10 @@ from marl.data.spaces import Spaces
 from marl.errors import WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
 from marl.reports.distribution import Summary, summarize
+from marl.reports.events import Evaluated
 from marl.reports.meter import Meter
 
 TICK = 0.02  # seconds between two looks at what is going on
-_MOST_TOLD = 1000  # verdicts that wait to be written down
 # After training, all evaluation takes no longer than this many seconds, and this share of the training time.
 LAST_S, LAST_SHARE, LAST_MOST_S = 3.0, 0.05, 60.0
 # In a deterministic run time must decide nothing: environment steps bound each evaluation instead, and all sets of the
@@ -49,17 +48,18 @@ class Evaluation:
         *,
         note: Callable[[str], None],
         log: Callable[[str], None],
+        tell: Callable[[Evaluated], None] = lambda unused: None,
     ) -> None:
         """
         Args:
             note: takes a line for the user, ``log`` the traceback of an evaluator that failed.
+            tell: takes each verdict.
         """
         self.evaluator = Evaluator(config, spaces, group)
         self.solved = False  # training has solved it, and so do the weights that are kept
         self.solved_at: float | None = None  # time.time() when training's mean return reached the threshold, to stay
         self._config, self._group, self._keeper, self._meter = config, group, keeper, meter
-        self._note, self._log = note, log
-        self.told: deque[tuple[int, float, float]] = deque(maxlen=_MOST_TOLD)  # steps, mean, std of each verdict
+        self._note, self._log, self._tell = note, log, tell
         self._failures = 0  # in a row
         self._ever = False  # whether it has answered at all
         self._broken = ""  # why there is no evaluation any more
@@ -206,10 +206,10 @@ class Evaluation:
         if verdict is None:
             return
         self._ever, self._failures = True, 0
-        self.told.append((verdict.snapshot.steps, verdict.mean, verdict.std))
+        count = self._config.evaluation.episodes
+        self._tell(Evaluated(steps=verdict.snapshot.steps, mean=verdict.mean, std=verdict.std, episodes=count))
         if verdict.cut and not self._told_cut:
             self._told_cut = True
-            count = self._config.evaluation.episodes
             self._note(f"{verdict.cut} of {count} evaluation episodes did not end by themselves and were cut")
         threshold = self._config.environment.solved_return if self._config.stop.solved else None
         self.solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()

@@ -59,12 +59,12 @@ class Keeper:
             info = self._best_info = {"selection": numbers}
             self._writer.write(self._folder.path / BEST, lambda: self._bytes(verdict.snapshot, {}, info))
 
-    def checkpoint(self, snapshot: Snapshot, info: dict[str, Any]) -> None:
-        """Save everything needed to go on; ``info`` is what is not a tensor."""
+    def checkpoint(self, snapshot: Snapshot, info: dict[str, Any], done: Callable[[], None] = lambda: None) -> None:
+        """Save everything needed to go on, then call ``done``; ``info`` is what is not a tensor."""
         best = None if self.best_mean == float("-inf") else self.best_mean
         everything = {**info, "updates": snapshot.updates, "best_mean": best}
         self._writer.write(
-            self._folder.path / CHECKPOINT, lambda: self._bytes(snapshot, dict(snapshot.tensors), everything)
+            self._folder.path / CHECKPOINT, lambda: self._bytes(snapshot, dict(snapshot.tensors), everything), done
         )
 
     def recall(self, best_mean: float) -> None:

@@ -49,7 +49,7 @@ class LearnerParentTraining(ParentTraining):
             epoch=epoch,
             steps=steps,
             hear=self._tallies.hear,
-            note=self._view.note,
+            note=self._events.note,
         )
         return self._experience
 
@@ -68,7 +68,7 @@ class LearnerParentTraining(ParentTraining):
                 f"the network cannot decide ({type(error).__name__}: {error}); what was learned is saved"
             )
         self._look_around()
-        self._learner.check(self._view.note, self._log)
+        self._learner.check(self._events.note, self._log)
         self._learner.progress(self._experience.steps)
         self._collect_episodes()
         reason = self._reason()

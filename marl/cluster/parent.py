@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
@@ -21,7 +22,7 @@ from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
 from marl.cluster.tallies import Tallies
-from marl.cluster.training import Counts, Training, View
+from marl.cluster.training import Counts, Training
 from marl.config.settings import Config
 from marl.data.normalizer import Moments
 from marl.data.spaces import Spaces
@@ -30,10 +31,11 @@ from marl.exchanges.base import RunSide
 from marl.exchanges.choose import parent_side
 from marl.exchanges.merging.parent import MergingParent
 from marl.links.loop import IOLoop
-from marl.reports.children import ChildRow
+from marl.reports.events import ChildRow, Progress
 from marl.reports.meter import NO_SPEED
 from marl.reports.pace import Pace, Speed
 from marl.reports.run_folder import RunFolder, write_atomic
+from marl.reports.stream import Stream
 from marl.training.flat import flatten
 from marl.training.weights_file import WeightsFile, fill
 from marl.trust.choose import is_loopback, parent_identity, watched_file
@@ -57,7 +59,7 @@ class ParentTraining(Training):
         config: Config,
         spaces: Spaces,
         folder: RunFolder,
-        view: View,
+        events: Stream,
         cluster: Cluster,
         local: LocalChildren | None,
         *,
@@ -70,7 +72,7 @@ class ParentTraining(Training):
             local: children that were started for this run; their addresses come before the cluster's own.
             sample: what this machine has seen itself, by which the children's statistics are judged.
         """
-        super().__init__(config, spaces, folder, view, initial=initial, resumed=resumed)
+        super().__init__(config, spaces, folder, events, initial=initial, resumed=resumed)
         self._cluster, self._local, self._sample = cluster, local, sample
         self._evaluated_version = 0
         self._saved_version = 0
@@ -88,7 +90,7 @@ class ParentTraining(Training):
         identity = LiveIdentity(
             lambda: parent_identity(trust, home, loopback_only=loopback),
             watched_file(trust, home, "parent"),
-            self._view.note,
+            self._events.note,
         )
         self._identity = identity
         self._book = None if identity() is None else NodeBook(nodes_path(home))
@@ -104,7 +106,7 @@ class ParentTraining(Training):
         self._side = self._make_side(network, statistics, info, len(addresses))
         self._audit: Audit | None = None
         if isinstance(self._side, MergingParent):
-            self._audit = Audit(config, spaces, self._group, self._side, self._view.note)
+            self._audit = Audit(config, spaces, self._group, self._side, self._events.note)
         self._base_updates = int(info.get("updates", 0))
         self._instance = secrets.token_hex(8)
         hello = make_hello(
@@ -119,7 +121,7 @@ class ParentTraining(Training):
         self._io = IOLoop().start()
         longest = payload_of(config, spaces, network)
         plan = Plan(
-            self._io, identity, self._book, hello, longest, self._side, NAME, self._view.note, self._tallies.forget
+            self._io, identity, self._book, hello, longest, self._side, NAME, self._events.note, self._tallies.forget
         )
         self._registry = Registry(info.get("instances"))
         self._callers = [Caller(address, rank, plan, self._registry) for rank, address in enumerate(addresses)]
@@ -147,7 +149,7 @@ class ParentTraining(Training):
             version=int(info.get("version", 0)),
             steps=int(info.get("steps", 0)),
             hear=self._tallies.hear,
-            note=self._view.note,
+            note=self._events.note,
         )
         if self._resumed is not None:
             side.restore(self._resumed.tensors, info.get("merged", {}), info.get("limits", {}))
@@ -232,7 +234,7 @@ class ParentTraining(Training):
         self._identity.poll()
         if self._local is not None:
             for line in self._local.died():
-                self._view.note(line)
+                self._events.note(line)
         for caller in self._callers:
             peer = caller.link.peer if caller.link is not None and caller.state == "training" else None
             if self._book is not None and peer is not None:
@@ -249,7 +251,7 @@ class ParentTraining(Training):
         if self._config.deterministic and not nobody:
             missing = [str(caller.address) for caller in self._callers if caller.state != "training"]
             if missing and missing != self._missing:
-                self._view.note(f"the run stands still until {', '.join(missing)} can go on")
+                self._events.note(f"the run stands still until {', '.join(missing)} can go on")
             self._missing = missing
         alive = [caller.is_alive() for caller in self._callers]
         over = not (all(alive) if self._config.deterministic else any(alive))
@@ -342,11 +344,11 @@ class ParentTraining(Training):
             self._last_speed = Speed(sum(rates), rates)
         return self._last_speed
 
-    def _show(self) -> None:
+    def _progress(self) -> Progress:
         if self._ended is None:  # afterwards, the children's rows stay as they were
             now = time.monotonic()
             self._rows = [self._row(caller, now) for caller in self._callers]
-        self._view.show(self._status(self._shown), self._rows)
+        return msgspec.structs.replace(super()._progress(), children=self._rows)
 
     def _row(self, caller: Caller, now: float) -> ChildRow:
         tally = self._tallies.of(caller.node)

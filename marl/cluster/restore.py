@@ -135,7 +135,8 @@ def config_of(file: WeightsFile | Contents, path: str | Path, allow: Collection[
     try:
         tree = file.info["config"]
         if not file.own:
-            demand_allowed(tree, path, allow)
+            needed = {section: each for section, each in tree.items() if section != "report"}
+            demand_allowed(needed, path, allow)  # no sink is made of what weights were trained with
         config = from_tree(tree)
         validate(config)
         return config

@@ -19,6 +19,7 @@ from marl.cluster.measures import sample_observations
 from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import queue_places, replay_memory
+from marl.cluster.reporting import reporting
 from marl.cluster.restore import (
     config_of,
     demand_little_beside,
@@ -43,9 +44,11 @@ from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.plugins import foreign_code
 from marl.processes.cores import count_cores
 from marl.processes.signals import raising, stop_event
-from marl.reports.progress import LiveView
+from marl.reports.events import Ended
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
+from marl.reports.sinks.choose import make_sinks
+from marl.reports.stream import Stream
 from marl.training.weights_file import Contents, WeightsFile, demand_shapes, fill, read
 from marl.wire.packing import demand_zstd
 
@@ -134,6 +137,7 @@ def _run(
     spaces = find_spaces(config)
     if resumed is not None:
         demand_same_spaces(str(resume), spaces_of(resumed, str(resume)), spaces, config.environment.id)
+    sinks = make_sinks(config.report.sinks)
     network = try_parts(config, spaces)  # what cannot work shows before any folder
     if config.exchange.zstd:
         demand_zstd()
@@ -156,48 +160,46 @@ def _run(
         folder = create_run_folder(Path(config.report.runs), _folder_name(config.environment.id))
         stack.enter_context(writing(folder.path))
         write_atomic(folder.config, to_toml(config, find_seal_key()).encode())
-    view = LiveView(
-        environment=config.environment.id,
-        algorithm=config.algorithm.name,
-        run_folder=str(folder.path),
-        plain=plain,
-        quiet=not live,
-    )
     # Local children end inside: a second Ctrl-C must not cost what the run has to say, nor leave their key.
-    with stop_event() as stopped, local or contextlib.nullcontext():
-        with view:
-            if blur:
-                view.note(blur)
-            training: Training
-            if cluster is None and config.exchange.name in LEARNER_EXCHANGES:
-                from marl.cluster.actors import ActorLearnerTraining
+    with (
+        stop_event() as stopped,
+        local or contextlib.nullcontext(),
+        reporting(config, folder, sinks, resumed, plain=plain, quiet=not live) as events,
+    ):
+        if blur:
+            events.note(blur)
+        training: Training
+        if cluster is None and config.exchange.name in LEARNER_EXCHANGES:
+            from marl.cluster.actors import ActorLearnerTraining
 
-                training = ActorLearnerTraining(config, spaces, folder, view, initial=initial, resumed=resumed)
-            elif cluster is None:
-                training = SingleTraining(config, spaces, folder, view, initial=initial, resumed=resumed)
-            else:
-                # Only here: a run on this machine alone need not wait for TLS and sockets to be imported.
-                from marl.cluster.parent import ParentTraining
+            training = ActorLearnerTraining(config, spaces, folder, events, initial=initial, resumed=resumed)
+        elif cluster is None:
+            training = SingleTraining(config, spaces, folder, events, initial=initial, resumed=resumed)
+        else:
+            # Only here: a run on this machine alone need not wait for TLS and sockets to be imported.
+            from marl.cluster.parent import ParentTraining
 
-                kind = ParentTraining
-                if config.exchange.name in LEARNER_EXCHANGES:
-                    from marl.cluster.learner_parent import LearnerParentTraining
+            kind = ParentTraining
+            if config.exchange.name in LEARNER_EXCHANGES:
+                from marl.cluster.learner_parent import LearnerParentTraining
 
-                    kind = LearnerParentTraining
-                training = kind(
-                    config, spaces, folder, view, cluster, local, sample=sample, initial=initial, resumed=resumed
-                )
-            started = time.time()
-            try:
-                outcome = training.run(stopped)
-            except NoChildren:
-                if resumed is None and training.never_began():
-                    shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it is worth anybody's time
-                raise
-            kept = keep_weights(training.keeper, outcome, folder, out)
-            folder.update_facts(end_facts(outcome))
+                kind = LearnerParentTraining
+            training = kind(
+                config, spaces, folder, events, cluster, local, sample=sample, initial=initial, resumed=resumed
+            )
+        started = time.time()
+        try:
+            outcome = training.run(stopped)
+        except NoChildren:
+            if resumed is None and training.never_began():
+                events.close()
+                shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it is worth anybody's time
+            raise
+        kept = keep_weights(training.keeper, outcome, folder, out)
+        folder.update_facts(end_facts(outcome))
+        events.on(Ended(reason=outcome.reason, return_mean=outcome.status.return_mean, failure=kept.failure))
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
-            _draw_curve(config, folder, view)
+            _draw_curve(config, folder, events)
     return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)
 
 
@@ -250,7 +252,10 @@ def _resumed_config(
     if "meter" not in resumed.info:
         raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
     before = config_of(resumed, latest_checkpoint(folder), allow)
-    now = load_config(folder.config, settings, allow=allow, trusted=resumed.info["config"])
+    trusted = dict(resumed.info["config"])
+    if not resumed.own:
+        trusted.pop("report", None)  # of which ``config_of`` has allowed nothing
+    now = load_config(folder.config, settings, allow=allow, trusted=trusted)
     written = to_tree(before), to_tree(now)  # where what is no number equals itself
     for each in (
         "seed",
@@ -296,7 +301,7 @@ def _check_out(out: Path) -> None:
         )
 
 
-def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:
+def _draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
     """The learning curve, which a full disk may cost but never the run."""
     from marl.reports.plots import learning_curve
 
@@ -308,4 +313,4 @@ def _draw_curve(config: Config, folder: RunFolder, view: LiveView) -> None:
             solved_return=config.environment.solved_return,
         )
     except OSError as error:
-        view.note(f"no picture of the learning curve: {error.strerror or error}")
+        events.note(f"no picture of the learning curve: {error.strerror or error}")

@@ -52,7 +52,7 @@ class SingleTraining(Training):
         return reason
 
     def _supervise(self) -> None:
-        died = [name for name in self._node.check(self._view.note, self._log, "worker") if is_worker(name)]
+        died = [name for name in self._node.check(self._events.note, self._log, "worker") if is_worker(name)]
         if died and self._config.deterministic:
             # The worker begins its segment again, from what every run with this seed had there.
             self._node.restore(self._last_saved)

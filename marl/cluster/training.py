@@ -4,9 +4,9 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +14,22 @@ import numpy.typing as npt
 from marl.cluster.evaluation import TICK, Evaluation, Final, patience
 from marl.cluster.keeper import CHECKPOINT, Keeper, find_seal_key
 from marl.cluster.snapshot import Snapshot
-from marl.config.settings import Config, to_tree
+from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import WeightsFileError
 from marl.processes.group import ProcessGroup
-from marl.reports.children import ChildRow
 from marl.reports.curve import Curve
-from marl.reports.meter import NO_SPEED, Meter, Status, StopGoal
+from marl.reports.events import Checkpointed, Episodes, Evaluated, Progress, Status
+from marl.reports.meter import NO_SPEED, Meter, StopGoal
 from marl.reports.pace import Pace, Speed
 from marl.reports.run_folder import RunFolder
-from marl.reports.tensorboard import TensorBoardWriter
+from marl.reports.stream import Stream
 from marl.training.checkpoint import BackgroundWriter
 from marl.training.metrics import SKIPPED_UPDATES
 from marl.training.weights_file import WeightsFile
 
 SHOW_EVERY = 0.2
 LAST_WEIGHTS_SHARE = 0.6  # of the time for evaluation after training: whether the last weights are the best
-
-
-class View(Protocol):
-    """Where progress is shown."""
-
-    def show(self, status: Status, children: Sequence[ChildRow] = ()) -> None:
-        """The newest numbers, and a row for each child."""
-
-    def note(self, text: str) -> None:
-        """Something that happened."""
 
 
 class Counts(NamedTuple):
@@ -75,12 +65,12 @@ class Training(ABC):
         config: Config,
         spaces: Spaces,
         folder: RunFolder,
-        view: View,
+        events: Stream,
         *,
         initial: WeightsFile | None = None,
         resumed: WeightsFile | None = None,
     ) -> None:
-        self._config, self._folder, self._view = config, folder, view
+        self._config, self._folder, self._events = config, folder, events
         self._spaces = spaces
         self._initial, self._resumed = initial, resumed
         self._goal = StopGoal(
@@ -93,8 +83,8 @@ class Training(ABC):
         self._base_seconds = 0.0
         self._base_steps = 0
         self._ended: float | None = None  # time.monotonic() when training ended
-        self._tensorboard: TensorBoardWriter | None = None
         self._told_skipped = False
+        self._ended_episodes: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = []
 
     def run(self, stopped: threading.Event) -> Outcome:
         """Train until a stop condition holds or ``stopped`` is set.
@@ -104,8 +94,8 @@ class Training(ABC):
         """
         with ProcessGroup() as group:
             self._group = group
-            self._writer = BackgroundWriter(self._view.note)
-            key = find_seal_key(self._view.note)
+            self._writer = BackgroundWriter(self._events.note)
+            key = find_seal_key(self._events.note)
             self.keeper = Keeper(self._config, self._spaces, self._folder, self._writer, key)
             self._evaluation = self._make_evaluation()
             try:
@@ -115,6 +105,7 @@ class Training(ABC):
                         self._restore(self._resumed)
                 self._base_steps = self._steps()
                 self._started = time.monotonic()
+                self._events.follow(lambda: (self._seconds(), self._meter.steps))
                 self._shown, self._recorded = Pace(self._seconds()), Pace(self._seconds())
                 try:
                     self._start()
@@ -129,14 +120,13 @@ class Training(ABC):
                     self._finish()
                 # All is saved: what the weights earn is only to be told.
                 final = self._evaluation.final(self._final_snapshot, stopped, over + allowed)
-                if final.summary is not None and self._tensorboard is not None:
-                    earned = final.summary.mean, final.summary.std
-                    self._tensorboard.write_evaluation(self._final_snapshot.steps, *earned, name="final_return")
+                if final.summary is not None:
+                    mean, std, count = final.summary.mean, final.summary.std, final.summary.episodes
+                    steps = self._final_snapshot.steps
+                    self._events.on(Evaluated(steps=steps, mean=mean, std=std, episodes=count, final=True))
                 return self._outcome(reason, final)
             finally:
                 self._writer.close()
-                if self._tensorboard is not None:
-                    self._tensorboard.close()
                 self._close()
 
     def _make_evaluation(self) -> Evaluation:
@@ -146,8 +136,9 @@ class Training(ABC):
             self._group,
             self.keeper,
             self._meter,
-            note=self._view.note,
+            note=self._events.note,
             log=self._log,
+            tell=self._events.on,
         )
 
     @contextlib.contextmanager
@@ -276,7 +267,7 @@ class Training(ABC):
         counts = self._counts()
         if counts.metrics.get(SKIPPED_UPDATES) and not self._told_skipped:
             self._told_skipped = True
-            self._view.note("a gradient was not finite: its update is skipped, and counted in skipped_updates")
+            self._events.note("a gradient was not finite: its update is skipped, and counted in skipped_updates")
         speed = NO_SPEED if pace is None else self._speed(pace, counts)
         return self._meter.update(self._seconds(), counts.steps, counts.updates, counts.metrics, counts.restarts, speed)
 
@@ -288,22 +279,21 @@ class Training(ABC):
         if len(returns):
             steps = int(self._counts().steps.sum())
             self._meter.add_episodes(returns, lengths, steps=steps, seconds=self._seconds())
+            self._ended_episodes.append((returns, lengths))
 
     def _show(self) -> None:
-        self._view.show(self._status(self._shown))
+        self._events.on(self._progress())
+
+    def _progress(self) -> Progress:
+        status = self._status(self._shown)
+        return Progress(seconds=status.seconds, steps=status.steps, status=status)
 
     def _record(self) -> None:
-        status = self._status(self._recorded)
-        warning = self._folder.append_metrics(status)
-        if warning:
-            self._view.note(warning)
-        if self._tensorboard is None and self._config.report.tensorboard:
-            self._tensorboard = TensorBoardWriter(self._folder.tensorboard, purge_steps=self._base_steps or None)
-            self._tensorboard.write_settings(to_tree(self._config))
-        if self._tensorboard is not None:
-            self._tensorboard.write(status)
-            while self._evaluation.told:
-                self._tensorboard.write_evaluation(*self._evaluation.told.popleft())
+        self._events.on(self._status(self._recorded))
+        if self._ended_episodes:
+            returns, lengths = map(np.concatenate, zip(*self._ended_episodes, strict=True))
+            self._ended_episodes.clear()
+            self._events.on(Episodes(returns=returns, lengths=lengths))
 
     def _checkpoint_if_due(self) -> None:
         now = time.monotonic()
@@ -315,7 +305,8 @@ class Training(ABC):
         """Write a checkpoint in the background."""
         self._status()
         info = {"meter": self._meter.state(), "seconds": self._seconds(), **self._saved()}
-        self.keeper.checkpoint(snapshot, info)
+        written = Checkpointed(steps=snapshot.steps, seconds=info["seconds"], file=CHECKPOINT)
+        self.keeper.checkpoint(snapshot, info, lambda: self._events.on(written))
         self._save_curve()
 
     def _save_curve(self) -> None:

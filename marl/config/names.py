@@ -34,6 +34,11 @@ def names_in(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         inner = tree.get(section)
         if isinstance(inner, Mapping) and isinstance(inner.get(key), str):
             yield part, inner[key]
+    report = tree.get("report")
+    sinks = report.get("sinks") if isinstance(report, Mapping) else None
+    for name in sinks if isinstance(sinks, (list, tuple)) else ():
+        if isinstance(name, str):
+            yield "sink", name
 
 
 def find_refused(
@@ -51,9 +56,9 @@ def find_refused(
     """
     if ANYTHING in allow:
         return None
-    known = dict(names_in(trusted or {}))
+    known = set(names_in(trusted or {}))
     for part, name in names_in(tree):
-        if known.get(part) == name:
+        if (part, name) in known:
             continue
         module = lacking(name, allow) if ":" in name else None
         if module is None and part == "environment":

@@ -10,6 +10,7 @@ from marl.config.settings import Config, replay_ratio, to_tree
 from marl.errors import ConfigError
 from marl.exchanges.settings import EXCHANGES, LEARNER_EXCHANGES
 from marl.exchanges.triggers import parse_trigger
+from marl.reports.sinks.choose import demand_names
 from marl.training.optimizers import OPTIMIZERS
 from marl.wire.codec import CODECS
 from marl.wire.header import MAX_HEADER_BYTES
@@ -64,6 +65,7 @@ def validate(config: Config) -> None:
         _demand(not exchange.barrier, "exchange.barrier", "false with exchange.name = 'pairwise'", exchange.barrier)
         mixing = ("float32", "bfloat16", "float16")  # the others round changes, and here there are none
         _demand(exchange.codec in mixing, "exchange.codec", f"one of {', '.join(mixing)} with pairwise", exchange.codec)
+    demand_names(config.report.sinks)
     _demand(exchange.outer_lr > 0, "exchange.outer_lr", "more than 0", exchange.outer_lr)
     _demand(0 <= exchange.outer_momentum < 1, "exchange.outer_momentum", "0 to below 1", exchange.outer_momentum)
     _demand(exchange.clip >= 1, "exchange.clip", "at least 1", exchange.clip)

@@ -1,9 +1,10 @@
 """The live table of children: a row each, in as many columns as the terminal has room for."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from marl.reports.child_view import bytes_text
+from marl.reports.events import ChildRow
 from marl.reports.numbers import number_text
 
 if TYPE_CHECKING:
@@ -23,21 +24,6 @@ COLUMNS = {
     "ping": 8,
 }
 _GAP = 2  # between two columns
-
-
-class ChildRow(NamedTuple):
-    """One child at one moment; None where nothing is known."""
-
-    address: str
-    state: str
-    workers: int | None = None
-    cores: int | None = None  # that its machine grants it
-    steps_per_second: float | None = None
-    return_mean: float | None = None
-    version: int | None = None  # of the weights that it has
-    answer_age: float | None = None  # seconds since its last answer
-    bytes_per_second: float | None = None  # up and down together
-    round_trip: float | None = None  # seconds
 
 
 def children_table(rows: Sequence[ChildRow], width: int) -> "Table":

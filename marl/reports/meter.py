@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.reports.curve import Curve, Point
+from marl.reports.events import Status
 from marl.reports.numbers import exact_text
 from marl.reports.pace import Speed
 
@@ -47,26 +48,6 @@ NO_GOAL = StopGoal()
 NO_SPEED = Speed(0.0, ())
 
 
-class Status(NamedTuple):
-    """Everything a person may want to know about a run at one moment."""
-
-    seconds: float  # of training, over all resumes
-    steps: int  # environment steps, over all resumes
-    episodes: int
-    updates: int
-    steps_per_second: float  # since its reader's last look
-    return_mean: float | None  # of the episodes in the window, not normalised
-    return_std: float | None
-    length_mean: float | None
-    window_filled: int  # episodes in the window
-    metrics: dict[str, float]  # policy_loss, value_loss, entropy, gradient_norm, learning_rate, ...
-    worker_rates: tuple[float, ...]  # environment steps per second
-    progress: float | None  # 0..1 towards the nearest goal
-    stop_text: str
-    seconds_left: float | None
-    restarts: int  # of workers that died
-
-
 class Meter:
     """Remembers the last episodes and counters, so that each update can tell means; and the learning curve."""
 
@@ -82,6 +63,11 @@ class Meter:
         self.curve = Curve()
         self._told: npt.NDArray[np.float64] = np.zeros(2)  # steps and seconds when episodes were added last
         self._start_from_here()
+
+    @property
+    def steps(self) -> int:
+        """Environment steps by the last update, over all resumes."""
+        return self._steps
 
     @property
     def episodes(self) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from marl.reports.children import ChildRow, children_table, summary
-from marl.reports.meter import Status
+from marl.reports.children import children_table, summary
+from marl.reports.events import ChildRow, Status
 from marl.reports.numbers import number_text, spread_text
 from marl.words import printable
 

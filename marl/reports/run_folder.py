@@ -17,7 +17,7 @@ from marl.errors import RunFolderError
 from marl.failpoints import fail
 from marl.files import open_regular, parse_json, read_file
 from marl.reports.facts import git_facts, hardware, versions
-from marl.reports.meter import Status
+from marl.reports.jsonl import MAX_FILE, MAX_LINE
 
 
 def create_run_folder(parent: Path, name: str) -> "RunFolder":
@@ -79,17 +79,15 @@ def _advice(path: Path) -> str:
 
 
 MAX_FACTS = 4_000_000  # bytes of ``facts.json``
-MAX_METRICS, MAX_LINE = 1 << 30, 64_000  # bytes of ``metrics.jsonl``, and of one of its lines
 MAX_KEPT = 4_000_000  # bytes of the lines that are held at once
 UNFINISHED = ".tmp"  # ending of files that are being written
 
 
 class RunFolder:
-    """Where everything about one run lies, and the only way its metrics are written."""
+    """Where everything about one run lies."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._warned = False
         self._written: dict[str, Any] = {}  # facts, as the file has them
 
     @property
@@ -106,6 +104,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """One status a line."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """What happened, one event a line; see ``marl/reports/events.py``."""
+        return self.path / "events.jsonl"
 
     @property
     def curve(self) -> Path:
@@ -166,26 +169,6 @@ class RunFolder:
         write_atomic(self.facts, json.dumps(facts, indent=2, default=str).encode() + b"\n")
         self._written = facts
 
-    def append_metrics(self, status: Status) -> str | None:
-        """Add one line; a full disk costs lines, never the run.
-
-        Returns:
-            A warning the first time a line is lost, None otherwise.
-        """
-        line = json.dumps(_finite(status._asdict()), allow_nan=False).encode() + b"\n"
-        try:
-            # Opened anew each time: an error then leaves no buffer behind that fails again at exit.
-            with open(self.metrics, "a+b") as file:
-                if _ends_torn(file.fileno()):
-                    line = b"\n" + line
-                file.write(line)
-        except OSError as error:
-            if not self._warned:
-                self._warned = True
-                reason = error.strerror or error
-                return f"metrics lost, {self.metrics} cannot be written ({reason}): training goes on without"
-        return None
-
     def read_metrics(self) -> list[dict[str, Any]]:
         """The statuses written so far, oldest first; every second, fourth, ... one where that would be more than a
         curve can show. Lines torn by a crash or a full disk are skipped.
@@ -231,12 +214,12 @@ class RunFolder:
                 file.unlink()
 
     def truncate_metrics(self, steps: int, seconds: float = math.inf) -> None:
-        """Drop what was written after the checkpoint at ``steps`` and ``seconds``, so that a curve goes on undoubled.
+        """Drop what was written of later than the checkpoint at ``steps`` and ``seconds``: no curve doubles back.
 
         Raises:
             RunFolderError: the file cannot be read or written.
         """
-        for file in (self.metrics, self.curve):
+        for file in (self.metrics, self.curve, self.events):
             kept = (
                 line + b"\n"
                 for line, entry in self._entries(file)
@@ -254,8 +237,8 @@ class RunFolder:
         try:
             with open(open_regular(path), "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                if size > MAX_METRICS:
-                    raise OSError(errno.EFBIG, f"it has {size:,} bytes, expected at most {MAX_METRICS:,}")
+                if size > MAX_FILE:
+                    raise OSError(errno.EFBIG, f"it has {size:,} bytes, expected at most {MAX_FILE:,}")
                 while line := file.readline(MAX_LINE):
                     if (entry := _status_in(line)) is not None:
                         yield line.removesuffix(b"\n"), entry
@@ -304,22 +287,3 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _ends_torn(descriptor: int) -> bool:
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    if size == 0:
-        return False
-    os.lseek(descriptor, size - 1, os.SEEK_SET)
-    return os.read(descriptor, 1) != b"\n"
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows neither NaN nor infinity: both become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_finite(entry) for entry in value]
-    return value

@@ -12,18 +12,18 @@ class BackgroundWriter:
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._pending: dict[Path, Callable[[], bytes]] = {}
+        self._pending: dict[Path, tuple[Callable[[], bytes], Callable[[], None]]] = {}
         self._changed = threading.Condition()  # guards _pending, _busy and _closed
         self._busy = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="checkpoint writer", daemon=True)
         self._thread.start()
 
-    def write(self, path: Path, make: Callable[[], bytes]) -> None:
-        """Write what ``make`` returns; if an older content of this file still waits, it is dropped."""
+    def write(self, path: Path, make: Callable[[], bytes], done: Callable[[], None] = lambda: None) -> None:
+        """Write what ``make`` returns, then call ``done``; older content of this file that still waits is dropped."""
         with self._changed:
             self._pending.pop(path, None)  # last in line again: files reach the disk in the order of their last `write`
-            self._pending[path] = make
+            self._pending[path] = make, done
             self._changed.notify_all()
 
     def flush(self) -> None:
@@ -45,10 +45,11 @@ class BackgroundWriter:
                 if not self._pending:
                     return
                 path = next(iter(self._pending))
-                make = self._pending.pop(path)
+                make, done = self._pending.pop(path)
                 self._busy = True
             try:
                 write_atomic(path, make())
+                done()
             except Exception as error:  # whatever it is, this thread must live: `flush` waits for it
                 reason = getattr(error, "strerror", None) or error
                 older = ", the older file is kept" if path.exists() else ""

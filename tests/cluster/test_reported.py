@@ -14,6 +14,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Counts
 from marl.config.files import load_config
+from marl.reports.events import Event, Progress, Status
 from marl.reports.pace import Pace
 from marl.reports.run_folder import RunFolder
 
@@ -26,12 +27,18 @@ class Run(SingleTraining):
     def __init__(self, folder: Path) -> None:
         config = load_config("CartPole-v1", {"seed": 1, "report.tensorboard": False})
         self.seen: list[float] = []
-        view = SimpleNamespace(show=lambda status: self.seen.append(status.steps_per_second))
-        super().__init__(config, find_spaces(config), RunFolder(folder), view)  # type: ignore[arg-type]
-        self.keeper = SimpleNamespace(checkpoint=lambda snapshot, info: None)  # type: ignore[assignment]
+        self.recorded: list[float] = []
+        super().__init__(config, find_spaces(config), RunFolder(folder), SimpleNamespace(on=self.hear))  # type: ignore[arg-type]
+        self.keeper = SimpleNamespace(checkpoint=lambda snapshot, info, done: None)  # type: ignore[assignment]
         self._writer = SimpleNamespace(write=lambda path, make: path.write_bytes(make()))  # type: ignore[assignment]
         self._shown, self._recorded = Pace(), Pace()
         self.now = 0.0
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self.seen.append(event.status.steps_per_second)
+        elif isinstance(event, Status):
+            self.recorded.append(event.steps_per_second)
 
     def _seconds(self) -> float:
         return self.now
@@ -56,7 +63,7 @@ def test_showing_and_saving_change_no_recorded_speed(tmp_path: Path) -> None:
         if tick % 10 == 0:
             run._record()
             run._show()  # a moment later, as at the end of a run
-    np.testing.assert_allclose([each["steps_per_second"] for each in run._folder.read_metrics()], RATE)
+    np.testing.assert_allclose(run.recorded, [RATE, RATE])
     np.testing.assert_allclose(run.seen, RATE, rtol=1e-6)
 
 
@@ -69,7 +76,7 @@ def test_the_last_frame_and_the_last_line_have_the_last_real_speed(tmp_path: Pat
     run._show()
     run._record()
     assert run.seen == [RATE, RATE]
-    assert run._folder.read_metrics()[-1]["steps_per_second"] == RATE
+    assert run.recorded == [RATE]
 
 
 def test_a_run_of_half_a_second_leaves_a_curve(tmp_path: Path) -> None:
@@ -89,9 +96,9 @@ def test_a_run_of_half_a_second_leaves_a_curve(tmp_path: Path) -> None:
 def test_a_parent_shows_its_childrens_last_rows(ended: bool, tmp_path: Path) -> None:
     """When a run has ended the children are gone, and what they did last is still worth a look."""
     config = load_config("CartPole-v1", {"seed": 1, "report.tensorboard": False})
-    shown: list[tuple[Any, Any]] = []
-    view = SimpleNamespace(show=lambda status, rows: shown.append((status, rows)))
-    parent = ParentTraining(config, find_spaces(config), RunFolder(tmp_path), view, Cluster(), None)  # type: ignore[arg-type]
+    shown: list[Progress] = []
+    events = SimpleNamespace(on=shown.append)
+    parent = ParentTraining(config, find_spaces(config), RunFolder(tmp_path), events, Cluster(), None)  # type: ignore[arg-type]
     parent._started, parent._shown, parent._recorded = 0.0, Pace(), Pace()
     tally = SimpleNamespace(steps_per_second=lambda now: 700.0, return_mean=lambda: 1.0)
     counts = Counts(np.array([100]), np.array([10]), {}, 0)
@@ -102,6 +109,6 @@ def test_a_parent_shows_its_childrens_last_rows(ended: bool, tmp_path: Path) -> 
     parent._show()
     caller.state, parent._ended = "left", 1.0 if ended else None
     parent._show()
-    speeds = [status.steps_per_second for status, _ in shown]
-    states = [rows[0].state for _, rows in shown]
+    speeds = [event.status.steps_per_second for event in shown]
+    states = [event.children[0].state for event in shown]
     assert (speeds, states) == (([700.0, 700.0], ["training"] * 2) if ended else ([700.0, 0.0], ["training", "left"]))

@@ -90,6 +90,7 @@ OTHER: dict[str, Any] = {
     "checkpoint.every_steps": 77,
     "report.runs": "C:\\runs",
     "report.every_seconds": 0.25,
+    "report.sinks": ["metrics", "mine:Sink"],
     "report.tensorboard": False,
     "report.pictures": False,
 }

@@ -32,6 +32,7 @@ def no_trap_springs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"network": {"name": "trap:Network"}}, "trap"),
         ({"exploration": {"sampler": "trap.inner:Sampler"}}, "trap.inner"),
         ({"algorithm": {"name": "trap:Algorithm"}}, "trap"),
+        ({"report": {"sinks": ["events", "trap:Sink"]}}, "trap"),
         ({"environment": {"id": "GymV26Environment-v0", "kwargs": {"env_id": "trap:Snake-v0"}}}, "trap"),
         ({"environment": {"id": "CartPole-v1", "kwargs": {"a": [{"b": "os.path:join"}]}}}, "os.path"),
         ({"environment": {"id": "CartPole-v1", "kwargs": {"a": {"trap.b": 1}}}}, "trap.b"),

@@ -1,6 +1,6 @@
 import pytest
 
-from marl.reports.meter import Status
+from marl.reports.events import Status
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from marl.reports.children import COLUMNS, ChildRow, children_table, summary
-from marl.reports.meter import Status
+from marl.reports.children import COLUMNS, children_table, summary
+from marl.reports.events import ChildRow, Status
 from marl.reports.progress import _Picture
 
 FAST = ChildRow(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from marl.reports.curve import MOST
-from marl.reports.meter import Meter, Status, StopGoal
+from marl.reports.events import Status
+from marl.reports.meter import Meter, StopGoal
 from marl.reports.pace import Speed
 
 NO_EPISODES = np.zeros(0), np.zeros(0, np.int64)

@@ -2,9 +2,10 @@ import io
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
-from marl.reports.meter import Status
+from marl.reports.events import Status
 from marl.reports.progress import LiveView, _Picture, duration_text, plain_line
 from tests.reports.terminals import Ascii, GoneTerminal, Terminal
 
@@ -24,7 +25,7 @@ def view(stream: Any, **options: Any) -> LiveView:
 def test_a_plain_line(status: Status) -> None:
     expected = "12.3 s  123,456 steps  45,678 steps/s  return 312.4 ± 50.1  length 312  43 %"
     assert plain_line(status) == expected
-    empty = status._replace(return_mean=None, return_std=None, length_mean=None, progress=None, restarts=3)
+    empty = replace(status, return_mean=None, return_std=None, length_mean=None, progress=None, restarts=3)
     assert plain_line(empty) == "12.3 s  123,456 steps  45,678 steps/s  3 restarts"
 
 
@@ -32,7 +33,7 @@ def test_plain_lines_come_every_so_often_and_at_the_end(status: Status) -> None:
     stream = io.StringIO()
     with view(stream, plain_every=2.0, stop_text="until 9 steps") as shown:
         for seconds in (0.0, 0.5, 1.9, 2.0, 3.0, 4.5, 5.0):
-            shown.show(status._replace(seconds=seconds))
+            shown.show(replace(status, seconds=seconds))
         shown.note("worker 3 was started again")
     shown.close()
     title, *lines = stream.getvalue().splitlines()
@@ -80,13 +81,13 @@ def test_a_terminal_shows_the_table_four_times_a_second(monkeypatch: pytest.Monk
         size = len(stream.getvalue())
         for _ in range(10):
             clock.now += 0.02
-            shown.show(status._replace(steps=777_777))
+            shown.show(replace(status, steps=777_777))
         assert len(stream.getvalue()) == size
         clock.now += 0.2
-        shown.show(status._replace(steps=888_888))
+        shown.show(replace(status, steps=888_888))
         assert "888,888" in stream.getvalue()
         shown.note("a [warning]")
-        shown.show(status._replace(steps=999_999))
+        shown.show(replace(status, steps=999_999))
     shown.close()
     shown.note("after the end")
     assert "777,777" not in stream.getvalue()
@@ -121,10 +122,10 @@ def test_a_terminal_that_went_away_does_not_end_the_training(
 
 @pytest.mark.parametrize("width", [1, 5, 10, 20, 40, 63, 71, 72, 80, 100, 250])
 def test_no_line_is_wider_than_the_terminal(width: int, status: Status) -> None:
-    unlikely = status._replace(
-        progress=None, return_mean=None, seconds_left=None, worker_rates=(0.0,) * 64, metrics={}, restarts=2
+    unlikely = replace(
+        status, progress=None, return_mean=None, seconds_left=None, worker_rates=(0.0,) * 64, metrics={}, restarts=2
     )
-    for drawn in (status, status._replace(progress=1.0), unlikely, None):
+    for drawn in (status, replace(status, progress=1.0), unlikely, None):
         console = Console(width=width, file=io.StringIO(), color_system=None)
         with console.capture() as capture:
             console.print(_Picture("CartPole-v1 · a3c · runs/x", drawn, "until stopped by hand"))
@@ -179,4 +180,4 @@ def test_a_command_in_a_note_stays_in_one_piece(monkeypatch: pytest.MonkeyPatch,
     ("mean", "text"), [(0.9512, "0.951 ± 0.312"), (-0.0, "0.000 ± 0.312"), (-0.0004, "0.000 ± 0.312")]
 )
 def test_small_returns_are_told_apart(mean: float, text: str, status: Status) -> None:
-    assert f"return {text}  " in plain_line(status._replace(return_mean=mean, return_std=0.3119))
+    assert f"return {text}  " in plain_line(replace(status, return_mean=mean, return_std=0.3119))

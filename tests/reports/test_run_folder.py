@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from marl.errors import RunFolderError
-from marl.reports.meter import Status
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 
 
@@ -90,57 +89,18 @@ def test_facts_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert json.loads(folder.facts.read_text())["children"] == 1
 
 
-def test_metrics_come_back(tmp_path: Path, status: Status) -> None:
-    folder = RunFolder(tmp_path)
-    assert folder.read_metrics() == []
-    assert folder.append_metrics(status) is None
-    folder.append_metrics(status._replace(steps=200_000, return_mean=float("nan"), metrics={"x": float("inf")}))
-    first, second = folder.read_metrics()
-    assert first == json.loads(json.dumps(status._asdict()))
-    assert (second["steps"], second["return_mean"], second["metrics"]) == (200_000, None, {"x": None})
-
-
-def test_a_torn_last_line_is_skipped_and_does_not_harm_the_next(tmp_path: Path, status: Status) -> None:
-    folder = RunFolder(tmp_path)
-    folder.append_metrics(status)
-    with folder.metrics.open("ab") as file:
-        file.write(b'{"seconds": 1.0, "ste')
-    assert len(folder.read_metrics()) == 1
-    folder.append_metrics(status._replace(steps=5))
-    assert [entry["steps"] for entry in folder.read_metrics()] == [status.steps, 5]
-
-
-def test_a_full_disk_warns_once_and_writing_goes_on(tmp_path: Path, status: Status) -> None:
-    folder = RunFolder(tmp_path / "gone")
-    warning = folder.append_metrics(status)
-    assert warning is not None
-    assert "training goes on" in warning
-    assert folder.append_metrics(status) is None
-    folder.path.mkdir()
-    assert folder.append_metrics(status) is None
-    assert len(folder.read_metrics()) == 1
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_really_full_disk(tmp_path: Path, status: Status) -> None:
-    folder = RunFolder(tmp_path)
-    folder.metrics.symlink_to("/dev/full")
-    assert "No space left" in (folder.append_metrics(status) or "")
-    assert folder.append_metrics(status) is None
-
-
-def test_truncating_drops_what_came_after_the_checkpoint(tmp_path: Path, status: Status) -> None:
+def test_truncating_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.truncate_metrics(10)
-    assert not folder.metrics.exists()
-    for steps in (10, 20, 30, 40):
-        folder.append_metrics(status._replace(steps=steps))
-    with folder.metrics.open("ab") as file:
-        file.write(b'{"steps": 1')
-    folder.truncate_metrics(20)
-    folder.append_metrics(status._replace(steps=25))
-    assert [entry["steps"] for entry in folder.read_metrics()] == [10, 20, 25]
-    assert folder.metrics.read_bytes().count(b"\n") == 3
+    assert list(tmp_path.iterdir()) == []
+    moments = (10, 1.0), (20, 2.0), (20, 3.0), (30, 3.0)
+    lines = [json.dumps({"steps": steps, "seconds": seconds}) for steps, seconds in moments]
+    for file in (folder.metrics, folder.curve, folder.events):
+        file.write_text("\n".join([*lines, '{"steps": 1']))
+    folder.truncate_metrics(20, 2.0)
+    for file in (folder.metrics, folder.curve, folder.events):
+        assert [json.loads(line)["steps"] for line in file.read_text().splitlines()] == [10, 20]
+        assert file.read_bytes().endswith(b"\n")
 
 
 def test_write_atomic_replaces(tmp_path: Path) -> None:

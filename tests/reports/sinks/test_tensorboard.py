@@ -2,12 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tensorboard.backend.event_processing.event_file_loader import (  # type: ignore[import-untyped, unused-ignore]
     EventFileLoader,
 )
 
-from marl.reports.meter import Status
-from marl.reports.tensorboard import TensorBoardWriter
+from marl.reports.events import Status
+from marl.reports.sinks.tensorboard import TensorBoardWriter
 
 
 def points(folder: Path) -> list[tuple[int, str, float]]:
@@ -21,7 +22,7 @@ def points(folder: Path) -> list[tuple[int, str, float]]:
 def test_scalars_can_be_read_by_tensorboard(tmp_path: Path, status: Status) -> None:
     writer = TensorBoardWriter(tmp_path)
     writer.write(status)
-    writer.write(status._replace(steps=200_000, return_mean=None))
+    writer.write(replace(status, steps=200_000, return_mean=None))
     writer.close()
     writer.close()
     values = {(step, tag): value for step, tag, value in points(tmp_path)}
@@ -69,11 +70,11 @@ def test_a_full_disk_costs_points_and_leaves_no_half_record(tmp_path: Path, stat
     writer = TensorBoardWriter(tmp_path)
     disk = FullAfter(writer._file)
     writer._file = writer._records._writer._file = disk
-    writer.write(status._replace(steps=1))
+    writer.write(replace(status, steps=1))
     disk.full = True
-    writer.write(status._replace(steps=2))
+    writer.write(replace(status, steps=2))
     disk.full = False
-    writer.write(status._replace(steps=3))
+    writer.write(replace(status, steps=3))
     writer.close()
     assert {step for step, _, _ in points(tmp_path)} == {1, 3}
 

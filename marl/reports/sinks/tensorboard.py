@@ -10,11 +10,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from marl.reports.meter import Status
-from marl.reports.tensorboard_settings import settings_values
+from marl.reports.events import Evaluated, Event, Status
+from marl.reports.run_folder import RunFolder
+from marl.reports.sinks.sink import Facts
+from marl.reports.sinks.tensorboard_settings import settings_values
 
 # Two writers of one process, in one second, still get files of their own.
 _writer_numbers = itertools.count()
+
+
+class TensorBoard:
+    """Writes curves, evaluations and settings of a run, unless ``report.tensorboard`` is false."""
+
+    def begin(self, facts: Facts) -> None:
+        """Event files go to the run folder, once there is something to write: the library takes its time to load."""
+        self._facts = facts
+        self._wanted = bool(facts.settings.get("report", {}).get("tensorboard", True))
+        self._writer: TensorBoardWriter | None = None
+
+    def on(self, event: Event) -> None:
+        """Add a point."""
+        if not self._wanted or not isinstance(event, (Status, Evaluated)):
+            return
+        if self._writer is None:
+            folder = RunFolder(self._facts.folder).tensorboard
+            self._writer = TensorBoardWriter(folder, purge_steps=self._facts.steps or None)
+            self._writer.write_settings(self._facts.settings)
+        if isinstance(event, Status):
+            self._writer.write(event)
+        else:
+            name = "final_return" if event.final else "return"
+            self._writer.write_evaluation(event.steps, event.mean, event.std, name=name)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 class TensorBoardWriter:

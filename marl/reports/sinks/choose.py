@@ -1,0 +1,59 @@
+"""Which sinks a run has: those of marl by name, a user's own by import path."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from marl.errors import ConfigError, PluginError
+from marl.plugins import foreign_code, load_object
+from marl.reports.sinks.sink import Sink
+
+# The later ones end later: they are told what became of the others.
+SINKS = {
+    "tensorboard": "marl.reports.sinks.tensorboard:TensorBoard",
+    "metrics": "marl.reports.sinks.metrics:Metrics",
+    "terminal": "marl.reports.sinks.terminal:Terminal",
+    "events": "marl.reports.sinks.events:EventLines",
+}
+
+
+def demand_names(names: Sequence[str]) -> None:
+    """Refuse names that no sink can have; nothing is imported.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name in names:
+        if name not in SINKS and ":" not in name:
+            raise ConfigError(
+                f"report.sinks: expected some of {', '.join(SINKS)}, or your own package.module:Class, got {name!r:.80}"
+            )
+        if names.count(name) > 1:
+            raise ConfigError(f"report.sinks: expected each once, got {name!r:.80} twice")
+
+
+def make_sinks(names: Sequence[str]) -> dict[str, Sink]:
+    """A sink for each name, in the order in which they are to end.
+
+    Raises:
+        PluginError: one cannot be made, or is none.
+    """
+    own = {name: _own_sink(name) for name in names if name not in SINKS}
+    return own | {name: getattr(import_module(path.partition(":")[0]), path.partition(":")[2])()
+                  for name, path in SINKS.items() if name in names}  # fmt: skip
+
+
+def _own_sink(name: str) -> Sink:
+    make = load_object(name)
+    try:
+        with foreign_code(name):
+            sink = make()
+    except PluginError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"report.sinks: {name} cannot be made without arguments: {type(error).__name__}: {error}"
+        ) from error
+    for method in ("begin", "on", "close"):
+        if not callable(getattr(sink, method, None)):
+            raise PluginError(f"report.sinks: {name} lacks {method}: see marl.reports.sinks.sink.Sink")
+    return sink  # type: ignore[no-any-return]
