@@ -47,7 +47,7 @@ test: lint ## lint, type check, tests: needs pip and nothing else; up to 12 minu
 	$(BIN)/python -m pytest -m "not slow"
 
 test-more: $(VENV)/.installed-dev ## the tests that take minutes, or show again over TLS what others show: up to 30 minutes
-	$(BIN)/python -m pytest -m slow --timeout 1800
+	MARL_TEST_TIME_FACTOR=$${MARL_TEST_TIME_FACTOR:-2} $(BIN)/python -m pytest -m slow --timeout 1800
 
 faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, partitions, fuzzing): about 50 minutes
 	MARL_FAULTS=1 $(BIN)/python -m pytest tests/faults --timeout 3600
