@@ -71,9 +71,8 @@ def git_facts(folder: Path) -> tuple[dict[str, Any], bytes]:
         facts["changes"].append("... and more")
     if not commit.whole:
         return facts, b""
-    big = ("-c", f"core.bigFileThreshold={MOST_FILE}")
     plain = ("--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty", "--submodule=short")
-    diff = _git(folder, deadline, *big, "diff", *plain, "HEAD")
+    diff = _git(folder, deadline, "diff", *plain, "HEAD")
     if diff.whole:
         return facts, diff.out
     facts["diff"] = f"cut after {len(diff.out):,} bytes"
@@ -99,9 +98,10 @@ def _unsafe(folder: Path, deadline: float) -> str:
 
 
 def _git(folder: Path, deadline: float, *words: str) -> _Answer:
+    settings = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", f"core.bigFileThreshold={MOST_FILE}")
     try:
         process = subprocess.Popen(
-            ["git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", *words],
+            ["git", *(word for setting in settings for word in ("-c", setting)), *words],
             cwd=folder,
             # It only looks: it must not disturb a person's git.
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
@@ -122,7 +122,7 @@ def _git(folder: Path, deadline: float, *words: str) -> _Answer:
         trouble = process.stderr.read(MOST_BYTES).decode(errors="replace").strip().partition("\n")[0]
     timer.cancel()
     if process.returncode < 0:
-        trouble = f"git {words[-1]} was ended: it took longer than {GIT_TIMEOUT_S:g} s or said too much"
+        trouble = f"git {words[0]} was ended: it took longer than {GIT_TIMEOUT_S:g} s or said too much"
     return _Answer(out[:MOST_BYTES], process.returncode == 0, trouble)
 
 

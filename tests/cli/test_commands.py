@@ -2,9 +2,12 @@
 
 import itertools
 import json
+import statistics
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from marl.reports.run_lock import LOCK
 from marl.training.weights_file import read
@@ -67,6 +70,7 @@ def test_training_leaves_metrics(trained: Trained) -> None:
     lines = [json.loads(line) for line in (trained.run / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["steps"] == trained.result["steps"]
     assert lines[-1]["episodes"] == trained.result["episodes"]
+    assert len(lines) > 1
     for key in ("steps", "seconds", "episodes", "updates"):
         assert increasing([line[key] for line in lines])
     assert {"policy_loss", "value_loss", "entropy", "gradient_norm", "learning_rate"} <= lines[-1]["metrics"].keys()
@@ -90,7 +94,8 @@ def test_evaluation_prints_one_json_object(trained: Trained, tmp_path: Path) -> 
     assert result["episodes"] == 10
     assert result["minimum"] <= result["quartile_1"] <= result["median"] <= result["quartile_3"] <= result["maximum"]
     assert result["minimum"] <= result["ci_low"] <= result["mean"] <= result["ci_high"] <= result["maximum"]
-    assert result["std"] >= 0
+    assert result["std"] == pytest.approx(statistics.pstdev(result["returns"]))
+    assert result["mean"] == pytest.approx(statistics.fmean(result["returns"]))
     assert not list(tmp_path.iterdir())  # no picture unless it was asked for
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from marl.exchanges.settings import ExchangeSettings
 from marl.training.weights_file import read
 from tests.commands import (
     BARE,
@@ -68,7 +69,10 @@ def test_it_solves_a_probe(algorithm: str, tmp_path: Path) -> None:
     saved = checkpoint(tmp_path)
     assert saved["version"] > 0
     assert saved["updates"] >= saved["version"]  # PPO makes several of one batch
-    assert newest(tmp_path)["metrics"]["staleness"] >= 0
+    staleness = [line["metrics"]["staleness"] for line in metrics(tmp_path) if "staleness" in line["metrics"]]
+    assert (
+        0 < max(staleness) <= ExchangeSettings().max_staleness
+    )  # nobody waits for the learner; what is older is dropped
 
 
 @pytest.mark.parametrize(

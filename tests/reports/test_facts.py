@@ -115,12 +115,14 @@ def test_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_git_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(*unused: object, **options: object) -> None:
-        assert options["timeout"] == 5.0
-        raise subprocess.TimeoutExpired("git", 5.0)
-
-    monkeypatch.setattr(subprocess, "run", hang)
-    assert git_facts(tmp_path)[0]["commit"] is None
+    program = tmp_path / "git"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(module, "GIT_TIMEOUT_S", 0.1)
+    facts, diff = git_facts(tmp_path)
+    assert (facts["commit"], facts["dirty"], diff) == (None, None, b"")
+    assert facts["trouble"] == "git config was ended: it took longer than 0.1 s or said too much"
 
 
 @needs_git
