@@ -7,12 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Methods that a library calls by their name.
+# What a library calls or makes by its name.
 CALLED_BY_LIBRARIES = {
     *("list_commands", "get_command", "format_commands"),  # click
     *("find_class", "persistent_load"),  # pickle
     *("get_buffer", "is_serving"),  # asyncio, websockets
-    "_add_info",  # gymnasium
+    *("_add_info", "close_extras"),  # gymnasium
+    *("ChildJoined", "ChildLeft"),  # msgspec, in lines of events.jsonl
 }
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Answer
 from tests.cli.test_bad_input import Command, refused
-from tests.commands import BARE, FACTOR, MARL, python
+from tests.commands import BARE, FACTOR
 from tests.slow.cluster import OFTEN, Child, child, free_port
 
 PATIENCE_S = 10 * FACTOR  # for the answer to a mistake, torch to be loaded included
@@ -108,13 +107,13 @@ def test_refused_at_the_child(words: str, contents: list[str], tmp_path: Path, c
     assert answer.out == ""
 
 
-def test_a_port_that_is_in_use(tmp_path: Path) -> None:
+def test_a_port_that_is_in_use(command: Command) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = python(*MARL, "child", "-p", str(port), "--wait", "0", cwd=tmp_path)
-    refused(Answer(done.returncode, done.stdout, done.stderr), f"127.0.0.1:{port}", "in use", "-p")
+        answer = command("child", "-p", str(port), "--wait", "0")
+    refused(answer, f"127.0.0.1:{port}", "in use", "-p")
 
 
 def test_nobody_listens(command: Command) -> None:

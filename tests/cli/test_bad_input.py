@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from marl.errors import WeightsFileError
 from marl.reports.run_lock import writing
 from tests.cli.conftest import Answer, Trained
 from tests.commands import BARE, ENDLESS, MARL, PATIENCE_S, learning, python, run_folder, started, until
@@ -276,11 +277,9 @@ def test_the_check_finds_them(name: str, command: Command, tmp_path: Path) -> No
     assert "step" in answer.out
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = python(*MARL, "evaluate", "missing.pt", "--debug", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "marl.errors.WeightsFileError: no file missing.pt" in done.stderr
+def test_debug_shows_the_traceback(command: Command) -> None:
+    with pytest.raises(WeightsFileError, match=r"^no file missing\.pt"):
+        command("evaluate", "missing.pt", "--debug")
 
 
 def test_the_real_command_says_the_same(tmp_path: Path) -> None:

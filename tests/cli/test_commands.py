@@ -1,9 +1,10 @@
-"""Each documented command, really run."""
+"""Each documented command, really run; those whose process is not the subject, within this one."""
 
 import itertools
 import json
 import statistics
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 
 from marl.reports.run_lock import LOCK
 from marl.training.weights_file import read
-from tests.cli.conftest import Trained
+from tests.cli.conftest import Answer, Trained
 from tests.commands import BARE, MARL, TEST_ENV, run_folder, succeed
 
+Command = Callable[..., Answer]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -99,25 +101,30 @@ def test_evaluation_prints_one_json_object(trained: Trained, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())  # no picture unless it was asked for
 
 
-def test_evaluation_shows_and_draws(trained: Trained, tmp_path: Path) -> None:
+def test_evaluation_shows_and_draws(trained: Trained, command: Command, tmp_path: Path) -> None:
     words = ("evaluate", str(trained.run / "best.pt"), "--episodes", "20", "--sampled", "--picture", "returns.png")
-    out = succeed(*MARL, *words, cwd=tmp_path)
-    assert "mean" in out
-    assert "median" in out
+    answer = command(*words)
+    assert (answer.code, answer.err) == (0, "")
+    assert "mean" in answer.out
+    assert "median" in answer.out
     assert (tmp_path / "returns.png").read_bytes().startswith(PNG)
 
 
-def test_plot(trained: Trained, tmp_path: Path) -> None:
-    assert "one.png" in succeed(*MARL, "plot", str(trained.run), "--out", "one.png", cwd=tmp_path)
-    assert "runs.png" in succeed(*MARL, "plot", str(trained.run), str(trained.run), cwd=tmp_path)
+def test_plot(trained: Trained, command: Command, tmp_path: Path) -> None:
+    run = str(trained.run)
+    for words, name in (((run, "--out", "one.png"), "one.png"), ((run, run), "runs.png")):
+        answer = command("plot", *words)
+        assert (answer.code, answer.err) == (0, "")
+        assert name in answer.out
     for name in ("one.png", "runs.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 
 
-def test_check(tmp_path: Path) -> None:
-    out = succeed(*MARL, "check", "CartPole-v1", "--seconds", "0.1", cwd=tmp_path)
-    assert "CartPole-v1 is fit for training" in out
-    assert out.count("steps/s") == 2
+def test_check(command: Command) -> None:
+    answer = command("check", "CartPole-v1", "--seconds", "0.1")
+    assert (answer.code, answer.err) == (0, "")
+    assert "CartPole-v1 is fit for training" in answer.out
+    assert answer.out.count("steps/s") == 2
 
 
 def test_bench(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
 from marl.algorithms.choose import ALGORITHMS
-from marl.cli.main import COMMANDS
+from marl.cli.main import COMMANDS, cli
 from marl.exchanges.settings import EXCHANGES
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT, TEST_ENV, succeed
@@ -42,7 +43,6 @@ def test_help_of_each_command(name: str, command: Callable[..., Answer]) -> None
 
 
 def test_scripts_have_help_too(tmp_path) -> None:
-    assert "--resume" in succeed(str(ROOT / "a3c_single_machine.py"), "--help", cwd=tmp_path)
     assert "--episodes" in succeed(*TEST_ENV, "-h", cwd=tmp_path)
     assert "python -m marl" in succeed(*MARL, "--help", cwd=tmp_path)
 
@@ -68,10 +68,14 @@ def test_completion(line: str, expected: set[str]) -> None:
     assert complete(line) == expected
 
 
-@pytest.mark.parametrize("words", [(*MARL, "train"), (*MARL, "parent"), (str(ROOT / "a3c_single_machine.py"),),
-                                   (str(ROOT / "init_parent.py"),)])  # fmt: skip
-def test_every_algorithm_and_exchange_is_named_where_one_trains(words: tuple[str, ...], tmp_path: Path) -> None:
-    text = " ".join(succeed(*words, "--help", cwd=tmp_path).split())
+@pytest.mark.parametrize("name", ["train", "parent", "a3c_single_machine.py", "init_parent.py"])
+def test_every_algorithm_and_exchange_is_named_where_one_trains(
+    name: str, command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    script = name.endswith(".py")
+    said = succeed(str(ROOT / name), "--help", cwd=tmp_path) if script else command(name, "--help").out
+    text = " ".join(said.split())
+    assert "--resume" in text
     assert f"How to learn: {', '.join(ALGORITHMS)}, or your own" in text
     assert f"[{'|'.join(EXCHANGES)}]" in text
 
@@ -81,13 +85,16 @@ def test_completion_of_every_environment_with_a_preset() -> None:
     assert complete("marl train ") >= names
 
 
-def complete(line: str) -> set[str]:
-    """What bash would offer at the end of the line."""
-    words = line.split()
-    place = len(words) if line.endswith(" ") else len(words) - 1
-    shell = {"_MARL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(place)}
+def test_a_shell_is_told() -> None:
+    shell = {"_MARL_COMPLETE": "bash_complete", "COMP_WORDS": "marl tr", "COMP_CWORD": "1"}
     code = "import sys\nsys.argv = ['marl']\nfrom marl.cli.main import main\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, **shell}
     )
-    return {offer.partition(",")[2] for offer in done.stdout.split()}
+    assert done.stdout == "plain,train\n"
+
+
+def complete(line: str) -> set[str]:
+    """What a shell would offer at the end of the line."""
+    *words, last = line.split(" ")
+    return {offer.value for offer in ShellComplete(cli, {}, "marl", "_MARL_COMPLETE").get_completions(words[1:], last)}
