@@ -1,4 +1,4 @@
-"""From a weights file back to a policy that plays."""
+"""From a weights file back to a policy that plays, or that learns on."""
 
 import contextlib
 import itertools
@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
+
+from torch import nn
 
 from marl.acting.collect import Acts
 from marl.acting.evaluate import Played, play
@@ -23,7 +25,7 @@ from marl.errors import ConfigError, WeightsFileError
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.processes.threads import one_thread
-from marl.training.weights_file import Contents, WeightsFile, fill, read
+from marl.training.weights_file import Contents, WeightsFile, demand_shapes, fill, read
 
 # What a checkpoint may hold beside its network: the optimizer's state and statistics, at most.
 REST_FACTOR, REST_BYTES = 32, 16_000_000
@@ -81,6 +83,24 @@ def play_restored(
             greedy=greedy,
             seed=seeds.integer(sequence),
         )
+
+
+def read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environment: str) -> WeightsFile:
+    """Weights to start from, which were trained in the same environment, by the same network; into ``network`` too.
+
+    Raises:
+        WeightsFileError: they were not, or the file cannot be read.
+    """
+
+    def check(contents: Contents) -> None:
+        demand_same_spaces(path, spaces_of(contents, path), spaces, environment)
+        demand_shapes(network, contents.stored, path)
+        demand_little_beside(contents, path)
+
+    initial = read(path, check)
+    fill(network, initial, path)
+    statistics_of(initial, spaces, path)
+    return initial
 
 
 def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) -> None:

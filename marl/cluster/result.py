@@ -1,4 +1,4 @@
-"""What a run leaves behind at its end: the weights file, and what is told to whoever started it."""
+"""What a run leaves behind at its end: the weights file, a picture, and what is told to whoever started it."""
 
 import time
 from pathlib import Path
@@ -10,6 +10,7 @@ from marl.cluster.training import Outcome, latest_checkpoint
 from marl.config.settings import Config, replay_ratio
 from marl.errors import RunFolderError
 from marl.reports.run_folder import RunFolder
+from marl.reports.stream import Stream
 from marl.training.weights_file import WeightsFile
 
 
@@ -38,6 +39,21 @@ def keep_weights(keeper: Keeper, outcome: Outcome, folder: RunFolder, out: Path)
                 "free space there and train again"
             ) from error
         return Kept(kept, f"could not write {out}: {reason}; the weights are in {kept}")
+
+
+def draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
+    """The learning curve, which a full disk may cost but never the run."""
+    from marl.reports.plots import learning_curve
+
+    try:
+        learning_curve(
+            folder.read_curve(),
+            folder.path / "curve.png",
+            title=f"{config.environment.id}, {config.algorithm.name}",
+            solved_return=config.environment.solved_return,
+        )
+    except OSError as error:
+        events.note(f"no picture of the learning curve: {error.strerror or error}")
 
 
 def end_facts(outcome: Outcome) -> dict[str, Any]:

@@ -1,11 +1,16 @@
-"""What a checkpoint says beside its tensors, checked before anything goes on from it."""
+"""Whether a run can go on from its checkpoint, and with which settings."""
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from marl.errors import WeightsFileError
+from marl.cluster.restore import config_of
+from marl.cluster.training import latest_checkpoint
+from marl.config.files import load_config
+from marl.config.settings import Config, to_tree
+from marl.errors import ConfigError, RunFolderError, WeightsFileError
+from marl.reports.run_folder import RunFolder
 from marl.training.weights_file import WeightsFile
 
 _Check = Callable[[Any], bool]
@@ -80,6 +85,59 @@ def demand_resumable(file: WeightsFile, path: Path) -> None:
     for key, (check, expected) in _SOMETIMES.items():
         if key in file.info and not check(file.info[key]):
             raise _damaged(path, key, expected, file.info[key])
+
+
+def resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any], allow: tuple[str, ...]) -> Config:
+    """The run's own settings; only when it ends may change.
+
+    Raises:
+        ConfigError: others would change.
+        RunFolderError: there is no checkpoint.
+    """
+    for key in settings:
+        if not key.startswith(("stop.", "report.", "node.", "checkpoint.", "evaluation.")):
+            raise ConfigError(
+                f"--resume goes on with a run as it was: {key} cannot change (stop.*, node.*, report.* can); "
+                "--init starts a new run from its weights"
+            )
+    if "meter" not in resumed.info:
+        raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
+    before = config_of(resumed, latest_checkpoint(folder), allow)
+    trusted = dict(resumed.info["config"])
+    if not resumed.own:
+        trusted.pop("report", None)  # of which ``config_of`` has allowed nothing
+    now = load_config(folder.config, settings, allow=allow, trusted=trusted)
+    written = to_tree(before), to_tree(now)  # where what is no number equals itself
+    for each in (
+        "seed",
+        "deterministic",
+        "environment",
+        "network",
+        "exploration",
+        "algorithm",
+        "optimizer",
+        "replay",
+        "exchange",
+    ):
+        if written[0].get(each) != written[1].get(each):
+            raise ConfigError(
+                f"{folder.config}: {each} is not what the run was started with: undo the change; "
+                "--init starts a new run from its weights"
+            )
+    return now
+
+
+def demand_same_kind(resumed: WeightsFile, folder: RunFolder, on_children: bool) -> None:
+    """A run stays on one machine, or on children.
+
+    Raises:
+        ConfigError: it would not.
+    """
+    if ("run_id" in resumed.info) != on_children:
+        before, command = ("children", "marl parent") if not on_children else ("this machine alone", "marl train")
+        raise ConfigError(
+            f"{folder.path} was trained on {before}: go on with {command} --resume, or start a new run with --init"
+        )
 
 
 def _damaged(path: Path, key: str, expected: str, came: object) -> WeightsFileError:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.experience import experience_layout
@@ -20,36 +19,27 @@ from marl.cluster.parts import try_parts
 from marl.cluster.plan import Cluster
 from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.reporting import reporting
-from marl.cluster.restore import (
-    config_of,
-    demand_little_beside,
-    demand_same_spaces,
-    demand_usable,
-    spaces_of,
-    statistics_of,
-)
-from marl.cluster.result import end_facts, fields, finished, keep_weights
-from marl.cluster.resumable import demand_resumable
+from marl.cluster.restore import demand_same_spaces, demand_usable, read_initial, spaces_of
+from marl.cluster.result import draw_curve, end_facts, fields, finished, keep_weights
+from marl.cluster.resumable import demand_resumable, demand_same_kind, resumed_config
 from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Training, latest_checkpoint
 from marl.config.files import load_config, to_toml
 from marl.config.rules import demand_end, demand_same_bits, demand_sendable
-from marl.config.settings import Config, to_tree
-from marl.data.spaces import Spaces
+from marl.config.settings import Config
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
-from marl.errors import ConfigError, NoChildren, RunFolderError
+from marl.errors import ConfigError, NoChildren
 from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.plugins import foreign_code
 from marl.processes.cores import count_cores
 from marl.processes.signals import raising, stop_event
 from marl.reports.events import Ended
-from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
+from marl.reports.run_folder import create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
 from marl.reports.sinks.choose import make_sinks
-from marl.reports.stream import Stream
-from marl.training.weights_file import Contents, WeightsFile, demand_shapes, fill, read
+from marl.training.weights_file import WeightsFile, read
 from marl.wire.packing import demand_zstd
 
 
@@ -117,8 +107,8 @@ def _run(
         checkpoint = latest_checkpoint(folder)
         resumed = read(checkpoint, lambda contents: demand_usable(contents, checkpoint, allow))
         demand_resumable(resumed, checkpoint)
-        config = _resumed_config(resumed, folder, settings, allow)
-        _check_kind(resumed, folder, cluster is not None)
+        config = resumed_config(resumed, folder, settings, allow)
+        demand_same_kind(resumed, folder, cluster is not None)
         new_end = any(key.startswith("stop.") for key in settings)
         if (result := finished(config, resumed, folder, new_end=new_end)) is not None:
             return result
@@ -147,7 +137,7 @@ def _run(
     elif cluster is None:
         replay_memory(config, spaces, network, config.node.workers or count_cores())
     if init is not None:
-        initial = _read_initial(init, network, spaces, config.environment.id)
+        initial = read_initial(init, network, spaces, config.environment.id)
     # A step that never returns can be interrupted here; once the run has begun, signals only set an event.
     with raising(), foreign_code(config.environment.id):
         blur = blur_of(config.environment, spaces)
@@ -199,26 +189,8 @@ def _run(
         folder.update_facts(end_facts(outcome))
         events.on(Ended(reason=outcome.reason, return_mean=outcome.status.return_mean, failure=kept.failure))
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
-            _draw_curve(config, folder, events)
+            draw_curve(config, folder, events)
     return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)
-
-
-def _read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environment: str) -> WeightsFile:
-    """Weights to start from, which were trained in the same environment, by the same network; into ``network`` too.
-
-    Raises:
-        WeightsFileError: they were not, or the file cannot be read.
-    """
-
-    def check(contents: Contents) -> None:
-        demand_same_spaces(path, spaces_of(contents, path), spaces, environment)
-        demand_shapes(network, contents.stored, path)
-        demand_little_beside(contents, path)
-
-    initial = read(path, check)
-    fill(network, initial, path)
-    statistics_of(initial, spaces, path)
-    return initial
 
 
 def _complete(config: Config) -> Config:
@@ -239,52 +211,6 @@ def _complete(config: Config) -> Config:
     return config
 
 
-def _resumed_config(
-    resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any], allow: tuple[str, ...]
-) -> Config:
-    """The run's own settings; only when it ends may change."""
-    for key in settings:
-        if not key.startswith(("stop.", "report.", "node.", "checkpoint.", "evaluation.")):
-            raise ConfigError(
-                f"--resume goes on with a run as it was: {key} cannot change (stop.*, node.*, report.* can); "
-                "--init starts a new run from its weights"
-            )
-    if "meter" not in resumed.info:
-        raise RunFolderError(f"{folder.path} holds weights but no checkpoint to go on from: use --init")
-    before = config_of(resumed, latest_checkpoint(folder), allow)
-    trusted = dict(resumed.info["config"])
-    if not resumed.own:
-        trusted.pop("report", None)  # of which ``config_of`` has allowed nothing
-    now = load_config(folder.config, settings, allow=allow, trusted=trusted)
-    written = to_tree(before), to_tree(now)  # where what is no number equals itself
-    for each in (
-        "seed",
-        "deterministic",
-        "environment",
-        "network",
-        "exploration",
-        "algorithm",
-        "optimizer",
-        "replay",
-        "exchange",
-    ):
-        if written[0].get(each) != written[1].get(each):
-            raise ConfigError(
-                f"{folder.config}: {each} is not what the run was started with: undo the change; "
-                "--init starts a new run from its weights"
-            )
-    return now
-
-
-def _check_kind(resumed: WeightsFile, folder: RunFolder, on_children: bool) -> None:
-    """A run stays on one machine, or on children."""
-    if ("run_id" in resumed.info) != on_children:
-        before, command = ("children", "marl parent") if not on_children else ("this machine alone", "marl train")
-        raise ConfigError(
-            f"{folder.path} was trained on {before}: go on with {command} --resume, or start a new run with --init"
-        )
-
-
 def _folder_name(environment: str) -> str:
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in environment)
     return kept.strip("-.")
@@ -299,18 +225,3 @@ def _check_out(out: Path) -> None:
         raise ConfigError(
             f"--out: the folder {out.parent} cannot be written: choose another, or change its permissions"
         )
-
-
-def _draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
-    """The learning curve, which a full disk may cost but never the run."""
-    from marl.reports.plots import learning_curve
-
-    try:
-        learning_curve(
-            folder.read_curve(),
-            folder.path / "curve.png",
-            title=f"{config.environment.id}, {config.algorithm.name}",
-            solved_return=config.environment.solved_return,
-        )
-    except OSError as error:
-        events.note(f"no picture of the learning curve: {error.strerror or error}")
