@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 import torch
 
-from marl.data.parcel import Layout, parcel_layout
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Layout, Leaf
+from marl.data.rollout import rollout_tree
+from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.experience.child import PER_MESSAGE, ExperienceChild
@@ -91,19 +92,20 @@ def main() -> None:
 def layout_of(num_bytes: int) -> Layout:
     """Trajectories of about so many bytes, nearly all of them observations."""
     observation = max(1, num_bytes // (4 * (LENGTH + 1) * ENVIRONMENTS))
-    return parcel_layout(
-        length=LENGTH,
-        environments=ENVIRONMENTS,
-        observation=Field((observation,), torch.float32),
-        action=Field((), torch.int64),
-        num_actions=4,
-        num_parameters=4,
+    return Layout(
+        rollout_tree(
+            length=LENGTH,
+            environments=ENVIRONMENTS,
+            observation=Leaf((observation,), torch.float32),
+            action=Leaf((), torch.int64, (4,)),
+            num_parameters=4,
+        )
     )
 
 
 def played(layout: Layout) -> Trajectory:
     """A trajectory that fits."""
-    size = layout.fields["observations"].shape[-1]
+    size = layout.tree["observations"].shape[-1]
     flags = torch.zeros(LENGTH, ENVIRONMENTS, dtype=torch.bool)
     return Trajectory(
         observations=torch.randn(LENGTH + 1, ENVIRONMENTS, size),

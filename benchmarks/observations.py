@@ -31,12 +31,12 @@ from clusters import SLEEPER, BenchParent, child_process, see_sleeper
 from marl.acting.collect import Collector
 from marl.acting.stepper import Stepper
 from marl.cluster.deciding import make_learning_side
-from marl.cluster.experience import desks_of
+from marl.cluster.experience import request_layout
 from marl.cluster.learner import LearnerNode
 from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.config.settings import Config
-from marl.data.desk import GROUPS, desk_fields
+from marl.data.requests import GROUPS, request_fields
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Step, make_environments
 from marl.exchanges.conversation import confer, converse, report
@@ -194,7 +194,7 @@ def play_asking(pipe: Connection, config: Config, seconds: float, block: SharedB
     torch.set_num_threads(1)
     groups = [make_environments(config.environment, config.environment.per_worker // GROUPS) for _ in range(GROUPS)]
     seeds = [list(range(each.count)) for each in groups]
-    stepper = Timed(groups, block, 0, desks_of(config, groups[0].spaces), seeds)
+    stepper = Timed(groups, block, 0, request_layout(config, groups[0].spaces), seeds)
     stepper.measure(0.2)
     latencies = stepper.measure(seconds / 2)[1:]
     del stepper.latencies
@@ -233,7 +233,7 @@ def make_parent(config: Config, stack: ExitStack) -> ObservationsParent:
 def make_child(config: Config) -> tuple[SharedBlock, ObservationsChild]:
     """A node's memory, and a child's half over it."""
     spaces = find_spaces(config)
-    more = desk_fields(desks_of(config, spaces), 1)
+    more = request_fields(request_layout(config, spaces), 1)
     block = node_memory(num_weights=1, num_parameters=1, observation_size=1, workers=1, more=more)
     return block, ObservationsChild(block, name="child")
 

@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from marl.data.layout import Leaf
 from marl.data.priorities import Priorities, importance_weights, priority_fields
 from marl.data.replay import TrajectoryReplay, replay_fields
-from marl.data.shared import Field, SharedBlock
+from marl.data.rollout import rollout_tree
+from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import TransitionReplay, Transitions, transition_fields
 from measure import busy_share, keep, machine, table
@@ -37,7 +39,7 @@ class Ours:
     """What a worker and a learner do."""
 
     def __init__(self, capacity: int) -> None:
-        observation, action = Field((NUMBERS,), torch.float32), Field((), torch.int64)
+        observation, action = Leaf((NUMBERS,), torch.float32), Leaf((), torch.int64)
         fields = transition_fields(capacity=capacity, workers=1, observation=observation, action=action)
         block = SharedBlock({**fields, **priority_fields(capacity)})
         self._replay, self._priorities = TransitionReplay(block, 0), Priorities(block, ALPHA)
@@ -206,16 +208,15 @@ def trajectory_rates(repeats: int) -> list[tuple[str, float, float]]:
         behaviour=torch.rand(length, environments, 4),
         version=0,
     )
-    fields = replay_fields(
-        workers=1,
-        slots=slots,
+    rollout = rollout_tree(
         length=length,
         environments=environments,
-        observation=Field((NUMBERS,), torch.float32),
-        action=Field((), torch.int64),
+        observation=Leaf((NUMBERS,), torch.float32),
+        action=Leaf((), torch.int64),
         num_parameters=4,
-        max_last=environments,
+        priorities=False,
     )
+    fields = replay_fields(rollout, workers=1, slots=slots)
     replay, rng = TrajectoryReplay(SharedBlock(fields), 0), np.random.default_rng(0)
     tensors = [tensor for tensor in trajectory if isinstance(tensor, torch.Tensor)]
     copies = [tensor.clone() for tensor in tensors]

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from marl.data.layout import Layout, batched, flattened, mapped
 from marl.data.normalizer import Moments, Normalizer, moments
-from marl.data.spaces import Spaces
-from marl.data.trajectory import Trajectory
+from marl.data.trajectory import Trajectory, trajectory_tree
 from marl.environments.numbers import fault_of
 from marl.environments.vector import Environments, Step
 from marl.errors import EnvironmentFault
@@ -61,15 +61,25 @@ class Collector:
         self._discounted = np.zeros(count)
         self._wide = spaces.observation_wide
         self._dtype = spaces.observation_dtype
-        self._raw = np.zeros((length + 1, count, *spaces.observation_shape), spaces.raw_dtype)
-        self._flat = self._raw.reshape(length + 1, count, spaces.observation_size)
-        self._seen = np.zeros(self._flat.shape, np.float32)  # normalised or narrowed; not used where nothing is
+        self._observation = spaces.raw
+        self._raw = Layout(batched(spaces.raw, length + 1, count)).new()
+        self._flat = flattened(spaces.raw, self._raw)
+        tree = trajectory_tree(
+            length=length,
+            environments=count,
+            observation=spaces.observation(normalized=True),
+            action=spaces.action,
+            num_parameters=0,  # the network's, and so are its tensors
+            max_last=0,
+        )
+        whole = Layout(tree).new()
+        self._whole = Trajectory(**mapped(torch.from_numpy, whole), version=0)
+        self._seen = whole["observations"]  # normalised or narrowed; not used where nothing is
+        self._actions, self._rewards = whole["actions"], whole["rewards"]
+        self._ends = whole["terminated"], whole["truncated"], whole["valid"]
+        self._ends[2][:] = True
         self._answered = np.zeros((length, count))  # rewards, as they came
-        self._rewards = np.zeros((length, count), np.float32)
-        self._ends = np.zeros((3, length, count), bool)  # terminated, truncated, valid
-        self._ends[2] = True
         self._discounted_returns = np.zeros((length, count))
-        self._actions = _action_storage(spaces, (length, count))
         self.reset(seeds)
 
     def reset(self, seeds: list[int]) -> None:
@@ -186,29 +196,23 @@ class Collector:
         normalizer: Normalizer | None,
         version: int,
     ) -> Trajectory:
-        size = seen.shape[-1]
+        last_observations, last_index = seen[0, :0], np.zeros(0, np.int64)
         if last:
-            observations = np.concatenate([part for part, _ in last]).reshape(-1, size).astype(self._raw.dtype)
-            last_observations = observations.astype(self._dtype) if normalizer is None else normalizer(observations)
+            flat = self._rows(np.concatenate([part for part, _ in last]))
+            last_observations = flat.astype(self._dtype) if normalizer is None else normalizer(flat)
             last_index = np.concatenate([index for _, index in last])
-        else:
-            last_observations, last_index = np.zeros((0, size), seen.dtype), np.zeros(0, np.int64)
-        terminated, truncated, valid = self._ends
-        return Trajectory(
+        return self._whole._replace(
             observations=torch.from_numpy(seen),
-            actions=torch.from_numpy(self._actions),
-            rewards=torch.from_numpy(self._rewards),
-            terminated=torch.from_numpy(terminated),
-            truncated=torch.from_numpy(truncated),
-            valid=torch.from_numpy(valid),
             last_observations=torch.from_numpy(last_observations),
             last_index=torch.from_numpy(last_index),
             behaviour=behaviour,
             version=version,
         )
 
-
-def _action_storage(spaces: Spaces, shape: tuple[int, int]) -> npt.NDArray[Any]:
-    if spaces.discrete:
-        return np.zeros(shape, np.int64)
-    return np.zeros((*shape, len(spaces.action_low)), np.float32)
+    def _rows(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Observations [K, ...] as they are held [K, D]."""
+        layout = Layout(batched(self._observation, len(observations)))
+        memory = np.empty(layout.num_bytes, np.uint8)
+        layout.pack(observations, memory)
+        rows: npt.NDArray[Any] = flattened(self._observation, layout.open(memory))
+        return rows

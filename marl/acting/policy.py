@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 
 from marl.acting.collect import Acts
+from marl.data.layout import dtype_name, flattened
 from marl.data.normalizer import Moments, Normalizer
 from marl.data.spaces import Spaces
 from marl.environments.actions import action_mapping
@@ -47,11 +48,11 @@ class Policy:
         self, observations: npt.NDArray[Any], *, greedy: bool, generator: torch.Generator | None = None
     ) -> npt.NDArray[Any]:
         """Actions [N, ...] before they are brought to the environment's range."""
-        flat = observations.reshape(len(observations), -1)
+        flat = flattened(self.spaces.raw, observations)
         if self.normalizer is None:
             seen = flat.astype(self.spaces.observation_dtype)
         else:
-            seen = self.normalizer(flat.astype(self.spaces.raw_dtype, copy=False))
+            seen = self.normalizer(flat.astype(dtype_name(self.spaces.raw.dtype), copy=False))
         distribution = self.network.distribution
         with torch.inference_mode():
             parameters = self.network.policy(torch.from_numpy(seen))

@@ -1,4 +1,4 @@
-"""A worker that only steps its environments: others decide, from what it lays on its desks."""
+"""A worker that only steps its environments: the parent decides, from what it finds in the request slots."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.acting.collect import Episodes
-from marl.data.desk import ANSWERED, ASKED, BEGUN, GROUPS, DeskLayout
+from marl.data.layout import flattened
+from marl.data.requests import ANSWERED, ASKED, BEGUN, GROUPS, RequestLayout
 from marl.data.shared import SharedBlock
 from marl.environments.numbers import fault_of
 from marl.environments.vector import Environments, Step
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.00005, 0.002  # seconds between two looks at a desk
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.00005, 0.002  # seconds between two looks at a slot
 PATIENT = 0.1  # of the time it has waited already, a worker waits until it looks again
 
 
@@ -20,7 +21,7 @@ class Stepper:
     """Two groups of environments in turns: while one group's observations travel, the other plays."""
 
     def __init__(
-        self, groups: list[Environments], block: SharedBlock, worker: int, layout: DeskLayout, seeds: list[list[int]]
+        self, groups: list[Environments], block: SharedBlock, worker: int, layout: RequestLayout, seeds: list[list[int]]
     ) -> None:
         """``seeds`` of each group's environments.
 
@@ -28,7 +29,8 @@ class Stepper:
             EnvironmentFault: the environment raised, or answered with another shape than it declares.
         """
         self._groups, self._worker = groups, worker
-        self._desks = layout.open(block["desks"][worker].numpy())  # [G, ...]
+        slots = block["desks"][worker].numpy()  # [G, num_bytes]
+        self._slots = [layout.open(slot) for slot in slots]
         self._counts: npt.NDArray[np.int64] = block["desk_counts"][worker].numpy()
         self._actions = block["desk_actions"][worker].numpy()
         self._returns = np.zeros((GROUPS, layout.num_environments))
@@ -92,13 +94,13 @@ class Stepper:
         for name, numbers in (("observation", seen), ("reward", step.rewards), ("last observation", last)):
             if fault := fault_of(name, numbers):
                 environments.refuse_number(fault)
-        counts[BEGUN] = question  # first: whoever reads meanwhile knows that the desk is not whole
-        desk = {name: field[group] for name, field in self._desks.items()}
-        desk["observations"][:] = seen.reshape(count, -1)
-        desk["rewards"][:] = step.rewards
-        desk["ends"][:] = step.terminated, step.truncated, step.valid
+        counts[BEGUN] = question  # first: who reads meanwhile knows that the slot is not whole
+        slot, observation = self._slots[group], environments.spaces.raw
+        slot["observations"][:] = flattened(observation, seen)
+        slot["rewards"][:] = step.rewards
+        slot["ends"][:] = step.terminated, step.truncated, step.valid
         if num_last:
-            desk["last_observations"][:num_last] = last.reshape(num_last, -1)
-            desk["last_index"][:num_last] = step.last_index
-        desk["header"][:5] = self._worker, group, question, first, num_last
-        counts[ASKED] = question  # last: whoever sees it finds everything in place
+            slot["last_observations"][:num_last] = flattened(observation, last)
+            slot["last_index"][:num_last] = step.last_index
+        slot["header"][:5] = self._worker, group, question, first, num_last
+        counts[ASKED] = question  # last: who sees it finds everything in place

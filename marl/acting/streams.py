@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.shared import Field
-from marl.data.trajectory import Trajectory
+from marl.data.layout import Layout, Tree, mapped
+from marl.data.trajectory import Trajectory, trajectory_tree
 
 Array = npt.NDArray[Any]
 
@@ -32,26 +32,22 @@ class Stream:
         *,
         length: int,
         environments: int,
-        observation: Field,
-        action: Field,
+        observation: Tree,
+        action: Tree,
         num_parameters: int,
         state_size: int,
         reward_scale: float,
     ) -> None:
-        shape = (length, environments)
         self._length, self._count, self._reward_scale = length, environments, reward_scale
-        self._whole = Trajectory(
-            observations=torch.zeros((length + 1, environments, *observation.shape), dtype=observation.dtype),
-            actions=torch.zeros((*shape, *action.shape), dtype=action.dtype),
-            rewards=torch.zeros(shape),
-            terminated=torch.zeros(shape, dtype=torch.bool),
-            truncated=torch.zeros(shape, dtype=torch.bool),
-            valid=torch.zeros(shape, dtype=torch.bool),
-            last_observations=torch.zeros((0, *observation.shape), dtype=observation.dtype),
-            last_index=torch.zeros(0, dtype=torch.int64),
-            behaviour=torch.zeros(*shape, num_parameters),
-            version=0,
+        tree = trajectory_tree(
+            length=length,
+            environments=environments,
+            observation=observation,
+            action=action,
+            num_parameters=num_parameters,
+            max_last=0,
         )
+        self._whole = Trajectory(**mapped(torch.from_numpy, Layout(tree).new()), version=0)
         # The same memory as numpy sees it: a step copies a dozen small arrays.
         self._observations, self._rewards = self._whole.observations.numpy(), self._whole.rewards.numpy()
         self._actions, self._behaviour = self._whole.actions.numpy(), self._whole.behaviour.numpy()

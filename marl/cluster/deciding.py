@@ -8,7 +8,7 @@ import torch
 from marl.acting.decide import Decider, Decision, Question, state_size
 from marl.acting.streams import Stream
 from marl.algorithms.build import build_network
-from marl.cluster.experience import action_field, desks_of, observation_field
+from marl.cluster.experience import request_layout
 from marl.cluster.learner import LearnerNode
 from marl.cluster.parts import make_sampler
 from marl.config.settings import Config
@@ -43,7 +43,7 @@ def _prepare(side: ObservationsParent, config: Config, spaces: Spaces, learner: 
     algorithm = config.algorithm
     network = build_network(algorithm, spaces, config.network)
     flat = flatten(network)
-    desks = desks_of(config, spaces)
+    desks = request_layout(config, spaces)
     moving = threading.Lock()  # the weights while they are exchanged
     held = -1
 
@@ -58,8 +58,8 @@ def _prepare(side: ObservationsParent, config: Config, spaces: Spaces, learner: 
         return Stream(
             length=algorithm.t_max,
             environments=desks.num_environments,
-            observation=observation_field(spaces, normalized=config.environment.normalize_observations),
-            action=action_field(spaces),
+            observation=spaces.observation(normalized=config.environment.normalize_observations),
+            action=spaces.action,
             num_parameters=network.distribution.num_parameters,  # type: ignore[union-attr, arg-type]
             state_size=state_size(network),
             reward_scale=config.environment.reward_scale,

@@ -12,8 +12,9 @@ from marl.algorithms.build import build_network
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data import seeds
+from marl.data.layout import Leaf
 from marl.data.normalizer import as_slot, from_slot, num_columns
-from marl.data.shared import Field, SharedBlock
+from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Array, Environments, Step, make_environments
 from marl.processes.ending import close_at_the_end
@@ -76,8 +77,8 @@ class Evaluator:
         weights, statistics = snapshot.tensors["weights"], snapshot.statistics()
         if self._block is None:
             columns = num_columns(self._spaces.observation_size)
-            fields = {"weights": Field(tuple(weights.shape), weights.dtype)}
-            self._block = SharedBlock({**fields, "observations": Field((columns,), torch.float64)})
+            fields = {"weights": Leaf(tuple(weights.shape), weights.dtype)}
+            self._block = SharedBlock({**fields, "observations": Leaf((columns,), torch.float64)})
         self._block["weights"].copy_(weights)
         if statistics is not None:
             self._block["observations"].copy_(torch.from_numpy(as_slot(statistics)))

@@ -16,7 +16,7 @@ from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, replay_ratio
 from marl.data import seeds
-from marl.data.parcel import Layout
+from marl.data.layout import Layout
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.errors import WorkerFailed

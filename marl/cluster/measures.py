@@ -10,6 +10,7 @@ from torch import nn
 from marl.cluster.statistics import statistics_size
 from marl.config.settings import Config, replay_ratio
 from marl.data import seeds
+from marl.data.layout import flattened
 from marl.data.normalizer import Moments, moments
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
@@ -66,10 +67,10 @@ def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
     until = time.monotonic() + SAMPLE_S
     running, returns = 0.0, [0.0]
     try:
-        seen = [environments.reset([seeds.integer(sequence)]).reshape(-1)]
+        seen = [flattened(spaces.raw, environments.reset([seeds.integer(sequence)]))[0]]
         while len(seen) < SAMPLE and time.monotonic() < until:
             step = environments.step(_random_actions(spaces, generator))
-            seen.append(np.array(step.observations).reshape(-1))
+            seen.append(flattened(spaces.raw, np.array(step.observations))[0])
             running = running * config.algorithm.discount + float(step.rewards[0])
             returns.append(running)
             running *= not (step.terminated[0] or step.truncated[0])

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.build import build_network
-from marl.cluster.experience import desks_of, experience_layout
+from marl.cluster.experience import experience_layout, request_layout
 from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import Job, SegmentEnd, work
 from marl.config.settings import Config
-from marl.data.desk import desk_fields
+from marl.data.layout import Tree
 from marl.data.normalizer import as_slot, merge
+from marl.data.requests import request_fields
 from marl.data.ring import Ring
-from marl.data.shared import Field
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
 from marl.exchanges.settings import LEARNER_EXCHANGES
@@ -73,10 +73,10 @@ class Node:
         self._base_updates = 0
         self._rings: list[Ring] = [ring(self.block, worker) for worker in range(workers)]
 
-    def _outgoing(self, spaces: Spaces) -> dict[str, Field]:
+    def _outgoing(self, spaces: Spaces) -> dict[str, Tree]:
         """Where workers lay down what a learner elsewhere is to have."""
         if self.config.exchange.name == "observations":
-            return desk_fields(desks_of(self.config, spaces), self.workers)
+            return request_fields(request_layout(self.config, spaces), self.workers)
         if self.config.exchange.name != "experience":
             return {}
         return outbox_fields(experience_layout(self.config, spaces, self.network), self.workers)

@@ -1,17 +1,14 @@
 """How large a run's replay and queue are, and whether this machine has room for them."""
 
-from typing import cast
-
 from torch import nn
 
-from marl.acting.collect import Acts
-from marl.cluster.experience import action_field, observation_field
+from marl.cluster.experience import experience_tree
 from marl.config.settings import Config, replay_ratio
-from marl.data.desk import GROUPS
-from marl.data.parcel import Layout
+from marl.data.layout import Layout, Tree
 from marl.data.priorities import priority_fields
 from marl.data.replay import replay_fields
-from marl.data.shared import Field, memory_bytes
+from marl.data.requests import GROUPS
+from marl.data.shared import memory_bytes
 from marl.data.spaces import Spaces
 from marl.data.transitions import transition_fields
 from marl.errors import ConfigError
@@ -21,7 +18,7 @@ from marl.processes.memory import free_bytes
 
 def replay_memory(
     config: Config, spaces: Spaces, network: nn.Module, workers: int, *, learner: bool = False
-) -> dict[str, Field]:
+) -> dict[str, Tree]:
     """What a node's block, or the ``learner``'s, needs for the replay; nothing where there is none.
 
     Raises:
@@ -29,31 +26,23 @@ def replay_memory(
     """
     if not replay_ratio(config) or learner != (config.exchange.name in LEARNER_EXCHANGES):
         return {}
-    observation = observation_field(spaces, normalized=config.environment.normalize_observations)
-    environments, length, capacity = config.environment.per_worker, config.algorithm.t_max, config.replay.capacity
+    rollout = experience_tree(config, spaces, network, priorities=False)
+    length, environments = config.algorithm.t_max, config.environment.per_worker
     if config.exchange.name == "observations":
         environments //= GROUPS
+    capacity = config.replay.capacity
     if capacity < workers * environments * length:
         raise ConfigError(
             f"replay.capacity: expected room for a trajectory of each worker ({workers} workers x {environments} "
             f"environments x {length} steps = {workers * environments * length:,}), got {capacity:,}"
         )
     if config.algorithm.learns_from == "trajectories":
-        fields = replay_fields(
-            workers=workers,
-            slots=capacity // (workers * environments * length),
-            length=length,
-            environments=environments,
-            observation=observation,
-            action=action_field(spaces),
-            num_parameters=cast(Acts, network).distribution.num_parameters,
-            max_last=environments,
-        )
+        slots = capacity // (workers * environments * length)
+        fields = replay_fields(rollout, workers=workers, slots=slots)
     else:
         capacity += -capacity % workers
-        fields = transition_fields(
-            capacity=capacity, workers=workers, observation=observation, action=action_field(spaces)
-        )
+        observation = spaces.observation(normalized=config.environment.normalize_observations)
+        fields = transition_fields(capacity=capacity, workers=workers, observation=observation, action=spaces.action)
         fields |= priority_fields(capacity)
     demand_room(memory_bytes(fields), f"replay.capacity = {config.replay.capacity:,}")
     return fields

@@ -13,11 +13,11 @@ from marl.acting.collect import Collector
 from marl.acting.stepper import Stepper
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
-from marl.cluster.experience import desks_of, experience_layout
+from marl.cluster.experience import experience_layout, request_layout
 from marl.cluster.parts import make_sampler
 from marl.config.settings import Config, replay_ratio
 from marl.data import seeds
-from marl.data.desk import GROUPS
+from marl.data.requests import GROUPS
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
@@ -113,7 +113,7 @@ def _step(job: Job, block: SharedBlock) -> None:
     groups = [close_at_the_end(make_environments(config.environment, count)) for unused in range(GROUPS)]
     all_seeds = reseed(job, job.segment, torch.Generator(), GROUPS * count)
     own = [all_seeds[group * count : (group + 1) * count] for group in range(GROUPS)]
-    stepper = Stepper(groups, block, job.worker, desks_of(config, groups[0].spaces), own)
+    stepper = Stepper(groups, block, job.worker, request_layout(config, groups[0].spaces), own)
     telemetry = Telemetry(block, job.worker, 0, alone=False)
     stop = array(block, "stop")
     go_on = tidily(lambda: not stop[0])

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Leaf, Tree
+from marl.data.shared import SharedBlock
 from marl.failpoints import fail
 
 FAN_OUT = 32  # children of a node; 16 to 64 are about as fast
@@ -22,12 +23,12 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
-def priority_fields(capacity: int) -> dict[str, Field]:
+def priority_fields(capacity: int) -> dict[str, Tree]:
     """What a block needs for the priorities of ``capacity`` transitions: all levels, the top first."""
     top, depth = capacity, 0
     while top > MAX_TOP:
         top, depth = -(-top // FAN_OUT), depth + 1
-    return {f"priorities_{level}": Field((top * FAN_OUT**level,), torch.float64) for level in range(depth + 1)}
+    return {f"priorities_{level}": Leaf((top * FAN_OUT**level,), torch.float64) for level in range(depth + 1)}
 
 
 class Priorities:

@@ -7,75 +7,22 @@ worker that is killed meanwhile leaves its slot odd, which nobody reads, and its
 their order.)
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from marl.data.shared import Field, SharedBlock
-from marl.data.trajectory import Trajectory
-from marl.failpoints import fail
+from marl.data.layout import Layout, Leaf, Tree, Values, batched, header_of, like, mapped
+from marl.data.rollout import pack, unpack
+from marl.data.shared import SharedBlock
+from marl.data.trajectory import LAST, WHOLE, Trajectory
 
-SEQUENCE, VERSION, NUM_LAST = range(3)  # columns of the header; a sequence of 0: never written
-HEADER = "replay_header"
-LAST = ("last_observations", "last_index")
-WHOLE = tuple(name for name in Trajectory._fields if name not in (*LAST, "version"))
-
-Arrays = dict[str, npt.NDArray[Any]]
+SEQUENCE = 0  # column of the header; a sequence of 0: never written
+HEADER, ROLLOUTS = "replay_header", "replay"
 
 
-def replay_fields(
-    *,
-    workers: int,
-    slots: int,
-    length: int,
-    environments: int,
-    observation: Field,
-    action: Field,
-    num_parameters: int,
-    max_last: int,
-) -> dict[str, Field]:
-    """What a block needs for ``slots`` trajectories of each worker.
-
-    ``observation`` and ``action`` describe a single one. ``max_last`` is how many last observations of cut episodes
-    a trajectory keeps: 0 where environments reset in a step of their own, else ``environments``, for episodes are
-    seldom cut twice within a trajectory.
-    """
-    steps = trajectory_fields(
-        length=length,
-        environments=environments,
-        observation=observation,
-        action=action,
-        num_parameters=num_parameters,
-        max_last=max_last,
-    )
-    fields = {f"replay_{name}": Field((workers, slots, *shape), dtype) for name, (shape, dtype) in steps.items()}
-    return {HEADER: Field((workers, slots, 8), torch.int64), **fields}
-
-
-def trajectory_fields(
-    *,
-    length: int,
-    environments: int,
-    observation: Field,
-    action: Field,
-    num_parameters: int,
-    max_last: int,
-) -> dict[str, Field]:
-    """The tensors of one trajectory, by the names they have in it."""
-    return {
-        "observations": Field((length + 1, environments, *observation.shape), observation.dtype),
-        "actions": Field((length, environments, *action.shape), action.dtype),
-        "rewards": Field((length, environments), torch.float32),
-        "terminated": Field((length, environments), torch.bool),
-        "truncated": Field((length, environments), torch.bool),
-        "valid": Field((length, environments), torch.bool),
-        "last_observations": Field((max_last, *observation.shape), observation.dtype),
-        "last_index": Field((max_last,), torch.int64),
-        "behaviour": Field((length, environments, num_parameters), torch.float32),
-    }
+def replay_fields(rollout: Tree, *, workers: int, slots: int) -> dict[str, Tree]:
+    """What a block needs for this many rollouts of each worker; ``rollout`` is the tree of one."""
+    return {HEADER: Leaf((workers, slots, 8), torch.int64), ROLLOUTS: batched(rollout, workers, slots)}
 
 
 class TrajectoryReplay:
@@ -84,36 +31,26 @@ class TrajectoryReplay:
     def __init__(self, block: SharedBlock, worker: int | None = None) -> None:
         self._worker = worker
         self._header: npt.NDArray[np.int64] = block[HEADER].numpy()  # [M, S, 8]
-        self._shared: Arrays = {name: block[f"replay_{name}"].numpy() for name in (*WHOLE, *LAST)}  # [M, S, ...]
-        self._sampled: Arrays = {name: np.zeros_like(slots[0, 0]) for name, slots in self._shared.items()}
+        self._shared: Values = block.tree(ROLLOUTS)  # each tensor [M, S, ...]
+        self._sampled: Values = mapped(lambda slots: torch.zeros_like(slots[0, 0]), self._shared)
+        self._layout = Layout(like(_without_rows(self._sampled)))
 
     def write(self, trajectory: Trajectory) -> None:
-        """Keep a trajectory in place of this worker's oldest.
-
-        More last observations than fit are not kept: the part of the episode before such a cut becomes invalid, since
-        nothing says what it was worth.
+        """Keep a trajectory in place of this worker's oldest, as ``pack`` writes it.
 
         Raises:
-            ValueError: the view has no ring, or shapes or types are others than the replay was made for.
+            ValueError: the view has no ring.
+            MessageRefused: shapes or types are others than the replay was made for.
         """
         if self._worker is None:
             raise ValueError("expected the number of a worker to write for, got None")
-        new: Arrays = {name: getattr(trajectory, name).numpy() for name in (*WHOLE, *LAST)}
-        self._check(new)
-        num_last = min(len(new["last_index"]), len(self._sampled["last_index"]))
-        if len(new["last_index"]) > num_last:
-            new["valid"] = valid_without(trajectory, trajectory.last_index[num_last:]).numpy()
+        self._layout.check(header_of(_without_rows(trajectory._asdict())))
         own = self._header[self._worker]
         slot = int(np.argmin(own[:, SEQUENCE] >> 1))  # the oldest; where a write was cut short, that one again
         header = own[slot]
         odd = int(header[SEQUENCE]) | 1
         header[SEQUENCE] = odd
-        header[VERSION], header[NUM_LAST] = trajectory.version, num_last
-        for name in WHOLE:
-            self._shared[name][self._worker, slot] = new[name]
-            fail("replay.writing")
-        for name in LAST:
-            self._shared[name][self._worker, slot, :num_last] = new[name][:num_last]
+        pack(mapped(lambda slots: slots[self._worker, slot], self._shared), trajectory)
         header[SEQUENCE] = odd + 1
 
     def sample(self, rng: np.random.Generator) -> Trajectory | None:
@@ -136,33 +73,10 @@ class TrajectoryReplay:
 
     def _copy(self, worker: int, slot: int, *, sequence: int) -> Trajectory | None:
         """What lies in a slot, or None if it was written to since it had that sequence number."""
-        header = self._header[worker, slot]
-        version, num_last = int(header[VERSION]), int(header[NUM_LAST])
-        for name, private in self._sampled.items():
-            private[...] = self._shared[name][worker, slot]
-        if header[SEQUENCE] != sequence:
-            return None
-        copied: dict[str, Tensor] = {name: torch.from_numpy(private) for name, private in self._sampled.items()}
-        copied.update({name: copied[name][:num_last] for name in LAST})
-        return Trajectory(**copied, version=version)
-
-    def _check(self, new: Arrays) -> None:
-        for name, array in new.items():
-            skip = name in LAST  # their first dimension is what there was
-            expected, came = self._sampled[name], (array.shape[skip:], array.dtype)
-            if came != (expected.shape[skip:], expected.dtype):
-                raise ValueError(f"expected {name} of {expected.shape[skip:]}, {expected.dtype}, got {came}")
+        mapped(lambda private, slots: private.copy_(slots[worker, slot]), self._sampled, self._shared)
+        return unpack(self._sampled)[0] if self._header[worker, slot, SEQUENCE] == sequence else None
 
 
-def valid_without(trajectory: Trajectory, cuts: Tensor) -> Tensor:
-    """``valid`` [T, B] without the steps that lead to these cuts [K], back to the end of the episode before: nothing
-    says what they were worth.
-    """
-    valid = trajectory.valid.numpy().copy()
-    ended = (trajectory.terminated | trajectory.truncated).numpy()
-    for cut in cuts.tolist():
-        step, environment = divmod(cut, valid.shape[1])
-        ends_before = np.flatnonzero(ended[:step, environment])
-        first = ends_before[-1] + 1 if len(ends_before) else 0
-        valid[first : step + 1, environment] = False
-    return torch.from_numpy(valid)
+def _without_rows(values: Values) -> Values:
+    """Of a trajectory or a rollout what can be compared: the number of last observations is not fixed."""
+    return {name: values[name] for name in WHOLE} | {name: mapped(lambda rows: rows[:0], values[name]) for name in LAST}

@@ -4,45 +4,37 @@ One block means one file descriptor to hand to a worker, and nothing under a nam
 at once, so that even ``kill -9`` leaves nothing behind.
 """
 
-import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from marl.data.layout import Layout, Tree, Values
 from marl.errors import ConfigError
-
-ALIGNMENT = 64  # one cache line: two workers' slots never share one
-
-
-class Field(NamedTuple):
-    """Shape and type of one named tensor."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
 
 
 class SharedBlock:
     """A dictionary of tensors that every process sees; pickling it to a worker hands over the memory, not a copy."""
 
-    def __init__(self, fields: Mapping[str, Field], memory: Tensor | None = None) -> None:
+    def __init__(self, fields: Mapping[str, Tree], memory: Tensor | None = None) -> None:
         self._fields = dict(fields)
-        offsets, size = _offsets(self._fields)
-        self._memory = memory = _shared(max(size, 1)) if memory is None else memory
-        self._tensors = {
-            name: memory[offset : offset + _num_bytes(field)].view(field.dtype).view(field.shape)
-            for (name, field), offset in zip(self._fields.items(), offsets, strict=True)
-        }
+        layout = Layout(self._fields)
+        self._memory = _shared(max(layout.num_bytes, 1)) if memory is None else memory
+        self._values: dict[str, Values] = layout.open(self._memory[: layout.num_bytes])
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._tensors[name]
+        tensor: Tensor = self._values[name]
+        return tensor
+
+    def tree(self, name: str) -> Values:
+        """The tensors of a field that is a tree."""
+        return self._values[name]
 
     def names(self) -> list[str]:
-        """Names of all tensors, in the order of the layout."""
+        """Names of all fields, in the order of the layout."""
         return list(self._fields)
 
-    def __reduce__(self) -> tuple[type["SharedBlock"], tuple[dict[str, Field], Tensor]]:
+    def __reduce__(self) -> tuple[type["SharedBlock"], tuple[dict[str, Tree], Tensor]]:
         return SharedBlock, (self._fields, self._memory)
 
 
@@ -62,23 +54,6 @@ def _shared(size: int) -> Tensor:
         ) from error
 
 
-def memory_bytes(fields: Mapping[str, Field]) -> int:
+def memory_bytes(fields: Mapping[str, Tree]) -> int:
     """What a block of these fields takes, for whoever asks before there is one."""
-    return _offsets(fields)[1]
-
-
-def field_offsets(fields: Mapping[str, Field]) -> list[int]:
-    """Where in a block each of these fields begins, in bytes."""
-    return _offsets(fields)[0]
-
-
-def _num_bytes(field: Field) -> int:
-    return math.prod(field.shape) * field.dtype.itemsize
-
-
-def _offsets(fields: Mapping[str, Field]) -> tuple[list[int], int]:
-    offsets, end = [], 0
-    for field in fields.values():
-        offsets.append(end)
-        end += -(-_num_bytes(field) // ALIGNMENT) * ALIGNMENT
-    return offsets, end
+    return Layout(fields).num_bytes

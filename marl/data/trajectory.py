@@ -2,7 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
+
+from marl.data.layout import Leaf, Tree, batched
 
 
 class Trajectory(NamedTuple):
@@ -18,3 +22,45 @@ class Trajectory(NamedTuple):
     last_index: Tensor  # [K]  where each belongs in the flattened [T * B]
     behaviour: Tensor  # [T, B, P]  distribution parameters of the policy that acted
     version: int  # the oldest weights that acted
+
+
+LAST = ("last_observations", "last_index")
+WHOLE = tuple(name for name in Trajectory._fields if name not in (*LAST, "version"))
+
+
+def trajectory_tree(
+    *, length: int, environments: int, observation: Tree, action: Tree, num_parameters: int, max_last: int
+) -> dict[str, Tree]:
+    """The tensors of a trajectory, by the names they have in it.
+
+    Args:
+        observation: a single one, as the network sees it.
+        action: a single one, as the policy draws it.
+        max_last: how many last observations of cut episodes there is room for.
+    """
+    steps = (length, environments)
+    return {
+        "observations": batched(observation, length + 1, environments),
+        "actions": batched(action, *steps),
+        "rewards": Leaf(steps, torch.float32),
+        "terminated": Leaf(steps, torch.bool),
+        "truncated": Leaf(steps, torch.bool),
+        "valid": Leaf(steps, torch.bool),
+        "last_observations": batched(observation, max_last),
+        "last_index": Leaf((max_last,), torch.int64),
+        "behaviour": Leaf((*steps, num_parameters), torch.float32),
+    }
+
+
+def valid_without(trajectory: Trajectory, cuts: Tensor) -> Tensor:
+    """``valid`` [T, B] without the steps that lead to these cuts [K], back to the end of the episode before: nothing
+    says what they were worth.
+    """
+    valid = trajectory.valid.numpy().copy()
+    ended = (trajectory.terminated | trajectory.truncated).numpy()
+    for cut in cuts.tolist():
+        step, environment = divmod(cut, valid.shape[1])
+        ends_before = np.flatnonzero(ended[:step, environment])
+        first = ends_before[-1] + 1 if len(ends_before) else 0
+        valid[first : step + 1, environment] = False
+    return torch.from_numpy(valid)

@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Layout, Leaf, Tree, Values, batched, header_of, like, mapped
+from marl.data.shared import SharedBlock
 from marl.failpoints import fail
 
 BEGUN, DONE = range(2)  # columns of the counts
-COUNTS = "transitions_counts"
+COUNTS, ROWS = "transitions_counts", "transitions"
 
 
 class Transitions(NamedTuple):
@@ -39,7 +40,7 @@ class Sampled(NamedTuple):
     generator: torch.Generator | None = None  # dice, for a loss that draws actions
 
 
-def transition_fields(*, capacity: int, workers: int, observation: Field, action: Field) -> dict[str, Field]:
+def transition_fields(*, capacity: int, workers: int, observation: Tree, action: Tree) -> dict[str, Tree]:
     """What a block needs for ``capacity`` transitions; ``observation`` and ``action`` describe a single one.
 
     Raises:
@@ -47,16 +48,15 @@ def transition_fields(*, capacity: int, workers: int, observation: Field, action
     """
     if capacity % workers or not capacity:
         raise ValueError(f"expected a capacity that {workers} workers can share equally, got {capacity}")
-    one = {
+    one: dict[str, Tree] = {
         "observations": observation,
         "actions": action,
-        "returns": Field((), torch.float32),
-        "discounts": Field((), torch.float32),
+        "returns": Leaf((), torch.float32),
+        "discounts": Leaf((), torch.float32),
         "next_observations": observation,
-        "versions": Field((), torch.int64),
+        "versions": Leaf((), torch.int64),
     }
-    fields = {f"transitions_{name}": Field((capacity, *shape), dtype) for name, (shape, dtype) in one.items()}
-    return {COUNTS: Field((workers, 8), torch.int64), **fields}
+    return {COUNTS: Leaf((workers, 8), torch.int64), ROWS: batched(one, capacity)}
 
 
 class TransitionReplay:
@@ -65,36 +65,37 @@ class TransitionReplay:
     def __init__(self, block: SharedBlock, worker: int | None = None) -> None:
         self._worker = worker
         self._counts: npt.NDArray[np.int64] = block[COUNTS].numpy()  # [M, 8]
-        self._rows: list[npt.NDArray[Any]] = [  # each [capacity, ...]
-            block[f"transitions_{name}"].numpy() for name in Transitions._fields
-        ]
-        self._ring = len(self._rows[0]) // len(self._counts)  # rows of each worker
+        rows = block.tree(ROWS)
+        self._one: Tree = like(mapped(lambda each: each[0], rows))
+        self._rows: list[Values] = [mapped(Tensor.numpy, rows[name]) for name in Transitions._fields]  # [capacity, ...]
+        self._ring = len(rows["returns"]) // len(self._counts)  # rows of each worker
 
     def add(self, batch: Transitions) -> npt.NDArray[np.int64]:
         """Keep transitions in place of this worker's oldest; says where [N].
 
         Raises:
-            ValueError: the view has no ring, the ring is shorter, or shapes or types are others than it was made for.
+            ValueError: the view has no ring, or the ring is shorter.
+            MessageRefused: shapes or types are others than the replay was made for.
         """
         if self._worker is None:
             raise ValueError("expected the number of a worker to write for, got None")
         size = len(batch.returns)
         if size > self._ring:
             raise ValueError(f"expected at most {self._ring} transitions, got {size}")
-        new = [tensor.numpy() for tensor in batch]
-        for name, rows, array in zip(Transitions._fields, self._rows, new, strict=True):
-            if (array.shape, array.dtype) != ((size, *rows.shape[1:]), rows.dtype):
-                raise ValueError(
-                    f"expected {name} of {(size, *rows.shape[1:])}, {rows.dtype}, got {array.shape}, {array.dtype}"
-                )
+        Layout(batched(self._one, size)).check(header_of(batch._asdict()))
         counts = self._counts[self._worker]
         done = int(counts[DONE])
         counts[BEGUN] = max(int(counts[BEGUN]), done + size)  # further where a predecessor began more and was killed
         first, start = self._worker * self._ring, done % self._ring
         before_wrap = min(size, self._ring - start)
-        for rows, array in zip(self._rows, new, strict=True):
+
+        def write(rows: npt.NDArray[Any], new: Tensor) -> None:
+            array = new.numpy()
             rows[first + start : first + start + before_wrap] = array[:before_wrap]
             rows[first : first + size - before_wrap] = array[before_wrap:]
+
+        for rows, new in zip(self._rows, batch, strict=True):
+            mapped(write, rows, new)
             fail("transitions.writing")
         counts[DONE] = done + size
         return first + (start + np.arange(size)) % self._ring
@@ -108,7 +109,9 @@ class TransitionReplay:
         A row that is whole may still be another transition than the one whose priority it was sampled for.
         """
         done = self._counts[:, DONE].copy()
-        batch = Transitions(*[torch.from_numpy(rows.take(indices, axis=0)) for rows in self._rows])
+        batch = Transitions(
+            *[mapped(lambda each: torch.from_numpy(each.take(indices, axis=0)), rows) for rows in self._rows]
+        )
         begun = self._counts[:, BEGUN].copy()
         worker = indices // self._ring
         row, end = indices - worker * self._ring, done[worker]

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from marl.data.layout import flattened
 from marl.data.spaces import Spaces, describe
 from marl.environments.actions import hidden_ranges
 from marl.environments.closing import closed
@@ -83,7 +84,7 @@ def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
         return None
     finally:
         environments.close()
-    return blurred(np.concatenate(seen).reshape(len(seen), -1))
+    return blurred(flattened(spaces.raw, np.concatenate(seen)))
 
 
 def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ that neither side can block the other.
 
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from marl.acting.collect import Acts, Episodes
-from marl.data.parcel import Layout, num_steps, unpack
-from marl.data.shared import Field, SharedBlock
-from marl.data.trajectory import Trajectory
+from marl.data.layout import Layout, Leaf, Tree, mapped
+from marl.data.rollout import num_steps, unpack
+from marl.data.shared import SharedBlock
+from marl.data.trajectory import LAST, WHOLE, Trajectory
 from marl.failpoints import fail
 
 PUT = 0  # column of the parent's counts
@@ -26,17 +27,17 @@ BEGUN, DONE, VERSIONS = range(3)  # of the numbers of published weights
 AGES = 256  # staleness is counted up to here
 
 
-def inbox_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Field]:
+def inbox_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Tree]:
     """What the learner's block needs for a queue of so many parcels, and for the weights that it publishes."""
     return {
-        "published": Field((2, num_weights), torch.float32),
-        "published_numbers": Field((8,), torch.int64),
-        "inbox": Field((length, layout.num_bytes), torch.uint8),
-        "inbox_order": Field((length,), torch.int64),  # numbers of parcels as they were queued, a ring
-        "inbox_back": Field((length,), torch.int64),  # likewise as they were given back
-        "inbox_put": Field((8,), torch.int64),
-        "inbox_taken": Field((8,), torch.int64),
-        "inbox_ages": Field((AGES,), torch.int64),  # trajectories used, by how many versions old they were
+        "published": Leaf((2, num_weights), torch.float32),
+        "published_numbers": Leaf((8,), torch.int64),
+        "inbox": Leaf((length, layout.num_bytes), torch.uint8),
+        "inbox_order": Leaf((length,), torch.int64),  # numbers of parcels as they were queued, a ring
+        "inbox_back": Leaf((length,), torch.int64),  # likewise as they were given back
+        "inbox_put": Leaf((8,), torch.int64),
+        "inbox_taken": Leaf((8,), torch.int64),
+        "inbox_ages": Leaf((AGES,), torch.int64),  # trajectories used, by how many versions old they were
     }
 
 
@@ -191,8 +192,11 @@ class Arrivals:
         self._steps = sum(num_steps(parcel) for parcel in parcels)
         self.priorities = torch.cat([priorities for _, priorities in opened])
         joined = side_by_side([trajectory for trajectory, _ in opened])
-        moved = [each.to(self._device) if isinstance(each, Tensor) else each for each in joined]
-        return Trajectory._make(moved), Episodes(np.zeros(0), np.zeros(0, np.int64))
+        tensors = {name: mapped(self._to_device, getattr(joined, name)) for name in (*WHOLE, *LAST)}
+        return Trajectory(**tensors, version=joined.version), Episodes(np.zeros(0), np.zeros(0, np.int64))
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device)
 
     def num_steps(self) -> int:
         """Transitions in the last batch."""
@@ -212,13 +216,14 @@ def side_by_side(trajectories: list[Trajectory]) -> Trajectory:
     for each, count in zip(trajectories, counts, strict=True):
         index.append(each.last_index // count * width + each.last_index % count + offset)
         offset += count
-    wide = {
-        name: torch.cat([getattr(each, name) for each in trajectories], dim=1)
-        for name in ("observations", "actions", "rewards", "terminated", "truncated", "valid", "behaviour")
-    }
+
+    def joined(name: str, dim: int) -> Any:
+        values = [getattr(each, name) for each in trajectories]
+        return mapped(lambda *tensors: torch.cat(tensors, dim), *values)
+
     return Trajectory(
-        **wide,
-        last_observations=torch.cat([each.last_observations for each in trajectories]),
+        **{name: joined(name, 1) for name in WHOLE},
+        last_observations=joined("last_observations", 0),
         last_index=torch.cat(index),
         version=min(each.version for each in trajectories),
     )

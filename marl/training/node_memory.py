@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from marl.data.layout import Leaf, Tree
 from marl.data.normalizer import num_columns
 from marl.data.ring import Ring
-from marl.data.shared import Field, SharedBlock
+from marl.data.shared import SharedBlock
 from marl.training.optimizers import NUM_VECTORS
 
 RING_ROWS = 16_384
@@ -25,7 +26,7 @@ def node_memory(
     num_parameters: int,
     observation_size: int,
     workers: int,
-    more: Mapping[str, Field] | None = None,
+    more: Mapping[str, Tree] | None = None,
 ) -> SharedBlock:
     """One block for a node of ``workers`` workers. Row 0 of the statistics is what came before this run or from
     elsewhere.
@@ -35,23 +36,23 @@ def node_memory(
     """
     return SharedBlock(
         {
-            "weights": Field((num_weights,), torch.float32),
-            "optimizer": Field((NUM_VECTORS, num_parameters), torch.float32),
-            "optimizer_steps": Field((1,), torch.float32),
-            "observations": Field((1 + workers, num_columns(observation_size)), torch.float64),
-            "rewards": Field((1 + workers, num_columns(1)), torch.float64),
-            "stop": Field((1,), torch.uint8),
-            "version": Field((1,), torch.int64),
-            "base_steps": Field((1,), torch.int64),
-            "pause": Field((2,), torch.int64),  # number of the last pause asked for, and of the last one that is over
+            "weights": Leaf((num_weights,), torch.float32),
+            "optimizer": Leaf((NUM_VECTORS, num_parameters), torch.float32),
+            "optimizer_steps": Leaf((1,), torch.float32),
+            "observations": Leaf((1 + workers, num_columns(observation_size)), torch.float64),
+            "rewards": Leaf((1 + workers, num_columns(1)), torch.float64),
+            "stop": Leaf((1,), torch.uint8),
+            "version": Leaf((1,), torch.int64),
+            "base_steps": Leaf((1,), torch.int64),
+            "pause": Leaf((2,), torch.int64),  # number of the last pause asked for, and of the last one that is over
             # From here on each worker writes its own row, a cache line apart.
-            "counters": Field((workers, 8), torch.int64),
-            "seconds": Field((workers, 8), torch.float64),
-            "metrics": Field((workers, MAX_METRICS), torch.float64),
-            "metric_names": Field((workers, MAX_METRICS, MAX_NAME), torch.uint8),
-            "waiting": Field((workers, 8), torch.int64),  # number of the pause in which the worker stands still
-            "ring_count": Field((workers, 8), torch.int64),
-            "ring_rows": Field((workers, RING_ROWS, 2), torch.float64),
+            "counters": Leaf((workers, 8), torch.int64),
+            "seconds": Leaf((workers, 8), torch.float64),
+            "metrics": Leaf((workers, MAX_METRICS), torch.float64),
+            "metric_names": Leaf((workers, MAX_METRICS, MAX_NAME), torch.uint8),
+            "waiting": Leaf((workers, 8), torch.int64),  # number of the pause in which the worker stands still
+            "ring_count": Leaf((workers, 8), torch.int64),
+            "ring_rows": Leaf((workers, RING_ROWS, 2), torch.float64),
             **(more or {}),
         }
     )

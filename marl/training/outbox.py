@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.parcel import Layout, pack
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Layout, Leaf, Tree
+from marl.data.rollout import pack
+from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.failpoints import fail
 
@@ -21,11 +22,11 @@ WRITTEN, TAKEN = range(2)  # columns of the counts
 PARCELS = 4  # in each worker's ring: an actor that is so far ahead of its contact waits
 
 
-def outbox_fields(layout: Layout, workers: int) -> dict[str, Field]:
+def outbox_fields(layout: Layout, workers: int) -> dict[str, Tree]:
     """What a node's block needs."""
     return {
-        "outbox": Field((workers, PARCELS, layout.num_bytes), torch.uint8),
-        "outbox_counts": Field((workers, 8), torch.int64),
+        "outbox": Leaf((workers, PARCELS, layout.num_bytes), torch.uint8),
+        "outbox_counts": Leaf((workers, 8), torch.int64),
     }
 
 

@@ -6,8 +6,18 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from marl.acting.stepper import Stepper
-from marl.cluster.experience import action_field, observation_field
-from marl.data.desk import ANSWERED, ASKED, BEGUN, FIRST, GROUP, NUM_LAST, QUESTION, WORKER, desk_fields, desk_layout
+from marl.data.requests import (
+    ANSWERED,
+    ASKED,
+    BEGUN,
+    FIRST,
+    GROUP,
+    NUM_LAST,
+    QUESTION,
+    WORKER,
+    RequestLayout,
+    request_fields,
+)
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Environments
 from marl.errors import EnvironmentFault
@@ -22,10 +32,8 @@ class Desk:
     def __init__(self, mode: str = "SameStep", vector: Any = counting_vector, **kwargs: Any) -> None:
         self.groups = [Environments(vector(COUNT, mode, **kwargs), "counting") for _ in range(2)]
         spaces = self.groups[0].spaces
-        self.layout = desk_layout(
-            environments=COUNT, observation=observation_field(spaces), action=action_field(spaces)
-        )
-        self.block = SharedBlock(desk_fields(self.layout, WORKERS))
+        self.layout = RequestLayout(environments=COUNT, observation=spaces.observation(), action=spaces.action)
+        self.block = SharedBlock(request_fields(self.layout, WORKERS))
         self.counts = self.block["desk_counts"][WORKER_NUMBER].numpy()
         self.desks = self.layout.open(self.block["desks"][WORKER_NUMBER].numpy())
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from marl.acting.collect import Collector
 from marl.acting.streams import Answered, Stream
-from marl.data.shared import Field
+from marl.data.layout import Leaf
 from marl.data.trajectory import Trajectory
 from marl.environments.vector import Environments, Step
 from marl.networks.distributions import Categorical
@@ -40,8 +40,8 @@ def make_stream(length: int, state_size: int = 0, reward_scale: float = 1.0) -> 
     return Stream(
         length=length,
         environments=COUNT,
-        observation=Field((SIZE,), torch.float32),
-        action=Field((), torch.int64),
+        observation=Leaf((SIZE,), torch.float32),
+        action=Leaf((), torch.int64),
         num_parameters=NUM_ACTIONS,
         state_size=state_size,
         reward_scale=reward_scale,

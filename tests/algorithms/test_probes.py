@@ -16,9 +16,10 @@ from marl.algorithms.base import Algorithm
 from marl.algorithms.impala import IMPALA
 from marl.algorithms.ppo import PPO
 from marl.algorithms.sac import SAC
+from marl.data.layout import Leaf, Tree
 from marl.data.priorities import priority_fields
 from marl.data.settings import ReplaySettings
-from marl.data.shared import Field, SharedBlock
+from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.data.transitions import transition_fields
 from marl.environments.settings import EnvironmentSettings
@@ -150,11 +151,11 @@ def learned(probe: str, form: Form, shared: bool = False) -> Any:
     return network
 
 
-def replay_of(spaces: Spaces, form: Form) -> dict[str, Field]:
+def replay_of(spaces: Spaces, form: Form) -> dict[str, Tree]:
     if form.replay is None:
         return {}
-    action = Field((), torch.int64) if spaces.discrete else Field((1,), torch.float32)
-    capacity, observation = form.replay.capacity, Field((1,), torch.float32)
+    action = Leaf((), torch.int64) if spaces.discrete else Leaf((1,), torch.float32)
+    capacity, observation = form.replay.capacity, Leaf((1,), torch.float32)
     fields = transition_fields(capacity=capacity, workers=1, observation=observation, action=action)
     return fields | priority_fields(capacity)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from marl.cluster.experience import desks_of
+from marl.cluster.experience import request_layout
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.environments.settings import EnvironmentSettings
@@ -14,5 +14,5 @@ from marl.environments.settings import EnvironmentSettings
 def test_desks_hold_what_a_normaliser_needs(wide: bool, normalizes: bool, dtype: torch.dtype) -> None:
     """The parent normalises: where an observation has more digits than float32, they travel as they are."""
     spaces = Spaces((3,), 2, (), 0, (), (), observation_wide=wide)
-    layout = desks_of(Config(environment=EnvironmentSettings(normalize_observations=normalizes)), spaces)
-    assert layout.fields["observations"].dtype == layout.fields["last_observations"].dtype == dtype
+    layout = request_layout(Config(environment=EnvironmentSettings(normalize_observations=normalizes)), spaces)
+    assert layout.tree["observations"].dtype == layout.tree["last_observations"].dtype == dtype

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,9 +9,11 @@ from marl.cluster.replay import replay_memory
 from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.config.settings import Config
+from marl.data.layout import Leaf
 from marl.data.priorities import Priorities
-from marl.data.replay import HEADER
-from marl.data.shared import Field, SharedBlock, memory_bytes
+from marl.data.replay import HEADER, ROLLOUTS
+from marl.data.shared import SharedBlock, memory_bytes
+from marl.data.transitions import ROWS
 from marl.errors import ConfigError
 
 
@@ -18,7 +22,7 @@ def config_of(**settings: object) -> Config:
     return load_config("CartPole-v1", {**few, **{name.replace("__", "."): each for name, each in settings.items()}})
 
 
-def fields_of(config: Config, workers: int) -> dict[str, Field]:
+def fields_of(config: Config, workers: int) -> dict[str, Any]:
     spaces = find_spaces(config)
     return replay_memory(config, spaces, config.algorithm.build_network(spaces, config.network, 0), workers)
 
@@ -33,10 +37,11 @@ def test_the_capacity_is_shared_by_the_workers(workers: int, slots: int) -> None
     """As many trajectories of 20 steps each as fit; never more steps than asked for."""
     fields = fields_of(config_of(), workers)
     assert fields[HEADER].shape[:2] == (workers, slots)
-    assert fields["replay_rewards"] == Field((workers, slots, 5, 4), torch.float32)
-    assert fields["replay_observations"] == Field((workers, slots, 6, 4, 4), torch.float32)
-    assert fields["replay_actions"] == Field((workers, slots, 5, 4), torch.int64)
-    assert fields["replay_behaviour"] == Field((workers, slots, 5, 4, 2), torch.float32)
+    rollouts = fields[ROLLOUTS]
+    assert rollouts["rewards"] == Leaf((workers, slots, 5, 4), torch.float32)
+    assert rollouts["observations"] == Leaf((workers, slots, 6, 4, 4), torch.float32, name="observations")
+    assert rollouts["actions"] == Leaf((workers, slots, 5, 4), torch.int64, (2,), "actions")
+    assert rollouts["behaviour"] == Leaf((workers, slots, 5, 4, 2), torch.float32)
     assert workers * slots * 20 <= 1_000
 
 
@@ -44,9 +49,10 @@ def test_actions_that_are_vectors() -> None:
     fields = fields_of(
         load_config("Pendulum-v1", {"replay.ratio": 1.0, "algorithm.name": "impala", "exchange.name": "weights"}), 1
     )
-    length, environments = fields["replay_rewards"].shape[2:]
-    assert fields["replay_actions"] == Field((*fields["replay_rewards"].shape, 1), torch.float32)
-    assert fields["replay_behaviour"].shape[2:] == (length, environments, 2)
+    rollouts = fields[ROLLOUTS]
+    length, environments = rollouts["rewards"].shape[2:]
+    assert rollouts["actions"] == Leaf((*rollouts["rewards"].shape, 1), torch.float32, name="actions")
+    assert rollouts["behaviour"].shape[2:] == (length, environments, 2)
 
 
 def test_less_than_a_trajectory_of_each_worker() -> None:
@@ -70,6 +76,6 @@ def test_more_than_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> N
 def test_transitions_get_rings_of_equal_length_and_priorities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Algorithm, "learns_from", "transitions")
     fields = fields_of(config_of(), 3)
-    assert fields["transitions_returns"].shape == (1002,)
+    assert fields[ROWS]["returns"].shape == (1002,)
     assert HEADER not in fields
     Priorities(SharedBlock(fields), alpha=1.0)

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.replay import SEQUENCE, WHOLE, TrajectoryReplay, replay_fields
-from marl.data.shared import Field, SharedBlock, memory_bytes
-from marl.data.trajectory import Trajectory
+from marl.data.layout import Leaf
+from marl.data.replay import SEQUENCE, TrajectoryReplay, replay_fields
+from marl.data.rollout import rollout_tree
+from marl.data.shared import SharedBlock, memory_bytes
+from marl.data.trajectory import WHOLE, Trajectory
+from marl.errors import MessageRefused
 from marl.processes.group import ProcessGroup
 from tests.data import writers
-from tests.data.writers import ENVIRONMENTS, LENGTH, MAX_LAST, SIZE, number_of, replay_block, trajectory
+from tests.data.writers import ENVIRONMENTS, LENGTH, SIZE, number_of, replay_block, trajectory
 
 WAIT_S = 60.0  # the most that a process may take on a busy machine
 
@@ -78,16 +81,15 @@ def test_the_next_sample_overwrites_the_last() -> None:
 
 
 def test_bytes_stay_bytes_and_vectors_vectors() -> None:
-    fields = replay_fields(
-        workers=1,
-        slots=2,
+    rollout = rollout_tree(
         length=LENGTH,
         environments=ENVIRONMENTS,
-        observation=Field((4, 6, 6), torch.uint8),
-        action=Field((2,), torch.float32),
+        observation=Leaf((4, 6, 6), torch.uint8),
+        action=Leaf((2,), torch.float32),
         num_parameters=4,
-        max_last=MAX_LAST,
+        priorities=False,
     )
+    fields = replay_fields(rollout, workers=1, slots=2)
     written = trajectory(3)._replace(
         observations=torch.randint(0, 256, (LENGTH + 1, ENVIRONMENTS, 4, 6, 6), dtype=torch.uint8),
         actions=torch.randn(LENGTH, ENVIRONMENTS, 2),
@@ -95,7 +97,7 @@ def test_bytes_stay_bytes_and_vectors_vectors() -> None:
         behaviour=torch.randn(LENGTH, ENVIRONMENTS, 4),
     )
     block = SharedBlock(fields)
-    assert sum(block[name].numel() * block[name].element_size() for name in block.names()) <= memory_bytes(fields)
+    assert 2 * sum(tensor.nbytes for tensor in written[:-1]) <= memory_bytes(fields)
     replay = TrajectoryReplay(block, 0)
     replay.write(written)
     sample = replay.sample(np.random.default_rng(0))
@@ -142,7 +144,7 @@ def test_without_a_true_last_observation_what_led_there_is_invalid() -> None:
 )
 def test_other_shapes_and_types_are_refused(change: dict[str, torch.Tensor], complaint: str) -> None:
     replay = TrajectoryReplay(replay_block(workers=1, slots=1), 0)
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(MessageRefused, match=complaint):
         replay.write(trajectory(2)._replace(**change))
     assert len(replay) == 0
 
@@ -183,7 +185,7 @@ def test_a_writer_is_killed_and_its_successor_goes_on(group: ProcessGroup, field
     block = replay_block(workers=2, slots=3)
     TrajectoryReplay(block, 1).write(trajectory(100))
     reader = TrajectoryReplay(block)
-    armed = f"replay.writing=kill@{5 * len(WHOLE) + field}"
+    armed = f"rollout.packing=kill@{5 * len(WHOLE) + field}"
     writer = group.start("writer", writers.writes_trajectories, block, 0, range(9), armed)
     writer.process.join(WAIT_S)
     assert writer.process.exitcode == -signal.SIGKILL

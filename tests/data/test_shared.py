@@ -5,28 +5,29 @@ from typing import Any
 import pytest
 import torch
 
-from marl.data.shared import ALIGNMENT, Field, SharedBlock, memory_bytes
+from marl.data.layout import ALIGNMENT, Leaf
+from marl.data.shared import SharedBlock, memory_bytes
 from marl.errors import ConfigError
 
 FIELDS = {
-    "weights": Field((3, 5), torch.float32),
-    "stop": Field((1,), torch.uint8),
-    "empty": Field((0, 4), torch.float32),
-    "flags": Field((7,), torch.bool),
-    "counts": Field((2, 8), torch.int64),
-    "sums": Field((2,), torch.float64),
+    "weights": Leaf((3, 5), torch.float32),
+    "stop": Leaf((1,), torch.uint8),
+    "empty": Leaf((0, 4), torch.float32),
+    "flags": Leaf((7,), torch.bool),
+    "counts": Leaf((2, 8), torch.int64),
+    "sums": Leaf((2,), torch.float64),
 }
 
 
 def test_shapes_types_and_places() -> None:
     block = SharedBlock(FIELDS)
     assert block.names() == list(FIELDS)
-    for name, (shape, dtype) in FIELDS.items():
+    for name, (shape, dtype, *_) in FIELDS.items():
         assert block[name].shape == shape
         assert block[name].dtype is dtype
         assert not block[name].any()
-        assert block[name].is_shared()
         if block[name].numel():
+            assert block[name].is_shared()
             assert block[name].storage_offset() * dtype.itemsize % ALIGNMENT == 0
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Leaf
+from marl.data.shared import SharedBlock
 from marl.data.transitions import TransitionReplay, Transitions, transition_fields
+from marl.errors import MessageRefused
 from marl.processes.group import ProcessGroup
 from tests.data import writers
 from tests.data.writers import ACTION, OBSERVATION, numbers_of, transitions
@@ -63,7 +65,7 @@ def test_who_starts_again_goes_on_in_its_ring() -> None:
 
 def test_bytes_stay_bytes_and_vectors_vectors() -> None:
     fields = transition_fields(
-        capacity=4, workers=1, observation=Field((2, 3, 3), torch.uint8), action=Field((2,), torch.float32)
+        capacity=4, workers=1, observation=Leaf((2, 3, 3), torch.uint8), action=Leaf((2,), torch.float32)
     )
     batch = Transitions(
         torch.randint(0, 256, (3, 2, 3, 3), dtype=torch.uint8),
@@ -85,9 +87,9 @@ def test_what_does_not_fit_is_refused() -> None:
     replay = TransitionReplay(block_of(8, 2), 0)
     with pytest.raises(ValueError, match="at most 4 transitions, got 5"):
         replay.add(transitions(range(5)))
-    with pytest.raises(ValueError, match="expected discounts of"):
+    with pytest.raises(MessageRefused, match="expected discounts of"):
         replay.add(transitions(range(2))._replace(discounts=torch.zeros(1)))
-    with pytest.raises(ValueError, match="float64"):
+    with pytest.raises(MessageRefused, match="float64"):
         replay.add(transitions(range(2))._replace(observations=torch.zeros(2, writers.SIZE, dtype=torch.float64)))
     with pytest.raises(ValueError, match="number of a worker"):
         TransitionReplay(block_of(8, 2)).add(transitions(range(2)))

@@ -9,31 +9,30 @@ import torch
 from torch import Tensor
 
 from marl import failpoints
+from marl.data.layout import Leaf
 from marl.data.priorities import Priorities
 from marl.data.replay import TrajectoryReplay, replay_fields
-from marl.data.shared import Field, SharedBlock
+from marl.data.rollout import rollout_tree
+from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import TransitionReplay, Transitions
 
 LENGTH, ENVIRONMENTS, SIZE, PARAMETERS, MAX_LAST = 5, 3, 40, 2, 3
-OBSERVATION, ACTION = Field((SIZE,), torch.float32), Field((), torch.int64)
+OBSERVATION, ACTION = Leaf((SIZE,), torch.float32), Leaf((), torch.int64)
 PER_WORKER = 100_000  # numbers: worker 2 begins at 200,000
 
 
 def replay_block(workers: int, slots: int) -> SharedBlock:
     """Memory for counting trajectories."""
-    return SharedBlock(
-        replay_fields(
-            workers=workers,
-            slots=slots,
-            length=LENGTH,
-            environments=ENVIRONMENTS,
-            observation=OBSERVATION,
-            action=ACTION,
-            num_parameters=PARAMETERS,
-            max_last=MAX_LAST,
-        )
+    rollout = rollout_tree(
+        length=LENGTH,
+        environments=ENVIRONMENTS,
+        observation=OBSERVATION,
+        action=ACTION,
+        num_parameters=PARAMETERS,
+        priorities=False,
     )
+    return SharedBlock(replay_fields(rollout, workers=workers, slots=slots))
 
 
 def trajectory(number: int) -> Trajectory:

@@ -11,7 +11,7 @@ from marl.training.inbox import Arrivals, Flow, Inbox, Published, flow, inbox_fi
 from marl.training.node_memory import array, node_memory
 from marl.training.outbox import Outbox, outbox_fields
 from marl.wire.message import Kind, Message
-from tests.data.parcels import layout_of, numbers_in
+from tests.data.rollouts import layout_of, numbers_in
 from tests.data.writers import trajectory
 from tests.exchanges.nodes import Clock, carried
 

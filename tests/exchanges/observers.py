@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from marl.acting.decide import Decider, Decision, Question
 from marl.acting.streams import Stream
-from marl.data.desk import ANSWERED, ASKED, BEGUN, DeskLayout, desk_fields, desk_layout
-from marl.data.parcel import Layout, parcel_layout, unpack
-from marl.data.shared import Field
+from marl.data.layout import Layout, Leaf
+from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
+from marl.data.rollout import rollout_tree, unpack
 from marl.data.trajectory import Trajectory
 from marl.exchanges.base import Answer
 from marl.exchanges.observations.batcher import Batcher
@@ -25,21 +25,22 @@ from marl.wire.message import Kind, Message
 from tests.exchanges.nodes import carried
 
 ENVIRONMENTS, SIZE, NUM_ACTIONS, LENGTH = 2, 3, 4, 3
-OBSERVATION, ACTION = Field((SIZE,), torch.float32), Field((), torch.int64)
+OBSERVATION, ACTION = Leaf((SIZE,), torch.float32), Leaf((), torch.int64, (NUM_ACTIONS,))
 
 
-def layout() -> DeskLayout:
-    return desk_layout(environments=ENVIRONMENTS, observation=OBSERVATION, action=ACTION)
+def layout() -> RequestLayout:
+    return RequestLayout(environments=ENVIRONMENTS, observation=OBSERVATION, action=ACTION)
 
 
 def parcels(length: int = LENGTH) -> Layout:
-    return parcel_layout(
-        length=length,
-        environments=ENVIRONMENTS,
-        observation=OBSERVATION,
-        action=ACTION,
-        num_actions=NUM_ACTIONS,
-        num_parameters=NUM_ACTIONS,
+    return Layout(
+        rollout_tree(
+            length=length,
+            environments=ENVIRONMENTS,
+            observation=OBSERVATION,
+            action=ACTION,
+            num_parameters=NUM_ACTIONS,
+        )
     )
 
 
@@ -64,7 +65,7 @@ class Child:
     def __init__(self, name: str = "child", workers: int = 2, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.name = name
         self.block = node_memory(
-            num_weights=1, num_parameters=1, observation_size=1, workers=workers, more=desk_fields(layout(), workers)
+            num_weights=1, num_parameters=1, observation_size=1, workers=workers, more=request_fields(layout(), workers)
         )
         self.notes: list[str] = []
         self.side = ObservationsChild(self.block, name=name, note=self.notes.append, clock=clock)

@@ -13,7 +13,7 @@ from marl.wire.header import MAX_INT, decode_header
 from marl.wire.message import Kind
 from marl.wire.payload import Outgoing
 from tests.commands import PATIENCE_S
-from tests.data.parcels import layout_of
+from tests.data.rollouts import layout_of
 from tests.exchanges import actors
 from tests.exchanges.actors import PER_WORKER, WEIGHTS, Actors, Learning, exchange, pair, steps_of
 from tests.exchanges.nodes import Clock

@@ -8,7 +8,7 @@ from marl.exchanges.experience.child import PER_MESSAGE
 from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
 from marl.training.outbox import PARCELS
 from marl.wire.message import Kind, Message
-from tests.data.parcels import layout_of
+from tests.data.rollouts import layout_of
 from tests.exchanges.actors import Actors, Learning, exchange, pair, steps_of
 from tests.exchanges.nodes import Clock, carried
 

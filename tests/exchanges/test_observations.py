@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.desk import ANSWERED, ASKED
 from marl.data.normalizer import from_slot
+from marl.data.requests import ANSWERED, ASKED
 from marl.exchanges.conversation import confer, converse, report
 from marl.links.memory import memory_pair
 from tests.exchanges.observers import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from marl.acting.decide import Question
-from marl.data.desk import ASKED, BEGUN
+from marl.data.requests import ASKED, BEGUN
 from marl.errors import MessageRefused
 from marl.exchanges.observations.child import LONGEST_PAUSE, PER_MESSAGE, SHORTEST_PAUSE
 from marl.exchanges.telemetry import EVERY

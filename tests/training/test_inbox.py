@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.parcel import pack
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Leaf
+from marl.data.rollout import pack
+from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.processes.group import ProcessGroup
 from marl.training.inbox import AGES, Arrivals, Inbox, Published, flow, inbox_fields, side_by_side
 from tests.commands import PATIENCE_S, until
-from tests.data.parcels import layout_of, learns, numbers_in, priorities_of, publishes
+from tests.data.rollouts import layout_of, learns, numbers_in, priorities_of, publishes
 from tests.data.writers import trajectory
 
 WEIGHTS = 50_000
 
 
 def block_of(length: int) -> SharedBlock:
-    fields = {"stop": Field((1,), torch.uint8), "version": Field((1,), torch.int64)}
+    fields = {"stop": Leaf((1,), torch.uint8), "version": Leaf((1,), torch.int64)}
     return SharedBlock({**fields, **inbox_fields(layout_of(), length, WEIGHTS)})
 
 

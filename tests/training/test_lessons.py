@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Loss, Moment
 from marl.algorithms.replayed import cut
+from marl.data.layout import Leaf
 from marl.data.priorities import Priorities, priority_fields
 from marl.data.replay import replay_fields
+from marl.data.rollout import rollout_tree
 from marl.data.settings import ReplaySettings
-from marl.data.shared import Field, SharedBlock
+from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Sampled, TransitionReplay, Transitions, transition_fields
 from marl.training.lessons import Debt, Fresh, ReplayedTrajectories, ReplayedTransitions
@@ -22,7 +24,7 @@ from tests.fakes import Lazy
 
 NETWORK = nn.Module()
 NOW = Moment(0.0, torch.Generator())
-OBSERVATION, ACTION = Field((4,), torch.float32), Field((), torch.int64)
+OBSERVATION, ACTION = Leaf((4,), torch.float32), Leaf((), torch.int64)
 
 
 @dataclass(frozen=True)
@@ -157,16 +159,15 @@ def saved(lessons: ReplayedTrajectories, seeds: range) -> Iterator[list[Trajecto
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
 def test_whole_trajectories_are_drawn_from_those_that_were_saved(ratio: float) -> None:
-    fields = replay_fields(
-        workers=1,
-        slots=3,
+    rollout = rollout_tree(
         length=5,
         environments=2,
         observation=OBSERVATION,
         action=ACTION,
         num_parameters=0,
-        max_last=2,
+        priorities=False,
     )
+    fields = replay_fields(rollout, workers=1, slots=3)
     rng = np.random.default_rng(0)
     lessons = ReplayedTrajectories(Whole(), NETWORK, SharedBlock(fields), 0, ratio=ratio, rng=rng)
     versions = list(saved(lessons, range(40)))
@@ -183,7 +184,7 @@ def test_whole_trajectories_are_drawn_from_those_that_were_saved(ratio: float) -
 )
 def test_priorities_from_elsewhere_decide_where_they_fit(given: list[float], drawn: set[int]) -> None:
     """A child that says more or fewer than there are transitions must not end the learner."""
-    observation = Field((SIZE,), torch.float32)
+    observation = Leaf((SIZE,), torch.float32)
     fields = transition_fields(capacity=64, workers=1, observation=observation, action=ACTION)
     lessons = ReplayedTransitions(
         FirstFour(),

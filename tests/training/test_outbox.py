@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.parcel import unpack
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Leaf
+from marl.data.rollout import unpack
+from marl.data.shared import SharedBlock
 from marl.processes.group import ProcessGroup
 from marl.training.outbox import PARCELS, Outbox, Posted, Postman, outbox_fields
 from tests.commands import PATIENCE_S, until
-from tests.data.parcels import layout_of, priorities_of, puts
+from tests.data.rollouts import layout_of, priorities_of, puts
 from tests.data.writers import number_of, trajectory
 
 
 def block_of(workers: int) -> SharedBlock:
-    return SharedBlock({"stop": Field((1,), torch.uint8), **outbox_fields(layout_of(), workers)})
+    return SharedBlock({"stop": Leaf((1,), torch.uint8), **outbox_fields(layout_of(), workers)})
 
 
 @pytest.fixture

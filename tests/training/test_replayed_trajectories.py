@@ -10,8 +10,10 @@ from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm, Moment
 from marl.algorithms.impala import IMPALA
 from marl.algorithms.ppo import PPO
+from marl.data.layout import Leaf
 from marl.data.replay import TrajectoryReplay, replay_fields
-from marl.data.shared import Field, SharedBlock
+from marl.data.rollout import rollout_tree
+from marl.data.shared import SharedBlock
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
 from marl.training.lessons import ReplayedTrajectories
@@ -119,15 +121,12 @@ def test_what_is_learned_from_is_what_was_played() -> None:
 
 def _block_of(shape: tuple[int, ...]) -> SharedBlock:
     length, environments = shape
-    return SharedBlock(
-        replay_fields(
-            workers=1,
-            slots=4,
-            length=length,
-            environments=environments,
-            observation=Field((4,), torch.float32),
-            action=Field((), torch.int64),
-            num_parameters=3,
-            max_last=environments,
-        )
+    rollout = rollout_tree(
+        length=length,
+        environments=environments,
+        observation=Leaf((4,), torch.float32),
+        action=Leaf((), torch.int64),
+        num_parameters=3,
+        priorities=False,
     )
+    return SharedBlock(replay_fields(rollout, workers=1, slots=4))

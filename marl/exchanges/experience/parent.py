@@ -19,8 +19,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from marl.data.layout import Layout
 from marl.data.normalizer import Moments
-from marl.data.parcel import Layout, check, num_steps
+from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
 from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.experience.child import PER_MESSAGE, packed_name, trajectory_name

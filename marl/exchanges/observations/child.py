@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.desk import ANSWERED, ASKED, BEGUN
+from marl.data.requests import ANSWERED, ASKED, BEGUN
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
 from marl.exchanges.telemetry import Reporter

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from marl.acting.decide import Decision, Dice, Question
 from marl.acting.streams import Answered, Stream
-from marl.data.desk import GROUP, WORKER, DeskLayout, Desks, check_desks
 from marl.data.normalizer import Normalizer, as_slot, from_slot, moments
-from marl.data.parcel import pack
+from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_requests
+from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
 from marl.exchanges.base import Answer
@@ -53,7 +53,7 @@ class Places(NamedTuple):
 class _Seat:
     """What is kept for one child while it takes part."""
 
-    def __init__(self, layout: DeskLayout) -> None:
+    def __init__(self, layout: RequestLayout) -> None:
         self.memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)  # where its uploads arrive
         self.desks = layout.open(self.memory.numpy())
         self.streams: dict[tuple[int, int], Stream] = {}  # by worker and group
@@ -65,7 +65,7 @@ class ObservationsParent(ExperienceParent):
     """See ``ParentSide``."""
 
     def begin(
-        self, layout: DeskLayout, places: Places, batcher: Batcher[Question, Decision], noise_length: int
+        self, layout: RequestLayout, places: Places, batcher: Batcher[Question, Decision], noise_length: int
     ) -> None:
         """What deciding needs; before any child joins.
 
@@ -140,7 +140,7 @@ class ObservationsParent(ExperienceParent):
         count = len(upload.arrays["desks"])
         desks = {name: field[:count] for name, field in seat.desks.items()}
         try:
-            check_desks(desks)
+            check_requests(desks, self._desk_layout)
             places = _places_of(desks, self._ranks.get(guest.name, ALONE)[1])
         except MessageRefused as error:
             raise self._unusable(guest.name, str(error)) from error
@@ -201,7 +201,7 @@ class ObservationsParent(ExperienceParent):
             seat.dice[place] = Dice(seat.samplers[worker], self._noise_length, environments)
         return seat.dice[place]
 
-    def _answered(self, desks: Desks, seen: Numbers) -> list[Answered]:
+    def _answered(self, desks: Requests, seen: Numbers) -> list[Answered]:
         """What each desk says."""
         answered = []
         for desk, (_, _, question, first, num_last) in enumerate(desks["header"][:, :5].tolist()):
@@ -234,7 +234,7 @@ class ObservationsParent(ExperienceParent):
         with self._lock:
             self.received += 1
 
-    def _count(self, child: str, desks: Desks, follow: list[int]) -> None:
+    def _count(self, child: str, desks: Requests, follow: list[int]) -> None:
         """What followed on actions counts: a question that is asked again has been counted already."""
         if not follow:
             return
@@ -263,7 +263,7 @@ class ObservationsParent(ExperienceParent):
         return observations if self._normalizer is None else self._normalizer(observations)
 
 
-def _places_of(desks: Desks, workers: int) -> list[tuple[int, int]]:
+def _places_of(desks: Requests, workers: int) -> list[tuple[int, int]]:
     """Worker and group of each desk.
 
     Raises:

@@ -1,25 +1,26 @@
 """A trajectory as bytes: what goes in comes out, and bytes from elsewhere are a trajectory or are refused."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marl.data.parcel import Layout, check, num_steps, pack, parcel_layout, unpack
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Layout, Leaf, Tree, mapped
+from marl.data.rollout import Views, check, num_steps, pack, rollout_tree, unpack
 from marl.data.trajectory import Trajectory
 from marl.errors import MessageRefused
-from tests.data.parcels import SIZE, layout_of
+from tests.data.rollouts import SIZE, layout_of
 from tests.data.writers import ENVIRONMENTS, LENGTH, MAX_LAST, PARAMETERS, number_of, trajectory
 
 
-def empty(layout: Layout) -> SharedBlock:
+def empty(layout: Layout) -> Views:
     return layout.open(torch.zeros(layout.num_bytes, dtype=torch.uint8))
 
 
-def packed(number: int = 3, layout: Layout | None = None) -> SharedBlock:
+def packed(number: int = 3, layout: Layout | None = None) -> Views:
     parcel = empty(layout or layout_of())
     pack(parcel, trajectory(number), torch.arange(4.0))
     return parcel
@@ -45,8 +46,8 @@ def test_a_parcel_is_used_again_and_nothing_of_before_is_left() -> None:
 
 def test_cut_episodes_that_do_not_fit_become_invalid() -> None:
     """With one environment there is room for one: what led to the second cut is learned from no more."""
-    fields = {"observation": Field((2,), torch.float32), "action": Field((), torch.int64)}
-    layout = parcel_layout(length=6, environments=1, num_actions=3, num_parameters=3, **fields)
+    one = {"observation": Leaf((2,), torch.float32), "action": Leaf((), torch.int64, (3,))}
+    layout = Layout(rollout_tree(length=6, environments=1, num_parameters=3, **one))
     cut = torch.tensor([0, 1, 0, 0, 1, 0], dtype=torch.bool)[:, None]
     played = Trajectory(
         observations=torch.arange(14.0).view(7, 1, 2),
@@ -70,15 +71,69 @@ def test_cut_episodes_that_do_not_fit_become_invalid() -> None:
     assert played.valid.all()  # the worker's own trajectory is as it was
 
 
-def setter(name: str, value: object, place: object = ...) -> Callable[[SharedBlock], None]:
-    def spoil(parcel: SharedBlock) -> None:
+NAN, INF = float("nan"), float("inf")
+NESTED: Tree = {"camera": Leaf((2, 2), torch.uint8), "joints": (Leaf((3,), torch.float32), Leaf((), torch.int64, (4,)))}
+
+
+def nested_trajectory(rows: int) -> Trajectory:
+    """Of observations with parts, and actions of two numbers with 2 and 5 categories."""
+
+    def parts(*leading: int) -> dict[str, Any]:
+        return {
+            "camera": torch.randint(0, 256, (*leading, 2, 2), dtype=torch.uint8),
+            "joints": (torch.randn(*leading, 3), torch.randint(0, 4, leading)),
+        }
+
+    return trajectory(1)._replace(
+        observations=parts(LENGTH + 1, ENVIRONMENTS),
+        last_observations=parts(rows),
+        last_index=torch.arange(rows),
+        actions=torch.ones(LENGTH, ENVIRONMENTS, 2, dtype=torch.int64),
+    )
+
+
+def nested_layout() -> Layout:
+    return layout_of(observation=NESTED, action=Leaf((2,), torch.int64, (2, 5)))
+
+
+def test_observations_may_have_parts() -> None:
+    layout, played = nested_layout(), nested_trajectory(2)
+    rollout = empty(layout)
+    pack(rollout, played)
+    check(rollout, layout)
+    came, _ = unpack(rollout)
+    for name in Trajectory._fields[:-1]:
+        mapped(torch.testing.assert_close, getattr(came, name), getattr(played, name))
+    assert came.observations["camera"].data_ptr() == rollout["observations"]["camera"].data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda views: views["observations"]["joints"][0][0, 0].fill_(INF), "a number that is not finite"),
+        (lambda views: views["last_observations"]["joints"][0][1].fill_(NAN), "a number that is not finite"),
+        (lambda views: views["observations"]["joints"][1][0, 0].fill_(4), "observations/joints/1 outside their 4"),
+        (lambda views: views["actions"][0, 0].fill_(2), r"actions outside their categories \[2, 5\]"),
+        (lambda views: views["actions"][0, 0].fill_(-1), r"actions outside their categories \[2, 5\]"),
+    ],
+)
+def test_nonsense_in_any_part_is_refused(spoil: Callable[[Views], None], words: str) -> None:
+    layout = nested_layout()
+    rollout = empty(layout)
+    pack(rollout, nested_trajectory(2))
+    spoil(rollout)
+    with pytest.raises(MessageRefused, match=f"a trajectory has {words}"):
+        check(rollout, layout)
+
+
+def setter(name: str, value: object, place: object = ...) -> Callable[[Views], None]:
+    def spoil(parcel: Views) -> None:
         tensor = parcel[name]
         (tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor)[place] = value  # type: ignore[index]
 
     return spoil
 
 
-NAN, INF = float("nan"), float("inf")
 NONSENSE = {
     "version": setter("header", -1, 0),
     "fewer than no cuts": setter("header", -1, 1),
@@ -123,7 +178,7 @@ def test_what_lies_behind_the_counts_matters_to_nobody() -> None:
 
 
 def test_actions_that_are_vectors_have_to_be_finite() -> None:
-    layout = layout_of(num_actions=0, action=Field((2,), torch.float32))
+    layout = layout_of(num_actions=0, action=Leaf((2,), torch.float32))
     parcel = empty(layout)
     check(parcel, layout)
     parcel["actions"][0, 0, 1] = INF
@@ -133,8 +188,8 @@ def test_actions_that_are_vectors_have_to_be_finite() -> None:
 
 LAYOUTS = [
     layout_of(num_actions=5),
-    layout_of(num_actions=0, action=Field((3,), torch.float32)),
-    layout_of(num_actions=5, observation=Field((4,), torch.uint8)),
+    layout_of(num_actions=0, action=Leaf((3,), torch.float32)),
+    layout_of(num_actions=5, observation=Leaf((4,), torch.uint8)),
 ]
 
 
@@ -165,7 +220,7 @@ def test_any_bytes_are_a_trajectory_or_refused(which: int, data: st.DataObject) 
     assert len(priorities) <= SIZE
     assert (priorities >= 0).all()
     assert 0 <= num_steps(parcel) <= SIZE
-    if layout.num_actions:
-        assert ((came.actions >= 0) & (came.actions < layout.num_actions)).all()
+    for categories in layout.tree["actions"].categories:
+        assert ((came.actions >= 0) & (came.actions < categories)).all()
     for tensor in (came.observations, came.rewards, came.behaviour, came.actions, came.last_observations):
         assert tensor.float().isfinite().all()

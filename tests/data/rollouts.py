@@ -1,4 +1,4 @@
-"""Counting trajectories as parcels, and processes that hand them on until they are done or killed."""
+"""Serialised counting trajectories, and processes that hand them on until they are done or killed."""
 
 import importlib
 import os
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from marl import failpoints
-from marl.data.parcel import Layout, parcel_layout
-from marl.data.shared import Field, SharedBlock
+from marl.data.layout import Layout, Leaf, Tree
+from marl.data.rollout import rollout_tree
+from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.training.inbox import Arrivals, Published
 from marl.training.outbox import Outbox
@@ -18,15 +19,17 @@ from tests.data.writers import ACTION, ENVIRONMENTS, LENGTH, OBSERVATION, PARAME
 SIZE = LENGTH * ENVIRONMENTS
 
 
-def layout_of(num_actions: int = 2**20, observation: Field = OBSERVATION, action: Field = ACTION) -> Layout:
-    """Where a counting trajectory lies in a parcel."""
-    return parcel_layout(
-        length=LENGTH,
-        environments=ENVIRONMENTS,
-        observation=observation,
-        action=action,
-        num_actions=num_actions,
-        num_parameters=PARAMETERS,
+def layout_of(num_actions: int = 2**20, observation: Tree = OBSERVATION, action: Leaf = ACTION) -> Layout:
+    """Of a serialised counting trajectory; ``num_actions``: 0 where actions are vectors."""
+    categories = action.categories or ((num_actions,) if num_actions else ())
+    return Layout(
+        rollout_tree(
+            length=LENGTH,
+            environments=ENVIRONMENTS,
+            observation=observation,
+            action=action._replace(categories=categories),
+            num_parameters=PARAMETERS,
+        )
     )
 
 
