@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import click
 
 from marl.cli.options import DEBUG
-from marl.cli.trust import take_trust, trust_options
+from marl.cli.trust.options import take_trust, trust_options
 from marl.trust.options import TrustOptions
 
 LOOK_EVERY = 0.1  # seconds between two looks at a port

@@ -30,6 +30,7 @@ COMMANDS = {
     "revoke": "Let a node in no more.",
     "nodes": "List the nodes that this parent has invited or met.",
 }
+OF_TRUST = {"keys", "invite", "request", "sign", "revoke", "nodes"}  # whose files are in a folder of their own
 
 
 class LazyGroup(click.Group):
@@ -43,7 +44,8 @@ class LazyGroup(click.Group):
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"marl.cli.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]
+        folder = "marl.cli.trust" if cmd_name in OF_TRUST else "marl.cli"
+        return getattr(importlib.import_module(f"{folder}.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

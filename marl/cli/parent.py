@@ -8,7 +8,7 @@ import click
 from marl.cli.addresses import TakesAddresses
 from marl.cli.main import run
 from marl.cli.training import run_training, training_options
-from marl.cli.trust import take_trust, trust_options
+from marl.cli.trust.options import take_trust, trust_options
 
 if TYPE_CHECKING:
     from marl.cluster.plan import Cluster

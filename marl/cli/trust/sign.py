@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from marl.cli.invite import DAYS, OUT, hand_over
-from marl.cli.keys import KEY
 from marl.cli.options import DEBUG
+from marl.cli.trust.invite import DAYS, OUT, hand_over
+from marl.cli.trust.keys import KEY
 
 
 @click.command()

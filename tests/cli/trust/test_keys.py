@@ -156,7 +156,7 @@ def test_a_ticket_behind_the_shells_arrow_can_be_used_as_it_is(home: Path, tmp_p
 def test_a_terminal_is_warned_of_the_secret(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     fine(command("keys", "init"))
     assert "Warning" not in command("invite", "box").err
-    monkeypatch.setattr("marl.cli.invite.sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("marl.cli.trust.invite.sys.stdout.isatty", lambda: True)
     assert "Warning: the line above is a secret" in command("invite", "box").err
 
 
@@ -229,7 +229,7 @@ def test_nodes_from_the_first_to_the_revoked(command: Command, home: Path) -> No
 def test_nodes_on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     fine(command("keys", "init"))
     fine(command("invite", "gpu-box-3"))
-    monkeypatch.setattr("marl.cli.nodes.sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("marl.cli.trust.nodes.sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "120")
     assert "gpu-box-3" in fine(command("nodes"))
 
@@ -319,7 +319,7 @@ def test_tracebacks_show_no_key(home: Path) -> None:
 
 
 def test_the_default_of_days_is_that_of_tickets() -> None:
-    from marl.cli.invite import invite
+    from marl.cli.trust.invite import invite
 
     (days,) = [each for each in invite.params if each.name == "days"]
     assert days.default == DAYS

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from marl.cli.keys import KEY
 from marl.cli.options import DEBUG
+from marl.cli.trust.keys import KEY
 
 if TYPE_CHECKING:
     from marl.trust.secret import Secret

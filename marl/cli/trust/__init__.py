@@ -1,0 +1,1 @@
+"""Commands that make, give and take away keys."""
