@@ -11,9 +11,9 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatu
 from websockets.uri import WebSocketURI
 
 from marl.errors import ConfigError, LinkClosed, MarlError, TrustError
-from marl.links.alerts import deliver, keep_alerts
 from marl.links.connection import QUIET, ParentConnection
 from marl.links.loop import IOLoop
+from marl.links.transport import SocketTransport, shake_hands
 from marl.links.websocket import WebSocketLink
 from marl.trust.contexts import client_context
 from marl.trust.explain import explain
@@ -46,7 +46,7 @@ def connect(
         TrustError: one side must not trust the other; another try will end the same.
         ConfigError: this can be no address, or none to speak to without TLS.
     """
-    context = None if identity is None else keep_alerts(client_context(identity))
+    context = None if identity is None else client_context(identity)
     attempt = _Attempt(io, host, port, context, identity)
     try:
         return io.call(attempt.run(timeout, silence=silence, patience=patience), timeout + 5.0)
@@ -70,7 +70,7 @@ class _Attempt:
     async def run(self, timeout: float, *, silence: float, patience: float) -> WebSocketLink:
         try:
             async with asyncio.timeout(timeout):
-                connection = await self._upgrade(await self._dial(timeout))
+                connection = await self._upgrade(await self._dial(timeout), timeout)
         except TimeoutError as error:
             raise LinkClosed(
                 f"{self.address}: expected an answer within {timeout:g} s, got none: see whether the machine is up, "
@@ -92,7 +92,7 @@ class _Attempt:
     def _read_peer(self, connection: ParentConnection) -> Peer | None:
         if self._identity is None:
             return None
-        return self._identity.read_peer(connection.transport.get_extra_info("ssl_object").getpeercert(True))
+        return self._identity.read_peer(connection.transport.get_extra_info("certificate"))
 
     async def _dial(self, timeout: float) -> socket.socket:
         """A TCP connection to the first address of the name that answers."""
@@ -134,25 +134,23 @@ class _Attempt:
             f"{self.address}: expected a marl child, got {reason}: start marl child there, or check address and port"
         ) from trouble
 
-    async def _upgrade(self, sock: socket.socket) -> ParentConnection:
+    async def _upgrade(self, sock: socket.socket, timeout: float) -> ParentConnection:
         """TLS, then the opening handshake of a WebSocket."""
         secure = self._context is not None
         uri = WebSocketURI(secure, self._host, self._port, "/", "", None, None)
         protocol = ClientProtocol(uri, max_size=CHUNK_BYTES, logger=QUIET)
-        name = None if self._identity is None else self._identity.server_name or self._host
-        with sock.dup() as spare:  # asyncio closes its own in the moment of a refusal
-            try:
-                _, connection = await self._io.loop.create_connection(
-                    lambda: ParentConnection(protocol), sock=sock, ssl=self._context, server_hostname=name
-                )
-            except ssl.SSLError as error:
-                await deliver(error, spare)
-                raise self._refused(error) from error
-            except OSError as error:
-                raise self._refused(error) from error
-            except ValueError as error:
-                sock.close()
-                raise ConfigError(f"expected a name that a certificate can carry, got {name}: {error}") from error
+        connection = ParentConnection(protocol)
+        try:
+            if self._context is not None and self._identity is not None:
+                name = self._identity.server_name or self._host
+                sock = await shake_hands(sock, self._context, name, timeout)
+            SocketTransport(sock, connection)
+        except OSError as error:
+            sock.close()
+            raise self._refused(error) from error
+        except ValueError as error:
+            sock.close()
+            raise ConfigError(f"expected a name that a certificate can carry, got {name}: {error}") from error
         try:
             await connection.handshake(user_agent_header=None)
         except BaseException as error:

@@ -1,8 +1,7 @@
 """A connection of the websockets library, as links need it: frames go to an inbox, and every byte is a sign of life."""
 
-import asyncio
 import logging
-import socket
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,17 +13,16 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
-from marl.links.below_tls import BelowTLS, below_tls
 from marl.links.frames import apply_mask, frame_head, read_head
 from marl.links.inbox import Inbox
 from marl.links.loop import LINGER_S
+from marl.links.transport import RECORD_BYTES, SocketTransport
 from marl.wire.message import Buffer
 from marl.wire.payload import CHUNK_BYTES
 from marl.words import printable
 
 WRITE_LIMIT = 4 * CHUNK_BYTES  # a sender waits when so many bytes have not left yet
 _MAKING_ROOM = b"room"  # in a sign of life
-_STAGING_BYTES = 16 * 1024
 _END_OF_HTTP = b"\r\n\r\n"
 INBOX_BYTES = 4 * CHUNK_BYTES  # reading stops when so many bytes have not been asked for
 
@@ -35,7 +33,7 @@ QUIET.propagate = False
 QUIET.setLevel(logging.CRITICAL + 1)
 
 
-class FrameConnection(Connection, asyncio.BufferedProtocol):
+class FrameConnection(Connection):
     """What both sides add to the library's connection. All of it runs in the loop's thread.
 
     Frames that are parts of messages are read and written here (see ``frames.py``). The library does the opening
@@ -46,11 +44,9 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, ping_interval=None, close_timeout=LINGER_S, max_queue=None, write_limit=WRITE_LIMIT)
-        self.inbox = Inbox(INBOX_BYTES, self._on_room)
+        self.inbox = Inbox(INBOX_BYTES, self._on_room, self._on_given_up)
         self.bytes_sent = 0
         self.bytes_received = 0
-        self.dribbles = 0  # reads that have brought a part of a TLS record and nothing whole
-        self._below: BelowTLS | None = None
         self.round_trip: float | None = None
         self.held_back = False  # reading has stopped, because nobody takes what is here
         self.peer_makes_room = False  # it has said that what is sent to it has to wait for memory
@@ -59,7 +55,7 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         self._left_to_library = False
         self._head = b""  # the last bytes of HTTP
         # What comes is read to here, unless it is the rest of a frame.
-        self._staging = memoryview(bytearray(_STAGING_BYTES))
+        self._staging = memoryview(bytearray(RECORD_BYTES))
         self._staged = 0
         self._frame: memoryview | None = None
         self._filled = 0
@@ -71,13 +67,15 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         Raises:
             ConnectionClosed: the connection has ended.
         """
-        if self.protocol.state is not State.OPEN or not self.secure:
-            await self.send(data)  # which copies, or waits for the end and raises
+        if self.protocol.state is not State.OPEN:
+            await self.send(data)  # which waits for the end and raises
             return
         head = frame_head(len(data), masked=self.masks)
         self.bytes_sent += len(head) + len(data)
-        # TLS encrypts at once, so that nothing refers to data when this returns; a plain transport would keep it.
-        self.transport.writelines([head, data])
+        # Together with the head the first bytes fill one TLS record, and all others lie in whole ones.
+        start = memoryview(data)[: RECORD_BYTES - len(head)]
+        self.transport.write(b"".join((head, start)))
+        self.transport.write(memoryview(data)[len(start) :])
         await self.drain()
 
     async def write_frames(self, parts: Sequence[Buffer]) -> None:
@@ -87,9 +85,8 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
             ConnectionClosed: the connection has ended.
         """
         parts = [part for part in parts if len(part)]
-        if self.protocol.state is not State.OPEN or not self.secure:
-            for part in parts:
-                await self.send(part)
+        if self.protocol.state is not State.OPEN:
+            await self.send(b"")  # which waits for the end and raises
             return
         data = b"".join(piece for part in parts for piece in (frame_head(len(part), masked=self.masks), part))
         self.bytes_sent += len(data)
@@ -111,8 +108,12 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
 
     def unsent(self) -> int:
         """Bytes that were written and are still in this process."""
-        # TLS passes a megabyte at once to the transport below, where it may take long to leave.
-        return self.transport.get_write_buffer_size() + (self._below.unsent() if self._below is not None else 0)
+        return self.transport.get_write_buffer_size()
+
+    def num_unread(self) -> int:
+        """Changes while bytes come that are not read yet."""
+        assert isinstance(self.transport, SocketTransport)
+        return self.transport.num_unread()
 
     def end(self) -> str:
         """How the connection ended, for people."""
@@ -132,22 +133,16 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def connection_made(self, transport: Any) -> None:
-        self.secure = transport.get_extra_info("ssl_object") is not None
         # Not the next in line: on the listening side that would start a handler, and ours takes the connection later.
         Connection.connection_made(self, transport)
-        self._below = below_tls(transport)
-        if self._below is not None:
-            self._below.watch(lambda: self.bytes_received, self._note_part)
-        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-        if option is not None:
-            # Else the system takes megabytes at once and then nothing for long: slow would look like stuck.
-            with suppress(OSError):
-                transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, CHUNK_BYTES)
 
-    def _note_part(self) -> None:
-        """A part of a TLS record has come; on a slow network a whole one takes longer than silence may last."""
-        self.dribbles += 1
+    def part_received(self) -> None:
+        """On a slow network it takes longer than patience may last until a TLS record is whole."""
         self.inbox.note_growth()
+
+    def num_expected(self) -> int:
+        """Bytes that a frame still lacks."""
+        return 0 if self._frame is None else len(self._frame) - self._filled
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._frame is not None:
@@ -175,7 +170,8 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
                 break
             if head.is_chunk:
                 data = data[head.num_bytes :]
-                self._frame, self._filled, self._mask = memoryview(bytearray(head.length)), 0, head.mask
+                self._frame = self.inbox.room(head.length) or memoryview(bytearray(head.length))
+                self._filled, self._mask = 0, head.mask
                 start = data[: head.length]
                 self._frame[: len(start)] = start
                 self._filled = len(start)
@@ -262,6 +258,20 @@ class FrameConnection(Connection, asyncio.BufferedProtocol):
         """In the thread that receives."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.resume)
+
+    def _on_given_up(self) -> None:
+        """In the thread that receives: what comes for it must not lie in its memory any more."""
+        done = threading.Event()
+
+        def move() -> None:
+            if self._frame is not None:
+                self._frame = memoryview(bytearray(len(self._frame)))
+            done.set()
+
+        with suppress(RuntimeError):  # a closed loop reads nothing
+            self.loop.call_soon_threadsafe(move)
+            while not done.wait(0.1) and self.loop.is_running():
+                pass
 
 
 class ParentConnection(FrameConnection, ClientConnection):

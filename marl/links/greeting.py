@@ -6,6 +6,7 @@ import struct
 from contextlib import suppress
 
 from marl.errors import TrustError
+from marl.links.transport import readable
 
 MAX_HELLO_BYTES = 4096  # a parent's has less than 2,000, with a key of 1,200 bytes against quantum computers
 _HEAD = 9  # bytes: of a record 5, of the handshake message in it 4
@@ -40,24 +41,9 @@ async def look(sock: socket.socket) -> None:
 async def _peek(sock: socket.socket) -> bytes:
     """The first bytes, as soon as there are enough to tell what they are, or none will come."""
     while True:
-        await _readable(sock)
+        await readable(sock)
         with suppress(BlockingIOError):
             head = sock.recv(_HEAD, socket.MSG_PEEK)
             if len(head) == _HEAD or not head or head[0] != _HANDSHAKE:
                 return head
         await asyncio.sleep(_PAUSE_S)  # so few bytes are readable all the time
-
-
-async def _readable(sock: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def is_ready() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(sock, is_ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(sock)

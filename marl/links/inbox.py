@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from marl.errors import LinkClosed, LinkTimeout
 from marl.wire.message import Buffer
@@ -12,20 +13,42 @@ from marl.wire.message import Buffer
 MAX_PARTS = 64  # beside the bytes: empty parts cost memory too
 
 
+class Landing(Protocol):
+    """Takes the parts of one payload, in the thread that brings them."""
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing more belongs to it."""
+
+    def room(self, size: int) -> memoryview | None:
+        """Where a part of ``size`` bytes may be written before it is put; None: anywhere."""
+
+    def put(self, part: Buffer) -> None:
+        """The next part has come."""
+
+
 class Inbox:
     """A queue that is bounded in bytes, that can be closed from either end, and that knows when it last grew."""
 
-    def __init__(self, capacity: int, on_room: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        on_room: Callable[[], None] = lambda: None,
+        on_given_up: Callable[[], None] = lambda: None,
+    ) -> None:
         """Hold up to ``capacity`` bytes and one part more.
 
         Args:
             on_room: called, in the thread that takes, when a queue that was full is half empty again.
+            on_given_up: called, in the thread that takes, before ``pour`` fails: what ``room`` has given must not be
+                written to any more.
         """
         self._capacity = capacity
-        self._on_room = on_room
+        self._on_room, self._on_given_up = on_room, on_given_up
         # Guarded by the condition.
         self._changed = threading.Condition()
         self._parts: deque[Buffer] = deque()
+        self._landing: Landing | None = None  # takes what comes, past the queue, which is empty then
         self._num_bytes = 0
         self._full = False
         self._grown = 0.0
@@ -57,6 +80,32 @@ class Inbox:
                 raise LinkClosed("the other side closed the link")
             self._add(part)
 
+    def room(self, size: int) -> memoryview | None:
+        """Where a part of ``size`` bytes may be written before it is put; None: anywhere."""
+        with self._changed:
+            return None if self._landing is None else self._landing.room(size)
+
+    def pour(self, landing: Landing, timeout: float, latest: Callable[[], float]) -> None:
+        """Have ``landing`` take what is here and what comes, until it is done.
+
+        Args:
+            latest: on the monotonic clock, until when the next part must have come whole.
+
+        Raises:
+            LinkClosed, LinkTimeout: see ``take``.
+        """
+        try:
+            with self._changed:
+                while self._parts and not landing.is_done:
+                    landing.put(self._pop())
+                self._landing = None if landing.is_done else landing
+                self._wait(lambda: landing.is_done, timeout, restarts=True, latest=latest)
+        except BaseException:
+            with self._changed:
+                self._landing = None
+            self._on_given_up()
+            raise
+
     def note_growth(self) -> None:
         """Part of a part has come: a wait for the rest begins anew."""
         self._grown = time.monotonic()
@@ -71,11 +120,11 @@ class Inbox:
             LinkClosed: the queue was closed, and nothing is left in it.
             LinkTimeout: nothing came for ``timeout`` seconds, not even part of a part, or not all of it until then.
         """
-        return self._take(timeout, started=time.monotonic(), restarts=True, latest=latest)
+        return self._take(timeout, restarts=True, latest=latest)
 
     def begin(self, timeout: float) -> Buffer:
         """The first part of a message; as ``take``, but it has come whole after ``timeout`` seconds."""
-        return self._take(timeout, started=time.monotonic(), restarts=False, latest=math.inf)
+        return self._take(timeout, restarts=False, latest=math.inf)
 
     def close(self, why: str, *, discard: bool) -> None:
         """Take no more; ``discard`` also what is here already. The first reason is the one that is told."""
@@ -88,30 +137,43 @@ class Inbox:
             self._changed.notify_all()
 
     def _add(self, part: Buffer) -> None:
+        self._grown = time.monotonic()
+        if self._landing is not None:
+            self._landing.put(part)
+            if self._landing.is_done:
+                self._landing = None
+                self._changed.notify_all()
+            return
         self._parts.append(part)
         self._num_bytes += len(part)
         self._full = self._full or self._num_bytes >= self._capacity or len(self._parts) >= MAX_PARTS
-        self._grown = time.monotonic()
         self._changed.notify_all()
 
-    def _take(self, timeout: float, *, started: float, restarts: bool, latest: float) -> Buffer:
+    def _take(self, timeout: float, *, restarts: bool, latest: float) -> Buffer:
         with self._changed:
-            while not self._parts:
-                if self._why is not None:
-                    raise LinkClosed(self._why)
-                since = max(started, self._grown) if restarts else started
-                now = time.monotonic()
-                if now >= since + timeout:
-                    raise LinkTimeout(f"expected a message within {timeout:g} s, none came")
-                if now >= latest:
-                    raise LinkTimeout("it comes too slowly")
-                self._changed.wait(min(since + timeout, latest) - now)
-            part = self._parts.popleft()
-            self._num_bytes -= len(part)
-            room = self._full and self._num_bytes <= self._capacity // 2 and len(self._parts) <= MAX_PARTS // 2
-            if room:
-                self._full = False
-                self._changed.notify_all()
-        if room:
+            self._wait(lambda: bool(self._parts), timeout, restarts=restarts, latest=lambda: latest)
+            return self._pop()
+
+    def _wait(
+        self, is_there: Callable[[], bool], timeout: float, *, restarts: bool, latest: Callable[[], float]
+    ) -> None:
+        started = time.monotonic()
+        while not is_there():
+            if self._why is not None:
+                raise LinkClosed(self._why)
+            since = max(started, self._grown) if restarts else started
+            now = time.monotonic()
+            if now >= since + timeout:
+                raise LinkTimeout(f"expected a message within {timeout:g} s, none came")
+            if now >= latest():
+                raise LinkTimeout("it comes too slowly")
+            self._changed.wait(min(since + timeout, latest()) - now)
+
+    def _pop(self) -> Buffer:
+        part = self._parts.popleft()
+        self._num_bytes -= len(part)
+        if self._full and self._num_bytes <= self._capacity // 2 and len(self._parts) <= MAX_PARTS // 2:
+            self._full = False
+            self._changed.notify_all()
             self._on_room()
         return part

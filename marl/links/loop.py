@@ -26,7 +26,7 @@ class IOLoop:
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = asyncio.SelectorEventLoop()  # links read and write when the socket can
         self.loop.set_exception_handler(_note)
         self._thread = threading.Thread(target=self._run, name="marl-io", daemon=True)  # exit never waits for a peer
         self._guests: dict[asyncio.Task[None], Callable[[], None]] = {}  # touched in the loop's thread only

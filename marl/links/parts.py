@@ -51,32 +51,24 @@ def receive(
     except MessageRefused as error:
         end(str(error))
         raise
-    left = header.num_bytes
     # What is taken from here on comes at a rate that lets nobody hold memory for ever with a byte now and then.
     begun = time.monotonic()
+    payload = _Payload(header.num_bytes)
 
-    def take() -> Buffer:
-        come = header.num_bytes - left + CHUNK_BYTES
-        return inbox.take(patience, begun + patience + come / SLOWEST_RATE)
+    def latest() -> float:
+        return begun + patience + (payload.come + CHUNK_BYTES) / SLOWEST_RATE
 
     try:
+        inbox.making_room = True
         try:
-            inbox.making_room = True
-            try:
-                incoming = Incoming(first, place, decoded=header, key=key)
-            finally:
-                inbox.making_room = False
-                begun = time.monotonic()
-            while left:
-                part = take()
-                left -= _length(len(part), left)
-                incoming.put(part)
-        except MessageRefused:
-            while left:
-                left -= _length(len(take()), left)
-            take()  # the seal
-            raise
-        return incoming.finish(take())
+            payload.incoming = Incoming(first, place, decoded=header, key=key)
+        except MessageRefused as error:
+            payload.refused = error  # what was announced still comes, and is skipped
+        finally:
+            inbox.making_room = False
+            begun = time.monotonic()
+        inbox.pour(payload, patience, latest)
+        return payload.finish(lambda: inbox.take(patience, latest()))
     except (MessageRefused, LinkClosed):
         raise
     except (LinkTimeout, _OutOfStep) as error:
@@ -92,7 +84,42 @@ class _OutOfStep(Exception):
     """The parts are not those that the header announced."""
 
 
-def _length(came: int, left: int) -> int:
-    if not 0 < came <= left:
-        raise _OutOfStep(f"expected a part of 1 to {left} bytes, got {came}")
-    return came
+class _Payload:
+    """See ``Landing``: what comes after a header, in the thread that brings it, up to the seal."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self.come = 0
+        self.incoming: Incoming | None = None
+        self.refused: MessageRefused | None = None
+        self._num_bytes = num_bytes
+        self._fault: _OutOfStep | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.come == self._num_bytes or self._fault is not None
+
+    def room(self, size: int) -> memoryview | None:
+        return None if self.incoming is None else self.incoming.room(size)
+
+    def put(self, part: Buffer) -> None:
+        if not 0 < len(part) <= self._num_bytes - self.come:
+            left = self._num_bytes - self.come
+            self._fault = _OutOfStep(f"expected a part of 1 to {left} bytes, got {len(part)}")
+            return
+        if self.incoming is not None:
+            self.incoming.put(part)
+        self.come += len(part)
+
+    def finish(self, take_seal: Callable[[], Buffer]) -> Message:
+        """The message, or why there is none.
+
+        Raises:
+            MessageRefused: by its place or its seal.
+            _OutOfStep: nobody knows where the next message begins.
+        """
+        if self._fault is not None:
+            raise self._fault
+        seal = take_seal()
+        if self.incoming is None:
+            raise self.refused or MessageRefused("nothing was placed")
+        return self.incoming.finish(seal)

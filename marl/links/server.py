@@ -15,12 +15,12 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from marl.errors import LinkClosed, MarlError
-from marl.links.alerts import deliver, keep_alerts
 from marl.links.connection import QUIET, ChildConnection
 from marl.links.gate import Gate, origin
 from marl.links.greeting import look
 from marl.links.listen import listen
 from marl.links.loop import IOLoop
+from marl.links.transport import SocketTransport, shake_hands
 from marl.links.websocket import WebSocketLink
 from marl.processes.heap import give_back
 from marl.trust.contexts import server_context
@@ -200,7 +200,6 @@ class Server:
         """Let one connection in, or say why not."""
         admission = self._admission
         connection: ChildConnection | None = None
-        spare = sock.dup()  # asyncio closes its own in the moment of a refusal
         try:
             if admission.context is not None:
                 async with asyncio.timeout(self._limits.handshake_s):
@@ -223,29 +222,27 @@ class Server:
             # TLS has a handful of reasons, each with another remedy; other errors may quote what a stranger has sent.
             cause = line if isinstance(error, ssl.SSLError) else type(error).__name__
             self._say((origin(host), cause), line)
-            if isinstance(error, ssl.SSLError):
-                await deliver(error, spare)
             return None
-        finally:
-            spare.close()
         threading.Thread(target=self._hand_over, args=(link,), name=f"link {link.address}", daemon=True).start()
         return connection
 
     async def _secure(self, sock: socket.socket, context: ssl.SSLContext | None) -> ChildConnection:
-        def connection() -> ChildConnection:
-            # Browsers name the page that they connect for; no page has a part in this.
-            return ChildConnection(ServerProtocol(origins=[None], max_size=CHUNK_BYTES, logger=QUIET), self)
-
-        limit = None if context is None else self._limits.handshake_s
-        _, made = await self._io.loop.connect_accepted_socket(
-            connection, sock, ssl=context, ssl_handshake_timeout=limit
-        )
-        return made
+        # Browsers name the page that they connect for; no page has a part in this.
+        protocol = ServerProtocol(origins=[None], max_size=CHUNK_BYTES, logger=QUIET)
+        if context is not None:
+            sock = await shake_hands(sock, context, None, self._limits.handshake_s)
+        connection = ChildConnection(protocol, self)
+        try:
+            SocketTransport(sock, connection)
+        except OSError:
+            sock.close()
+            raise
+        return connection
 
     def _link(self, connection: ChildConnection, host: str, identity: Identity | None) -> WebSocketLink:
         peer = None
         if identity is not None:
-            peer = identity.read_peer(connection.transport.get_extra_info("ssl_object").getpeercert(True))
+            peer = identity.read_peer(connection.transport.get_extra_info("certificate"))
         port = connection.remote_address[1]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return WebSocketLink(
@@ -279,4 +276,4 @@ class _Admission(NamedTuple):
 
 
 def _admission(identity: Identity | None) -> _Admission:
-    return _Admission(identity, None if identity is None else keep_alerts(server_context(identity)))
+    return _Admission(identity, None if identity is None else server_context(identity))

@@ -15,9 +15,8 @@ from marl.links.connection import WRITE_LIMIT, FrameConnection, ParentConnection
 from marl.links.loop import IOLoop
 from marl.links.parts import outgoing_within, receive
 from marl.trust.peers import Peer
-from marl.wire.arrays import bytes_of
 from marl.wire.message import OLDEST_PROTOCOL, Message
-from marl.wire.payload import CHUNK_BYTES, Place
+from marl.wire.payload import Outgoing, Place
 
 MOST_UNSENT = 4 * WRITE_LIMIT  # bytes: senders wait far below; only answers to pings come on top
 SHORT_BYTES = 32 * 1024  # of a message that leaves in one piece
@@ -28,7 +27,7 @@ class WebSocketLink:
 
     - Header, chunks and seal of a message are one binary frame each. Reading stops while nobody asks for what is
       here, which holds the sender back; nothing but a few chunks lies between.
-    - Hashing and copying run in the threads that send and receive, encryption in the loop's.
+    - What is sent is hashed and encrypted in the loop's thread; what came, hashed and copied in the one that receives.
     - Each side sends something at least every 1.5 s; a link on which no byte came for ``silence`` seconds is closed.
       The time in which this side did not read, or stood still itself, does not count.
     - A sender waits ``patience`` seconds for the other side to take on, and as long as it says that it makes room.
@@ -89,18 +88,8 @@ class WebSocketLink:
     def send(self, message: Message, digest: bytes | None = None) -> None:
         """See ``Link.send``."""
         outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=self._max_bytes)
-        views = [bytes_of(array) for array in message.arrays.values()]
-        seal: Future[bytes] = Future()
-        seal.set_running_or_notify_cancel()  # a link that ends meanwhile cancels who waits for it, never itself
-        short = sum(map(len, views)) <= SHORT_BYTES
-        if short:
-            seal.set_result(outgoing.seal())
-            sending = self._start(self._connection.write_frames([outgoing.header, *views, seal.result()]))
-        else:
-            sending = self._start(self._write(outgoing.header, views, seal))
+        sending = self._start(self._write(outgoing))
         try:
-            if not short:
-                seal.set_result(outgoing.seal())  # hashed here while the loop encrypts
             while not _finished(sending):
                 if self._why is not None:
                     sending.cancel()
@@ -135,13 +124,14 @@ class WebSocketLink:
                 raise LinkClosed(self._say("the I/O loop is closed")) from error
             return self._sending
 
-    async def _write(self, header: bytes, views: list[memoryview], seal: Future[bytes]) -> None:
-        await self._connection.write_frame(header)
-        for view in views:
-            for start in range(0, len(view), CHUNK_BYTES):
-                await self._connection.write_frame(view[start : start + CHUNK_BYTES])
-        last: bytes = await asyncio.wrap_future(seal)
-        await self._connection.write_frame(last)
+    async def _write(self, outgoing: Outgoing) -> None:
+        if outgoing.num_bytes <= SHORT_BYTES:
+            await self._connection.write_frames([outgoing.header, *outgoing.chunks(), outgoing.seal()])
+            return
+        await self._connection.write_frame(outgoing.header)
+        for chunk in outgoing.chunks():  # hashed here: encryption reads them again while the processor has them at hand
+            await self._connection.write_frame(chunk)
+        await self._connection.write_frame(outgoing.seal())
 
     def _refuse(self, why: str) -> None:
         self._end(why, CloseCode.POLICY_VIOLATION)
@@ -184,9 +174,11 @@ class WebSocketLink:
             # A process that was stopped, or waited long for the processor, has not listened either.
             passed, before = min(now - before, 2 * tick), now
 
-            came = connection.bytes_received, connection.dribbles
+            came = connection.bytes_received, connection.num_unread()
             if connection.held_back or came != received:
                 silent, received = 0.0, came
+                if connection.num_expected():
+                    connection.inbox.note_growth()
             else:
                 silent += passed
             unsent = connection.unsent()

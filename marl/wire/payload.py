@@ -44,6 +44,7 @@ class Outgoing:
         entries = tuple(entry_of(name, array) for name, array in message.arrays.items())
         self.header = encode_header(message, entries, protocol=protocol, max_bytes=max_bytes)
         self._views = [bytes_of(array) for array in message.arrays.values()]
+        self.num_bytes = sum(map(len, self._views))  # of the payload
         self._key = key
         self._digest = payload_digest
 
@@ -100,10 +101,18 @@ class Incoming:
         self._left = [view for view in self._views.values() if len(view)]
         self._key = key
         self._hashing = traffic_digest(key)
+        self._lent = memoryview(b"")
         self.missing = self.header.num_bytes
 
+    def room(self, size: int) -> memoryview | None:
+        """Where the next ``size`` bytes belong, if they lie in one piece: to be written there, and ``put``."""
+        if not self._left or not 0 < size <= len(self._left[0]):
+            return None
+        self._lent = self._left[0][:size]
+        return self._lent
+
     def put(self, chunk: Buffer) -> None:
-        """Copy the next bytes of the payload to their place; chunks may be cut anywhere.
+        """Bring the next bytes of the payload to their place, and hash them there; chunks may be cut anywhere.
 
         Raises:
             MessageRefused: more bytes came than the header announced.
@@ -111,14 +120,15 @@ class Incoming:
         if len(chunk) > self.missing:
             raise MessageRefused(f"{self.header.kind} from {self.header.sender}: longer than its header says")
         self.missing -= len(chunk)
-        self._hashing.update(chunk)
         rest = memoryview(chunk)
         while rest:
-            target = self._left[0]
-            size = min(len(target), len(rest))
-            target[:size] = rest[:size]
+            size = min(len(self._left[0]), len(rest))
+            target = self._left[0][:size]
+            if chunk is not self._lent:
+                target[:] = rest[:size]
+            self._hashing.update(target)
             rest = rest[size:]
-            self._left[0] = target[size:]
+            self._left[0] = self._left[0][size:]
             if not self._left[0]:
                 del self._left[0]
 
