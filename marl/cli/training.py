@@ -32,7 +32,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         SEED,
         click.option("--steps", type=click.IntRange(min=1), help="Stop after this many environment steps."),
-        click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes."),
+        click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this many minutes."),
         click.option("--episodes", type=click.IntRange(min=1), help="Stop after this many episodes."),
         click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]"),
         SET,

@@ -1,4 +1,4 @@
-"""What a run leaves behind at its end: the weights file, a picture, and what is told to whoever started it."""
+"""What a run leaves behind at its end: the weights file, a picture, and what the caller is told."""
 
 import time
 from pathlib import Path

@@ -16,7 +16,7 @@ class SeededPool(VectorWrapper[Any, Any, Any]):
         super().__init__(self._make(seed=0))
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Start all episodes anew; of several seeds the first counts."""
+        """Start every episode again; of several seeds the first counts."""
         if seed is not None:
             self.env.close()
             self.env = self._make(seed=int(np.ravel(seed)[0]))

@@ -1,10 +1,12 @@
 """A main process of its own, since what happens to it is the subject."""
 
+import multiprocessing
 import os
 import select
 import signal
 import subprocess
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,3 +98,14 @@ def test_ctrl_c_while_a_spawned_process_loads_prints_nothing(tmp_path: Path) -> 
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate("\n", timeout=60)
     assert (process.returncode, err) == (0, "")
+
+
+def test_multiprocessing_still_has_the_names_that_are_replaced() -> None:
+    """Assigned under another name, a forkserver that was forked would be ignored, and a second one started."""
+    lacking = [
+        name
+        for name in ("_forkserver_address", "_forkserver_alive_fd", "_forkserver_pid")
+        if not hasattr(forkserver._forkserver, name)
+    ]
+    assert not lacking, f"this Python's forkserver has no {lacking}: mend marl/processes/bootstrap.py"
+    assert isinstance(multiprocessing.current_process()._config, dict), "mend marl/processes/bootstrap.py"
