@@ -16,7 +16,7 @@ from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.config.settings import Config
-from marl.exchanges.base import RunSide
+from marl.exchanges.sides import RunSide
 from marl.exchanges.weights.parent import WeightsParent
 from marl.links.loop import IOLoop
 from marl.training.flat import flatten

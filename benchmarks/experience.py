@@ -27,8 +27,9 @@ from marl.data.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.experience.child import PER_MESSAGE, ExperienceChild
+from marl.exchanges.experience.child import ExperienceChild
 from marl.exchanges.experience.parent import ExperienceParent
+from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.server import Server

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from marl.exchanges.base import ChildSide
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.limits import max_payload
 from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import ChildSide
 from marl.exchanges.telemetry import EVERY
 from marl.exchanges.weights.child import WeightsChild
 from marl.exchanges.weights.parent import WeightsParent

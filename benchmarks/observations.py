@@ -26,21 +26,21 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from clusters import SLEEPER, BenchParent, child_process, see_sleeper
 from marl.acting.collect import Collector
 from marl.acting.stepper import Stepper
-from marl.cluster.deciding import make_learning_side
-from marl.cluster.experience import request_layout
 from marl.cluster.learner import LearnerNode
 from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.config.settings import Config
-from marl.data.requests import GROUPS, request_fields
+from marl.data.requests import GROUPS
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Step, make_environments
 from marl.exchanges.conversation import confer, converse, report
 from marl.exchanges.observations.child import ObservationsChild
+from marl.exchanges.observations.exchange import Observations
 from marl.exchanges.observations.parent import ObservationsParent
 from marl.links.client import connect
 from marl.links.loop import IOLoop
@@ -194,7 +194,7 @@ def play_asking(pipe: Connection, config: Config, seconds: float, block: SharedB
     torch.set_num_threads(1)
     groups = [make_environments(config.environment, config.environment.per_worker // GROUPS) for _ in range(GROUPS)]
     seeds = [list(range(each.count)) for each in groups]
-    stepper = Timed(groups, block, 0, request_layout(config, groups[0].spaces), seeds)
+    stepper = Timed(groups, block, 0, Observations().requests(config, groups[0].spaces), seeds)
     stepper.measure(0.2)
     latencies = stepper.measure(seconds / 2)[1:]
     del stepper.latencies
@@ -210,7 +210,7 @@ def make_parent(config: Config, stack: ExitStack) -> ObservationsParent:
     spaces = find_spaces(config)
     learner = LearnerNode(config, spaces, ProcessGroup())  # its memory; the process is never started
     learner.published.publish(learner.block["weights"], 0)
-    side = make_learning_side(config, spaces, learner, children=1, name="parent")
+    side = learner.parent_side(children=1, name="parent")
     arrivals = Arrivals(learner.block, learner.layout, batch=1, max_staleness=2**40, device=torch.device("cpu"))
 
     def forget() -> None:
@@ -233,7 +233,7 @@ def make_parent(config: Config, stack: ExitStack) -> ObservationsParent:
 def make_child(config: Config) -> tuple[SharedBlock, ObservationsChild]:
     """A node's memory, and a child's half over it."""
     spaces = find_spaces(config)
-    more = request_fields(request_layout(config, spaces), 1)
+    more = config.exchange.memory(config, spaces, nn.Identity(), 1)
     block = node_memory(num_weights=1, num_parameters=1, observation_size=1, workers=1, more=more)
     return block, ObservationsChild(block, name="child")
 

@@ -12,7 +12,7 @@ import pytest
 from marl.algorithms.choose import ALGORITHMS
 from marl.api import Cluster, TrainResult, evaluate, train
 from marl.errors import MarlError
-from marl.exchanges.settings import EXCHANGES
+from marl.exchanges.choose import EXCHANGES
 
 EXCHANGED = [name for name in EXCHANGES if name != "pairwise"]  # which differs from weights on children only
 CATCH, PROBE = "examples.own_environment:Catch-v0", "tests.fakes:Continuous"

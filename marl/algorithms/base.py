@@ -19,6 +19,7 @@ from marl.networks.settings import NetworkSettings
 
 USUAL_LAG = 10_000.0  # updates between two copies of a network, where copies are rare
 SCHEDULES = ("constant", "linear", "cosine")
+LEARNS_FROM = ("trajectories", "transitions")
 SCHEDULE_NAMES = "'constant', 'linear' or 'cosine'"
 
 
@@ -61,6 +62,11 @@ class Algorithm(ABC):
     schedule: str = "constant"  # or "linear", "cosine": over stop.steps, or algorithm.schedule_steps
     schedule_steps: int = 0  # environment steps of the schedule; 0: those of stop.steps
     max_gradient_norm: float = 0.5  # longer gradients are cut to this length (.5 to 40)
+
+    @property
+    def from_transitions(self) -> bool:
+        """Whether it learns from single transitions of a replay, else from whole trajectories."""
+        return self.learns_from == "transitions"
 
     @abstractmethod
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
@@ -108,11 +114,13 @@ class Algorithm(ABC):
         return 0.0 if type(self).settle is Algorithm.settle else USUAL_LAG
 
     def off_policy(self) -> "Algorithm":
-        """The same algorithm for trajectories that older weights have played.
+        """The same algorithm for what older weights have played; one that learns from transitions always does.
 
         Raises:
             ConfigError: it cannot learn from those.
         """
+        if self.from_transitions:
+            return self
         raise ConfigError(f"{self.name} learns only from what its newest weights play")
 
     def learning_rate_at(self, progress: float) -> float:
@@ -130,6 +138,32 @@ class Algorithm(ABC):
         demand(0 < self.learning_rate < math.inf, "learning_rate", "more than 0 and finite", self.learning_rate)
         demand(self.max_gradient_norm > 0, "max_gradient_norm", "more than 0", self.max_gradient_norm)
         demand(self.schedule in SCHEDULES, "schedule", SCHEDULE_NAMES, self.schedule)
+
+
+def demand_lessons(algorithm: Algorithm) -> None:
+    """Refuse an algorithm that cannot say what it learns from.
+
+    Raises:
+        PluginError: it cannot.
+    """
+    if algorithm.learns_from not in LEARNS_FROM:
+        raise PluginError(
+            f"{algorithm.name}: expected learns_from to be {' or '.join(LEARNS_FROM)}, got {algorithm.learns_from!r}"
+        )
+    if algorithm.from_transitions and type(algorithm).transitions is Algorithm.transitions:
+        raise PluginError(f"{algorithm.name} lacks transitions: see marl.algorithms.base.Algorithm")
+
+
+def demand_off_policy(algorithm: Algorithm, setting: str, remedy: str) -> None:
+    """Refuse a setting by which other weights act than those that learn, where an algorithm cannot bear that.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        algorithm.off_policy()
+    except ConfigError as error:
+        raise ConfigError(f"{setting}: {error}: {remedy}, or another algorithm") from error
 
 
 def scheduled(schedule: str, first: float, last: float, progress: float) -> float:

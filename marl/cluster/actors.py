@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from marl.cluster.deciding import make_learning_side
 from marl.cluster.learner import LearnerNode
 from marl.cluster.node import Node, is_worker
 from marl.cluster.snapshot import Snapshot
@@ -20,7 +19,6 @@ from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
 from marl.cluster.training import Counts, Training
 from marl.data import seeds
 from marl.errors import LinkError
-from marl.exchanges.choose import make_child_side
 from marl.exchanges.conversation import confer, converse, report
 from marl.links.memory import memory_pair
 from marl.processes.cores import count_cores
@@ -46,10 +44,7 @@ class ActorLearnerTraining(Training):
         info = self._resumed.info if self._resumed is not None else {}
         epoch = int(info.get("epoch", 0)) + 1
         workers = config.node.workers or max(1, count_cores() - 1)
-        self._parent = make_learning_side(
-            config,
-            spaces,
-            self._learner,
+        self._parent = self._learner.parent_side(
             children=1,
             name=PARENT,
             observation_size=statistics_size(config, spaces),
@@ -61,9 +56,8 @@ class ActorLearnerTraining(Training):
         self._parent.seat(ACTORS, 0, workers)
         self._node = Node(config, spaces, self._group, workers, alone=False)
         self._node.segment = self._learner.segment = seeds.first_segment(epoch)
-        self._child = make_child_side(
+        self._child = config.exchange.child(
             self._node.block,
-            config.exchange,
             name=ACTORS,
             normalizes=bool(statistics_size(config, spaces)),
             deterministic=False,
@@ -74,7 +68,7 @@ class ActorLearnerTraining(Training):
         self._links = here, there
         self._over = threading.Event()
         self._errors: list[BaseException] = []
-        if config.exchange.name == "observations":  # where each message is answered at once
+        if config.exchange.at_once:
             both = self._child, self._parent, self._over
             self._threads = [self._thread("actors", lambda: confer(*both, name=ACTORS))]
             return

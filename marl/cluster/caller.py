@@ -11,8 +11,8 @@ import msgspec
 from marl.cluster.addresses import Address
 from marl.cluster.handshake import offer
 from marl.errors import HandshakeRefused, LinkError, MarlError
-from marl.exchanges.base import RunSide
 from marl.exchanges.conversation import converse
+from marl.exchanges.sides import RunSide
 from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.websocket import WebSocketLink

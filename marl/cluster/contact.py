@@ -15,9 +15,8 @@ from marl.cluster.node import Node, is_worker
 from marl.cluster.statistics import statistics_size
 from marl.data import seeds
 from marl.errors import HandshakeRefused, LinkError, MarlError
-from marl.exchanges.base import Serving
-from marl.exchanges.choose import make_child_side
 from marl.exchanges.conversation import report
+from marl.exchanges.sides import Serving
 from marl.processes.group import ProcessGroup
 from marl.reports.child_view import ChildStatus, ChildView
 from marl.training.node_memory import STEPS, array
@@ -121,9 +120,8 @@ class Contact:
         )
         if not config.deterministic:
             self._node.segment = seeds.first_segment(hello.epoch)
-        self._side = make_child_side(
+        self._side = config.exchange.child(
             self._node.block,
-            config.exchange,
             name=self._name,
             normalizes=bool(statistics_size(config, self._offered.spaces)),
             deterministic=config.deterministic,

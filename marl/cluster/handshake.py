@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from marl import __version__
-from marl.cluster.experience import experience_bytes
 from marl.cluster.parts import modules_of, plugin_names, try_parts
 from marl.cluster.replay import replay_memory
 from marl.cluster.spaces import find_spaces
@@ -121,9 +120,8 @@ def offer(link: TunedLink, hello: Hello, max_bytes: int, *, name: str) -> Welcom
 def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
     """The longest payload of a run, in bytes."""
     weights = 4 * sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
-    return max_payload(weights, statistics_size(config, spaces) or spaces.observation_size) + experience_bytes(
-        config, spaces, network
-    )
+    usual = max_payload(weights, statistics_size(config, spaces) or spaces.observation_size)
+    return usual + config.exchange.payload_bytes(config, spaces, network)
 
 
 def read_hello(link: TunedLink) -> Hello:
@@ -146,7 +144,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     """Build what the Hello describes, out of code that is installed here.
 
     Args:
-        allow: modules from which may come what is named by import path: environment, network, sampler, algorithm.
+        allow: modules from which may come what is named by import path, such as an algorithm.
 
     Raises:
         HandshakeRefused: this child cannot take part.
@@ -155,7 +153,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     workers = 1 if hello.deterministic else workers
     try:
         tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
-        _check_allowed(tree, allow)  # first: reading the settings imports an algorithm
+        _check_allowed(tree, allow)  # first: reading the settings imports an algorithm and an exchange
         config = from_tree({"seed": hello.seed, "deterministic": hello.deterministic, **tree})
         validate(config)
         spaces = find_spaces(config)

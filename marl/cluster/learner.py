@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
-from marl.cluster.experience import experience_layout
 from marl.cluster.replay import queue_places, replay_memory
 from marl.cluster.snapshot import Snapshot
-from marl.config.settings import Config, replay_ratio
+from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.layout import Layout
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.errors import WorkerFailed
+from marl.exchanges.base import LearnerMemory, ParentFacts
+from marl.exchanges.run import replay_ratio
+from marl.exchanges.sides import LearningSide
 from marl.processes.group import ProcessGroup
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
@@ -49,15 +51,15 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     """Learn from what arrives until told to stop."""
     torch.set_num_threads(1)
     config = job.config
-    algorithm, ratio = learning(config), replay_ratio(config)
+    algorithm, ratio = config.algorithm.off_policy(), replay_ratio(config)
     # A replay lies in the machine's memory, and its samples are small: they are learned from where they lie.
     device = torch.device("cuda" if torch.cuda.is_available() and not ratio else "cpu")
     network = build_network(algorithm, job.spaces, config.network)
-    layout = experience_layout(config, job.spaces, network)
+    layout = config.exchange.layout(config, job.spaces, network)
     local = flatten(network, device)
     exchange = config.exchange
     # What lies in a replay grows old there anyway.
-    max_staleness = exchange.max_staleness if algorithm.learns_from == "trajectories" and not ratio else sys.maxsize
+    max_staleness = sys.maxsize if ratio else exchange.max_staleness
     arrivals = Arrivals(block, layout, batch=exchange.batch, max_staleness=max_staleness, device=device)
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
     telemetry = Telemetry(block, 0, schedule_steps, alone=False)
@@ -88,12 +90,6 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     )
 
 
-def learning(config: Config) -> Algorithm:
-    """The algorithm, as it learns from what older weights have played."""
-    algorithm = config.algorithm
-    return algorithm.off_policy() if algorithm.learns_from == "trajectories" else algorithm
-
-
 def _lessons(
     algorithm: Algorithm,
     network: nn.Module,
@@ -103,7 +99,7 @@ def _lessons(
     rng: np.random.Generator,
     arrivals: Arrivals,
 ) -> Lessons:
-    if algorithm.learns_from == "transitions":
+    if algorithm.from_transitions:
         return ReplayedTransitions(
             algorithm, network, block, 0, config.replay, ratio=ratio, rng=rng, priorities=lambda: arrivals.priorities
         )
@@ -124,7 +120,7 @@ class LearnerNode:
         self.segment = 0  # the first
         self.network: nn.Module = build_network(config.algorithm, spaces, config.network, config.seed or 0)
         self.flat = flatten(self.network)
-        self.layout: Layout = experience_layout(config, spaces, self.network)
+        self.layout: Layout = config.exchange.layout(config, spaces, self.network)
         places = queue_places(config, self.layout, children)
         self.block = node_memory(
             num_weights=len(self.flat.weights),
@@ -139,6 +135,16 @@ class LearnerNode:
         self.block["weights"].copy_(self.flat.weights)
         self._base_updates = 0
         self.inbox, self.published = Inbox(self.block), Published(self.block)
+
+    def parent_side(self, **facts: Any) -> LearningSide:
+        """The parent's half of the run's exchange, over this learner.
+
+        Args:
+            facts: as for ``ParentFacts``, but those that are known here.
+        """
+        config, meets = self._config, LearnerMemory(self.inbox, self.published, self.layout)
+        side = config.exchange.parent(ParentFacts(config, self._spaces, self.flat.weights, learner=meets, **facts))
+        return cast(LearningSide, side)
 
     def start(self) -> None:
         """Start the learner with the weights that are in place."""

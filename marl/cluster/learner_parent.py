@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from marl.cluster.deciding import make_learning_side
 from marl.cluster.learner import LearnerNode
 from marl.cluster.parent import NAME, ParentTraining
 from marl.cluster.snapshot import Snapshot
@@ -15,7 +14,7 @@ from marl.cluster.training import Counts
 from marl.data import seeds
 from marl.data.normalizer import Moments
 from marl.errors import WorkerFailed
-from marl.exchanges.base import RunSide
+from marl.exchanges.sides import RunSide
 
 
 class LearnerParentTraining(ParentTraining):
@@ -37,10 +36,7 @@ class LearnerParentTraining(ParentTraining):
         if self._resumed is not None:
             before = Snapshot(self._resumed.tensors, steps, int(info["updates"]))
             self._learner.restore(before, int(info.get("version", 0)))
-        self._experience = make_learning_side(
-            config,
-            self._spaces,
-            self._learner,
+        self._experience = self._learner.parent_side(
             children=num_children,
             name=NAME,
             observation_size=statistics_size(config, self._spaces),

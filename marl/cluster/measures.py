@@ -8,7 +8,7 @@ import numpy.typing as npt
 from torch import nn
 
 from marl.cluster.statistics import statistics_size
-from marl.config.settings import Config, replay_ratio
+from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.layout import flattened
 from marl.data.normalizer import Moments, moments
@@ -16,6 +16,7 @@ from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
 from marl.exchanges.observed import SEEN_PER_STEP
+from marl.exchanges.run import replay_ratio
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.training.reach import Reach, reach_of

@@ -9,24 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.build import build_network
-from marl.cluster.experience import experience_layout, request_layout
 from marl.cluster.replay import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import Job, SegmentEnd, work
 from marl.config.settings import Config
-from marl.data.layout import Tree
 from marl.data.normalizer import as_slot, merge
-from marl.data.requests import request_fields
 from marl.data.ring import Ring
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
-from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.flat import flatten
 from marl.training.metrics import read_metrics
 from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
-from marl.training.outbox import outbox_fields
 from marl.training.weights_file import copy_exactly
 
 # What has to be saved to go on as if nothing had happened; everything else is counted anew.
@@ -52,9 +47,7 @@ class Node:
         self._child, self._children, self._alone = child, children, alone
         self.restarts = 0
         self._counted = 0  # of these, those that max_restarts bounds
-        self._learning = (
-            STEPS if config.exchange.name in LEARNER_EXCHANGES else UPDATES
-        )  # what shows that a worker is sound
+        self._learning = STEPS if config.exchange.learner else UPDATES  # what shows that a worker is sound
         self._updates_at_start = [0] * workers
         self.segment = 0  # the next that any worker may begin
         self._group = group
@@ -67,19 +60,14 @@ class Node:
             num_parameters=len(flat.gradient),
             observation_size=(0 if alone else statistics_size(config, spaces)) or spaces.observation_size,
             workers=workers,
-            more={**replay_memory(config, spaces, self.network, workers), **self._outgoing(spaces)},
+            more={
+                **replay_memory(config, spaces, self.network, workers),
+                **config.exchange.memory(config, spaces, self.network, workers),
+            },
         )
         self.block["weights"].copy_(flat.weights)
         self._base_updates = 0
         self._rings: list[Ring] = [ring(self.block, worker) for worker in range(workers)]
-
-    def _outgoing(self, spaces: Spaces) -> dict[str, Tree]:
-        """Where workers lay down what a learner elsewhere is to have."""
-        if self.config.exchange.name == "observations":
-            return request_fields(request_layout(self.config, spaces), self.workers)
-        if self.config.exchange.name != "experience":
-            return {}
-        return outbox_fields(experience_layout(self.config, spaces, self.network), self.workers)
 
     def start(self) -> None:
         """Start all workers."""

@@ -27,9 +27,9 @@ from marl.config.settings import Config
 from marl.data.normalizer import Moments
 from marl.data.spaces import Spaces
 from marl.errors import NoChildren, Superseded, TrustError
-from marl.exchanges.base import RunSide
-from marl.exchanges.choose import parent_side
+from marl.exchanges.base import ParentFacts
 from marl.exchanges.merging.parent import MergingParent
+from marl.exchanges.sides import RunSide
 from marl.links.loop import IOLoop
 from marl.reports.events import ChildRow, Progress
 from marl.reports.meter import NO_SPEED
@@ -135,22 +135,24 @@ class ParentTraining(Training):
             info: of the checkpoint; empty for a new run.
         """
         config = self._config
-        side = parent_side(config.exchange)(
+        facts = ParentFacts(
+            config,
+            self._spaces,
             flatten(network).weights,
-            config.exchange,
             name=NAME,
+            children=num_children,
             observation_size=statistics_size(config, self._spaces),
             statistics=statistics,
             sample=self._sample,
             reach=find_reach(config, network),
             seen_beside=seen_beside(config),
-            children=num_children if config.deterministic else None,
             epoch=int(info.get("epoch", 0)) + 1,
             version=int(info.get("version", 0)),
             steps=int(info.get("steps", 0)),
             hear=self._tallies.hear,
             note=self._events.note,
         )
+        side = config.exchange.parent(facts)
         if self._resumed is not None:
             side.restore(self._resumed.tensors, info.get("merged", {}), info.get("limits", {}))
         return side

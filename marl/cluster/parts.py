@@ -8,25 +8,25 @@ import torch
 from torch import nn
 
 from marl.acting.collect import Acts
-from marl.algorithms.base import Algorithm
-from marl.algorithms.build import build_network
+from marl.algorithms.base import demand_lessons
+from marl.algorithms.build import build_network, make_sampler
 from marl.cluster.replay import demand_room
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
 from marl.networks.distributions import ActionRule
-from marl.networks.sampling import Rank, Sampler, own_sampler
+from marl.networks.sampling import Rank
 from marl.plugins import foreign_code, load_module
 from marl.training.optimizers import NUM_VECTORS
 
 STEPS, COUNT = 2, 3  # of a trial
 MOODY = nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm  # do another thing in training than in play
-LEARNS_FROM = ("trajectories", "transitions")
 
 
 def plugin_names(config: Config) -> Iterator[str]:
     """Every ``package.module:object`` that the settings name."""
-    names = config.environment.id, config.network.name, config.exploration.sampler, config.algorithm.name
+    names = [config.environment.id, config.network.name, config.exploration.sampler, config.algorithm.name]
+    names.append(config.exchange.name)
     return (name for name in names if ":" in name)
 
 
@@ -36,16 +36,6 @@ def modules_of(name: str) -> set[str]:
     found = getattr(load_module(module), attribute, None)
     defined = str(found.__module__) if isinstance(found, (type, FunctionType)) else module
     return {module, defined} if defined.partition(".")[0] == module.partition(".")[0] else {module}
-
-
-def make_sampler(config: Config, algorithm: Algorithm, network: nn.Module, rank: Rank) -> Sampler:
-    """How a worker of this rank acts: as the settings say, or as its algorithm does.
-
-    Raises:
-        PluginError: the settings name no sampler.
-    """
-    distribution, name = cast(Acts, network).distribution, config.exploration.sampler
-    return own_sampler(name, distribution, rank) if name else algorithm.for_worker(rank).sampler(distribution)
 
 
 def try_parts(config: Config, spaces: Spaces) -> nn.Module:
@@ -60,7 +50,7 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
     if not names:
         return build_network(algorithm, spaces, config.network)
-    _demand_lessons(algorithm)
+    demand_lessons(algorithm)
     try:
         with foreign_code(" with ".join(names)):
             network = build_network(algorithm, spaces, config.network)
@@ -84,16 +74,6 @@ def _demand_memory(config: Config, spaces: Spaces) -> None:
     demand_room(4 * numbers * (2 + 1 + NUM_VECTORS), f"network.hidden = {list(config.network.hidden)}")
 
 
-def _demand_lessons(algorithm: Algorithm) -> None:
-    """That it can say what it learns from."""
-    if algorithm.learns_from not in LEARNS_FROM:
-        raise PluginError(
-            f"{algorithm.name}: expected learns_from to be {' or '.join(LEARNS_FROM)}, got {algorithm.learns_from!r}"
-        )
-    if algorithm.learns_from == "transitions" and type(algorithm).transitions is Algorithm.transitions:
-        raise PluginError(f"{algorithm.name} lacks transitions: see marl.algorithms.base.Algorithm")
-
-
 def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
     """Every shape that a trajectory is made of."""
     if not isinstance(network, nn.Module):
@@ -107,7 +87,7 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
                 f"training, got {type(module).__name__}: use LayerNorm, or leave it out"
             )
     distribution: ActionRule = cast(Acts, network).distribution
-    sampler = make_sampler(config, config.algorithm, network, Rank(0, 1))
+    sampler = make_sampler(config.algorithm, config.exploration, network, Rank(0, 1))
     with torch.no_grad():
         parameters = cast(Acts, network).policy(spaces.zeros(COUNT))
         noise = sampler.noise((STEPS, COUNT), torch.Generator())

@@ -2,17 +2,15 @@
 
 from torch import nn
 
-from marl.cluster.experience import experience_tree
-from marl.config.settings import Config, replay_ratio
+from marl.config.settings import Config
 from marl.data.layout import Layout, Tree
 from marl.data.priorities import priority_fields
 from marl.data.replay import replay_fields
-from marl.data.requests import GROUPS
 from marl.data.shared import memory_bytes
 from marl.data.spaces import Spaces
 from marl.data.transitions import transition_fields
 from marl.errors import ConfigError
-from marl.exchanges.settings import LEARNER_EXCHANGES
+from marl.exchanges.run import replay_ratio
 from marl.processes.memory import free_bytes
 
 
@@ -24,19 +22,16 @@ def replay_memory(
     Raises:
         ConfigError: it would be larger than the memory that is free, or smaller than a trajectory of each worker.
     """
-    if not replay_ratio(config) or learner != (config.exchange.name in LEARNER_EXCHANGES):
+    if not replay_ratio(config) or learner != config.exchange.learner:
         return {}
-    rollout = experience_tree(config, spaces, network, priorities=False)
-    length, environments = config.algorithm.t_max, config.environment.per_worker
-    if config.exchange.name == "observations":
-        environments //= GROUPS
-    capacity = config.replay.capacity
+    rollout = config.exchange.tree(config, spaces, network, priorities=False)
+    environments, length, capacity = config.exchange.rows(config), config.algorithm.t_max, config.replay.capacity
     if capacity < workers * environments * length:
         raise ConfigError(
             f"replay.capacity: expected room for a trajectory of each worker ({workers} workers x {environments} "
             f"environments x {length} steps = {workers * environments * length:,}), got {capacity:,}"
         )
-    if config.algorithm.learns_from == "trajectories":
+    if not config.algorithm.from_transitions:
         slots = capacity // (workers * environments * length)
         fields = replay_fields(rollout, workers=workers, slots=slots)
     else:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from marl.cluster.evaluation import Final
 from marl.cluster.keeper import BEST, Keeper
 from marl.cluster.training import Outcome, latest_checkpoint
-from marl.config.settings import Config, replay_ratio
+from marl.config.settings import Config
 from marl.errors import RunFolderError
+from marl.exchanges.run import replay_ratio
 from marl.reports.run_folder import RunFolder
 from marl.reports.stream import Stream
 from marl.training.weights_file import WeightsFile

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from marl.cluster.addresses import parse_addresses
-from marl.cluster.experience import experience_layout
 from marl.cluster.keeper import find_seal_key
 from marl.cluster.local import LocalChildren
 from marl.cluster.measures import sample_observations
@@ -26,12 +25,11 @@ from marl.cluster.single import SingleTraining
 from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Training, latest_checkpoint
 from marl.config.files import load_config, to_toml
-from marl.config.rules import demand_end, demand_same_bits, demand_sendable
+from marl.config.rules import demand_end, demand_sendable
 from marl.config.settings import Config
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError, NoChildren
-from marl.exchanges.settings import LEARNER_EXCHANGES
 from marl.plugins import foreign_code
 from marl.processes.cores import count_cores
 from marl.processes.signals import raising, stop_event
@@ -119,11 +117,9 @@ def _run(
         parse_addresses(cluster.children, cluster.port)  # what is no address shows before any folder too
         demand_sendable(config)
         if config.deterministic:
-            demand_same_bits(config)
-    elif config.exchange.name == "pairwise":
-        raise ConfigError(
-            "exchange.name = 'pairwise' mixes weights of children, and there are none: name some (-ip, --local)"
-        )
+            config.exchange.demand_same_bits()
+    else:
+        config.exchange.demand_alone()
     spaces = find_spaces(config)
     if resumed is not None:
         demand_same_spaces(str(resume), spaces_of(resumed, str(resume)), spaces, config.environment.id)
@@ -131,9 +127,9 @@ def _run(
     network = try_parts(config, spaces)  # what cannot work shows before any folder
     if config.exchange.zstd:
         demand_zstd()
-    if config.exchange.name in LEARNER_EXCHANGES:
+    if config.exchange.learner:
         replay_memory(config, spaces, network, 1, learner=True)
-        queue_places(config, experience_layout(config, spaces, network), 1)
+        queue_places(config, config.exchange.layout(config, spaces, network), 1)
     elif cluster is None:
         replay_memory(config, spaces, network, config.node.workers or count_cores())
     if init is not None:
@@ -159,7 +155,7 @@ def _run(
         if blur:
             events.note(blur)
         training: Training
-        if cluster is None and config.exchange.name in LEARNER_EXCHANGES:
+        if cluster is None and config.exchange.learner:
             from marl.cluster.actors import ActorLearnerTraining
 
             training = ActorLearnerTraining(config, spaces, folder, events, initial=initial, resumed=resumed)
@@ -170,7 +166,7 @@ def _run(
             from marl.cluster.parent import ParentTraining
 
             kind = ParentTraining
-            if config.exchange.name in LEARNER_EXCHANGES:
+            if config.exchange.learner:
                 from marl.cluster.learner_parent import LearnerParentTraining
 
                 kind = LearnerParentTraining

@@ -10,27 +10,24 @@ import torch
 from torch import nn
 
 from marl.acting.collect import Collector
-from marl.acting.stepper import Stepper
 from marl.algorithms.base import Algorithm
-from marl.algorithms.build import build_network
-from marl.cluster.experience import experience_layout, request_layout
-from marl.cluster.parts import make_sampler
-from marl.config.settings import Config, replay_ratio
+from marl.algorithms.build import build_network, make_sampler
+from marl.config.settings import Config
 from marl.data import seeds
-from marl.data.requests import GROUPS
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
-from marl.environments.vector import make_environments
+from marl.environments.vector import Environments, make_environments
+from marl.exchanges.base import MakeLessons
+from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.triggers import parse_trigger
 from marl.networks.sampling import Rank
 from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.lessons import Fresh, HandedOn, Lessons, ReplayedTrajectories, ReplayedTransitions
+from marl.training.lessons import Fresh, Lessons, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import ASKED, OVER, STEPS, array
 from marl.training.optimizers import make_optimizer
-from marl.training.outbox import Outbox
 from marl.training.statistics import Rollouts, Statistics
 from marl.training.telemetry import Telemetry
 
@@ -54,15 +51,38 @@ class SegmentEnd(NamedTuple):
 
 
 def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
-    """Play and learn until told to stop."""
+    """Do the worker's part in the run's exchange, until told to stop."""
     torch.set_num_threads(1)
+    job.config.exchange.work(WorkerProcess(pipe, job, block))
+
+
+class WorkerProcess:
+    """See ``marl.exchanges.base.Worker``."""
+
+    def __init__(self, pipe: Connection, job: Job, block: SharedBlock) -> None:
+        self.run: RunSettings = job.config
+        self.block, self.number = block, job.worker
+        self._pipe, self._job = pipe, job
+
+    def environments(self, count: int) -> Environments:
+        """See ``Worker``."""
+        return close_at_the_end(make_environments(self.run.environment, count))
+
+    def seeds(self, count: int) -> list[int]:
+        """See ``Worker``."""
+        return reseed(self._job, self._job.segment, torch.Generator(), count)
+
+    def learn(self, lessons: MakeLessons | None = None) -> None:
+        """See ``Worker``."""
+        _learn(self._pipe, self._job, self.block, lessons or _own_lessons(self._job, self.block))
+
+
+def _learn(pipe: Connection, job: Job, block: SharedBlock, lessons: MakeLessons) -> None:
+    """Play and learn until told to stop."""
     config = job.config
-    if config.exchange.name == "observations":
-        return _step(job, block)
-    ratio = replay_ratio(config)
     rank = Rank.among(job.worker, job.workers, job.child, job.children)
     algorithm = config.algorithm.for_worker(rank)
-    if (ratio or config.exploration.sampler) and algorithm.learns_from == "trajectories":
+    if replay_ratio(config) or config.exploration.sampler:
         algorithm = algorithm.off_policy()
     environments = close_at_the_end(make_environments(config.environment, config.environment.per_worker))
     network = build_network(algorithm, environments.spaces, config.network)
@@ -77,7 +97,7 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         reward_scale=config.environment.reward_scale,
         generator=generator,
         seeds=reseed(job, job.segment, generator, environments.count),
-        sampler=make_sampler(config, config.algorithm, network, rank),
+        sampler=make_sampler(config.algorithm, config.exploration, network, rank),
     )
     statistics = Statistics(
         block,
@@ -99,45 +119,27 @@ def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
         shared=block["weights"],
         optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
         source=Rollouts(collector, statistics),
-        lessons=_lessons(algorithm, network, environments.spaces, job, block, ratio),
+        lessons=lessons(algorithm, network, environments.spaces),
         telemetry=telemetry,
         generator=generator,
         go_on=tidily(_until(pipe, job, block, telemetry, begin)),
     )
 
 
-def _step(job: Job, block: SharedBlock) -> None:
-    """Only step environments: the parent decides and learns."""
-    config = job.config
-    count = config.environment.per_worker // GROUPS
-    groups = [close_at_the_end(make_environments(config.environment, count)) for unused in range(GROUPS)]
-    all_seeds = reseed(job, job.segment, torch.Generator(), GROUPS * count)
-    own = [all_seeds[group * count : (group + 1) * count] for group in range(GROUPS)]
-    stepper = Stepper(groups, block, job.worker, request_layout(config, groups[0].spaces), own)
-    telemetry = Telemetry(block, job.worker, 0, alone=False)
-    stop = array(block, "stop")
-    go_on = tidily(lambda: not stop[0])
-    before = time.perf_counter()
-    while (episodes := stepper.step(go_on)) is not None:
-        now = time.perf_counter()
-        telemetry.played(stepper, episodes, now - before, 0.0)
-        before = now
+def _own_lessons(job: Job, block: SharedBlock) -> MakeLessons:
+    """This worker learns itself: from what it has just played, or from a replay."""
 
-
-def _lessons(
-    algorithm: Algorithm, network: nn.Module, spaces: Spaces, job: Job, block: SharedBlock, ratio: float
-) -> Lessons:
-    config = job.config
-    if config.exchange.name == "experience":
-        layout = experience_layout(config, spaces, network)
-        return HandedOn(algorithm, network, Outbox(block, job.worker, layout))
-    if not ratio:
-        return Fresh(algorithm, network)
-    place = {"child": job.child, "worker": job.worker, "segment": job.segment}
-    rng = np.random.default_rng(seeds.stream(config.seed or 0, purpose=seeds.REPLAY, **place))
-    if algorithm.learns_from == "trajectories":
+    def make(algorithm: Algorithm, network: nn.Module, unused_spaces: Spaces) -> Lessons:
+        config, ratio = job.config, replay_ratio(job.config)
+        if not ratio:
+            return Fresh(algorithm, network)
+        place = {"child": job.child, "worker": job.worker, "segment": job.segment}
+        rng = np.random.default_rng(seeds.stream(config.seed or 0, purpose=seeds.REPLAY, **place))
+        if algorithm.from_transitions:
+            return ReplayedTransitions(algorithm, network, block, job.worker, config.replay, ratio=ratio, rng=rng)
         return ReplayedTrajectories(algorithm, network, block, job.worker, ratio=ratio, rng=rng)
-    return ReplayedTransitions(algorithm, network, block, job.worker, config.replay, ratio=ratio, rng=rng)
+
+    return make
 
 
 def reseed(job: Job, segment: int, generator: torch.Generator, count: int) -> list[int]:

@@ -17,6 +17,7 @@ _NAMES = {
     ("environment", "id"): "environment",
     ("network", "name"): "network",
     ("exploration", "sampler"): "sampler",
+    ("exchange", "name"): "exchange",
 }
 
 
@@ -46,7 +47,7 @@ def find_refused(
 ) -> Refused | None:
     """The first setting that names code outside of the modules in ``allow``; None if all may be used.
 
-    Call it before ``from_tree``, which imports an algorithm by its name.
+    Call it before ``from_tree``, which imports an algorithm and an exchange by their names.
 
     Args:
         trusted: settings whose names are allowed too.

@@ -4,41 +4,31 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm
 from marl.algorithms.choose import ALGORITHMS, DEFAULT, algorithm_class
 from marl.config.plain import KWARGS, from_plain, kwargs_to_plain, survived, to_plain
 from marl.config.types import wrong_type
-from marl.data.settings import ReplaySettings
-from marl.environments.settings import EnvironmentSettings
 from marl.errors import ConfigError
-from marl.exchanges.settings import ExchangeSettings
-from marl.networks.settings import ExplorationSettings, NetworkSettings
+from marl.exchanges.base import Exchange
+from marl.exchanges.choose import exchange_class
+from marl.exchanges.run import RunSettings
+from marl.exchanges.weights.exchange import Weights
 from marl.processes.settings import NodeSettings
 from marl.reports.settings import EvaluationSettings, ReportSettings, StopSettings
-from marl.training.optimizers import OptimizerSettings
 from marl.training.settings import CheckpointSettings
 
 Section = TypeVar("Section")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunSettings):
     """Everything that a run depends on."""
 
-    seed: int | None = None  # None: drawn once and written down
-    deterministic: bool = False  # same seed, same bits: one worker, decisions only at checkpoints
-    environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
-    network: NetworkSettings = field(default_factory=NetworkSettings)
-    exploration: ExplorationSettings = field(default_factory=ExplorationSettings)
-    algorithm: Algorithm = field(default_factory=A3C)
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    replay: ReplaySettings = field(default_factory=ReplaySettings)
-    exchange: ExchangeSettings = field(default_factory=ExchangeSettings)
+    exchange: Exchange = field(default_factory=Weights)
     node: NodeSettings = field(default_factory=NodeSettings)
     stop: StopSettings = field(default_factory=StopSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -46,19 +36,20 @@ class Config:
     report: ReportSettings = field(default_factory=ReportSettings)
 
 
-def replay_ratio(config: Config) -> float:
-    """How often each step is learned from again; 0: there is no replay."""
-    ratio = config.replay.ratio
-    return config.algorithm.replay_ratio if ratio is None else ratio
+class Kinds(NamedTuple):
+    """The classes of those sections that a name chooses."""
+
+    algorithm: type[Algorithm]
+    exchange: type[Exchange]
 
 
-def all_keys(algorithm: type[Algorithm] | None = None) -> list[str]:
+def all_keys(algorithm: type[Algorithm] | None = None, exchange: type[Exchange] = Exchange) -> list[str]:
     """The path of every setting, of one algorithm or of all that come with marl."""
-    kinds = [algorithm] if algorithm else [algorithm_class(name) for name in ALGORITHMS]
+    algorithms = [algorithm] if algorithm else [algorithm_class(name) for name in ALGORITHMS]
+    chosen: dict[str, list[Any]] = {"algorithm": [*algorithms], "exchange": [exchange]}
     keys: dict[str, None] = {}  # in order, each once
     for each in dataclasses.fields(Config):
-        sections: list[Any] = kinds if each.name == "algorithm" else [each.type]
-        for section in sections:
+        for section in chosen.get(each.name, [each.type]):
             if dataclasses.is_dataclass(section) and isinstance(section, type):
                 keys |= dict.fromkeys(f"{each.name}.{inner.name}" for inner in dataclasses.fields(section))
             else:
@@ -110,21 +101,35 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         ConfigError: an unknown key, or a value of the wrong kind.
     """
     tree = {name: _from_plain_section(name, section) for name, section in tree.items()}
-    algorithm = tree.pop("algorithm", {})
-    if not isinstance(algorithm, Mapping):
-        raise ConfigError(
-            f"algorithm: expected a section of settings, got {algorithm!r:.60}: write --set algorithm.KEY=VALUE"
-        )
-    name = algorithm.get("name", DEFAULT)
-    if not isinstance(name, str):
-        raise ConfigError(f"algorithm.name: expected text, got {name!r:.60}: write --set algorithm.name=ppo")
-    kind = algorithm_class(name)
-    _check_keys(tree, Config, "", kind)
-    _check_keys(algorithm, kind, "algorithm.", kind)
+    algorithm, exchange = (_pop_section(tree, name) for name in Kinds._fields)
+    algorithm_name = _name_in(algorithm, "algorithm", example="ppo", default=DEFAULT)
+    algorithm_kind = algorithm_class(algorithm_name)
+    exchange_name = _name_in(exchange, "exchange", example="weights") or algorithm_kind.exchange
+    kinds = Kinds(algorithm_kind, exchange_class(exchange_name))
+    _check_keys(tree, Config, "", kinds)
+    _check_keys(algorithm, kinds.algorithm, "algorithm.", kinds)
+    _check_keys(exchange, kinds.exchange, "exchange.", kinds)
     config = _typed(tree, Config, "")
-    exchange = config.exchange if config.exchange.name else dataclasses.replace(config.exchange, name=kind.exchange)
-    numbers = _typed({**algorithm, "name": name}, kind, "algorithm.")
-    return dataclasses.replace(config, algorithm=numbers, exchange=exchange)
+    return dataclasses.replace(
+        config,
+        algorithm=_typed({**algorithm, "name": algorithm_name}, kinds.algorithm, "algorithm."),
+        exchange=_typed({**exchange, "name": exchange_name}, kinds.exchange, "exchange."),
+    )
+
+
+def _pop_section(tree: dict[str, Any], name: str) -> Mapping[str, Any]:
+    section = tree.pop(name, {})
+    if not isinstance(section, Mapping):
+        raise ConfigError(_no_section(name, section))
+    return section
+
+
+def _name_in(section: Mapping[str, Any], key: str, *, example: str, default: str = "") -> str:
+    """What chooses the section's class."""
+    name = section.get("name", default)
+    if not isinstance(name, str):
+        raise ConfigError(f"{key}.name: expected text, got {name!r:.60}: write --set {key}.name={example}")
+    return name
 
 
 def _from_plain_section(name: str, section: Any) -> Any:
@@ -146,20 +151,20 @@ def _typed(tree: Mapping[str, Any], kind: type[Section], prefix: str) -> Section
         raise ConfigError(wrong_type(error, tree, kind, prefix)) from error
 
 
-def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str, algorithm: type[Algorithm]) -> None:
+def _check_keys(tree: Mapping[str, Any], kind: type, prefix: str, kinds: Kinds) -> None:
     fields = {each.name: each for each in dataclasses.fields(kind)}
     for key, value in tree.items():
         if key not in fields:
             if having := _elsewhere(prefix, key):
                 raise ConfigError(f"no setting is called {prefix + key!r:.80} here: {having} has it")
-            near = difflib.get_close_matches(f"{prefix}{key:.80}", all_keys(algorithm), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(f"{prefix}{key:.80}", all_keys(*kinds), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
             raise ConfigError(f"no setting is called {prefix + key!r:.80}: {hint}")
         inner = fields[key].type
         if dataclasses.is_dataclass(inner) and isinstance(inner, type):
             if not isinstance(value, Mapping):
                 raise ConfigError(_no_section(f"{prefix}{key}", value))
-            _check_keys(value, inner, f"{prefix}{key}.", algorithm)
+            _check_keys(value, inner, f"{prefix}{key}.", kinds)
 
 
 def _no_section(key: str, value: object) -> str:

@@ -1,142 +1,165 @@
-"""What an exchange promises to the two loops of ``conversation.py``."""
+"""What every exchange is: settings, what goes with them, the worker's role, and two halves of a conversation."""
 
-import threading
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from marl.exchanges.member import Member
-from marl.wire.header import Header
-from marl.wire.message import Message
+from marl.acting.collect import Acts
+from marl.algorithms.base import Algorithm
+from marl.data.layout import Layout, Tree
+from marl.data.normalizer import Moments
+from marl.data.rollout import rollout_tree
+from marl.data.shared import SharedBlock
+from marl.data.spaces import Spaces
+from marl.environments.vector import Environments
+from marl.errors import ConfigError
+from marl.exchanges.run import RunSettings
+from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import RunSide, Serving
+from marl.exchanges.telemetry import Hear, hear_all
+from marl.training.inbox import Inbox, Published
+from marl.training.lessons import Lessons
+from marl.training.reach import Reach
 
-
-class Answer(NamedTuple):
-    """A message on its way down, and the hash of its arrays: one broadcast is hashed once, not once a child."""
-
-    message: Message
-    digest: bytes | None = None
-
-
-class Global(NamedTuple):
-    """The weights of one version; never written to again."""
-
-    version: int
-    weights: Tensor  # [N]
-    slot: Tensor | None  # [1 + 2 D] float64: of the normaliser that belongs to it
-    steps: int  # environment steps merged so far
-    change: Tensor | None = None  # encoded, from the version before
-
-
-class State(NamedTuple):
-    """What has to be saved to go on as the same parent."""
-
-    current: Global
-    velocity: Tensor | None = None
-    error: Tensor | None = None
-    merged: Mapping[str, int] = {}  # the last counter merged from each child
-    limits: Mapping[str, Any] = {}  # what is known of earlier uploads, to judge later ones by; plain numbers and names
+MakeLessons = Callable[[Algorithm, nn.Module, Spaces], Lessons]
 
 
-class ChildSide(Protocol):
-    """A child's half of an exchange. All calls but ``hurry`` come from the thread of its conversation."""
+class Worker(Protocol):
+    """A worker process, as its exchange sees it."""
 
-    def joined(self) -> None:
-        """A conversation begins, the first or another after a broken one."""
+    run: RunSettings
+    block: SharedBlock  # the node's memory
+    number: int  # of this worker on its node
 
-    def outgoing(self) -> Iterable[Message]:
-        """What is due now: an upload, telemetry, a request. Each is sent before the next is asked for."""
+    def environments(self, count: int) -> Environments:
+        """So many; closed when the process ends."""
 
-    def pause(self) -> float:
-        """Seconds until something may be due."""
+    def seeds(self, count: int) -> list[int]:
+        """Of so many environments."""
 
-    def place(self, header: Header) -> Mapping[str, memoryview]:
-        """Memory for what comes, see ``marl.wire.payload.Place``."""
+    def learn(self, lessons: MakeLessons | None = None) -> None:
+        """Play and learn until told to stop.
 
-    def accept(self, message: Message) -> None:
-        """An answer or a call has come."""
-
-    def spoiled(self, reason: str) -> None:
-        """What came must not be used."""
-
-
-class ParentSide(Protocol):
-    """The parent's half; every child has a thread of its own here."""
-
-    def join(self, child: str) -> Answer:
-        """A child is there; what it is told first."""
-
-    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
-        """Memory for an upload; may wait for it."""
-
-    def answer(self, child: str, message: Message) -> Answer | None:
-        """Take what came and wait for what to say; None if nothing is to be said."""
-
-    def spoiled(self, child: str, reason: str) -> Answer | None:
-        """What the child sent must not be used; what to say to that."""
-
-    def patience(self, child: str) -> float:
-        """Seconds to wait for the child's next message before ``late`` is asked."""
-
-    def late(self, child: str) -> Answer | None:
-        """Nothing came so far: what to say to that."""
-
-    def leave(self, child: str) -> None:
-        """The child's conversation has ended."""
+        Args:
+            lessons: what becomes of each trajectory; None: this worker learns from it, as the settings say.
+        """
 
 
-class Serving(ChildSide, Protocol):
-    """What the contact needs of a child's half besides; from any thread."""
+class LearnerMemory(NamedTuple):
+    """Where a parent's half meets the learner."""
 
-    started: threading.Event  # weights are there: workers may begin
-
-    @property
-    def version(self) -> int:
-        """Of the weights that are in place."""
-
-    def hurry(self) -> None:
-        """Upload what there is as soon as that may be."""
-
-    def return_mean(self) -> float | None:
-        """Of this child's last episodes."""
-
-    def leave(self) -> None:
-        """Wait for nobody any more: the conversation is to end."""
-
-    def left(self) -> None:
-        """The conversation has ended."""
-
-    def remember(self) -> None:
-        """Nobody listens: keep what is to be told when somebody does again."""
+    inbox: Inbox
+    published: Published
+    layout: Layout  # of a trajectory
 
 
-class RunSide(ParentSide, Protocol):
-    """What the rest of the parent needs of its half besides; from any thread."""
+class ParentFacts(NamedTuple):
+    """What a parent's half is made of."""
 
-    epoch: int
+    run: RunSettings
+    spaces: Spaces
+    weights: Tensor  # [N]  that the run starts from
+    name: str
+    children: int  # how many there are to be
+    learner: LearnerMemory | None = None  # where the exchange has one
+    observation_size: int = 0  # of the normaliser; 0: there is none
+    statistics: Moments | None = None  # of the normaliser, of a run that goes on
+    sample: Moments | None = None  # of observations that the parent has made itself: a measure of what children say
+    reach: Reach | None = None  # of the run's learning: a measure of what they upload
+    seen_beside: float = 0.0  # observations of each worker that an upload's steps do not count yet
+    epoch: int = 0
+    version: int = 0
+    steps: int = 0  # environment steps so far
+    hear: Hear = hear_all
+    note: Callable[[str], None] = lambda text: None
 
-    @property
-    def current(self) -> Global:
-        """The newest weights."""
 
-    @property
-    def members(self) -> Mapping[str, Member]:
-        """What is known of each child."""
+@dataclass(frozen=True)
+class Exchange(ExchangeSettings, ABC):
+    """A frozen dataclass of settings, and the one place that knows what they mean. A new one says its ``name`` and has
+    two halves; the rest are defaults that fit workers which learn from what they play themselves.
 
-    def seat(self, child: str, rank: int, workers: int) -> None:
-        """A child's place in every sum, and how many workers it has; before it joins."""
+    It travels to every process; what only a parent or only a child needs is imported where it is made.
+    """
 
-    def forget(self, child: str) -> None:
-        """The child has started anew: its counters begin again."""
+    learner: ClassVar[bool] = False  # children only play, and one process learns: at the parent, or on the one machine
+    at_once: ClassVar[bool] = False  # no half ever waits for the other: within one process one thread does for both
 
-    def release(self) -> None:
-        """The newest version may go to the children, which wait for it where time must decide nothing."""
+    def rules(self, run: RunSettings) -> None:
+        """Refuse what does not go with this exchange.
 
-    def last_round(self, seconds: float) -> None:
-        """Have every child upload what it has, and take what comes within so many seconds."""
+        Raises:
+            ConfigError: ``run``, or a setting of its own.
+        """
 
-    def saved(self) -> State:
-        """Everything that a resumed parent needs."""
+    def demand_same_bits(self) -> None:
+        """Refuse to be used where children have to make the same bits each time.
 
-    def close(self) -> None:
-        """Everyone who waits for an answer gets none."""
+        Raises:
+            ConfigError: time decides something.
+        """
+        raise ConfigError(f"exchange.name: expected 'weights' with deterministic = true, got {self.name!r}")
+
+    def demand_alone(self) -> None:
+        """Refuse to be used on one machine alone.
+
+        Raises:
+            ConfigError: it makes no sense without children.
+        """
+
+    def rows(self, run: RunSettings) -> int:
+        """Environments [B] of one trajectory."""
+        return run.environment.per_worker
+
+    def layout(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> Layout:
+        """Of one trajectory, where trajectories travel or wait in a learner's queue."""
+        return Layout(self.tree(run, spaces, network))
+
+    def tree(self, run: RunSettings, spaces: Spaces, network: nn.Module, *, priorities: bool = True) -> dict[str, Tree]:
+        """Of the same trajectory, with the ``priorities`` of its transitions or without."""
+        return rollout_tree(
+            length=run.algorithm.t_max,
+            environments=self.rows(run),
+            observation=spaces.observation(normalized=run.environment.normalize_observations),
+            action=spaces.action,
+            num_parameters=cast(Acts, network).distribution.num_parameters,
+            priorities=priorities,
+        )
+
+    def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
+        """What a node's shared memory holds for it, beside weights, counters and statistics."""
+        return {}
+
+    def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
+        """The most that one message carries beside weights, statistics and reports."""
+        return 0
+
+    def work(self, worker: Worker) -> None:
+        """What a worker process does, until told to stop."""
+        worker.learn()
+
+    @abstractmethod
+    def child(
+        self,
+        block: SharedBlock,
+        *,
+        name: str,
+        normalizes: bool,
+        deterministic: bool,
+        restarts: Callable[[], int],
+        note: Callable[[str], None],
+    ) -> Serving:
+        """A child's half, over its node's memory.
+
+        Args:
+            normalizes: observations or rewards are.
+            restarts: how many workers had to be started again.
+            note: tells people here.
+        """
+
+    @abstractmethod
+    def parent(self, facts: ParentFacts) -> RunSide:
+        """The parent's half; one that has a learner is a ``LearningSide``."""

@@ -1,52 +1,41 @@
-"""Which classes an exchange's name stands for."""
+"""Which exchange a name stands for."""
 
-from collections.abc import Callable
+import dataclasses
+from importlib import import_module
 
-from marl.data.shared import SharedBlock
-from marl.exchanges.base import Serving
-from marl.exchanges.experience.child import ExperienceChild
-from marl.exchanges.merging.parent import MergingParent
-from marl.exchanges.observations.child import ObservationsChild
-from marl.exchanges.pairwise.child import PairwiseChild
-from marl.exchanges.pairwise.parent import PairwiseParent
-from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights.child import WeightsChild
-from marl.exchanges.weights.parent import WeightsParent
+from marl.errors import ConfigError, PluginError
+from marl.exchanges.base import Exchange
+from marl.plugins import load_object
+
+EXCHANGES = {
+    "weights": "marl.exchanges.weights.exchange:Weights",
+    "pairwise": "marl.exchanges.pairwise.exchange:Pairwise",
+    "experience": "marl.exchanges.experience.exchange:Experience",
+    "observations": "marl.exchanges.observations.exchange:Observations",
+}
 
 
-def make_child_side(
-    block: SharedBlock,
-    settings: ExchangeSettings,
-    *,
-    name: str,
-    normalizes: bool,
-    deterministic: bool,
-    restarts: Callable[[], int],
-    note: Callable[[str], None],
-) -> Serving:
-    """What a child runs, over its node's memory."""
-    if settings.name == "experience":
-        return ExperienceChild(
-            block, name=name, normalizes=normalizes, packs=settings.zstd, restarts=restarts, note=note
+def exchange_class(name: str) -> type[Exchange]:
+    """The class of one of ``EXCHANGES``, or of a user's own ``package.module:Class``.
+
+    Raises:
+        ConfigError: there is none of that name, or it is no exchange.
+        PluginError: it lacks a method.
+    """
+    if name in EXCHANGES:
+        module, _, attribute = EXCHANGES[name].partition(":")
+        found: type[Exchange] = getattr(import_module(module), attribute)
+        return found
+    if ":" not in name:
+        raise ConfigError(
+            f"exchange.name: expected one of {', '.join(EXCHANGES)}, or your own package.module:Class, got {name!r}"
         )
-    if settings.name == "observations":
-        return ObservationsChild(block, name=name, restarts=restarts, note=note)
-    return child_side(settings)(
-        block,
-        settings,
-        name=name,
-        normalizes=normalizes,
-        deterministic=deterministic,
-        restarts=restarts,
-        note=note,
-    )
-
-
-def child_side(settings: ExchangeSettings) -> type[WeightsChild]:
-    """What a child runs whose parent merges weights."""
-    return PairwiseChild if settings.name == "pairwise" else WeightsChild
-
-
-def parent_side(settings: ExchangeSettings) -> type[MergingParent]:
-    """What a parent runs that merges weights."""
-    return PairwiseParent if settings.name == "pairwise" else WeightsParent
+    own = load_object(name)
+    if not (isinstance(own, type) and issubclass(own, Exchange) and dataclasses.is_dataclass(own)):
+        raise ConfigError(
+            f"exchange.name: expected a frozen dataclass that derives from marl.exchanges.base.Exchange, "
+            f"{name} is {own!r:.80}"
+        )
+    if missing := sorted(own.__abstractmethods__):
+        raise PluginError(f"{name} lacks {' and '.join(missing)}: see marl.exchanges.base.Exchange")
+    return own

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from marl.errors import HandshakeRefused, LinkClosed, LinkError, LinkTimeout, MessageRefused
-from marl.exchanges.base import ChildSide, ParentSide
+from marl.exchanges.sides import ChildSide, ParentSide
 from marl.failpoints import fail
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message

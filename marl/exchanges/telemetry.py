@@ -13,14 +13,15 @@ import torch
 from marl.data.ring import Ring
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
-from marl.exchanges.base import Answer
+from marl.exchanges.sides import Answer
 from marl.training.metrics import NAME, TOTALS, read_metrics
 from marl.training.node_memory import MAX_METRICS, STEPS, UPDATES, array, ring
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
 from marl.wire.places import fresh
 
-EVERY = 0.25  # seconds
+EVERY = 0.25  # seconds between two reports of a child
+SHARE = 0.02  # likewise at least, for each child that there is: hearing one costs the parent a millisecond
 METRIC = "metric."  # before the name of each, in a report
 LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 MAX_EPISODES = 4096  # in one message
@@ -43,6 +44,11 @@ class Report(NamedTuple):
 
 
 Hear: TypeAlias = Callable[[str, Report], int]  # takes a child's report; how many of its episodes have been heard of
+
+
+def report_every(num_children: int) -> float:
+    """Seconds between two reports of each of so many."""
+    return max(EVERY, SHARE * num_children)
 
 
 def hear_all(unused_child: str, report: Report) -> int:

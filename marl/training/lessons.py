@@ -169,7 +169,7 @@ class HandedOn:
     def batches(self, trajectory: Trajectory, unused_moment: Moment) -> Iterator[Any]:
         """Hand the trajectory over, with its priorities where they matter."""
         priorities = None
-        if self._algorithm.learns_from == "transitions":
+        if self._algorithm.from_transitions:
             _, priorities = self._algorithm.transitions(self._network, trajectory)
         self._outbox.put(trajectory, priorities)
         return iter(())

@@ -78,8 +78,6 @@ def reach_of(
         usual = most = rate * algorithm.max_gradient_norm * longest
     batches = algorithm.batches_per_trajectory()
     played = algorithm.t_max * per_worker
-    if algorithm.learns_from == "transitions":
-        updates = replay_ratio * played / batch_size
-    else:
-        updates = batches * (replay_ratio or 1.0)
+    often = batches * (replay_ratio or 1.0)
+    updates = replay_ratio * played / batch_size if algorithm.from_transitions else often
     return Reach(usual, most, warm_up, updates / played, updates + 1, algorithm.lag())

@@ -11,7 +11,7 @@ from click.shell_completion import ShellComplete
 
 from marl.algorithms.choose import ALGORITHMS
 from marl.cli.main import COMMANDS, cli
-from marl.exchanges.settings import EXCHANGES
+from marl.exchanges.choose import EXCHANGES
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT, TEST_ENV, succeed
 

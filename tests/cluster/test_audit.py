@@ -11,8 +11,8 @@ from marl.cluster.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
-from marl.exchanges.base import Global
 from marl.exchanges.merging.parent import MergingParent, Standing
+from marl.exchanges.sides import Global
 from marl.processes.group import ProcessGroup
 
 

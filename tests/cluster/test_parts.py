@@ -13,8 +13,9 @@ from examples.own_algorithm import AWR
 from examples.own_network import Convolutions
 from examples.own_sampler import HOTTEST, Boltzmann
 from marl.acting.collect import Collector
+from marl.algorithms.build import make_sampler
 from marl.cluster.handshake import SECTIONS, examine, make_hello
-from marl.cluster.parts import make_sampler, modules_of, try_parts
+from marl.cluster.parts import modules_of, try_parts
 from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.environments.vector import make_environments
@@ -45,7 +46,7 @@ def test_parts_of_ones_own_are_found() -> None:
     network = try_parts(config, find_spaces(config))
     assert isinstance(config.algorithm, AWR)
     assert isinstance(network, Convolutions)
-    first, last = (make_sampler(config, config.algorithm, network, Rank(number, 4)) for number in (0, 3))
+    first, last = (make_sampler(config.algorithm, config.exploration, network, Rank(number, 4)) for number in (0, 3))
     assert isinstance(first, Boltzmann)
     assert isinstance(last, Boltzmann)
     parameters = torch.ones(2, 3)
@@ -56,7 +57,7 @@ def test_parts_of_ones_own_are_found() -> None:
 def test_without_a_name_the_algorithm_says_how_to_act() -> None:
     for name, kind in (("a3c", OnPolicy), ("apex_dqn", EpsilonGreedy)):
         config = load_config(CATCH, {"algorithm.name": name})
-        sampler = make_sampler(config, config.algorithm, try_parts(config, find_spaces(config)), Rank(0, 1))
+        sampler = make_sampler(config.algorithm, config.exploration, try_parts(config, find_spaces(config)), Rank(0, 1))
         assert type(sampler) is kind
 
 
@@ -84,7 +85,7 @@ def test_what_really_acted_is_what_is_kept() -> None:
         reward_scale=1.0,
         generator=torch.Generator().manual_seed(1),
         seeds=[1, 2, 3],
-        sampler=make_sampler(config, config.algorithm, network, Rank(1, 2)),
+        sampler=make_sampler(config.algorithm, config.exploration, network, Rank(1, 2)),
     )
     trajectory, _ = collector.collect(network, None, 0)
     with torch.no_grad():

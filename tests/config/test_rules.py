@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from marl.config.files import load_config
-from marl.config.rules import demand_end, demand_same_bits
+from marl.config.rules import demand_end
 from marl.errors import ConfigError
 from tests.config.cases import refused
 
@@ -103,7 +103,7 @@ def test_settings_that_contradict_each_other(overrides: dict[str, Any], words: s
 def test_what_gives_other_bits_each_time_on_children(overrides: dict[str, Any], words: str) -> None:
     config = load_config("CartPole-v1", {"deterministic": True, "exchange.every": "2000 steps", **overrides})
     with pytest.raises(ConfigError, match=words):
-        demand_same_bits(config)
+        config.exchange.demand_same_bits()
 
 
 def test_a_run_needs_an_end() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from marl.data.normalizer import add, moments
-from marl.exchanges.base import Answer
 from marl.exchanges.experience.child import ExperienceChild
 from marl.exchanges.experience.parent import ExperienceParent
+from marl.exchanges.sides import Answer
 from marl.training.inbox import Arrivals, Flow, Inbox, Published, flow, inbox_fields
 from marl.training.node_memory import array, node_memory
 from marl.training.outbox import Outbox, outbox_fields

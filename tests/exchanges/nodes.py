@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from marl.data.normalizer import as_slot, moments
-from marl.exchanges.base import Answer
-from marl.exchanges.choose import child_side, parent_side
+from marl.exchanges.merging.exchange import Merging
 from marl.exchanges.merging.parent import MergingParent
-from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.pairwise.exchange import Pairwise
+from marl.exchanges.sides import Answer
+from marl.exchanges.weights.exchange import Weights
 from marl.training.node_memory import STEPS, array, node_memory
 from marl.training.reach import Reach
 from marl.wire.message import Kind, Message
@@ -29,6 +30,11 @@ class Clock:
         return self.now
 
 
+def make_exchange(name: str = "weights", **settings: object) -> Merging:
+    """One that merges weights, with these settings."""
+    return {"weights": Weights, "pairwise": Pairwise}[name](**settings)  # type: ignore[arg-type]
+
+
 class Child:
     """A child's side with its node's memory."""
 
@@ -44,8 +50,8 @@ class Child:
         self.name = node
         self.block = node_memory(num_weights=SIZE, num_parameters=SIZE, observation_size=OBSERVATION, workers=workers)
         self.notes: list[str] = []
-        exchange = ExchangeSettings(**settings)  # type: ignore[arg-type]
-        self.side = child_side(exchange)(
+        exchange = make_exchange(**settings)
+        self.side = exchange.child_class()(
             self.block,
             exchange,
             name=node,
@@ -95,8 +101,8 @@ def make_parent(
     **settings: object,
 ) -> MergingParent:
     """A parent of these weights."""
-    exchange = ExchangeSettings(**settings)  # type: ignore[arg-type]
-    return parent_side(exchange)(
+    exchange = make_exchange(**settings)
+    return exchange.parent_class()(
         weights,
         exchange,
         name="parent",

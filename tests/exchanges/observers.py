@@ -13,10 +13,10 @@ from marl.data.layout import Layout, Leaf
 from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
 from marl.data.rollout import rollout_tree, unpack
 from marl.data.trajectory import Trajectory
-from marl.exchanges.base import Answer
 from marl.exchanges.observations.batcher import Batcher
 from marl.exchanges.observations.child import ObservationsChild
 from marl.exchanges.observations.parent import ObservationsParent, Places
+from marl.exchanges.sides import Answer
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy
 from marl.training.inbox import BACK, SEEN, Inbox, Published, inbox_fields

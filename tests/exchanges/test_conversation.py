@@ -5,13 +5,11 @@ import threading
 import pytest
 import torch
 
-from marl.exchanges.choose import parent_side
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.telemetry import Report
 from marl.exchanges.weights.parent import WeightsParent
 from marl.links.memory import memory_pair
-from tests.exchanges.nodes import Child, Clock, arrives, merged_count, weights
+from tests.exchanges.nodes import Child, Clock, arrives, make_exchange, merged_count, weights
 
 PATIENCE_S = 20.0
 
@@ -55,9 +53,9 @@ class Talk:
 def test_a_child_that_is_told_to_stop_sends_what_it_has(settings: dict[str, object], clock: Clock) -> None:
     """Long before the next upload would be due; its last episodes and steps are told first."""
     reports: list[Report] = []
-    exchange = ExchangeSettings(every="1000000 steps", **settings)  # type: ignore[arg-type]
+    exchange = make_exchange(every="1000000 steps", **settings)
     hear = lambda child, heard: reports.append(heard)  # noqa: E731
-    parent = parent_side(exchange)(weights(0.0), exchange, name="parent", hear=hear, clock=clock)
+    parent = exchange.parent_class()(weights(0.0), exchange, name="parent", hear=hear, clock=clock)
     child = Child("a", clock, every="1000000 steps", **settings)
     talk = Talk(parent, child)
     clock.now += 1
@@ -72,7 +70,7 @@ def test_a_child_that_is_told_to_stop_sends_what_it_has(settings: dict[str, obje
 
 
 def test_the_last_upload_of_one_that_leaves_waits_for_the_round_of_those_who_stay(clock: Clock) -> None:
-    exchange = ExchangeSettings(every="1000000 steps")
+    exchange = make_exchange(every="1000000 steps")
     parent = WeightsParent(weights(0.0), exchange, name="parent", clock=clock)
     leaving, staying = (Child(name, clock, every="1000000 steps") for name in ("leaving", "staying"))
     staying.take(parent.join("staying"))

@@ -7,14 +7,12 @@ import pytest
 import torch
 
 from marl.cluster.tallies import Tallies
-from marl.exchanges.base import Answer
-from marl.exchanges.choose import parent_side
 from marl.exchanges.member import BAR_AFTER
-from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import Answer
 from marl.exchanges.weights.parent import WeightsParent
 from marl.training.node_memory import ASKED, OVER, array, ring
 from marl.wire.message import Message
-from tests.exchanges.nodes import SIZE, Child, Clock, Waiting, arrives, weights
+from tests.exchanges.nodes import SIZE, Child, Clock, Waiting, arrives, make_exchange, weights
 
 WAIT_S = 10.0  # only a failing test waits so long
 
@@ -22,8 +20,8 @@ WAIT_S = 10.0  # only a failing test waits so long
 def make(clock: Clock, *names: str) -> tuple[WeightsParent, list[Child], Tallies]:
     """A parent, its children by rank, and what it has heard of."""
     heard = Tallies()
-    exchange = ExchangeSettings(name="weights", every="100 steps")
-    parent = parent_side(exchange)(
+    exchange = make_exchange(every="100 steps")
+    parent = exchange.parent_class()(
         weights(0.0),
         exchange,
         name="parent",

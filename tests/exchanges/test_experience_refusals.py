@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from marl.errors import MessageRefused
-from marl.exchanges.experience.child import PER_MESSAGE
+from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
 from marl.training.outbox import PARCELS
 from marl.wire.message import Kind, Message

@@ -8,12 +8,12 @@ import torch
 
 from marl.data.normalizer import Moments, as_slot
 from marl.errors import WeightsRefused
-from marl.exchanges.base import Global
 from marl.exchanges.merging.merger import Merger
 from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.observed import Observed
 from marl.exchanges.pairwise.merger import MixingMerger
 from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import Global
 from marl.training.reach import Reach
 from marl.wire.message import Kind, Message
 

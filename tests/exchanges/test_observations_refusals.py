@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from marl.errors import LinkClosed, MessageRefused
-from marl.exchanges.observations.child import PER_MESSAGE
+from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.wire.message import Kind, Message
 from tests.exchanges.nodes import carried
 from tests.exchanges.observers import (

@@ -7,20 +7,29 @@ import pytest
 import torch
 
 from marl.data.normalizer import from_slot
-from marl.exchanges.base import State
-from marl.exchanges.choose import parent_side
-from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import State
 from marl.exchanges.weights.parent import WeightsParent
-from tests.exchanges.nodes import OBSERVATION, SIZE, Child, Clock, a_round, arrives, join, make_parent, weights
+from tests.exchanges.nodes import (
+    OBSERVATION,
+    SIZE,
+    Child,
+    Clock,
+    a_round,
+    arrives,
+    join,
+    make_exchange,
+    make_parent,
+    weights,
+)
 
 RICH = {"codec": "int8", "outer_lr": 0.7, "outer_momentum": 0.9}
 
 
 def resumed(state: State, clock: Clock, epoch: int = 1, **settings: object) -> WeightsParent:
     """The parent that goes on from a checkpoint, in a new epoch."""
-    exchange = ExchangeSettings(**settings)  # type: ignore[arg-type]
+    exchange = make_exchange(**settings)
     current = state.current
-    parent = parent_side(exchange)(
+    parent = exchange.parent_class()(
         current.weights,
         exchange,
         name="parent",

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import torch
 
-from marl.exchanges.base import Answer
+from marl.exchanges.sides import Answer
 from marl.wire.hello import Hello, Refusal, Welcome, to_info
 from marl.wire.message import Kind, Message
 from marl.wire.payload import Outgoing

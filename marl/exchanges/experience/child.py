@@ -14,6 +14,7 @@ from torch import Tensor
 
 from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
+from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.telemetry import EVERY, Reporter
 from marl.failpoints import fail
 from marl.training.outbox import Posted, Postman
@@ -22,7 +23,6 @@ from marl.wire.message import Array, Kind, Message
 from marl.wire.packing import pack
 from marl.wire.places import into, nowhere
 
-PER_MESSAGE = 16  # trajectories at most
 PAUSE = 0.002  # seconds between two looks at the outbox
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -23,14 +23,14 @@ from marl.data.layout import Layout
 from marl.data.normalizer import Moments
 from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
-from marl.exchanges.base import Answer, Global, State
-from marl.exchanges.experience.child import PER_MESSAGE, packed_name, trajectory_name
+from marl.exchanges.experience.child import packed_name, trajectory_name
 from marl.exchanges.experience.newest import Newest
+from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.member import Member
-from marl.exchanges.merging.answers import REPORT_EVERY, REPORT_SHARE
 from marl.exchanges.merging.merger import tensor_of
 from marl.exchanges.observed import Observed
-from marl.exchanges.telemetry import MAX_WORKERS, Hear, acknowledge, hear_all, place_report, read_report
+from marl.exchanges.sides import Answer, Global, State
+from marl.exchanges.telemetry import MAX_WORKERS, Hear, acknowledge, hear_all, place_report, read_report, report_every
 from marl.failpoints import fail
 from marl.training.inbox import Inbox, Published
 from marl.training.outbox import PARCELS
@@ -130,6 +130,9 @@ class ExperienceParent:
     def saved(self) -> State:
         """What a resumed parent needs beside the learner's own state."""
         return State(self.current)
+
+    def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
+        """The learner is restored: it holds all there is."""
 
     def close(self) -> None:
         """No more credit for anyone."""
@@ -332,7 +335,7 @@ class ExperienceParent:
             guest.granted += credit
             refusal, guest.refusal = guest.refusal, None
             info: dict[str, Value] = {"credit": guest.granted, "steps": self.steps}
-            info["report_every"] = max(REPORT_EVERY, REPORT_SHARE * len(self.members))
+            info["report_every"] = report_every(len(self.members))
             if refusal:
                 info["refused"] = refusal[:1000]
             guest.answered_at = self._clock()

@@ -1,14 +1,12 @@
 """What the parent tells a child: the change of the weights, all of them, or that there are no new ones."""
 
 from marl.digests import name_of
-from marl.exchanges.base import Answer
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merger
+from marl.exchanges.sides import Answer
+from marl.exchanges.telemetry import report_every
 from marl.wire.arrays import bytes_of, digest_of
 from marl.wire.message import Array, Kind, Message, Value
-
-# Seconds between two reports of a child, the more the more there are: hearing one costs the parent a millisecond.
-REPORT_EVERY, REPORT_SHARE = 0.25, 0.02
 
 
 class Answers:
@@ -31,7 +29,7 @@ class Answers:
             self._shared = {key: each for key, each in self._shared.items() if key[0] == version}
             self._shared[version, kind] = shared
         info: dict[str, Value] = {**shared.message.info, "merged": member.merged_counter}
-        info["report_every"] = max(REPORT_EVERY, REPORT_SHARE * num_children)
+        info["report_every"] = report_every(num_children)
         if refusal:
             info["refused"] = refusal[:1000]
         if kind != "weights":

@@ -15,10 +15,10 @@ from marl.averaging.outer_step import outer_step
 from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import ChangeMeter
 from marl.errors import WeightsRefused
-from marl.exchanges.base import Global
 from marl.exchanges.merging.vetting import Sent, Vetting
 from marl.exchanges.observed import SEEN_PER_STEP, Observed, together
 from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import Global
 from marl.exchanges.triggers import parse_trigger
 from marl.training.reach import Reach
 from marl.wire.codec import CODECS, Codec

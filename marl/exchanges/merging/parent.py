@@ -11,7 +11,6 @@ from torch import Tensor
 
 from marl.data.normalizer import Moments
 from marl.errors import MessageRefused
-from marl.exchanges.base import Answer, Global, State
 from marl.exchanges.member import Member
 from marl.exchanges.merging.answers import Answers
 from marl.exchanges.merging.buffers import Buffers
@@ -19,6 +18,7 @@ from marl.exchanges.merging.merger import Merged, Merger
 from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.observed import Observed
 from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import Answer, Global, State
 from marl.exchanges.telemetry import Hear, acknowledge, hear_all, place_report, read_report
 from marl.failpoints import fail
 from marl.reports.history import record, recording

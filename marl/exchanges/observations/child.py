@@ -12,13 +12,13 @@ import torch
 from marl.data.requests import ANSWERED, ASKED, BEGUN
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
+from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.exchanges.telemetry import Reporter
 from marl.failpoints import fail
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
 
-PER_MESSAGE = 64  # desks at most
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.0001, 0.002  # seconds between two looks at the desks
 PATIENT = 0.1  # of the time since a desk was ready last, one waits until one looks again
 

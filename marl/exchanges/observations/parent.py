@@ -22,12 +22,11 @@ from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_req
 from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
-from marl.exchanges.base import Answer
 from marl.exchanges.experience.parent import ExperienceParent, Guest
-from marl.exchanges.merging.answers import REPORT_EVERY, REPORT_SHARE
 from marl.exchanges.observations.batcher import Batcher
-from marl.exchanges.observations.child import PER_MESSAGE
-from marl.exchanges.telemetry import place_report
+from marl.exchanges.observations.settings import PER_MESSAGE
+from marl.exchanges.sides import Answer
+from marl.exchanges.telemetry import place_report, report_every
 from marl.failpoints import fail
 from marl.networks.sampling import Sampler
 from marl.wire.header import Header
@@ -183,7 +182,7 @@ class ObservationsParent(ExperienceParent):
     def _say(self, guest: Guest, version: int, arrays: Mapping[str, Array] | None = None, counter: int = 0) -> Answer:
         """``counter`` of the upload that it answers."""
         guest.version, guest.answered_at = version, self._clock()
-        info: dict[str, Value] = {"report_every": max(REPORT_EVERY, REPORT_SHARE * len(self.members))}
+        info: dict[str, Value] = {"report_every": report_every(len(self.members))}
         return Answer(Message(Kind.ANSWER, self._name, self.epoch, version, counter, arrays or {}, info))
 
     def _stream(self, seat: _Seat, place: tuple[int, int]) -> Stream:

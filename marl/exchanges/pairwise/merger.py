@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from marl.averaging.mean import Accepted
-from marl.exchanges.base import Global
 from marl.exchanges.merging.merger import Merger
 from marl.exchanges.merging.vetting import Sent
+from marl.exchanges.sides import Global
 
 SAMPLED = 1.25  # a length by a sample of the numbers may be too short by so much
 

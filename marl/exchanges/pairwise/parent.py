@@ -7,11 +7,11 @@ nobody waits for anybody, and no weights that all have in common. It is how A4C 
 
 from typing import Any
 
-from marl.exchanges.base import Global
 from marl.exchanges.member import Member
 from marl.exchanges.merging.answers import Answers
 from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.pairwise.merger import MixingMerger
+from marl.exchanges.sides import Global
 from marl.wire.message import Message
 
 

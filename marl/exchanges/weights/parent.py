@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from marl.exchanges.base import Answer
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merged
 from marl.exchanges.merging.parent import LONGEST_WAIT, MergingParent
+from marl.exchanges.sides import Answer
 from marl.exchanges.weights.rounds import Round
 from marl.failpoints import fail
 from marl.reports.history import record, recording

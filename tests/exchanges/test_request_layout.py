@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from marl.cluster.experience import request_layout
-from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.environments.settings import EnvironmentSettings
+from marl.exchanges.observations.exchange import Observations
+from marl.exchanges.run import RunSettings
 
 
 @pytest.mark.parametrize(
@@ -14,5 +14,6 @@ from marl.environments.settings import EnvironmentSettings
 def test_desks_hold_what_a_normaliser_needs(wide: bool, normalizes: bool, dtype: torch.dtype) -> None:
     """The parent normalises: where an observation has more digits than float32, they travel as they are."""
     spaces = Spaces((3,), 2, (), 0, (), (), observation_wide=wide)
-    layout = request_layout(Config(environment=EnvironmentSettings(normalize_observations=normalizes)), spaces)
+    run = RunSettings(environment=EnvironmentSettings(normalize_observations=normalizes))
+    layout = Observations().requests(run, spaces)
     assert layout.tree["observations"].dtype == layout.tree["last_observations"].dtype == dtype

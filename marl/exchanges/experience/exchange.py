@@ -1,0 +1,103 @@
+"""The experience exchange: children upload trajectories, a learner at the parent learns from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from torch import nn
+
+from marl.algorithms.base import demand_off_policy
+from marl.data.layout import Tree
+from marl.data.shared import SharedBlock
+from marl.data.spaces import Spaces
+from marl.errors import ConfigError
+from marl.exchanges.base import Exchange, ParentFacts, Worker
+from marl.exchanges.experience.settings import PER_MESSAGE
+from marl.exchanges.part import demand
+from marl.exchanges.run import RunSettings, replay_ratio
+from marl.exchanges.sides import LearningSide, Serving
+from marl.training.lessons import HandedOn
+from marl.training.outbox import Outbox, outbox_fields
+
+if TYPE_CHECKING:
+    from marl.exchanges.experience.parent import ExperienceParent
+
+Side = TypeVar("Side", bound="ExperienceParent")
+
+
+@dataclass(frozen=True)
+class Experience(Exchange):
+    """Actors play, one learner learns."""
+
+    learner: ClassVar[bool] = True
+
+    name: str = "experience"
+
+    def rules(self, run: RunSettings) -> None:
+        """See ``Exchange``."""
+        demand(self.batch >= 1, "exchange.batch", "at least 1", self.batch)
+        demand(self.queue >= self.batch, "exchange.queue", "at least exchange.batch", self.queue)
+        demand(self.max_staleness >= 0, "exchange.max_staleness", "0 or more", self.max_staleness)
+        if run.deterministic:
+            raise ConfigError("deterministic = true needs exchange.name = 'weights': a queue's order depends on time")
+        demand_off_policy(run.algorithm, f"exchange.name = {self.name!r}", "use 'weights'")
+        ratio = replay_ratio(run)
+        if ratio and self.batch > 1:
+            raise ConfigError(f"replay.ratio = {ratio:g} needs exchange.batch = 1, got {self.batch}")
+        self.demand_mean("children upload no weights")
+
+    def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
+        """See ``Exchange``. Where workers lay down what the learner is to have."""
+        return outbox_fields(self.layout(run, spaces, network), workers)
+
+    def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
+        """See ``Exchange``."""
+        return PER_MESSAGE * self.layout(run, spaces, network).num_bytes
+
+    def work(self, worker: Worker) -> None:
+        """Play, and hand on every trajectory."""
+        worker.learn(
+            lambda algorithm, network, spaces: HandedOn(
+                algorithm, network, Outbox(worker.block, worker.number, self.layout(worker.run, spaces, network))
+            )
+        )
+
+    def child(
+        self,
+        block: SharedBlock,
+        *,
+        name: str,
+        normalizes: bool,
+        deterministic: bool,
+        restarts: Callable[[], int],
+        note: Callable[[str], None],
+    ) -> Serving:
+        """See ``Exchange``."""
+        from marl.exchanges.experience.child import ExperienceChild
+
+        return ExperienceChild(block, name=name, normalizes=normalizes, packs=self.zstd, restarts=restarts, note=note)
+
+    def parent(self, facts: ParentFacts) -> LearningSide:
+        """See ``Exchange``."""
+        from marl.exchanges.experience.parent import ExperienceParent
+
+        return self.learning_side(ExperienceParent, facts)
+
+    def learning_side(self, kind: type[Side], facts: ParentFacts) -> Side:
+        """The parent's half, of this class."""
+        assert facts.learner is not None
+        return kind(
+            *facts.learner,
+            facts.weights.numel(),
+            name=facts.name,
+            children=facts.children,
+            batch=self.batch,
+            unpacks=self.zstd,
+            observation_size=facts.observation_size,
+            statistics=facts.statistics,
+            sample=facts.sample,
+            epoch=facts.epoch,
+            steps=facts.steps,
+            hear=facts.hear,
+            note=facts.note,
+        )

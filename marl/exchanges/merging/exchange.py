@@ -1,0 +1,79 @@
+"""What the exchanges share whose parent merges weights: workers learn, two halves, and rules for the same bits."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from marl.data.shared import SharedBlock
+from marl.errors import ConfigError
+from marl.exchanges.base import Exchange, ParentFacts
+from marl.exchanges.triggers import parse_trigger
+
+if TYPE_CHECKING:  # a worker needs neither
+    from marl.exchanges.merging.parent import MergingParent
+    from marl.exchanges.weights.child import WeightsChild
+
+
+@dataclass(frozen=True)
+class Merging(Exchange):
+    """A new one names its two halves."""
+
+    @abstractmethod
+    def child_class(self) -> "type[WeightsChild]":
+        """What a child runs."""
+
+    @abstractmethod
+    def parent_class(self) -> "type[MergingParent]":
+        """What a parent runs."""
+
+    def demand_same_bits(self) -> None:
+        """See ``Exchange``."""
+        self.demand_steps()
+        super().demand_same_bits()
+
+    def demand_steps(self) -> None:
+        """Refuse uploads that are due at another step each time.
+
+        Raises:
+            ConfigError: ``every`` is no number of steps.
+        """
+        if parse_trigger(self.every).unit != "step":
+            raise ConfigError(
+                f"deterministic = true needs exchange.every in steps, such as '20000 steps', got {self.every!r}: "
+                "seconds and episodes end at another step each time"
+            )
+
+    def child(
+        self,
+        block: SharedBlock,
+        *,
+        name: str,
+        normalizes: bool,
+        deterministic: bool,
+        restarts: Callable[[], int],
+        note: Callable[[str], None],
+    ) -> "WeightsChild":
+        """See ``Exchange``."""
+        return self.child_class()(
+            block, self, name=name, normalizes=normalizes, deterministic=deterministic, restarts=restarts, note=note
+        )
+
+    def parent(self, facts: ParentFacts) -> "MergingParent":
+        """See ``Exchange``."""
+        return self.parent_class()(
+            facts.weights,
+            self,
+            name=facts.name,
+            observation_size=facts.observation_size,
+            statistics=facts.statistics,
+            sample=facts.sample,
+            reach=facts.reach,
+            seen_beside=facts.seen_beside,
+            children=facts.children if facts.run.deterministic else None,
+            epoch=facts.epoch,
+            version=facts.version,
+            steps=facts.steps,
+            hear=facts.hear,
+            note=facts.note,
+        )

@@ -1,0 +1,30 @@
+"""What a run says against poisoned uploads."""
+
+from dataclasses import dataclass
+
+from marl.averaging.robust import RULES
+from marl.exchanges.part import SettingsPart, demand
+
+
+@dataclass(frozen=True)
+class MergingSettings(SettingsPart):
+    """What of an upload is merged."""
+
+    aggregate: str = "mean"  # or "median", "trimmed", "krum", "multikrum", "clip", "capped": against poisoned uploads
+    clip: float = 10.0  # changes longer than so many times the usual are shortened; inf: never
+
+    def validate(self) -> None:
+        """See ``SettingsPart``."""
+        super().validate()
+        rules = ("mean", *RULES)
+        demand(self.aggregate in rules, "exchange.aggregate", f"one of {', '.join(rules)}", self.aggregate)
+        demand(self.clip >= 1, "exchange.clip", "at least 1", self.clip)
+
+    def demand_mean(self, why: str) -> None:
+        """Refuse every other ``aggregate``, where uploads are not averaged.
+
+        Raises:
+            ConfigError: it is another.
+        """
+        expected = f"'mean' with exchange.name = {self.name!r}, where {why}"
+        demand(self.aggregate == "mean", "exchange.aggregate", expected, self.aggregate)

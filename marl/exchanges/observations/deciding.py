@@ -1,0 +1,71 @@
+"""What a parent needs to act for its children: the newest weights in a network, samplers by rank, streams of steps."""
+
+import threading
+
+import torch
+
+from marl.acting.decide import Decider, Decision, Question, state_size
+from marl.acting.streams import Stream
+from marl.algorithms.build import build_network, make_sampler
+from marl.data import seeds
+from marl.data.requests import RequestLayout
+from marl.data.trajectory import Trajectory
+from marl.exchanges.base import ParentFacts
+from marl.exchanges.observations.batcher import Batcher
+from marl.exchanges.observations.parent import ObservationsParent, Places
+from marl.exchanges.settings import ExchangeSettings
+from marl.networks.sampling import OnPolicy, Rank, Sampler
+from marl.training.flat import flatten
+
+
+def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: RequestLayout, facts: ParentFacts) -> None:
+    """Give the parent's half what deciding needs."""
+    assert facts.learner is not None
+    run, spaces, published = facts.run, facts.spaces, facts.learner.published
+    algorithm = run.algorithm
+    network = build_network(algorithm, spaces, run.network)
+    flat = flatten(network)
+    moving = threading.Lock()  # the weights while they are exchanged
+    held = -1
+
+    def refresh() -> int:
+        nonlocal held
+        if published.version() != held:
+            with moving:
+                held = published.read(flat.weights)
+        return held
+
+    def stream() -> Stream:
+        return Stream(
+            length=algorithm.t_max,
+            environments=requests.num_environments,
+            observation=spaces.observation(normalized=run.environment.normalize_observations),
+            action=spaces.action,
+            num_parameters=network.distribution.num_parameters,  # type: ignore[union-attr, arg-type]
+            state_size=state_size(network),
+            reward_scale=run.environment.reward_scale,
+        )
+
+    usual = OnPolicy(network.distribution)  # type: ignore[arg-type]
+
+    def sampler(child: int, worker: int, workers: int) -> Sampler:
+        made = make_sampler(algorithm, run.exploration, network, Rank.among(worker, workers, child, facts.children))
+        return usual if type(made) is OnPolicy else made  # who acts alike acts at once
+
+    def priorities(trajectory: Trajectory) -> torch.Tensor | None:
+        if not algorithm.from_transitions:
+            return None
+        with moving:
+            return algorithm.transitions(network, trajectory)[1]
+
+    place = {"child": 0, "worker": 0, "segment": seeds.first_segment(side.epoch)}
+    sequence = seeds.stream(run.seed or 0, purpose=seeds.DECISIONS, **place)
+    decider = Decider(network, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
+
+    batcher: Batcher[Question, Decision] = Batcher(
+        decider.decide,
+        most=settings.inference_batch,
+        wait_s=1e-6 * settings.inference_wait_us,
+        crowd=side.num_live,
+    )
+    side.begin(requests, Places(stream, sampler, priorities), batcher, algorithm.t_max)

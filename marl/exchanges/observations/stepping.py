@@ -1,0 +1,29 @@
+"""What a worker does whose parent decides: it only steps environments."""
+
+import time
+from collections.abc import Callable
+
+from marl.acting.stepper import Stepper
+from marl.data.requests import GROUPS, RequestLayout
+from marl.data.spaces import Spaces
+from marl.exchanges.base import Worker
+from marl.processes.heap import tidily
+from marl.training.node_memory import array
+from marl.training.telemetry import Telemetry
+
+
+def step(worker: Worker, layout: Callable[[Spaces], RequestLayout]) -> None:
+    """Until told to stop."""
+    count = worker.run.environment.per_worker // GROUPS
+    groups = [worker.environments(count) for unused in range(GROUPS)]
+    all_seeds = worker.seeds(GROUPS * count)
+    own = [all_seeds[group * count : (group + 1) * count] for group in range(GROUPS)]
+    stepper = Stepper(groups, worker.block, worker.number, layout(groups[0].spaces), own)
+    telemetry = Telemetry(worker.block, worker.number, 0, alone=False)
+    stop = array(worker.block, "stop")
+    go_on = tidily(lambda: not stop[0])
+    before = time.perf_counter()
+    while (episodes := stepper.step(go_on)) is not None:
+        now = time.perf_counter()
+        telemetry.played(stepper, episodes, now - before, 0.0)
+        before = now
