@@ -16,6 +16,8 @@ from marl.exchanges.sides import RunSide
 from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.websocket import WebSocketLink
+from marl.reports.events import ChildJoined, ChildLeft
+from marl.reports.stream import Stream
 from marl.trust.identity import Identity
 from marl.trust.nodes import NodeBook
 from marl.wire.hello import Hello, Welcome
@@ -34,7 +36,7 @@ class Plan(NamedTuple):
     max_bytes: int  # of a payload
     side: RunSide
     name: str  # the parent's
-    note: Callable[[str], None]
+    events: Stream  # hears who comes and goes, and why
     forget: Callable[[str], None]  # a child that has started again, and reports from 0
 
 
@@ -85,7 +87,7 @@ class Caller(threading.Thread):
         self.ever_in = False
         self.superseded = False  # another parent leads the run
         self._rank, self._plan, self._registry = rank, plan, registry
-        self._lines = Lines(plan.note, burst=6)
+        self._lines = Lines(plan.events.note, burst=6)
         self._ending = threading.Event()
         self._dropped: str | None = None
 
@@ -153,6 +155,7 @@ class Caller(threading.Thread):
             if self.ever_in:
                 self._lines("state", f"{self.address}: the child is in again")
             self.node, self.state, self.why, self.ever_in = node, "training", "", True
+            plan.events.on(ChildJoined(address=str(self.address), node=node, workers=self.welcome.workers))
             converse(link, node, plan.side, self._ending, name=plan.name)
         finally:
             link.close()
@@ -162,8 +165,13 @@ class Caller(threading.Thread):
             return
         if self.state == "training" or self.why != why:  # else it is the same trouble as before
             self._lines("state", why)
-        self.state, self.why = state, why
+        self._leave(state, why)
 
     def _give_up(self, why: str) -> None:
-        self.state, self.why = "refused", why
-        self._plan.note(why)
+        self._leave("refused", why)
+        self._plan.events.note(why)
+
+    def _leave(self, state: str, why: str) -> None:
+        if self.state == "training" and self.node is not None:
+            self._plan.events.on(ChildLeft(address=str(self.address), node=self.node, why=self._dropped or why))
+        self.state, self.why = state, why

@@ -121,7 +121,7 @@ class ParentTraining(Training):
         self._io = IOLoop().start()
         longest = payload_of(config, spaces, network)
         plan = Plan(
-            self._io, identity, self._book, hello, longest, self._side, NAME, self._events.note, self._tallies.forget
+            self._io, identity, self._book, hello, longest, self._side, NAME, self._events, self._tallies.forget
         )
         self._registry = Registry(info.get("instances"))
         self._callers = [Caller(address, rank, plan, self._registry) for rank, address in enumerate(addresses)]

@@ -98,12 +98,11 @@ class ChildJoined(Event, frozen=True, kw_only=True, tag="child_joined"):
 
 
 class ChildLeft(Event, frozen=True, kw_only=True, tag="child_left"):
-    """A child takes part no longer; it is asked again unless ``final``."""
+    """A child takes part no longer, while the run goes on."""
 
     address: str
     node: str
     why: str
-    final: bool = False
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warning"):

@@ -2,14 +2,19 @@
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from marl.cluster import caller
 from marl.cluster.addresses import Address
 from marl.cluster.caller import Caller, Plan, Registry
 from marl.errors import HandshakeRefused, LinkClosed, MarlError
+from marl.reports.events import ChildJoined, ChildLeft, Event
+from tests.commands import until
+from tests.wire.test_hello import hello
 
 WAIT_S = 10.0
 
@@ -43,7 +48,8 @@ class Failing:
 def notes_of(failing: Failing, *errors: MarlError) -> tuple[list[str], Caller]:
     notes: list[str] = []
     failing.let(*errors)
-    plan: Any = Plan(None, lambda: None, None, None, 0, None, "parent", notes.append, lambda node: None)  # type: ignore[arg-type]
+    events = SimpleNamespace(note=notes.append)
+    plan: Any = Plan(None, lambda: None, None, None, 0, None, "parent", events, lambda node: None)  # type: ignore[arg-type]
     made = Caller(Address("box", 5050), 0, plan, Registry())
     made.start()
     assert failing.over.wait(WAIT_S) or not made.is_alive()
@@ -71,3 +77,36 @@ def test_a_refusal_for_good_is_said_and_not_tried_again(failing: Failing) -> Non
     notes, made = notes_of(failing, HandshakeRefused("other weights"))
     assert notes == ["box:5050: other weights"]
     assert (made.state, made.why) == ("refused", "box:5050: other weights")
+
+
+def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child breaks off twice, and comes back once."""
+    heard: list[Event] = []
+    talks = iter([LinkClosed("box: gone"), LinkClosed("box: gone again")])
+
+    def connects(*unused: Any) -> Any:
+        if failing.over.is_set():
+            raise LinkClosed("the last word")
+        return SimpleNamespace(peer=None, close=lambda: None)
+
+    def converses(*unused: Any, **unused_named: Any) -> None:
+        error = next(talks)
+        if "again" in str(error):
+            failing.over.set()
+        raise error
+
+    monkeypatch.setattr(caller, "connect", connects)
+    monkeypatch.setattr(caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, instance="i"))
+    monkeypatch.setattr(caller, "converse", converses)
+    side = SimpleNamespace(seat=lambda *unused: None)
+    events = SimpleNamespace(note=lambda text: None, on=heard.append)
+    plan: Any = Plan(None, lambda: None, None, hello(), 0, side, "parent", events, lambda node: None)  # type: ignore[arg-type]
+    made = Caller(Address("box", 5050), 0, plan, Registry())
+    made.start()
+    assert failing.over.wait(WAIT_S)
+    until(lambda: len(heard) == 4)
+    made.stop()
+    made.join(WAIT_S)
+    joined = ChildJoined(address="box:5050", node="box:5050", workers=3)
+    left = ChildLeft(address="box:5050", node="box:5050", why="box: gone")
+    assert heard == [joined, left, joined, replace(left, why="box: gone again")]

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from marl.reports import stream
 from marl.reports.events import Began, Checkpointed, Ended, Event, Warned
 from marl.reports.sinks.sink import Facts
 from marl.reports.stream import Stream
+from tests.commands import until
 
 FACTS = Facts(
     folder=Path("x"), environment="E", algorithm="a3c", exchange="weights", seed=1, settings={}, steps=7, seconds=2.5
@@ -187,10 +188,10 @@ def test_what_is_dropped_is_counted_and_said(monkeypatch: pytest.MonkeyPatch) ->
     own, other = Hangs("on"), Keeps()
     events = Stream({"mine:Sink": own, "events": other})
     events.begin(FACTS)
-    wait_for(lambda: len(other.heard) == 1 and not events._lanes[0].waiting)  # it hangs in the first
+    until(lambda: len(other.heard) == 1 and not events._lanes[0].waiting)  # it hangs in the first
     for number in range(8):
         events.note(str(number))
-        wait_for(lambda: str(number) in other.warnings)  # noqa: B023
+        until(lambda: str(number) in other.warnings)  # noqa: B023
     events.close()
     assert "the sink mine:Sink does not keep up: the run goes on, and events are dropped for it" in other.warnings
     assert other.warnings[-2:] == [
@@ -212,10 +213,3 @@ def test_a_stream_without_sinks() -> None:
     events.begin(FACTS)
     events.note("x")
     events.close()
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

@@ -3,6 +3,7 @@
 from marl.reports.events import Ended, Event, Progress, Warned
 from marl.reports.progress import LiveView
 from marl.reports.sinks.sink import Facts
+from marl.reports.sinks.standard_output import standard_output
 
 
 class Terminal:
@@ -16,6 +17,7 @@ class Terminal:
             run_folder=str(facts.folder),
             plain=facts.plain,
             quiet=facts.quiet,
+            stream=standard_output(),
         ).__enter__()
 
     def on(self, event: Event) -> None:
