@@ -15,7 +15,8 @@ OWN = ("--set", "network.name=examples.own_network:Convolutions", "--set",
 
 
 def test_there_is_one_of_each_kind() -> None:
-    assert EXAMPLES == ["own_algorithm", "own_environment", "own_network", "own_sampler", "own_sink"]
+    parts = ("algorithm", "environment", "exchange", "network", "sampler", "sink")
+    assert [f"own_{part}" for part in parts] == EXAMPLES
     for name in EXAMPLES:
         assert len((ROOT / f"examples/{name}.py").read_text(encoding="utf-8").splitlines()) <= (
             40 if name == "own_sink" else 90
@@ -27,7 +28,10 @@ def test_there_is_one_of_each_kind() -> None:
     [
         "own_algorithm",
         "own_environment",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("own_network", "own_sampler", "own_sink")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("own_exchange", "own_network", "own_sampler", "own_sink")
+        ),
     ],
 )
 def test_an_example_solves_its_environment(name: str, tmp_path: Path) -> None:

@@ -18,6 +18,14 @@ ALLOW = click.option(
 DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks and details.")
 
 
+class ExchangeName(click.Choice[str]):
+    """One of marl's own, or the import path of a user's."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        return value if ":" in str(value) else super().convert(value, param, ctx)
+
+
 def complete_environment(
     unused_context: click.Context, unused_parameter: click.Parameter, word: str
 ) -> list[CompletionItem]:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from marl.cli.options import ALLOW, DEBUG, SEED, SET, collect_settings, complete_algorithm, environment_argument
+from marl.cli.options import (
+    ALLOW,
+    DEBUG,
+    SEED,
+    SET,
+    ExchangeName,
+    collect_settings,
+    complete_algorithm,
+    environment_argument,
+)
 from marl.cli.outcome import as_object, in_words
 
 if TYPE_CHECKING:
@@ -27,8 +36,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--exchange",
-            type=click.Choice(["weights", "pairwise", "experience", "observations"]),
-            help="What is shared: weights of nodes that learn, or what one learner needs.  [default: the algorithm's]",
+            type=ExchangeName(["weights", "pairwise", "experience", "observations"]),
+            help="What is shared: weights of nodes that learn, or what one learner needs; or your own "
+            "package.module:Class.  [default: the algorithm's]",
         ),
         SEED,
         click.option("--steps", type=click.IntRange(min=1), help="Stop after this many environment steps."),

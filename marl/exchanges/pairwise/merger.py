@@ -1,15 +1,17 @@
 """Pairwise mixing of uploads, one at a time, into the global weights."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from marl.averaging.mean import Accepted
-from marl.exchanges.merging.merger import Merger
+from marl.exchanges.merging.merger import Merged, Merger
 from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.sides import Global
+from marl.wire.message import Message
 
 SAMPLED = 1.25  # a length by a sample of the numbers may be too short by so much
 
@@ -30,7 +32,9 @@ class MixingMerger(Merger):
 
     _path = 0.0  # length of all steps of the global weights
 
-    def __init__(self, *args: Any, **named: Any) -> None:
+    def __init__(self, *args: Any, step_size: Callable[[Message], float], **named: Any) -> None:
+        """``step_size``: how far an upload moves the global weights, 0 to 1."""
+        self._step_size = step_size
         self._held: dict[str, Held] = {}
         self._stood: dict[str, Tensor] = {}  # samples of where children stand
         self._answered: dict[str, Tensor] = {}  # samples of the weights that children were answered with
@@ -47,8 +51,13 @@ class MixingMerger(Merger):
         """A child is gone, for now or for good."""
         self.directions.drop(child)
 
+    def add(self, upload: Message, sent: Sent) -> Merged:
+        """See ``Merger``."""
+        self._alpha = self._step_size(upload)
+        return super().add(upload, sent)
+
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
-        before, alpha = self.current, self._settings.alpha
+        before, alpha = self.current, self._alpha
         held = self._held.get(sent.child, Held(0.0, self._path))
         norm = self._meter.norm(numbers, before.weights)
         explained = held.distance + min(self._path - held.path, self._moved(sent.child))

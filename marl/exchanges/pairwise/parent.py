@@ -31,6 +31,10 @@ class PairwiseParent(MergingParent):
 
     _turns = 0.0  # of all children
 
+    def step_size(self, upload: Message) -> float:
+        """How far an upload moves the weights, 0 to 1; one call at a time. Its numbers have not been checked yet."""
+        return self._settings.alpha
+
     def _joins(self, member: Member, now: float) -> None:
         self._mixing.joined(member.name, anew=not member.merged_counter)
 
@@ -47,7 +51,7 @@ class PairwiseParent(MergingParent):
         return int(self._turns - member.turns + 1e-6)
 
     def _make_merger(self, current: Global, **named: Any) -> MixingMerger:
-        self._mixing = MixingMerger(current, self._settings, self._note, **named)
+        self._mixing = MixingMerger(current, self._settings, self._note, step_size=self.step_size, **named)
         return self._mixing
 
     def _make_answers(self) -> MixingAnswers:
