@@ -11,7 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 CALLED_BY_LIBRARIES = {
     *("list_commands", "get_command", "format_commands"),  # click
     *("find_class", "persistent_load"),  # pickle
-    *("get_buffer", "is_serving"),  # asyncio, websockets
+    *(
+        "get_buffer",
+        "is_serving",
+        "is_closing",
+        "is_reading",
+        "set_write_buffer_limits",
+        "can_write_eof",
+    ),  # asyncio, websockets
     *("_add_info", "close_extras"),  # gymnasium
     *("ChildJoined", "ChildLeft"),  # msgspec, in lines of events.jsonl
 }
