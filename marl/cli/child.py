@@ -57,7 +57,7 @@ def child(**options: Any) -> None:
 
     start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
     from marl.cluster.child import ChildSettings, run_child
-    from marl.reports.child_view import ChildView
+    from marl.reports.sinks.child_view import ChildView
     from marl.trust.home import marl_home
 
     settings = ChildSettings(
@@ -68,7 +68,8 @@ def child(**options: Any) -> None:
         allow=options["allow"],
         announce=options["announce"],
     )
-    run_child(settings, trust, marl_home(), ChildView(calm=options["quiet"], debug=options["debug"]))
+    view = ChildView(calm=options["quiet"], debug=options["debug"])
+    run_child(settings, trust, marl_home(), {"terminal": view})
 
 
 def _supervise(host: str, port: int, trust: TrustOptions, until_stdin_closes: bool, wait: float) -> NoReturn:

@@ -4,7 +4,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,7 +21,9 @@ from marl.links.websocket import WebSocketLink
 from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event, stop_with_pipe, stop_with_stdin
 from marl.processes.threads import one_thread
-from marl.reports.child_view import ChildView
+from marl.reports.events import Ended
+from marl.reports.sinks.sink import Facts, Sink
+from marl.reports.stream import Stream
 from marl.trust.choose import child_identity, watched_file
 from marl.trust.options import TrustOptions
 from marl.wire.link import Link
@@ -48,7 +50,7 @@ def run_child(
     settings: ChildSettings,
     trust: TrustOptions,
     home: Path,
-    view: ChildView,
+    sinks: Mapping[str, Sink],
     *,
     end: Connection | None = None,
     ready: Callable[[str], object] = lambda address: None,
@@ -56,36 +58,39 @@ def run_child(
     """Serve parents until a signal says stop.
 
     Args:
+        sinks: where what happens is told.
         end: the child ends when the other side of this pipe is closed; None: when standard input is.
         ready: told where the child listens, once it does.
 
     Raises:
         MarlError: the child cannot listen, or may not.
     """
-    with stop_event() as stopped, one_thread():
+    events = Stream(sinks)
+    with stop_event() as stopped, one_thread(), contextlib.closing(events):
+        events.begin(Facts())
         if end is None:
             stop_with_stdin(stopped)  # it ends with the process that supervises this one
         else:
             stop_with_pipe(end, stopped)
-        _Child(settings, trust, home, view, stopped).run(ready)
+        _Child(settings, trust, home, events, stopped).run(ready)
 
 
 class _Child:
     """Listens, and serves whoever comes first; the others hear that it is busy."""
 
     def __init__(
-        self, settings: ChildSettings, trust: TrustOptions, home: Path, view: ChildView, stopped: threading.Event
+        self, settings: ChildSettings, trust: TrustOptions, home: Path, events: Stream, stopped: threading.Event
     ) -> None:
-        self._settings, self._view, self._stopped = settings, view, stopped
+        self._settings, self._events, self._stopped = settings, events, stopped
         self._host, self._port = settings.host, settings.port
         self._workers = settings.workers or max(1, count_cores() - 1)
         _, self._name = child_identity(trust, home, host=self._host, port=self._port)
         self._identity = LiveIdentity(
             lambda: child_identity(trust, home, host=self._host, port=self._port)[0],
             watched_file(trust, home, "child"),
-            view.note,
+            events.note,
         )
-        self._say = Lines(view.note, burst=8, every_s=ECHO_S)
+        self._say = Lines(events.note, burst=8, every_s=ECHO_S)
         self._fence = Fence(home, self._name)
         self._guests: queue.Queue[Guest] = queue.Queue()
         self._look_at = 0.0
@@ -94,13 +99,13 @@ class _Child:
         """Until stopped."""
         with (
             IOLoop() as io,
-            Server(io, self._host, self._port, self._identity(), self._greet, self._view.note) as self._server,
+            Server(io, self._host, self._port, self._identity(), self._greet, self._events.note) as self._server,
         ):
             scheme = "ws" if self._identity() is None else "wss"
             address = Address(self._host, self._server.port)
             workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
             with self._announced():
-                self._view.note(f"child {self._name} {READY} {scheme}://{address} with {workers}")
+                self._events.note(f"child {self._name} {READY} {scheme}://{address} with {workers}")
                 ready(str(address))
                 while not self._stopped.is_set():
                     self._tend()
@@ -131,7 +136,7 @@ class _Child:
             self._fence.check(guest.hello)
         except HandshakeRefused as error:
             return self._turn_away(guest.link, error)
-        self._view.note(
+        self._events.note(
             f"{guest.name} at {guest.link.address} starts run {guest.hello.run_id}: {offered.config.environment.id}, "
             f"{guest.hello.num_bytes:,} bytes of weights"
         )
@@ -141,7 +146,7 @@ class _Child:
             name=self._name,
             workers=self._workers,
             orphan_s=self._settings.orphan_s,
-            view=self._view,
+            events=self._events,
             fence=self._fence,
             tend=self._tend,
             turn_away=self._turn_away,
@@ -154,8 +159,8 @@ class _Child:
             reason = in_words(error)
         finally:
             guest.link.close()
-        self._view.close()
-        self._view.note(f"run {guest.hello.run_id} is over here: {reason}")
+        self._events.on(Ended(reason=reason))
+        self._events.note(f"run {guest.hello.run_id} is over here: {reason}")
 
     def _tend(self) -> None:
         """Now and then: has the key or ticket been replaced?"""

@@ -18,7 +18,8 @@ from marl.errors import HandshakeRefused, LinkError, MarlError
 from marl.exchanges.conversation import report
 from marl.exchanges.sides import Serving
 from marl.processes.group import ProcessGroup
-from marl.reports.child_view import ChildStatus, ChildView
+from marl.reports.events import ChildStatus
+from marl.reports.stream import Stream
 from marl.training.node_memory import STEPS, array
 from marl.wire.hello import Hello
 from marl.wire.link import Link
@@ -67,7 +68,7 @@ class Contact:
         name: str,
         workers: int,
         orphan_s: float,
-        view: ChildView,
+        events: Stream,
         fence: Fence,
         tend: Callable[[], None],
         turn_away: Callable[[Link, HandshakeRefused], None],
@@ -80,11 +81,11 @@ class Contact:
             turn_away: tells a parent, and people here, why it may not lead.
         """
         self._offered, self._name, self._workers, self._orphan_s = offered, name, workers, orphan_s
-        self._view, self._guest = view, guest
+        self._events, self._guest = events, guest
         self._fence, self._tend, self._turn_away = fence, tend, turn_away
         self._leaving = threading.Event()
         self._trouble = ""  # why this child cannot go on
-        self._say = Lines(view.note, burst=5)  # what the parent gives rise to
+        self._say = Lines(events.note, burst=5)  # what the parent gives rise to
 
     def serve(self, guests: "queue.Queue[Guest]", stopped: threading.Event) -> str:
         """Train until the run is over for this child; why it is, in words.
@@ -140,7 +141,7 @@ class Contact:
             if self._side.started.is_set() and not playing:
                 playing = True
                 self._node.start()
-            for name in self._node.check(self._view.note, self._view.trace):
+            for name in self._node.check(self._events.note, lambda trace: self._events.note("", trace)):
                 if is_worker(name):
                     self._node.restart(name)
             with contextlib.suppress(queue.Empty):
@@ -169,7 +170,7 @@ class Contact:
             now = time.monotonic()
             if now - shown_at >= 0.5:
                 steps = int(array(self._node.block, "counters")[:, STEPS].sum())
-                self._view.show(self._status((steps - shown_steps) / (now - shown_at), lost_at is not None))
+                self._events.on(self._status((steps - shown_steps) / (now - shown_at), lost_at is not None))
                 if lost_at is not None:
                     self._side.remember()
                 shown_at, shown_steps = now, steps

@@ -15,7 +15,6 @@ from marl.processes.bootstrap import start_forkserver
 from marl.processes.cores import count_cores
 from marl.processes.group import Failure, ProcessGroup
 from marl.processes.signals import remove_at_the_end
-from marl.reports.child_view import ChildView
 from marl.trust.options import TrustOptions
 
 HOST = "127.0.0.1"
@@ -125,7 +124,8 @@ def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
     os.environ["MARL_HOME"] = str(home)
     # Only this run's parent has their key, and it is the same user's.
     settings = ChildSettings(host=HOST, port=port, workers=workers, allow=(ANYTHING,))
-    run_child(settings, TrustOptions(), home, _Silent(calm=True), end=pipe, ready=pipe.send)
+    # Without a sink: the parent of the same machine shows what is to be seen.
+    run_child(settings, TrustOptions(), home, {}, end=pipe, ready=pipe.send)
 
 
 class _Ends:
@@ -135,13 +135,6 @@ class _Ends:
         self.pause = SHORTEST_PAUSE  # before the next life
         self.start_at = 0.0
         self.said: set[str] = set()  # reasons
-
-
-class _Silent(ChildView):
-    """The parent of the same machine shows what is to be seen."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
 
 
 def _free_ports(count: int) -> list[int]:

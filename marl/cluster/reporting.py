@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 from marl.config.settings import Config, to_tree
-from marl.reports.events import Ended
+from marl.reports.events import Began, Ended
 from marl.reports.run_folder import RunFolder
 from marl.reports.sinks.sink import Facts, Sink
 from marl.reports.stream import Stream
@@ -28,21 +28,23 @@ def reporting(
         plain: the user wants lines on the terminal; ``quiet``: nothing.
     """
     events = Stream(sinks)
-    events.begin(
-        Facts(
-            folder=folder.path,
-            environment=config.environment.id,
-            algorithm=config.algorithm.name,
-            exchange=config.exchange.name,
-            seed=config.seed or 0,
-            settings=to_tree(config),
-            steps=0 if resumed is None else int(resumed.info["steps"]),
-            seconds=0.0 if resumed is None else float(resumed.info["seconds"]),
-            plain=plain,
-            quiet=quiet,
-        )
+    facts = Facts(
+        folder=folder.path,
+        environment=config.environment.id,
+        algorithm=config.algorithm.name,
+        exchange=config.exchange.name,
+        seed=config.seed or 0,
+        settings=to_tree(config),
+        steps=0 if resumed is None else int(resumed.info["steps"]),
+        seconds=0.0 if resumed is None else float(resumed.info["seconds"]),
+        plain=plain,
+        quiet=quiet,
     )
+    events.begin(facts)
     try:
+        events.on(
+            Began(environment=facts.environment, algorithm=facts.algorithm, exchange=facts.exchange, seed=facts.seed)
+        )
         yield events
     except BaseException as error:
         events.on(Ended(reason="failed", failure=f"{type(error).__name__}: {error}"))

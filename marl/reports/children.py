@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from marl.reports.child_view import bytes_text
 from marl.reports.events import ChildRow
-from marl.reports.numbers import number_text
+from marl.reports.numbers import bytes_text, number_text
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -105,6 +105,19 @@ class ChildLeft(Event, frozen=True, kw_only=True, tag="child_left"):
     why: str
 
 
+class ChildStatus(Event, frozen=True, kw_only=True, tag="child_status"):
+    """A child's own numbers twice a second, at the child; there nothing else but ``Warned`` and ``Ended`` is told."""
+
+    run: str
+    environment: str
+    version: int
+    steps_per_second: float
+    return_mean: float | None
+    bytes_sent: int
+    bytes_received: int
+    alone: bool  # no parent at the moment
+
+
 class Warned(Event, frozen=True, kw_only=True, tag="warning"):
     """A line for the user; where code failed, ``trace`` says where."""
 

@@ -34,3 +34,12 @@ def spread_text(mean: float, std: float) -> str:
 def exact_text(value: float) -> str:
     """A number as somebody has set it, such as the return that counts as solved."""
     return f"{value:z,.10g}"
+
+
+def bytes_text(number: float) -> str:
+    """Bytes as a person would say them, such as 1.5 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    raise AssertionError("the last unit returns")

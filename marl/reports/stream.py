@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from marl.reports.events import UNKNOWN, Began, Event, Warned
+from marl.reports.events import UNKNOWN, Event, Warned
 from marl.reports.sinks.sink import Facts, Sink
 
 MOST_WAITING = 500  # events that wait for one sink
@@ -48,9 +48,6 @@ class Stream:
         for lane in self._lanes:
             if not lane.begun.wait(max(0.0, deadline - time.monotonic())):
                 self.note(f"the sink {lane.name} has not begun within {BEGIN_S:g} s: the run does not wait for it")
-        self.on(
-            Began(environment=facts.environment, algorithm=facts.algorithm, exchange=facts.exchange, seed=facts.seed)
-        )
 
     def follow(self, clock: Callable[[], tuple[float, int]]) -> None:
         """Events that do not say when they happened get the seconds and steps that ``clock`` tells."""

@@ -44,7 +44,7 @@ def test_what_there_is_no_room_for_is_refused_with_the_reason(
 
     monkeypatch.setattr(contact.Contact, "_prepare", no_room)
     served: Any = Contact(
-        None, None, name="a", workers=1, orphan_s=1.0, view=View(), fence=None, tend=None, turn_away=None  # type: ignore[arg-type]
+        None, None, name="a", workers=1, orphan_s=1.0, events=View(), fence=None, tend=None, turn_away=None  # type: ignore[arg-type]
     )  # fmt: skip
     with pytest.raises(HandshakeRefused) as refused:
         served.serve(queue.Queue(), threading.Event())
@@ -89,7 +89,7 @@ def test_a_parent_that_comes_back_with_other_steps_or_another_order_is_obeyed(
     fence: Any = SimpleNamespace(check=lambda theirs: None)
     served: Any = Contact(
         SimpleNamespace(hello=hello(), _replace=lambda hello: SimpleNamespace(hello=hello)),  # type: ignore[arg-type]
-        None, name="a", workers=1, orphan_s=1.0, view=View(), fence=fence, tend=None, turn_away=None,  # type: ignore[arg-type]
+        None, name="a", workers=1, orphan_s=1.0, events=View(), fence=fence, tend=None, turn_away=None,  # type: ignore[arg-type]
     )  # fmt: skip
     served._conversation = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(served, "_converse", lambda guest: None)

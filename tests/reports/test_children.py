@@ -7,7 +7,7 @@ from rich.console import Console
 
 from marl.reports.children import COLUMNS, children_table, summary
 from marl.reports.events import ChildRow, Status
-from marl.reports.progress import _Picture
+from marl.reports.sinks.live import _Picture
 
 FAST = ChildRow(
     address="10.0.0.7:5050",
@@ -79,7 +79,7 @@ def test_no_line_is_wider_than_the_terminal(width: int, status: Status) -> None:
     lines(ROWS, width)
     console = Console(width=width, file=io.StringIO(), color_system=None)
     with console.capture() as capture:
-        console.print(_Picture("CartPole-v1", status, "", ROWS))
+        console.print(_Picture("CartPole-v1", status, ROWS))
     assert max(map(len, capture.get().splitlines())) <= width
 
 

@@ -10,14 +10,14 @@ from marl.reports.events import Event
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a run before it begins."""
+    """What is known of a run before it begins; at a child, which serves many, nothing."""
 
-    folder: Path  # the run folder
-    environment: str
-    algorithm: str
-    exchange: str
-    seed: int
-    settings: Mapping[str, Any]  # tables of tables, as in config.toml
+    folder: Path = Path()  # the run folder
+    environment: str = ""
+    algorithm: str = ""
+    exchange: str = ""
+    seed: int = 0
+    settings: Mapping[str, Any] = {}  # tables of tables, as in config.toml
     steps: int = 0  # environment steps before this start: more than 0 where a run is resumed
     seconds: float = 0.0  # of training, likewise
     plain: bool = False  # the user wants lines on the terminal, no live table

@@ -1,34 +1,33 @@
-"""The terminal: a live table, or plain lines where there is no terminal."""
+"""The terminal: a live table, or plain lines where there is none."""
 
-from marl.reports.events import Ended, Event, Progress, Warned
-from marl.reports.progress import LiveView
-from marl.reports.sinks.sink import Facts
+import os
+
+from marl.reports.events import Event
+from marl.reports.sinks.live import LiveTable
+from marl.reports.sinks.plain import PlainLines
+from marl.reports.sinks.sink import Facts, Sink
 from marl.reports.sinks.standard_output import standard_output
 
 
 class Terminal:
-    """Shows a run to the person who started it."""
+    """Shows a run to the person who started it, unless that person wants nothing."""
 
     def begin(self, facts: Facts) -> None:
-        """Show what is trained, and where."""
-        self._view = LiveView(
-            environment=facts.environment,
-            algorithm=facts.algorithm,
-            run_folder=str(facts.folder),
-            plain=facts.plain,
-            quiet=facts.quiet,
-            stream=standard_output(),
-        ).__enter__()
+        """Choose how."""
+        self._view: Sink | None = None
+        if facts.quiet:
+            return
+        stream = standard_output()
+        plain = facts.plain or not stream.isatty() or os.environ.get("TERM") == "dumb"
+        self._view = PlainLines(stream) if plain else LiveTable(stream)
+        self._view.begin(facts)
 
     def on(self, event: Event) -> None:
-        """Show the newest numbers, or a line."""
-        if isinstance(event, Progress):
-            self._view.show(event.status, event.children)
-        elif isinstance(event, Warned):
-            self._view.note(event.text)
-        elif isinstance(event, Ended):
-            self._view.close()
+        """Show it."""
+        if self._view is not None:
+            self._view.on(event)
 
     def close(self) -> None:
         """Give the terminal back."""
-        self._view.close()
+        if self._view is not None:
+            self._view.close()

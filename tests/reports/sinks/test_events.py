@@ -33,8 +33,8 @@ def test_every_type_has_a_name_of_its_own() -> None:
     types = [each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Event)]
     names = {each.__struct_config__.tag for each in types if each is not Event}
     assert names == {
-        "began", "status", "progress", "episodes", "evaluation", "checkpoint", "child_joined", "child_left", "warning",
-        "ended",
+        "began", "status", "progress", "episodes", "evaluation", "checkpoint", "child_joined", "child_left",
+        "child_status", "warning", "ended",
     }  # fmt: skip
 
 

@@ -2,54 +2,45 @@
 
 import contextlib
 import os
-import sys
-import threading
 import time
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
-from marl.reports.numbers import number_text
+from marl.reports.events import ChildStatus, Ended, Event, Warned
+from marl.reports.numbers import bytes_text, number_text
+from marl.reports.sinks.sink import Facts
+from marl.reports.sinks.standard_output import standard_output
 from marl.words import printable
 
 PLAIN_EVERY = 10.0  # seconds
 
 
-class ChildStatus(NamedTuple):
-    """A child's run at one moment."""
-
-    run: str
-    environment: str
-    version: int
-    steps_per_second: float
-    return_mean: float | None
-    bytes_sent: int
-    bytes_received: int
-    alone: bool  # no parent at the moment
-
-
 class ChildView:
-    """Prints; may be called from any thread."""
+    """Shows a child to the person who started it."""
 
     def __init__(self, stream: TextIO | None = None, *, calm: bool = False, debug: bool = False) -> None:
-        self._stream: TextIO = sys.stdout if stream is None else stream
+        self._stream: TextIO = standard_output() if stream is None else stream
         self._live = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._calm = calm  # no progress, only notes
         self._debug = debug
-        self._lock = threading.Lock()
         self._width = 0  # of the live line that stands there
         self._shown_at = time.monotonic()
 
-    def note(self, text: str) -> None:
-        """Say something once."""
-        self._print(printable(text), stays=True)
+    def begin(self, unused_facts: Facts) -> None:
+        """There is nothing to show yet."""
 
-    def trace(self, text: str) -> None:
-        """A traceback, which is for those who ask for it."""
-        if self._debug:
-            for line in text.splitlines():
+    def on(self, event: Event) -> None:
+        """Show the newest numbers, or a line; a traceback is for those who ask for it."""
+        if isinstance(event, ChildStatus):
+            self._show(event)
+        elif isinstance(event, Warned):
+            for line in event.trace.splitlines() if self._debug else ():
                 self._print("  " * (line[:1] == " ") + printable(line.strip()), stays=True)
+            if event.text:
+                self._print(printable(event.text), stays=True)
+        elif isinstance(event, Ended):
+            self.close()
 
-    def show(self, status: ChildStatus) -> None:
-        """The newest numbers."""
+    def _show(self, status: ChildStatus) -> None:
         if self._calm:
             return
         line = printable(status_line(status))  # run and environment have their names from a parent
@@ -61,19 +52,16 @@ class ChildView:
 
     def close(self) -> None:
         """Leave the live line behind."""
-        with self._lock:
-            if self._width:
-                self._write("\n")
-                self._width = 0
+        if self._width:
+            self._write("\n")
+            self._width = 0
 
     def _print(self, line: str, *, stays: bool) -> None:
-        with self._lock:
-            erase = "\r" + " " * self._width + "\r" if self._width else ""
-            if self._live and not stays:
-                columns = _columns()
-                line = line[: columns - 1]
-            self._write(erase + line + ("\n" if stays else ""))
-            self._width = 0 if stays else len(line)
+        erase = "\r" + " " * self._width + "\r" if self._width else ""
+        if self._live and not stays:
+            line = line[: _columns() - 1]
+        self._write(erase + line + ("\n" if stays else ""))
+        self._width = 0 if stays else len(line)
 
     def _write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # a terminal that went away must not end the training
@@ -92,15 +80,6 @@ def status_line(status: ChildStatus) -> str:
     if status.alone:
         parts.append("no parent, training on")
     return "  ".join(parts)
-
-
-def bytes_text(number: float) -> str:
-    """Bytes as a person would say them, such as 1.5 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000 or unit == "GB":
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    raise AssertionError("the last unit returns")
 
 
 def _columns() -> int:

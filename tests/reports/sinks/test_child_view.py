@@ -3,9 +3,12 @@
 import io
 
 import pytest
+from msgspec.structs import replace
 
-from marl.reports import child_view
-from marl.reports.child_view import PLAIN_EVERY, ChildStatus, ChildView, bytes_text, status_line
+from marl.reports.events import ChildStatus, Ended, Warned
+from marl.reports.numbers import bytes_text
+from marl.reports.sinks import child_view
+from marl.reports.sinks.child_view import PLAIN_EVERY, ChildView, status_line
 from tests.reports.terminals import Ascii, GoneTerminal, Terminal
 
 STATUS = ChildStatus(
@@ -35,8 +38,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def test_the_line_in_each_state() -> None:
     before_any_episode = WHOLE.replace("return 30.0  ", "")
     assert status_line(STATUS) == WHOLE
-    assert status_line(STATUS._replace(return_mean=None)) == before_any_episode
-    assert status_line(STATUS._replace(alone=True)) == WHOLE + "  no parent, training on"
+    assert status_line(replace(STATUS, return_mean=None)) == before_any_episode
+    assert status_line(replace(STATUS, alone=True)) == WHOLE + "  no parent, training on"
 
 
 def test_bytes_as_a_person_would_say_them() -> None:
@@ -46,17 +49,17 @@ def test_bytes_as_a_person_would_say_them() -> None:
 
 def test_a_terminal_has_one_line_that_is_drawn_over(terminal: Terminal) -> None:
     view = ChildView(terminal)
-    view.show(STATUS)
-    view.show(STATUS._replace(version=8))
+    view.on(STATUS)
+    view.on(replace(STATUS, version=8))
     assert terminal.getvalue() == WHOLE[:59] + "\r" + " " * 59 + "\r" + WHOLE.replace("version 7", "version 8")[:59]
 
 
 def test_a_note_stays_and_the_line_goes_on_below_it(terminal: Terminal) -> None:
     view = ChildView(terminal)
-    view.show(STATUS)
-    view.note("the parent is gone")
-    view.show(STATUS)
-    view.close()
+    view.on(STATUS)
+    view.on(Warned(text="the parent is gone"))
+    view.on(STATUS)
+    view.on(Ended(reason="the parent has ended the run"))
     view.close()
     erased = "\r" + " " * 59 + "\r"
     assert terminal.getvalue() == f"{WHOLE[:59]}{erased}the parent is gone\n{WHOLE[:59]}\n"
@@ -68,41 +71,41 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
     stream = io.StringIO()
     view = ChildView(stream)
     for now in (100.5, 100.0 + PLAIN_EVERY, 101.0 + PLAIN_EVERY, 100.0 + 2 * PLAIN_EVERY):  # noqa: B007
-        view.show(STATUS)
+        view.on(STATUS)
     view.close()
     assert stream.getvalue().splitlines() == [WHOLE, WHOLE]
 
 
 def test_who_wants_it_calm_gets_notes_only(terminal: Terminal) -> None:
     view = ChildView(terminal, calm=True)
-    view.show(STATUS)
-    view.trace("Traceback ...")
-    view.note("child box listening on wss://10.0.0.7:5050 with 7 workers")
+    view.on(STATUS)
+    view.on(Warned(text="", trace="Traceback ..."))
+    view.on(Warned(text="child box listening on wss://10.0.0.7:5050 with 7 workers"))
     assert terminal.getvalue() == "child box listening on wss://10.0.0.7:5050 with 7 workers\n"
 
 
 def test_who_debugs_gets_tracebacks(terminal: Terminal) -> None:
-    ChildView(terminal, debug=True).trace("Traceback ...\nValueError\n")
+    ChildView(terminal, debug=True).on(Warned(text="", trace="Traceback ...\nValueError\n"))
     assert terminal.getvalue() == "Traceback ...\nValueError\n"
 
 
 def test_what_comes_from_another_machine_cannot_command_the_terminal(terminal: Terminal) -> None:
     view = ChildView(terminal)
-    view.note("a parent is turned away: \x1b[2J\rgone\x07")
-    view.show(STATUS._replace(run="\x1b[2J", environment="\rCart\nPole"))
+    view.on(Warned(text="a parent is turned away: \x1b[2J\rgone\x07"))
+    view.on(replace(STATUS, run="\x1b[2J", environment="\rCart\nPole"))
     text = terminal.getvalue()
     assert text.startswith("a parent is turned away: ?[2J gone?\nCart Pole, run ?[2J version 7")
 
 
 def test_letters_that_the_stream_lacks_are_replaced() -> None:
     stream = Ascii()
-    ChildView(stream).note("the environment Schlängel-v0")
+    ChildView(stream).on(Warned(text="the environment Schlängel-v0"))
     assert stream.getvalue() == "the environment Schl?ngel-v0\n"
 
 
 def test_a_terminal_that_went_away_does_not_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     view = ChildView(GoneTerminal())
-    view.show(STATUS)
-    view.note("x")
+    view.on(STATUS)
+    view.on(Warned(text="x"))
     view.close()
