@@ -27,10 +27,9 @@ def upload(child: str, numbers: torch.Tensor, work: int = WORK, seen: torch.Tens
 
 def made(kind: type[Merger], observed: Observed | None = None, reach: Reach | None = None, **settings: Any) -> Merger:
     slot = None if observed is None else observed.slot
-    current = Global(0, torch.zeros(SIZE), slot, 0)
-    return kind(
-        current, ExchangeSettings(**settings), lambda text: None, observed=observed, reach=reach, seen_beside=2.0
-    )
+    current, exchange = Global(0, torch.zeros(SIZE), slot, 0), ExchangeSettings(**settings)
+    mixing: dict[str, Any] = {"step_size": lambda upload: exchange.alpha} if kind is MixingMerger else {}
+    return kind(current, exchange, lambda text: None, observed=observed, reach=reach, seen_beside=2.0, **mixing)
 
 
 @pytest.mark.parametrize("kind", [Merger, MixingMerger])
