@@ -4,7 +4,9 @@ What travels is hashed chunk by chunk while it lies in the processor's cache, by
 What names a version of the weights, or ends a file, is BLAKE3.
 """
 
+import threading
 from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Protocol, TypeAlias
 
 from blake3 import blake3
@@ -37,6 +39,21 @@ def traffic_digest(key: bytes | None = None) -> Digest:
 def name_of(content: Bytes) -> str:
     """64 hexadecimal digits that stand for ``content``: a version of the weights."""
     return blake3(content).hexdigest()
+
+
+def begin_name(content: Bytes) -> Future[str]:
+    """The same, computed in a thread beside, on all cores: whoever begins early enough does not wait for it.
+
+    Args:
+        content: unchanged from now on.
+    """
+    name: Future[str] = Future()
+
+    def compute() -> None:
+        name.set_result(blake3(content, max_threads=blake3.AUTO).hexdigest())
+
+    threading.Thread(target=compute, name="marl-naming", daemon=True).start()
+    return name
 
 
 def keyed_name_of(pieces: Iterable[Bytes], key: bytes) -> str:

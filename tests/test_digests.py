@@ -4,7 +4,7 @@ import blake3
 import pytest
 import xxhash
 
-from marl.digests import keyed_name_of, name_of, traffic_digest
+from marl.digests import begin_name, keyed_name_of, name_of, traffic_digest
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 CONTENT = bytes(range(256)) * 1000
@@ -31,3 +31,8 @@ def test_on_another_link_nobody_without_the_key_makes_it() -> None:
 def test_names() -> None:
     assert name_of(CONTENT) == blake3.blake3(CONTENT).hexdigest()
     assert keyed_name_of([CONTENT[:7], b"", CONTENT[7:]], KEY) == blake3.blake3(CONTENT, key=KEY).hexdigest()
+
+
+def test_a_name_that_is_begun_early_is_the_same() -> None:
+    content = bytearray(CONTENT) * 20
+    assert begin_name(content).result(10) == name_of(content)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -26,6 +27,7 @@ class Global(NamedTuple):
     slot: Tensor | None  # [1 + 2 D] float64: of the normaliser that belongs to it
     steps: int  # environment steps merged so far
     change: Tensor | None = None  # encoded, from the version before
+    name: Future[str] | None = None  # of the weights, for who makes them of a change
 
 
 class State(NamedTuple):

@@ -1,11 +1,16 @@
 """The weights exchange: what is merged counts once, what is not merged is not lost, what is refused leaves no trace."""
 
+from collections.abc import Mapping
+from concurrent.futures import Future
+
 import numpy as np
 import pytest
 import torch
 
 from marl.data.normalizer import as_slot, from_slot, moments
-from marl.wire.message import Kind, Message
+from marl.digests import begin_name
+from marl.wire.arrays import digest_of
+from marl.wire.message import Array, Kind, Message
 from tests.exchanges.nodes import (
     SIZE,
     Child,
@@ -123,6 +128,31 @@ def test_with_rounding_both_ends_hold_the_same_bits(clock: Clock, codec: str) ->
     drift = (parent.current.weights.double() - start.double() - total).abs().max()
     assert drift < 0.02
     assert not a.notes
+
+
+def test_a_version_is_hashed_once_however_many_children(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent down is hashed for all of them together; so is the name of the weights that a change leads to."""
+    hashed: dict[str, list[int]] = {"payload": [], "name": []}
+
+    def payload(arrays: Mapping[str, Array]) -> bytes:
+        hashed["payload"].append(len(arrays))
+        return digest_of(arrays)
+
+    def name(content: memoryview) -> Future[str]:
+        hashed["name"].append(len(content))
+        return begin_name(content)
+
+    monkeypatch.setattr("marl.exchanges.merging.answers.digest_of", payload)
+    monkeypatch.setattr("marl.exchanges.merging.merger.begin_name", name)
+    parent = make_parent(weights(0.0), clock, codec="int8")
+    children = join(parent, clock, "a", "b", "c", codec="int8")
+    assert hashed == {"payload": [1], "name": []}
+    for number in (2, 3):
+        for child in children:
+            child.learn(1.0, 10)
+        a_round(parent, clock, children)
+        assert hashed == {"payload": [1] * number, "name": [4 * SIZE] * (number - 1)}
+        assert all(torch.equal(child.shared, parent.current.weights) for child in children)
 
 
 def test_a_change_that_does_not_fit_is_followed_by_full_weights(clock: Clock) -> None:

@@ -1,11 +1,10 @@
 """What the parent tells a child: the change of the weights, all of them, or that there are no new ones."""
 
-from marl.digests import name_of
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merger
 from marl.exchanges.sides import Answer
 from marl.exchanges.telemetry import report_every
-from marl.wire.arrays import bytes_of, digest_of
+from marl.wire.arrays import digest_of
 from marl.wire.message import Array, Kind, Message, Value
 
 
@@ -55,6 +54,8 @@ class Answers:
             arrays["weights"] = current.weights
         elif kind == "change" and current.change is not None:
             arrays["change"] = current.change
-            info["hash"] = name_of(bytes_of(current.weights))
+        digest = digest_of(arrays)
+        if kind == "change" and current.name is not None:
+            info["hash"] = current.name.result()
         message = Message(Kind.ANSWER, self._name, self._epoch, current.version, arrays=arrays, info=info)
-        return Answer(message, digest_of(arrays))
+        return Answer(message, digest)

@@ -14,6 +14,7 @@ from marl.averaging.mean import Accepted, Merge, RunningMean
 from marl.averaging.outer_step import outer_step
 from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import ChangeMeter
+from marl.digests import begin_name
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.vetting import Sent, Vetting
 from marl.exchanges.observed import SEEN_PER_STEP, Observed, together
@@ -21,6 +22,7 @@ from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global
 from marl.exchanges.triggers import parse_trigger
 from marl.training.reach import Reach
+from marl.wire.arrays import bytes_of
 from marl.wire.codec import CODECS, Codec
 from marl.wire.compression import build_codec
 from marl.wire.header import Header
@@ -219,14 +221,15 @@ class Merger:
         target = self._mean.mean(torch.empty_like(before.weights))
         outer_step(before.weights, target, self.velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
         self._meter.norm(target, before.weights)  # momentum may have thrown them out of range
-        change = None
+        change = name = None
         if self._codec is not None and self.error is not None:
             difference = torch.sub(target, before.weights, out=self._decoded)
             change = torch.empty(self._codec.num_bytes(target.numel()), dtype=torch.uint8)
             self._codec.encode(difference, self.error, change, pending=self.error)
             self._codec.decode(change, target, base=before.weights)
+            name = begin_name(bytes_of(target))
         steps = before.steps + int(self._steps)
-        self.current = Global(before.version + 1, target, self._folded(ranks), steps, change)
+        self.current = Global(before.version + 1, target, self._folded(ranks), steps, change, name)
 
     def _folded(self, ranks: Mapping[str, int]) -> Tensor | None:
         """The normaliser's statistics with those of uploads, which are forgotten."""
