@@ -23,7 +23,7 @@ from marl.links.websocket import WebSocketLink
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing, create_keys, key_path
 from marl.wire.hello import Hello
-from marl.wire.message import Kind, Message
+from marl.wire.message import Kind, Message, foreign_protocol
 from marl.wire.places import nowhere
 from tests.commands import FACTOR
 from tests.faults.runs import RUN, peak_bytes
@@ -96,7 +96,7 @@ def offered() -> tuple[Hello, int]:
 
 DIFFERENCES: list[tuple[dict[str, Any], str]] = [
     ({"environment": {"id": "Missing-v7"}}, "Missing-v7"),
-    ({"oldest_protocol": 7, "newest_protocol": 9}, "this node speaks protocol 1 to 1, the other 7 to 9"),
+    ({"oldest_protocol": 7, "newest_protocol": 9}, foreign_protocol("7 to 9")),
     ({"fingerprint": "0" * 64}, "network fingerprint: parent 000000000000, child "),
     ({"num_bytes": 4}, "bytes of weights: parent 4, child 36620"),
     (
