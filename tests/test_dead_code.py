@@ -20,7 +20,6 @@ CALLED_BY_LIBRARIES = {
         "can_write_eof",
     ),  # asyncio, websockets
     *("_add_info", "close_extras"),  # gymnasium
-    *("ChildJoined", "ChildLeft"),  # msgspec, in lines of events.jsonl
 }
 
 
