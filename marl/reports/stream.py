@@ -79,7 +79,7 @@ class Stream:
         self._closed = True
         deadline = time.monotonic() + CLOSE_S
         for lane in self._lanes:
-            if not lane.end(max(GRACE_S, deadline - time.monotonic())):
+            if not lane.end(max(GRACE_S, lane.patience, deadline - time.monotonic())):
                 lost = f" ({lane.waiting:,} events are lost to it)" if lane.waiting else ""
                 self.note(f"the sink {lane.name} did not end in time{lost}: the run ends without it")
             if lane.dropped:
@@ -93,6 +93,7 @@ class _Lane:
         self.name = name
         self.begun = threading.Event()  # or failed to
         self.dropped = 0  # events, because too many waited
+        self.patience = float(getattr(sink, "patience_s", 0.0))
         self._sink, self._warn = sink, warn
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()  # guards _events, _over and dropped

@@ -183,6 +183,30 @@ def test_a_sink_that_hangs_is_not_waited_for(where: str, monkeypatch: pytest.Mon
     assert any(isinstance(event, Ended) for event in other.heard)
 
 
+class Slow(Keeps):
+    """Closes when the test lets it."""
+
+    patience_s = WAIT_S
+
+    def close(self) -> None:
+        Hangs.over.wait()
+        super().close()
+
+
+def test_a_sink_with_patience_is_waited_for_though_another_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CLOSE_S", 0.05)
+    hanging, slow = Hangs("close"), Slow()
+    events = Stream({"mine:Sink": hanging, "tensorboard": slow})
+    events.begin(FACTS)
+    closing = threading.Thread(target=events.close)
+    closing.start()
+    until(lambda: slow.warnings)  # the one that hangs was given up
+    assert closing.is_alive()
+    Hangs.over.set()
+    closing.join(WAIT_S)
+    assert (closing.is_alive(), slow.closed) == (False, 1)
+
+
 def test_what_is_dropped_is_counted_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MOST_WAITING", 5)
     monkeypatch.setattr(stream, "CLOSE_S", 0.05)

@@ -14,6 +14,8 @@ from marl.reports.sinks.sink import Facts
 class EventLines:
     """Writes them as they come."""
 
+    patience_s = 10.0  # a busy machine may need them
+
     def begin(self, facts: Facts) -> None:
         """Lines are added to those of the run that is resumed."""
         self._lines, self._note = JsonLines(RunFolder(facts.folder).events, "events"), facts.note

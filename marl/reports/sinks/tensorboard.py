@@ -22,6 +22,8 @@ _writer_numbers = itertools.count()
 class TensorBoard:
     """Writes curves, evaluations and settings of a run, unless ``report.tensorboard`` is false."""
 
+    patience_s = 20.0  # of a short run on a busy machine, the library takes most
+
     def begin(self, facts: Facts) -> None:
         """Event files go to the run folder, once there is something to write: the library takes its time to load."""
         self._facts = facts
