@@ -17,7 +17,8 @@ from marl.cluster.evaluator import Evaluator, Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
-from marl.exchanges.merging.parent import MergingParent, Standing
+from marl.exchanges.merging.parent import MergingParent
+from marl.exchanges.merging.participation import Standing
 from marl.exchanges.sides import Global
 from marl.processes.group import ProcessGroup
 

@@ -11,7 +11,8 @@ from marl.cluster.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
-from marl.exchanges.merging.parent import MergingParent, Standing
+from marl.exchanges.merging.parent import MergingParent
+from marl.exchanges.merging.participation import Standing
 from marl.exchanges.sides import Global
 from marl.processes.group import ProcessGroup
 

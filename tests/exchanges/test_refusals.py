@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS, QUARANTINE
-from marl.exchanges.merging.parent import Standing
+from marl.exchanges.merging.participation import Standing
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights.parent import WeightsParent
 from marl.training.node_memory import STEPS, array

@@ -4,7 +4,6 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +14,7 @@ from marl.exchanges.member import Member
 from marl.exchanges.merging.answers import Answers
 from marl.exchanges.merging.buffers import Buffers
 from marl.exchanges.merging.merger import Merged, Merger
+from marl.exchanges.merging.participation import Participation
 from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.observed import Observed
 from marl.exchanges.settings import ExchangeSettings
@@ -32,15 +32,7 @@ LONGEST_AWAY = 3600.0  # seconds that children can have learned alone while no p
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
 
 
-class Standing(Enum):
-    """Of a child, in the merging."""
-
-    TAKES_PART = auto()
-    BARRED = auto()
-    GONE = auto()
-
-
-class MergingParent:
+class MergingParent(Participation):
     """See ``ParentSide``. One lock guards everything; it is held while an upload is merged, never while one travels."""
 
     def __init__(
@@ -230,23 +222,6 @@ class MergingParent:
         """See ``ParentSide``."""
         return None
 
-    def _count_for(self, member: Member) -> int | None:
-        """What goes up as time goes by, for leaving a child out; None where nothing can go up without it."""
-        return member.arrived
-
-    def _is_left_out(self, member: Member) -> bool:
-        """Whether nothing of a child is merged; a bar holds only while another child can go on without it."""
-        count = self._count_for(member)
-        if count is None:
-            return False
-        others = [
-            each.left_out_for(self._count_for(each))
-            for each in self.members.values()
-            if each is not member and each.live and not each.aside
-        ]
-        alone = not others or min(others) >= member.left_out_for(count) > 0
-        return not (alone and not member.aside) and member.is_barred(count)
-
     def _merge(self, member: Member, upload: Message) -> bool:
         """The only way into the weights; False where an upload is refused, with a reason for the child."""
         fail("parent.merging")
@@ -269,63 +244,6 @@ class MergingParent:
             self._record_merge(member, upload, merged)
         member.refused, member.merged_counter, member.merged_at = 0, upload.counter, now
         return True
-
-    def opposed(self) -> tuple[str, ...]:
-        """Two children whose changes of the weights go against each other, of two in all."""
-        with self._changed:
-            opposed = self._merger.directions.opposed(self._takers())
-            return opposed if len(opposed) == 2 else ()
-
-    def _takers(self) -> set[str]:
-        """Who takes part, as far as is known."""
-        return {name for name, each in self.members.items() if each.live}
-
-    def standing(self, child: str) -> Standing:
-        """Whether something of a child can be expected."""
-        with self._changed:
-            member = self.members[child]
-            if not member.live:
-                return Standing.GONE
-            barred = member.left_out_for(self._count_for(member)) or member.aside
-            return Standing.BARRED if barred else Standing.TAKES_PART
-
-    def set_aside(self, child: str) -> None:
-        """Merge nothing of a child, and wait for it no more, until ``take_back``."""
-        with self._changed:
-            self.members[child].aside = True
-            self._weigh_again()
-
-    def take_back(self, child: str) -> None:
-        """The child may take part again, unless it is barred for another reason."""
-        with self._changed:
-            self.members[child].aside = False
-            self._merger.directions.forget()
-
-    def go_back(self, to: Global) -> None:
-        """The weights of an earlier version are the newest again."""
-        with self._changed:
-            self._merger.go_back(to)
-            self._went_back()
-            self._weigh_again()
-
-    def _went_back(self) -> None:
-        """Nothing that was uploaded for the next version is in it."""
-
-    def _weigh_again(self) -> None:
-        """Who is waited for has changed."""
-        self._changed.notify_all()
-
-    def accuse(self, child: str, reason: str) -> None:
-        """The child is found to lie: it is left out for long."""
-        with self._changed:
-            self._leave_out(self.members[child], reason)
-            self._weigh_again()
-
-    def _leave_out(self, member: Member, reason: str) -> None:
-        count = self._count_for(member)
-        if count is not None:
-            self._merger.directions.forget()
-            self._note(member.leave_out(reason, count))
 
     def _record_merge(self, member: Member, upload: Message, merged: Merged) -> None:
         """Write down what averages again to the same bits."""
