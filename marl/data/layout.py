@@ -87,9 +87,7 @@ class Layout:
         Raises:
             MessageRefused: they lie otherwise; the text names the first difference.
         """
-        for expected, came in zip_longest(self.header, header):
-            if expected != came:
-                raise MessageRefused(f"expected {_words(expected)}, got {_words(came)}")
+        compare(self.header, header)
 
 
 def header_of(values: Values) -> Header:
@@ -105,12 +103,9 @@ def mapped(function: Callable[..., Any], tree: Values, *others: Values) -> Any:
     Raises:
         ValueError: another tree has a different structure.
     """
+    if not isinstance(tree, dict) and type(tree) is not tuple:
+        return function(tree, *others)
     return _walk(lambda unused_path, *each: function(*each), "", tree, *others)
-
-
-def like(values: Values) -> Any:
-    """A tree that these tensors can be values of."""
-    return mapped(lambda tensor: Leaf(tuple(tensor.shape), tensor.dtype), values)
 
 
 def batched(tree: Tree, *leading: int) -> Any:
@@ -128,6 +123,17 @@ def flattened(tree: Tree, values: Values) -> Any:
     return mapped(_rows, tree, values)
 
 
+def compare(expected: Header, came: Header) -> None:
+    """Whether two headers are equal.
+
+    Raises:
+        MessageRefused: they are not; the text names the first difference.
+    """
+    for here, there in zip_longest(expected, came):
+        if here != there:
+            raise MessageRefused(f"expected {_words(here)}, got {_words(there)}")
+
+
 def demand_sound(tree: Tree, values: Values, claim: str) -> None:
     """Whether what came from elsewhere is of the kind that a layout's tree declares: categories that there are, flags
     of 0 and 1, finite numbers.
@@ -140,17 +146,19 @@ def demand_sound(tree: Tree, values: Values, claim: str) -> None:
     """
 
     def check(leaf: Leaf, value: Any) -> None:
-        if fault := _fault(leaf, torch.as_tensor(value)):
+        if fault := _fault(leaf, value):
             raise MessageRefused(f"{claim} {fault}")
 
     mapped(check, tree, values)
 
 
-def within(tensor: Tensor, low: float, high: float) -> bool:
-    """Whether all numbers lie there; NaN lies nowhere. One pass, no temporary."""
-    if not tensor.numel():
+def within(numbers: Any, low: float, high: float) -> bool:
+    """Whether all of an array or a tensor lies there; NaN lies nowhere. No temporary."""
+    if isinstance(numbers, np.ndarray):
+        return not numbers.size or bool(low <= numbers.min() and numbers.max() <= high)
+    if not numbers.numel():
         return True
-    least, most = torch.aminmax(tensor)
+    least, most = torch.aminmax(numbers)
     return low <= least.item() and most.item() <= high
 
 
@@ -161,9 +169,9 @@ def dtype_name(dtype: torch.dtype | np.dtype[Any]) -> str:
 
 def _walk(function: Callable[..., Any], path: str, tree: Values, *others: Values) -> Any:
     """As ``mapped``, with the path of each leaf as the first argument."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, dict):
         for other in others:
-            if not isinstance(other, Mapping) or other.keys() != tree.keys():
+            if not isinstance(other, dict) or other.keys() != tree.keys():
                 raise ValueError(f"expected values named {', '.join(tree)}{_at(path)}, got {_structure(other)}")
         return {
             name: _walk(function, f"{path}/{name}" if path else name, each, *(other[name] for other in others))
@@ -195,21 +203,24 @@ def _write(leaf: Leaf, place: npt.NDArray[Any], value: Any) -> None:
     place[...] = array
 
 
-def _fault(leaf: Leaf, tensor: Tensor) -> str | None:
+def _fault(leaf: Leaf, value: Any) -> str | None:
     """In words what no value of this leaf has; None where there is nothing of the kind."""
+    if leaf.dtype.is_floating_point:
+        if isinstance(value, np.ndarray):
+            finite = bool(np.isfinite(value).all())
+        else:
+            largest = torch.finfo(leaf.dtype).max
+            finite = within(value, -largest, largest)
+        return None if finite else "a number that is not finite"
     if leaf.dtype is torch.bool:
-        return None if within(tensor.view(torch.uint8), 0, 1) else f"{leaf.name} other than 0 and 1"
+        flags = value.view(np.uint8 if isinstance(value, np.ndarray) else torch.uint8)
+        return None if within(flags, 0, 1) else f"{leaf.name} other than 0 and 1"
     if len(leaf.categories) > 1:
-        columns = tensor.reshape(-1, len(leaf.categories))
-        pairs = zip(columns.unbind(1), leaf.categories, strict=True)
-        sound = all(within(column, 0, most - 1) for column, most in pairs)
+        columns = value.reshape(-1, len(leaf.categories)).T
+        sound = all(within(column, 0, most - 1) for column, most in zip(columns, leaf.categories, strict=True))
         return None if sound else f"{leaf.name} outside their categories {list(leaf.categories)}"
-    if leaf.categories:
-        most = leaf.categories[0]
-        return None if within(tensor, 0, most - 1) else f"{leaf.name} outside their {most} categories"
-    if tensor.is_floating_point():
-        largest = torch.finfo(tensor.dtype).max
-        return None if within(tensor, -largest, largest) else "a number that is not finite"
+    if leaf.categories and not within(value, 0, leaf.categories[0] - 1):
+        return f"{leaf.name} outside their {leaf.categories[0]} categories"
     return None
 
 
@@ -222,7 +233,7 @@ def _at(path: str) -> str:
 
 
 def _structure(values: Values) -> str:
-    if isinstance(values, Mapping):
+    if isinstance(values, dict):
         return f"values named {', '.join(map(str, values))}"
     return f"a tuple of {len(values)}" if type(values) is tuple else type(values).__name__
 

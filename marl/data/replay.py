@@ -10,11 +10,12 @@ their order.)
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from marl.data.layout import Layout, Leaf, Tree, Values, batched, header_of, like, mapped
+from marl.data.layout import Leaf, Tree, Values, batched, mapped
 from marl.data.rollout import pack, unpack
 from marl.data.shared import SharedBlock
-from marl.data.trajectory import LAST, WHOLE, Trajectory
+from marl.data.trajectory import Trajectory
 
 SEQUENCE = 0  # column of the header; a sequence of 0: never written
 HEADER, ROLLOUTS = "replay_header", "replay"
@@ -31,9 +32,9 @@ class TrajectoryReplay:
     def __init__(self, block: SharedBlock, worker: int | None = None) -> None:
         self._worker = worker
         self._header: npt.NDArray[np.int64] = block[HEADER].numpy()  # [M, S, 8]
-        self._shared: Values = block.tree(ROLLOUTS)  # each tensor [M, S, ...]
-        self._sampled: Values = mapped(lambda slots: torch.zeros_like(slots[0, 0]), self._shared)
-        self._layout = Layout(like(_without_rows(self._sampled)))
+        self._shared: Values = mapped(Tensor.numpy, block.tree(ROLLOUTS))  # each array [M, S, ...]
+        self._private: Values = mapped(lambda slots: np.zeros_like(slots[0, 0]), self._shared)
+        self._sampled: Values = mapped(torch.from_numpy, self._private)  # the same memory
 
     def write(self, trajectory: Trajectory) -> None:
         """Keep a trajectory in place of this worker's oldest, as ``pack`` writes it.
@@ -44,7 +45,6 @@ class TrajectoryReplay:
         """
         if self._worker is None:
             raise ValueError("expected the number of a worker to write for, got None")
-        self._layout.check(header_of(_without_rows(trajectory._asdict())))
         own = self._header[self._worker]
         slot = int(np.argmin(own[:, SEQUENCE] >> 1))  # the oldest; where a write was cut short, that one again
         header = own[slot]
@@ -73,10 +73,5 @@ class TrajectoryReplay:
 
     def _copy(self, worker: int, slot: int, *, sequence: int) -> Trajectory | None:
         """What lies in a slot, or None if it was written to since it had that sequence number."""
-        mapped(lambda private, slots: private.copy_(slots[worker, slot]), self._sampled, self._shared)
+        mapped(lambda private, slots: np.copyto(private, slots[worker, slot]), self._private, self._shared)
         return unpack(self._sampled)[0] if self._header[worker, slot, SEQUENCE] == sequence else None
-
-
-def _without_rows(values: Values) -> Values:
-    """Of a trajectory or a rollout what can be compared: the number of last observations is not fixed."""
-    return {name: values[name] for name in WHOLE} | {name: mapped(lambda rows: rows[:0], values[name]) for name in LAST}

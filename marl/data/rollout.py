@@ -4,18 +4,22 @@ a link, and what a replay keeps.
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Layout, Leaf, Tree, demand_sound, mapped, within
+from marl.data.layout import Layout, Leaf, Tree, Values, compare, demand_sound, header_of, mapped, within
 from marl.data.trajectory import LAST, WHOLE, Trajectory, trajectory_tree, valid_without
 from marl.errors import MessageRefused
 from marl.failpoints import fail
 
 VERSION, NUM_LAST, NUM_PRIORITIES = range(3)  # of the header
 LARGEST = torch.finfo(torch.float32).max
+CLAIM = "a trajectory has"  # of what is refused
 
-Views = dict[str, Any]  # of one serialised rollout
+Array = npt.NDArray[Any]
+Views = dict[str, Any]  # of one serialised rollout; packed into arrays or tensors, unpacked from tensors
 
 
 def rollout_tree(
@@ -49,20 +53,37 @@ def pack(rollout: Views, trajectory: Trajectory, priorities: Tensor | None = Non
 
     More last observations than there is room for are left out: the part of the episode before such a cut becomes
     invalid, since nothing says what it was worth.
+
+    Raises:
+        MessageRefused: shapes or types are others than the rollout was made for.
     """
     num_last = min(len(trajectory.last_index), len(rollout["last_index"]))
     if num_last < len(trajectory.last_index):
         trajectory = trajectory._replace(valid=valid_without(trajectory, trajectory.last_index[num_last:]))
     num_priorities = 0 if priorities is None else len(priorities)
+    pairs: list[tuple[Array, Array]] = []  # small arrays are copied faster by numpy than by torch
+
+    def add(view: Any, value: Tensor) -> None:
+        pairs.append((np.asarray(view), value.numpy()))
+
+    for name in WHOLE:
+        mapped(add, rollout[name], getattr(trajectory, name))
+    for name in LAST:
+        mapped(lambda view, value: add(view[:num_last], value[:num_last]), rollout[name], getattr(trajectory, name))
+    if any(place.shape != array.shape or place.dtype != array.dtype for place, array in pairs):
+        compare(header_of(_comparable(rollout)), header_of(_comparable(trajectory._asdict())))
+    if priorities is not None:
+        add(rollout["priorities"][:num_priorities], priorities)
     header = rollout["header"]
     header[VERSION], header[NUM_LAST], header[NUM_PRIORITIES] = trajectory.version, num_last, num_priorities
-    for name in WHOLE:
-        mapped(Tensor.copy_, rollout[name], getattr(trajectory, name))
+    for place, array in pairs:
+        place[...] = array
         fail("rollout.packing")
-    for name in LAST:
-        mapped(lambda view, value: view[:num_last].copy_(value[:num_last]), rollout[name], getattr(trajectory, name))
-    if priorities is not None:
-        rollout["priorities"][:num_priorities].copy_(priorities)
+
+
+def _comparable(values: Values) -> Values:
+    """How many last observations there are is not fixed."""
+    return {name: values[name] for name in WHOLE} | {name: mapped(lambda rows: rows[:0], values[name]) for name in LAST}
 
 
 def unpack(rollout: Views) -> tuple[Trajectory, Tensor]:
@@ -85,12 +106,13 @@ def check(rollout: Views, layout: Layout) -> None:
         raise MessageRefused(
             f"a trajectory says version {version}, {num_last} cut episodes, {num_priorities} priorities"
         )
-    trajectory, priorities = unpack(rollout)
-    if not within(trajectory.last_index, 0, rollout["rewards"].numel() - 1):
+    if not within(rollout["last_index"][:num_last], 0, rollout["rewards"].numel() - 1):
         raise MessageRefused("a trajectory has a cut episode outside its steps")
-    for name in (*WHOLE, "last_observations"):
-        demand_sound(layout.tree[name], getattr(trajectory, name), "a trajectory has")
-    if not within(priorities, 0, LARGEST):
+    for name in WHOLE:
+        demand_sound(layout.tree[name], rollout[name], CLAIM)
+    last = mapped(lambda view: view[:num_last], rollout["last_observations"])
+    demand_sound(layout.tree["last_observations"], last, CLAIM)
+    if not within(rollout["priorities"][:num_priorities], 0, LARGEST):
         raise MessageRefused("a trajectory has a priority that is negative or not finite")
 
 

@@ -13,10 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Layout, Leaf, Tree, Values, batched, header_of, like, mapped
+from marl.data.layout import Leaf, Tree, Values, batched, compare, header_of, mapped
 from marl.data.shared import SharedBlock
 from marl.failpoints import fail
 
+Array = npt.NDArray[Any]
 BEGUN, DONE = range(2)  # columns of the counts
 COUNTS, ROWS = "transitions_counts", "transitions"
 
@@ -66,7 +67,6 @@ class TransitionReplay:
         self._worker = worker
         self._counts: npt.NDArray[np.int64] = block[COUNTS].numpy()  # [M, 8]
         rows = block.tree(ROWS)
-        self._one: Tree = like(mapped(lambda each: each[0], rows))
         self._rows: list[Values] = [mapped(Tensor.numpy, rows[name]) for name in Transitions._fields]  # [capacity, ...]
         self._ring = len(rows["returns"]) // len(self._counts)  # rows of each worker
 
@@ -82,20 +82,21 @@ class TransitionReplay:
         size = len(batch.returns)
         if size > self._ring:
             raise ValueError(f"expected at most {self._ring} transitions, got {size}")
-        Layout(batched(self._one, size)).check(header_of(batch._asdict()))
+        pairs: list[tuple[Array, Array]] = []
+        for rows, values in zip(self._rows, batch, strict=True):
+            mapped(lambda each, tensor: pairs.append((each, tensor.numpy())), rows, values)
+        if any(new.shape != (size, *each.shape[1:]) or new.dtype != each.dtype for each, new in pairs):
+            expected = zip(Transitions._fields, self._rows, strict=True)
+            fitting = {name: mapped(lambda each: each[:size], rows) for name, rows in expected}
+            compare(header_of(fitting), header_of(batch._asdict()))
         counts = self._counts[self._worker]
         done = int(counts[DONE])
         counts[BEGUN] = max(int(counts[BEGUN]), done + size)  # further where a predecessor began more and was killed
         first, start = self._worker * self._ring, done % self._ring
         before_wrap = min(size, self._ring - start)
-
-        def write(rows: npt.NDArray[Any], new: Tensor) -> None:
-            array = new.numpy()
-            rows[first + start : first + start + before_wrap] = array[:before_wrap]
-            rows[first : first + size - before_wrap] = array[before_wrap:]
-
-        for rows, new in zip(self._rows, batch, strict=True):
-            mapped(write, rows, new)
+        for each, new in pairs:
+            each[first + start : first + start + before_wrap] = new[:before_wrap]
+            each[first : first + size - before_wrap] = new[before_wrap:]
             fail("transitions.writing")
         counts[DONE] = done + size
         return first + (start + np.arange(size)) % self._ring

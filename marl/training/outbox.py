@@ -36,7 +36,7 @@ class Outbox:
     def __init__(self, block: SharedBlock, worker: int, layout: Layout) -> None:
         self._counts: npt.NDArray[np.int64] = block["outbox_counts"][worker].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
-        self._parcels = [layout.open(memory) for memory in block["outbox"][worker].unbind()]
+        self._parcels = [layout.open(memory) for memory in block["outbox"][worker].numpy()]
 
     def put(self, trajectory: Trajectory, priorities: Tensor | None) -> None:
         """Hand a trajectory to the contact; waits while the ring is full, unless the worker is to stop."""

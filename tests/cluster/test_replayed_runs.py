@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from marl.data.trajectory import WHOLE
+from marl.data.trajectory import Trajectory
 from marl.failpoints import VARIABLE
 from tests.commands import BARE, MARL, PATIENCE_S, metrics, nothing_left, run_folder, started, succeed
 from tests.slow.cluster import OFTEN, left_in_memory
@@ -36,7 +36,7 @@ def test_so_many_updates_for_each_trajectory(ratio: float, tmp_path: Path) -> No
 
 def test_workers_that_are_killed_while_they_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each life of each worker, in the middle of its 101st trajectory: the run goes on to its end."""
-    monkeypatch.setenv(VARIABLE, f"rollout.packing=kill@{100 * len(WHOLE) + 3}")
+    monkeypatch.setenv(VARIABLE, f"rollout.packing=kill@{100 * (len(Trajectory._fields) - 1) + 3}")
     words = ("train", "CartPole-v1", "--steps", "60000", *TWO, *replay(1))
     with started(*MARL, *words, cwd=tmp_path) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
