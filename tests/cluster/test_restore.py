@@ -77,6 +77,11 @@ def test_a_module_beside_a_strangers_file_is_not_imported(tmp_path: Path, monkey
     assert "planted" not in sys.modules
 
 
+def test_sinks_that_trained_weights_are_not_needed_to_play(tmp_path: Path) -> None:
+    path = write(tmp_path / "weights.pt", {"report": {"sinks": ["events", "not_here:Tracker"]}})
+    assert api.load(path).act([0.0, 0.0, 0.0, 0.0]) in (0, 1)
+
+
 def test_own_files_need_no_leave_and_strangers_get_it(tmp_path: Path) -> None:
     tree = {"environment": {"id": "tests.fakes:counting"}}
     path = write(tmp_path / "own.pt", tree, spaces=COUNTING, own=True)
