@@ -2,7 +2,7 @@
 
     python benchmarks/experience.py --kibibytes 64 1024 --turns 5
 
-Three processes: a child whose outbox is always full, a parent, and a learner that only puts trajectories into batches;
+Three processes: a child whose send queue is always full, a parent, and a learner that only makes batches;
 wss with mutual TLS on loopback. In the same turn the same link carries bare messages of the same size, one way. Ratios
 of a turn, medians over the turns. Then how old trajectories are when a learner learns from them: a short IMPALA run.
 """
@@ -34,9 +34,9 @@ from marl.links.client import connect
 from marl.links.loop import IOLoop
 from marl.links.server import Server
 from marl.links.websocket import WebSocketLink
-from marl.training.inbox import Arrivals, Inbox, Published, flow, inbox_fields
 from marl.training.node_memory import node_memory
-from marl.training.outbox import PARCELS, Outbox, Posted, Postman, outbox_fields
+from marl.training.send_queue import PARCELS, Posted, Sender, SendQueue, send_queue_fields
+from marl.training.trajectory_queue import Arrivals, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, load_keys
 from marl.wire.message import Kind, Message
@@ -122,11 +122,11 @@ def played(layout: Layout) -> Trajectory:
     )
 
 
-class Endless(Postman):
-    """An outbox that is always full."""
+class Endless(Sender):
+    """An send_queue that is always full."""
 
     def waiting(self, most: int) -> list[Posted]:
-        """See ``Postman``."""
+        """See ``Sender``."""
         places = [(worker, place) for place in range(PARCELS) for worker in range(WORKERS)]
         return [Posted(worker, self._parcels[worker, place]) for worker, place in places[:most]]
 
@@ -146,7 +146,7 @@ class Cluster:
             num_parameters=1,
             observation_size=1,
             workers=1,
-            more=inbox_fields(layout, QUEUE + BATCH - 1, WEIGHTS),
+            more=trajectory_queue_fields(layout, QUEUE + BATCH - 1, WEIGHTS),
         )
         Published(self.block).publish(torch.zeros(WEIGHTS), 0)
         ours, theirs = context.Pipe()
@@ -195,13 +195,17 @@ def be_child(pipe: Connection, layout: Layout, key: Path) -> None:
     torch.set_num_threads(1)
     identity = identity_from_keys(load_keys(key), "child", "bench")
     block = node_memory(
-        num_weights=WEIGHTS, num_parameters=1, observation_size=1, workers=WORKERS, more=outbox_fields(layout, WORKERS)
+        num_weights=WEIGHTS,
+        num_parameters=1,
+        observation_size=1,
+        workers=WORKERS,
+        more=send_queue_fields(layout, WORKERS),
     )
     for worker in range(WORKERS):
-        outbox = Outbox(block, worker, layout)
+        send_queue = SendQueue(block, worker, layout)
         for _ in range(PARCELS):
-            outbox.put(played(layout), None)
-    arrays = {f"trajectory{number}": block["outbox"].flatten(0, 1)[number] for number in range(PER_MESSAGE)}
+            send_queue.put(played(layout), None)
+    arrays = {f"trajectory{number}": block["send_queue"].flatten(0, 1)[number] for number in range(PER_MESSAGE)}
     came: Queue[WebSocketLink] = Queue()
     with IOLoop() as io, Server(io, "127.0.0.1", 0, identity, came.put, print) as server:
         pipe.send(server.port)
@@ -210,7 +214,7 @@ def be_child(pipe: Connection, layout: Layout, key: Path) -> None:
             link.limit(LIMIT)
             if way == "exchange":
                 side = ExperienceChild(block, name="bench", normalizes=False)
-                side._postman = Endless(block)
+                side._sender = Endless(block)
                 report(link, side, threading.Event(), name="bench")
             else:
                 over = threading.Event()
@@ -234,7 +238,7 @@ def be_parent(pipe: Connection, layout: Layout, key: Path, port: int, block: Sha
     """Measure what arrives."""
     torch.set_num_threads(1)
     identity = identity_from_keys(load_keys(key), "parent", "bench")
-    inbox, published = Inbox(block), Published(block)
+    trajectory_queue, published = TrajectoryQueue(block), Published(block)
     memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)
     places = {f"trajectory{number}": memory[number] for number in range(PER_MESSAGE)}
     with IOLoop() as io:
@@ -243,11 +247,11 @@ def be_parent(pipe: Connection, layout: Layout, key: Path, port: int, block: Sha
             link = connect(io, "127.0.0.1", port, identity)
             link.limit(LIMIT)
             if way == "exchange":
-                side = ExperienceParent(inbox, published, layout, WEIGHTS, name="bench", batch=BATCH)
+                side = ExperienceParent(trajectory_queue, published, layout, WEIGHTS, name="bench", batch=BATCH)
                 over = threading.Event()
                 talk = threading.Thread(target=converse, args=(link, "bench", side, over), kwargs={"name": "bench"})
                 talk.start()
-                filled, deadline = flow(block).used + 2 * len(inbox), time.monotonic() + 30.0
+                filled, deadline = flow(block).used + 2 * len(trajectory_queue), time.monotonic() + 30.0
                 while flow(block).used < filled:
                     assert time.monotonic() < deadline, "nothing arrives"
                     time.sleep(0.001)  # the learner is another process, and announces nothing

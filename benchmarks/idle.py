@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from marl.exchanges.child_reports import EVERY
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.limits import max_payload
+from marl.exchanges.payload_size import max_payload
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import ChildSide
-from marl.exchanges.telemetry import EVERY
 from marl.exchanges.weights.child import WeightsChild
 from marl.exchanges.weights.parent import WeightsParent
 from marl.links.client import connect
@@ -57,7 +57,7 @@ class WholeChild(WeightsChild):
             self.lost += message.info.get("merged") != self._pending.counter
         super().accept(message)
         self._steps[STEPS] += WORK
-        self.hurry()
+        self.flush_stragglers()
 
 
 class LightChild:
@@ -120,7 +120,7 @@ class LightChild:
         self._epoch, self._version = message.epoch, message.version
         self._due, self._awaits = True, False
 
-    def spoiled(self, reason: str) -> None:
+    def rejected(self, reason: str) -> None:
         """See ``ChildSide``."""
         raise RuntimeError(f"{self.name}: {reason}")
 
@@ -279,7 +279,7 @@ def measure_rounds(
         threads = []
         for name, link in links.items():
             link.limit(max_payload(4 * num_weights, 0))
-            side.seat(name, len(threads), 1)
+            side.assign_rank(name, len(threads), 1)
             threads.append(threading.Thread(target=speak, args=(name, link), name=f"conversation {name}", daemon=True))
             threads[-1].start()
         try:

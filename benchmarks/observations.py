@@ -31,8 +31,8 @@ from torch import nn
 from clusters import SLEEPER, BenchParent, child_process, see_sleeper
 from marl.acting.collect import Collector
 from marl.acting.stepper import Stepper
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.learner import LearnerNode
-from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.data.requests import GROUPS
@@ -47,8 +47,8 @@ from marl.links.loop import IOLoop
 from marl.links.server import Server
 from marl.links.websocket import WebSocketLink
 from marl.processes.group import ProcessGroup
-from marl.training.inbox import Arrivals
 from marl.training.node_memory import node_memory
+from marl.training.trajectory_queue import Arrivals
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, key_path, load_keys
 from measure import busy_share, keep, machine, spread, table

@@ -20,14 +20,14 @@ import torch
 
 from marl.acting.collect import Acts, Collector
 from marl.algorithms.base import Moment
-from marl.cluster.replay import replay_memory
+from marl.cluster.memory_demand import replay_memory
 from marl.config.files import load_config
-from marl.data.replay import TrajectoryReplay
 from marl.data.trajectory import Trajectory
+from marl.data.trajectory_replay import TrajectoryReplay
 from marl.environments.vector import make_environments
 from marl.training.flat import flatten
 from marl.training.hogwild import hogwild_step
-from marl.training.lessons import ReplayedTrajectories
+from marl.training.minibatches import ReplayedTrajectories
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import make_optimizer
 from measure import keep, machine, our_training, run_json, spread, table

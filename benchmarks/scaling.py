@@ -35,12 +35,14 @@ def main() -> None:
     options = parser.parse_args()
     busy = busy_share()
     see_sleeper()
-    rows, records, left_out = [], {}, ""
+    rows, records, quarantined = [], {}, ""
     smallest = min(options.children)
     for count in sorted(options.children):
         free_mb = available_mb()
         if free_mb < count * CHILD_MB:
-            left_out = f"{count} children need about {count * CHILD_MB / 1024:.0f} GiB, {free_mb / 1024:.0f} are free."
+            quarantined = (
+                f"{count} children need about {count * CHILD_MB / 1024:.0f} GiB, {free_mb / 1024:.0f} are free."
+            )
             break
         record = records[count] = measure(count, options)
         print(f"{count} children: {record['rate']:.0f} steps/s", flush=True)
@@ -59,7 +61,7 @@ def main() -> None:
             ]
         )
     print(f"\nEach step sleeps {1000 * options.sleep:g} ms, a round every {options.every}; {busy:.0%} busy before.")
-    print(f"{machine()}\n{left_out}\n")
+    print(f"{machine()}\n{quarantined}\n")
     titles = [
         "children",
         "steps/s",

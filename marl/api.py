@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marl.cluster.plan import Cluster
+from marl.cluster.cluster_settings import Cluster
 from marl.trust.options import TrustOptions
 
 if TYPE_CHECKING:

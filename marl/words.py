@@ -65,9 +65,9 @@ class Lines:
     def __call__(self, cause: Hashable, line: str) -> None:
         """Tell ``line``, which is one of many that ``cause`` may give rise to."""
         with self._lock:
-            left_out = self._admit(cause)
-        if left_out is not None:
-            more = f" ({left_out:,} more lines like this were left out)" if left_out else ""
+            quarantined = self._admit(cause)
+        if quarantined is not None:
+            more = f" ({quarantined:,} more lines like this were left out)" if quarantined else ""
             self._tell(printable(line) + more)
 
     def _admit(self, cause: Hashable) -> int | None:
@@ -78,24 +78,24 @@ class Lines:
         self._buckets[cause] = bucket
         if len(self._buckets) > _MAX_CAUSES:
             forgotten = self._buckets.pop(next(iter(self._buckets)))
-            self._all.left_out += forgotten.left_out
+            self._all.quarantined += forgotten.quarantined
         bucket.fill(now, self._every_s, self._burst)
         self._all.fill(now, 1.0, self._burst_of_all)
         if min(bucket.tokens, self._all.tokens) < 1.0:
-            bucket.left_out += 1
+            bucket.quarantined += 1
             return None
         bucket.tokens -= 1.0
         self._all.tokens -= 1.0
-        left_out = bucket.left_out + self._all.left_out
-        bucket.left_out = self._all.left_out = 0
-        return left_out
+        quarantined = bucket.quarantined + self._all.quarantined
+        bucket.quarantined = self._all.quarantined = 0
+        return quarantined
 
 
 class _Bucket:
     """Tokens that a line costs one of."""
 
     def __init__(self, tokens: float, now: float) -> None:
-        self.tokens, self.left_out = float(tokens), 0
+        self.tokens, self.quarantined = float(tokens), 0
         self._counted = now
 
     def fill(self, now: float, every_s: float, most: int) -> None:

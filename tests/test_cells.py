@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from marl.algorithms.choose import ALGORITHMS
+from marl.algorithms.algorithm_class import ALGORITHMS
 from marl.api import Cluster, TrainResult, evaluate, train
 from marl.errors import MarlError
-from marl.exchanges.choose import EXCHANGES
+from marl.exchanges.exchange_class import EXCHANGES
 
 EXCHANGED = [name for name in EXCHANGES if name != "pairwise"]  # which differs from weights on children only
 CATCH, PROBE = "examples.own_environment:Catch-v0", "tests.fakes:Continuous"

@@ -6,11 +6,11 @@ from multiprocessing import Pipe
 import pytest
 import torch
 
-from marl.cluster.spaces import find_spaces
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.worker import Job, work
 from marl.config.files import load_config
+from marl.exchanges.child_reports import Report, hear_all
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.telemetry import Report, hear_all
 from marl.exchanges.weights.child import WeightsChild
 from marl.exchanges.weights.parent import WeightsParent
 from marl.links.memory import memory_pair

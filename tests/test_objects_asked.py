@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from marl.algorithms.choose import ALGORITHMS
-from marl.exchanges.choose import EXCHANGES
+from marl.algorithms.algorithm_class import ALGORITHMS
+from marl.exchanges.exchange_class import EXCHANGES
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {*EXCHANGES, *ALGORITHMS}

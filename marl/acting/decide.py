@@ -11,7 +11,7 @@ from marl.acting.collect import Acts
 from marl.networks.sampling import OnPolicy, Sampler
 
 
-class Dice:
+class ActionNoise:
     """How one group of environments acts: a worker's sampler, and its noise, drawn for a whole trajectory at once."""
 
     def __init__(self, sampler: Sampler, length: int, environments: int) -> None:
@@ -34,7 +34,7 @@ class Question(NamedTuple):
 
     observations: Tensor  # [N, D]
     states: Tensor  # [N, S]  what the network kept in mind after the last step
-    dice: Sequence[Dice]  # of the groups, in order
+    noises: Sequence[ActionNoise]  # of the groups, in order
 
 
 class Decision(NamedTuple):
@@ -46,7 +46,7 @@ class Decision(NamedTuple):
     version: int  # of the weights
 
 
-class Remembers(Protocol):
+class RecurrentState(Protocol):
     """A network whose decision depends on more than the present observation."""
 
     state_size: int
@@ -61,7 +61,7 @@ class Decider:
     def __init__(self, network: nn.Module, refresh: Callable[[], int], generator: torch.Generator) -> None:
         """``refresh`` puts the newest weights into the network; it returns their version."""
         self._network, self._refresh, self._generator = network, refresh, generator
-        self._remembers = cast(Remembers, network) if state_size(network) else None
+        self._recurrent = cast(RecurrentState, network) if state_size(network) else None
 
     def decide(self, questions: list[Question]) -> list[Decision]:
         """Answer all."""
@@ -69,15 +69,15 @@ class Decider:
         with torch.inference_mode():
             together = _joined([each.observations for each in questions])
             states = _joined([each.states for each in questions])
-            if self._remembers is None:
+            if self._recurrent is None:
                 parameters = cast(Acts, self._network).policy(together)
             else:
-                parameters, states = self._remembers.step(together, states)
+                parameters, states = self._recurrent.step(together, states)
             drawn, end = [], 0
-            for _, run in groupby((dice for each in questions for dice in each.dice), key=_alike):
+            for _, run in groupby((noises for each in questions for noises in each.noises), key=_alike):
                 group = list(run)
-                start, end = end, end + sum(dice.count for dice in group)
-                noise = _joined([dice.noise(self._generator) for dice in group])
+                start, end = end, end + sum(noises.count for noises in group)
+                noise = _joined([noises.noise(self._generator) for noises in group])
                 drawn.append(group[0].sampler.act(parameters[start:end], noise))
             actions, behaviour = _joined([each for each, _ in drawn]), _joined([each for _, each in drawn])
         decisions, end = [], 0
@@ -92,9 +92,9 @@ def state_size(network: nn.Module) -> int:
     return int(getattr(network, "state_size", 0))
 
 
-def _alike(dice: Dice) -> int:
+def _alike(noises: ActionNoise) -> int:
     """The same for those who can act at once; a sampler of another kind acts for one group at a time."""
-    return id(dice.sampler if type(dice.sampler) is OnPolicy else dice)
+    return id(noises.sampler if type(noises.sampler) is OnPolicy else noises)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

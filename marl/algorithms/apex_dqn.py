@@ -15,7 +15,7 @@ from marl.algorithms.replayed import cut, parts, priorities_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Sampled, Transitions
-from marl.networks.choose import q_network
+from marl.networks.build_network import q_network
 from marl.networks.distributions import ActionRule
 from marl.networks.q_network import QNetwork
 from marl.networks.sampling import EpsilonGreedy, Rank, Sampler

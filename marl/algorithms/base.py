@@ -32,7 +32,7 @@ class Loss(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When in a run something is learned, and with whose dice."""
+    """When in a run something is learned, and with whose random numbers."""
 
     progress: float  # 0 to 1: how much of the schedule is done
     generator: torch.Generator

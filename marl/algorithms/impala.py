@@ -14,7 +14,7 @@ from marl.algorithms.values import following_values
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
-from marl.networks.choose import actor_critic
+from marl.networks.build_network import actor_critic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.returns import mean_weights, standardized

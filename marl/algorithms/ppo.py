@@ -17,7 +17,7 @@ from marl.algorithms.values import following_values, policy_and_values
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.actor_critic import ActorCritic
-from marl.networks.choose import actor_critic
+from marl.networks.build_network import actor_critic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
@@ -29,7 +29,7 @@ from marl.targets.vtrace import vtrace
 TARGETS = ("auto", "gae", "td_lambda", "vtrace")
 
 
-class Lessons(NamedTuple):
+class Minibatch(NamedTuple):
     """N transitions with everything that the loss compares them with."""
 
     observations: Tensor  # [N, D]
@@ -40,10 +40,10 @@ class Lessons(NamedTuple):
     targets: Tensor  # [N]  of the value
     clip: float
 
-    def pick(self, index: Tensor) -> "Lessons":
+    def pick(self, index: Tensor) -> "Minibatch":
         """Those at ``index``, which may be a mask."""
         *tensors, clip = self
-        return Lessons._make([*(each[index] for each in tensors), clip])
+        return Minibatch._make([*(each[index] for each in tensors), clip])
 
 
 @dataclass(frozen=True)
@@ -77,27 +77,27 @@ class PPO(Algorithm):
         known = type(self).minibatches is PPO.minibatches
         return float(self.epochs * self.num_minibatches) if known else super().batches_per_trajectory()
 
-    def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Lessons]:
+    def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Minibatch]:
         """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``."""
         critic = cast(ActorCritic, network)
-        lessons = self._lessons(critic, trajectory, moment)
-        count = len(lessons.actions)
+        minibatch = self._minibatches(critic, trajectory, moment)
+        count = len(minibatch.actions)
         if not count:
             return
         size = -(-count // self.num_minibatches)
         for epoch in range(self.epochs):
-            if epoch and self.kl_stop and float(divergence(critic, lessons)) > self.kl_stop:
+            if epoch and self.kl_stop and float(divergence(critic, minibatch)) > self.kl_stop:
                 return
             if epoch and self.target == "vtrace":  # the ratios have moved
-                lessons = self._lessons(critic, trajectory, moment)
+                minibatch = self._minibatches(critic, trajectory, moment)
             if self.num_minibatches == 1:
-                yield lessons
+                yield minibatch
                 continue
             order = torch.randperm(count, generator=moment.generator)
             for start in range(0, count, size):
-                yield lessons.pick(order[start : start + size])
+                yield minibatch.pick(order[start : start + size])
 
-    def loss(self, network: nn.Module, batch: Lessons) -> Loss:
+    def loss(self, network: nn.Module, batch: Minibatch) -> Loss:
         """The clipped surrogate, the value's error and the entropy bonus."""
         return ppo_loss(
             cast(ActorCritic, network),
@@ -130,7 +130,7 @@ class PPO(Algorithm):
         demand(self.kl_stop >= 0, "kl_stop", "0 or more", self.kl_stop)
 
     @torch.no_grad()
-    def _lessons(self, network: ActorCritic, batch: Trajectory, moment: Moment) -> Lessons:
+    def _minibatches(self, network: ActorCritic, batch: Trajectory, moment: Moment) -> Minibatch:
         """All transitions of a trajectory."""
         parameters = None
         if self.target == "vtrace":
@@ -156,14 +156,14 @@ class PPO(Algorithm):
         if self.upgo_cost:
             advantages = advantages + self.upgo_cost * (upgo(*steps, discount=self.discount) - values)
         clip = scheduled(self.clip_schedule, self.clip, 0.0, moment.progress)
-        lessons = (batch.observations[:-1], batch.actions, log_probs, values, advantages, targets)
-        flat = Lessons._make([*(each.flatten(0, 1) for each in lessons), clip])
+        minibatch = (batch.observations[:-1], batch.actions, log_probs, values, advantages, targets)
+        flat = Minibatch._make([*(each.flatten(0, 1) for each in minibatch), clip])
         return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())
 
 
 def ppo_loss(
     network: ActorCritic,
-    batch: Lessons,
+    batch: Minibatch,
     *,
     value_cost: float,
     value_clip: float = 0.0,
@@ -219,7 +219,7 @@ def value_errors(values: Tensor, old_values: Tensor, targets: Tensor, value_clip
 
 
 @torch.no_grad()
-def divergence(network: ActorCritic, batch: Lessons) -> Tensor:
+def divergence(network: ActorCritic, batch: Minibatch) -> Tensor:
     """Mean KL divergence of the policy that acted from the present one, by the estimator ``(r - 1) - log r``, which
     is never negative (Schulman, "Approximating KL divergence", 2020).
     """

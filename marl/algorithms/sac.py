@@ -16,7 +16,7 @@ from marl.algorithms.replayed import cut, parts, priorities_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Sampled, Transitions
-from marl.networks.choose import refuse_own
+from marl.networks.build_network import refuse_own
 from marl.networks.sac_network import SACNetwork
 from marl.networks.settings import NetworkSettings
 

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import check_work
 from marl.averaging.tiles import ChangeMeter, check_vector
+from marl.averaging.upload_limits import check_work
 
 Shorten = Callable[[float], float]  # the norm of a change -> what to multiply it by, at most 1
 

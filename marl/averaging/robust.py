@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import cap_shares, check_work
 from marl.averaging.mean import Accepted, Shorten, keep, opened
 from marl.averaging.tiles import TILE, ChangeMeter, check_vector
+from marl.averaging.upload_limits import cap_shares, check_work
 
 
 def coordinate_median(uploads: Sequence[Tensor], out: Tensor) -> Tensor:

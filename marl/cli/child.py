@@ -98,7 +98,7 @@ def _check(host: str, port: int, trust: TrustOptions, wait: float) -> None:
 
     from marl.errors import ConfigError
     from marl.links.listen import in_use, listen
-    from marl.trust.choose import child_identity
+    from marl.trust.find_identity import child_identity
     from marl.trust.home import marl_home
 
     child_identity(trust, marl_home(), host=host, port=port)

@@ -47,7 +47,7 @@ def complete_algorithm(
     unused_context: click.Context, unused_parameter: click.Parameter, word: str
 ) -> list[CompletionItem]:
     """Names of algorithms that begin like the word."""
-    from marl.algorithms.choose import ALGORITHMS
+    from marl.algorithms.algorithm_class import ALGORITHMS
 
     return [CompletionItem(name) for name in ALGORITHMS if name.startswith(word)]
 

@@ -11,7 +11,7 @@ from marl.cli.training import run_training, training_options
 from marl.cli.trust.options import take_trust, trust_options
 
 if TYPE_CHECKING:
-    from marl.cluster.plan import Cluster
+    from marl.cluster.cluster_settings import Cluster
 
 
 def parent_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +38,7 @@ def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> N
     Raises:
         click.UsageError: no children are named.
     """
-    from marl.cluster.plan import Cluster
+    from marl.cluster.cluster_settings import Cluster
 
     trust = take_trust(options)
     children, port = options.pop("children"), options.pop("port")
@@ -57,7 +57,7 @@ def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> N
 def _check(cluster: "Cluster") -> None:
     """Let mistakes show before anything heavy is loaded, and before there is a run folder."""
     from marl.cluster.addresses import parse_addresses
-    from marl.trust.choose import is_loopback, parent_identity
+    from marl.trust.find_identity import is_loopback, parent_identity
     from marl.trust.home import marl_home
 
     addresses = parse_addresses(cluster.children, cluster.port)

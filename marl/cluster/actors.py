@@ -53,7 +53,7 @@ class ActorLearnerTraining(Training):
             steps=int(info.get("steps", 0)),
             note=self._events.note,
         )
-        self._parent.seat(ACTORS, 0, workers)
+        self._parent.assign_rank(ACTORS, 0, workers)
         self._node = Node(config, spaces, self._group, workers, alone=False)
         self._node.segment = self._learner.segment = seeds.first_segment(epoch)
         self._child = config.exchange.child(

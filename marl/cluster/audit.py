@@ -3,7 +3,7 @@
 No comparison of uploads can tell that where there are only two, and episodes with the weights of one upload tell
 little: a round is short. So each of the two trains alone for some rounds, while nothing of the other is merged, and the
 parent plays episodes with the weights before and after. Honest learning earns more in time, or as much. Who makes the
-weights lose half of what they had gained is named and left out, and they go back to what they were.
+weights lose half of what they had gained is named and quarantined, and they go back to what they were.
 """
 
 import math
@@ -106,14 +106,14 @@ class Audit:
         self._close(LONG_PEACE_S)
 
     def _watch_trial(self) -> None:
-        """Until the child has made its rounds, is gone or barred, or says nothing for too long."""
+        """Until the child has made its rounds, is gone or quarantined, or says nothing for too long."""
         version, now, tried = self._side.current.version, time.monotonic(), self._pair[0]
         standing = self._side.standing(tried)
         if version >= self._first_version + ROUNDS:
             self._play()
         elif standing is Standing.GONE:
             self._close(0.0)  # that proves nothing; the case begins again when both are there
-        elif standing is Standing.BARRED:
+        elif standing is Standing.QUARANTINED:
             self._close()
         elif version > self._version:
             self._version, self._until = version, now + self._pace.patience()

@@ -148,7 +148,7 @@ class Caller(threading.Thread):
             hello = msgspec.structs.replace(plan.hello, rank=self._rank)
             self.state = "asking"  # it may take its time to import the environment
             self.welcome = offer(link, hello, plan.max_bytes, name=plan.name)
-            plan.side.seat(node, self._rank, self.welcome.workers)
+            plan.side.assign_rank(node, self._rank, self.welcome.workers)
             if self._registry.is_new(node, self.welcome.instance):
                 plan.side.forget(node)
                 plan.forget(node)

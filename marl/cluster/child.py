@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from marl.cluster.addresses import Address
-from marl.cluster.contact import Contact, Guest, in_words
+from marl.cluster.contact import Candidate, Contact, in_words
 from marl.cluster.fence import Fence
 from marl.cluster.handshake import examine, read_hello, refuse
 from marl.cluster.identities import LiveIdentity
@@ -24,7 +24,7 @@ from marl.processes.threads import one_thread
 from marl.reports.events import Ended
 from marl.reports.sinks.sink import Facts, Sink
 from marl.reports.stream import Stream
-from marl.trust.choose import child_identity, watched_file
+from marl.trust.find_identity import child_identity, watched_file
 from marl.trust.options import TrustOptions
 from marl.wire.link import Link
 from marl.words import Lines
@@ -92,7 +92,7 @@ class _Child:
         )
         self._say = Lines(events.note, burst=8, every_s=ECHO_S)
         self._fence = Fence(home, self._name)
-        self._guests: queue.Queue[Guest] = queue.Queue()
+        self._candidates: queue.Queue[Candidate] = queue.Queue()
         self._look_at = 0.0
 
     def run(self, ready: Callable[[str], object]) -> None:
@@ -110,7 +110,7 @@ class _Child:
                 while not self._stopped.is_set():
                     self._tend()
                     with contextlib.suppress(queue.Empty):
-                        self._serve(self._guests.get(timeout=0.1))
+                        self._serve(self._candidates.get(timeout=0.1))
 
     def _announced(self) -> contextlib.AbstractContextManager[None]:
         if not self._settings.announce:
@@ -123,26 +123,26 @@ class _Child:
         """In a thread of its own for each parent: hear what it offers."""
         who = link.peer.node_id if link.peer else "a parent without a certificate"
         try:
-            self._guests.put(Guest(link, read_hello(link), who))
+            self._candidates.put(Candidate(link, read_hello(link), who))
         except HandshakeRefused as error:
             self._turn_away(link, error)
         except LinkError as error:
             self._say((who, "link"), f"{link.address}: {error}")
             link.close()
 
-    def _serve(self, guest: Guest) -> None:
+    def _serve(self, candidate: Candidate) -> None:
         try:
-            offered = examine(guest.hello, allow=self._settings.allow, workers=self._workers)
-            self._fence.check(guest.hello)
+            offered = examine(candidate.hello, allow=self._settings.allow, workers=self._workers)
+            self._fence.check(candidate.hello)
         except HandshakeRefused as error:
-            return self._turn_away(guest.link, error)
+            return self._turn_away(candidate.link, error)
         self._events.note(
-            f"{guest.name} at {guest.link.address} starts run {guest.hello.run_id}: {offered.config.environment.id}, "
-            f"{guest.hello.num_bytes:,} bytes of weights"
+            f"{candidate.name} at {candidate.link.address} starts run {candidate.hello.run_id}: "
+            f"{offered.config.environment.id}, {candidate.hello.num_bytes:,} bytes of weights"
         )
         contact = Contact(
             offered,
-            guest,
+            candidate,
             name=self._name,
             workers=self._workers,
             orphan_s=self._settings.orphan_s,
@@ -152,15 +152,15 @@ class _Child:
             turn_away=self._turn_away,
         )
         try:
-            reason = contact.serve(self._guests, self._stopped)
+            reason = contact.serve(self._candidates, self._stopped)
         except HandshakeRefused as error:
-            return self._turn_away(guest.link, error)
+            return self._turn_away(candidate.link, error)
         except Exception as error:  # a full disk or /dev/shm ends this run, not the child
             reason = in_words(error)
         finally:
-            guest.link.close()
+            candidate.link.close()
         self._events.on(Ended(reason=reason))
-        self._events.note(f"run {guest.hello.run_id} is over here: {reason}")
+        self._events.note(f"run {candidate.hello.run_id} is over here: {reason}")
 
     def _tend(self) -> None:
         """Now and then: has the key or ticket been replaced?"""

@@ -49,7 +49,7 @@ class ServingLink(TunedLink, Protocol):
         ...
 
 
-class Guest(NamedTuple):
+class Candidate(NamedTuple):
     """A parent at the door, and what it offers."""
 
     link: ServingLink
@@ -63,7 +63,7 @@ class Contact:
     def __init__(
         self,
         offered: Offer,
-        guest: Guest,
+        candidate: Candidate,
         *,
         name: str,
         workers: int,
@@ -81,13 +81,13 @@ class Contact:
             turn_away: tells a parent, and people here, why it may not lead.
         """
         self._offered, self._name, self._workers, self._orphan_s = offered, name, workers, orphan_s
-        self._events, self._guest = events, guest
+        self._events, self._guest = events, candidate
         self._fence, self._tend, self._turn_away = fence, tend, turn_away
         self._leaving = threading.Event()
         self._trouble = ""  # why this child cannot go on
         self._say = Lines(events.note, burst=5)  # what the parent gives rise to
 
-    def serve(self, guests: "queue.Queue[Guest]", stopped: threading.Event) -> str:
+    def serve(self, candidates: "queue.Queue[Candidate]", stopped: threading.Event) -> str:
         """Train until the run is over for this child; why it is, in words.
 
         Raises:
@@ -103,7 +103,7 @@ class Contact:
                 ) from error
             self._conversation = self._converse(self._guest)
             try:
-                return self._watch(group, guests, stopped)
+                return self._watch(group, candidates, stopped)
             except Exception as error:
                 self._trouble = in_words(error)
                 self._farewell()
@@ -130,7 +130,7 @@ class Contact:
             note=lambda text: self._say("exchange", text),
         )
 
-    def _watch(self, group: ProcessGroup, guests: "queue.Queue[Guest]", stopped: threading.Event) -> str:
+    def _watch(self, group: ProcessGroup, candidates: "queue.Queue[Candidate]", stopped: threading.Event) -> str:
         playing, lost_at, shown_at, shown_steps = False, None, time.monotonic(), 0
         while True:
             group.wait(TICK)
@@ -146,9 +146,9 @@ class Contact:
                     self._node.restart(name)
             with contextlib.suppress(queue.Empty):
                 while True:
-                    guest = guests.get_nowait()
-                    if not self._greet(guest):
-                        guests.put(guest)
+                    candidate = candidates.get_nowait()
+                    if not self._greet(candidate):
+                        candidates.put(candidate)
                         return "its parent is back with another schedule or rank: starting again with that"
             if not self._conversation.over:
                 lost_at = None
@@ -175,11 +175,11 @@ class Contact:
                     self._side.remember()
                 shown_at, shown_steps = now, steps
 
-    def _greet(self, guest: Guest) -> bool:
+    def _greet(self, candidate: Candidate) -> bool:
         """Someone else at the door: the run's own parent takes over, others hear why not. False where it offers what
         workers are only told when they start: how many steps there are to be, this child's rank.
         """
-        mine, theirs = self._offered.hello, guest.hello
+        mine, theirs = self._offered.hello, candidate.hello
         try:
             if theirs.run_id != mine.run_id:
                 raise HandshakeRefused(
@@ -191,21 +191,21 @@ class Contact:
                 )
             self._fence.check(theirs)
         except HandshakeRefused as error:
-            self._turn_away(guest.link, error)
+            self._turn_away(candidate.link, error)
             return True
         if msgspec.structs.replace(theirs, epoch=mine.epoch, instance=mine.instance) != mine:
             return False
         self._conversation.close()
         self._offered = self._offered._replace(hello=theirs)
-        self._conversation = self._converse(guest)
-        self._say("parent", f"the parent at {guest.link.address} is back")
+        self._conversation = self._converse(candidate)
+        self._say("parent", f"the parent at {candidate.link.address} is back")
         return True
 
-    def _converse(self, guest: Guest) -> "_Conversation":
-        return _Conversation(guest, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)
+    def _converse(self, candidate: Candidate) -> "_Conversation":
+        return _Conversation(candidate, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)
 
     def _farewell(self) -> None:
-        self._side.hurry()  # first: the farewell is said as soon as it is seen
+        self._side.flush_stragglers()  # first: the graceful close is said as soon as it is seen
         self._leaving.set()
         self._conversation.join(FAREWELL_S)
 
@@ -234,7 +234,7 @@ class _Conversation(threading.Thread):
 
     def __init__(
         self,
-        guest: Guest,
+        candidate: Candidate,
         side: Serving,
         offered: Offer,
         leaving: threading.Event,
@@ -242,7 +242,7 @@ class _Conversation(threading.Thread):
         trouble: Callable[[], str],
     ) -> None:
         super().__init__(name="conversation", daemon=True)
-        self.link = guest.link
+        self.link = candidate.link
         self.over = self.finished = False  # ended; ended by the parent's word
         self.why = ""
         self._side, self._offered, self._leaving, self._name_of_child = side, offered, leaving, name

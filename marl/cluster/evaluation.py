@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from marl.acting.evaluate import Played
+from marl.cluster.checkpoint_manager import CheckpointManager
 from marl.cluster.evaluator import Evaluator, Verdict, parallel, verdict_of
-from marl.cluster.keeper import Keeper
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
@@ -43,7 +43,7 @@ class Evaluation:
         config: Config,
         spaces: Spaces,
         group: ProcessGroup,
-        keeper: Keeper,
+        checkpoints: CheckpointManager,
         meter: Meter,
         *,
         note: Callable[[str], None],
@@ -58,7 +58,7 @@ class Evaluation:
         self.evaluator = Evaluator(config, spaces, group)
         self.solved = False  # training has solved it, and so do the weights that are kept
         self.solved_at: float | None = None  # time.time() when training's mean return reached the threshold, to stay
-        self._config, self._group, self._keeper, self._meter = config, group, keeper, meter
+        self._config, self._group, self._checkpoints, self._meter = config, group, checkpoints, meter
         self._note, self._log, self._tell = note, log, tell
         self._failures = 0  # in a row
         self._ever = False  # whether it has answered at all
@@ -147,7 +147,7 @@ class Evaluation:
         wanted = self._config.evaluation.final_episodes
         if not self.decides or not wanted:
             return Final(None, f"evaluation.{'final_episodes' if self.decides else 'episodes'} is 0")
-        kept = last if self._keeper.best is None else self._keeper.best.snapshot
+        kept = last if self._checkpoints.best is None else self._checkpoints.best.snapshot
         max_steps = _last_steps(last.steps) if self._config.deterministic else None
         self._over, begun = True, time.monotonic()
         deadline = math.inf if max_steps is not None else deadline
@@ -213,7 +213,7 @@ class Evaluation:
             self._note(f"{verdict.cut} of {count} evaluation episodes did not end by themselves and were cut")
         threshold = self._config.environment.solved_return if self._config.stop.solved else None
         self.solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()
-        self._keeper.weigh(verdict, keep_anyway=self.solved)
+        self._checkpoints.weigh(verdict, keep_anyway=self.solved)
 
     def _check(self) -> None:
         """Whether the evaluator has died: it is then started again with the next weights, as often as a worker is."""

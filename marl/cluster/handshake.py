@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from marl import __version__
-from marl.cluster.parts import modules_of, plugin_names, try_parts
-from marl.cluster.replay import replay_memory
-from marl.cluster.spaces import find_spaces
+from marl.cluster.find_spaces import find_spaces
+from marl.cluster.memory_demand import replay_memory
+from marl.cluster.own_parts import modules_of, plugin_names, try_parts
 from marl.cluster.statistics import statistics_size
 from marl.config.names import find_refused
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
-from marl.exchanges.limits import max_payload
+from marl.exchanges.payload_size import max_payload
 from marl.failpoints import fail
 from marl.processes.cores import count_cores
 from marl.training.flat import flatten
@@ -29,8 +29,8 @@ from marl.wire.fingerprint import fingerprint, sources_of
 from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
-from marl.wire.packing import demand_zstd
 from marl.wire.places import nowhere
+from marl.wire.zstandard import demand_zstd
 from marl.words import printable
 
 HELLO_S = 5.0  # a parent that says nothing after connecting is none

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
-from marl.cluster.replay import queue_places, replay_memory
+from marl.cluster.memory_demand import queue_places, replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data import seeds
@@ -26,13 +26,13 @@ from marl.processes.group import ProcessGroup
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.inbox import Arrivals, Flow, Inbox, Published, flow, inbox_fields
-from marl.training.lessons import Fresh, Lessons, ReplayedTrajectories, ReplayedTransitions
 from marl.training.metrics import read_metrics
+from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
 from marl.training.optimizers import make_optimizer
-from marl.training.telemetry import Telemetry
+from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.training.weights_file import copy_exactly
+from marl.training.worker_metrics import Telemetry
 
 NAME = "learner"
 SAVED = ("weights", "optimizer", "optimizer_steps")
@@ -83,14 +83,14 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
         shared=block["weights"],
         optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
         source=arrivals,
-        lessons=_lessons(algorithm, network, block, config, ratio, rng, arrivals),
+        minibatches=_minibatches(algorithm, network, block, config, ratio, rng, arrivals),
         telemetry=telemetry,
         generator=generator,
         go_on=tidily(go_on),
     )
 
 
-def _lessons(
+def _minibatches(
     algorithm: Algorithm,
     network: nn.Module,
     block: SharedBlock,
@@ -98,7 +98,7 @@ def _lessons(
     ratio: float,
     rng: np.random.Generator,
     arrivals: Arrivals,
-) -> Lessons:
+) -> MinibatchSource:
     if algorithm.from_transitions:
         return ReplayedTransitions(
             algorithm, network, block, 0, config.replay, ratio=ratio, rng=rng, priorities=lambda: arrivals.priorities
@@ -128,13 +128,13 @@ class LearnerNode:
             observation_size=spaces.observation_size,
             workers=1,
             more={
-                **inbox_fields(self.layout, places, len(self.flat.weights)),
+                **trajectory_queue_fields(self.layout, places, len(self.flat.weights)),
                 **replay_memory(config, spaces, self.network, 1, learner=True),
             },
         )
         self.block["weights"].copy_(self.flat.weights)
         self._base_updates = 0
-        self.inbox, self.published = Inbox(self.block), Published(self.block)
+        self.trajectory_queue, self.published = TrajectoryQueue(self.block), Published(self.block)
 
     def parent_side(self, **facts: Any) -> LearningSide:
         """The parent's half of the run's exchange, over this learner.
@@ -142,7 +142,7 @@ class LearnerNode:
         Args:
             facts: as for ``ParentFacts``, but those that are known here.
         """
-        config, meets = self._config, LearnerMemory(self.inbox, self.published, self.layout)
+        config, meets = self._config, LearnerMemory(self.trajectory_queue, self.published, self.layout)
         side = config.exchange.parent(ParentFacts(config, self._spaces, self.flat.weights, learner=meets, **facts))
         return cast(LearningSide, side)
 
@@ -173,7 +173,7 @@ class LearnerNode:
             self.restarts += 1
             self._counted += 1
             warn(f"the learner died ({failure.text}) and is started again")
-            self.inbox.restart()
+            self.trajectory_queue.restart()
             self._group.start(NAME, learn, self._job(), self.block)
 
     def _job(self) -> LearnerJob:

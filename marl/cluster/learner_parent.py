@@ -44,7 +44,7 @@ class LearnerParentTraining(ParentTraining):
             sample=self._sample,
             epoch=epoch,
             steps=steps,
-            hear=self._tallies.hear,
+            hear=self._child_metrics.hear,
             note=self._events.note,
         )
         return self._experience

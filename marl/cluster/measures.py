@@ -44,7 +44,7 @@ def seen_beside(config: Config) -> float:
 def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
     """What random actions show, and return where rewards are normalised.
 
-    None where nothing is normalised, where time must decide nothing, where this machine is to play no episodes, or
+    None where nothing is normalised, in deterministic mode, where this machine is to play no episodes, or
     where its environment cannot: then children say why.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.build import build_network
-from marl.cluster.replay import replay_memory
+from marl.cluster.memory_demand import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import Job, SegmentEnd, work

@@ -14,14 +14,14 @@ from marl.algorithms.build import build_network
 from marl.cluster.addresses import Address, parse_addresses
 from marl.cluster.audit import Audit
 from marl.cluster.caller import Caller, Plan, Registry
+from marl.cluster.child_metrics import ChildrenMetrics
+from marl.cluster.cluster_settings import Cluster
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.identities import LiveIdentity
 from marl.cluster.local import LocalChildren
 from marl.cluster.measures import find_reach, seen_beside
-from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
-from marl.cluster.tallies import Tallies
 from marl.cluster.training import Counts, Training
 from marl.config.settings import Config
 from marl.data.normalizer import Moments
@@ -38,7 +38,7 @@ from marl.reports.run_folder import RunFolder, write_atomic
 from marl.reports.stream import Stream
 from marl.training.flat import flatten
 from marl.training.weights_file import WeightsFile, fill
-from marl.trust.choose import is_loopback, parent_identity, watched_file
+from marl.trust.find_identity import is_loopback, parent_identity, watched_file
 from marl.trust.home import marl_home
 from marl.trust.nodes import NodeBook, nodes_path
 from marl.wire.hello import Welcome
@@ -102,7 +102,7 @@ class ParentTraining(Training):
                 statistics = statistics_of(config, file.tensors)
         info = self._resumed.info if self._resumed is not None else {}
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
-        self._tallies = Tallies(info.get("told"))
+        self._child_metrics = ChildrenMetrics(info.get("told"))
         self._side = self._make_side(network, statistics, info, len(addresses))
         self._audit: Audit | None = None
         if isinstance(self._side, MergingParent):
@@ -121,7 +121,7 @@ class ParentTraining(Training):
         self._io = IOLoop().start()
         longest = payload_of(config, spaces, network)
         plan = Plan(
-            self._io, identity, self._book, hello, longest, self._side, NAME, self._events, self._tallies.forget
+            self._io, identity, self._book, hello, longest, self._side, NAME, self._events, self._child_metrics.forget
         )
         self._registry = Registry(info.get("instances"))
         self._callers = [Caller(address, rank, plan, self._registry) for rank, address in enumerate(addresses)]
@@ -149,7 +149,7 @@ class ParentTraining(Training):
             epoch=int(info.get("epoch", 0)) + 1,
             version=int(info.get("version", 0)),
             steps=int(info.get("steps", 0)),
-            hear=self._tallies.hear,
+            hear=self._child_metrics.hear,
             note=self._events.note,
         )
         side = config.exchange.parent(facts)
@@ -178,7 +178,7 @@ class ParentTraining(Training):
         for caller in self._callers:
             if caller.is_alive():
                 caller.join(max(0.0, deadline - time.monotonic()))
-        self._tallies.close()
+        self._child_metrics.close()
 
     def never_began(self) -> bool:
         """Whether nothing was played at all."""
@@ -274,14 +274,14 @@ class ParentTraining(Training):
         return f"no child took part within {self._cluster.wait_s:g} s (--wait): {told}"
 
     def _collect_episodes(self) -> None:
-        self._add_episodes(*self._tallies.episodes([caller.node for caller in self._callers]))
+        self._add_episodes(*self._child_metrics.episodes([caller.node for caller in self._callers]))
 
     def _steps(self) -> int:
         return self._side.current.steps
 
     def _counts(self) -> Counts:
         names = [caller.node for caller in self._callers]
-        return self._tallies.counts(names)
+        return self._child_metrics.counts(names)
 
     def _learned(self) -> bool:
         return super()._learned() or self._side.current.version > 0  # what children report of updates may lag behind
@@ -328,7 +328,7 @@ class ParentTraining(Training):
             "merged": state.merged,
             "limits": state.limits,
             "instances": self._registry.instances(),
-            "told": self._tallies.state(),
+            "told": self._child_metrics.state(),
         }
 
     def _facts(self) -> dict[str, Any]:
@@ -336,13 +336,15 @@ class ParentTraining(Training):
         return {"children": {str(caller.address): _machine(caller.welcome) for caller in self._callers}}
 
     def _speed(self, pace: Pace, counts: Counts) -> Speed:
-        """Reports come in their own time: the view shows the speeds of the tallies, which are measured over seconds."""
+        """Reports come in their own time: the view shows the children's speeds, measured over seconds."""
         if pace is not self._shown:
             return super()._speed(pace, counts)
         if self._ended is None:
             now = time.monotonic()
-            tallies = [self._tallies.of(caller.node) for caller in self._callers if caller.state == "training"]
-            rates = tuple(tally.steps_per_second(now) for tally in tallies if tally is not None)
+            child_metrics = [
+                self._child_metrics.of(caller.node) for caller in self._callers if caller.state == "training"
+            ]
+            rates = tuple(tally.steps_per_second(now) for tally in child_metrics if tally is not None)
             self._last_speed = Speed(sum(rates), rates)
         return self._last_speed
 
@@ -353,7 +355,7 @@ class ParentTraining(Training):
         return msgspec.structs.replace(super()._progress(), children=self._rows)
 
     def _row(self, caller: Caller, now: float) -> ChildRow:
-        tally = self._tallies.of(caller.node)
+        tally = self._child_metrics.of(caller.node)
         member = self._side.members.get(caller.node or "")
         if caller.state != "training" or tally is None or member is None or caller.link is None:
             return ChildRow(str(caller.address), caller.state)

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from marl.cluster.checkpoint_manager import BEST, CheckpointManager
 from marl.cluster.evaluation import Final
-from marl.cluster.keeper import BEST, Keeper
 from marl.cluster.training import Outcome, latest_checkpoint
 from marl.config.settings import Config
 from marl.errors import RunFolderError
@@ -22,18 +22,18 @@ class Kept(NamedTuple):
     failure: str | None  # why they are not where the user wants them
 
 
-def keep_weights(keeper: Keeper, outcome: Outcome, folder: RunFolder, out: Path) -> Kept:
+def keep_weights(checkpoints: CheckpointManager, outcome: Outcome, folder: RunFolder, out: Path) -> Kept:
     """Write the weights file; where that fails, the run folder has them.
 
     Raises:
         RunFolderError: not even there could they be written.
     """
     try:
-        keeper.write_weights(outcome.last, out, _evaluation(outcome.evaluation))
+        checkpoints.write_weights(outcome.last, out, _evaluation(outcome.evaluation))
         return Kept(out, None)
     except OSError as error:
         reason = error.strerror or error
-        kept = folder.path / BEST if keeper.best is not None else latest_checkpoint(folder)
+        kept = folder.path / BEST if checkpoints.best is not None else latest_checkpoint(folder)
         if not kept.is_file():
             raise RunFolderError(
                 f"expected to write {out}, got {reason}, and {kept} could not be written either: "

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from marl.cluster.addresses import parse_addresses
-from marl.cluster.keeper import find_seal_key
+from marl.cluster.checkpoint_manager import find_seal_key
+from marl.cluster.cluster_settings import Cluster
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.local import LocalChildren
 from marl.cluster.measures import sample_observations
-from marl.cluster.parts import try_parts
-from marl.cluster.plan import Cluster
-from marl.cluster.replay import queue_places, replay_memory
+from marl.cluster.memory_demand import queue_places, replay_memory
+from marl.cluster.own_parts import try_parts
 from marl.cluster.reporting import reporting
 from marl.cluster.restore import demand_same_spaces, demand_usable, read_initial, spaces_of
 from marl.cluster.result import draw_curve, end_facts, fields, finished, keep_weights
 from marl.cluster.resumable import demand_resumable, demand_same_kind, resumed_config
 from marl.cluster.single import SingleTraining
-from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Training, latest_checkpoint
 from marl.config.files import load_config, to_toml
 from marl.config.rules import demand_end, demand_sendable
@@ -36,9 +36,9 @@ from marl.processes.signals import raising, stop_event
 from marl.reports.events import Ended
 from marl.reports.run_folder import create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
-from marl.reports.sinks.choose import make_sinks
+from marl.reports.sinks.make_sinks import make_sinks
 from marl.training.weights_file import WeightsFile, read
-from marl.wire.packing import demand_zstd
+from marl.wire.zstandard import demand_zstd
 
 
 def run(
@@ -181,7 +181,7 @@ def _run(
                 events.close()
                 shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it is worth anybody's time
             raise
-        kept = keep_weights(training.keeper, outcome, folder, out)
+        kept = keep_weights(training.checkpoints, outcome, folder, out)
         folder.update_facts(end_facts(outcome))
         events.on(Ended(reason=outcome.reason, return_mean=outcome.status.return_mean, failure=kept.failure))
         if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from marl.cluster.checkpoint_manager import CHECKPOINT, CheckpointManager, find_seal_key
 from marl.cluster.evaluation import TICK, Evaluation, Final, patience
-from marl.cluster.keeper import CHECKPOINT, Keeper, find_seal_key
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
@@ -96,7 +96,7 @@ class Training(ABC):
             self._group = group
             self._writer = BackgroundWriter(self._events.note)
             key = find_seal_key(self._events.note)
-            self.keeper = Keeper(self._config, self._spaces, self._folder, self._writer, key)
+            self.checkpoints = CheckpointManager(self._config, self._spaces, self._folder, self._writer, key)
             self._evaluation = self._make_evaluation()
             try:
                 with self._damage_told():
@@ -134,7 +134,7 @@ class Training(ABC):
             self._config,
             self._spaces,
             self._group,
-            self.keeper,
+            self.checkpoints,
             self._meter,
             note=self._events.note,
             log=self._log,
@@ -212,7 +212,7 @@ class Training(ABC):
         self._meter.restore(resumed.info["meter"])
         self._base_seconds = float(resumed.info["seconds"])
         if resumed.info.get("best_mean") is not None:
-            self.keeper.recall(float(resumed.info["best_mean"]))
+            self.checkpoints.recall(float(resumed.info["best_mean"]))
 
     def _seconds(self) -> float:
         """Of training, over all resumes."""
@@ -306,7 +306,7 @@ class Training(ABC):
         self._status()
         info = {"meter": self._meter.state(), "seconds": self._seconds(), **self._saved()}
         written = Checkpointed(steps=snapshot.steps, seconds=info["seconds"], file=CHECKPOINT)
-        self.keeper.checkpoint(snapshot, info, lambda: self._events.on(written))
+        self.checkpoints.checkpoint(snapshot, info, lambda: self._events.on(written))
         self._save_curve()
 
     def _save_curve(self) -> None:

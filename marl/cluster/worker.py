@@ -25,11 +25,11 @@ from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.lessons import Fresh, Lessons, ReplayedTrajectories, ReplayedTransitions
+from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import ASKED, OVER, STEPS, array
 from marl.training.optimizers import make_optimizer
 from marl.training.statistics import Rollouts, Statistics
-from marl.training.telemetry import Telemetry
+from marl.training.worker_metrics import Telemetry
 
 
 class Job(NamedTuple):
@@ -72,12 +72,12 @@ class WorkerProcess:
         """See ``Worker``."""
         return reseed(self._job, self._job.segment, torch.Generator(), count)
 
-    def learn(self, lessons: MakeLessons | None = None) -> None:
+    def learn(self, minibatches: MakeLessons | None = None) -> None:
         """See ``Worker``."""
-        _learn(self._pipe, self._job, self.block, lessons or _own_lessons(self._job, self.block))
+        _learn(self._pipe, self._job, self.block, minibatches or _own_lessons(self._job, self.block))
 
 
-def _learn(pipe: Connection, job: Job, block: SharedBlock, lessons: MakeLessons) -> None:
+def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeLessons) -> None:
     """Play and learn until told to stop."""
     config = job.config
     rank = Rank.among(job.worker, job.workers, job.child, job.children)
@@ -119,7 +119,7 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, lessons: MakeLessons)
         shared=block["weights"],
         optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
         source=Rollouts(collector, statistics),
-        lessons=lessons(algorithm, network, environments.spaces),
+        minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,
         generator=generator,
         go_on=tidily(_until(pipe, job, block, telemetry, begin)),
@@ -129,7 +129,7 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, lessons: MakeLessons)
 def _own_lessons(job: Job, block: SharedBlock) -> MakeLessons:
     """This worker learns itself: from what it has just played, or from a replay."""
 
-    def make(algorithm: Algorithm, network: nn.Module, unused_spaces: Spaces) -> Lessons:
+    def make(algorithm: Algorithm, network: nn.Module, unused_spaces: Spaces) -> MinibatchSource:
         config, ratio = job.config, replay_ratio(job.config)
         if not ratio:
             return Fresh(algorithm, network)

@@ -4,7 +4,7 @@ import tomllib
 from importlib import resources
 from typing import Any, NamedTuple
 
-from marl.algorithms.choose import ALGORITHMS, DEFAULT
+from marl.algorithms.algorithm_class import ALGORITHMS, DEFAULT
 
 
 class Preset(NamedTuple):

@@ -10,7 +10,7 @@ from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError
 from marl.exchanges.part import demand
 from marl.exchanges.run import replay_ratio
-from marl.reports.sinks.choose import demand_names
+from marl.reports.sinks.make_sinks import demand_names
 from marl.training.optimizers import OPTIMIZERS
 from marl.wire.header import MAX_HEADER_BYTES
 

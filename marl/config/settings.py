@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from marl.algorithms.algorithm_class import ALGORITHMS, DEFAULT, algorithm_class
 from marl.algorithms.base import Algorithm
-from marl.algorithms.choose import ALGORITHMS, DEFAULT, algorithm_class
 from marl.config.plain import KWARGS, from_plain, kwargs_to_plain, survived, to_plain
 from marl.config.types import wrong_type
 from marl.errors import ConfigError
 from marl.exchanges.base import Exchange
-from marl.exchanges.choose import exchange_class
+from marl.exchanges.exchange_class import exchange_class
 from marl.exchanges.run import RunSettings
 from marl.exchanges.weights.exchange import Weights
 from marl.processes.settings import NodeSettings

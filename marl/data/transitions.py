@@ -38,7 +38,7 @@ class Sampled(NamedTuple):
 
     transitions: Transitions
     weights: Tensor  # [N]
-    generator: torch.Generator | None = None  # dice, for a loss that draws actions
+    generator: torch.Generator | None = None  # for a loss that draws actions
 
 
 def transition_fields(*, capacity: int, workers: int, observation: Tree, action: Tree) -> dict[str, Tree]:

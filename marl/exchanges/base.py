@@ -16,15 +16,15 @@ from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Environments
 from marl.errors import ConfigError
+from marl.exchanges.child_reports import Hear, hear_all
 from marl.exchanges.run import RunSettings
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import RunSide, Serving
-from marl.exchanges.telemetry import Hear, hear_all
-from marl.training.inbox import Inbox, Published
-from marl.training.lessons import Lessons
+from marl.training.minibatches import MinibatchSource
 from marl.training.reach import Reach
+from marl.training.trajectory_queue import Published, TrajectoryQueue
 
-MakeLessons = Callable[[Algorithm, nn.Module, Spaces], Lessons]
+MakeLessons = Callable[[Algorithm, nn.Module, Spaces], MinibatchSource]
 
 
 class Worker(Protocol):
@@ -40,18 +40,18 @@ class Worker(Protocol):
     def seeds(self, count: int) -> list[int]:
         """Of so many environments."""
 
-    def learn(self, lessons: MakeLessons | None = None) -> None:
+    def learn(self, minibatches: MakeLessons | None = None) -> None:
         """Play and learn until told to stop.
 
         Args:
-            lessons: what becomes of each trajectory; None: this worker learns from it, as the settings say.
+            minibatches: what becomes of each trajectory; None: this worker learns from it, as the settings say.
         """
 
 
 class LearnerMemory(NamedTuple):
     """Where a parent's half meets the learner."""
 
-    inbox: Inbox
+    trajectory_queue: TrajectoryQueue
     published: Published
     layout: Layout  # of a trajectory
 

@@ -19,7 +19,7 @@ def report(
 ) -> bool:
     """A child's half: say what is due, take what comes. True if the parent said that the run is over.
 
-    Once ``stop`` is set, what is due is still sent, then a farewell.
+    Once ``stop`` is set, what is due is still sent, then a graceful close.
 
     Args:
         reason: why this child cannot go on, if that is why it leaves.
@@ -30,7 +30,9 @@ def report(
     side.joined()
     while True:
         leaving = stop.is_set()
-        with contextlib.suppress(LinkClosed):  # a farewell may have come before the end: recv gives it, or says why
+        with contextlib.suppress(
+            LinkClosed
+        ):  # a graceful close may have come before the end: recv gives it, or says why
             for message in side.outgoing():
                 fail(f"child.sending.{message.kind}")
                 link.send(message)
@@ -44,7 +46,7 @@ def report(
         except LinkTimeout:
             continue
         except MessageRefused as error:
-            side.spoiled(str(error))
+            side.rejected(str(error))
             continue
         if message.kind is Kind.STOP:
             return True
@@ -75,7 +77,7 @@ def confer(child: ChildSide, parent: ParentSide, stop: threading.Event, *, name:
 
 
 def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *, name: str) -> None:
-    """The parent's half for one child, until ``stop`` is set or the child says farewell.
+    """The parent's half for one child, until ``stop`` is set or the child says graceful close.
 
     Raises:
         HandshakeRefused: the child cannot go on with this run.
@@ -91,7 +93,7 @@ def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *,
             except LinkTimeout:
                 answer = side.late(child)
             except MessageRefused as error:
-                answer = side.spoiled(child, str(error))
+                answer = side.rejected(child, str(error))
             else:
                 if message.kind is Kind.STOP:
                     if message.info.get("reason"):
@@ -102,7 +104,9 @@ def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *,
                 answer = side.answer(child, message)
             if answer is not None:
                 fail(f"parent.sending.{answer.message.kind}")
-                with contextlib.suppress(LinkClosed):  # a farewell may have come before: recv gives it, or says why
+                with contextlib.suppress(
+                    LinkClosed
+                ):  # a graceful close may have come before: recv gives it, or says why
                     link.send(answer.message, answer.digest)
         with contextlib.suppress(LinkError):
             link.send(Message(Kind.STOP, name))

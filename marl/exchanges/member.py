@@ -4,8 +4,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-QUARANTINE = 100  # rounds that a child is left out which was found to lie, and twice as long each time after
-BAR_AFTER, BAR_ROUNDS = 3, 10  # so many refused uploads in a row, and a child is left out for so many rounds
+QUARANTINE = 100  # rounds that a child is quarantined which was found to lie, and twice as long each time after
+QUARANTINE_AFTER, SHORT_QUARANTINE = (
+    3,
+    10,
+)  # so many refused uploads in a row, and a child is quarantined for so many rounds
 HISTORY = 5  # of a child's last answers
 
 
@@ -30,8 +33,8 @@ class Member:
     merged_counter: int = 0
     merged_at: float = 0.0
     refused: int = 0  # uploads in a row
-    barred_until: int = 0  # number of the round until which its uploads are not merged
-    aside: bool = False  # nothing of it is merged for now, however long it is barred beside
+    quarantined_until: int = 0  # number of the round until which its uploads are not merged
+    aside: bool = False  # nothing of it is merged for now, however long it is quarantined beside
     quarantines: int = 0  # how often it was found to lie
     refusal: str | None = None  # told with the next answer
     steps: int = 0
@@ -48,30 +51,30 @@ class Member:
         """
         self.refusal = reason
         self.refused += 1
-        if self.refused < BAR_AFTER or count is None:
+        if self.refused < QUARANTINE_AFTER or count is None:
             return f"an upload of {self.name} is refused: {reason}"
-        self.refused, self.barred_until = 0, count + BAR_ROUNDS
-        return f"{self.name} is left out for {BAR_ROUNDS} {self.unit}: {reason}"
+        self.refused, self.quarantined_until = 0, count + SHORT_QUARANTINE
+        return f"{self.name} is quarantined for {SHORT_QUARANTINE} {self.unit}: {reason}"
 
-    def leave_out(self, reason: str, count: int) -> str:
+    def quarantine(self, reason: str, count: int) -> str:
         """The child lies, or is broken; what to tell people."""
         for_long = QUARANTINE << min(self.quarantines, 20)
-        self.quarantines, self.barred_until, self.refusal = self.quarantines + 1, count + for_long, reason
-        return f"{self.name} is left out for {for_long} {self.unit}: {reason}"
+        self.quarantines, self.quarantined_until, self.refusal = self.quarantines + 1, count + for_long, reason
+        return f"{self.name} is quarantined for {for_long} {self.unit}: {reason}"
 
-    def is_barred(self, count: int) -> bool:
-        """Whether it is still left out; then it is told so with the next answer."""
+    def is_quarantined(self, count: int) -> bool:
+        """Whether it is still quarantined; then it is told so with the next answer."""
         if self.aside:
-            self.refusal = "it is left out for now"
-        elif self.barred_until > count:
-            self.refusal = f"it is left out for {self.barred_until - count} {self.unit} more"
+            self.refusal = "it is quarantined for now"
+        elif self.quarantined_until > count:
+            self.refusal = f"it is quarantined for {self.quarantined_until - count} {self.unit} more"
         else:
             return False
         return True
 
-    def left_out_for(self, count: int | None) -> int:
+    def quarantined_for(self, count: int | None) -> int:
         """How much longer."""
-        return 0 if count is None else max(0, self.barred_until - count)
+        return 0 if count is None else max(0, self.quarantined_until - count)
 
     def started_anew(self) -> "Member":
         """The same child, whose counters begin again; what it has done wrong is not forgotten."""
@@ -81,7 +84,7 @@ class Member:
             turns=self.turns,
             uploaded=self.uploaded,
             refused=self.refused,
-            barred_until=self.barred_until,
+            quarantined_until=self.quarantined_until,
             aside=self.aside,
             quarantines=self.quarantines,
         )

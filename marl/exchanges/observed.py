@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import Weights
+from marl.averaging.upload_limits import Weights
 from marl.data.normalizer import MIN_STD, Array, Moments, as_slot, from_slot, merge
 from marl.errors import WeightsRefused
 

@@ -41,7 +41,7 @@ class State(NamedTuple):
 
 
 class ChildSide(Protocol):
-    """A child's half of an exchange. All calls but ``hurry`` come from the thread of its conversation."""
+    """A child's half of an exchange. All calls but ``flush_stragglers`` come from the thread of its conversation."""
 
     def joined(self) -> None:
         """A conversation begins, the first or another after a broken one."""
@@ -58,7 +58,7 @@ class ChildSide(Protocol):
     def accept(self, message: Message) -> None:
         """An answer or a call has come."""
 
-    def spoiled(self, reason: str) -> None:
+    def rejected(self, reason: str) -> None:
         """What came must not be used."""
 
 
@@ -74,7 +74,7 @@ class ParentSide(Protocol):
     def answer(self, child: str, message: Message) -> Answer | None:
         """Take what came and wait for what to say; None if nothing is to be said."""
 
-    def spoiled(self, child: str, reason: str) -> Answer | None:
+    def rejected(self, child: str, reason: str) -> Answer | None:
         """What the child sent must not be used; what to say to that."""
 
     def patience(self, child: str) -> float:
@@ -96,7 +96,7 @@ class Serving(ChildSide, Protocol):
     def version(self) -> int:
         """Of the weights that are in place."""
 
-    def hurry(self) -> None:
+    def flush_stragglers(self) -> None:
         """Upload what there is as soon as that may be."""
 
     def return_mean(self) -> float | None:
@@ -125,14 +125,14 @@ class RunSide(ParentSide, Protocol):
     def members(self) -> Mapping[str, Member]:
         """What is known of each child."""
 
-    def seat(self, child: str, rank: int, workers: int) -> None:
+    def assign_rank(self, child: str, rank: int, workers: int) -> None:
         """A child's place in every sum, and how many workers it has; before it joins."""
 
     def forget(self, child: str) -> None:
         """The child has started anew: its counters begin again."""
 
     def release(self) -> None:
-        """The newest version may go to the children, which wait for it where time must decide nothing."""
+        """The newest version may go to the children, which wait for it in deterministic mode."""
 
     def last_round(self, seconds: float) -> None:
         """Have every child upload what it has, and take what comes within so many seconds."""

@@ -1,4 +1,4 @@
-"""A connection of the websockets library, as links need it: frames go to an inbox, and every byte is a sign of life."""
+"""A connection of the websockets library, as links need it: frames go to a receive queue, and bytes are signs of life."""
 
 import logging
 import threading
@@ -14,8 +14,8 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
 from marl.links.frames import apply_mask, frame_head, read_head
-from marl.links.inbox import Inbox
 from marl.links.loop import LINGER_S
+from marl.links.receive_queue import ReceiveQueue
 from marl.links.transport import RECORD_BYTES, SocketTransport
 from marl.wire.message import Buffer
 from marl.wire.payload import CHUNK_BYTES
@@ -44,7 +44,7 @@ class FrameConnection(Connection):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, ping_interval=None, close_timeout=LINGER_S, max_queue=None, write_limit=WRITE_LIMIT)
-        self.inbox = Inbox(INBOX_BYTES, self._on_room, self._on_given_up)
+        self.receive_queue = ReceiveQueue(INBOX_BYTES, self._on_room, self._on_given_up)
         self.bytes_sent = 0
         self.bytes_received = 0
         self.round_trip: float | None = None
@@ -98,7 +98,7 @@ class FrameConnection(Connection):
 
         They tell the other side whether what it sends has to wait until there is memory for it here.
         """
-        word = _MAKING_ROOM if self.inbox.making_room else b""
+        word = _MAKING_ROOM if self.receive_queue.making_room else b""
         if probe:
             self._probe = (time.monotonic_ns().to_bytes(8) + word, time.monotonic())
             self.protocol.send_ping(self._probe[0])
@@ -138,7 +138,7 @@ class FrameConnection(Connection):
 
     def part_received(self) -> None:
         """On a slow network it takes longer than patience may last until a TLS record is whole."""
-        self.inbox.note_growth()
+        self.receive_queue.note_growth()
 
     def num_expected(self) -> int:
         """Bytes that a frame still lacks."""
@@ -153,7 +153,7 @@ class FrameConnection(Connection):
         self.bytes_received += nbytes
         if self._frame is not None:
             self._filled += nbytes
-            self.inbox.note_growth()
+            self.receive_queue.note_growth()
             self._finish_frame()
         else:
             self._staged += nbytes
@@ -170,7 +170,7 @@ class FrameConnection(Connection):
                 break
             if head.is_chunk:
                 data = data[head.num_bytes :]
-                self._frame = self.inbox.room(head.length) or memoryview(bytearray(head.length))
+                self._frame = self.receive_queue.room(head.length) or memoryview(bytearray(head.length))
                 self._filled, self._mask = 0, head.mask
                 start = data[: head.length]
                 self._frame[: len(start)] = start
@@ -189,7 +189,7 @@ class FrameConnection(Connection):
             self.data_received(bytes(data))
             self._staged = 0
             if self.protocol.reader.buffer:
-                self.inbox.note_growth()
+                self.receive_queue.note_growth()
             return
         rest = bytes(data)
         self._staging[: len(rest)] = rest
@@ -218,7 +218,7 @@ class FrameConnection(Connection):
         self._put(data)
 
     def _put(self, data: Buffer) -> None:
-        if not self.inbox.put(data) and not self.held_back:
+        if not self.receive_queue.put(data) and not self.held_back:
             self.held_back = True
             self.transport.pause_reading()
 
@@ -252,7 +252,7 @@ class FrameConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         # What came whole before can still be received.
-        self.inbox.close(self.end(), discard=False)
+        self.receive_queue.close(self.end(), discard=False)
 
     def _on_room(self) -> None:
         """In the thread that receives."""

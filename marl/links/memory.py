@@ -1,8 +1,8 @@
 """Two ends of a link in one process: for tests, of marl and of what is built with it."""
 
 from marl.errors import LinkClosed, LinkTimeout
-from marl.links.inbox import Inbox
-from marl.links.parts import outgoing_within, receive
+from marl.links.message_parts import outgoing_within, receive
+from marl.links.receive_queue import ReceiveQueue
 from marl.wire.header import MAX_INT
 from marl.wire.message import OLDEST_PROTOCOL, Message
 from marl.wire.payload import CHUNK_BYTES, Place
@@ -12,11 +12,17 @@ class MemoryLink:
     """A link to a thread of the same process. Every message becomes bytes on the way, as on a real one."""
 
     def __init__(
-        self, inbox: Inbox, outbox: Inbox, *, max_bytes: int, patience: float, key: bytes | None = None
+        self,
+        receive_queue: ReceiveQueue,
+        send_queue: ReceiveQueue,
+        *,
+        max_bytes: int,
+        patience: float,
+        key: bytes | None = None,
     ) -> None:
         self.protocol = OLDEST_PROTOCOL
-        self._inbox = inbox
-        self._outbox = outbox
+        self._receive_queue = receive_queue
+        self._send_queue = send_queue
         self._max_bytes = max_bytes
         self._patience = patience
         self._key = key
@@ -31,10 +37,10 @@ class MemoryLink:
         limit, key = self._max_bytes, self._key
         outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=limit, key=key)
         try:
-            self._outbox.put_or_wait(outgoing.header, self._patience)
+            self._send_queue.put_or_wait(outgoing.header, self._patience)
             for chunk in outgoing.chunks():
-                self._outbox.put_or_wait(bytes(chunk), self._patience)
-            self._outbox.put_or_wait(outgoing.seal(), self._patience)
+                self._send_queue.put_or_wait(bytes(chunk), self._patience)
+            self._send_queue.put_or_wait(outgoing.seal(), self._patience)
         except LinkTimeout:
             self._end("the other side takes no more, so the link is closed")
             raise
@@ -44,7 +50,9 @@ class MemoryLink:
     def recv(self, timeout: float, place: Place) -> Message:
         """See ``Link.recv``."""
         limit, patience = self._max_bytes, self._patience
-        return receive(self._inbox, timeout, place, max_bytes=limit, patience=patience, end=self._end, key=self._key)
+        return receive(
+            self._receive_queue, timeout, place, max_bytes=limit, patience=patience, end=self._end, key=self._key
+        )
 
     def close(self) -> None:
         """See ``Link.close``."""
@@ -52,8 +60,8 @@ class MemoryLink:
 
     def _end(self, why: str, theirs: str = "") -> None:
         self._why = self._why or why
-        self._inbox.close(why, discard=True)
-        self._outbox.close(theirs or why, discard=False)  # what was sent before can still be received
+        self._receive_queue.close(why, discard=True)
+        self._send_queue.close(theirs or why, discard=False)  # what was sent before can still be received
 
 
 def memory_pair(
@@ -71,7 +79,7 @@ def memory_pair(
         patience: seconds without progress after which a message that has begun is given up.
         key: of the digests, see ``traffic_digest``: as on a link through a machine that may change what passes.
     """
-    one, other = Inbox(capacity), Inbox(capacity)
+    one, other = ReceiveQueue(capacity), ReceiveQueue(capacity)
     return (
         MemoryLink(one, other, max_bytes=max_bytes, patience=patience, key=key),
         MemoryLink(other, one, max_bytes=max_bytes, patience=patience, key=key),

@@ -13,7 +13,7 @@ from websockets.frames import CloseCode
 from marl.errors import LinkClosed, LinkTimeout
 from marl.links.connection import WRITE_LIMIT, FrameConnection, ParentConnection
 from marl.links.loop import IOLoop
-from marl.links.parts import outgoing_within, receive
+from marl.links.message_parts import outgoing_within, receive
 from marl.trust.peers import Peer
 from marl.wire.message import OLDEST_PROTOCOL, Message
 from marl.wire.payload import Outgoing, Place
@@ -102,9 +102,11 @@ class WebSocketLink:
 
     def recv(self, timeout: float, place: Place) -> Message:
         """See ``Link.recv``."""
-        inbox = self._connection.inbox
+        receive_queue = self._connection.receive_queue
         try:
-            return receive(inbox, timeout, place, max_bytes=self._max_bytes, patience=self._patience, end=self._refuse)
+            return receive(
+                receive_queue, timeout, place, max_bytes=self._max_bytes, patience=self._patience, end=self._refuse
+            )
         except LinkClosed as error:
             raise LinkClosed(self._why or self._say(str(error))) from error
 
@@ -151,7 +153,7 @@ class WebSocketLink:
             self._why = self._say(why)
             self._code, self._stuck = code, stuck
             sending = self._sending
-        self._connection.inbox.close(why, discard=discard)
+        self._connection.receive_queue.close(why, discard=discard)
         if sending is not None:
             sending.cancel()
         with suppress(RuntimeError):  # the loop is closed, and with it the connection
@@ -178,7 +180,7 @@ class WebSocketLink:
             if connection.held_back or came != received:
                 silent, received = 0.0, came
                 if connection.num_expected():
-                    connection.inbox.note_growth()
+                    connection.receive_queue.note_growth()
             else:
                 silent += passed
             unsent = connection.unsent()

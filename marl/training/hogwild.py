@@ -11,9 +11,9 @@ from marl.acting.collect import Acts, Episodes
 from marl.algorithms.base import Algorithm, Loss, Moment
 from marl.data.trajectory import Trajectory
 from marl.training.flat import Flat
-from marl.training.lessons import Lessons
+from marl.training.minibatches import MinibatchSource
 from marl.training.optimizers import Optimizer
-from marl.training.telemetry import Telemetry
+from marl.training.worker_metrics import Telemetry
 
 
 class Source(Protocol):
@@ -37,7 +37,7 @@ def train(
     shared: Tensor,
     optimizer: Optimizer,
     source: Source,
-    lessons: Lessons,
+    minibatches: MinibatchSource,
     telemetry: Telemetry,
     generator: torch.Generator,
     go_on: Callable[[], bool],
@@ -50,7 +50,7 @@ def train(
         trajectory, episodes = source.collect(cast(Acts, network), version)
         collected = time.perf_counter()
         moment = Moment(telemetry.progress(), generator)
-        for batch in lessons.batches(trajectory, moment):
+        for batch in minibatches.batches(trajectory, moment):
             loss = algorithm.loss(network, batch)
             rate = algorithm.learning_rate_at(moment.progress)
             norm = hogwild_step(shared, local, optimizer, loss, rate, algorithm.max_gradient_norm)
@@ -60,7 +60,7 @@ def train(
             else:
                 telemetry.skipped()
             local.weights.copy_(shared)  # the next batch is learned from with what all have learned meanwhile
-            lessons.learned(loss)
+            minibatches.learned(loss)
         telemetry.played(source, episodes, collected - start, time.perf_counter() - collected)
 
 

@@ -34,7 +34,7 @@ class Reach(NamedTuple):
 
         Args:
             work: environment steps.
-            seconds: that they may have taken; None where time must decide nothing.
+            seconds: that they may have taken; None in deterministic mode.
         """
         updates = math.inf if seconds is None else MOST_UPDATES * workers * seconds
         if math.isfinite(self.per_step):

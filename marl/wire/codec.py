@@ -12,7 +12,7 @@ TILE = 256 * 1024  # floats: large against the cost of a call, small against the
 
 
 class Codec(Protocol):
-    """Encodes flat float32 vectors, with error feedback: what one message rounds away rides in the next.
+    """Encodes flat float32 vectors, with error feedback: what one message rounds away is added to the next.
 
         codec.encode(change, error, payload, pending=change)     # the residue overwrites the change
         ...                                                      # merged: error, change = change, error

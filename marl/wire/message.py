@@ -22,7 +22,7 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     UPLOAD = "upload"
     ANSWER = "answer"
-    CALL = "call"  # hurry: upload what you have
+    CALL = "call"  # upload at once what you have
     FULL = "full"  # give me everything: full weights instead of a change
     TELEMETRY = "telemetry"
     STOP = "stop"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from marl.acting.decide import Decider, Dice, Question, state_size
+from marl.acting.decide import ActionNoise, Decider, Question, state_size
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy, Sampler
 
@@ -62,7 +62,7 @@ def question(numbers: list[float], *samplers: Sampler, states: list[float] | Non
     observations = torch.tensor([[each, 0.0] for each in numbers])
     kept = torch.zeros(len(numbers), 0) if states is None else torch.tensor(states).unsqueeze(-1)
     count = len(numbers) // len(samplers)
-    return Question(observations, kept, [Dice(each, LENGTH, count) for each in samplers])
+    return Question(observations, kept, [ActionNoise(each, LENGTH, count) for each in samplers])
 
 
 def test_one_pass_for_all_who_ask() -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from examples.own_network import Convolutions
+from marl.algorithms.algorithm_class import ALGORITHMS, algorithm_class
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
-from marl.algorithms.choose import ALGORITHMS, algorithm_class
 from marl.data.spaces import Spaces
 from marl.networks.settings import NetworkSettings
 from tests.algorithms.cases import BOX, DISCRETE

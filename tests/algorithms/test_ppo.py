@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from marl.algorithms.base import Moment
-from marl.algorithms.ppo import PPO, Lessons, clipped_surrogate, divergence, ppo_loss, value_errors
+from marl.algorithms.ppo import PPO, Minibatch, clipped_surrogate, divergence, ppo_loss, value_errors
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.errors import ConfigError
@@ -45,7 +45,7 @@ def torch_distribution(parameters: Tensor, discrete: bool) -> torch.distribution
 
 
 def literal_loss(
-    network: ActorCritic, batch: Lessons, discrete: bool, value_clip: float, normalize: bool
+    network: ActorCritic, batch: Minibatch, discrete: bool, value_clip: float, normalize: bool
 ) -> tuple[Tensor, Tensor]:
     """The paper's equations 7 and 9, one transition at a time: total and surrogate."""
     advantages = batch.advantages
@@ -67,14 +67,14 @@ def literal_loss(
     return total, surrogate
 
 
-def shown(spaces: Spaces, seed: int, shape: tuple[int, int], clip: float) -> tuple[ActorCritic, Lessons]:
+def shown(spaces: Spaces, seed: int, shape: tuple[int, int], clip: float) -> tuple[ActorCritic, Minibatch]:
     """A network in float64, and transitions of another policy's to learn from."""
     old, network = network_for(spaces, seed), network_for(spaces, seed + 10)
     trajectory = played(spaces, seed, old, *shape)
     trajectory = trajectory._replace(valid=torch.ones_like(trajectory.valid))
-    lessons = next(PPO(num_minibatches=1, clip=clip).minibatches(old, trajectory, NOW))
-    tensors = [each.double() if each.is_floating_point() else each for each in lessons[:-1]]
-    return network.double(), Lessons._make([*tensors, clip])
+    minibatch = next(PPO(num_minibatches=1, clip=clip).minibatches(old, trajectory, NOW))
+    tensors = [each.double() if each.is_floating_point() else each for each in minibatch[:-1]]
+    return network.double(), Minibatch._make([*tensors, clip])
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_gradient_is_the_written_formulas(
 def test_single_precision_is_enough(spaces: Spaces) -> None:
     network, batch = shown(spaces, 3, (7, 3), 0.2)
     single = copy.deepcopy(network).float()
-    short = Lessons._make([*(each.float() if each.is_floating_point() else each for each in batch[:-1]), batch.clip])
-    for each, lessons in ((network, batch), (single, short)):
-        ppo_loss(each, lessons, value_cost=0.7, entropy_cost=0.05, value_clip=0.2).total.backward()
+    short = Minibatch._make([*(each.float() if each.is_floating_point() else each for each in batch[:-1]), batch.clip])
+    for each, minibatch in ((network, batch), (single, short)):
+        ppo_loss(each, minibatch, value_cost=0.7, entropy_cost=0.05, value_clip=0.2).total.backward()
     for mine, theirs in zip(single.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-3, atol=1e-5)
 
@@ -194,7 +194,7 @@ def test_what_is_learned_follows_the_definitions(spaces: Spaces, target: str, se
     """With ends of every kind, and play of another policy."""
     network, batch = network_for(spaces, seed), played(spaces, seed, network_for(spaces, seed + 10))
     algorithm = PPO(num_minibatches=1, target=target, discount=0.9, gae_lambda=0.8, upgo_cost=0.5)
-    lessons = next(algorithm.minibatches(network, batch, NOW))
+    minibatch = next(algorithm.minibatches(network, batch, NOW))
 
     with torch.no_grad():
         values = network.values(batch.observations).double().numpy()
@@ -217,8 +217,8 @@ def test_what_is_learned_follows_the_definitions(spaces: Spaces, target: str, se
     advantages = advantages + 0.5 * (literal_upgo(rewards, values, following, *ends, 0.9) - values)
 
     valid = batch.valid.numpy()
-    np.testing.assert_allclose(lessons.targets.numpy(), targets[valid], rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(lessons.advantages.numpy(), advantages[valid], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(minibatch.targets.numpy(), targets[valid], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(minibatch.advantages.numpy(), advantages[valid], rtol=1e-3, atol=1e-4)
 
 
 def test_a_target_that_was_asked_for_is_kept_off_policy() -> None:
@@ -244,11 +244,11 @@ def test_upgo_adds_to_the_advantage() -> None:
 
 def test_a_policy_that_has_moved_too_far_ends_the_epochs() -> None:
     network, moved = network_for(DISCRETE), network_for(DISCRETE, 7)
-    lessons = PPO(epochs=3, num_minibatches=1, kl_stop=0.01).minibatches(network, played(DISCRETE, 6, network), NOW)
-    first = next(lessons)
+    minibatch = PPO(epochs=3, num_minibatches=1, kl_stop=0.01).minibatches(network, played(DISCRETE, 6, network), NOW)
+    first = next(minibatch)
     network.load_state_dict(moved.state_dict())
     assert divergence(network, first) > 0.01
-    assert list(lessons) == []
+    assert list(minibatch) == []
 
 
 def test_the_clip_follows_its_schedule() -> None:

@@ -29,11 +29,11 @@ from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.lessons import Fresh, Lessons, ReplayedTransitions
+from marl.training.minibatches import Fresh, Minibatch, ReplayedTransitions
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.training.statistics import Rollouts, Statistics
-from marl.training.telemetry import Telemetry
+from marl.training.worker_metrics import Telemetry
 
 DISCOUNT = 0.5
 
@@ -140,7 +140,7 @@ def learned(probe: str, form: Form, shared: bool = False) -> Any:
             ),
             Statistics(block, 0, observations=False, rewards=False),
         ),
-        lessons=lessons_of(form, algorithm, network, block),
+        minibatch=lessons_of(form, algorithm, network, block),
         telemetry=Telemetry(block, 0, schedule_steps=form.trajectories * form.algorithm.t_max * form.per_worker),
         generator=generator,
         go_on=lambda: next(trajectories, None) is not None,
@@ -160,7 +160,7 @@ def replay_of(spaces: Spaces, form: Form) -> dict[str, Tree]:
     return fields | priority_fields(capacity)
 
 
-def lessons_of(form: Form, algorithm: Algorithm, network: nn.Module, block: SharedBlock) -> Lessons:
+def lessons_of(form: Form, algorithm: Algorithm, network: nn.Module, block: SharedBlock) -> Minibatch:
     if form.replay is None:
         return Fresh(algorithm, network)
     rng = np.random.default_rng(0)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from marl.averaging.limits import MAX_WORK, Lengths
 from marl.averaging.mean import Accepted, RunningMean
 from marl.averaging.tiles import TILE
+from marl.averaging.upload_limits import MAX_WORK, Lengths
 from marl.errors import WeightsRefused
 
 

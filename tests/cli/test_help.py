@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
-from marl.algorithms.choose import ALGORITHMS
+from marl.algorithms.algorithm_class import ALGORITHMS
 from marl.cli.main import COMMANDS, cli
-from marl.exchanges.choose import EXCHANGES
+from marl.exchanges.exchange_class import EXCHANGES
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT, TEST_ENV, succeed
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from marl.cluster.keeper import Keeper
+from marl.cluster.checkpoint_manager import CheckpointManager
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.single import SingleTraining
-from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.processes.group import ProcessGroup
 from marl.reports.run_folder import RunFolder
@@ -36,7 +36,7 @@ def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None
     view: Any = SimpleNamespace()
     training = SingleTraining(config, find_spaces(config), RunFolder(copied.run), view, resumed=before)
     with ProcessGroup() as training._group:
-        training.keeper = Keeper(config, training._spaces, training._folder, SimpleNamespace(), None)  # type: ignore[arg-type]
+        training.keeper = CheckpointManager(config, training._spaces, training._folder, SimpleNamespace(), None)  # type: ignore[arg-type]
         training._open()
         training._restore(before)
         after = training._snapshot()

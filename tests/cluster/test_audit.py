@@ -195,7 +195,7 @@ def test_a_trial_that_stops_is_judged_by_what_it_made(clock: Clock) -> None:
     assert "b" not in side.aside
 
 
-@pytest.mark.parametrize("standing", [Standing.GONE, Standing.BARRED])
+@pytest.mark.parametrize("standing", [Standing.GONE, Standing.QUARANTINED])
 def test_a_trial_ends_with_who_is_tried(clock: Clock, standing: Standing) -> None:
     side = Side(20.0, {"a": better, "b": better})
     audit = tried(side, clock, [])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from marl.cluster import contact
-from marl.cluster.contact import Contact, Guest, _Conversation, in_words
+from marl.cluster.contact import Candidate, Contact, _Conversation, in_words
 from marl.errors import HandshakeRefused, LinkClosed, WorkerFailed
 from marl.exchanges.conversation import converse
 from marl.links.memory import memory_pair
@@ -65,8 +65,8 @@ def test_a_conversation_that_fails_says_why_to_the_parent(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(contact, "accept", lambda *unused, **unused_named: None)
     monkeypatch.setattr(child.side, "accept", broken)
-    guest: Any = Guest(below, None, "parent")  # type: ignore[arg-type]
-    conversation = _Conversation(guest, child.side, None, threading.Event(), "a", lambda: "")  # type: ignore[arg-type]
+    candidate: Any = Candidate(below, None, "parent")  # type: ignore[arg-type]
+    conversation = _Conversation(candidate, child.side, None, threading.Event(), "a", lambda: "")  # type: ignore[arg-type]
     with pytest.raises(LinkClosed, match=r"the child ended the conversation: ValueError: what is a answer\?"):
         converse(above, "a", parent, threading.Event(), name="parent")
     conversation.join(WAIT_S)
@@ -92,9 +92,9 @@ def test_a_parent_that_comes_back_with_other_steps_or_another_order_is_obeyed(
         None, name="a", workers=1, orphan_s=1.0, events=View(), fence=fence, tend=None, turn_away=None,  # type: ignore[arg-type]
     )  # fmt: skip
     served._conversation = SimpleNamespace(close=lambda: None)
-    monkeypatch.setattr(served, "_converse", lambda guest: None)
-    guest: Any = Guest(SimpleNamespace(address="box:1"), hello(**changes), "parent")  # type: ignore[arg-type]
-    assert served._greet(guest) is goes_on
+    monkeypatch.setattr(served, "_converse", lambda candidate: None)
+    candidate: Any = Candidate(SimpleNamespace(address="box:1"), hello(**changes), "parent")  # type: ignore[arg-type]
+    assert served._greet(candidate) is goes_on
 
 
 def test_an_error_in_words() -> None:

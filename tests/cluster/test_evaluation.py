@@ -13,8 +13,8 @@ import torch
 from marl.acting.evaluate import Played
 from marl.cluster.evaluation import Evaluation
 from marl.cluster.evaluator import OWN_SEEDS, Evaluator, Verdict, verdict_of
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.errors import WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
@@ -71,7 +71,7 @@ class Setting:
         self.deaths: list[Failure] = []
         config = load_config("CartPole-v1", {"seed": 1, **settings})
         self.weighed: list[Verdict] = []
-        self.keeper = SimpleNamespace(best=None, weigh=lambda verdict, keep_anyway: self.weighed.append(verdict))
+        self.checkpoints = SimpleNamespace(best=None, weigh=lambda verdict, keep_anyway: self.weighed.append(verdict))
         self.meter = Meter(goal=StopGoal(solved_return=100.0))
         self.meter.add_episodes(np.full(100, 200.0), np.ones(100))
         self.members = ["evaluator"]
@@ -80,7 +80,7 @@ class Setting:
             config,
             find_spaces(config),
             group,
-            self.keeper,  # type: ignore[arg-type]
+            self.checkpoints,  # type: ignore[arg-type]
             self.meter,
             note=self.notes.append,
             log=self.traces.append,
@@ -104,7 +104,7 @@ def weights(steps: int) -> Snapshot:
 def test_the_final_evaluation_is_by_seeds_that_decided_nothing() -> None:
     setting = Setting()
     best = weights(7)
-    setting.keeper.best = Verdict(best, 500.0, 0.0)
+    setting.checkpoints.best = Verdict(best, 500.0, 0.0)
     summary, lacking = setting.evaluation.final(weights(9), setting.stopped, NEVER)
     assert lacking == ""
     assert summary is not None

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import Offer, accept, examine, make_hello, offer, read_hello, refuse
-from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.errors import HandshakeRefused
 from marl.links.memory import MemoryLink, memory_pair

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from marl.cluster import local as module
+from marl.cluster.cluster_settings import Cluster
 from marl.cluster.local import LocalChildren
 from marl.cluster.parent import ParentTraining
-from marl.cluster.plan import Cluster
 from marl.errors import LinkClosed
 from marl.processes.group import Failure, ProcessGroup
 from tests import process_targets as targets

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from marl.cluster.cluster_settings import Cluster
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.parent import ParentTraining
-from marl.cluster.plan import Cluster
 from marl.cluster.single import SingleTraining
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.spaces import find_spaces
 from marl.cluster.training import Counts
 from marl.config.files import load_config
 from marl.reports.events import Event, Progress, Status
@@ -29,7 +29,7 @@ class Run(SingleTraining):
         self.seen: list[float] = []
         self.recorded: list[float] = []
         super().__init__(config, find_spaces(config), RunFolder(folder), SimpleNamespace(on=self.hear))  # type: ignore[arg-type]
-        self.keeper = SimpleNamespace(checkpoint=lambda snapshot, info, done: None)  # type: ignore[assignment]
+        self.checkpoints = SimpleNamespace(checkpoint=lambda snapshot, info, done: None)  # type: ignore[assignment]
         self._writer = SimpleNamespace(write=lambda path, make: path.write_bytes(make()))  # type: ignore[assignment]
         self._shown, self._recorded = Pace(), Pace()
         self.now = 0.0
@@ -102,7 +102,7 @@ def test_a_parent_shows_its_childrens_last_rows(ended: bool, tmp_path: Path) -> 
     parent._started, parent._shown, parent._recorded = 0.0, Pace(), Pace()
     tally = SimpleNamespace(steps_per_second=lambda now: 700.0, return_mean=lambda: 1.0)
     counts = Counts(np.array([100]), np.array([10]), {}, 0)
-    parent._tallies = SimpleNamespace(of=lambda node: tally, counts=lambda names: counts)  # type: ignore[assignment]
+    parent._child_metrics = SimpleNamespace(of=lambda node: tally, counts=lambda names: counts)  # type: ignore[assignment]
     parent._side = SimpleNamespace(members={})  # type: ignore[assignment]
     caller = SimpleNamespace(state="training", node="a", address="127.0.0.1:1", link=None, welcome=None)
     parent._callers = [caller]  # type: ignore[list-item]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from marl.cluster.keeper import BEST, CHECKPOINT
+from marl.cluster.checkpoint_manager import BEST, CHECKPOINT
 from marl.cluster.result import Kept, fields, finished, keep_weights
 from marl.config.files import load_config
 from marl.errors import RunFolderError
@@ -64,11 +64,11 @@ def test_weights_that_cannot_be_written_are_in_the_run_folder(best: Any, name: s
     def refuse(*unused: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    keeper: Any = SimpleNamespace(write_weights=refuse, best=best)
+    checkpoints: Any = SimpleNamespace(write_weights=refuse, best=best)
     with pytest.raises(RunFolderError, match=r"No space left on device.* free space"):
-        keep_weights(keeper, outcome(), RunFolder(tmp_path), tmp_path / "weights.pt")
+        keep_weights(checkpoints, outcome(), RunFolder(tmp_path), tmp_path / "weights.pt")
     (tmp_path / name).touch()
-    kept = keep_weights(keeper, outcome(), RunFolder(tmp_path), tmp_path / "weights.pt")
+    kept = keep_weights(checkpoints, outcome(), RunFolder(tmp_path), tmp_path / "weights.pt")
     assert kept.weights == tmp_path / name
     assert kept.failure is not None
     assert kept.failure.endswith(f"weights.pt: No space left on device; the weights are in {tmp_path / name}")

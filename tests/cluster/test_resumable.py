@@ -17,7 +17,7 @@ GOOD = {
     "seconds": 1.0,
     "meter": METER,
     "told": {"a": [5, 1, 1]},
-    "limits": {"uploads": {}, "left_out": {"a": 3}, "merged_at": {"a": 1e9}},
+    "limits": {"uploads": {}, "quarantined": {"a": 3}, "merged_at": {"a": 1e9}},
 }
 
 

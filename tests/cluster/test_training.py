@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from marl.acting.evaluate import Played
+from marl.cluster.cluster_settings import Cluster
 from marl.cluster.evaluation import Evaluation
 from marl.cluster.evaluator import Verdict, verdict_of
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.parent import ParentTraining
-from marl.cluster.plan import Cluster
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.reports.run_folder import RunFolder
 
@@ -59,9 +59,9 @@ class Run(ParentTraining):
         spaces = find_spaces(config)
         super().__init__(config, spaces, RunFolder(folder), SimpleNamespace(), Cluster(), None)  # type: ignore[arg-type]
         self.kept: list[bool] = []
-        keeper: Any = SimpleNamespace(weigh=lambda verdict, keep_anyway: self.kept.append(keep_anyway))
+        checkpoints: Any = SimpleNamespace(weigh=lambda verdict, keep_anyway: self.kept.append(keep_anyway))
         group: Any = SimpleNamespace(check=lambda name: [], members=["evaluator"])
-        self._evaluation = Evaluation(config, spaces, group, keeper, self._meter, note=print, log=print)
+        self._evaluation = Evaluation(config, spaces, group, checkpoints, self._meter, note=print, log=print)
         self.judge = self._evaluation.evaluator = Judge()  # type: ignore[assignment]
         self.went_on: list[int] = []
         self._audit = None

@@ -12,8 +12,8 @@ from marl.data.layout import Layout, Leaf, Tree
 from marl.data.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.training.inbox import Arrivals, Published
-from marl.training.outbox import Outbox
+from marl.training.send_queue import SendQueue
+from marl.training.trajectory_queue import Arrivals, Published
 from tests.data.writers import ACTION, ENVIRONMENTS, LENGTH, OBSERVATION, PARAMETERS, trajectory
 
 SIZE = LENGTH * ENVIRONMENTS
@@ -42,9 +42,9 @@ def puts(pipe: Connection, block: SharedBlock, worker: int, numbers: range, arme
     """A worker that hands on all of them, unless a failpoint ends it."""
     os.environ[failpoints.VARIABLE] = armed  # a process that a forkserver starts has the environment of before
     importlib.reload(failpoints)
-    outbox = Outbox(block, worker, layout_of())
+    send_queue = SendQueue(block, worker, layout_of())
     for number in numbers:
-        outbox.put(trajectory(number), priorities_of(number))
+        send_queue.put(trajectory(number), priorities_of(number))
     pipe.send("done")
 
 

@@ -7,9 +7,9 @@ from marl.data.normalizer import add, moments
 from marl.exchanges.experience.child import ExperienceChild
 from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.sides import Answer
-from marl.training.inbox import Arrivals, Flow, Inbox, Published, flow, inbox_fields
 from marl.training.node_memory import array, node_memory
-from marl.training.outbox import Outbox, outbox_fields
+from marl.training.send_queue import SendQueue, send_queue_fields
+from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.wire.message import Kind, Message
 from tests.data.rollouts import layout_of, numbers_in
 from tests.data.writers import trajectory
@@ -31,14 +31,14 @@ class Actors:
             num_parameters=WEIGHTS,
             observation_size=OBSERVATION,
             workers=workers,
-            more=outbox_fields(layout_of(), workers),
+            more=send_queue_fields(layout_of(), workers),
         )
         self.notes: list[str] = []
         self.side = ExperienceChild(
             self.block, name=name, normalizes=normalizes, packs=packs, note=self.notes.append, clock=clock
         )
         self.side.joined()
-        self._outboxes = [Outbox(self.block, worker, layout_of()) for worker in range(workers)]
+        self._outboxes = [SendQueue(self.block, worker, layout_of()) for worker in range(workers)]
         self._first = [(10 * rank + worker) * PER_WORKER for worker in range(workers)]
         self.played = [0] * workers
 
@@ -102,15 +102,15 @@ class Learning:
             num_parameters=WEIGHTS,
             observation_size=OBSERVATION,
             workers=1,
-            more=inbox_fields(layout_of(), max(queue, children) + batch - 1, WEIGHTS),
+            more=trajectory_queue_fields(layout_of(), max(queue, children) + batch - 1, WEIGHTS),
         )
         self.notes: list[str] = []
-        self.inbox, self.published = Inbox(self.block), Published(self.block)
+        self.trajectory_queue, self.published = TrajectoryQueue(self.block), Published(self.block)
         self._batch, self._max_staleness = batch, max_staleness
         self.begin()
         self.publish(0)
         self.side = ExperienceParent(
-            self.inbox,
+            self.trajectory_queue,
             self.published,
             layout_of(),
             WEIGHTS,

@@ -82,7 +82,7 @@ class Child:
 
     def upload(self) -> Message:
         """An upload, whatever the trigger says."""
-        self.side.hurry()
+        self.side.flush_stragglers()
         (upload,) = [each for each in self.side.outgoing() if each.kind is Kind.UPLOAD]
         return upload
 
@@ -174,5 +174,5 @@ def weights(value: float) -> torch.Tensor:
 
 
 def hurried(child: Child) -> list[Message]:
-    child.side.hurry()
+    child.side.flush_stragglers()
     return list(child.side.outgoing())[-2:]

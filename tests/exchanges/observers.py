@@ -19,8 +19,8 @@ from marl.exchanges.observations.parent import ObservationsParent, Places
 from marl.exchanges.sides import Answer
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy
-from marl.training.inbox import BACK, SEEN, Inbox, Published, inbox_fields
 from marl.training.node_memory import node_memory
+from marl.training.trajectory_queue import BACK, SEEN, Published, TrajectoryQueue, trajectory_queue_fields
 from marl.wire.message import Kind, Message
 from tests.exchanges.nodes import carried
 
@@ -131,12 +131,12 @@ class Parent:
             num_parameters=1,
             observation_size=SIZE,
             workers=1,
-            more=inbox_fields(self.layout, queue, 1),
+            more=trajectory_queue_fields(self.layout, queue, 1),
         )
         self.notes: list[str] = []
         self.version = 0
         self.side = ObservationsParent(
-            Inbox(self.block),
+            TrajectoryQueue(self.block),
             Published(self.block),
             self.layout,
             1,
@@ -169,7 +169,7 @@ class Parent:
         put, taken = int(self.block["inbox_put"][0]), int(self.block["inbox_taken"][SEEN])
         order = self.block["inbox_order"]
         numbers = [int(order[place % len(order)]) for place in range(taken, put)]
-        return [unpack(self.layout.open(self.block["inbox"][number]))[0] for number in numbers]
+        return [unpack(self.layout.open(self.block["trajectory_queue"][number]))[0] for number in numbers]
 
     def learn(self, count: int = 1) -> None:
         """The learner takes so many."""

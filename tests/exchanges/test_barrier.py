@@ -43,7 +43,7 @@ def test_a_worker_that_never_comes_to_rest_is_not_waited_for_any_longer() -> Non
     (child,) = join(parent, clock, "a", barrier=True)
     array(child.block, "waiting")[0, 0] = 1  # one waits, the other one's environment does not return
     child.learn(1.0, 10)
-    child.side.hurry()
+    child.side.flush_stragglers()
     start = clock.now
     assert {each.kind for each in child.side.outgoing()} == {Kind.TELEMETRY}  # the parent hears of it meanwhile
     assert STILL <= clock.now - start < STILL + 10 * TICK
@@ -99,7 +99,7 @@ def test_the_end_of_the_link_is_noticed_while_workers_are_waited_for(farewell: b
     above.send(answer.message, answer.digest)
     assert child.side.started.wait(20)
     child.learn(1.0, 10)
-    child.side.hurry()
+    child.side.flush_stragglers()
     pause = array(child.block, "pause")
     while pause[0] == pause[1]:
         assert above.recv(20, fresh).kind is Kind.TELEMETRY

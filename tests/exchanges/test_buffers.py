@@ -104,7 +104,7 @@ def test_a_parent_has_its_buffers_back_however_an_upload_ends(ends: str, clock: 
     if ends == "one leaves":
         parent.leave("child-2")
     elif ends == "one is spoiled":
-        parent.spoiled("child-2", "the hash differs")
+        parent.rejected("child-2", "the hash differs")
     elif ends == "one comes too late":
         parent.answer("child-2", upload._replace(version=7))
     else:

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
+from marl.exchanges.child_reports import Report
 from marl.exchanges.conversation import converse, report
-from marl.exchanges.telemetry import Report
 from marl.exchanges.weights.parent import WeightsParent
 from marl.links.memory import memory_pair
 from tests.exchanges.nodes import Child, Clock, arrives, make_exchange, merged_count, weights
@@ -40,7 +40,7 @@ class Talk:
 
     def leave(self) -> None:
         """The child is told to stop, as its contact does it."""
-        self._child.side.hurry()
+        self._child.side.flush_stragglers()
         self._stop.set()
 
     def join(self) -> None:

@@ -96,8 +96,8 @@ def test_a_round_without_an_upload_stays_open() -> None:
         (7, {"joined_in": 6}, 1.0, True),
         (7, {"joined_in": 7}, 1.0, False),
         (0, {"joined_in": 0}, 1.0, True),
-        (7, {"barred_until": 7}, 1.0, True),
-        (7, {"barred_until": 8}, 1.0, False),
+        (7, {"quarantined_until": 7}, 1.0, True),
+        (7, {"quarantined_until": 8}, 1.0, False),
     ],
 )
 def test_who_is_waited_for(number: int, changes: dict[str, float], after: float, expected: bool) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from marl.cluster.tallies import Tallies
-from marl.exchanges.member import BAR_AFTER
+from marl.cluster.child_metrics import ChildrenMetrics
+from marl.exchanges.member import QUARANTINE_AFTER
 from marl.exchanges.sides import Answer
 from marl.exchanges.weights.parent import WeightsParent
 from marl.training.node_memory import ASKED, OVER, array, ring
@@ -17,9 +17,9 @@ from tests.exchanges.nodes import SIZE, Child, Clock, Waiting, arrives, make_exc
 WAIT_S = 10.0  # only a failing test waits so long
 
 
-def make(clock: Clock, *names: str) -> tuple[WeightsParent, list[Child], Tallies]:
+def make(clock: Clock, *names: str) -> tuple[WeightsParent, list[Child], ChildrenMetrics]:
     """A parent, its children by rank, and what it has heard of."""
-    heard = Tallies()
+    heard = ChildrenMetrics()
     exchange = make_exchange(every="100 steps")
     parent = exchange.parent_class()(
         weights(0.0),
@@ -31,7 +31,7 @@ def make(clock: Clock, *names: str) -> tuple[WeightsParent, list[Child], Tallies
     )
     children = [Child(name, clock, deterministic=True, every=exchange.every) for name in names]
     for rank, child in enumerate(children):
-        parent.seat(child.name, rank, workers=2)
+        parent.assign_rank(child.name, rank, workers=2)
         child.take(parent.join(child.name))
     return parent, children, heard
 
@@ -105,7 +105,7 @@ def test_sums_are_made_in_the_order_of_ranks(clock: Clock) -> None:
 def test_who_is_refused_again_and_again_is_never_left_out(clock: Clock) -> None:
     """Nothing would go on without it, and nothing would ever let it in again."""
     parent, (child,), _ = make(clock, "a")
-    for _ in range(BAR_AFTER):
+    for _ in range(QUARANTINE_AFTER):
         play(child, float("nan"))
         child.take(arrives(parent, say(child)[1]))
     assert torch.equal(child.shared, weights(0.0))

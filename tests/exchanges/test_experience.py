@@ -8,7 +8,7 @@ import torch
 
 from marl.exchanges.conversation import converse, report
 from marl.links.memory import memory_pair
-from marl.training.outbox import PARCELS
+from marl.training.send_queue import PARCELS
 from marl.wire.header import MAX_INT, decode_header
 from marl.wire.message import Kind
 from marl.wire.payload import Outgoing
@@ -126,9 +126,9 @@ def test_places_are_kept_for_credit_until_the_child_leaves(clock: Clock) -> None
     (upload,) = child.uploads()
     header = decode_header(Outgoing(upload).header, max_bytes=MAX_INT)
     learning.side.place("a", header)  # an upload is under way, and breaks off
-    assert learning.inbox.num_free() == 2
+    assert learning.trajectory_queue.num_free() == 2
     learning.side.leave("a")
-    assert learning.inbox.num_free() == 4
+    assert learning.trajectory_queue.num_free() == 4
     again = Actors("a", clock)
     learning.join(again)
     assert again.credit == 4
@@ -170,7 +170,7 @@ def test_a_killed_learner_gives_its_places_back(clock: Clock) -> None:
     child.play(count=4)
     exchange(learning, child)
     assert learning.learn() == [0, 1]
-    assert learning.inbox.restart() == 2  # it died over them
+    assert learning.trajectory_queue.restart() == 2  # it died over them
     learning.begin()
     child.take(learning.side.late("a"))
     assert child.credit == 3  # of four, and one more that lay in hand

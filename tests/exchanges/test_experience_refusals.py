@@ -5,8 +5,8 @@ import torch
 
 from marl.errors import MessageRefused
 from marl.exchanges.experience.settings import PER_MESSAGE
-from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
-from marl.training.outbox import PARCELS
+from marl.exchanges.member import QUARANTINE_AFTER, SHORT_QUARANTINE
+from marl.training.send_queue import PARCELS
 from marl.wire.message import Kind, Message
 from tests.data.rollouts import layout_of
 from tests.exchanges.actors import Actors, Learning, exchange, pair, steps_of
@@ -52,10 +52,10 @@ def test_more_than_the_credit_is_refused_and_takes_no_place(clock: Clock) -> Non
     third = upload._replace(arrays={**upload.arrays, "trajectory2": upload.arrays["trajectory0"]})
     with pytest.raises(MessageRefused, match="at most 2"):
         learning.receive(third)
-    answer = learning.side.spoiled("a", "expected at most 2 trajectories, got 3")
+    answer = learning.side.rejected("a", "expected at most 2 trajectories, got 3")
     assert answer is not None
     assert "at most 2" in str(answer.message.info["refused"])
-    assert learning.inbox.num_free() == 2
+    assert learning.trajectory_queue.num_free() == 2
     assert learning.side.members["a"].credit == 2
 
 
@@ -67,8 +67,8 @@ def test_a_trajectory_of_another_shape_is_refused_and_frees_its_places(clock: Cl
     wrong = upload._replace(arrays={**upload.arrays, name: torch.zeros(17, dtype=torch.uint8)})
     with pytest.raises(MessageRefused, match="expected"):
         learning.receive(wrong)
-    child.take(learning.side.spoiled("a", "expected another"))
-    assert learning.inbox.num_free() == 8
+    child.take(learning.side.rejected("a", "expected another"))
+    assert learning.trajectory_queue.num_free() == 8
     assert child.notes == ["trajectories were refused: expected another"]
     child.play()
     exchange(learning, child)
@@ -98,27 +98,27 @@ def spoil(upload: Message) -> Message:
 def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while(clock: Clock) -> None:
     """However much it sends; and what it does wrong is said, but not each time."""
     learning, child = pair(clock)
-    for _ in range(BAR_AFTER):
+    for _ in range(QUARANTINE_AFTER):
         child.play()
         for upload in child.uploads():
             child.heard(learning.receive(spoil(upload)))
-    assert "left out for 10 seconds" in learning.notes[-1]
-    for _ in range(3 * BAR_ROUNDS):
+    assert "quarantined for 10 seconds" in learning.notes[-1]
+    for _ in range(3 * SHORT_QUARANTINE):
         child.play()
         exchange(learning, child)
     assert learning.side.received == 0
-    assert "left out" in child.notes[-1]
-    clock.now += BAR_ROUNDS
+    assert "quarantined" in child.notes[-1]
+    clock.now += SHORT_QUARANTINE
     child.play()
     exchange(learning, child)
     assert learning.side.received == 1
-    assert len(learning.notes) == BAR_AFTER
-    assert learning.inbox.num_free() == 7
+    assert len(learning.notes) == QUARANTINE_AFTER
+    assert learning.trajectory_queue.num_free() == 7
 
 
 def test_refusals_count_only_in_a_row(clock: Clock) -> None:
     learning, child = pair(clock)
-    for _ in range(2 * BAR_AFTER):
+    for _ in range(2 * QUARANTINE_AFTER):
         child.play()
         for upload in child.uploads():
             child.heard(learning.receive(spoil(upload)))
@@ -126,8 +126,8 @@ def test_refusals_count_only_in_a_row(clock: Clock) -> None:
         exchange(learning, child)
         learning.learn()
     learning.rest()
-    assert learning.side.received == 2 * BAR_AFTER
-    assert not any("left out" in note for note in learning.notes)
+    assert learning.side.received == 2 * QUARANTINE_AFTER
+    assert not any("quarantined" in note for note in learning.notes)
 
 
 def test_an_upload_that_came_twice_counts_once(clock: Clock) -> None:
@@ -142,7 +142,7 @@ def test_an_upload_that_came_twice_counts_once(clock: Clock) -> None:
     assert learning.waiting() == 0
     assert any("came before" in note for note in learning.notes)
     learning.rest()
-    assert learning.inbox.num_free() == 8
+    assert learning.trajectory_queue.num_free() == 8
 
 
 @pytest.mark.parametrize("bad", [[1e300, 1e200, 0.0], [float("nan"), 0.0, 0.0], [-5.0, 0.0, 0.0], [5.0, 0.0, -1.0]])
@@ -161,7 +161,7 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
 
 def test_a_full_outbox_of_many_workers_is_no_absurd_claim(clock: Clock) -> None:
     learning, child = pair(clock, normalizes=True)
-    learning.side.seat("a", 0, workers=50)
+    learning.side.assign_rank("a", 0, workers=50)
     steps = learning.side._steps
     child.see([[1.0, 2.0]] * (50 * (PARCELS + 1) * steps))
     child.play()
@@ -180,7 +180,7 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
     clock.now += 1
     (telemetry,) = child.side.outgoing()
     carried(telemetry, lambda header: learning.side.place("a", header))
-    assert learning.side.spoiled("a", "the hash differs") is None
+    assert learning.side.rejected("a", "the hash differs") is None
 
 
 def test_what_is_no_upload_is_noted_and_no_more(clock: Clock) -> None:

@@ -64,7 +64,7 @@ def test_large_weights_wait_until_the_child_has_used_its_credit(clock: Clock, mo
 def test_who_asks_for_weights_gets_them_however_large(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experience_parent, "LARGE_BYTES", 0)
     learning, child = pair(clock)
-    child.side.spoiled("it was damaged")
+    child.side.rejected("it was damaged")
     (asks,) = child.asks()
     learning.publish(5)
     child.take(learning.side.answer("a", asks))
@@ -75,7 +75,7 @@ def test_an_answer_that_was_spoiled_costs_no_credit(clock: Clock) -> None:
     learning = Learning(clock, queue=4)
     child = Actors("a", clock)
     assert learning.side.join("a").message.info["credit"] == 4
-    child.side.spoiled("the hash differs")
+    child.side.rejected("the hash differs")
     assert child.credit == 0
     (ask,) = child.asks()
     child.take(learning.side.answer("a", carried(ask, lambda header: learning.side.place("a", header))))

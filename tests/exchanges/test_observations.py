@@ -97,7 +97,7 @@ def test_two_children_share_a_pass_but_no_stream() -> None:
 
 def test_who_explores_how_follows_from_the_place_among_all() -> None:
     parent, child = Parent(), Child(workers=3)
-    parent.side.seat(child.name, 1, 3)
+    parent.side.assign_rank(child.name, 1, 3)
     parent.join(child)
     for worker in (2, 0):
         child.ask(worker, 0, 0.5, first=True)

@@ -7,9 +7,9 @@ import pytest
 from marl.acting.decide import Question
 from marl.data.requests import ASKED, BEGUN
 from marl.errors import MessageRefused
+from marl.exchanges.child_reports import EVERY
 from marl.exchanges.observations.child import LONGEST_PAUSE, SHORTEST_PAUSE
 from marl.exchanges.observations.settings import PER_MESSAGE
-from marl.exchanges.telemetry import EVERY
 from marl.wire.message import Kind
 from tests.exchanges.nodes import Clock
 from tests.exchanges.observers import (

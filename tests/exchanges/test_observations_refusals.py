@@ -26,7 +26,7 @@ from tests.exchanges.observers import (
 def test_a_worker_that_the_child_has_not_got_is_refused() -> None:
     """Each would cost the parent memory."""
     parent, child = Parent(), Child(workers=3)
-    parent.side.seat(child.name, 0, 2)
+    parent.side.assign_rank(child.name, 0, 2)
     parent.join(child)
     child.ask(2, 0, 0.5, first=True)
     (upload,) = child.uploads()
@@ -44,7 +44,7 @@ def test_damaged_actions_are_asked_for_again() -> None:
     first, second = parent.answer(damaged), parent.answer(whole)
     assert first is not None
     carried(first.message, child.side.place)
-    child.side.spoiled("the hash differs")
+    child.side.rejected("the hash differs")
     child.take(second)  # which is not mistaken for the first
     assert (child.answered(0, 0), child.answered(0, 1)) == (None, [1] * ENVIRONMENTS)
     turn(parent, child)
@@ -58,7 +58,7 @@ def test_other_messages_that_are_damaged_cost_no_question() -> None:
     (upload,) = child.uploads()
     with pytest.raises(MessageRefused):
         carried(Message(Kind.CALL, "parent", arrays={"more": torch.zeros(3)}), child.side.place)
-    child.side.spoiled("expected no arrays")
+    child.side.rejected("expected no arrays")
     assert child.uploads() == []
     child.take(parent.answer(upload))
     assert child.answered(0, 0) == [1] * ENVIRONMENTS
@@ -132,7 +132,7 @@ def test_uploads_of_another_shape_get_no_memory(arrays: dict[str, Tensor]) -> No
     with pytest.raises(MessageRefused):
         carried(Message(Kind.UPLOAD, child.name, arrays=arrays), lambda header: parent.side.place(child.name, header))
     with pytest.raises(LinkClosed):  # it would wait for ever for what it asked
-        parent.side.spoiled(child.name, "expected 1 to 64 desks")
+        parent.side.rejected(child.name, "expected 1 to 64 desks")
 
 
 def test_a_report_that_is_damaged_costs_only_itself() -> None:
@@ -142,7 +142,7 @@ def test_a_report_that_is_damaged_costs_only_itself() -> None:
             Message(Kind.TELEMETRY, child.name, arrays={"steps": torch.zeros(3)}),
             lambda header: parent.side.place(child.name, header),
         )
-    assert parent.side.spoiled(child.name, "expected steps") is None
+    assert parent.side.rejected(child.name, "expected steps") is None
 
 
 def test_a_network_that_breaks_tells_whoever_asked() -> None:

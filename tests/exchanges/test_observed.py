@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.averaging.limits import MOST_WEIGHT
+from marl.averaging.upload_limits import MOST_WEIGHT
 from marl.data.normalizer import Moments, as_slot, from_slot, moments
 from marl.errors import WeightsRefused
 from marl.exchanges.observed import NEAR, Observed

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
+from marl.exchanges.member import QUARANTINE_AFTER, SHORT_QUARANTINE
 from marl.exchanges.merging.parent import MergingParent
 from tests.exchanges.nodes import SIZE, Child, Clock, arrives, join, make_parent
 
@@ -63,9 +63,9 @@ def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while() -> No
     clock = Clock()
     parent = make_parent(weights(1.0), clock, name="pairwise")
     good, other, bad = join(parent, clock, "good", "other", "bad", name="pairwise")
-    for _ in range(BAR_AFTER):
+    for _ in range(QUARANTINE_AFTER):
         sent(parent, clock, bad, float("nan"))
-    for _ in range(BAR_ROUNDS):
+    for _ in range(SHORT_QUARANTINE):
         assert [sent(parent, clock, bad, 0.1) for _ in range(20)] == [0] * 20  # its own uploads shorten nothing
         assert sent(parent, clock, good, 0.1) == sent(parent, clock, other, 0.1) == 1
     assert sent(parent, clock, bad, 0.1) == 1
@@ -80,13 +80,13 @@ def test_a_child_that_is_left_out_goes_on_when_it_is_alone(name: str) -> None:
     assert sent(parent, clock, child, 0.1) == 0
     parent.leave("b")
     assert sent(parent, clock, child, 0.1) == 1
-    for _ in range(BAR_AFTER):
+    for _ in range(QUARANTINE_AFTER):
         assert sent(parent, clock, child, float("nan")) == 0
     assert sent(parent, clock, child, 0.1) == 1
     other.take(parent.join("b"))
     assert sent(parent, clock, child, 0.1) == 0
-    parent.accuse("b", "it lies more")  # and is left out for longer
-    parent.members["b"].barred_until += 100
+    parent.accuse("b", "it lies more")  # and is quarantined for longer
+    parent.members["b"].quarantined_until += 100
     assert sent(parent, clock, other, 0.1) == 0
     assert sent(parent, clock, child, 0.1) == 1
 

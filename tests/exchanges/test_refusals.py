@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS, QUARANTINE
+from marl.exchanges.member import QUARANTINE, QUARANTINE_AFTER, SHORT_QUARANTINE
 from marl.exchanges.merging.participation import Standing
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights.parent import WeightsParent
@@ -44,21 +44,21 @@ def test_weights_that_are_not_finite_never_reach_the_mean(clock: Clock, bad: flo
 def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     good, bad = join(parent, clock, "good", "bad")
-    for _ in range(BAR_AFTER):
+    for _ in range(QUARANTINE_AFTER):
         bad.learn(float("nan"), 10)
         clock.now += 5
         bad.take(arrives(parent, bad.upload()))
-    for _ in range(BAR_ROUNDS):  # nobody waits for it
+    for _ in range(SHORT_QUARANTINE):  # nobody waits for it
         good.learn(0.0, 10)
         a_round(parent, clock, [good])
         bad.learn(1.0, 10)
         bad.take(arrives(parent, bad.upload()))
-    assert parent.current.steps == 10 * BAR_ROUNDS
+    assert parent.current.steps == 10 * SHORT_QUARANTINE
     bad.take(parent.join("bad"))  # in step again
     bad.learn(2.0, 10)
     good.learn(0.0, 10)
     a_round(parent, clock, [bad, good])
-    assert parent.current.steps > 10 * BAR_ROUNDS + 10  # what it has learned since counts again
+    assert parent.current.steps > 10 * SHORT_QUARANTINE + 10  # what it has learned since counts again
     assert bool(parent.current.weights.isfinite().all())
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
     clock.now += 5
     report, upload = hurried(child)
     carried(report, lambda header: parent.place("a", header))
-    assert parent.spoiled("a", "the hash differs") is None
+    assert parent.rejected("a", "the hash differs") is None
     child.take(arrives(parent, upload))
     assert child.side._work() == 0
 
@@ -124,12 +124,12 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
 def test_a_child_that_is_left_out_stays_out_when_it_starts_anew(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     (bad,) = join(parent, clock, "bad")
-    for _ in range(BAR_AFTER):
+    for _ in range(QUARANTINE_AFTER):
         bad.learn(float("nan"), 10)
         clock.now += 5
         bad.take(arrives(parent, bad.upload()))
     parent.forget("bad")
-    assert parent.members["bad"].barred_until == BAR_ROUNDS
+    assert parent.members["bad"].quarantined_until == SHORT_QUARANTINE
 
 
 @pytest.mark.parametrize("name", ["weights", "pairwise"])
@@ -201,18 +201,20 @@ def test_a_child_that_pulls_for_long_is_named_and_left_out(clock: Clock, name: s
             child.shared.copy_(child.side._g)
             child.learn(length * torch.nn.functional.normalize(torch.ones(SIZE), dim=0), 10)
         if name == "weights":
-            a_round(parent, clock, [liar, honest] if parent.members["liar"].barred_until == 0 else [honest])
+            a_round(parent, clock, [liar, honest] if parent.members["liar"].quarantined_until == 0 else [honest])
         else:
             clock.now += 5
             for child in (honest, liar):
                 child.take(arrives(parent, child.upload()))
-    assert [note for note in notes if "left out" in note] == [note for note in notes if note.startswith("liar is left")]
-    assert "liar is left out for 100 rounds: its last 5 changes" in "\n".join(notes)
+    assert [note for note in notes if "quarantined" in note] == [
+        note for note in notes if note.startswith("liar is quarantined")
+    ]
+    assert "liar is quarantined for 100 rounds: its last 5 changes" in "\n".join(notes)
     assert parent.members["liar"].quarantines == 1
     resumed = make_parent(weights(1.0), clock, name=name)
     resumed.restore({}, {}, parent.saved().limits)
     resumed.join("liar")
-    assert resumed.members["liar"].barred_until > 50
+    assert resumed.members["liar"].quarantined_until > 50
 
 
 def test_a_child_that_is_set_aside_keeps_its_longer_bar(clock: Clock) -> None:
@@ -221,11 +223,11 @@ def test_a_child_that_is_set_aside_keeps_its_longer_bar(clock: Clock) -> None:
     parent.accuse("a", "it lies")
     parent.set_aside("a")
     parent.take_back("a")
-    assert parent.standing("a") is Standing.BARRED
+    assert parent.standing("a") is Standing.QUARANTINED
     assert parent.standing("b") is Standing.TAKES_PART
     parent.set_aside("b")
     parent.accuse("b", "it lies")
-    assert parent.saved().limits["left_out"] == {"a": QUARANTINE, "b": QUARANTINE}
+    assert parent.saved().limits["quarantined"] == {"a": QUARANTINE, "b": QUARANTINE}
     parent.leave("b")
     assert parent.standing("b") is Standing.GONE
 

@@ -3,7 +3,7 @@
 import pytest
 
 from marl.errors import MessageRefused
-from marl.exchanges.telemetry import Reporter, read_report
+from marl.exchanges.child_reports import Reporter, read_report
 from marl.training.metrics import MetricsRow
 from marl.training.node_memory import SKIPPED, UPDATES, array, node_memory
 from marl.wire.message import Message, Value

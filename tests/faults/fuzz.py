@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import examine, make_hello
-from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.errors import HandshakeRefused, MessageRefused
+from marl.exchanges.child_reports import place_report, read_report
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.telemetry import place_report, read_report
 from marl.exchanges.weights.parent import WeightsParent
 from marl.wire.header import decode_header
 from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info

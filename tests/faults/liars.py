@@ -39,7 +39,7 @@ class Liar(LightChild):
                     self._write_down(told)
                 yield told
 
-    def spoiled(self, reason: str) -> None:
+    def rejected(self, reason: str) -> None:
         """See ``ChildSide``."""
 
     def _write_down(self, upload: Message) -> None:

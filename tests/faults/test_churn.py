@@ -32,13 +32,13 @@ def test_children_go_and_come_back(tmp_path: Path, history: Path) -> None:
         run.wait(f"^127.0.0.1:{port}: expected a marl child, got connection refused")
         for turn in range(times(100, 2)):
             heard = len(run.lines)
-            with child(tmp_path, port=port) as guest:
+            with child(tmp_path, port=port) as candidate:
                 run.wait("children 2/2", after=heard)
                 wait_for_rounds(run, tmp_path)
                 if turn % 2:
-                    guest.vanish()
+                    candidate.vanish()
                 else:
-                    assert guest.end(signal.SIGINT if turn % 4 else signal.SIGTERM) == 0
+                    assert candidate.end(signal.SIGINT if turn % 4 else signal.SIGTERM) == 0
                     run.wait(f"^127.0.0.1:{port}: the child has left", after=heard)
             run.wait("children 1/2", after=heard)
         wait_for_rounds(run, tmp_path)

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import torch
 
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import HELLO_S, make_hello, offer, payload_of
-from marl.cluster.spaces import find_spaces
 from marl.config.files import load_config
 from marl.errors import HandshakeRefused, LinkError
 from marl.links.client import connect

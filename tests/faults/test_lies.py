@@ -24,7 +24,7 @@ class Told(NamedTuple):
 
     solved: bool
     uploads: int  # of the honest child: its steps, and not the clock, say how long learning took
-    named: str  # why the liar was left out
+    named: str  # why the liar was quarantined
 
 
 def told(folder: Path, lie: str | None, exchange: str, normalizes: bool, seed: int = 1) -> Told:
@@ -43,8 +43,8 @@ def told(folder: Path, lie: str | None, exchange: str, normalizes: bool, seed: i
         patch.delenv(HISTORY)
         run = stack.enter_context(parent(folder, children, *RUN, *words))
         ended = run.wait("^(Solved|Ended)", seconds=1500)[1]
-        named = [line for line in run.lines if liar is not None and f"{liar.name} is left out" in line]
-        assert not [line for line in run.lines if f"{honest.name} is left out" in line]
+        named = [line for line in run.lines if liar is not None and f"{liar.name} is quarantined" in line]
+        assert not [line for line in run.lines if f"{honest.name} is quarantined" in line]
         uploads = [event for event in events(history, "upload") if event["child"] == honest.name]
         return Told(ended == "Solved", len(uploads), named[-1] if named else "")
 

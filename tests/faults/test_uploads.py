@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from marl.exchanges.member import BAR_AFTER, BAR_ROUNDS
+from marl.exchanges.member import QUARANTINE_AFTER, SHORT_QUARANTINE
 from marl.trust.keys import create_keys, key_path
 from marl.wire.message import Message
 from tests.commands import until
@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]
 
 @pytest.mark.slow
 def test_one_child_is_poisoned(tmp_path: Path, history: Path) -> None:
-    """What is not finite never reaches the others: the child is told, left out after the third time, and takes part
+    """What is not finite never reaches the others: the child is told, quarantined after the third time, and takes part
     again when it is well (D1).
     """
     bars = times(20)
-    last = 2 + bars * (BAR_AFTER + BAR_ROUNDS)  # it uploads while it is left out, too
+    last = 2 + bars * (QUARANTINE_AFTER + SHORT_QUARANTINE)  # it uploads while it is quarantined, too
     with (
         child(tmp_path) as steady,
         armed(f"child.snapshot=poison@3-{last}"),
@@ -36,8 +36,8 @@ def test_one_child_is_poisoned(tmp_path: Path, history: Path) -> None:
         parent(tmp_path, [steady, faulty], *RUN) as run,
     ):
         faulty.wait("the parent refused this child's weights .*finite")
-        run.wait(f"{faulty.name} .*{BAR_ROUNDS} rounds")
-        until(lambda: len(events(history, "refused")) >= 0.8 * bars * BAR_AFTER, 600)
+        run.wait(f"{faulty.name} .*{SHORT_QUARANTINE} rounds")
+        until(lambda: len(events(history, "refused")) >= 0.8 * bars * QUARANTINE_AFTER, 600)
         refused_at = events(history, "refused")[-1]["time"]
         until(lambda: [each for each in events(history, "merged", after=refused_at) if each["child"] == faulty.name])
         assert run.end(signal.SIGINT) == 128 + signal.SIGINT

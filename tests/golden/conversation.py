@@ -81,7 +81,7 @@ def rounds(codec: str) -> Iterator[Answer]:
             assert each is not None
             yield each
             child.take(each)
-    first.side.spoiled("a bit of it changed on the way")
+    first.side.rejected("a bit of it changed on the way")
     (full,) = [each for each in first.side.outgoing() if each.kind is Kind.FULL]
     yield Answer(full)
     everything = parent.answer(first.name, full)
@@ -91,7 +91,7 @@ def rounds(codec: str) -> Iterator[Answer]:
 
 def _due(child: Child) -> tuple[list[Answer], Message]:
     """What a child reports, and its upload, which is valid until the next one is written to the same memory."""
-    child.side.hurry()
+    child.side.flush_stragglers()
     *reports, upload = child.side.outgoing()
     assert upload.kind is Kind.UPLOAD
     return [Answer(each) for each in reports], upload

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from marl.errors import LinkClosed, LinkTimeout
-from marl.links.inbox import Inbox
 from marl.links.loop import IOLoop
+from marl.links.receive_queue import ReceiveQueue
 from marl.trust.identity import Identity
 from marl.wire.header import Header
 from marl.wire.message import Buffer, Kind, Message
@@ -75,13 +75,13 @@ def test_who_waits_no_longer_says_so_first() -> None:
             raise AssertionError("nobody waits for it")
 
     given_up = threading.Event()
-    inbox = Inbox(100, on_given_up=given_up.set)
+    receive_queue = ReceiveQueue(100, on_given_up=given_up.set)
     with pytest.raises(LinkTimeout):
-        inbox.pour(Landing(), 0.01, lambda: 1e99)
+        receive_queue.pour(Landing(), 0.01, lambda: 1e99)
     assert given_up.is_set()
-    assert inbox.room(5) is None
-    inbox.put(b"later")
-    assert inbox.take(WAIT_S) == b"later"
+    assert receive_queue.room(5) is None
+    receive_queue.put(b"later")
+    assert receive_queue.take(WAIT_S) == b"later"
 
 
 def test_a_sender_keeps_no_copy(io: IOLoop, parent: Identity, child: Identity) -> None:

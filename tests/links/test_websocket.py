@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
-from marl.links import parts, websocket
+from marl.links import message_parts, websocket
 from marl.links.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.header import Header
@@ -184,7 +184,7 @@ def test_a_payload_in_drops_is_given_up(
     io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes that come all the time, and too few of them to be worth the memory that waits for the rest."""
-    monkeypatch.setattr(parts, "SLOWEST_RATE", 100 * MIB)
+    monkeypatch.setattr(message_parts, "SLOWEST_RATE", 100 * MIB)
     with (
         Proxy(rate=2.5 * MIB) as proxy,
         websocket_pair(io, parent, child, proxy=proxy, patience=0.3) as (here, there),
@@ -200,7 +200,7 @@ def test_what_dribbles_is_slow_and_not_silent(
     io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record of TLS, of which nothing can be read before it is whole, takes longer than silence may last."""
-    monkeypatch.setattr(parts, "SLOWEST_RATE", MIB)
+    monkeypatch.setattr(message_parts, "SLOWEST_RATE", MIB)
     with (
         Proxy(rate=20_000, most=400) as proxy,
         websocket_pair(io, parent, child, proxy=proxy, silence=0.3, patience=0.5) as (here, there),

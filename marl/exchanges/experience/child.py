@@ -14,16 +14,16 @@ from torch import Tensor
 
 from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
+from marl.exchanges.child_reports import EVERY, Reporter
 from marl.exchanges.experience.settings import PER_MESSAGE
-from marl.exchanges.telemetry import EVERY, Reporter
 from marl.failpoints import fail
-from marl.training.outbox import Posted, Postman
+from marl.training.send_queue import Posted, Sender
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message
-from marl.wire.packing import pack
 from marl.wire.places import into, nowhere
+from marl.wire.zstandard import pack
 
-PAUSE = 0.002  # seconds between two looks at the outbox
+PAUSE = 0.002  # seconds between two looks at the send_queue
 
 
 def trajectory_name(number: int) -> str:
@@ -56,7 +56,7 @@ class ExperienceChild:
         self._block, self._shared = block, block["weights"]
         self._name, self._normalizes, self._packs, self._restarts = name, normalizes, packs, restarts
         self._note = note
-        self._postman, self._reporter = Postman(block), Reporter(block, clock)
+        self._sender, self._reporter = Sender(block), Reporter(block, clock)
         self._scratch = torch.zeros_like(self._shared)
         self._slot = torch.zeros(block["observations"].shape[1], dtype=torch.float64)
         self._under_way: list[Posted] = []
@@ -65,7 +65,7 @@ class ExperienceChild:
         self._counter = 0
         self._wants_everything = False
 
-    def hurry(self) -> None:
+    def flush_stragglers(self) -> None:
         """Trajectories are always sent as soon as they may be."""
 
     def return_mean(self) -> float | None:
@@ -77,14 +77,14 @@ class ExperienceChild:
         self._granted = self._sent = 0
         self._reporter.joined()
         self.lost += len(self._under_way)
-        self._postman.taken(self._under_way)
+        self._sender.taken(self._under_way)
         self._under_way = []
 
     def leave(self) -> None:
         """The conversation is to end."""
 
     def left(self) -> None:
-        """The conversation has ended: workers play on until the outbox is full."""
+        """The conversation has ended: workers play on until the send_queue is full."""
 
     def remember(self) -> None:
         """See ``Serving``."""
@@ -98,7 +98,7 @@ class ExperienceChild:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.epoch, self.version)
         while self._may_send():
-            parcels = self._postman.waiting(min(self._granted - self._sent, PER_MESSAGE))
+            parcels = self._sender.waiting(min(self._granted - self._sent, PER_MESSAGE))
             if not parcels:
                 return
             self._under_way = parcels
@@ -106,7 +106,7 @@ class ExperienceChild:
             self._counter += 1
             fail("child.posting")
             yield self._upload(parcels)
-            self._postman.taken(parcels)  # sent: the link needs their memory no more
+            self._sender.taken(parcels)  # sent: the link needs their memory no more
             self._under_way = []
 
     def _upload(self, parcels: list[Posted]) -> Message:
@@ -165,7 +165,7 @@ class ExperienceChild:
         self.started.set()
         fail("child.applied")
 
-    def spoiled(self, reason: str) -> None:
+    def rejected(self, reason: str) -> None:
         """See ``ChildSide``."""
         self._note(f"an answer cannot be used ({reason}); asking for full weights")
         self._wants_everything = True

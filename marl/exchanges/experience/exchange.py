@@ -16,8 +16,8 @@ from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.sides import LearningSide, Serving
-from marl.training.lessons import HandedOn
-from marl.training.outbox import Outbox, outbox_fields
+from marl.training.minibatches import HandedOn
+from marl.training.send_queue import SendQueue, send_queue_fields
 
 if TYPE_CHECKING:
     from marl.exchanges.experience.parent import ExperienceParent
@@ -48,7 +48,7 @@ class Experience(Exchange):
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. Where workers lay down what the learner is to have."""
-        return outbox_fields(self.layout(run, spaces, network), workers)
+        return send_queue_fields(self.layout(run, spaces, network), workers)
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
         """See ``Exchange``."""
@@ -58,7 +58,7 @@ class Experience(Exchange):
         """Play, and hand on every trajectory."""
         worker.learn(
             lambda algorithm, network, spaces: HandedOn(
-                algorithm, network, Outbox(worker.block, worker.number, self.layout(worker.run, spaces, network))
+                algorithm, network, SendQueue(worker.block, worker.number, self.layout(worker.run, spaces, network))
             )
         )
 

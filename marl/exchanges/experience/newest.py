@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from marl.training.inbox import Published
+from marl.training.trajectory_queue import Published
 from marl.wire.arrays import digest_of
 from marl.wire.message import Array
 

@@ -2,7 +2,7 @@
 
 The queue has a fixed length. A child is told how many trajectories it may send (credit), and their places are kept for
 it, so that what comes always has room, memory is bounded, and a learner that falls behind holds its actors back. Credit
-is told as a sum since the conversation began: an answer that was spoiled on the way costs none of it.
+is told as a sum since the conversation began: an answer that was damaged on the way costs none of it.
 
 New weights go down with credit, which is told for several trajectories at a time, and whenever a child has sent as many
 bytes as they have: small weights are always fresh. Large ones wait until the child has used its credit. It sends
@@ -23,6 +23,15 @@ from marl.data.layout import Layout
 from marl.data.normalizer import Moments
 from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
+from marl.exchanges.child_reports import (
+    MAX_WORKERS,
+    Hear,
+    acknowledge,
+    hear_all,
+    place_report,
+    read_report,
+    report_every,
+)
 from marl.exchanges.experience.child import packed_name, trajectory_name
 from marl.exchanges.experience.newest import Newest
 from marl.exchanges.experience.settings import PER_MESSAGE
@@ -30,16 +39,15 @@ from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import tensor_of
 from marl.exchanges.observed import Observed
 from marl.exchanges.sides import Answer, Global, State
-from marl.exchanges.telemetry import MAX_WORKERS, Hear, acknowledge, hear_all, place_report, read_report, report_every
 from marl.failpoints import fail
-from marl.training.inbox import Inbox, Published
-from marl.training.outbox import PARCELS
+from marl.training.send_queue import PARCELS
+from marl.training.trajectory_queue import Published, TrajectoryQueue
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
-from marl.wire.packing import unpack
 from marl.wire.payload import CHUNK_BYTES
 from marl.wire.places import into, nowhere
+from marl.wire.zstandard import unpack
 from marl.words import Lines
 
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
@@ -49,7 +57,7 @@ STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child 
 
 
 @dataclass
-class Guest(Member):
+class ActorMember(Member):
     """A child, and what is under way between it and the learner."""
 
     unit: ClassVar[str] = "seconds"
@@ -69,7 +77,7 @@ class ExperienceParent:
 
     def __init__(
         self,
-        inbox: Inbox,
+        trajectory_queue: TrajectoryQueue,
         published: Published,
         layout: Layout,
         num_weights: int,
@@ -96,11 +104,11 @@ class ExperienceParent:
             sample: observations that the parent has made itself: a measure of what children say.
         """
         self.epoch, self.steps = epoch, steps
-        self.members: dict[str, Guest] = {}
+        self.members: dict[str, ActorMember] = {}
         self.received = self.refused = 0  # trajectories
         self.failure: Exception | None = None  # of a kind that no child and no new conversation can mend
-        self._inbox, self._layout = inbox, layout
-        self._fair = min(IN_FLIGHT * PER_MESSAGE, max(1, (len(inbox) - batch + 1) // children))
+        self._trajectory_queue, self._layout = trajectory_queue, layout
+        self._fair = min(IN_FLIGHT * PER_MESSAGE, max(1, (len(trajectory_queue) - batch + 1) // children))
         self._name, self._hear, self._clock = name, hear, clock
         self._tell = Lines(note, clock=clock)  # what children give rise to
         self._lock = threading.Lock()
@@ -108,7 +116,7 @@ class ExperienceParent:
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
         self._moments: dict[str, Tensor] = {}  # where they arrive, by child
         self._newest = Newest(published, num_weights, self._slot_now)
-        self._parcels = [layout.open(memory) for memory in inbox.memory.unbind()]
+        self._parcels = [layout.open(memory) for memory in trajectory_queue.memory.unbind()]
         self._steps = len(self._parcels[0]["priorities"])  # of a trajectory
         self._workers: dict[str, int] = {}
 
@@ -144,7 +152,7 @@ class ExperienceParent:
     def release(self) -> None:
         """Nobody waits for a version."""
 
-    def seat(self, child: str, rank: int, workers: int) -> None:
+    def assign_rank(self, child: str, rank: int, workers: int) -> None:
         """Places differ in nothing but how many play there."""
         with self._lock:
             self._workers[child] = min(workers, MAX_WORKERS)
@@ -158,40 +166,40 @@ class ExperienceParent:
     def join(self, child: str) -> Answer:
         """See ``ParentSide``."""
         with self._lock:
-            guest = self.members.setdefault(child, Guest(child))
-            guest.live, guest.version, guest.credit, guest.granted = True, None, 0, 0
-            if self._unpacks and not len(guest.packed):
-                guest.packed = torch.empty(PER_MESSAGE, self._layout.num_bytes, dtype=torch.uint8)  # touched when used
-        return self._reply(guest)
+            member = self.members.setdefault(child, ActorMember(child))
+            member.live, member.version, member.credit, member.granted = True, None, 0, 0
+            if self._unpacks and not len(member.packed):
+                member.packed = torch.empty(PER_MESSAGE, self._layout.num_bytes, dtype=torch.uint8)  # touched when used
+        return self._reply(member)
 
     def leave(self, child: str) -> None:
         """See ``ParentSide``."""
         with self._lock:
-            guest = self.members[child]
-            guest.live, guest.credit = False, 0
-            self._give_up(guest)
+            member = self.members[child]
+            member.live, member.credit = False, 0
+            self._give_up(member)
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
-        guest = self.members[child]
-        guest.arriving = header.kind
+        member = self.members[child]
+        member.arriving = header.kind
         if header.kind is Kind.TELEMETRY:
             return place_report(header)
         if header.kind is not Kind.UPLOAD:
             return nowhere(header)
         count = sum(entry.name != "moments" for entry in header.manifest)
         with self._lock:
-            most = min(guest.credit, PER_MESSAGE)
+            most = min(member.credit, PER_MESSAGE)
             if count > most:
                 raise MessageRefused(f"expected at most {most} trajectories, got {count}")
-            guest.credit -= count
+            member.credit -= count
             expected: dict[str, Tensor] = {}
             packed = {entry.name: entry.nbytes for entry in header.manifest} if self._unpacks else {}
             for number in range(count):
-                parcel, memory = self._inbox.place()
-                guest.placed.append(parcel)
+                parcel, memory = self._trajectory_queue.place()
+                member.placed.append(parcel)
                 if 0 < packed.get(packed_name(number), 0) < len(memory):
-                    expected[packed_name(number)] = guest.packed[number][: packed[packed_name(number)]]
+                    expected[packed_name(number)] = member.packed[number][: packed[packed_name(number)]]
                 else:
                     expected[trajectory_name(number)] = memory
             if self._observed is not None:
@@ -201,7 +209,7 @@ class ExperienceParent:
 
     def answer(self, child: str, message: Message) -> Answer | None:
         """See ``ParentSide``."""
-        guest = self.members[child]
+        member = self.members[child]
         if message.kind is Kind.TELEMETRY:
             try:
                 return acknowledge(self._name, child, read_report(message), self._hear)
@@ -209,24 +217,24 @@ class ExperienceParent:
                 self._tell(child, str(error))
                 return None
         if message.kind is Kind.FULL:
-            guest.version = None
-            return self._reply(guest)
+            member.version = None
+            return self._reply(member)
         if message.kind is not Kind.UPLOAD:
             self._tell(child, f"{child} sent a {message.kind}, which is not expected here")
             return None
-        return self._answer_upload(guest, message)
+        return self._answer_upload(member, message)
 
-    def spoiled(self, child: str, reason: str) -> Answer | None:
+    def rejected(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
         if not self._closed:
             self._tell(child, f"a message of {child} cannot be used: {reason}")
-        guest = self.members[child]
-        if guest.arriving == Kind.TELEMETRY:
+        member = self.members[child]
+        if member.arriving == Kind.TELEMETRY:
             return None
         with self._lock:
-            self._give_up(guest)
-            guest.refusal = reason
-        return self._reply(guest)
+            self._give_up(member)
+            member.refusal = reason
+        return self._reply(member)
 
     def patience(self, child: str) -> float:
         """See ``ParentSide``."""
@@ -236,111 +244,111 @@ class ExperienceParent:
 
     def late(self, child: str) -> Answer | None:
         """More credit, once there is room; weights, once it has earned them; why something was refused."""
-        guest = self.members[child]
+        member = self.members[child]
         with self._lock:
-            earned = guest.sent_bytes >= self._newest.num_bytes and guest.version != self._newest.version()
-            earned = earned and not self._may_be_sending(guest)
-            if self._closed or not (earned or guest.refusal or self._share(guest)):
+            earned = member.sent_bytes >= self._newest.num_bytes and member.version != self._newest.version()
+            earned = earned and not self._may_be_sending(member)
+            if self._closed or not (earned or member.refusal or self._share(member)):
                 return None
-        return self._reply(guest)
+        return self._reply(member)
 
-    def _answer_upload(self, guest: Guest, upload: Message) -> Answer | None:
-        self._take(guest, upload)
-        return self.late(guest.name)
+    def _answer_upload(self, member: ActorMember, upload: Message) -> Answer | None:
+        self._take(member, upload)
+        return self.late(member.name)
 
-    def _take(self, guest: Guest, upload: Message) -> None:
+    def _take(self, member: ActorMember, upload: Message) -> None:
         """Queue what an upload holds; one parcel that is no trajectory spoils only itself."""
         with self._lock:
-            placed, guest.placed = guest.placed, []
-            guest.sent_bytes += sum(len(bytes_of(each)) for each in upload.arrays.values())
-            barred = guest.is_barred(int(self._clock()))
-            repeated = upload.counter <= guest.last_counter
-            guest.last_counter = max(guest.last_counter, upload.counter)
-        if barred or repeated:
+            placed, member.placed = member.placed, []
+            member.sent_bytes += sum(len(bytes_of(each)) for each in upload.arrays.values())
+            quarantined = member.is_quarantined(int(self._clock()))
+            repeated = upload.counter <= member.last_counter
+            member.last_counter = max(member.last_counter, upload.counter)
+        if quarantined or repeated:
             for parcel in placed:
-                self._inbox.discard(parcel)
-            return self._refuse(guest, len(placed), "" if barred else f"upload {upload.counter} came before")
+                self._trajectory_queue.discard(parcel)
+            return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
         for number, parcel in enumerate(placed):
             opened = self._parcels[parcel]
             try:
                 if packed_name(number) in upload.arrays:
-                    unpack(cast(Tensor, upload.arrays[packed_name(number)]), self._inbox.memory[parcel])
+                    unpack(cast(Tensor, upload.arrays[packed_name(number)]), self._trajectory_queue.memory[parcel])
                 check(opened, self._layout)
             except MessageRefused as error:
-                self._inbox.discard(parcel)
-                self._refuse(guest, 1, str(error))
+                self._trajectory_queue.discard(parcel)
+                self._refuse(member, 1, str(error))
                 continue
             steps = num_steps(opened)
             fail("parent.queueing")
-            self._inbox.queue(parcel)
+            self._trajectory_queue.queue(parcel)
             with self._lock:
-                guest.merged_counter, guest.refused = upload.counter, 0
+                member.merged_counter, member.refused = upload.counter, 0
                 self.received += 1
                 self.steps += steps
         if self._observed is not None:
-            self._learn_statistics(guest, self._observed, tensor_of(upload, "moments"), len(placed))
+            self._learn_statistics(member, self._observed, tensor_of(upload, "moments"), len(placed))
 
-    def _learn_statistics(self, guest: Guest, observed: Observed, said: Tensor, count: int) -> None:
+    def _learn_statistics(self, member: ActorMember, observed: Observed, said: Tensor, count: int) -> None:
         """Beside the trajectories that have come, all that a child has seen lies in its outboxes, or is under way."""
         with self._lock:
-            guest.trajectories += count
-            beside = self._workers.get(guest.name, 1) * (PARCELS + 2)
-            most = (guest.trajectories + beside) * self._steps - guest.seen
+            member.trajectories += count
+            beside = self._workers.get(member.name, 1) * (PARCELS + 2)
+            most = (member.trajectories + beside) * self._steps - member.seen
             try:
-                moments = observed.vet(guest.name, said, most if count else 0)
+                moments = observed.vet(member.name, said, most if count else 0)
             except MessageRefused as error:
                 reason = str(error)
             else:
                 if moments is not None:
-                    guest.seen += float(moments[0])
+                    member.seen += float(moments[0])
                     observed.fold([moments])
                 return
-        self._refuse(guest, 0, reason)
+        self._refuse(member, 0, reason)
 
-    def _refuse(self, guest: Guest, count: int, reason: str) -> None:
+    def _refuse(self, member: ActorMember, count: int, reason: str) -> None:
         """Count trajectories that are not used; say why, where there is something new to say."""
         with self._lock:
             self.refused += count
-            said = guest.refuse(reason, int(self._clock())) if reason else ""
-            barred = bool(reason) and not guest.refused
+            said = member.refuse(reason, int(self._clock())) if reason else ""
+            quarantined = bool(reason) and not member.refused
         if said:
-            self._tell((guest.name, "left out" if barred else "refused"), said)
+            self._tell((member.name, "quarantined" if quarantined else "refused"), said)
 
-    def _give_up(self, guest: Guest) -> None:
-        for parcel in guest.placed:
-            self._inbox.discard(parcel)
-        guest.placed = []
+    def _give_up(self, member: ActorMember) -> None:
+        for parcel in member.placed:
+            self._trajectory_queue.discard(parcel)
+        member.placed = []
 
-    def _share(self, guest: Guest) -> int:
+    def _share(self, member: ActorMember) -> int:
         """How many trajectories more this child may send now."""
         live = [each for each in self.members.values() if each.live]
         kept = sum(each.credit for each in live)
-        if guest.credit > self._fair // 2 or self._may_be_sending(guest):
+        if member.credit > self._fair // 2 or self._may_be_sending(member):
             return 0  # it has enough to go on with
         # Who has waited for longer gets the first place that is free, whoever asks first.
-        kept += sum(not each.credit and each.answered_at < guest.answered_at for each in live)
-        return max(0, min(self._fair - guest.credit, self._inbox.num_free() - kept))
+        kept += sum(not each.credit and each.answered_at < member.answered_at for each in live)
+        return max(0, min(self._fair - member.credit, self._trajectory_queue.num_free() - kept))
 
-    def _may_be_sending(self, guest: Guest) -> bool:
+    def _may_be_sending(self, member: ActorMember) -> bool:
         """Whether large weights have to wait; not for a child that has asked for them, or may hold none yet."""
-        return self._newest.num_bytes > LARGE_BYTES and guest.credit > 0 and guest.version is not None
+        return self._newest.num_bytes > LARGE_BYTES and member.credit > 0 and member.version is not None
 
-    def _reply(self, guest: Guest) -> Answer:
+    def _reply(self, member: ActorMember) -> Answer:
         """The newest weights if the child lacks them, and credit."""
         latest = self._newest.read()
         with self._lock:
-            waits = self._may_be_sending(guest)
-            credit = 0 if self._closed else self._share(guest)
-            guest.credit += credit
-            guest.granted += credit
-            refusal, guest.refusal = guest.refusal, None
-            info: dict[str, Value] = {"credit": guest.granted, "steps": self.steps}
+            waits = self._may_be_sending(member)
+            credit = 0 if self._closed else self._share(member)
+            member.credit += credit
+            member.granted += credit
+            refusal, member.refusal = member.refusal, None
+            info: dict[str, Value] = {"credit": member.granted, "steps": self.steps}
             info["report_every"] = report_every(len(self.members))
             if refusal:
                 info["refused"] = refusal[:1000]
-            guest.answered_at = self._clock()
-            if waits or guest.version == latest.version:
+            member.answered_at = self._clock()
+            if waits or member.version == latest.version:
                 return Answer(Message(Kind.ANSWER, self._name, self.epoch, latest.version, info=info))
-            guest.version, guest.sent_bytes = latest.version, 0
+            member.version, member.sent_bytes = latest.version, 0
         message = Message(Kind.ANSWER, self._name, self.epoch, latest.version, arrays=latest.arrays, info=info)
         return Answer(message, latest.digest)

@@ -1,9 +1,9 @@
 """What the parent tells a child: the change of the weights, all of them, or that there are no new ones."""
 
+from marl.exchanges.child_reports import report_every
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merger
 from marl.exchanges.sides import Answer
-from marl.exchanges.telemetry import report_every
 from marl.wire.arrays import digest_of
 from marl.wire.message import Array, Kind, Message, Value
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from marl.data.normalizer import Moments
 from marl.errors import MessageRefused
+from marl.exchanges.child_reports import Hear, acknowledge, hear_all, place_report, read_report
 from marl.exchanges.member import Member
 from marl.exchanges.merging.answers import Answers
 from marl.exchanges.merging.buffers import Buffers
@@ -19,7 +20,6 @@ from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.observed import Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Global, State
-from marl.exchanges.telemetry import Hear, acknowledge, hear_all, place_report, read_report
 from marl.failpoints import fail
 from marl.reports.history import record, recording
 from marl.training.reach import Reach
@@ -72,7 +72,7 @@ class MergingParent(Participation):
         self._seats = children
         self._ranks: dict[str, int] = {}
         self._workers: dict[str, int] = {}
-        self._left_out: dict[str, int] = {}  # by the parent that is resumed, for so long
+        self._quarantined: dict[str, int] = {}  # by the parent that is resumed, for so long
         self.members: dict[str, Member] = {}
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
         slot = None if self._observed is None else self._observed.slot
@@ -108,13 +108,13 @@ class MergingParent(Participation):
             self._changed.notify_all()
         self._buffers.close()
 
-    def seat(self, child: str, rank: int, workers: int) -> None:
+    def assign_rank(self, child: str, rank: int, workers: int) -> None:
         """See ``RunSide``."""
         with self._changed:
             self._ranks[child], self._workers[child] = rank, workers
 
     def release(self) -> None:
-        """The newest version may go to the children, which wait for it where time must decide nothing."""
+        """The newest version may go to the children, which wait for it in deterministic mode."""
 
     def join(self, child: str) -> Answer:
         """See ``ParentSide``."""
@@ -122,8 +122,8 @@ class MergingParent(Participation):
             member = self.members.get(child)
             if member is None:
                 member = self.members[child] = Member(child)
-            if child in self._left_out:
-                member.barred_until = (self._count_for(member) or 0) + self._left_out.pop(child)
+            if child in self._quarantined:
+                member.quarantined_until = (self._count_for(member) or 0) + self._quarantined.pop(child)
             now = self._clock()
             self._joins(member, now)
             member.live, member.moved_at = True, now
@@ -204,7 +204,7 @@ class MergingParent(Participation):
     def _take(self, member: Member, upload: Message) -> None:
         """An upload has come: merge it, if it is new and of this epoch, and wait for what is to be answered."""
 
-    def spoiled(self, child: str, reason: str) -> Answer | None:
+    def rejected(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
         self._buffers.release(child)
         if not self._closed:
@@ -226,7 +226,7 @@ class MergingParent(Participation):
         """The only way into the weights; False where an upload is refused, with a reason for the child."""
         fail("parent.merging")
         now = self._clock()
-        if self._is_left_out(member):
+        if self._is_quarantined(member):
             return False
         elapsed = now - member.merged_at if self._seats is None else None  # plausible is what time says
         sent = Sent(member.name, elapsed, self._workers.get(member.name, 1))
@@ -239,7 +239,7 @@ class MergingParent(Participation):
         if self._merger.directions.opposed(self._takers()) == (member.name,):
             complaint = "its changes of the weights go against those of all others"
         if complaint:
-            self._leave_out(member, complaint)
+            self._quarantine(member, complaint)
         if recording():
             self._record_merge(member, upload, merged)
         member.refused, member.merged_counter, member.merged_at = 0, upload.counter, now
@@ -251,7 +251,7 @@ class MergingParent(Participation):
     def _refuse(self, member: Member, reason: str) -> None:
         record("refused", child=member.name, epoch=self.epoch, round=self._count_for(member), reason=reason)
         said = member.refuse(reason, self._count_for(member))
-        self._tell((member.name, "refused" if member.refused else "left out"), said)
+        self._tell((member.name, "refused" if member.refused else "quarantined"), said)
 
     def _reply(self, member: Member) -> Answer:
         """What ``member`` has to know now."""
@@ -269,10 +269,10 @@ class MergingParent(Participation):
             self.members[child] = Member(child, merged_counter=counter, last_counter=counter)
             self.members[child].merged_at = self._since(limits.get("merged_at"), child)
         self._merger.vetting.restore(limits.get("uploads"))
-        left_out = limits.get("left_out")
-        for child, count in left_out.items() if isinstance(left_out, dict) else ():
+        quarantined = limits.get("quarantined")
+        for child, count in quarantined.items() if isinstance(quarantined, dict) else ():
             if isinstance(count, int) and count > 0:
-                self._left_out[child] = count
+                self._quarantined[child] = count
 
     def _since(self, saved: object, child: str) -> float:
         """When an upload of the child was merged by a parent that died: the time of the world goes on meanwhile."""
@@ -287,11 +287,13 @@ class MergingParent(Participation):
             )
             # An upload of the open round is not yet in these weights.
             merged = {name: member.merged_counter - member.uploaded for name, member in self.members.items()}
-            left_out = {name: member.left_out_for(self._count_for(member)) for name, member in self.members.items()}
-            left_out = self._left_out | {name: count for name, count in left_out.items() if count}
+            quarantined = {
+                name: member.quarantined_for(self._count_for(member)) for name, member in self.members.items()
+            }
+            quarantined = self._quarantined | {name: count for name, count in quarantined.items() if count}
             # An open round's upload is none yet: what it holds is since the answer before.
             at = {name: m.answered_at if m.uploaded else m.merged_at for name, m in self.members.items()}
             zero = time.time() - self._clock()
             merged_at = {name: zero + seconds for name, seconds in at.items() if seconds}
-            limits = {"uploads": self._merger.vetting.saved(), "left_out": left_out, "merged_at": merged_at}
+            limits = {"uploads": self._merger.vetting.saved(), "quarantined": quarantined, "merged_at": merged_at}
             return State(self.current, velocity, error, merged, limits)

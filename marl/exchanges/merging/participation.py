@@ -1,4 +1,4 @@
-"""Which children take part in the merging: quarantined ones are left out, and others are set aside for a while."""
+"""Which children take part in the merging: quarantined ones are quarantined, and others are set aside for a while."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,7 @@ class Standing(Enum):
     """Of a child, in the merging."""
 
     TAKES_PART = auto()
-    BARRED = auto()
+    QUARANTINED = auto()
     GONE = auto()
 
 
@@ -41,8 +41,8 @@ class Participation:
             member = self.members[child]
             if not member.live:
                 return Standing.GONE
-            barred = member.left_out_for(self._count_for(member)) or member.aside
-            return Standing.BARRED if barred else Standing.TAKES_PART
+            quarantined = member.quarantined_for(self._count_for(member)) or member.aside
+            return Standing.QUARANTINED if quarantined else Standing.TAKES_PART
 
     def set_aside(self, child: str) -> None:
         """Merge nothing of a child, and wait for it no more, until ``take_back``."""
@@ -51,7 +51,7 @@ class Participation:
             self._weigh_again()
 
     def take_back(self, child: str) -> None:
-        """The child may take part again, unless it is barred for another reason."""
+        """The child may take part again, unless it is quarantined for another reason."""
         with self._changed:
             self.members[child].aside = False
             self._merger.directions.forget()
@@ -71,30 +71,30 @@ class Participation:
         self._changed.notify_all()
 
     def accuse(self, child: str, reason: str) -> None:
-        """The child is found to lie: it is left out for long."""
+        """The child is found to lie: it is quarantined for long."""
         with self._changed:
-            self._leave_out(self.members[child], reason)
+            self._quarantine(self.members[child], reason)
             self._weigh_again()
 
-    def _leave_out(self, member: Member, reason: str) -> None:
+    def _quarantine(self, member: Member, reason: str) -> None:
         count = self._count_for(member)
         if count is not None:
             self._merger.directions.forget()
-            self._note(member.leave_out(reason, count))
+            self._note(member.quarantine(reason, count))
 
     def _count_for(self, member: Member) -> int | None:
         """What goes up as time goes by, for leaving a child out; None where nothing can go up without it."""
         return member.arrived
 
-    def _is_left_out(self, member: Member) -> bool:
+    def _is_quarantined(self, member: Member) -> bool:
         """Whether nothing of a child is merged; a bar holds only while another child can go on without it."""
         count = self._count_for(member)
         if count is None:
             return False
         others = [
-            each.left_out_for(self._count_for(each))
+            each.quarantined_for(self._count_for(each))
             for each in self.members.values()
             if each is not member and each.live and not each.aside
         ]
-        alone = not others or min(others) >= member.left_out_for(count) > 0
-        return not (alone and not member.aside) and member.is_barred(count)
+        alone = not others or min(others) >= member.quarantined_for(count) > 0
+        return not (alone and not member.aside) and member.is_quarantined(count)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from marl.averaging.limits import Lengths, Room, Weights, WorkCap, check_work
+from marl.averaging.upload_limits import Lengths, Room, Weights, WorkCap, check_work
 from marl.errors import WeightsRefused
 from marl.training.reach import Reach
 from marl.wire.message import Message
@@ -20,7 +20,7 @@ class Sent(NamedTuple):
     """An upload's circumstances."""
 
     child: str
-    elapsed_s: float | None  # since the child's last merged upload; None where time must decide nothing
+    elapsed_s: float | None  # since the child's last merged upload; None in deterministic mode
     workers: int = 1
 
 
@@ -76,7 +76,7 @@ class Vetting:
         return lambda norm: self._lengths.factor(sent.child, norm, counts, room)
 
     def complaint(self, child: str) -> str | None:
-        """Why a child is to be left out for long, if it is."""
+        """Why a child is to be quarantined, if it is."""
         return self._lengths.complaint(child)
 
     def saved(self) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import torch
 from marl.data.requests import ANSWERED, ASKED, BEGUN
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
+from marl.exchanges.child_reports import Reporter
 from marl.exchanges.observations.settings import PER_MESSAGE
-from marl.exchanges.telemetry import Reporter
 from marl.failpoints import fail
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
@@ -60,7 +60,7 @@ class ObservationsChild:
         self._counter = 0
         self._last_ready = clock()
 
-    def hurry(self) -> None:
+    def flush_stragglers(self) -> None:
         """Observations are always sent at once."""
 
     def return_mean(self) -> float | None:
@@ -136,7 +136,7 @@ class ObservationsChild:
         self._actions[desks] = self._scratch.numpy()[: len(wanted)][wanted]
         self._counts[desks, ANSWERED] = asked.questions[wanted]  # last: whoever sees it finds the actions in place
 
-    def spoiled(self, reason: str) -> None:
+    def rejected(self, reason: str) -> None:
         """See ``ChildSide``. The desks of that answer are asked about again."""
         self._note(f"actions cannot be used: {reason}")
         asked = self._under_way.pop(self._arriving, None) if self._arriving is not None else None

@@ -15,18 +15,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.acting.decide import Decision, Dice, Question
+from marl.acting.decide import ActionNoise, Decision, Question
 from marl.acting.streams import Answered, Stream
 from marl.data.normalizer import Normalizer, as_slot, from_slot, moments
 from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_requests
 from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
-from marl.exchanges.experience.parent import ExperienceParent, Guest
+from marl.exchanges.child_reports import place_report, report_every
+from marl.exchanges.experience.parent import ActorMember, ExperienceParent
 from marl.exchanges.observations.batcher import Batcher
 from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.exchanges.sides import Answer
-from marl.exchanges.telemetry import place_report, report_every
 from marl.failpoints import fail
 from marl.networks.sampling import Sampler
 from marl.wire.header import Header
@@ -56,7 +56,7 @@ class _Seat:
         self.memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)  # where its uploads arrive
         self.desks = layout.open(self.memory.numpy())
         self.streams: dict[tuple[int, int], Stream] = {}  # by worker and group
-        self.dice: dict[tuple[int, int], Dice] = {}  # likewise
+        self.noises: dict[tuple[int, int], ActionNoise] = {}  # likewise
         self.samplers: dict[int, Sampler] = {}  # by worker
 
 
@@ -84,7 +84,7 @@ class ObservationsParent(ExperienceParent):
         """Children whose conversations go on: so many can ask at once."""
         return sum(each.live for each in self.members.copy().values())
 
-    def seat(self, child: str, rank: int, workers: int) -> None:
+    def assign_rank(self, child: str, rank: int, workers: int) -> None:
         """Exploration may depend on a worker's place among all."""
         self._ranks[child] = rank, workers
 
@@ -124,25 +124,25 @@ class ObservationsParent(ExperienceParent):
         """Nothing is ever due of the parent's own accord."""
         return None
 
-    def spoiled(self, child: str, reason: str) -> Answer | None:
+    def rejected(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``. The child would wait for actions for ever: it asks again in a new conversation."""
         if self.members[child].arriving == Kind.TELEMETRY:
-            return super().spoiled(child, reason)
+            return super().rejected(child, reason)
         raise self._unusable(child, reason)
 
     def _unusable(self, child: str, reason: str) -> LinkClosed:
         self.refused += 1
         return LinkClosed(f"observations of {child} cannot be used: {reason}")
 
-    def _answer_upload(self, guest: Guest, upload: Message) -> Answer | None:
-        seat = self._seats[guest.name]
+    def _answer_upload(self, member: ActorMember, upload: Message) -> Answer | None:
+        seat = self._seats[member.name]
         count = len(upload.arrays["desks"])
         desks = {name: field[:count] for name, field in seat.desks.items()}
         try:
             check_requests(desks, self._desk_layout)
-            places = _places_of(desks, self._ranks.get(guest.name, ALONE)[1])
+            places = _places_of(desks, self._ranks.get(member.name, ALONE)[1])
         except MessageRefused as error:
-            raise self._unusable(guest.name, str(error)) from error
+            raise self._unusable(member.name, str(error)) from error
         streams = [self._stream(seat, place) for place in places]
         seen = self._prepare(desks["observations"])
         questions: list[int] = []
@@ -154,13 +154,13 @@ class ObservationsParent(ExperienceParent):
             trajectory = stream.take(answered)
             if trajectory is not None:
                 self._hand_over(trajectory)
-        self._count(guest.name, desks, follow)
+        self._count(member.name, desks, follow)
         fail("parent.deciding")
         size = count * self._desk_layout.num_environments
         question = Question(
             torch.from_numpy(seen.reshape(size, -1)),
             torch.from_numpy(np.concatenate([each.states() for each in streams])),
-            [self._dice(guest.name, seat, place) for place in places],
+            [self._action_noise(member.name, seat, place) for place in places],
         )
         try:
             decision = self._batcher.ask(question, size)
@@ -174,14 +174,16 @@ class ObservationsParent(ExperienceParent):
         )
         for number, stream in enumerate(streams):
             stream.decided(questions[number], actions[number], behaviour[number], states[number], decision.version)
-        return self._say(guest, decision.version, {"actions": torch.from_numpy(actions)}, upload.counter)
+        return self._say(member, decision.version, {"actions": torch.from_numpy(actions)}, upload.counter)
 
-    def _reply(self, guest: Guest) -> Answer:
-        return self._say(guest, self._newest.version())
+    def _reply(self, member: ActorMember) -> Answer:
+        return self._say(member, self._newest.version())
 
-    def _say(self, guest: Guest, version: int, arrays: Mapping[str, Array] | None = None, counter: int = 0) -> Answer:
+    def _say(
+        self, member: ActorMember, version: int, arrays: Mapping[str, Array] | None = None, counter: int = 0
+    ) -> Answer:
         """``counter`` of the upload that it answers."""
-        guest.version, guest.answered_at = version, self._clock()
+        member.version, member.answered_at = version, self._clock()
         info: dict[str, Value] = {"report_every": report_every(len(self.members))}
         return Answer(Message(Kind.ANSWER, self._name, self.epoch, version, counter, arrays or {}, info))
 
@@ -190,15 +192,15 @@ class ObservationsParent(ExperienceParent):
             seat.streams[place] = self._places.stream()
         return seat.streams[place]
 
-    def _dice(self, child: str, seat: _Seat, place: tuple[int, int]) -> Dice:
+    def _action_noise(self, child: str, seat: _Seat, place: tuple[int, int]) -> ActionNoise:
         worker = place[0]
         if worker not in seat.samplers:
             rank, workers = self._ranks.get(child, ALONE)
             seat.samplers[worker] = self._places.sampler(rank, worker, workers)
-        if place not in seat.dice:
+        if place not in seat.noises:
             environments = self._desk_layout.num_environments
-            seat.dice[place] = Dice(seat.samplers[worker], self._noise_length, environments)
-        return seat.dice[place]
+            seat.noises[place] = ActionNoise(seat.samplers[worker], self._noise_length, environments)
+        return seat.noises[place]
 
     def _answered(self, desks: Requests, seen: Numbers) -> list[Answered]:
         """What each desk says."""
@@ -221,15 +223,15 @@ class ObservationsParent(ExperienceParent):
     def _hand_over(self, trajectory: Trajectory) -> None:
         """Into the learner's queue, once that has room."""
         priorities = self._places.priorities(trajectory)
-        place = self._inbox.place_if_free()
+        place = self._trajectory_queue.place_if_free()
         while place is None:
             if self._closed:
                 return
             time.sleep(ROOM_S)  # the learner, another process, shares no lock that it could die with
-            place = self._inbox.place_if_free()
+            place = self._trajectory_queue.place_if_free()
         number, _ = place
         pack(self._parcels[number], trajectory, priorities)
-        self._inbox.queue(number)
+        self._trajectory_queue.queue(number)
         with self._lock:
             self.received += 1
 

@@ -9,7 +9,7 @@ from marl.data.spaces import Spaces
 from marl.exchanges.base import Worker
 from marl.processes.heap import tidily
 from marl.training.node_memory import array
-from marl.training.telemetry import Telemetry
+from marl.training.worker_metrics import Telemetry
 
 
 def step(worker: Worker, layout: Callable[[Spaces], RequestLayout]) -> None:

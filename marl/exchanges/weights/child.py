@@ -16,8 +16,8 @@ from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.digests import name_of
 from marl.errors import MessageRefused, WeightsRefused
+from marl.exchanges.child_reports import Reporter
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.telemetry import Reporter
 from marl.exchanges.triggers import parse_trigger
 from marl.exchanges.weights.rounds import STILL
 from marl.failpoints import fail
@@ -83,7 +83,7 @@ class WeightsChild:
         self._last_upload = self._next_try = clock()
         self._wants_everything = self._answered = False
 
-    def hurry(self) -> None:
+    def flush_stragglers(self) -> None:
         """Upload as soon as no answer is awaited; from any thread."""
         self._hurry.set()
 
@@ -102,7 +102,7 @@ class WeightsChild:
         self._broken.set()
 
     def left(self) -> None:
-        """The conversation has ended: workers that wait for an answer train on, but where time must decide nothing."""
+        """The conversation has ended: workers that wait for an answer train on, but in deterministic mode."""
         if not self._deterministic:
             self._resume()
 
@@ -153,7 +153,7 @@ class WeightsChild:
         else:
             self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
 
-    def spoiled(self, reason: str) -> None:
+    def rejected(self, reason: str) -> None:
         """See ``ChildSide``."""
         self._note(f"an answer cannot be used ({reason}); asking for full weights")
         self._wants_everything = True

@@ -93,7 +93,7 @@ class WeightsParent(MergingParent):
         return Answer(Message(Kind.CALL, self._name, self.epoch, self.current.version))
 
     def _call_at(self, member: Member) -> float | None:
-        """When a child is to be told to hurry; None if it is not, or not yet known."""
+        """When a child is to be told to upload at once; None if it is not, or not yet known."""
         if member.called or not self._round.waits_for(member, self._clock()):
             return None
         return self._round.call_at(self.members.values())

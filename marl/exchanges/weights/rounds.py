@@ -24,7 +24,7 @@ class Round:
         self._deadline: float | None = None
 
     def call_from(self, now: float) -> None:
-        """Tell stragglers to hurry from now on."""
+        """Tell stragglers to upload at once from now on."""
         self._call_at = now
 
     def waited_for(self, members: Iterable[Member], now: float) -> list[Member]:
@@ -43,7 +43,7 @@ class Round:
             and not each.uploaded
             and (each.joined_in < self.number or self.number == 0)
             and not each.aside
-            and each.barred_until <= self.number
+            and each.quarantined_until <= self.number
             and now - max(each.moved_at, each.answered_at) < STILL
         )
 
@@ -52,7 +52,7 @@ class Round:
         self._known = False
 
     def call_at(self, members: Iterable[Member]) -> float | None:
-        """When stragglers are told to hurry; None while that is not known."""
+        """When stragglers are told to upload at once; None while that is not known."""
         if self._seats is not None:
             return None
         if self._call_at is not None:

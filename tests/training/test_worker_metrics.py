@@ -16,7 +16,7 @@ from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.metrics import read_metrics
 from marl.training.node_memory import STEPS, UPDATES, array, node_memory
-from marl.training.telemetry import Telemetry
+from marl.training.worker_metrics import Telemetry
 from tests.exchanges.nodes import Clock, a_round, join, make_parent, weights
 from tests.fakes import Lazy
 
@@ -102,7 +102,7 @@ def rates(block: SharedBlock, *, alone: bool, merged: list[int], algorithm: Any 
         shared=torch.zeros(2),
         optimizer=optimizer,  # type: ignore[arg-type]
         source=Played(),
-        lessons=Once(),
+        minibatches=Once(),
         telemetry=Telemetry(block, 0, SCHEDULE_STEPS, alone=alone),
         generator=torch.Generator(),
         go_on=go_on,

@@ -34,7 +34,7 @@ def find_seal_key(note: Callable[[str], None] = lambda unused: None) -> Secret |
         return None
 
 
-class Keeper:
+class CheckpointManager:
     """Writes a run's files in the background; remembers the best verdict."""
 
     def __init__(

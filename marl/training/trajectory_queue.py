@@ -27,12 +27,12 @@ BEGUN, DONE, VERSIONS = range(3)  # of the numbers of published weights
 AGES = 256  # staleness is counted up to here
 
 
-def inbox_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Tree]:
+def trajectory_queue_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Tree]:
     """What the learner's block needs for a queue of so many parcels, and for the weights that it publishes."""
     return {
         "published": Leaf((2, num_weights), torch.float32),
         "published_numbers": Leaf((8,), torch.int64),
-        "inbox": Leaf((length, layout.num_bytes), torch.uint8),
+        "trajectory_queue": Leaf((length, layout.num_bytes), torch.uint8),
         "inbox_order": Leaf((length,), torch.int64),  # numbers of parcels as they were queued, a ring
         "inbox_back": Leaf((length,), torch.int64),  # likewise as they were given back
         "inbox_put": Leaf((8,), torch.int64),
@@ -41,11 +41,11 @@ def inbox_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Tre
     }
 
 
-class Inbox:
+class TrajectoryQueue:
     """The parent's side: it places what comes into free parcels and queues them. Locked."""
 
     def __init__(self, block: SharedBlock) -> None:
-        self.memory = block["inbox"]  # [length, num_bytes]
+        self.memory = block["trajectory_queue"]  # [length, num_bytes]
         self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
         self._back: npt.NDArray[np.int64] = block["inbox_back"].numpy()
         self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
@@ -148,7 +148,7 @@ class Arrivals:
         self._ages: npt.NDArray[np.int64] = block["inbox_ages"].numpy()
         self._version: npt.NDArray[np.int64] = block["version"].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
-        self._parcels = [layout.open(memory) for memory in block["inbox"].unbind()]
+        self._parcels = [layout.open(memory) for memory in block["trajectory_queue"].unbind()]
         self._batch, self._max_staleness, self._device = batch, max_staleness, device
         self._in_hand: list[int] = []
         self._steps = 0

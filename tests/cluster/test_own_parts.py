@@ -14,9 +14,9 @@ from examples.own_network import Convolutions
 from examples.own_sampler import HOTTEST, Boltzmann
 from marl.acting.collect import Collector
 from marl.algorithms.build import make_sampler
+from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import SECTIONS, examine, make_hello
-from marl.cluster.parts import modules_of, try_parts
-from marl.cluster.spaces import find_spaces
+from marl.cluster.own_parts import modules_of, try_parts
 from marl.config.files import load_config
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, HandshakeRefused, MarlError, PluginError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from marl.errors import MessageRefused, MissingExtra
-from marl.wire.packing import demand_zstd, pack, unpack
+from marl.wire.zstandard import demand_zstd, pack, unpack
 
 
 def tensor(content: bytes | bytearray) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from marl.acting.collect import Acts
 from marl.algorithms.base import demand_lessons
 from marl.algorithms.build import build_network, make_sampler
-from marl.cluster.replay import demand_room
+from marl.cluster.memory_demand import demand_room
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
@@ -20,7 +20,10 @@ from marl.plugins import foreign_code, load_module
 from marl.training.optimizers import NUM_VECTORS
 
 STEPS, COUNT = 2, 3  # of a trial
-MOODY = nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm  # do another thing in training than in play
+MODE_DEPENDENT = (
+    nn.modules.dropout._DropoutNd,
+    nn.modules.batchnorm._BatchNorm,
+)  # do another thing in training than in play
 
 
 def plugin_names(config: Config) -> Iterator[str]:
@@ -81,7 +84,7 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
             f"{config.algorithm.name}: expected build_network to make a torch module, got {network!r:.80}"
         )
     for module in network.modules():
-        if isinstance(module, MOODY):
+        if isinstance(module, MODE_DEPENDENT):
             raise PluginError(
                 f"{config.network.name or config.algorithm.name}: expected layers that do the same in play and in "
                 f"training, got {type(module).__name__}: use LayerNorm, or leave it out"

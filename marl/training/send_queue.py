@@ -22,21 +22,21 @@ WRITTEN, TAKEN = range(2)  # columns of the counts
 PARCELS = 4  # in each worker's ring: an actor that is so far ahead of its contact waits
 
 
-def outbox_fields(layout: Layout, workers: int) -> dict[str, Tree]:
+def send_queue_fields(layout: Layout, workers: int) -> dict[str, Tree]:
     """What a node's block needs."""
     return {
-        "outbox": Leaf((workers, PARCELS, layout.num_bytes), torch.uint8),
+        "send_queue": Leaf((workers, PARCELS, layout.num_bytes), torch.uint8),
         "outbox_counts": Leaf((workers, 8), torch.int64),
     }
 
 
-class Outbox:
+class SendQueue:
     """A worker's side."""
 
     def __init__(self, block: SharedBlock, worker: int, layout: Layout) -> None:
         self._counts: npt.NDArray[np.int64] = block["outbox_counts"][worker].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
-        self._parcels = [layout.open(memory) for memory in block["outbox"][worker].numpy()]
+        self._parcels = [layout.open(memory) for memory in block["send_queue"][worker].numpy()]
 
     def put(self, trajectory: Trajectory, priorities: Tensor | None) -> None:
         """Hand a trajectory to the contact; waits while the ring is full, unless the worker is to stop."""
@@ -46,7 +46,7 @@ class Outbox:
                 return
             time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
         pack(self._parcels[int(counts[WRITTEN]) % PARCELS], trajectory, priorities)
-        fail("outbox.writing")
+        fail("send_queue.writing")
         counts[WRITTEN] += 1
 
 
@@ -54,14 +54,14 @@ class Posted(NamedTuple):
     """A parcel that waits to be sent."""
 
     worker: int
-    memory: Tensor  # [num_bytes] uint8, in the outbox
+    memory: Tensor  # [num_bytes] uint8, in the send_queue
 
 
-class Postman:
+class Sender:
     """The contact's side."""
 
     def __init__(self, block: SharedBlock) -> None:
-        self._parcels = block["outbox"]
+        self._parcels = block["send_queue"]
         self._counts: npt.NDArray[np.int64] = block["outbox_counts"].numpy()
         self._next = 0  # of the workers, whose turn it is
 

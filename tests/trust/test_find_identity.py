@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from marl.errors import ConfigError, KeyFileError, MarlError, TicketError
-from marl.trust.choose import TrustOptions, child_identity, is_loopback, parent_identity, watched_file
 from marl.trust.contexts import client_context, server_context
+from marl.trust.find_identity import TrustOptions, child_identity, is_loopback, parent_identity, watched_file
 from marl.trust.identity import Identity
 from marl.trust.invitations import child_key_path, invite, make_request, sign_request
 from marl.trust.keys import KeyRing, create_keys, key_path, load_keys

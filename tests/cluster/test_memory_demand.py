@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from marl.algorithms.base import Algorithm
-from marl.cluster import replay as module
-from marl.cluster.replay import replay_memory
-from marl.cluster.spaces import find_spaces
+from marl.cluster import memory_demand as module
+from marl.cluster.find_spaces import find_spaces
+from marl.cluster.memory_demand import replay_memory
 from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.data.layout import Leaf
 from marl.data.priorities import Priorities
-from marl.data.replay import HEADER, ROLLOUTS
 from marl.data.shared import SharedBlock, memory_bytes
+from marl.data.trajectory_replay import HEADER, ROLLOUTS
 from marl.data.transitions import ROWS
 from marl.errors import ConfigError
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.cluster.training import Counts
-from marl.exchanges.telemetry import Report
+from marl.exchanges.child_reports import Report
 from marl.training.metrics import TOTALS
 
 MAX_NAMES = 64  # of metrics, whatever children say
@@ -32,7 +32,7 @@ class Told(NamedTuple):
 NOTHING = Told()
 
 
-class Tally:
+class ChildMetrics:
     """One child's numbers. What it says is bounded by what its workers can have done since it is known."""
 
     def __init__(self, now: float, told: Told = NOTHING) -> None:
@@ -99,7 +99,7 @@ def _rate(points: "deque[tuple[float, int]]", now: float) -> float:
     return (points[-1][1] - points[0][1]) / (max(now, points[-1][0]) - points[0][0])
 
 
-class Tallies:
+class ChildrenMetrics:
     """All children's numbers; reports come from the threads of their conversations."""
 
     def __init__(self, told: Mapping[str, Sequence[int]] | None = None) -> None:
@@ -107,7 +107,7 @@ class Tallies:
         self._before = {child: Told(*numbers) for child, numbers in (told or {}).items()}
         self._lock = threading.Lock()  # guards everything
         self._closed = False
-        self._children: dict[str, Tally] = {}
+        self._children: dict[str, ChildMetrics] = {}
         self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], Numbers]]] = {}
         # When counts, and episodes, were last asked for.
         self._counted = dict(self._before)
@@ -117,15 +117,15 @@ class Tallies:
         """Take a child's report; how many of its episodes have been heard of."""
         with self._lock:
             now = time.monotonic()
-            tally = self._children.get(child)
-            if tally is None:
-                tally = self._children[child] = Tally(now, self._before.pop(child, NOTHING))
+            metrics = self._children.get(child)
+            if metrics is None:
+                metrics = self._children[child] = ChildMetrics(now, self._before.pop(child, NOTHING))
             if self._closed:
-                return tally.told.episodes
-            episodes = tally.hear(report, now)
+                return metrics.told.episodes
+            episodes = metrics.hear(report, now)
             if len(episodes[0]):
                 self._episodes.setdefault(child, []).append(episodes)
-            return tally.told.episodes
+            return metrics.told.episodes
 
     def close(self) -> None:
         """Count nothing any more: what is saved, and what is printed after that, are one."""
@@ -156,7 +156,7 @@ class Tallies:
             return np.zeros(0), np.zeros(0, np.int64)
         return np.concatenate([returns for returns, _ in taken]), np.concatenate([lengths for _, lengths in taken])
 
-    def of(self, child: str | None) -> Tally | None:
+    def of(self, child: str | None) -> ChildMetrics | None:
         """One child's numbers."""
         with self._lock:
             return self._children.get(child or "")
@@ -164,8 +164,8 @@ class Tallies:
     def counts(self, children: list[str | None]) -> Counts:
         """Everything counted so far, a place for each child in this order, then for those no longer among them."""
         with self._lock:
-            found = [self._children.get(child or "") or Tally(0.0) for child in children]
-            found += [tally for child, tally in self._children.items() if child not in children]
+            found = [self._children.get(child or "") or ChildMetrics(0.0) for child in children]
+            found += [metrics for child, metrics in self._children.items() if child not in children]
             all_metrics = [each.metrics for each in self._children.values() if each.metrics]
             restarts = sum(each.restarts for each in self._children.values())
             self._counted = self._before | {child: each.told for child, each in self._children.items()}

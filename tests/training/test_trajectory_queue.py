@@ -12,7 +12,15 @@ from marl.data.rollout import pack
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.processes.group import ProcessGroup
-from marl.training.inbox import AGES, Arrivals, Inbox, Published, flow, inbox_fields, side_by_side
+from marl.training.trajectory_queue import (
+    AGES,
+    Arrivals,
+    Published,
+    TrajectoryQueue,
+    flow,
+    side_by_side,
+    trajectory_queue_fields,
+)
 from tests.commands import PATIENCE_S, until
 from tests.data.rollouts import layout_of, learns, numbers_in, priorities_of, publishes
 from tests.data.writers import trajectory
@@ -22,7 +30,7 @@ WEIGHTS = 50_000
 
 def block_of(length: int) -> SharedBlock:
     fields = {"stop": Leaf((1,), torch.uint8), "version": Leaf((1,), torch.int64)}
-    return SharedBlock({**fields, **inbox_fields(layout_of(), length, WEIGHTS)})
+    return SharedBlock({**fields, **trajectory_queue_fields(layout_of(), length, WEIGHTS)})
 
 
 @pytest.fixture
@@ -31,11 +39,11 @@ def group() -> Iterator[ProcessGroup]:
         yield group
 
 
-def arrive(inbox: Inbox, number: int, version: int = 0) -> None:
+def arrive(trajectory_queue: TrajectoryQueue, number: int, version: int = 0) -> None:
     """A trajectory comes; the caller knows that there is room."""
-    place, memory = inbox.place()
+    place, memory = trajectory_queue.place()
     pack(layout_of().open(memory), trajectory(number)._replace(version=version), priorities_of(number))
-    inbox.queue(place)
+    trajectory_queue.queue(place)
 
 
 def arrivals_of(block: SharedBlock, batch: int = 1, max_staleness: int = 8) -> Arrivals:
@@ -52,12 +60,12 @@ def batch(arrivals: Arrivals, version: int = 0) -> list[int]:
 
 def test_first_come_first_learned_from_and_each_once() -> None:
     block = block_of(4)
-    inbox, arrivals, rng = Inbox(block), arrivals_of(block, batch=2), np.random.default_rng(0)
+    trajectory_queue, arrivals, rng = TrajectoryQueue(block), arrivals_of(block, batch=2), np.random.default_rng(0)
     sent, came = 0, list[int]()
     for _ in range(200):
         for _ in range(int(rng.integers(0, 4))):
-            if inbox.num_free():
-                arrive(inbox, sent)
+            if trajectory_queue.num_free():
+                arrive(trajectory_queue, sent)
                 sent += 1
         if sent - len(came) >= 2:
             came += batch(arrivals)
@@ -68,31 +76,31 @@ def test_first_come_first_learned_from_and_each_once() -> None:
 
 def test_a_batch_stays_whole_until_the_next_is_asked_for() -> None:
     block = block_of(2)
-    inbox, arrivals = Inbox(block), arrivals_of(block, batch=2)
-    arrive(inbox, 1)
-    arrive(inbox, 2)
+    trajectory_queue, arrivals = TrajectoryQueue(block), arrivals_of(block, batch=2)
+    arrive(trajectory_queue, 1)
+    arrive(trajectory_queue, 2)
     assert batch(arrivals) == [1, 2]
-    assert inbox.num_free() == 0
+    assert trajectory_queue.num_free() == 0
     block["stop"].fill_(1)
     assert not arrivals.wait()
-    assert inbox.num_free() == 2
+    assert trajectory_queue.num_free() == 2
 
 
 def test_a_discarded_parcel_is_free_again() -> None:
-    inbox = Inbox(block_of(1))
-    number, _ = inbox.place()
-    assert inbox.num_free() == 0
-    inbox.discard(number)
-    assert inbox.num_free() == 1
+    trajectory_queue = TrajectoryQueue(block_of(1))
+    number, _ = trajectory_queue.place()
+    assert trajectory_queue.num_free() == 0
+    trajectory_queue.discard(number)
+    assert trajectory_queue.num_free() == 1
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5])
 def test_what_is_too_old_is_dropped_and_counted(limit: int) -> None:
     block = block_of(16)
-    inbox, arrivals = Inbox(block), arrivals_of(block, max_staleness=limit)
+    trajectory_queue, arrivals = TrajectoryQueue(block), arrivals_of(block, max_staleness=limit)
     block["version"].fill_(10)
     for version in range(13):
-        arrive(inbox, version, version)
+        arrive(trajectory_queue, version, version)
     found = []
     while len(found) < limit + 1:
         found += batch(arrivals, version=10)
@@ -109,11 +117,11 @@ def test_what_is_too_old_is_dropped_and_counted(limit: int) -> None:
 
 def test_a_version_that_is_still_to_come_is_none_of_ours() -> None:
     block = block_of(4)
-    inbox, arrivals = Inbox(block), arrivals_of(block)
+    trajectory_queue, arrivals = TrajectoryQueue(block), arrivals_of(block)
     block["version"].fill_(3)
-    arrive(inbox, 1, version=2**62)
-    arrive(inbox, 2, version=4)
-    arrive(inbox, 3, version=3)
+    arrive(trajectory_queue, 1, version=2**62)
+    arrive(trajectory_queue, 2, version=4)
+    arrive(trajectory_queue, 3, version=3)
     assert batch(arrivals, version=3) == [3]
     assert flow(block).stale == 2
 
@@ -121,14 +129,14 @@ def test_a_version_that_is_still_to_come_is_none_of_ours() -> None:
 def test_what_is_too_old_makes_room_while_a_batch_is_incomplete() -> None:
     """The queue is no longer than the batch: what is dropped has to leave its place at once."""
     block = block_of(2)
-    inbox, arrivals = Inbox(block), arrivals_of(block, batch=2, max_staleness=0)
+    trajectory_queue, arrivals = TrajectoryQueue(block), arrivals_of(block, batch=2, max_staleness=0)
     block["version"].fill_(1)
-    arrive(inbox, 1, version=1)
-    arrive(inbox, 2, version=0)
+    arrive(trajectory_queue, 1, version=1)
+    arrive(trajectory_queue, 2, version=0)
     waiting = threading.Thread(target=arrivals.wait, daemon=True)
     waiting.start()
-    until(inbox.num_free)
-    arrive(inbox, 3, version=1)
+    until(trajectory_queue.num_free)
+    arrive(trajectory_queue, 3, version=1)
     waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
     came, _ = arrivals.collect(None, 1)  # type: ignore[arg-type]
@@ -137,17 +145,17 @@ def test_what_is_too_old_makes_room_while_a_batch_is_incomplete() -> None:
 
 def test_ages_beyond_the_histogram_are_counted_as_its_last() -> None:
     block = block_of(1)
-    inbox, arrivals = Inbox(block), arrivals_of(block, max_staleness=10**6)
+    trajectory_queue, arrivals = TrajectoryQueue(block), arrivals_of(block, max_staleness=10**6)
     block["version"].fill_(5000)
-    arrive(inbox, 1)
+    arrive(trajectory_queue, 1)
     assert batch(arrivals, version=5000) == [1]
     assert flow(block).age_of(1) == AGES - 1
 
 
 def test_priorities_come_along() -> None:
     block = block_of(2)
-    inbox, arrivals = Inbox(block), arrivals_of(block)
-    arrive(inbox, 5)
+    trajectory_queue, arrivals = TrajectoryQueue(block), arrivals_of(block)
+    arrive(trajectory_queue, 5)
     batch(arrivals)
     assert torch.equal(arrivals.priorities, priorities_of(5))
     assert arrivals.num_steps() == int(trajectory(5).valid.sum())
@@ -155,43 +163,43 @@ def test_priorities_come_along() -> None:
 
 def test_another_process_gets_each_once_and_in_order(group: ProcessGroup) -> None:
     block = block_of(4)
-    inbox = Inbox(block)
+    trajectory_queue = TrajectoryQueue(block)
     group.start("learner", learns, block, 1, 10**6, "")
     came = list[int]()
     for number in range(500):
-        while not inbox.num_free():
+        while not trajectory_queue.num_free():
             came += group.receive("learner", PATIENCE_S) or []
-        arrive(inbox, number)
+        arrive(trajectory_queue, number)
     while len(came) < 500:
         came += group.receive("learner", PATIENCE_S) or []
     assert came == list(range(500))
     block["stop"].fill_(1)
-    until(lambda: inbox.num_free() == 4)
+    until(lambda: trajectory_queue.num_free() == 4)
 
 
 def test_a_killed_learner_costs_what_it_had_in_hand_and_no_more(group: ProcessGroup) -> None:
     block = block_of(6)
-    inbox = Inbox(block)
+    trajectory_queue = TrajectoryQueue(block)
     for number in range(6):
-        arrive(inbox, number)
+        arrive(trajectory_queue, number)
     group.start("learner", learns, block, 2, 10**6, "learner.taking=kill@4")  # 0 and 1 learned from, 2 and 3 in hand
     until(lambda: group.check())
-    assert inbox.restart() == 2
-    assert inbox.num_free() == 4
-    arrive(inbox, 6)
-    arrive(inbox, 7)
+    assert trajectory_queue.restart() == 2
+    assert trajectory_queue.num_free() == 4
+    arrive(trajectory_queue, 6)
+    arrive(trajectory_queue, 7)
     group.start("learner", learns, block, 2, 10**6, "")
     assert group.receive("learner", PATIENCE_S) == [4, 5]
     assert group.receive("learner", PATIENCE_S) == [6, 7]
     block["stop"].fill_(1)
-    until(lambda: inbox.num_free() == 6)
+    until(lambda: trajectory_queue.num_free() == 6)
 
 
 def test_a_successor_of_an_idle_learner_misses_nothing() -> None:
     block = block_of(3)
-    inbox = Inbox(block)
-    arrive(inbox, 1)
-    assert inbox.restart() == 0
+    trajectory_queue = TrajectoryQueue(block)
+    arrive(trajectory_queue, 1)
+    assert trajectory_queue.restart() == 0
     assert batch(arrivals_of(block)) == [1]
 
 

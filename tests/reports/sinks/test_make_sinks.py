@@ -1,7 +1,7 @@
 import pytest
 
 from marl.errors import ConfigError, PluginError
-from marl.reports.sinks.choose import SINKS, demand_names, make_sinks
+from marl.reports.sinks.make_sinks import SINKS, demand_names, make_sinks
 
 
 class Own:

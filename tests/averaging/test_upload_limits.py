@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from marl.averaging.limits import Lengths, Room, Weights, WorkCap, cap_shares
+from marl.averaging.upload_limits import Lengths, Room, Weights, WorkCap, cap_shares
 from marl.errors import WeightsRefused
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
-from marl.links.inbox import Inbox
+from marl.links.receive_queue import ReceiveQueue
 from marl.wire.header import decode_header
 from marl.wire.message import Buffer, Message
 from marl.wire.payload import CHUNK_BYTES, Incoming, Outgoing, Place
@@ -28,7 +28,7 @@ def outgoing_within(
 
 
 def receive(
-    inbox: Inbox,
+    receive_queue: ReceiveQueue,
     timeout: float,
     place: Place,
     *,
@@ -37,7 +37,7 @@ def receive(
     end: Callable[[str], None],
     key: bytes | None = None,
 ) -> Message:
-    """The next message from ``inbox``, as ``Link.recv`` promises it.
+    """The next message from ``receive_queue``, as ``Link.recv`` promises it.
 
     Args:
         max_bytes: the longest payload that was agreed on.
@@ -45,7 +45,7 @@ def receive(
         end: closes the link and tells the other side why.
         key: see ``outgoing_within``.
     """
-    first = inbox.begin(timeout)
+    first = receive_queue.begin(timeout)
     try:
         header = decode_header(first, max_bytes=max_bytes)
     except MessageRefused as error:
@@ -59,16 +59,16 @@ def receive(
         return begun + patience + (payload.come + CHUNK_BYTES) / SLOWEST_RATE
 
     try:
-        inbox.making_room = True
+        receive_queue.making_room = True
         try:
             payload.incoming = Incoming(first, place, decoded=header, key=key)
         except MessageRefused as error:
             payload.refused = error  # what was announced still comes, and is skipped
         finally:
-            inbox.making_room = False
+            receive_queue.making_room = False
             begun = time.monotonic()
-        inbox.pour(payload, patience, latest)
-        return payload.finish(lambda: inbox.take(patience, latest()))
+        receive_queue.pour(payload, patience, latest)
+        return payload.finish(lambda: receive_queue.take(patience, latest()))
     except (MessageRefused, LinkClosed):
         raise
     except (LinkTimeout, _OutOfStep) as error:

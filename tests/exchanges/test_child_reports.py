@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from marl.cluster.tallies import Tallies
+from marl.cluster.child_metrics import ChildrenMetrics
 from marl.errors import MessageRefused
-from marl.exchanges import telemetry
-from marl.exchanges.telemetry import (
+from marl.exchanges import child_reports
+from marl.exchanges.child_reports import (
     EVERY,
     LONGEST_SILENCE,
     MAX_EPISODES,
@@ -79,7 +79,7 @@ def test_what_ends_while_nobody_listens_is_told_later(clock: Clock) -> None:
 
 
 def test_what_is_kept_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "MOST_KEPT", 3)
+    monkeypatch.setattr(child_reports, "MOST_KEPT", 3)
     node = Node(clock)
     node.play(1.0, 2.0)
     node.play(3.0, 4.0, 5.0)
@@ -146,7 +146,7 @@ def test_every_exchange_tells_again_what_broke_on_the_way(kind: type, clock: Clo
 def test_the_parent_acknowledges_what_it_has_counted() -> None:
     arrays = {"steps": torch.tensor([20, 0]), "episodes": torch.tensor([[7.0, 1.0], [8.0, 1.0]], dtype=torch.float64)}
     report = Message(Kind.TELEMETRY, "a", counter=5, arrays=arrays, info={"updates": 1, "restarts": 0})
-    answer = acknowledge("parent", "a", read_report(report), Tallies().hear)
+    answer = acknowledge("parent", "a", read_report(report), ChildrenMetrics().hear)
     assert answer is not None
     assert (answer.message.kind, answer.message.counter) == (Kind.TELEMETRY, 7)
     nothing = {**arrays, "episodes": torch.zeros(0, 2, dtype=torch.float64)}

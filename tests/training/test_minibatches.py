@@ -11,13 +11,13 @@ from marl.algorithms.base import Loss, Moment
 from marl.algorithms.replayed import cut
 from marl.data.layout import Leaf
 from marl.data.priorities import Priorities, priority_fields
-from marl.data.replay import replay_fields
 from marl.data.rollout import rollout_tree
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
+from marl.data.trajectory_replay import replay_fields
 from marl.data.transitions import Sampled, TransitionReplay, Transitions, transition_fields
-from marl.training.lessons import Debt, Fresh, ReplayedTrajectories, ReplayedTransitions
+from marl.training.minibatches import Fresh, ReplayedTrajectories, ReplayedTransitions, ReplayRatioLimiter
 from tests.algorithms.cases import DISCRETE, random_batch
 from tests.data.writers import SIZE, trajectory, transitions
 from tests.fakes import Lazy
@@ -65,7 +65,7 @@ def test_fresh_trajectories_are_learned_from_as_the_algorithm_says() -> None:
 
 @pytest.mark.parametrize("ratio", [0.25, 1.0, 2.5, 7.3])
 def test_over_many_trajectories_each_step_is_learned_from_so_often(ratio: float) -> None:
-    debt, played_steps, learned_steps = Debt(ratio), 0, 0
+    debt, played_steps, learned_steps = ReplayRatioLimiter(ratio), 0, 0
     rng = np.random.default_rng(0)
     for _ in range(500):
         steps = int(rng.integers(0, 40))
@@ -80,28 +80,28 @@ def test_over_many_trajectories_each_step_is_learned_from_so_often(ratio: float)
 
 @pytest.mark.parametrize("ratio", [0.5, 3.0])
 def test_the_ratio_is_kept_by_the_samples(ratio: float) -> None:
-    lessons = lessons_of(transition_block(1000), ratio, start=0, batch_size=8)
-    counts = [sum(len(batch.weights) for batch in lessons.batches(played(seed), NOW)) for seed in range(60)]
+    minibatches = lessons_of(transition_block(1000), ratio, start=0, batch_size=8)
+    counts = [sum(len(batch.weights) for batch in minibatches.batches(played(seed), NOW)) for seed in range(60)]
     assert sum(counts) == pytest.approx(ratio * 60 * 10, abs=10)
     assert max(counts) <= ratio * 10 + 8
 
 
 def test_no_samples_before_the_start_and_none_made_up_for_later() -> None:
-    lessons = lessons_of(transition_block(1000), start=35, batch_size=5)
-    counts = [len(list(lessons.batches(played(seed), NOW))) for seed in range(6)]
+    minibatches = lessons_of(transition_block(1000), start=35, batch_size=5)
+    counts = [len(list(minibatches.batches(played(seed), NOW))) for seed in range(6)]
     assert counts == [0, 0, 0, 2, 2, 2]  # 10 steps a trajectory
 
 
 def test_no_sample_larger_than_what_there_is() -> None:
-    lessons = lessons_of(transition_block(1000), ratio=2.5, start=0, batch_size=25)
-    assert [len(list(lessons.batches(played(seed), NOW))) for seed in range(3)] == [0, 0, 1]
+    minibatches = lessons_of(transition_block(1000), ratio=2.5, start=0, batch_size=25)
+    assert [len(list(minibatches.batches(played(seed), NOW))) for seed in range(3)] == [0, 0, 1]
 
 
 def test_samples_are_rows_of_what_was_played() -> None:
-    lessons = lessons_of(transition_block(1000), ratio=4.0, start=0, batch_size=20)
+    minibatches = lessons_of(transition_block(1000), ratio=4.0, start=0, batch_size=20)
     expected = [cut(played(seed), discount=0.9, n=1) for seed in range(3)]
     rows = {tuple(row.tolist()) for each in expected for row in each.observations}
-    sampled = [batch for seed in range(3) for batch in lessons.batches(played(seed), NOW)]
+    sampled = [batch for seed in range(3) for batch in minibatches.batches(played(seed), NOW)]
     assert sampled
     for batch in sampled:
         assert {tuple(row.tolist()) for row in batch.transitions.observations} <= rows
@@ -111,30 +111,30 @@ def test_samples_are_rows_of_what_was_played() -> None:
 
 def test_first_priorities_are_the_actors_and_later_ones_the_learners() -> None:
     block = transition_block(10)
-    lessons = lessons_of(block, start=0, batch_size=5, alpha=1.0)
-    samples = lessons.batches(played(0), NOW)
+    minibatches = lessons_of(block, start=0, batch_size=5, alpha=1.0)
+    samples = minibatches.batches(played(0), NOW)
     priorities = Priorities(block, 1.0)
     assert priorities.total() == pytest.approx(sum(range(1, 11)))
     batch = next(samples)
-    lessons.learned(loss_of(batch, 100.0))
+    minibatches.learned(loss_of(batch, 100.0))
     drawn = {tuple(row.tolist()) for row in batch.transitions.observations}
     places = TransitionReplay(block).gather(np.arange(10))[0].observations
     expected = [100.0 if tuple(row.tolist()) in drawn else 1.0 + n for n, row in enumerate(places)]
     assert priorities.total() == pytest.approx(sum(expected))
-    lessons.learned(Loss(torch.zeros(()), {}))  # nothing to note
+    minibatches.learned(Loss(torch.zeros(()), {}))  # nothing to note
     assert priorities.total() == pytest.approx(sum(expected))
 
 
 def test_what_was_overwritten_meanwhile_counts_for_nothing_and_keeps_its_priority() -> None:
     block = transition_block(10)
-    lessons = lessons_of(block, start=0, batch_size=10, alpha=0.0)
-    samples = lessons.batches(played(0), NOW)
+    minibatches = lessons_of(block, start=0, batch_size=10, alpha=0.0)
+    samples = minibatches.batches(played(0), NOW)
     block["transitions_counts"][0, 0] += 4  # a writer has begun with the oldest 4
     batch = next(samples)
     broken = [tuple(row.tolist()) in first_rows(4) for row in batch.transitions.observations]
     assert any(broken)
     assert [weight == 0 for weight in batch.weights.tolist()] == broken
-    lessons.learned(loss_of(batch, 0.0))
+    minibatches.learned(loss_of(batch, 0.0))
     left = np.flatnonzero(Priorities(block, 1.0)._leaves)
     assert set(range(4)) <= set(left.tolist())
 
@@ -151,10 +151,10 @@ def test_workers_learn_from_each_others_steps() -> None:
     assert set(versions.tolist()) == {1, 2}
 
 
-def saved(lessons: ReplayedTrajectories, seeds: range) -> Iterator[list[Trajectory]]:
+def saved(minibatches: ReplayedTrajectories, seeds: range) -> Iterator[list[Trajectory]]:
     for seed in seeds:
         # A sample is overwritten by the next: only its number is kept.
-        yield [batch.version for batch in lessons.batches(played(seed), NOW)]
+        yield [batch.version for batch in minibatches.batches(played(seed), NOW)]
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
@@ -169,8 +169,8 @@ def test_whole_trajectories_are_drawn_from_those_that_were_saved(ratio: float) -
     )
     fields = replay_fields(rollout, workers=1, slots=3)
     rng = np.random.default_rng(0)
-    lessons = ReplayedTrajectories(Whole(), NETWORK, SharedBlock(fields), 0, ratio=ratio, rng=rng)
-    versions = list(saved(lessons, range(40)))
+    minibatches = ReplayedTrajectories(Whole(), NETWORK, SharedBlock(fields), 0, ratio=ratio, rng=rng)
+    versions = list(saved(minibatches, range(40)))
     assert sum(map(len, versions)) == pytest.approx(40 * ratio, abs=1)
     for seed, drawn in enumerate(versions):
         assert set(drawn) <= set(range(max(0, seed - 2), seed + 1))  # the last 3
@@ -186,7 +186,7 @@ def test_priorities_from_elsewhere_decide_where_they_fit(given: list[float], dra
     """A child that says more or fewer than there are transitions must not end the learner."""
     observation = Leaf((SIZE,), torch.float32)
     fields = transition_fields(capacity=64, workers=1, observation=observation, action=ACTION)
-    lessons = ReplayedTransitions(
+    minibatches = ReplayedTransitions(
         FirstFour(),
         NETWORK,
         SharedBlock({**fields, **priority_fields(64)}),
@@ -197,9 +197,9 @@ def test_priorities_from_elsewhere_decide_where_they_fit(given: list[float], dra
         priorities=lambda: torch.tensor(given),
     )
     found = set[int]()
-    for batch in lessons.batches(trajectory(0), NOW):
+    for batch in minibatches.batches(trajectory(0), NOW):
         found |= set(batch.transitions.versions[batch.weights > 0].tolist())
-        lessons.learned(Loss(torch.zeros(()), {}))
+        minibatches.learned(Loss(torch.zeros(()), {}))
     assert found == drawn
 
 

@@ -27,7 +27,7 @@ class Landing(Protocol):
         """The next part has come."""
 
 
-class Inbox:
+class ReceiveQueue:
     """A queue that is bounded in bytes, that can be closed from either end, and that knows when it last grew."""
 
     def __init__(

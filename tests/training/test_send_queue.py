@@ -11,14 +11,14 @@ from marl.data.layout import Leaf
 from marl.data.rollout import unpack
 from marl.data.shared import SharedBlock
 from marl.processes.group import ProcessGroup
-from marl.training.outbox import PARCELS, Outbox, Posted, Postman, outbox_fields
+from marl.training.send_queue import PARCELS, Posted, Sender, SendQueue, send_queue_fields
 from tests.commands import PATIENCE_S, until
 from tests.data.rollouts import layout_of, priorities_of, puts
 from tests.data.writers import number_of, trajectory
 
 
 def block_of(workers: int) -> SharedBlock:
-    return SharedBlock({"stop": Leaf((1,), torch.uint8), **outbox_fields(layout_of(), workers)})
+    return SharedBlock({"stop": Leaf((1,), torch.uint8), **send_queue_fields(layout_of(), workers)})
 
 
 @pytest.fixture
@@ -37,30 +37,30 @@ def numbers(parcels: list[Posted]) -> list[int]:
     return found
 
 
-def put(outbox: Outbox, number: int) -> None:
-    outbox.put(trajectory(number), priorities_of(number))
+def put(send_queue: SendQueue, number: int) -> None:
+    send_queue.put(trajectory(number), priorities_of(number))
 
 
 def test_the_oldest_of_each_worker_first_and_all_workers_in_turn() -> None:
     block = block_of(3)
-    outboxes = [Outbox(block, worker, layout_of()) for worker in range(3)]
+    outboxes = [SendQueue(block, worker, layout_of()) for worker in range(3)]
     for worker, count in enumerate((3, 1, 2)):
         for number in range(count):
             put(outboxes[worker], 10 * worker + number)
-    postman = Postman(block)
-    parcels = postman.waiting(100)
+    sender = Sender(block)
+    parcels = sender.waiting(100)
     assert numbers(parcels) == [0, 10, 20, 1, 21, 2]
-    assert numbers(postman.waiting(100)) == [10, 20, 0, 21, 1, 2]  # still there, and another's turn
-    first = postman.waiting(4)
+    assert numbers(sender.waiting(100)) == [10, 20, 0, 21, 1, 2]  # still there, and another's turn
+    first = sender.waiting(4)
     assert numbers(first) == [20, 0, 10, 21]
-    postman.taken(first)
-    assert sorted(numbers(postman.waiting(100))) == [1, 2]
+    sender.taken(first)
+    assert sorted(numbers(sender.waiting(100))) == [1, 2]
 
 
 def test_any_pattern_of_puts_and_looks_loses_and_repeats_nothing() -> None:
     block = block_of(2)
-    outboxes = [Outbox(block, worker, layout_of()) for worker in range(2)]
-    postman, rng = Postman(block), np.random.default_rng(0)
+    outboxes = [SendQueue(block, worker, layout_of()) for worker in range(2)]
+    sender, rng = Sender(block), np.random.default_rng(0)
     sent: list[list[int]] = [[], []]
     came: list[list[int]] = [[], []]
     for _ in range(300):
@@ -68,11 +68,11 @@ def test_any_pattern_of_puts_and_looks_loses_and_repeats_nothing() -> None:
         if len(sent[worker]) - len(came[worker]) < PARCELS:
             put(outboxes[worker], len(sent[worker]))
             sent[worker].append(len(sent[worker]))
-        parcels = postman.waiting(int(rng.integers(0, 3)))
+        parcels = sender.waiting(int(rng.integers(0, 3)))
         for parcel, number in zip(parcels, numbers(parcels), strict=True):
             came[parcel.worker].append(number)
-        postman.taken(parcels)
-    rest = postman.waiting(100)
+        sender.taken(parcels)
+    rest = sender.waiting(100)
     for parcel, number in zip(rest, numbers(rest), strict=True):
         came[parcel.worker].append(number)
     assert came == sent
@@ -82,37 +82,37 @@ def test_a_worker_waits_while_its_ring_is_full(group: ProcessGroup) -> None:
     block = block_of(1)
     group.start("worker", puts, block, 0, range(3 * PARCELS), "")
     counts = block["outbox_counts"][0]
-    postman, found = Postman(block), list[int]()
+    sender, found = Sender(block), list[int]()
     until(lambda: int(counts[0]) == PARCELS)
     while len(found) < 3 * PARCELS:
         assert int(counts[0] - counts[1]) <= PARCELS
-        parcels = postman.waiting(1)
+        parcels = sender.waiting(1)
         found += numbers(parcels)
-        postman.taken(parcels)
+        sender.taken(parcels)
     assert found == list(range(3 * PARCELS))
     assert group.receive("worker", PATIENCE_S) == "done"
 
 
 def test_who_waits_for_room_ends_when_told_to() -> None:
     block = block_of(1)
-    outbox = Outbox(block, 0, layout_of())
+    send_queue = SendQueue(block, 0, layout_of())
     for number in range(PARCELS):
-        put(outbox, number)
-    waiting = threading.Thread(target=put, args=(outbox, 99), daemon=True)
+        put(send_queue, number)
+    waiting = threading.Thread(target=put, args=(send_queue, 99), daemon=True)
     waiting.start()
     assert waiting.is_alive()
     block["stop"].fill_(1)
     waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
-    assert numbers(Postman(block).waiting(100)) == list(range(PARCELS))
+    assert numbers(Sender(block).waiting(100)) == list(range(PARCELS))
 
 
 def test_a_killed_worker_leaves_nothing_half(group: ProcessGroup) -> None:
     """It dies with a parcel filled and not counted; its successor fills the same one."""
     block = block_of(2)
-    group.start("worker", puts, block, 1, range(PARCELS), "outbox.writing=kill@3")
+    group.start("worker", puts, block, 1, range(PARCELS), "send_queue.writing=kill@3")
     until(lambda: group.check())
-    assert numbers(Postman(block).waiting(100)) == [0, 1]
+    assert numbers(Sender(block).waiting(100)) == [0, 1]
     group.start("worker", puts, block, 1, range(50, 50 + PARCELS - 2), "")
     assert group.receive("worker", PATIENCE_S) == "done"
-    assert numbers(Postman(block).waiting(100)) == [0, 1, *range(50, 50 + PARCELS - 2)]
+    assert numbers(Sender(block).waiting(100)) == [0, 1, *range(50, 50 + PARCELS - 2)]

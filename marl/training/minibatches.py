@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm, Loss, Moment
 from marl.data.priorities import Priorities, importance_weights
-from marl.data.replay import TrajectoryReplay
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
+from marl.data.trajectory_replay import TrajectoryReplay
 from marl.data.transitions import Sampled, TransitionReplay, Transitions
-from marl.training.outbox import Outbox
+from marl.training.send_queue import SendQueue
 
 
-class Lessons(Protocol):
+class MinibatchSource(Protocol):
     """Says what to learn from next, and hears how that went."""
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
@@ -34,14 +34,14 @@ class Fresh:
         self._algorithm, self._network = algorithm, network
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
-        """See ``Lessons``."""
+        """See ``MinibatchSource``."""
         return self._algorithm.minibatches(self._network, trajectory, moment)
 
     def learned(self, loss: Loss) -> None:
         """Nothing of it matters."""
 
 
-class Debt:
+class ReplayRatioLimiter:
     """How many samples are due, so that every step is learned from ``ratio`` times on average."""
 
     def __init__(self, ratio: float) -> None:
@@ -79,13 +79,13 @@ class ReplayedTrajectories:
     ) -> None:
         self._algorithm, self._network, self._rng = algorithm, network, rng
         self._replay = TrajectoryReplay(block, worker)
-        self._debt = Debt(ratio)
+        self._limiter = ReplayRatioLimiter(ratio)
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
-        """See ``Lessons``."""
+        """See ``MinibatchSource``."""
         self._replay.write(trajectory)
-        self._debt.played(1)
-        while self._debt.pay(1):
+        self._limiter.played(1)
+        while self._limiter.pay(1):
             sampled = self._replay.sample(self._rng)
             if sampled is None:
                 return
@@ -115,12 +115,12 @@ class ReplayedTransitions:
         self._from_actor = priorities
         self._replay = TransitionReplay(block, worker)
         self._priorities = Priorities(block, settings.alpha)
-        self._debt = Debt(ratio)
+        self._limiter = ReplayRatioLimiter(ratio)
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         self._drawn: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None  # indices, which of them are whole
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
-        """See ``Lessons``."""
+        """See ``MinibatchSource``."""
         transitions, priorities = self._algorithm.transitions(self._network, trajectory)
         given = priorities if self._from_actor is None else self._from_actor()
         if len(given) == len(priorities):  # else the actor has counted steps that were left out on the way
@@ -133,16 +133,16 @@ class ReplayedTransitions:
         if not len(transitions.returns):
             return
         self._priorities.set(self._replay.add(transitions), priorities.double().numpy())
-        self._debt.played(len(transitions.returns))
+        self._limiter.played(len(transitions.returns))
 
     def samples(self) -> Iterator[Sampled]:
         """The batches that are due."""
         size = self._settings.batch_size
         filled = len(self._replay)
         if filled < max(self._settings.start, size):
-            self._debt.forgive()
+            self._limiter.forgive()
             return
-        while self._debt.pay(size):
+        while self._limiter.pay(size):
             found = self._priorities.sample(size, self._rng)
             if found is None:
                 return
@@ -163,15 +163,15 @@ class ReplayedTransitions:
 class HandedOn:
     """Nothing here: a learner elsewhere learns from what this worker plays."""
 
-    def __init__(self, algorithm: Algorithm, network: nn.Module, outbox: Outbox) -> None:
-        self._algorithm, self._network, self._outbox = algorithm, network, outbox
+    def __init__(self, algorithm: Algorithm, network: nn.Module, send_queue: SendQueue) -> None:
+        self._algorithm, self._network, self._send_queue = algorithm, network, send_queue
 
     def batches(self, trajectory: Trajectory, unused_moment: Moment) -> Iterator[Any]:
         """Hand the trajectory over, with its priorities where they matter."""
         priorities = None
         if self._algorithm.from_transitions:
             _, priorities = self._algorithm.transitions(self._network, trajectory)
-        self._outbox.put(trajectory, priorities)
+        self._send_queue.put(trajectory, priorities)
         return iter(())
 
     def learned(self, loss: Loss) -> None:
