@@ -1,4 +1,4 @@
-"""A connection of the websockets library, as links need it: frames go to a receive queue, and bytes are signs of life."""
+"""A connection of the websockets library, for links: frames go to a receive queue, and bytes are signs of life."""
 
 import logging
 import threading

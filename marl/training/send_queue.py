@@ -54,7 +54,7 @@ class Posted(NamedTuple):
     """A parcel that waits to be sent."""
 
     worker: int
-    memory: Tensor  # [num_bytes] uint8, in the send_queue
+    memory: Tensor  # [num_bytes] uint8, in the send queue
 
 
 class Sender:

@@ -27,7 +27,7 @@ def build_codec(name: str) -> Codec:
 
 
 class FloatCodec:
-    """Each number rounded to a shorter float; beyond its range it saturates, and the rest is added to the next message."""
+    """Each number as a shorter float; beyond its range it saturates, and the rest is added to the next message."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.name = str(dtype).removeprefix("torch.")

@@ -23,7 +23,7 @@ from marl.wire.message import Array, Kind, Message
 from marl.wire.places import into, nowhere
 from marl.wire.zstandard import pack
 
-PAUSE = 0.002  # seconds between two looks at the send_queue
+PAUSE = 0.002  # seconds between two looks at the send queue
 
 
 def trajectory_name(number: int) -> str:
@@ -84,7 +84,7 @@ class ExperienceChild:
         """The conversation is to end."""
 
     def left(self) -> None:
-        """The conversation has ended: workers play on until the send_queue is full."""
+        """The conversation has ended: workers play on until the send queue is full."""
 
     def remember(self) -> None:
         """See ``Serving``."""
