@@ -29,7 +29,7 @@ from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.minibatches import Fresh, Minibatch, ReplayedTransitions
+from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTransitions
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.training.statistics import Rollouts, Statistics
@@ -160,7 +160,7 @@ def replay_of(spaces: Spaces, form: Form) -> dict[str, Tree]:
     return fields | priority_fields(capacity)
 
 
-def lessons_of(form: Form, algorithm: Algorithm, network: nn.Module, block: SharedBlock) -> Minibatch:
+def lessons_of(form: Form, algorithm: Algorithm, network: nn.Module, block: SharedBlock) -> MinibatchSource:
     if form.replay is None:
         return Fresh(algorithm, network)
     rng = np.random.default_rng(0)
