@@ -140,7 +140,7 @@ def learned(probe: str, form: Form, shared: bool = False) -> Any:
             ),
             Statistics(block, 0, observations=False, rewards=False),
         ),
-        minibatch=lessons_of(form, algorithm, network, block),
+        minibatches=minibatches_of(form, algorithm, network, block),
         telemetry=Telemetry(block, 0, schedule_steps=form.trajectories * form.algorithm.t_max * form.per_worker),
         generator=generator,
         go_on=lambda: next(trajectories, None) is not None,
@@ -160,7 +160,7 @@ def replay_of(spaces: Spaces, form: Form) -> dict[str, Tree]:
     return fields | priority_fields(capacity)
 
 
-def lessons_of(form: Form, algorithm: Algorithm, network: nn.Module, block: SharedBlock) -> MinibatchSource:
+def minibatches_of(form: Form, algorithm: Algorithm, network: nn.Module, block: SharedBlock) -> MinibatchSource:
     if form.replay is None:
         return Fresh(algorithm, network)
     rng = np.random.default_rng(0)

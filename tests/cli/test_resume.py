@@ -36,7 +36,7 @@ def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None
     view: Any = SimpleNamespace()
     training = SingleTraining(config, find_spaces(config), RunFolder(copied.run), view, resumed=before)
     with ProcessGroup() as training._group:
-        training.keeper = CheckpointManager(config, training._spaces, training._folder, SimpleNamespace(), None)  # type: ignore[arg-type]
+        training.checkpoints = CheckpointManager(config, training._spaces, training._folder, SimpleNamespace(), None)  # type: ignore[arg-type]
         training._open()
         training._restore(before)
         after = training._snapshot()
@@ -46,7 +46,7 @@ def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None
     assert after.tensors["optimizer"].abs().sum() > 0
     assert after.tensors["observations"][0, 0] >= 20_000  # how many observations the normaliser has seen
     assert (after.steps, training._meter.episodes, after.updates) == counted(before)
-    best = training.keeper.best
+    best = training.checkpoints.best
     assert best is not None
     assert best.mean == read(copied.run / "best.pt").info["selection"]["mean"]
 

@@ -98,7 +98,7 @@ def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pyte
     monkeypatch.setattr(caller, "connect", connects)
     monkeypatch.setattr(caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, instance="i"))
     monkeypatch.setattr(caller, "converse", converses)
-    side = SimpleNamespace(seat=lambda *unused: None)
+    side = SimpleNamespace(assign_rank=lambda *unused: None)
     events = SimpleNamespace(note=lambda text: None, on=heard.append)
     plan: Any = Plan(None, lambda: None, None, hello(), 0, side, "parent", events, lambda node: None)  # type: ignore[arg-type]
     made = Caller(Address("box", 5050), 0, plan, Registry())

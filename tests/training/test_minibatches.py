@@ -47,7 +47,7 @@ def transition_block(capacity: int, workers: int = 1) -> SharedBlock:
     return SharedBlock(fields | priority_fields(capacity))
 
 
-def lessons_of(
+def minibatches_of(
     block: SharedBlock, ratio: float = 1.0, worker: int = 0, seed: int = 0, **settings: Any
 ) -> ReplayedTransitions:
     rng = np.random.default_rng(seed)
@@ -80,25 +80,25 @@ def test_over_many_trajectories_each_step_is_learned_from_so_often(ratio: float)
 
 @pytest.mark.parametrize("ratio", [0.5, 3.0])
 def test_the_ratio_is_kept_by_the_samples(ratio: float) -> None:
-    minibatches = lessons_of(transition_block(1000), ratio, start=0, batch_size=8)
+    minibatches = minibatches_of(transition_block(1000), ratio, start=0, batch_size=8)
     counts = [sum(len(batch.weights) for batch in minibatches.batches(played(seed), NOW)) for seed in range(60)]
     assert sum(counts) == pytest.approx(ratio * 60 * 10, abs=10)
     assert max(counts) <= ratio * 10 + 8
 
 
 def test_no_samples_before_the_start_and_none_made_up_for_later() -> None:
-    minibatches = lessons_of(transition_block(1000), start=35, batch_size=5)
+    minibatches = minibatches_of(transition_block(1000), start=35, batch_size=5)
     counts = [len(list(minibatches.batches(played(seed), NOW))) for seed in range(6)]
     assert counts == [0, 0, 0, 2, 2, 2]  # 10 steps a trajectory
 
 
 def test_no_sample_larger_than_what_there_is() -> None:
-    minibatches = lessons_of(transition_block(1000), ratio=2.5, start=0, batch_size=25)
+    minibatches = minibatches_of(transition_block(1000), ratio=2.5, start=0, batch_size=25)
     assert [len(list(minibatches.batches(played(seed), NOW))) for seed in range(3)] == [0, 0, 1]
 
 
 def test_samples_are_rows_of_what_was_played() -> None:
-    minibatches = lessons_of(transition_block(1000), ratio=4.0, start=0, batch_size=20)
+    minibatches = minibatches_of(transition_block(1000), ratio=4.0, start=0, batch_size=20)
     expected = [cut(played(seed), discount=0.9, n=1) for seed in range(3)]
     rows = {tuple(row.tolist()) for each in expected for row in each.observations}
     sampled = [batch for seed in range(3) for batch in minibatches.batches(played(seed), NOW)]
@@ -111,7 +111,7 @@ def test_samples_are_rows_of_what_was_played() -> None:
 
 def test_first_priorities_are_the_actors_and_later_ones_the_learners() -> None:
     block = transition_block(10)
-    minibatches = lessons_of(block, start=0, batch_size=5, alpha=1.0)
+    minibatches = minibatches_of(block, start=0, batch_size=5, alpha=1.0)
     samples = minibatches.batches(played(0), NOW)
     priorities = Priorities(block, 1.0)
     assert priorities.total() == pytest.approx(sum(range(1, 11)))
@@ -127,7 +127,7 @@ def test_first_priorities_are_the_actors_and_later_ones_the_learners() -> None:
 
 def test_what_was_overwritten_meanwhile_counts_for_nothing_and_keeps_its_priority() -> None:
     block = transition_block(10)
-    minibatches = lessons_of(block, start=0, batch_size=10, alpha=0.0)
+    minibatches = minibatches_of(block, start=0, batch_size=10, alpha=0.0)
     samples = minibatches.batches(played(0), NOW)
     block["transitions_counts"][0, 0] += 4  # a writer has begun with the oldest 4
     batch = next(samples)
@@ -145,7 +145,7 @@ def first_rows(count: int) -> set[tuple[float, ...]]:
 
 def test_workers_learn_from_each_others_steps() -> None:
     block = transition_block(100, workers=2)
-    one, two = (lessons_of(block, ratio=5.0, worker=worker, start=0, batch_size=10) for worker in range(2))
+    one, two = (minibatches_of(block, ratio=5.0, worker=worker, start=0, batch_size=10) for worker in range(2))
     assert list(one.batches(played(1), NOW))
     versions = torch.cat([batch.transitions.versions for batch in two.batches(played(2), NOW)])
     assert set(versions.tolist()) == {1, 2}

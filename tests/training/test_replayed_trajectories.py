@@ -24,7 +24,7 @@ NETWORK = ActorCritic(DISCRETE, NetworkSettings(hidden=(8,)), 0)
 NOW = Moment(0.0, torch.Generator())
 
 
-def lessons_of(
+def minibatches_of(
     block: SharedBlock, worker: int, ratio: float, algorithm: Algorithm | None = None
 ) -> ReplayedTrajectories:
     """What a worker learns from."""
@@ -39,7 +39,7 @@ def learn(minibatches: ReplayedTrajectories, number: int) -> list[int]:
 
 def test_each_trajectory_is_saved_before_anything_is_learned() -> None:
     block = replay_block(workers=1, slots=4)
-    minibatches, reader = lessons_of(block, 0, ratio=1), TrajectoryReplay(block)
+    minibatches, reader = minibatches_of(block, 0, ratio=1), TrajectoryReplay(block)
     assert learn(minibatches, 0) == [0]  # there is no other yet
     for number in range(1, 4):
         (learned,) = learn(minibatches, number)
@@ -53,7 +53,7 @@ def test_each_trajectory_is_saved_before_anything_is_learned() -> None:
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 1.5, 4.0])
 def test_the_ratio_is_kept_at_every_moment(ratio: float) -> None:
-    minibatches = lessons_of(replay_block(workers=1, slots=8), 0, ratio)
+    minibatches = minibatches_of(replay_block(workers=1, slots=8), 0, ratio)
     samples = 0
     for played in range(1, 81):
         samples += len(learn(minibatches, played))
@@ -62,7 +62,7 @@ def test_the_ratio_is_kept_at_every_moment(ratio: float) -> None:
 
 def test_samples_come_from_the_rings_of_all_workers_alike() -> None:
     block = replay_block(workers=3, slots=5)
-    workers = [lessons_of(block, worker, ratio=1) for worker in range(3)]
+    workers = [minibatches_of(block, worker, ratio=1) for worker in range(3)]
     for number in range(20):
         for worker, minibatches in enumerate(workers):
             learn(minibatches, worker * PER_WORKER + number)
@@ -80,9 +80,9 @@ def test_samples_come_from_the_rings_of_all_workers_alike() -> None:
 
 def test_a_worker_that_starts_again_owes_nothing() -> None:
     block = replay_block(workers=1, slots=8)
-    first = lessons_of(block, 0, ratio=0.5)
+    first = minibatches_of(block, 0, ratio=0.5)
     assert learn(first, 0) == []  # half a sample is due
-    second = lessons_of(block, 0, ratio=0.5)
+    second = minibatches_of(block, 0, ratio=0.5)
     assert learn(second, 1) == []
     assert len(learn(second, 2)) == 1
     assert len(TrajectoryReplay(block)) == 3
@@ -94,7 +94,7 @@ def test_ppo_takes_its_epochs_from_each_sample() -> None:
     with torch.no_grad():
         batch = batch._replace(behaviour=2 * NETWORK.policy(batch.observations[:-1]))
     ppo = PPO(epochs=3, num_minibatches=1)
-    minibatches = lessons_of(_block_of(batch.rewards.shape), 0, ratio=2, algorithm=ppo)
+    minibatches = minibatches_of(_block_of(batch.rewards.shape), 0, ratio=2, algorithm=ppo)
     batches = list(minibatches.batches(batch, NOW))
     assert len(batches) == 2 * 3
     (expected, *_) = ppo.minibatches(NETWORK, batch, NOW)
@@ -106,7 +106,7 @@ def test_ppo_takes_its_epochs_from_each_sample() -> None:
 def test_what_is_learned_from_is_what_was_played() -> None:
     """Behaviour and all: with no update between, the policy that acted is the one that learns."""
     a3c = A3C(entropy_cost=0.05)
-    minibatches = lessons_of(_block_of((7, 3)), 0, ratio=1, algorithm=a3c.off_policy())
+    minibatches = minibatches_of(_block_of((7, 3)), 0, ratio=1, algorithm=a3c.off_policy())
     for seed in range(6):
         batch = random_batch(DISCRETE, seed)
         with torch.no_grad():
