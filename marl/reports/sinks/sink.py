@@ -34,7 +34,7 @@ class Sink(Protocol):
     sink.close()
 
     It may take its time or raise: the run goes on (``marl.reports.stream``). The end of the run waits longer than a
-    second or two only for a sink with a ``patience_s``: its files lie on the disk to which the weights go as well.
+    second or two only for a sink with a longer ``patience_s``: its files lie on the disk of the weights.
     """
 
     def begin(self, facts: Facts) -> None:

@@ -12,6 +12,8 @@ from marl.reports.sinks.standard_output import standard_output
 class Terminal:
     """Shows a run to the person who started it, unless that person wants nothing."""
 
+    patience_s = 2.0  # whatever the other sinks took: these are the last words
+
     def begin(self, facts: Facts) -> None:
         """Choose how."""
         self._view: Sink | None = None
