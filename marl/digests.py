@@ -42,7 +42,7 @@ def name_of(content: Bytes) -> str:
 
 
 def begin_name(content: Bytes) -> Future[str]:
-    """The same, computed in a thread beside, on all cores: whoever begins early enough does not wait for it.
+    """The same digest, computed in another thread on all cores. A caller that begins early does not wait for it.
 
     Args:
         content: unchanged from now on.

@@ -113,6 +113,6 @@ def _check(host: str, port: int, trust: TrustOptions, wait: float) -> None:
             if not told:
                 click.echo(f"port {port} is in use; waiting up to {wait:g} s for it (--wait)", err=True)
             told = True
-            time.sleep(LOOK_EVERY)
+            time.sleep(LOOK_EVERY)  # no system tells when a port becomes free
     for listening in found:
         listening.close()

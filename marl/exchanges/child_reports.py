@@ -47,7 +47,7 @@ Hear: TypeAlias = Callable[[str, Report], int]  # takes a child's report; how ma
 
 
 def report_every(num_children: int) -> float:
-    """Seconds between two reports of each of so many."""
+    """Seconds between two reports of one child, of ``num_children``."""
     return max(EVERY, SHARE * num_children)
 
 

@@ -242,7 +242,7 @@ def _die_with_parent(mark: str, orphaned: threading.Event) -> None:
         connection.wait([parent.sentinel])
         orphaned.set()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(CLOSING_S)
+        time.sleep(CLOSING_S)  # the main thread closes its environments meanwhile
         kill_descendants([mark])
         os._exit(1)
 
