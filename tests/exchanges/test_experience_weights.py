@@ -7,8 +7,8 @@ import torch
 from marl.data.normalizer import as_slot, moments
 from marl.exchanges.experience import parent as experience_parent
 from marl.wire.message import Kind, Message
-from tests.exchanges.actors import WEIGHTS, Actors, Learning, exchange, pair
-from tests.exchanges.nodes import Clock, carried
+from tests.exchanges.actors import WEIGHTS, Actors, Learning, exchange, pair, steps_of
+from tests.exchanges.nodes import OBSERVATION, Clock, carried
 
 
 def test_weights_go_down_only_when_they_are_newer(clock: Clock) -> None:
@@ -124,3 +124,24 @@ def test_the_normaliser_counts_every_observation_once(clock: Clock) -> None:
     assert slot is not None
     assert slot[0] == 240
     assert torch.equal(children[0].block["observations"][0], slot)
+
+
+def test_a_snapshot_has_no_steps_that_its_statistics_lack(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it is taken: here while an upload is queued, trajectory by trajectory."""
+    learning, child = pair(clock, normalizes=True)
+    child.play(count=3)
+    child.see([[float(number)] * OBSERVATION for number in range(3 * steps_of(0))])
+    (upload,) = child.uploads()
+    seen = []
+
+    def snapshot(point: str) -> None:
+        if point == "parent.queueing":
+            current = learning.side.current
+            assert current.slot is not None
+            seen.append((current.steps, float(current.slot[0])))
+
+    monkeypatch.setattr(experience_parent, "fail", snapshot)
+    learning.receive(upload)
+    assert len(seen) == 3
+    assert all(steps <= observations for steps, observations in seen)
+    assert seen[-1][0] > 0

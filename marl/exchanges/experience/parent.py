@@ -268,6 +268,8 @@ class ExperienceParent:
             for parcel in placed:
                 self._trajectory_queue.discard(parcel)
             return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
+        if self._observed is not None:  # first: a snapshot taken meanwhile has no steps that the statistics lack
+            self._learn_statistics(member, self._observed, tensor_of(upload, "moments"), len(placed))
         for number, parcel in enumerate(placed):
             opened = self._parcels[parcel]
             try:
@@ -285,8 +287,6 @@ class ExperienceParent:
                 member.merged_counter, member.refused = upload.counter, 0
                 self.received += 1
                 self.steps += steps
-        if self._observed is not None:
-            self._learn_statistics(member, self._observed, tensor_of(upload, "moments"), len(placed))
 
     def _learn_statistics(self, member: ActorMember, observed: Observed, said: Tensor, count: int) -> None:
         """Beside the trajectories that have come, all that a child has seen lies in its outboxes, or is under way."""
