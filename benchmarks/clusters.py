@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from marl.cluster.addresses import parse_addresses
-from marl.cluster.caller import Caller, Plan, Registry
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import make_hello, payload_of
+from marl.cluster.trainers.caller import Caller, Plan, Registry
 from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.exchanges.sides import RunSide

@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack
 
 from clusters import SLEEPER, WIDTHS, BenchParent, contact_processes, processor_seconds, see_sleeper
-from marl.cluster.local import LocalChildren
+from marl.cluster.fleets.local import LocalChildren
 from marl.wire.codec import CODECS
 from measure import busy_share, keep, machine, table
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters import SLEEPER, BenchParent, contact_processes, see_sleeper
-from marl.cluster.local import LocalChildren
+from marl.cluster.fleets.local import LocalChildren
 from measure import busy_share, keep, machine, pss_mb, table
 from sleeper import steps_in
 

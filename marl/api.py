@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marl.cluster.cluster_settings import Cluster
+from marl.cluster.fleets.cluster_settings import Cluster
 from marl.trust.options import TrustOptions
 
 if TYPE_CHECKING:
@@ -105,11 +105,11 @@ def train(
     with contextlib.ExitStack() as stack:
         local = None
         if cluster is not None and cluster.local:
-            from marl.cluster.local import LocalChildren
+            from marl.cluster.fleets.local import LocalChildren
 
             local = stack.enter_context(LocalChildren(cluster.local))
         start_forkserver("marl.cluster.worker")
-        from marl.cluster.run import run
+        from marl.cluster.runs.run import run
         from marl.processes.threads import one_thread
 
         stack.enter_context(one_thread())
@@ -147,7 +147,7 @@ def evaluate(
         PluginError: it names code that is not allowed.
         EnvironmentFault: its environment cannot be made here.
     """
-    from marl.cluster.restore import play_restored, restore
+    from marl.cluster.runs.restore import play_restored, restore
     from marl.reports.distribution import summarize
 
     restored = restore(weights, allow=tuple(allow))
@@ -166,6 +166,6 @@ def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:
         WeightsFileError: the file cannot be read.
         PluginError: it names code that is not allowed.
     """
-    from marl.cluster.restore import restore
+    from marl.cluster.runs.restore import restore
 
     return restore(weights, allow=tuple(allow)).policy

@@ -46,7 +46,7 @@ def evaluate(
     from marl.reports.run_folder import holds_run
 
     if render or video:
-        from marl.cluster.render import watch
+        from marl.cluster.runs.render import watch
 
         total = watch(weights, seed=seed, greedy=not sampled, video=video, allow=allow)
         click.echo(f"return {number_text(total)}" + (f"; video in {video}" if video else ""))

@@ -11,7 +11,7 @@ from marl.cli.training import run_training, training_options
 from marl.cli.trust.options import take_trust, trust_options
 
 if TYPE_CHECKING:
-    from marl.cluster.cluster_settings import Cluster
+    from marl.cluster.fleets.cluster_settings import Cluster
 
 
 def parent_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +38,7 @@ def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> N
     Raises:
         click.UsageError: no children are named.
     """
-    from marl.cluster.cluster_settings import Cluster
+    from marl.cluster.fleets.cluster_settings import Cluster
 
     trust = take_trust(options)
     children, port = options.pop("children"), options.pop("port")

@@ -20,7 +20,7 @@ from marl.cli.options import (
 from marl.cli.outcome import as_object, in_words
 
 if TYPE_CHECKING:
-    from marl.cluster.cluster_settings import Cluster
+    from marl.cluster.fleets.cluster_settings import Cluster
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,1 +1,1 @@
-"""Who does it, and where."""
+"""The nodes of a run: workers, a learner, a child and how it meets its parent."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from marl.cluster.checkpoint_manager import CheckpointManager
 from marl.cluster.find_spaces import find_spaces
-from marl.cluster.single import SingleTraining
+from marl.cluster.runs.checkpoint_manager import CheckpointManager
+from marl.cluster.trainers.single import SingleTraining
 from marl.config.files import load_config
 from marl.processes.group import ProcessGroup
 from marl.reports.run_folder import RunFolder

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from marl.cluster.measures import sample_observations
 from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
+from marl.cluster.trainers.measures import sample_observations
 from marl.config.settings import Config
 from marl.data.normalizer import Moments, as_slot
 from marl.data.spaces import Spaces

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.cluster.child_metrics import ChildrenMetrics
+from marl.cluster.trainers.child_metrics import ChildrenMetrics
 from marl.errors import MessageRefused
 from marl.exchanges import child_reports
 from marl.exchanges.child_reports import (

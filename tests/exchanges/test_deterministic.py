@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.cluster.child_metrics import ChildrenMetrics
+from marl.cluster.trainers.child_metrics import ChildrenMetrics
 from marl.exchanges.member import QUARANTINE_AFTER
 from marl.exchanges.sides import Answer
 from marl.exchanges.weights.parent import WeightsParent

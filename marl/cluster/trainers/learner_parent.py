@@ -7,10 +7,10 @@ import numpy as np
 from torch import nn
 
 from marl.cluster.learner import LearnerNode
-from marl.cluster.parent import NAME, ParentTraining
+from marl.cluster.runs.training import Counts
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
-from marl.cluster.training import Counts
+from marl.cluster.trainers.parent import NAME, ParentTraining
 from marl.data import seeds
 from marl.data.normalizer import Moments
 from marl.errors import WorkerFailed

@@ -12,17 +12,17 @@ from torch import nn
 
 from marl.algorithms.build import build_network
 from marl.cluster.addresses import Address, parse_addresses
-from marl.cluster.audit import Audit
-from marl.cluster.caller import Caller, Plan, Registry
-from marl.cluster.child_metrics import ChildrenMetrics
-from marl.cluster.cluster_settings import Cluster
+from marl.cluster.fleets.cluster_settings import Cluster
+from marl.cluster.fleets.local import LocalChildren
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.identities import LiveIdentity
-from marl.cluster.local import LocalChildren
-from marl.cluster.measures import find_reach, seen_beside
+from marl.cluster.runs.audit import Audit
+from marl.cluster.runs.training import Counts, Training
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
-from marl.cluster.training import Counts, Training
+from marl.cluster.trainers.caller import Caller, Plan, Registry
+from marl.cluster.trainers.child_metrics import ChildrenMetrics
+from marl.cluster.trainers.measures import find_reach, seen_beside
 from marl.config.settings import Config
 from marl.data.normalizer import Moments
 from marl.data.spaces import Spaces

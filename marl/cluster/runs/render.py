@@ -8,7 +8,7 @@ import torch
 
 from marl.acting.evaluate import MAX_EPISODE_STEPS
 from marl.acting.policy import Policy
-from marl.cluster.restore import demand_same_spaces, restore
+from marl.cluster.runs.restore import demand_same_spaces, restore
 from marl.data.spaces import describe
 from marl.environments.closing import close_all
 from marl.environments.make import make_single

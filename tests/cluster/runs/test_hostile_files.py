@@ -88,8 +88,8 @@ def test_one_line_and_no_code(kind: str, name: str, tmp_path: Path, monkeypatch:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 def test_little_memory(tmp_path: Path) -> None:
     """All of them in one process, which says how much memory each took at its peak."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "tests.cluster.test_hostile_files", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-m", "tests.cluster.runs.test_hostile_files", str(tmp_path)]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     peaks = {name: int(peak) for peak, _, name in (line.partition(" ") for line in output.splitlines())}
     assert len(peaks) == len(CASES) >= 100

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from marl.cluster.addresses import parse_addresses
-from marl.cluster.checkpoint_manager import find_seal_key
-from marl.cluster.cluster_settings import Cluster
 from marl.cluster.find_spaces import find_spaces
-from marl.cluster.local import LocalChildren
-from marl.cluster.measures import sample_observations
+from marl.cluster.fleets.cluster_settings import Cluster
+from marl.cluster.fleets.local import LocalChildren
 from marl.cluster.memory_demand import queue_places, replay_memory
 from marl.cluster.own_parts import try_parts
-from marl.cluster.reporting import reporting
-from marl.cluster.restore import demand_same_spaces, demand_usable, read_initial, spaces_of
-from marl.cluster.result import draw_curve, end_facts, fields, finished, keep_weights
-from marl.cluster.resumable import demand_resumable, demand_same_kind, resumed_config
-from marl.cluster.single import SingleTraining
-from marl.cluster.training import Training, latest_checkpoint
+from marl.cluster.runs.checkpoint_manager import find_seal_key
+from marl.cluster.runs.reporting import reporting
+from marl.cluster.runs.restore import demand_same_spaces, demand_usable, read_initial, spaces_of
+from marl.cluster.runs.result import draw_curve, end_facts, fields, finished, keep_weights
+from marl.cluster.runs.resumable import demand_resumable, demand_same_kind, resumed_config
+from marl.cluster.runs.training import Training, latest_checkpoint
+from marl.cluster.trainers.measures import sample_observations
+from marl.cluster.trainers.single import SingleTraining
 from marl.config.files import load_config, to_toml
 from marl.config.rules import demand_end, demand_sendable
 from marl.config.settings import Config
@@ -156,18 +156,18 @@ def _run(
             events.note(blur)
         training: Training
         if cluster is None and config.exchange.learner:
-            from marl.cluster.actors import ActorLearnerTraining
+            from marl.cluster.trainers.actors import ActorLearnerTraining
 
             training = ActorLearnerTraining(config, spaces, folder, events, initial=initial, resumed=resumed)
         elif cluster is None:
             training = SingleTraining(config, spaces, folder, events, initial=initial, resumed=resumed)
         else:
             # Only here: a run on this machine alone need not wait for TLS and sockets to be imported.
-            from marl.cluster.parent import ParentTraining
+            from marl.cluster.trainers.parent import ParentTraining
 
             kind = ParentTraining
             if config.exchange.learner:
-                from marl.cluster.learner_parent import LearnerParentTraining
+                from marl.cluster.trainers.learner_parent import LearnerParentTraining
 
                 kind = LearnerParentTraining
             training = kind(

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from marl.cluster.checkpoint_manager import CHECKPOINT, CheckpointManager, find_seal_key
-from marl.cluster.evaluation import TICK, Evaluation, Final, patience
+from marl.cluster.runs.checkpoint_manager import CHECKPOINT, CheckpointManager, find_seal_key
+from marl.cluster.runs.evaluation import TICK, Evaluation, Final, patience
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from marl import __version__
 from marl.algorithms.build import build_network
-from marl.cluster.evaluator import Verdict
+from marl.cluster.runs.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
 from marl.data.normalizer import as_slot

@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 import torch
 
-from marl.cluster.audit import LONGEST_S, MOST_DEATHS, MOST_TRIALS, PATIENCE_S, PLAY_S, ROUNDS, Audit, Auditor
-from marl.cluster.evaluator import Verdict
+from marl.cluster.runs.audit import LONGEST_S, MOST_DEATHS, MOST_TRIALS, PATIENCE_S, PLAY_S, ROUNDS, Audit, Auditor
+from marl.cluster.runs.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
@@ -151,7 +151,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("marl.cluster.audit.time", made)
+    monkeypatch.setattr("marl.cluster.runs.audit.time", made)
     return made
 
 

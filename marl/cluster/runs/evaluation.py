@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from marl.acting.evaluate import Played
-from marl.cluster.checkpoint_manager import CheckpointManager
-from marl.cluster.evaluator import Evaluator, Verdict, parallel, verdict_of
+from marl.cluster.runs.checkpoint_manager import CheckpointManager
+from marl.cluster.runs.evaluator import Evaluator, Verdict, parallel, verdict_of
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces

@@ -9,7 +9,7 @@ import pytest
 
 import marl.reports.distribution  # noqa: F401  loaded when it is first used
 from marl import api
-from marl.cluster.render import watch
+from marl.cluster.runs.render import watch
 from marl.config.settings import from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from marl.cluster import local as module
-from marl.cluster.cluster_settings import Cluster
-from marl.cluster.local import LocalChildren
-from marl.cluster.parent import ParentTraining
+from marl.cluster.fleets import local as module
+from marl.cluster.fleets.cluster_settings import Cluster
+from marl.cluster.fleets.local import LocalChildren
+from marl.cluster.trainers.parent import ParentTraining
 from marl.errors import LinkClosed
 from marl.processes.group import Failure, ProcessGroup
 from tests import process_targets as targets

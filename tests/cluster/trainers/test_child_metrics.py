@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from marl.cluster.child_metrics import FASTEST, HEAD_START_S, ChildrenMetrics, joined
+from marl.cluster.trainers.child_metrics import FASTEST, HEAD_START_S, ChildrenMetrics, joined
 from marl.exchanges.child_reports import MOST_STEPS, Report
 
 
@@ -96,7 +96,7 @@ def test_an_episode_that_is_told_again_counts_once() -> None:
 @pytest.mark.parametrize("lie", [MOST_STEPS, 2**40, 10**12])
 def test_what_a_liar_counts_is_what_time_and_cores_allow(lie: int, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("marl.cluster.child_metrics.time.monotonic", lambda: now)
+    monkeypatch.setattr("marl.cluster.trainers.child_metrics.time.monotonic", lambda: now)
     child_metrics = ChildrenMetrics()
     most = int(2 * FASTEST * HEAD_START_S)
     for number in range(20):

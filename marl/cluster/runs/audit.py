@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from marl.cluster.evaluator import Evaluator, Verdict
+from marl.cluster.runs.evaluator import Evaluator, Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from marl.cluster.resumable import demand_resumable, resumed_config
+from marl.cluster.runs.resumable import demand_resumable, resumed_config
 from marl.config.files import load_config, to_toml
 from marl.config.settings import to_tree
 from marl.errors import PluginError, WeightsFileError

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from marl.acting.evaluate import Played
-from marl.cluster.cluster_settings import Cluster
-from marl.cluster.evaluation import Evaluation
-from marl.cluster.evaluator import Verdict, verdict_of
 from marl.cluster.find_spaces import find_spaces
-from marl.cluster.parent import ParentTraining
+from marl.cluster.fleets.cluster_settings import Cluster
+from marl.cluster.runs.evaluation import Evaluation
+from marl.cluster.runs.evaluator import Verdict, verdict_of
 from marl.cluster.snapshot import Snapshot
+from marl.cluster.trainers.parent import ParentTraining
 from marl.config.files import load_config
 from marl.reports.run_folder import RunFolder
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from marl.cluster.cluster_settings import Cluster
 from marl.cluster.find_spaces import find_spaces
-from marl.cluster.parent import ParentTraining
-from marl.cluster.single import SingleTraining
+from marl.cluster.fleets.cluster_settings import Cluster
+from marl.cluster.runs.training import Counts
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.training import Counts
+from marl.cluster.trainers.parent import ParentTraining
+from marl.cluster.trainers.single import SingleTraining
 from marl.config.files import load_config
 from marl.reports.events import Event, Progress, Status
 from marl.reports.pace import Pace

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from marl.acting.evaluate import Played
-from marl.cluster.evaluation import Evaluation
-from marl.cluster.evaluator import OWN_SEEDS, Evaluator, Verdict, verdict_of
 from marl.cluster.find_spaces import find_spaces
+from marl.cluster.runs.evaluation import Evaluation
+from marl.cluster.runs.evaluator import OWN_SEEDS, Evaluator, Verdict, verdict_of
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.errors import WorkerFailed

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.cluster.node import Node, is_worker, snapshot_from
+from marl.cluster.runs.training import Counts, Training
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.training import Counts, Training
 from marl.processes.cores import count_cores
 from marl.training.weights_file import WeightsFile, fill
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from marl.cluster.learner import LearnerNode
 from marl.cluster.node import Node, is_worker
+from marl.cluster.runs.training import Counts, Training
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
-from marl.cluster.training import Counts, Training
 from marl.data import seeds
 from marl.errors import LinkError
 from marl.exchanges.conversation import confer, converse, report

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from marl.cluster.checkpoint_manager import BEST, CHECKPOINT
-from marl.cluster.result import Kept, fields, finished, keep_weights
+from marl.cluster.runs.checkpoint_manager import BEST, CHECKPOINT
+from marl.cluster.runs.result import Kept, fields, finished, keep_weights
 from marl.config.files import load_config
 from marl.errors import RunFolderError
 from marl.reports.run_folder import RunFolder

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from marl.cluster import caller
 from marl.cluster.addresses import Address
-from marl.cluster.caller import Caller, Plan, Registry
+from marl.cluster.trainers import caller
+from marl.cluster.trainers.caller import Caller, Plan, Registry
 from marl.errors import HandshakeRefused, LinkClosed, MarlError
 from marl.reports.events import ChildJoined, ChildLeft, Event
 from tests.commands import until

@@ -1,0 +1,1 @@
+"""Where children come from."""
