@@ -130,6 +130,23 @@ def test_refusals_count_only_in_a_row(clock: Clock) -> None:
     assert not any("quarantined" in note for note in learning.notes)
 
 
+@pytest.mark.parametrize("bad", ["moments", "trajectory1"])
+def test_what_is_good_beside_it_excuses_no_refusal(bad: str, clock: Clock) -> None:
+    """A child is quarantined for false statistics, or for one false trajectory of several, upload after upload."""
+    learning, child = pair(clock, normalizes=True)
+    for _ in range(QUARANTINE_AFTER):
+        child.play(count=2)
+        for upload in child.uploads():
+            arrays = dict(upload.arrays)
+            if bad == "moments":
+                arrays[bad] = torch.full_like(torch.as_tensor(arrays[bad]), float("nan"))
+            else:
+                layout_of().open(arrays[bad])["header"][0] = -1  # type: ignore[arg-type]
+            child.heard(learning.receive(upload._replace(arrays=arrays)))
+        learning.learn()
+    assert "quarantined for 10 seconds" in learning.notes[-1]
+
+
 def test_an_upload_that_came_twice_counts_once(clock: Clock) -> None:
     learning, child = pair(clock)
     child.play(count=2)

@@ -268,8 +268,9 @@ class ExperienceParent:
             for parcel in placed:
                 self._trajectory_queue.discard(parcel)
             return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
+        clean = True
         if self._observed is not None:  # first: a snapshot taken meanwhile has no steps that the statistics lack
-            self._learn_statistics(member, self._observed, tensor_of(upload, "moments"), len(placed))
+            clean = self._learn_statistics(member, self._observed, tensor_of(upload, "moments"), len(placed))
         for number, parcel in enumerate(placed):
             opened = self._parcels[parcel]
             try:
@@ -279,17 +280,24 @@ class ExperienceParent:
             except MessageRefused as error:
                 self._trajectory_queue.discard(parcel)
                 self._refuse(member, 1, str(error))
+                clean = False
                 continue
             steps = num_steps(opened)
             fail("parent.queueing")
             self._trajectory_queue.queue(parcel)
             with self._lock:
-                member.merged_counter, member.refused = upload.counter, 0
+                member.merged_counter = upload.counter
                 self.received += 1
                 self.steps += steps
+        if clean and placed:
+            with self._lock:
+                member.refused = 0
 
-    def _learn_statistics(self, member: ActorMember, observed: Observed, said: Tensor, count: int) -> None:
-        """Beside the trajectories that have come, all that a child has seen lies in its outboxes, or is under way."""
+    def _learn_statistics(self, member: ActorMember, observed: Observed, said: Tensor, count: int) -> bool:
+        """Fold what a child has seen; False where it is refused.
+
+        Beside the trajectories that have come, all of it lies in the child's outboxes, or is under way.
+        """
         with self._lock:
             member.trajectories += count
             beside = self._workers.get(member.name, 1) * (PARCELS + 2)
@@ -302,8 +310,9 @@ class ExperienceParent:
                 if moments is not None:
                     member.seen += float(moments[0])
                     observed.fold([moments])
-                return
+                return True
         self._refuse(member, 0, reason)
+        return False
 
     def _refuse(self, member: ActorMember, count: int, reason: str) -> None:
         """Count trajectories that are not used; say why, where there is something new to say."""
