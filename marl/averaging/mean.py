@@ -9,7 +9,8 @@ from torch import Tensor
 from marl.averaging.tiles import ChangeMeter, check_vector
 from marl.averaging.upload_limits import check_work
 
-Shorten = Callable[[float], float]  # the norm of a change -> what to multiply it by, at most 1
+# The norm of a change -> what to multiply it by, at most 1; 0: it has no say in the mean.
+Shorten = Callable[[float], float]
 
 
 def keep(unused_norm: float) -> float:
@@ -21,7 +22,7 @@ class Accepted(NamedTuple):
     """What became of an upload."""
 
     norm: float  # of its change, before clipping
-    factor: float  # its change was multiplied by this; below 1: clipped
+    factor: float  # its change was multiplied by this; below 1: clipped; 0: it has no say in the mean
 
 
 class Merge(Protocol):
@@ -85,6 +86,8 @@ class RunningMean:
         check_vector(upload, self._sum.numel())
         norm = self._meter.norm(upload, None if is_change else base)
         factor = shorten(norm)
+        if not factor:
+            return Accepted(norm, factor)
         self.accumulate(upload, work * factor)
         self.total_work += work
         self._base_work += work if is_change else work * (1 - factor)

@@ -122,9 +122,11 @@ class RobustMean:
         check_work(work)
         check_vector(upload, self._num_weights)
         norm = self._meter.norm(upload, None if is_change else base)
+        factor = shorten(norm)
+        if not factor:
+            return Accepted(norm, factor)
         if self.num_uploads == len(self._uploads):
             self._uploads.append(torch.empty(self._num_weights))
-        factor = shorten(norm)
         copy = self._uploads[self.num_uploads]
         torch.add(base, upload, out=copy, alpha=factor) if is_change else copy.copy_(upload)
         if factor < 1 and not is_change:

@@ -16,6 +16,7 @@ MAX_WORK = 2.0**53  # environment steps; above it a float no longer counts
 KEPT, SUSTAINED = 0.9, 3.0  # of a child's excess from upload to upload; mean excess that is too much for long
 IMPOSSIBLE = 2.0  # times the longest change that learning can make: no mistake, then, but a lie or a fault
 LEAST = 0.25  # of what learning can be: so long a change may always be, however little the others move
+NOTHING = 0.02  # of what is usual among the others: who moves less than that has learned nothing
 TOO_LONG, LONG_FOR = 2.0, 5  # times what learning can be; uploads in a row that were: then the child is named
 
 
@@ -130,6 +131,11 @@ class Lengths:
         self._long[child] = self._long.get(child, 0) + 1 if norm > TOO_LONG * room.usual else 0
         return self._excess[child] > SUSTAINED
 
+    def is_nothing(self, child: str, norm: float, work: float) -> bool:
+        """Whether a change is so short, beside those of the others, that its mean with them only slows them down."""
+        others = self._usual.others(child)
+        return norm == 0 or (others is not None and norm < NOTHING * others * math.sqrt(work))
+
     def complaint(self, child: str) -> str | None:
         """Why a child among others is to be left out; None where its changes can be learning."""
         if self._long.get(child, 0) < LONG_FOR:
@@ -202,10 +208,14 @@ class Weights:
     def __init__(self) -> None:
         self._usual = Usual(after=1)
 
-    def weigh(self, child: str, work: float) -> float:
-        """What an upload of so many plausible steps, or of anything else that is counted, counts."""
+    def weigh(self, child: str, work: float, most: float = MOST_WEIGHT) -> float:
+        """What an upload of so many plausible steps, or of anything else that is counted, counts.
+
+        Args:
+            most: times as much as the others.
+        """
         others = self._usual.others(child)
-        return work if others is None else min(work, MOST_WEIGHT * others)
+        return work if others is None else min(work, most * others)
 
     def remember(self, child: str, work: float) -> None:
         """An upload of so much was accepted."""

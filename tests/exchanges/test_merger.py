@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from marl.averaging.upload_limits import MOST_WEIGHT
 from marl.data.normalizer import Moments, as_slot
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.merger import Merger
@@ -101,3 +102,58 @@ def test_claimed_work_makes_no_room_for_a_long_change() -> None:
         ).factor
         moved.append(factor * math.sqrt(SIZE))
     assert moved[1] <= moved[0] * 1.01
+
+
+@pytest.mark.parametrize("moved", [0.0, 1e-5])
+@pytest.mark.parametrize("aggregate", ["mean", "capped"])
+def test_who_learned_nothing_does_not_slow_the_others_down(moved: float, aggregate: str) -> None:
+    merger = made(Merger, aggregate=aggregate)
+    for _ in range(5):  # then it is known what is usual
+        merger.add(upload("honest", merger.current.weights + 1.0), Sent("honest", None))
+        merger.close({})
+    before = merger.current.weights.clone()
+    for _ in range(5):
+        merger.add(upload("honest", merger.current.weights + 1.0), Sent("honest", None))
+        merger.add(upload("liar", merger.current.weights + moved), Sent("liar", None))
+        assert merger.num_uploads == 2
+        merger.close({})
+    assert torch.allclose(merger.current.weights, before + 5.0)
+    assert merger.current.steps == 15 * WORK
+
+
+def test_a_round_in_which_nobody_learned_is_one_all_the_same() -> None:
+    """Such as one that fills a replay: its steps and statistics count."""
+    merger = made(Merger)
+    for child in "ab":
+        merger.add(upload(child, torch.zeros(SIZE)), Sent(child, None))
+    merger.close({})
+    assert (merger.current.version, merger.current.steps) == (1, 2 * WORK)
+    assert not merger.current.weights.any()
+
+
+def test_pairwise_stays_where_it_is_for_who_learned_nothing() -> None:
+    merger = made(MixingMerger, alpha=0.5)
+    assert isinstance(merger, MixingMerger)
+    for child in ("honest", "idle"):
+        merger.joined(child, anew=True)
+    stale = merger.current.weights.clone()
+    for _ in range(3):
+        merger.add(upload("honest", merger.current.weights + 1.0), Sent("honest", None))
+    before = merger.current
+    assert merger.add(upload("idle", stale), Sent("idle", None)).weight == 0
+    assert torch.equal(merger.current.weights, before.weights)
+    merger.add(upload("honest", merger.current.weights + 1.0), Sent("honest", None))
+    assert merger.current.steps == before.steps + 2 * WORK  # its steps were made
+
+
+def test_who_goes_against_the_others_counts_no_more_than_they_do() -> None:
+    """However much work it claims."""
+    merger = made(Merger)
+    weights = []
+    for _ in range(8):
+        merger.add(upload("honest", merger.current.weights + 1.0), Sent("honest", None))
+        liar = upload("liar", merger.current.weights - 1.0, work=50 * WORK)
+        weights.append(merger.add(liar, Sent("liar", None)).weight)
+        merger.close({})
+    assert weights[0] == MOST_WEIGHT * WORK
+    assert weights[-1] == WORK

@@ -74,10 +74,10 @@ def test_an_upload_that_comes_too_late_rides_in_the_next(clock: Clock) -> None:
     slow.take(arrives(parent, late))
     assert parent.current.version == 1  # not merged
     assert torch.equal(slow.shared, weights(9.0))  # 8 of its own, 1 of the round
-    fast.learn(0.0, 10)
+    fast.learn(1.0, 10)
     a_round(parent, clock, [fast, slow])
     assert parent.current.steps == 30
-    assert torch.equal(parent.current.weights, weights(1.0 + 8.0 / 2))
+    assert torch.equal(parent.current.weights, weights(1.0 + (1.0 + 8.0) / 2))
 
 
 def test_an_answer_that_was_lost_is_told_again(clock: Clock) -> None:

@@ -83,7 +83,7 @@ class Merger:
     def _begin(self) -> None:
         """A round begins."""
         self._mean.begin(self.current.weights)
-        self._idle = 0  # uploads of no work: they move nothing, by whatever rule
+        self._idle = 0  # uploads of no work, or of nothing learned: they move nothing, by whatever rule
         self._steps = 0.0
 
     @property
@@ -122,12 +122,15 @@ class Merger:
             self._idle += 1
             self._remember(sent, work, moments)
             return Merged(0.0, 0.0, 1.0)
-        weight = self.vetting.weight(sent.child, work)
+        weight = self.vetting.weight(sent.child, work, agrees=not self.directions.is_against(sent.child))
         accepted = self._put(numbers, work, weight, sent, is_change=is_change)
         # It is accepted. Nothing of an upload is remembered before: a refused one must leave no trace.
         self._compare(sent.child, numbers, is_change=is_change)
         self._remember(sent, work, moments)
         self._steps += work
+        if not accepted.factor:
+            self._idle += 1
+            return Merged(work, 0.0, 1.0)
         self._added()
         return Merged(work, weight, accepted.factor)
 
@@ -143,7 +146,12 @@ class Merger:
 
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
         """Into the round's mean."""
-        return self._mean.add(numbers, weight, is_change=is_change, shorten=self.vetting.shorten(sent, work))
+        shorten = self.vetting.shorten(sent, work, weight)
+
+        def factor(norm: float) -> float:
+            return 0.0 if self.vetting.is_nothing(sent.child, norm, weight) else shorten(norm)
+
+        return self._mean.add(numbers, weight, is_change=is_change, shorten=factor)
 
     def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
         """Note in which direction a change goes."""
@@ -182,7 +190,7 @@ class Merger:
             ranks: of children; sums in another order have other bits.
         """
         self.directions.compare_all()
-        if self._mean.total_work:
+        if self._steps:
             try:
                 self._make_version(ranks)
             except WeightsRefused as error:
@@ -218,7 +226,11 @@ class Merger:
 
     def _make_version(self, ranks: Mapping[str, int]) -> None:
         before, settings = self.current, self._settings
-        target = self._mean.mean(torch.empty_like(before.weights))
+        target = torch.empty_like(before.weights)
+        if self._mean.total_work:
+            self._mean.mean(target)
+        else:
+            target.copy_(before.weights)  # steps without learning, such as those that fill a replay
         outer_step(before.weights, target, self.velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
         self._meter.norm(target, before.weights)  # momentum may have thrown them out of range
         change = name = None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from marl.averaging.upload_limits import Lengths, Room, Weights, WorkCap, check_work
+from marl.averaging.upload_limits import MOST_WEIGHT, Lengths, Room, Weights, WorkCap, check_work
 from marl.errors import WeightsRefused
 from marl.training.reach import Reach
 from marl.wire.message import Message
@@ -56,18 +56,26 @@ class Vetting:
         if sent.elapsed_s is not None:
             self._work.remember(sent.child, work, sent.elapsed_s)
 
-    def weight(self, child: str, work: float) -> float:
-        """What the upload counts in the round's mean."""
-        return self._weights.weigh(child, work)
+    def weight(self, child: str, work: float, *, agrees: bool = True) -> float:
+        """What the upload counts in the round's mean.
 
-    def shorten(self, sent: Sent, work: float, explained: float = 0.0) -> Callable[[float], float]:
+        Args:
+            agrees: its changes do not go against those of the others; else it counts no more than they do.
+        """
+        return self._weights.weigh(child, work, MOST_WEIGHT if agrees else 1.0)
+
+    def is_nothing(self, child: str, norm: float, counts: float) -> bool:
+        """Whether a change of some norm has learned nothing, and gets no say: it would only slow the others down."""
+        return self._lengths.is_nothing(child, norm, counts)
+
+    def shorten(self, sent: Sent, work: float, counts: float, explained: float = 0.0) -> Callable[[float], float]:
         """How much of a change of some norm is used.
 
         Args:
+            counts: what the upload counts in the mean.
             explained: length that the others can have caused.
         """
         usual = most = floor = math.inf
-        counts = self.weight(sent.child, work)
         if self._reach is not None:
             workers = min(sent.workers, MOST_WORKERS)
             usual, most = self._reach.lengths(work, workers, sent.elapsed_s)

@@ -61,13 +61,22 @@ class MixingMerger(Merger):
         held = self._held.get(sent.child, Held(0.0, self._path))
         norm = self._meter.norm(numbers, before.weights)
         explained = held.distance + min(self._path - held.path, self._moved(sent.child))
-        factor = self.vetting.shorten(sent, work, explained)(norm)
+        factor = self.vetting.shorten(sent, work, weight, explained)(norm)
+        if self.vetting.is_nothing(sent.child, self._learned(sent.child, numbers), weight):
+            alpha = 0.0
         mixed = torch.lerp(before.weights, numbers, alpha * factor)
         step = alpha * factor * norm
         self._path += step
         self._held[sent.child] = Held((1 - self._settings.beta) * (1 - alpha) * factor * norm, self._path)
         self._mixed = mixed
-        return Accepted(norm, factor)
+        return Accepted(norm, factor if alpha else 0.0)
+
+    def _learned(self, child: str, numbers: Tensor) -> float:
+        """About how far the child has moved since its last answer; infinite where not known."""
+        stood, sample = self._stood.get(child), self.directions.sample(numbers)
+        if stood is None:
+            return math.inf
+        return math.sqrt(numbers.numel() / sample.numel()) * float(torch.linalg.vector_norm(sample - stood))
 
     def _moved(self, child: str) -> float:
         """About how far the global weights are from those of the child's last answer; infinite where not known.
