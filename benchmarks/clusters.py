@@ -18,7 +18,7 @@ from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.exchanges.sides import RunSide
 from marl.exchanges.weights.parent import WeightsParent
-from marl.links.loop import IOLoop
+from marl.links.websocket.loop import IOLoop
 from marl.training.flat import flatten
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import key_path, load_keys

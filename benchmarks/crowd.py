@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clusters import child_process
-from marl.links.client import connect
-from marl.links.loop import IOLoop
+from marl.links.websocket.client import connect
+from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, key_path, load_keys
 from measure import busy_share, family, keep, machine, table

@@ -30,10 +30,10 @@ from marl.exchanges.conversation import converse, report
 from marl.exchanges.experience.child import ExperienceChild
 from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.experience.settings import PER_MESSAGE
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.training.node_memory import node_memory
 from marl.training.send_queue import PARCELS, Posted, Sender, SendQueue, send_queue_fields
 from marl.training.trajectory_queue import Arrivals, Published, TrajectoryQueue, flow, trajectory_queue_fields

@@ -26,10 +26,10 @@ from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import ChildSide
 from marl.exchanges.weights.child import WeightsChild
 from marl.exchanges.weights.parent import WeightsParent
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.training.node_memory import STEPS, array, node_memory
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import load_keys

@@ -30,13 +30,13 @@ from websockets.asyncio.client import connect as plain_connect
 from websockets.asyncio.server import serve as plain_serve
 
 from marl.digests import Digest, traffic_digest
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
-from marl.trust.contexts import client_context, server_context
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import create_keys, load_keys
+from marl.trust.tls.contexts import client_context, server_context
 from marl.wire.message import Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Outgoing
 from marl.wire.places import into

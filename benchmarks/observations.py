@@ -42,10 +42,10 @@ from marl.exchanges.conversation import confer, converse, report
 from marl.exchanges.observations.child import ObservationsChild
 from marl.exchanges.observations.exchange import Observations
 from marl.exchanges.observations.parent import ObservationsParent
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.processes.group import ProcessGroup
 from marl.training.node_memory import node_memory
 from marl.training.trajectory_queue import Arrivals

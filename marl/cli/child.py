@@ -97,7 +97,7 @@ def _check(host: str, port: int, trust: TrustOptions, wait: float) -> None:
     import time
 
     from marl.errors import ConfigError
-    from marl.links.listen import in_use, listen
+    from marl.links.websocket.sockets import in_use, listen
     from marl.trust.find_identity import child_identity
     from marl.trust.home import marl_home
 

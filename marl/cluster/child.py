@@ -15,9 +15,9 @@ from marl.cluster.fence import Fence
 from marl.cluster.handshake import examine, read_hello, refuse
 from marl.cluster.identities import LiveIdentity
 from marl.errors import HandshakeRefused, LinkError, MarlError
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event, stop_with_pipe, stop_with_stdin
 from marl.processes.threads import one_thread
@@ -115,7 +115,7 @@ class _Child:
     def _announced(self) -> contextlib.AbstractContextManager[None]:
         if not self._settings.announce:
             return contextlib.nullcontext()
-        from marl.links.discovery import announced
+        from marl.links.discovery.discover import announced
 
         return announced(self._name, self._host, self._server.port)
 

@@ -10,13 +10,13 @@ import socket
 from pathlib import Path
 
 from marl.errors import ConfigError, KeyFileError
-from marl.trust.certificates import Role
 from marl.trust.identity import Identity, identity_from_keys, identity_from_pki, identity_from_ticket, pki_node_id
 from marl.trust.invitations import child_key_path, load_child_key
 from marl.trust.keys import create_keys, key_path, load_keys
 from marl.trust.names import host_id, node_id
 from marl.trust.options import TrustOptions
 from marl.trust.tickets import read_ticket, ticket_path
+from marl.trust.tls.certificates import Role
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from marl.errors import CertificateError, TicketError
-from marl.trust.certificates import Leaf, Role, cluster_name, leaf_of, make_leaf, trust_bundle
 from marl.trust.keys import KeyRing
-from marl.trust.peers import Peer, load_peer, read_peer, read_pki_peer
 from marl.trust.tickets import Ticket
+from marl.trust.tls.certificates import Leaf, Role, cluster_name, leaf_of, make_leaf, trust_bundle
+from marl.trust.tls.peers import Peer, load_peer, read_peer, read_pki_peer
 
 
 class OwnFiles(NamedTuple):

@@ -7,14 +7,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from marl.errors import ConfigError, KeyFileError, TicketError
 from marl.trust.armour import unwrap, wrap
-from marl.trust.certificates import sign_leaf, trust_bundle
 from marl.trust.files import create_private, read_private
 from marl.trust.home import marl_home
 from marl.trust.keys import KeyRing
 from marl.trust.nodes import NodeBook
-from marl.trust.peers import read_peer
 from marl.trust.secret import Secret
 from marl.trust.tickets import SEED_BYTES, format_ticket
+from marl.trust.tls.certificates import sign_leaf, trust_bundle
+from marl.trust.tls.peers import read_peer
 
 DAYS = 365
 

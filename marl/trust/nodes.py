@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from marl.errors import TrustError
 from marl.trust.files import create_private, replace_private
 from marl.trust.home import marl_home
-from marl.trust.peers import Peer
 from marl.trust.secret import Secret
+from marl.trust.tls.peers import Peer
 
 logger = logging.getLogger(__name__)
 

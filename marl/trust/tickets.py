@@ -15,8 +15,8 @@ from marl.errors import CertificateError, TicketError
 from marl.trust.armour import unwrap, wrap
 from marl.trust.files import read_private
 from marl.trust.home import marl_home
-from marl.trust.peers import Peer, read_peer
 from marl.trust.secret import Secret
+from marl.trust.tls.peers import Peer, read_peer
 
 SEED_BYTES = 32
 MAX_TICKET_BYTES = 8192

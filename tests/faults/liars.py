@@ -13,9 +13,9 @@ from benchmarks.idle import LightChild
 from marl.cluster.handshake import accept, examine, read_hello
 from marl.errors import LinkError
 from marl.exchanges.conversation import report
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import key_path, load_keys
 from marl.wire.message import Kind, Message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.strangers import ADDRESSES, Strangers, knock
-from marl.links.server import Limits
+from marl.links.websocket.server import Limits
 from tests.faults.checker import read_history
 from tests.faults.counts import times
 from tests.faults.runs import RUN

@@ -17,9 +17,9 @@ from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import HELLO_S, make_hello, offer, payload_of
 from marl.config.files import load_config
 from marl.errors import HandshakeRefused, LinkError
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing, create_keys, key_path
 from marl.wire.hello import Hello

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from marl.links.loop import IOLoop
+from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing, create_keys
 

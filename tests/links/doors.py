@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from queue import Queue
 from typing import Any
 
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.trust.identity import Identity
 from tests.links.pairs import WAIT_S
 

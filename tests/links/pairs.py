@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from queue import Queue
 from typing import Any, TypeVar
 
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.trust.identity import Identity
 
 T = TypeVar("T")

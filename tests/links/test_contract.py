@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
-from marl.links.loop import IOLoop
 from marl.links.memory import memory_pair
+from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.arrays import bytes_of, digest_of
 from marl.wire.header import Header

@@ -8,8 +8,8 @@ import pytest
 import zeroconf
 
 from marl.errors import ConfigError, MissingExtra
-from marl.links import discovery
-from marl.links.discovery import Found, announced, discover
+from marl.links.discovery import discover as discovery
+from marl.links.discovery.discover import Found, announced, discover
 
 HERE = ["127.0.0.1"]
 

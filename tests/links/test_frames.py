@@ -5,8 +5,8 @@ import random
 import pytest
 from websockets.frames import Frame, Opcode
 
-from marl.links.frames import frame_head, read_head
-from marl.links.loop import IOLoop
+from marl.links.websocket.frames import frame_head, read_head
+from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.message import Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Outgoing

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from marl.errors import LinkClosed
-from marl.links import server
-from marl.links.client import connect
-from marl.links.gate import Gate, origin
-from marl.links.greeting import MAX_HELLO_BYTES
-from marl.links.loop import IOLoop
-from marl.links.server import Limits
-from marl.trust.contexts import client_context
+from marl.links.websocket import server
+from marl.links.websocket.client import connect
+from marl.links.websocket.gate import Gate, origin
+from marl.links.websocket.greeting import MAX_HELLO_BYTES
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Limits
 from marl.trust.identity import Identity
+from marl.trust.tls.contexts import client_context
 from tests.commands import until
 from tests.links.doors import door, hangs_up
 from tests.links.pairs import WAIT_S

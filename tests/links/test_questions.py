@@ -8,9 +8,9 @@ import pytest
 import zeroconf
 
 from marl.errors import LinkClosed
-from marl.links import questions
-from marl.links.discovery import SERVICE, announced, discover
-from marl.links.questions import _services, ask
+from marl.links.discovery import questions
+from marl.links.discovery.discover import SERVICE, announced, discover
+from marl.links.discovery.questions import _services, ask
 from tests.commands import FACTOR
 
 HERE = ["127.0.0.1"]

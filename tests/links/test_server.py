@@ -10,13 +10,13 @@ from queue import Queue
 import pytest
 
 from marl.errors import ConfigError, LinkClosed, TrustError
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.server import Server
-from marl.links.websocket import WebSocketLink
-from marl.trust.explain import explain
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.server import Server
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing
+from marl.trust.tls.explain import explain
 from marl.wire.message import Kind, Message
 from tests.links.doors import Recorder, door, hangs_up
 from tests.links.pairs import WAIT_S, Background
@@ -59,7 +59,7 @@ def test_a_parent_speaks_to_no_stranger(
     other_ring: KeyRing,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("marl.links.server.server_context", lambda identity: server(child, ring, other_ring))
+    monkeypatch.setattr("marl.links.websocket.server.server_context", lambda identity: server(child, ring, other_ring))
     with door(io, child) as opened:
         with pytest.raises(TrustError, match=r"^127.0.0.1:\d+: expected .*, got ") as refused:
             connect(io, "127.0.0.1", opened.server.port, parent)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from marl.errors import LinkClosed, LinkTimeout
-from marl.links.loop import IOLoop
 from marl.links.receive_queue import ReceiveQueue
+from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.header import Header
 from marl.wire.message import Buffer, Kind, Message

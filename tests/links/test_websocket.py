@@ -8,8 +8,9 @@ from contextlib import suppress
 import pytest
 
 from marl.errors import LinkClosed, LinkTimeout, MessageRefused
-from marl.links import message_parts, websocket
-from marl.links.loop import IOLoop
+from marl.links import message_parts
+from marl.links.websocket import link as websocket
+from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.header import Header
 from marl.wire.message import PROTOCOL, Kind, Message

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from marl.errors import CertificateError, ConfigError
-from marl.trust.certificates import Role, authority, make_leaf
 from marl.trust.keys import KeyRing
 from marl.trust.secret import Secret
+from marl.trust.tls.certificates import Role, authority, make_leaf
 
 # Of the key 00 01 .. 1f. Another digest means that a new release no longer speaks with machines that run the old one.
 DIGEST = "7cfc9d32f526ee60128eda553bb2e94d2691e16c24c75dad3676f38c95c10ec9"

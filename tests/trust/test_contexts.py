@@ -10,13 +10,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from marl.errors import CertificateError, TicketError
-from marl.trust.certificates import make_leaf
-from marl.trust.contexts import client_context, server_context
-from marl.trust.explain import explain
 from marl.trust.identity import Identity, identity_from_pki, identity_from_ticket
 from marl.trust.keys import KeyRing
-from marl.trust.peers import load_peer, read_peer
 from marl.trust.tickets import Ticket
+from marl.trust.tls.certificates import make_leaf
+from marl.trust.tls.contexts import client_context, server_context
+from marl.trust.tls.explain import explain
+from marl.trust.tls.peers import load_peer, read_peer
 from tests.trust.company import Company
 from tests.trust.tls import handshake
 

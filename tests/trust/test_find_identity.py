@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from marl.errors import ConfigError, KeyFileError, MarlError, TicketError
-from marl.trust.contexts import client_context, server_context
 from marl.trust.find_identity import TrustOptions, child_identity, is_loopback, parent_identity, watched_file
 from marl.trust.identity import Identity
 from marl.trust.invitations import child_key_path, invite, make_request, sign_request
@@ -20,6 +19,7 @@ from marl.trust.nodes import NodeBook
 from marl.trust.rotation import FileWatch, rotate
 from marl.trust.secret import Secret
 from marl.trust.tickets import ticket_path
+from marl.trust.tls.contexts import client_context, server_context
 from tests.trust.company import Company
 from tests.trust.tls import Handshake, handshake
 

@@ -7,7 +7,7 @@ import pytest
 
 from marl.errors import TrustError
 from marl.trust.nodes import NodeBook
-from marl.trust.peers import Peer
+from marl.trust.tls.peers import Peer
 
 NOW = datetime(2030, 5, 17, 12, tzinfo=UTC)
 

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from marl.errors import CertificateError
-from marl.trust.certificates import Leaf, leaf_of, make_leaf
-from marl.trust.contexts import client_context, server_context
-from marl.trust.explain import explain
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing
 from marl.trust.secret import Secret
+from marl.trust.tls.certificates import Leaf, leaf_of, make_leaf
+from marl.trust.tls.contexts import client_context, server_context
+from marl.trust.tls.explain import explain
 from tests.trust.tls import handshake, meet_bytes
 
 LONG_AGO = datetime(2012, 1, 1, tzinfo=UTC)  # its leaf has expired by now

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from marl.trust.contexts import client_context, server_context
 from marl.trust.identity import Identity, identity_from_keys, identity_from_ticket
 from marl.trust.invitations import invite
 from marl.trust.keys import KeyRing, create_keys
 from marl.trust.nodes import NodeBook
 from marl.trust.rotation import rotate
 from marl.trust.tickets import Ticket, parse_ticket
+from marl.trust.tls.contexts import client_context, server_context
 from tests.trust.tls import handshake
 
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from marl.errors import ConfigError, KeyFileError, TicketError, TrustError
 from marl.trust.armour import wrap
-from marl.trust.certificates import authority, make_leaf, trust_bundle
-from marl.trust.contexts import client_context, server_context
 from marl.trust.identity import Identity, identity_from_ticket
 from marl.trust.invitations import invite, load_child_key, make_request, sign_request
 from marl.trust.keys import KeyRing, create_keys
 from marl.trust.nodes import NodeBook
 from marl.trust.secret import Secret
 from marl.trust.tickets import MAX_TICKET_BYTES, Ticket, format_ticket, parse_ticket, read_ticket
+from marl.trust.tls.certificates import authority, make_leaf, trust_bundle
+from marl.trust.tls.contexts import client_context, server_context
 from tests.trust.tls import handshake
 
 # The same examples each time, however slow the machine.

@@ -82,9 +82,9 @@ def show(key: Path | None, debug: bool) -> None:
     """Say which cluster the key is of, in words that are no secret."""
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    from marl.trust.certificates import authority
     from marl.trust.keys import key_path, load_keys
     from marl.trust.rotation import stage
+    from marl.trust.tls.certificates import authority
 
     path = key or key_path()
     ring = load_keys(path)

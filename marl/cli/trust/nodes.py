@@ -42,7 +42,7 @@ def nodes(as_json: bool, discover: bool, seconds: float, interface: tuple[str, .
 
 
 def _discover(seconds: float, interfaces: list[str], as_json: bool) -> None:
-    from marl.links.discovery import discover
+    from marl.links.discovery.discover import discover
 
     found = [str(each) for each in discover(seconds, interfaces)]
     if as_json:

@@ -13,9 +13,9 @@ from marl.cluster.handshake import offer
 from marl.errors import HandshakeRefused, LinkError, MarlError
 from marl.exchanges.conversation import converse
 from marl.exchanges.sides import RunSide
-from marl.links.client import connect
-from marl.links.loop import IOLoop
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.client import connect
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
 from marl.reports.events import ChildJoined, ChildLeft
 from marl.reports.stream import Stream
 from marl.trust.identity import Identity

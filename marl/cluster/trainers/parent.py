@@ -30,7 +30,7 @@ from marl.errors import NoChildren, Superseded, TrustError
 from marl.exchanges.base import ParentFacts
 from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.sides import RunSide
-from marl.links.loop import IOLoop
+from marl.links.websocket.loop import IOLoop
 from marl.reports.events import ChildRow, Progress
 from marl.reports.meter import NO_SPEED
 from marl.reports.pace import Pace, Speed

@@ -18,9 +18,9 @@ from marl.trust.identity import identity_from_ticket
 from marl.trust.invitations import DAYS, load_child_key
 from marl.trust.keys import load_keys
 from marl.trust.nodes import NodeBook
-from marl.trust.peers import Peer
 from marl.trust.secret import Secret
 from marl.trust.tickets import parse_ticket, read_ticket
+from marl.trust.tls.peers import Peer
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT
 

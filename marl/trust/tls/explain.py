@@ -5,7 +5,7 @@ import ssl
 from typing import NamedTuple
 
 from marl.errors import MarlError
-from marl.trust.certificates import Role
+from marl.trust.tls.certificates import Role
 
 _SAME_CLUSTER = "copy this cluster's key file to both machines, or run marl invite NAME on the parent"
 _RENEW = {

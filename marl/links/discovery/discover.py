@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from marl.errors import ConfigError, LinkClosed, MissingExtra
-from marl.links.questions import ask
+from marl.links.discovery.questions import ask
 
 SERVICE = "_marl._tcp.local."
 LOOPBACK = "127.0.0.1"

@@ -11,14 +11,15 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatu
 from websockets.uri import WebSocketURI
 
 from marl.errors import ConfigError, LinkClosed, MarlError, TrustError
-from marl.links.connection import QUIET, ParentConnection
-from marl.links.loop import IOLoop
-from marl.links.transport import SocketTransport, shake_hands
-from marl.links.websocket import WebSocketLink
-from marl.trust.contexts import client_context
-from marl.trust.explain import explain
+from marl.links.websocket.connection import QUIET, ParentConnection
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.tls import shake_hands
+from marl.links.websocket.transport import SocketTransport
 from marl.trust.identity import Identity
-from marl.trust.peers import Peer
+from marl.trust.tls.contexts import client_context
+from marl.trust.tls.explain import explain
+from marl.trust.tls.peers import Peer
 from marl.wire.payload import CHUNK_BYTES
 from marl.words import printable
 

@@ -6,7 +6,7 @@ import struct
 from contextlib import suppress
 
 from marl.errors import TrustError
-from marl.links.transport import readable
+from marl.links.websocket.tls import readable
 
 MAX_HELLO_BYTES = 4096  # a parent's has less than 2,000, with a key of 1,200 bytes against quantum computers
 _HEAD = 9  # bytes: of a record 5, of the handshake message in it 4

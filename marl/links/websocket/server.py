@@ -15,17 +15,18 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from marl.errors import LinkClosed, MarlError
-from marl.links.connection import QUIET, ChildConnection
-from marl.links.gate import Gate, origin
-from marl.links.greeting import look
-from marl.links.listen import listen
-from marl.links.loop import IOLoop
-from marl.links.transport import SocketTransport, shake_hands
-from marl.links.websocket import WebSocketLink
+from marl.links.websocket.connection import QUIET, ChildConnection
+from marl.links.websocket.gate import Gate, origin
+from marl.links.websocket.greeting import look
+from marl.links.websocket.link import WebSocketLink
+from marl.links.websocket.loop import IOLoop
+from marl.links.websocket.sockets import listen
+from marl.links.websocket.tls import shake_hands
+from marl.links.websocket.transport import SocketTransport
 from marl.processes.heap import give_back
-from marl.trust.contexts import server_context
-from marl.trust.explain import explain
 from marl.trust.identity import Identity
+from marl.trust.tls.contexts import server_context
+from marl.trust.tls.explain import explain
 from marl.wire.payload import CHUNK_BYTES
 from marl.words import Lines
 

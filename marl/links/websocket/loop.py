@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from marl.errors import LinkClosed
-from marl.links.allocator import keep_buffers
+from marl.links.websocket.allocator import keep_buffers
 
 LINGER_S = 2.0  # a link that closes may take so long to deliver what was sent
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from marl.errors import CertificateError
-from marl.trust.certificates import Leaf
 from marl.trust.identity import Identity, OwnFiles
 from marl.trust.secret import Secret
+from marl.trust.tls.certificates import Leaf
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:

@@ -11,10 +11,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from marl.errors import LinkClosed, LinkTimeout
-from marl.links.connection import WRITE_LIMIT, FrameConnection, ParentConnection
-from marl.links.loop import IOLoop
 from marl.links.message_parts import outgoing_within, receive
-from marl.trust.peers import Peer
+from marl.links.websocket.connection import WRITE_LIMIT, FrameConnection, ParentConnection
+from marl.links.websocket.loop import IOLoop
+from marl.trust.tls.peers import Peer
 from marl.wire.message import OLDEST_PROTOCOL, Message
 from marl.wire.payload import Outgoing, Place
 

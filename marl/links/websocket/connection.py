@@ -13,10 +13,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
-from marl.links.frames import apply_mask, frame_head, read_head
-from marl.links.loop import LINGER_S
 from marl.links.receive_queue import ReceiveQueue
-from marl.links.transport import RECORD_BYTES, SocketTransport
+from marl.links.websocket.frames import apply_mask, frame_head, read_head
+from marl.links.websocket.loop import LINGER_S
+from marl.links.websocket.transport import RECORD_BYTES, SocketTransport
 from marl.wire.message import Buffer
 from marl.wire.payload import CHUNK_BYTES
 from marl.words import printable

@@ -1,0 +1,1 @@
+"""How a parent finds children on the local network."""
