@@ -18,13 +18,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from marl.acting.collect import Acts, Collector
+from marl.acting.collect import Collector
 from marl.algorithms.base import Moment
 from marl.cluster.memory_demand import replay_memory
 from marl.config.files import load_config
 from marl.data.trajectory import Trajectory
 from marl.data.trajectory_replay import TrajectoryReplay
 from marl.environments.vector import make_environments
+from marl.networks.contract import Acts
 from marl.training.flat import flatten
 from marl.training.hogwild import hogwild_step
 from marl.training.minibatches import ReplayedTrajectories

@@ -11,17 +11,17 @@ Its numbers are settings like any other: ``--set algorithm.temperature=0.5``.
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
 
 from marl.algorithms.base import Algorithm, Loss, demand
-from marl.algorithms.values import following_values
+from marl.algorithms.values import following_values, outputs_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.networks.actor_critic import ActorCritic
 from marl.networks.build_network import actor_critic
+from marl.networks.contract import Policy
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
 from marl.targets.returns import mean_weights
@@ -31,19 +31,21 @@ from marl.targets.returns import mean_weights
 class AWR(Algorithm):
     """The numbers of AWR; ``Algorithm`` has those that all have."""
 
+    takes_state: ClassVar[bool] = True  # networks that remember are unrolled by ``outputs_of``
+
     t_max: int = 8  # steps of a trajectory (5 to 128)
     learning_rate: float = 2e-3  # of the shared optimizer (1e-4 to 5e-3)
     temperature: float = 0.25  # less imitates only the best (.05 to 1)
     entropy_cost: float = 0.02  # more keeps exploring (0 to .05)
 
-    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """A policy and a value; ``network.name`` is looked after."""
         return actor_critic(spaces, settings, seed)
 
     def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
         """``-exp(A / temperature) log pi(a|s) + (V - target)^2 - entropy_cost H``, mean over all transitions."""
-        critic = cast(ActorCritic, network)
-        parameters, values = critic.policy_and_values(batch.observations)
+        critic = cast(Policy, network)
+        parameters, values = outputs_of(critic, batch)
         seen = values.detach()  # [T + 1, B]
         ends = batch.terminated, batch.truncated
         following = following_values(critic, seen, batch)

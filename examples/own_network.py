@@ -2,20 +2,21 @@
 
     marl train examples.own_environment:Catch-v0 --set network.name=examples.own_network:Convolutions
 
-``network.name`` works with a3c, ppo and impala, which ask for the four things below: a distribution, ``policy``,
-``values`` and ``policy_and_values``. For apex_dqn a class whose ``forward`` makes a value of each action is enough. The
-seed is set before the class is made, so that layers of torch start the same each time.
+``network.name`` works with a3c, ppo and impala, which ask for a distribution, ``policy`` and ``values``; ``unroll`` is
+written again only because both have a layer in common. For apex_dqn a class whose ``forward`` makes a value of each
+action is enough. The seed is set before the class is made, so that layers of torch start the same each time.
 """
 
 import torch
 from torch import Tensor, nn
 
 from marl.data.spaces import Spaces
+from marl.networks.contract import Outputs, State, StatelessCritic
 from marl.networks.distributions import distribution_for
 from marl.networks.settings import NetworkSettings
 
 
-class Convolutions(nn.Module):
+class Convolutions(StatelessCritic):
     """One convolution under a policy and a value."""
 
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
@@ -43,10 +44,10 @@ class Convolutions(nn.Module):
         values: Tensor = self.critic(self._features(observations)).squeeze(-1)
         return values
 
-    def policy_and_values(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Parameters [T, B, P] of the first T and values [T + 1, B] of all observations [T + 1, B, D]."""
+    def unroll(self, observations: Tensor, state: State, resets: Tensor | None, acted: int) -> Outputs:
+        """Parameters [T, B, P] of the first ``acted`` and values [T + 1, B] of all observations [T + 1, B, D]."""
         features = self._features(observations)
-        return self.actor(features[:-1]), self.critic(features).squeeze(-1)
+        return Outputs(self.actor(features[:acted]), self.critic(features).squeeze(-1))
 
     def _features(self, observations: Tensor) -> Tensor:
         leading = observations.shape[:-1]  # [B] while acting, [T + 1, B] while learning

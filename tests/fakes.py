@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from examples.own_environment import Catch
 from marl.algorithms.base import Algorithm, Loss
 from marl.data.spaces import Spaces
+from marl.networks.contract import Stateless
 from marl.networks.distributions import ActionRule
 from marl.networks.settings import NetworkSettings
 
@@ -253,7 +254,7 @@ def refuses_to_start() -> CountingEnv:
     raise OSError("no licence found")
 
 
-class FixedPolicy:
+class FixedPolicy(Stateless):
     """A network that always answers with the same logits, and checks all it is given.
 
     ``seen`` keeps every batch of observations, so that a test can read what acting showed to the network.
@@ -262,8 +263,9 @@ class FixedPolicy:
     def __init__(self, distribution: ActionRule, parameters: list[float], size: int) -> None:
         if len(parameters) != distribution.num_parameters:
             raise ValueError(f"expected {distribution.num_parameters} parameters, got {len(parameters)}")
+        super().__init__()
         self.distribution = distribution
-        self._parameters = torch.tensor(parameters)
+        self._said = torch.tensor(parameters)
         self._size = size
         self.seen: list[Array] = []
 
@@ -275,7 +277,7 @@ class FixedPolicy:
         if not torch.is_inference_mode_enabled():
             raise RuntimeError("acting must not record gradients")
         self.seen.append(observations.numpy().copy())
-        return self._parameters.repeat(len(observations), 1)
+        return self._said.repeat(len(observations), 1)
 
 
 gymnasium.register("FakeCounting-v0", entry_point=CountingEnv)

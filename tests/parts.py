@@ -11,6 +11,7 @@ from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm, Loss
 from marl.data.spaces import Spaces
 from marl.networks.actor_critic import ActorCritic
+from marl.networks.contract import Decision, Outputs, State
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
@@ -70,15 +71,32 @@ class WrongPolicy(ActorCritic):
         return torch.cat([super().policy(observations), observations[..., :1]], -1)
 
 
+class WrongState(ActorCritic):
+    def initial_state(self, rows: int) -> State:
+        return torch.zeros(rows, 2)
+
+    def step(self, observations: Tensor, state: State) -> Decision:
+        return super().step(observations, state)._replace(state=state[:, :1])
+
+
 class WrongValues(ActorCritic):
     def values(self, observations: Tensor) -> Tensor:
         return super().values(observations).unsqueeze(-1)
 
 
 class WrongBoth(ActorCritic):
-    def policy_and_values(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        parameters, values = super().policy_and_values(observations)
-        return parameters, values[:-1]
+    def unroll(self, observations: Tensor, state: State, resets: Tensor | None, acted: int) -> Outputs:
+        parameters, values = super().unroll(observations, state, resets, acted)
+        return Outputs(parameters, values[:acted])
+
+
+class InOrder(ActorCritic):
+    """Remembers nothing, and yet insists on an order."""
+
+    def unroll(self, observations: Tensor, state: State, resets: Tensor | None, acted: int) -> Outputs:
+        times, rows, _ = observations.shape
+        parameters, values = super().unroll(observations, state, resets, acted)
+        return Outputs(parameters, values.reshape(times, rows))
 
 
 class Raises(nn.Module):

@@ -1,31 +1,20 @@
 """Play T steps in B environments into memory that exists already."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Layout, batched, flattened, mapped
+from marl.data.layout import Layout, batched, flattened, is_empty, mapped
 from marl.data.normalizer import Moments, Normalizer, moments
 from marl.data.trajectory import Trajectory, trajectory_tree
 from marl.environments.numbers import fault_of
 from marl.environments.vector import Environments, Step
 from marl.errors import EnvironmentFault
-from marl.networks.distributions import ActionRule
+from marl.networks.contract import Acts, State, renewed
 from marl.networks.sampling import OnPolicy, Sampler
-
-
-class Acts(Protocol):
-    """The part of a network that acting needs."""
-
-    @property
-    def distribution(self) -> ActionRule:
-        """What its parameters are of."""
-
-    def policy(self, observations: Tensor) -> Tensor:
-        """Distribution parameters [B, P] of observations [B, D]."""
 
 
 class Episodes(NamedTuple):
@@ -85,6 +74,7 @@ class Collector:
     def reset(self, seeds: list[int]) -> None:
         """Start every episode anew; what was under way is forgotten."""
         self._raw[self._length] = self._environments.reset(seeds)
+        self._state: State | None = None  # what the network remembers; None: every episode is about to begin
         self._returns[:] = self._lengths[:] = self._discounted[:] = 0
 
     def collect(self, network: Acts, normalizer: Normalizer | None, version: int) -> tuple[Trajectory, Episodes]:
@@ -106,11 +96,15 @@ class Collector:
         returns: list[npt.NDArray[np.float64]] = []
         lengths: list[npt.NDArray[np.int64]] = []
         raw[0] = raw[length]
+        decide = network.step
         with torch.inference_mode(), np.errstate(over="ignore"):  # what does not fit is refused below
+            initial = network.initial_state(self._environments.count)
+            state = first = initial if self._state is None else self._state
+            remembers = not is_empty(initial)
             for step, draws in enumerate(noise.unbind()):
                 if not as_they_are:
                     seen[step] = self._flat[step] if normalizer is None else normalizer(self._flat[step])
-                parameters = network.policy(inputs[step])
+                parameters, _, state = decide(inputs[step], state)
                 drawn, acted = sampler.act(parameters, draws)
                 behaviour.append(acted)
                 actions = drawn.numpy()
@@ -131,13 +125,18 @@ class Collector:
                     lengths.append(self._lengths[ended])
                     self._returns[ended] = 0
                     self._lengths[ended] = 0
+                if remembers:  # in a reset's own step nothing of the episode before is to be left, either
+                    state = renewed(state, torch.from_numpy(ended | ~answer.valid), initial)
                 if len(answer.last_index):
                     last.append((answer.last_observations, answer.last_index + step * self._environments.count))
             if not as_they_are:
                 seen[length] = self._flat[length] if normalizer is None else normalizer(self._flat[length])
+        self._state = state
         self._check([observations for observations, _ in last])
         self._rewards[:] = self._answered
         trajectory = self._trajectory(seen, torch.stack(behaviour), last, normalizer, version)
+        if remembers:
+            trajectory = trajectory._replace(state=mapped(Tensor.clone, first))  # of which a gradient may be taken
         return trajectory, Episodes(
             np.concatenate(returns) if returns else np.zeros(0),
             np.concatenate(lengths) if lengths else np.zeros(0, np.int64),

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from marl.acting.collect import Acts
+from marl.data.layout import mapped
+from marl.networks.contract import Acts, State
 from marl.networks.sampling import OnPolicy, Sampler
 
 
@@ -33,46 +34,33 @@ class Question(NamedTuple):
     """Environments that wait for actions."""
 
     observations: Tensor  # [N, D]
-    states: Tensor  # [N, S]  what the network kept in mind after the last step
+    state: State  # [N, ...]  what the network remembers
     noises: Sequence[ActionNoise]  # of the groups, in order
 
 
-class Decision(NamedTuple):
+class Answers(NamedTuple):
     """What they do."""
 
     actions: Tensor  # [N] or [N, A]
     behaviour: Tensor  # [N, P]
-    states: Tensor  # [N, S]
+    state: State  # [N, ...]  for the next step
     version: int  # of the weights
-
-
-class RecurrentState(Protocol):
-    """A network whose decision depends on more than the present observation."""
-
-    state_size: int
-
-    def step(self, observations: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Distribution parameters [N, P], and what to keep in mind [N, S]."""
 
 
 class Decider:
     """One forward pass for all who ask. For one thread at a time."""
 
-    def __init__(self, network: nn.Module, refresh: Callable[[], int], generator: torch.Generator) -> None:
+    def __init__(self, network: Acts, refresh: Callable[[], int], generator: torch.Generator) -> None:
         """``refresh`` puts the newest weights into the network; it returns their version."""
         self._network, self._refresh, self._generator = network, refresh, generator
-        self._recurrent = cast(RecurrentState, network) if state_size(network) else None
 
-    def decide(self, questions: list[Question]) -> list[Decision]:
+    def decide(self, questions: list[Question]) -> list[Answers]:
         """Answer all."""
         version = self._refresh()
         with torch.inference_mode():
             together = _joined([each.observations for each in questions])
-            states = _joined([each.states for each in questions])
-            if self._recurrent is None:
-                parameters = cast(Acts, self._network).policy(together)
-            else:
-                parameters, states = self._recurrent.step(together, states)
+            before = mapped(lambda *each: _joined(list(each)), *[question.state for question in questions])
+            parameters, _, state = self._network.step(together, before)
             drawn, end = [], 0
             for _, run in groupby((noises for each in questions for noises in each.noises), key=_alike):
                 group = list(run)
@@ -80,16 +68,12 @@ class Decider:
                 noise = _joined([noises.noise(self._generator) for noises in group])
                 drawn.append(group[0].sampler.act(parameters[start:end], noise))
             actions, behaviour = _joined([each for each, _ in drawn]), _joined([each for _, each in drawn])
-        decisions, end = [], 0
+        answers, end = [], 0
         for question in questions:
             start, end = end, end + len(question.observations)
-            decisions.append(Decision(actions[start:end], behaviour[start:end], states[start:end], version))
-        return decisions
-
-
-def state_size(network: nn.Module) -> int:
-    """How many numbers a network keeps in mind for each environment; 0: none."""
-    return int(getattr(network, "state_size", 0))
+            own = mapped(lambda rows, start=start, end=end: rows[start:end], state)
+            answers.append(Answers(actions[start:end], behaviour[start:end], own, version))
+        return answers
 
 
 def _alike(noises: ActionNoise) -> int:

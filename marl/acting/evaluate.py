@@ -38,6 +38,7 @@ def play(
     share[: episodes % count] += 1
     generator = torch.Generator().manual_seed(seed)
     observations = environments.reset(seeds)
+    policy.reset()
     running, lengths, done = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
     was_cut = np.zeros(count, bool)  # since the last reset: its next episode begins with the next reset
     returns: list[npt.NDArray[np.float64]] = []
@@ -47,6 +48,7 @@ def play(
             was_cut | (done >= share)
         ).all():  # not every vector can reset some of its environments: all of them at once
             observations = environments.reset()
+            policy.reset()
             running[:] = lengths[:] = 0
             was_cut[:] = False
         step = environments.step(policy.draw(observations, greedy=greedy, generator=generator))
@@ -55,6 +57,7 @@ def play(
         running += step.rewards
         lengths += step.valid
         ended = step.terminated | step.truncated
+        policy.reset(ended | ~step.valid)
         endless = ~ended & (lengths >= MAX_EPISODE_STEPS)
         ended = (ended | endless) & ~was_cut
         if ended.any():

@@ -6,16 +6,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.acting.collect import Acts
-from marl.data.layout import dtype_name, flattened
+from marl.data.layout import dtype_name, flattened, is_empty
 from marl.data.normalizer import Moments, Normalizer
 from marl.data.spaces import Spaces
 from marl.environments.actions import action_mapping
 from marl.errors import EnvironmentFault
+from marl.networks.contract import Acts, State, renewed
 
 
 class Policy:
-    """What ``load("weights.pt")`` gives: ``act`` for one observation or many."""
+    """What ``load("weights.pt")`` gives: ``act`` for one observation or many.
+
+    A policy that remembers takes the observations of the same environments, step by step; ``reset`` where an episode
+    begins.
+    """
 
     def __init__(self, network: Acts, spaces: Spaces, statistics: Moments | None, info: dict[str, Any]) -> None:
         self.network = network
@@ -25,6 +29,17 @@ class Policy:
         if statistics is not None:
             self.normalizer = Normalizer(spaces.observation_size)
             self.normalizer.use(statistics)
+        self.reset()
+
+    def reset(self, ended: npt.ArrayLike | None = None) -> None:
+        """Forget what is remembered: of all environments, or of those whose episode has ended [N]."""
+        if ended is None:
+            self._state: State | None = None
+            self._rows = 0
+        elif self._state is not None and not is_empty(self._state):
+            with torch.inference_mode():
+                fresh = torch.from_numpy(np.asarray(ended, bool))
+                self._state = renewed(self._state, fresh, self.network.initial_state(self._rows))
 
     def act(
         self, observation: npt.ArrayLike, *, greedy: bool = True, generator: torch.Generator | None = None
@@ -32,7 +47,8 @@ class Policy:
         """Actions for observations [*shape] or [N, *shape], as the environment's ``step`` takes them.
 
         Raises:
-            EnvironmentFault: the observation has another shape than the policy was trained on.
+            EnvironmentFault: the observation has another shape than the policy was trained on, or a policy that
+            remembers is shown more or fewer at once than before.
         """
         array = np.asarray(observation)
         single = array.shape == self.spaces.observation_shape
@@ -55,8 +71,17 @@ class Policy:
             seen = self.normalizer(flat.astype(dtype_name(self.spaces.raw.dtype), copy=False))
         distribution = self.network.distribution
         with torch.inference_mode():
-            parameters = self.network.policy(torch.from_numpy(seen))
+            parameters, _, self._state = self.network.step(torch.from_numpy(seen), self._remembered(len(seen)))
             if greedy:
                 return distribution.mode(parameters).numpy()
             noise = distribution.noise((len(seen),), generator or torch.default_generator)
             return distribution.sample(parameters, noise).numpy()
+
+    def _remembered(self, rows: int) -> State:
+        if self._state is None:
+            self._state, self._rows = self.network.initial_state(rows), rows
+        if rows != self._rows and not is_empty(self._state):
+            raise EnvironmentFault(
+                f"expected {self._rows} observations as before, got {rows}: call reset() where other episodes begin"
+            )
+        return self._state

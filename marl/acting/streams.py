@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from marl.data.layout import Layout, Tree, mapped
+from marl.data.layout import Layout, Tree, is_empty, mapped
 from marl.data.trajectory import Trajectory, trajectory_tree
+from marl.networks.contract import Acts, State, renewed, state_tree
 
 Array = npt.NDArray[Any]
 
@@ -34,29 +36,33 @@ class Stream:
         environments: int,
         observation: Tree,
         action: Tree,
-        num_parameters: int,
-        state_size: int,
+        network: Acts,
         reward_scale: float,
     ) -> None:
+        """``network``: that decides, here only asked what it remembers."""
         self._length, self._count, self._reward_scale = length, environments, reward_scale
         tree = trajectory_tree(
             length=length,
             environments=environments,
             observation=observation,
             action=action,
-            num_parameters=num_parameters,
+            num_parameters=network.distribution.num_parameters,
             max_last=0,
+            state=state_tree(network),
         )
         self._whole = Trajectory(**mapped(torch.from_numpy, Layout(tree).new()), version=0)
         # The same memory as numpy sees it: a step copies a dozen small arrays.
         self._observations, self._rewards = self._whole.observations.numpy(), self._whole.rewards.numpy()
         self._actions, self._behaviour = self._whole.actions.numpy(), self._whole.behaviour.numpy()
         self._ends = [each.numpy() for each in (self._whole.terminated, self._whole.truncated, self._whole.valid)]
-        self._states = np.zeros((environments, state_size), np.float32)  # what the network keeps in mind
+        with torch.inference_mode():
+            self._initial = network.initial_state(environments)
+        self._state: State = self._initial  # what the network remembers
+        self._remembers = not is_empty(self._initial)
         self._last: list[tuple[Array, Array]] = []
         self._step = 0
         self._question: int | None = None  # the one whose actions are decided
-        self._first: tuple[Array, Array, int] | None = None  # decided for the first step of the next trajectory
+        self._first: tuple[Array, Array, int, State] | None = None  # decided for the first step of the next trajectory
         self._version = 0
 
     def follows(self, answered: Answered) -> bool:
@@ -66,12 +72,12 @@ class Stream:
     def take(self, answered: Answered) -> Trajectory | None:
         """A step's answers; a trajectory once ``length`` of them are there, in memory that the next one overwrites.
 
-        What does not follow begins anew: what was gathered has no sequel, and nothing is kept in mind.
+        What does not follow begins anew: what was gathered has no sequel, and nothing is remembered.
         """
         if not self.follows(answered):
             self._question, self._step, self._last, self._first = None, 0, [], None
             self._observations[0] = answered.observations
-            self._states[:] = 0
+            self._state = self._initial
             return None
         self._question = None  # no answer is taken twice
         if self._step == self._length:  # the actions on the last observation are the first of the next trajectory
@@ -87,8 +93,9 @@ class Stream:
             # Copies: what came lies in memory that is used again.
             self._last.append((answered.last_observations.copy(), answered.last_index + step * self._count))
         self._observations[step + 1] = answered.observations
-        if self._states.size:  # an episode begins with nothing in mind: after an end, and after a reset's own step
-            self._states[(answered.ends[0] | answered.ends[1] | (answered.ends[2] ^ 1)).astype(bool)] = 0
+        if self._remembers:  # an episode begins with the initial state: after an end, and after a reset's own step
+            fresh = torch.from_numpy(np.array(answered.ends[0] | answered.ends[1] | (answered.ends[2] ^ 1), bool))
+            self._state = renewed(self._state, fresh, self._initial)
         self._step += 1
         return self._trajectory() if self._step == self._length else None
 
@@ -97,22 +104,24 @@ class Stream:
         newest: Array = self._observations[self._step]
         return newest
 
-    def states(self) -> Array:
-        """What the network keeps in mind of each environment [B, S]."""
-        return self._states
+    def state(self) -> State:
+        """What the network remembers of each environment [B, ...]."""
+        return self._state
 
-    def decided(self, question: int, actions: Array, behaviour: Array, states: Array, version: int) -> None:
-        """The actions that were sent, and what they were drawn from."""
+    def decided(self, question: int, actions: Array, behaviour: Array, state: State, version: int) -> None:
+        """The actions that were sent, what they were drawn from, and what the network remembers since."""
         self._question = question
-        self._states[:] = states
+        before, self._state = self._state, state
         if self._step == self._length:
-            self._first = actions, behaviour, version
+            self._first = actions, behaviour, version, before
         else:
-            self._store(actions, behaviour, version)
+            self._store(actions, behaviour, version, before)
 
-    def _store(self, actions: Array, behaviour: Array, version: int) -> None:
+    def _store(self, actions: Array, behaviour: Array, version: int, before: State) -> None:
         self._actions[self._step] = actions
         self._behaviour[self._step] = behaviour
+        if self._remembers and self._step == 0:
+            mapped(Tensor.copy_, self._whole.state, before)
         self._version = version if self._step == 0 else min(self._version, version)
 
     def _trajectory(self) -> Trajectory:

@@ -5,18 +5,18 @@ the paper's form; B environments a worker is the same code. ``gae_lambda`` 1 giv
 """
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
 
 from marl.algorithms.base import Algorithm, Loss, demand
 from marl.algorithms.impala import IMPALA
-from marl.algorithms.values import following_values
+from marl.algorithms.values import following_values, outputs_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.networks.actor_critic import ActorCritic
 from marl.networks.build_network import actor_critic
+from marl.networks.contract import Policy
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
@@ -27,6 +27,8 @@ from marl.targets.returns import mean_weights, standardized
 class A3C(Algorithm):
     """The numbers of A3C."""
 
+    takes_state: ClassVar[bool] = True
+
     name: str = "a3c"
     learning_rate: float = 2e-3  # of the shared optimizer (1e-4 to 5e-3)
     gae_lambda: float = 1.0  # 1: n-step returns; less: less variance, more bias (.9 to 1)
@@ -35,14 +37,14 @@ class A3C(Algorithm):
     entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
     normalize_advantages: bool = False  # to deviation 1 in each batch; steadier with scaled rewards, slower on CartPole
 
-    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """A policy and a value."""
         return actor_critic(spaces, settings, seed)
 
     def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
         """Policy gradient with a value baseline and an entropy bonus."""
         return a3c_loss(
-            cast(ActorCritic, network),
+            cast(Policy, network),
             batch,
             discount=self.discount,
             gae_lambda=self.gae_lambda,
@@ -82,7 +84,7 @@ class A3C(Algorithm):
 
 
 def a3c_loss(
-    network: ActorCritic,
+    network: Policy,
     batch: Trajectory,
     *,
     discount: float,
@@ -92,7 +94,7 @@ def a3c_loss(
     normalize_advantages: bool = False,
 ) -> Loss:
     """``-log pi(a|s) A - entropy_cost H(pi) + value_cost (R - V)^2``, mean over the steps that are transitions."""
-    parameters, values = network.policy_and_values(batch.observations)
+    parameters, values = outputs_of(network, batch)
     baseline = values.detach()
     advantages = gae(
         batch.rewards,

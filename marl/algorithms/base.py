@@ -53,6 +53,7 @@ class Algorithm(ABC):
     learns_from: ClassVar[str] = "trajectories"  # or "transitions"
     exchange: ClassVar[str] = "weights"  # where the run does not say which: see ``marl/exchanges``
     replay_ratio: ClassVar[float] = 0.0  # where the run does not say how often a step is learned from again
+    takes_state: ClassVar[bool] = False  # its loss unrolls a network that remembers, from the trajectory's own state
 
     name: str = ""
     t_max: int = 5  # steps between updates; more gives better returns and staler policies (5 to 128)
@@ -152,6 +153,19 @@ def demand_lessons(algorithm: Algorithm) -> None:
         )
     if algorithm.from_transitions and type(algorithm).transitions is Algorithm.transitions:
         raise PluginError(f"{algorithm.name} lacks transitions: see marl.algorithms.base.Algorithm")
+
+
+def demand_stateless(algorithm: Algorithm, remembers: str) -> None:
+    """Refuse what ``remembers`` where an algorithm does not unroll networks.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not algorithm.takes_state:
+        raise ConfigError(
+            f"{remembers} remembers earlier steps, and {algorithm.name} learns from each step alone: "
+            "leave it out, or use a3c, ppo or impala"
+        )
 
 
 def demand_off_policy(algorithm: Algorithm, setting: str, remedy: str) -> None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm, Loss, demand
-from marl.algorithms.values import following_values
+from marl.algorithms.values import following_values, outputs_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.networks.actor_critic import ActorCritic
 from marl.networks.build_network import actor_critic
+from marl.networks.contract import Policy
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.returns import mean_weights, standardized
@@ -26,6 +26,8 @@ class IMPALA(Algorithm):
     """The numbers of IMPALA."""
 
     exchange: ClassVar[str] = "experience"
+    takes_state: ClassVar[bool] = True
+
     name: str = "impala"
     t_max: int = 20  # steps of a trajectory (20 to 100)
     trace_lambda: float = 1.0  # less: less variance, more bias (.9 to 1)
@@ -36,14 +38,14 @@ class IMPALA(Algorithm):
     entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
     normalize_advantages: bool = False  # to deviation 1 in each batch
 
-    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """A policy and a value."""
         return actor_critic(spaces, settings, seed)
 
     def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
         """Policy gradient and value error, both weighed by how likely the present policy would have acted so."""
         return vtrace_loss(
-            cast(ActorCritic, network),
+            cast(Policy, network),
             batch,
             discount=self.discount,
             trace_lambda=self.trace_lambda,
@@ -72,7 +74,7 @@ class IMPALA(Algorithm):
 
 
 def vtrace_loss(
-    network: ActorCritic,
+    network: Policy,
     batch: Trajectory,
     *,
     discount: float,
@@ -85,7 +87,7 @@ def vtrace_loss(
 ) -> Loss:
     """``-rho log pi(a|s) A - entropy_cost H(pi) + value_cost (v - V)^2``, mean over the steps that are transitions."""
     distribution = network.distribution
-    parameters, values = network.policy_and_values(batch.observations)
+    parameters, values = outputs_of(network, batch)
     baseline = values.detach()
     with torch.no_grad():
         acted = distribution.log_prob(batch.behaviour, batch.actions)

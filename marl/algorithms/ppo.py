@@ -7,21 +7,22 @@ each, the others' steps look like a few epochs more, which the clipped ratio bou
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
-from marl.algorithms.values import following_values, policy_and_values
+from marl.algorithms.values import following_values
+from marl.data.layout import mapped
 from marl.data.spaces import Spaces
-from marl.data.trajectory import Trajectory
-from marl.networks.actor_critic import ActorCritic
+from marl.data.trajectory import Trajectory, resets_of
 from marl.networks.build_network import actor_critic
+from marl.networks.contract import Outputs, Policy, State
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
-from marl.targets.returns import standardized
+from marl.targets.returns import mean_weights, standardized
 from marl.targets.td_lambda import td_lambda
 from marl.targets.upgo import upgo
 from marl.targets.vtrace import vtrace
@@ -30,7 +31,10 @@ TARGETS = ("auto", "gae", "td_lambda", "vtrace")
 
 
 class Minibatch(NamedTuple):
-    """N transitions with everything that the loss compares them with."""
+    """N transitions with everything that the loss compares them with.
+
+    Of a network that remembers: whole trajectories of some of the environments, [T, B] in place of [N].
+    """
 
     observations: Tensor  # [N, D]
     actions: Tensor  # [N] or [N, A]
@@ -39,16 +43,45 @@ class Minibatch(NamedTuple):
     advantages: Tensor  # [N]
     targets: Tensor  # [N]  of the value
     clip: float
+    state: State = ()  # [B, ...]  before the first step
+    resets: Tensor | None = None  # [T, B]  see ``Policy.unroll``
+    valid: Tensor | None = None  # [T, B]  which of them are transitions; None: all
+
+    def size(self) -> int:
+        """How many transitions, or environments, ``pick`` has to choose from."""
+        return self.actions.shape[0 if self.resets is None else 1]
 
     def pick(self, index: Tensor) -> "Minibatch":
-        """Those at ``index``, which may be a mask."""
-        *tensors, clip = self
-        return Minibatch._make([*(each[index] for each in tensors), clip])
+        """The transitions at ``index``, which may be a mask; or those of these environments."""
+        if self.resets is None:
+            return Minibatch._make([*(each[index] for each in self[:6]), *self[6:]])
+        picked = [each[:, index] for each in (*self[:6], self.resets, cast(Tensor, self.valid))]
+        return Minibatch._make([*picked[:6], self.clip, mapped(lambda each: each[index], self.state), *picked[6:]])
+
+    def flat(self) -> "Minibatch":
+        """With all transitions in one row, for those who compare."""
+        if self.resets is None:
+            return self
+        return Minibatch._make([self.observations, *(each.flatten(0, 1) for each in self[1:6]), *self[6:]])
+
+    def outputs(self, network: Policy) -> Outputs:
+        """What a network says of them now: parameters [N, P] and values [N]."""
+        found = network.unroll(self.observations, self.state, self.resets, len(self.observations))
+        return found if self.resets is None else Outputs(found.parameters.flatten(0, 1), found.values.flatten())
+
+    def weights(self) -> Tensor:
+        """What each counts for [N] in a mean."""
+        if self.valid is not None:
+            return mean_weights(self.valid).flatten()
+        count = len(self.actions)
+        return self.advantages.new_full((count,), 1.0 / max(count, 1))
 
 
 @dataclass(frozen=True)
 class PPO(Algorithm):
     """The numbers of PPO."""
+
+    takes_state: ClassVar[bool] = True
 
     name: str = "ppo"
     t_max: int = 64  # steps of a trajectory (16 to 2048 divided by the environments of a worker)
@@ -68,7 +101,7 @@ class PPO(Algorithm):
     normalize_advantages: bool = True  # to deviation 1 in each minibatch of more than one
     kl_stop: float = 0.0  # no further epoch once the policy has moved so far (.01 to .05); 0: all epochs
 
-    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """A policy and a value."""
         return actor_critic(spaces, settings, seed)
 
@@ -78,10 +111,12 @@ class PPO(Algorithm):
         return float(self.epochs * self.num_minibatches) if known else super().batches_per_trajectory()
 
     def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Minibatch]:
-        """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``."""
-        critic = cast(ActorCritic, network)
+        """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``; of a network that remembers, whole
+        environments are.
+        """
+        critic = cast(Policy, network)
         minibatch = self._minibatches(critic, trajectory, moment)
-        count = len(minibatch.actions)
+        count = minibatch.size()
         if not count:
             return
         size = -(-count // self.num_minibatches)
@@ -100,7 +135,7 @@ class PPO(Algorithm):
     def loss(self, network: nn.Module, batch: Minibatch) -> Loss:
         """The clipped surrogate, the value's error and the entropy bonus."""
         return ppo_loss(
-            cast(ActorCritic, network),
+            cast(Policy, network),
             batch,
             value_cost=self.value_cost,
             value_clip=self.value_clip,
@@ -130,13 +165,11 @@ class PPO(Algorithm):
         demand(self.kl_stop >= 0, "kl_stop", "0 or more", self.kl_stop)
 
     @torch.no_grad()
-    def _minibatches(self, network: ActorCritic, batch: Trajectory, moment: Moment) -> Minibatch:
+    def _minibatches(self, network: Policy, batch: Trajectory, moment: Moment) -> Minibatch:
         """All transitions of a trajectory."""
-        parameters = None
-        if self.target == "vtrace":
-            parameters, values = network.policy_and_values(batch.observations)
-        else:
-            values = network.values(batch.observations)
+        resets = resets_of(batch)
+        acted = len(batch.rewards) if self.target == "vtrace" else 0
+        parameters, values = network.unroll(batch.observations, batch.state, resets, acted)
         following = following_values(network, values, batch)
         values = values[:-1]
         steps = (batch.rewards, values, following, batch.terminated, batch.truncated)
@@ -148,7 +181,6 @@ class PPO(Algorithm):
             targets = td_lambda(batch.rewards, *steps[2:], discount=self.discount, td_lambda=self.gae_lambda)
             advantages = targets - values
         else:
-            assert parameters is not None
             ratios = network.distribution.log_prob(parameters, batch.actions) - log_probs
             corrected = vtrace(ratios, *steps, discount=self.discount, trace_lambda=self.gae_lambda)
             # The loss has a ratio of its own: the one of the first step must not be in the advantage as well.
@@ -157,12 +189,14 @@ class PPO(Algorithm):
             advantages = advantages + self.upgo_cost * (upgo(*steps, discount=self.discount) - values)
         clip = scheduled(self.clip_schedule, self.clip, 0.0, moment.progress)
         minibatch = (batch.observations[:-1], batch.actions, log_probs, values, advantages, targets)
-        flat = Minibatch._make([*(each.flatten(0, 1) for each in minibatch), clip])
+        if resets is not None:
+            return Minibatch._make([*minibatch, clip, batch.state, resets[:-1], batch.valid])
+        flat = Minibatch._make([*(each.flatten(0, 1) for each in minibatch), clip, (), None, None])
         return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())
 
 
 def ppo_loss(
-    network: ActorCritic,
+    network: Policy,
     batch: Minibatch,
     *,
     value_cost: float,
@@ -175,10 +209,9 @@ def ppo_loss(
     The paper's equations 7 and 9. ``total`` has the gradient of that; its first part is written as ``-s log pi``, whose
     gradient distributions have in closed form, with s the slope of the minimum along log pi.
     """
-    count = len(batch.actions)
-    weights = batch.advantages.new_full((count,), 1.0 / max(count, 1))
+    parameters, values = batch.outputs(network)
+    weights, batch = batch.weights(), batch.flat()
     advantages = standardized(batch.advantages, weights) if normalize_advantages else batch.advantages
-    parameters, values = policy_and_values(network, batch.observations)
     with torch.no_grad():
         change = network.distribution.log_prob(parameters, batch.actions) - batch.log_probs
         ratio = change.exp()
@@ -219,9 +252,11 @@ def value_errors(values: Tensor, old_values: Tensor, targets: Tensor, value_clip
 
 
 @torch.no_grad()
-def divergence(network: ActorCritic, batch: Minibatch) -> Tensor:
+def divergence(network: Policy, batch: Minibatch) -> Tensor:
     """Mean KL divergence of the policy that acted from the present one, by the estimator ``(r - 1) - log r``, which
     is never negative (Schulman, "Approximating KL divergence", 2020).
     """
-    change = network.distribution.log_prob(network.policy(batch.observations), batch.actions) - batch.log_probs
-    return (change.exp() - 1.0 - change).mean()
+    parameters, batch = batch.outputs(network).parameters, batch.flat()
+    change = network.distribution.log_prob(parameters, batch.actions) - batch.log_probs
+    apart = change.exp() - 1.0 - change
+    return apart.mean() if batch.valid is None else torch.dot(apart, batch.weights())

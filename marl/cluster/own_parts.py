@@ -7,13 +7,14 @@ from typing import cast
 import torch
 from torch import nn
 
-from marl.acting.collect import Acts
-from marl.algorithms.base import demand_lessons
+from marl.algorithms.base import demand_lessons, demand_stateless
 from marl.algorithms.build import build_network, make_sampler
 from marl.cluster.memory_demand import demand_room
 from marl.config.settings import Config
+from marl.data.layout import is_empty
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
+from marl.networks.contract import Acts
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank
 from marl.plugins import foreign_code, load_module
@@ -89,10 +90,14 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
                 f"{config.network.name or config.algorithm.name}: expected layers that do the same in play and in "
                 f"training, got {type(module).__name__}: use LayerNorm, or leave it out"
             )
-    distribution: ActionRule = cast(Acts, network).distribution
+    acts = cast(Acts, network)
+    distribution: ActionRule = acts.distribution
+    state = acts.initial_state(COUNT)
+    if not is_empty(state):
+        demand_stateless(config.algorithm, config.network.name or "its network")
     sampler = make_sampler(config.algorithm, config.exploration, network, Rank(0, 1))
     with torch.no_grad():
-        parameters = cast(Acts, network).policy(spaces.zeros(COUNT))
+        parameters = acts.step(spaces.zeros(COUNT), state).parameters
         noise = sampler.noise((STEPS, COUNT), torch.Generator())
         actions, behaviour = sampler.act(parameters, noise[0])
     who = config.exploration.sampler or config.network.name or config.algorithm.name

@@ -7,7 +7,7 @@ or a tensor for each leaf. An observation that is one box is a leaf, and its val
 import math
 from collections.abc import Callable, Mapping
 from itertools import zip_longest
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +121,11 @@ def flat(tree: Tree) -> Any:
 def flattened(tree: Tree, values: Values) -> Any:
     """Values [..., *shape] of each leaf as rows [..., D]: views, where the numbers lie one after another."""
     return mapped(_rows, tree, values)
+
+
+def is_empty(tree: Values) -> TypeGuard[tuple[()]]:
+    """Whether it is the tree without a leaf."""
+    return type(tree) is tuple and not tree
 
 
 def compare(expected: Header, came: Header) -> None:

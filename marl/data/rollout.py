@@ -23,7 +23,14 @@ Views = dict[str, Any]  # of one serialised rollout; packed into arrays or tenso
 
 
 def rollout_tree(
-    *, length: int, environments: int, observation: Tree, action: Tree, num_parameters: int, priorities: bool = True
+    *,
+    length: int,
+    environments: int,
+    observation: Tree,
+    action: Tree,
+    num_parameters: int,
+    priorities: bool = True,
+    state: Tree = (),
 ) -> dict[str, Tree]:
     """Of trajectories of ``length`` steps in this many environments.
 
@@ -33,6 +40,7 @@ def rollout_tree(
         observation: a single one, as the network sees it.
         action: a single one, as the policy draws it.
         priorities: whether those of the transitions travel along.
+        state: what the network remembers of one environment.
     """
     return {
         "header": Leaf((8,), torch.int64),
@@ -43,6 +51,7 @@ def rollout_tree(
             action=action,
             num_parameters=num_parameters,
             max_last=environments,
+            state=state,
         ),
         "priorities": Leaf((length * environments * priorities,), torch.float32),
     }

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.data.layout import Leaf, Tree, batched
+from marl.data.layout import Leaf, Tree, Values, batched, is_empty
 
 
 class Trajectory(NamedTuple):
@@ -22,14 +22,23 @@ class Trajectory(NamedTuple):
     last_index: Tensor  # [K]  where each belongs in the flattened [T * B]
     behaviour: Tensor  # [T, B, P]  distribution parameters of the policy that acted
     version: int  # the oldest weights that acted
+    state: Values = ()  # of tensors [B, ...]: what the network remembered before the first step; (): nothing ever
 
 
 LAST = ("last_observations", "last_index")
-WHOLE = tuple(name for name in Trajectory._fields if name not in (*LAST, "version"))
+STEPS = tuple(name for name in Trajectory._fields if name not in (*LAST, "version", "state"))  # [T, B, ...]
+WHOLE = (*STEPS, "state")
 
 
 def trajectory_tree(
-    *, length: int, environments: int, observation: Tree, action: Tree, num_parameters: int, max_last: int
+    *,
+    length: int,
+    environments: int,
+    observation: Tree,
+    action: Tree,
+    num_parameters: int,
+    max_last: int,
+    state: Tree = (),
 ) -> dict[str, Tree]:
     """The tensors of a trajectory, by the names they have in it.
 
@@ -37,6 +46,7 @@ def trajectory_tree(
         observation: a single one, as the network sees it.
         action: a single one, as the policy draws it.
         max_last: how many last observations of cut episodes there is room for.
+        state: what the network remembers of one environment.
     """
     steps = (length, environments)
     return {
@@ -49,7 +59,24 @@ def trajectory_tree(
         "last_observations": batched(observation, max_last),
         "last_index": Leaf((max_last,), torch.int64),
         "behaviour": Leaf((*steps, num_parameters), torch.float32),
+        "state": batched(state, environments),
     }
+
+
+def resets_of(trajectory: Trajectory) -> Tensor | None:
+    """Before which observations [T + 1, B] an episode began, so that nothing of the one before is remembered; None
+    where nothing ever is.
+
+    A step that was a reset saw the last observation of its episode, whose value is worth what was remembered. The state
+    at the start is that of an episode already.
+    """
+    if is_empty(trajectory.state):
+        return None
+    valid, ended = trajectory.valid, trajectory.terminated | trajectory.truncated
+    resets = valid.new_zeros(len(valid) + 1, valid.shape[1])
+    resets[1:] = ~valid
+    resets[1:-1] |= ended[:-1] & valid[1:]
+    return resets
 
 
 def valid_without(trajectory: Trajectory, cuts: Tensor) -> Tensor:

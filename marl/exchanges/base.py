@@ -7,7 +7,6 @@ from typing import ClassVar, NamedTuple, Protocol, cast
 
 from torch import Tensor, nn
 
-from marl.acting.collect import Acts
 from marl.algorithms.base import Algorithm
 from marl.data.layout import Layout, Tree
 from marl.data.normalizer import Moments
@@ -20,6 +19,7 @@ from marl.exchanges.child_reports import Hear, hear_all
 from marl.exchanges.run import RunSettings
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import RunSide, Serving
+from marl.networks.contract import Acts, state_tree
 from marl.training.minibatches import MinibatchSource
 from marl.training.reach import Reach
 from marl.training.trajectory_queue import Published, TrajectoryQueue
@@ -127,6 +127,7 @@ class Exchange(ExchangeSettings, ABC):
             action=spaces.action,
             num_parameters=cast(Acts, network).distribution.num_parameters,
             priorities=priorities,
+            state=state_tree(network),
         )
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:

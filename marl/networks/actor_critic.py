@@ -4,12 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from marl.data.spaces import Spaces
+from marl.networks.contract import Outputs, State, StatelessCritic
 from marl.networks.distributions import distribution_for
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import MLP
 
 
-class ActorCritic(nn.Module):
+class ActorCritic(StatelessCritic):
     """Two networks, or one with a shared trunk whose last output is the value."""
 
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
@@ -43,19 +44,12 @@ class ActorCritic(nn.Module):
             return self.actor.forward(observations)[..., -1]
         return self.critic.forward(observations).squeeze(-1)
 
-    def policy_and_values(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Parameters [T, B, P] of the first T and values [T + 1, B] of all observations [T + 1, B, D]."""
+    def unroll(self, observations: Tensor, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
+        """See ``Policy``; a shared trunk is passed once."""
         if self.critic is None:
             outputs = self.actor.forward(observations)
-            return self._with_deviation(outputs[:-1, ..., :-1]), outputs[..., -1]
-        return self.policy(observations[:-1]), self.values(observations)
-
-    def both(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Parameters [..., P] and values [...] of the same observations [..., D]; a shared trunk is passed once."""
-        if self.critic is None:
-            outputs = self.actor.forward(observations)
-            return self._with_deviation(outputs[..., :-1]), outputs[..., -1]
-        return self.policy(observations), self.values(observations)
+            return Outputs(self._with_deviation(outputs[:acted, ..., :-1]), outputs[..., -1])
+        return Outputs(self.policy(observations[:acted]), self.values(observations))
 
     def _with_deviation(self, outputs: Tensor) -> Tensor:
         return outputs if self.log_std is None else torch.cat([outputs, self.log_std.expand_as(outputs)], -1)

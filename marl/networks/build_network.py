@@ -1,58 +1,71 @@
 """Which network a run's settings ask for: the algorithm's own, or a user's ``package.module:Class``."""
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from marl.data.layout import header_of, is_empty
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError, MarlError, PluginError
 from marl.networks.actor_critic import ActorCritic
-from marl.networks.distributions import Distribution
+from marl.networks.contract import Policy, State
 from marl.networks.q_network import QNetwork
 from marl.networks.settings import NetworkSettings
 from marl.plugins import load_object
 
-
-class Critic(Protocol):
-    """What actor-critic algorithms ask of a network, with observations flat; ``ActorCritic`` is one."""
-
-    distribution: Distribution
-
-    def policy(self, observations: Tensor) -> Tensor:
-        """Distribution parameters [..., P] of observations [..., D]."""
-
-    def values(self, observations: Tensor) -> Tensor:
-        """Values [...] of observations [..., D]."""
-
-    def policy_and_values(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Parameters [T, B, P] of the first T and values [T + 1, B] of all observations [T + 1, B, D]."""
+TIMES, ROWS = 3, 2  # of a trial
 
 
-def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> ActorCritic:
-    """A policy and a value; a network of one's own keeps the promises of ``Critic``.
+def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
+    """A policy and a value: a ``Policy``, as a network of one's own has to be.
 
     Raises:
         PluginError: there is no such class, or it is no such network.
     """
     if not settings.name:
         return ActorCritic(spaces, settings, seed)
-    network = cast(ActorCritic, _own(spaces, settings, seed))
-    for method in ("policy", "values", "policy_and_values"):
+    network = _own(spaces, settings, seed)
+    for method in ("initial_state", "step", "unroll"):
         if not callable(getattr(network, method, None)):
             raise PluginError(
-                f"network.name: expected {settings.name} to have distribution, policy, values and policy_and_values, "
-                f"as marl.networks.actor_critic.ActorCritic has, it lacks {method}"
+                f"network.name: expected {settings.name} to have distribution, initial_state, step and unroll, as "
+                "marl.networks.contract.Policy says (marl.networks.contract.StatelessCritic makes them of policy and "
+                f"values), it lacks {method}"
             )
-    outputs = _acting_parameters(network, settings.name)
-    seen = spaces.zeros(3, 2)  # T + 1 = 3, B = 2
-    _demand_shape(settings.name, "policy", seen, (3, 2, outputs), lambda: network.policy(seen))
-    _demand_shape(settings.name, "values", seen, (3, 2), lambda: network.values(seen))
-    both = f"{settings.name}: policy_and_values"
-    _demand_shape(both, "parameters", seen, (2, 2, outputs), lambda: network.policy_and_values(seen)[0])
-    _demand_shape(both, "values", seen, (3, 2), lambda: network.policy_and_values(seen)[1])
+    _try_policy(settings.name, spaces, network, cast(Policy, network))
     return network
+
+
+def _try_policy(name: str, spaces: Spaces, network: nn.Module, policy: Policy) -> None:
+    """Refuse a network whose answers do not fit."""
+    outputs = _acting_parameters(network, name)
+    state = policy.initial_state(ROWS)
+    seen = spaces.zeros(TIMES, ROWS)  # S = T + 1
+    resets = None if is_empty(state) else torch.zeros(TIMES, ROWS, dtype=torch.bool)
+
+    def step() -> Tensor:
+        decision = policy.step(seen[0], state)
+        _demand_same_state(name, state, decision.state)
+        return decision.parameters
+
+    def unrolled(observations: Tensor, number: int, acted: int) -> Callable[[], Tensor]:
+        return lambda: policy.unroll(observations, state, resets, acted)[number]
+
+    _demand_shape(name, "step", seen[0], (ROWS, outputs), step)
+    for acted in (TIMES - 1, TIMES, 0):
+        _demand_shape(name, "the parameters of unroll", seen, (acted, ROWS, outputs), unrolled(seen, 0, acted))
+        _demand_shape(name, "the values of unroll", seen, (TIMES, ROWS), unrolled(seen, 1, acted))
+    if resets is None:
+        _demand_shape(name, "the values of unroll", seen[0], (ROWS,), unrolled(seen[0], 1, ROWS))
+
+
+def _demand_same_state(name: str, before: State, after: State) -> None:
+    if header_of(before) != header_of(after):
+        raise PluginError(
+            f"network.name: expected {name} to make a state {header_of(before)} of one like it, got {header_of(after)}"
+        )
 
 
 def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool) -> QNetwork:
@@ -121,6 +134,8 @@ def _demand_shape(
     try:
         with torch.no_grad():
             shape = tuple(answer().shape)
+    except MarlError:
+        raise
     except Exception as error:
         raise PluginError(f"network.name: {asked}, it failed: {type(error).__name__}: {error}") from error
     if shape != expected:

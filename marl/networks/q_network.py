@@ -5,13 +5,14 @@ from torch import Tensor, nn
 
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
+from marl.networks.contract import Stateless
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import MLP, as_buffers
 
 MAX_COMBINED = 1024  # actions: the matrix grows with their square
 
 
-class QNetwork(nn.Module):
+class QNetwork(Stateless):
     """One MLP, and a copy of it as buffers, which judges what the first one chooses.
 
     Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): the MLP

@@ -9,13 +9,14 @@ from torch.nn import functional
 
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
+from marl.networks.contract import Stateless
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import ACTIVATIONS, MLP, as_buffers, as_floats, linear
 
 MIN_LOG_STD, MAX_LOG_STD = -5.0, 2.0
 
 
-class SACNetwork(nn.Module):
+class SACNetwork(Stateless):
     """The critics come first and their copies are all the buffers there are, so that the flat vector begins with what
     the targets follow and ends with the targets.
     """

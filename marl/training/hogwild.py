@@ -7,9 +7,10 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from marl.acting.collect import Acts, Episodes
+from marl.acting.collect import Episodes
 from marl.algorithms.base import Algorithm, Loss, Moment
 from marl.data.trajectory import Trajectory
+from marl.networks.contract import Acts
 from marl.training.flat import Flat
 from marl.training.minibatches import MinibatchSource
 from marl.training.optimizers import Optimizer

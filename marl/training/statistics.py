@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from marl.acting.collect import Acts, Collector, Episodes
+from marl.acting.collect import Collector, Episodes
 from marl.data.normalizer import Normalizer, add, beside, columns, merge
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
+from marl.networks.contract import Acts
 from marl.training.node_memory import array
 
 

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.acting.collect import Acts, Episodes
+from marl.acting.collect import Episodes
 from marl.data.layout import Layout, Leaf, Tree, mapped
 from marl.data.rollout import num_steps, unpack
 from marl.data.shared import SharedBlock
-from marl.data.trajectory import LAST, WHOLE, Trajectory
+from marl.data.trajectory import LAST, STEPS, WHOLE, Trajectory
 from marl.failpoints import fail
+from marl.networks.contract import Acts
 
 PUT = 0  # column of the parent's counts
 SEEN, BACK, STALE, USED = range(4)  # of the learner's: parcels looked at, given back, too old, learned from
@@ -222,7 +223,8 @@ def side_by_side(trajectories: list[Trajectory]) -> Trajectory:
         return mapped(lambda *tensors: torch.cat(tensors, dim), *values)
 
     return Trajectory(
-        **{name: joined(name, 1) for name in WHOLE},
+        **{name: joined(name, 1) for name in STEPS},
+        state=joined("state", 0),
         last_observations=joined("last_observations", 0),
         last_index=torch.cat(index),
         version=min(each.version for each in trajectories),

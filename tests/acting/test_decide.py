@@ -1,16 +1,17 @@
-"""One pass decides for everybody, each as its own worker explores, and what a network keeps in mind is never mixed."""
+"""One pass decides for everybody, each as its own worker explores, and what a network remembers is never mixed."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from marl.acting.decide import ActionNoise, Decider, Question, state_size
+from marl.acting.decide import ActionNoise, Decider, Question
+from marl.networks.contract import Acts, Decision, State, Stateless
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy, Sampler
 
 NUM_ACTIONS, LENGTH = 3, 5
 
 
-class Linear(nn.Module):
+class Linear(Stateless):
     """Logits that are three times the first number, and how often it was asked."""
 
     distribution = Categorical(NUM_ACTIONS)
@@ -25,15 +26,17 @@ class Linear(nn.Module):
         return observations[:, :1].repeat(1, NUM_ACTIONS)
 
 
-class Counter(nn.Module):
-    """Keeps in mind how many steps there were; says it in its parameters."""
+class Counter:
+    """Remembers how many steps there were; says it in its parameters."""
 
     distribution = Categorical(NUM_ACTIONS)
-    state_size = 1
 
-    def step(self, observations: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        states = states + 1
-        return states.repeat(1, NUM_ACTIONS) + observations[:, :1] * 100, states
+    def initial_state(self, rows: int) -> State:
+        return {"steps": torch.zeros(rows, 1)}
+
+    def step(self, observations: Tensor, state: State) -> Decision:
+        steps = state["steps"] + 1
+        return Decision(steps.repeat(1, NUM_ACTIONS) + observations[:, :1] * 100, None, {"steps": steps})
 
 
 class Always:
@@ -54,13 +57,13 @@ class Always:
         return torch.full(parameters.shape[:1], self._action), parameters + self._action
 
 
-def decider(network: nn.Module, version: int = 3, seed: int = 1) -> Decider:
+def decider(network: Acts, version: int = 3, seed: int = 1) -> Decider:
     return Decider(network, lambda: version, torch.Generator().manual_seed(seed))
 
 
 def question(numbers: list[float], *samplers: Sampler, states: list[float] | None = None) -> Question:
     observations = torch.tensor([[each, 0.0] for each in numbers])
-    kept = torch.zeros(len(numbers), 0) if states is None else torch.tensor(states).unsqueeze(-1)
+    kept: State = () if states is None else {"steps": torch.tensor(states).unsqueeze(-1)}
     count = len(numbers) // len(samplers)
     return Question(observations, kept, [ActionNoise(each, LENGTH, count) for each in samplers])
 
@@ -122,18 +125,18 @@ def test_draws_differ_from_pass_to_pass_and_follow_from_the_seed() -> None:
     assert draw() == [first, second]
 
 
-def test_what_is_kept_in_mind_belongs_to_each_environment() -> None:
+def test_what_is_remembered_belongs_to_each_environment() -> None:
     network, sampler = Counter(), Always(0)
     found = decider(network)
     one, other = found.decide([question([1, 2], sampler, states=[0, 7]), question([3, 4], sampler, states=[20, 30])])
-    assert one.states.flatten().tolist() == [1, 8]
-    assert other.states.flatten().tolist() == [21, 31]
+    assert one.state["steps"].flatten().tolist() == [1, 8]
+    assert other.state["steps"].flatten().tolist() == [21, 31]
     assert other.behaviour[:, 0].tolist() == [321, 431]
     again, more = found.decide(  # in another order, with others between
-        [question([3, 4], sampler, states=other.states.flatten().tolist()), question([1], sampler, states=[1])]
+        [question([3, 4], sampler, states=other.state["steps"].flatten().tolist()), question([1], sampler, states=[1])]
     )
-    assert again.states.flatten().tolist() == [22, 32]
-    assert more.states.flatten().tolist() == [2]
+    assert again.state["steps"].flatten().tolist() == [22, 32]
+    assert more.state["steps"].flatten().tolist() == [2]
 
 
 def test_the_newest_weights_decide() -> None:
@@ -141,7 +144,3 @@ def test_the_newest_weights_decide() -> None:
     found = Decider(network, lambda: next(versions), torch.Generator())
     asked = [question([0], Always(0))]
     assert [found.decide(asked)[0].version for _ in range(2)] == [5, 6]
-
-
-def test_most_networks_keep_nothing_in_mind() -> None:
-    assert (state_size(Linear()), state_size(Counter())) == (0, 1)

@@ -45,6 +45,8 @@ class WholeResetsOnly(SyncVectorEnv):
 
 
 class AlwaysZero:
+    def reset(self, ended: Any = None) -> None: ...
+
     def draw(self, observations: Any, *, greedy: bool, generator: Any) -> Any:
         return observations[:, 0].astype(int) * 0
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from marl.acting.collect import Collector
 from marl.acting.streams import Answered, Stream
-from marl.data.layout import Leaf
-from marl.data.trajectory import Trajectory
+from marl.data.layout import Leaf, mapped
+from marl.data.trajectory import LAST, STEPS, Trajectory
 from marl.environments.vector import Environments, Step
+from marl.networks.contract import Acts, Decision, State, Stateless
 from marl.networks.distributions import Categorical
 from tests.fakes import counting_vector
 
@@ -21,7 +22,7 @@ COUNT, SIZE, NUM_ACTIONS = 3, 3, 3
 SEEDS = [5, 6, 7]
 
 
-class Telltale:
+class Telltale(Stateless):
     """Is sure of an action that follows from what it sees, and says what it saw in its parameters."""
 
     distribution = Categorical(NUM_ACTIONS)
@@ -36,16 +37,32 @@ def environments(mode: str, **kwargs: Any) -> Environments:
     return Environments(counting_vector(COUNT, mode, **kwargs), "counting")
 
 
-def make_stream(length: int, state_size: int = 0, reward_scale: float = 1.0) -> Stream:
+class Remembers(Telltale):
+    """Two numbers and one more of each environment."""
+
+    def initial_state(self, rows: int) -> State:
+        return {"pair": torch.full((rows, 2), 7.0), "count": torch.zeros(rows, dtype=torch.int64)}
+
+    def step(self, observations: Tensor, state: State) -> Decision:
+        return Decision(self.policy(observations), None, mapped(lambda each: each + 1, state))
+
+
+def make_stream(length: int, network: Acts | None = None, reward_scale: float = 1.0) -> Stream:
     return Stream(
         length=length,
         environments=COUNT,
         observation=Leaf((SIZE,), torch.float32),
         action=Leaf((), torch.int64),
-        num_parameters=NUM_ACTIONS,
-        state_size=state_size,
+        network=network or Telltale(),
         reward_scale=reward_scale,
     )
+
+
+SEEN = torch.zeros(COUNT, SIZE)
+
+
+def listed(state: State) -> Any:
+    return mapped(Tensor.tolist, state)
 
 
 def began(question: int, observations: npt.NDArray[Any]) -> Answered:
@@ -88,7 +105,7 @@ def streamed(found: Environments, length: int, times: int, reward_scale: float) 
     while len(trajectories) < times:
         parameters = policy.policy(torch.from_numpy(seen.copy()))
         actions = parameters.argmax(-1).numpy()
-        stream.decided(question, actions, parameters.numpy(), stream.states(), 0)
+        stream.decided(question, actions, parameters.numpy(), stream.state(), 0)
         question += 1
         step = found.step(actions)
         seen = np.array(step.observations)
@@ -107,7 +124,7 @@ def test_it_is_what_a_collector_plays(mode: str, ends: str, length: int) -> None
     played = collected(environments(mode, **kwargs), length, 6, 0.5)
     put_together = streamed(environments(mode, **kwargs), length, 6, 0.5)
     for here, there in zip(put_together, played, strict=True):
-        for name in Trajectory._fields[:-1]:
+        for name in (*STEPS, *LAST):
             ours, theirs = getattr(here, name), getattr(there, name)
             assert ours.dtype == theirs.dtype, name
             assert torch.equal(ours, theirs), name
@@ -115,10 +132,10 @@ def test_it_is_what_a_collector_plays(mode: str, ends: str, length: int) -> None
         assert sum(len(each.last_index) for each in put_together) > 0
 
 
-def acted(stream: Stream, question: int, action: int, version: int, states: npt.NDArray[Any] | None = None) -> None:
+def acted(stream: Stream, question: int, action: int, version: int, state: State | None = None) -> None:
     actions = np.full(COUNT, action)
     behaviour = np.full((COUNT, NUM_ACTIONS), float(action), np.float32)
-    stream.decided(question, actions, behaviour, stream.states() if states is None else states, version)
+    stream.decided(question, actions, behaviour, stream.state() if state is None else state, version)
 
 
 def plain(question: int, **fields: Any) -> Answered:
@@ -159,15 +176,15 @@ def test_the_version_is_the_oldest_even_where_weights_went_back() -> None:
 def test_what_does_not_follow_begins_anew(lost_at: int) -> None:
     """A new worker, a question that was lost, one that is asked again: at any step, with nothing of before in it."""
     for comes in (plain(20), plain(lost_at + 1), began(21, np.full((COUNT, SIZE), 20.0, np.float32))):
-        stream = make_stream(2, state_size=1)
+        stream, network = make_stream(2, Remembers()), Remembers()
         stream.take(began(1, np.zeros((COUNT, SIZE), np.float32)))
         for question in range(1, 1 + lost_at):
-            acted(stream, question, 1, version=1, states=np.full((COUNT, 1), 5.0))
+            acted(stream, question, 1, version=1, state=network.step(SEEN, stream.state()).state)
             stream.take(plain(question + 1))
-        acted(stream, 1 + lost_at, 1, version=1, states=np.full((COUNT, 1), 5.0))
+        acted(stream, 1 + lost_at, 1, version=1, state=network.step(SEEN, stream.state()).state)
         assert not stream.follows(comes)
         assert stream.take(comes) is None
-        assert not stream.states().any()
+        assert listed(stream.state()) == listed(network.initial_state(COUNT))
         question = comes.question
         acted(stream, question, 2, version=2)
         assert stream.take(plain(question + 1)) is None
@@ -188,10 +205,11 @@ def test_no_answer_is_taken_twice() -> None:
     assert not stream.follows(plain(2))
 
 
-def test_nothing_is_kept_in_mind_over_an_end_or_a_reset() -> None:
-    stream = make_stream(4, state_size=2)
+def test_nothing_is_remembered_over_an_end_or_a_reset() -> None:
+    network = Remembers()
+    stream = make_stream(4, network)
     stream.take(began(1, np.zeros((COUNT, SIZE), np.float32)))
-    expected = np.zeros((COUNT, 2))
+    expected = np.zeros(COUNT, np.int64)
     ends = [
         [[0, 0, 0], [0, 0, 0], [1, 1, 1]],  # nothing ends
         [[1, 0, 0], [0, 0, 0], [1, 1, 1]],  # the first terminates
@@ -200,12 +218,28 @@ def test_nothing_is_kept_in_mind_over_an_end_or_a_reset() -> None:
         [[0, 0, 1], [0, 0, 1], [1, 1, 1]],
     ]
     for question, end in enumerate(ends, start=1):
-        acted(stream, question, 0, 0, states=stream.states() + 1)
+        acted(stream, question, 0, 0, network.step(SEEN, stream.state()).state)
         expected += 1
         stream.take(plain(question + 1, ends=np.array(end, np.uint8)))
         terminated, truncated, valid = np.array(end, bool)
         expected[terminated | truncated | ~valid] = 0
-        assert stream.states().tolist() == expected.tolist()
+        assert stream.state()["count"].tolist() == expected.tolist()
+        assert stream.state()["pair"].tolist() == [[7.0 + each] * 2 for each in expected.tolist()]
+
+
+def test_a_trajectory_has_the_state_of_its_first_decision() -> None:
+    """Which was made on the last observation of the trajectory before."""
+    network = Remembers()
+    stream = make_stream(2, network)
+    stream.take(began(1, np.zeros((COUNT, SIZE), np.float32)))
+    found = []
+    ended = plain(0, ends=np.array([[0, 0, 0], [0, 1, 0], [1, 1, 1]], np.uint8)).ends
+    for question in range(1, 7):
+        acted(stream, question, 0, 0, network.step(SEEN, stream.state()).state)
+        trajectory = stream.take(plain(question + 1, **({"ends": ended} if question == 4 else {})))
+        if trajectory is not None:
+            found.append(trajectory.state["count"].tolist())
+    assert found == [[0, 0, 0], [2, 2, 2], [4, 0, 4]]
 
 
 def test_what_came_may_be_overwritten() -> None:

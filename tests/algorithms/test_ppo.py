@@ -73,8 +73,8 @@ def shown(spaces: Spaces, seed: int, shape: tuple[int, int], clip: float) -> tup
     trajectory = played(spaces, seed, old, *shape)
     trajectory = trajectory._replace(valid=torch.ones_like(trajectory.valid))
     minibatch = next(PPO(num_minibatches=1, clip=clip).minibatches(old, trajectory, NOW))
-    tensors = [each.double() if each.is_floating_point() else each for each in minibatch[:-1]]
-    return network.double(), Minibatch._make([*tensors, clip])
+    tensors = [each.double() if each.is_floating_point() else each for each in minibatch[:6]]
+    return network.double(), Minibatch._make([*tensors, *minibatch[6:]])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_gradient_is_the_written_formulas(
 def test_single_precision_is_enough(spaces: Spaces) -> None:
     network, batch = shown(spaces, 3, (7, 3), 0.2)
     single = copy.deepcopy(network).float()
-    short = Minibatch._make([*(each.float() if each.is_floating_point() else each for each in batch[:-1]), batch.clip])
+    short = Minibatch._make([*(each.float() if each.is_floating_point() else each for each in batch[:6]), *batch[6:]])
     for each, minibatch in ((network, batch), (single, short)):
         ppo_loss(each, minibatch, value_cost=0.7, entropy_cost=0.05, value_clip=0.2).total.backward()
     for mine, theirs in zip(single.parameters(), network.parameters(), strict=True):

@@ -97,14 +97,28 @@ def test_what_really_acted_is_what_is_kept() -> None:
     ("settings", "words"),
     [
         ({"network__name": "tests.parts:NoModule"}, "expected a class that derives from torch.nn.Module"),
-        ({"network__name": "tests.parts:Bare"}, "it lacks policy"),
+        (
+            {"network__name": "tests.parts:Bare"},
+            "makes them of policy and values.*, it lacks initial_state",
+        ),
         ({"network__name": "tests.parts:NoDistribution"}, "expected tests.parts:NoDistribution to have a distribution"),
         ({"network__name": "tests.parts:Forgetful"}, "expected layers that do the same .*, got Dropout: use LayerNorm"),
-        ({"network__name": "tests.parts:WrongPolicy"}, r"expected policy to make \[3, 2, 3\] .*, got \[3, 2, 4\]"),
-        ({"network__name": "tests.parts:WrongValues"}, r"expected values to make \[3, 2\] .*, got \[3, 2, 1\]"),
-        ({"network__name": "tests.parts:WrongBoth"}, r"policy_and_values: expected values to make \[3, 2\]"),
+        ({"network__name": "tests.parts:WrongPolicy"}, r"expected step to make \[2, 3\] .*, got \[2, 4\]"),
+        (
+            {"network__name": "tests.parts:WrongValues"},
+            r"the values of unroll to make \[3, 2\] .*, got \[3, 2, 1\]",
+        ),
+        (
+            {"network__name": "tests.parts:WrongBoth"},
+            r"the values of unroll to make \[3, 2\] .*, got \[2, 2\]",
+        ),
+        ({"network__name": "tests.parts:InOrder"}, r"expected the values of unroll to make \[2\] .*, it failed"),
+        (
+            {"network__name": "tests.parts:WrongState"},
+            r"WrongState to make a state .* of one like it",
+        ),
         ({"network__name": "tests.parts:Raises"}, r"Raises\(spaces, settings, seed\) failed: ZeroDivisionError"),
-        ({"network__name": "tests.parts:RaisesLater"}, "expected policy to make .*, it failed: RuntimeError"),
+        ({"network__name": "tests.parts:RaisesLater"}, "expected step to make .*, it failed: RuntimeError"),
         ({"network__name": "tests.parts:Missing"}, "has no 'Missing'"),
         ({"network__name": "resnet"}, "network.name: expected your own package.module:Class, got 'resnet'"),
         ({"network__name": NETWORK, "algorithm__name": "apex_dqn"}, "expected forward to make"),
@@ -214,5 +228,5 @@ def test_where_a_part_is_really_defined_counts_too() -> None:
 def test_a_child_refuses_what_cannot_work() -> None:
     hello = hello_of(CATCH, {})
     changed = msgspec.structs.replace(hello, network={**hello.network, "name": "tests.parts:WrongValues"})
-    with pytest.raises(HandshakeRefused, match=r"the child cannot take part: .* expected values to make"):
+    with pytest.raises(HandshakeRefused, match=r"the child cannot take part: .* expected the values of unroll to make"):
         examine(changed, allow=("examples", "tests"), workers=1)

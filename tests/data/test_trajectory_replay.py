@@ -9,14 +9,14 @@ import torch
 from marl.data.layout import Leaf
 from marl.data.rollout import rollout_tree
 from marl.data.shared import SharedBlock, memory_bytes
-from marl.data.trajectory import Trajectory
+from marl.data.trajectory import LAST, STEPS, Trajectory
 from marl.data.trajectory_replay import SEQUENCE, TrajectoryReplay, replay_fields
 from marl.errors import MessageRefused
 from marl.processes.group import ProcessGroup
 from tests.data import writers
 from tests.data.writers import ENVIRONMENTS, LENGTH, SIZE, number_of, replay_block, trajectory
 
-NUM_TENSORS = len(Trajectory._fields) - 1  # of a trajectory
+NUM_TENSORS = len(STEPS) + len(LAST)  # of a trajectory
 WAIT_S = 60.0  # the most that a process may take on a busy machine
 
 
@@ -98,12 +98,12 @@ def test_bytes_stay_bytes_and_vectors_vectors() -> None:
         behaviour=torch.randn(LENGTH, ENVIRONMENTS, 4),
     )
     block = SharedBlock(fields)
-    assert 2 * sum(tensor.nbytes for tensor in written[:-1]) <= memory_bytes(fields)
+    assert 2 * sum(getattr(written, name).nbytes for name in (*STEPS, *LAST)) <= memory_bytes(fields)
     replay = TrajectoryReplay(block, 0)
     replay.write(written)
     sample = replay.sample(np.random.default_rng(0))
     assert sample is not None
-    for came, expected in zip(sample[:-1], written[:-1], strict=True):
+    for came, expected in ((getattr(each, name) for each in (sample, written)) for name in (*STEPS, *LAST)):
         assert came.dtype is expected.dtype
         assert torch.equal(came, expected)
 

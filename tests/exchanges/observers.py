@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from marl.acting.decide import Decider, Decision, Question
+from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.data.layout import Layout, Leaf
 from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
@@ -17,6 +17,7 @@ from marl.exchanges.observations.batcher import Batcher
 from marl.exchanges.observations.child import ObservationsChild
 from marl.exchanges.observations.parent import ObservationsParent, Places
 from marl.exchanges.sides import Answer
+from marl.networks.contract import Acts, Decision, State, Stateless, state_tree
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy
 from marl.training.node_memory import node_memory
@@ -32,7 +33,7 @@ def layout() -> RequestLayout:
     return RequestLayout(environments=ENVIRONMENTS, observation=OBSERVATION, action=ACTION)
 
 
-def parcels(length: int = LENGTH) -> Layout:
+def parcels(length: int = LENGTH, network: Acts | None = None) -> Layout:
     return Layout(
         rollout_tree(
             length=length,
@@ -40,23 +41,25 @@ def parcels(length: int = LENGTH) -> Layout:
             observation=OBSERVATION,
             action=ACTION,
             num_parameters=NUM_ACTIONS,
+            state=() if network is None else state_tree(network),
         )
     )
 
 
-class Sure(torch.nn.Module):
+class Sure:
     """Is sure of the action that the first number of an observation names, and remembers how often it was asked."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.distribution = Categorical(NUM_ACTIONS)
-        self.state_size = 1
         self.calls: list[tuple[Tensor, Tensor]] = []
 
-    def step(self, observations: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        self.calls.append((observations.clone(), states.clone()))
+    def initial_state(self, rows: int) -> State:
+        return torch.zeros(rows, 1)
+
+    def step(self, observations: Tensor, state: State) -> Decision:
+        self.calls.append((observations.clone(), state.clone()))
         chosen = observations[:, 0].long() % NUM_ACTIONS
-        return 1e6 * torch.nn.functional.one_hot(chosen, NUM_ACTIONS).float(), states + 1
+        return Decision(1e6 * torch.nn.functional.one_hot(chosen, NUM_ACTIONS).float(), None, state + 1)
 
 
 class Child:
@@ -117,15 +120,15 @@ class Parent:
 
     def __init__(
         self,
-        network: torch.nn.Module | None = None,
+        network: Acts | None = None,
         *,
         queue: int = 8,
         length: int = LENGTH,
         normalizes: bool = False,
-        batcher: Callable[..., Batcher[Question, Decision]] = Batcher,
+        batcher: Callable[..., Batcher[Question, Answers]] = Batcher,
     ) -> None:
         self.network = network or Sure()
-        self.layout = parcels(length)
+        self.layout = parcels(length, self.network)
         self.block = node_memory(
             num_weights=1,
             num_parameters=1,
@@ -180,14 +183,13 @@ class Parent:
             taken[BACK] += 1
 
 
-def stream(network: torch.nn.Module, length: int = LENGTH) -> Stream:
+def stream(network: Acts, length: int = LENGTH) -> Stream:
     return Stream(
         length=length,
         environments=ENVIRONMENTS,
         observation=OBSERVATION,
         action=ACTION,
-        num_parameters=NUM_ACTIONS,
-        state_size=int(getattr(network, "state_size", 0)),
+        network=network,
         reward_scale=1.0,
     )
 
@@ -204,7 +206,7 @@ PATIENCE_S = 20.0
 EVERYBODY = [(worker, group) for worker in range(2) for group in range(2)]
 
 
-class Blind(nn.Module):
+class Blind(Stateless):
     """The same parameters whatever it sees; remembers what it saw."""
 
     distribution = Categorical(NUM_ACTIONS)

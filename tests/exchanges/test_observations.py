@@ -58,15 +58,15 @@ def test_what_is_kept_in_mind_stays_here_and_is_never_mixed() -> None:
         for _ in range(times):
             play(parent, child, 1.0, worker, group)
     streams = parent.side._seats[child.name].streams
-    assert {place: each.states().flatten().tolist() for place, each in streams.items()} == {
+    assert {place: each.state().flatten().tolist() for place, each in streams.items()} == {
         (0, 0): [3, 3], (0, 1): [1, 1], (1, 0): [1, 1], (1, 1): [4, 4],
     }  # fmt: skip
     child.ask(1, 1, 1.0, ends=np.array([[1, 0], [0, 0], [1, 1]], np.uint8))
     turn(parent, child)
-    assert streams[1, 1].states().flatten().tolist() == [1, 5]  # an end, and one decision since
+    assert streams[1, 1].state().flatten().tolist() == [1, 5]  # an end, and one decision since
     child.ask(0, 0, 1.0, first=True)
     turn(parent, child)
-    assert streams[0, 0].states().flatten().tolist() == [1, 1]
+    assert streams[0, 0].state().flatten().tolist() == [1, 1]
 
 
 def test_two_children_share_a_pass_but_no_stream() -> None:

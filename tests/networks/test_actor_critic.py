@@ -18,7 +18,7 @@ BOX = Spaces((6,), 0, (2,), 0, (-1.0, -1.0), (1.0, 1.0))
 def test_shapes_and_one_pass_for_both(spaces: Spaces, shared: bool, hidden: tuple[int, ...]) -> None:
     network = ActorCritic(spaces, NetworkSettings(hidden=hidden, shared_trunk=shared), 0)
     observations = torch.randn(4, 3, 6)
-    parameters, values = network.policy_and_values(observations)
+    parameters, values = network.unroll(observations, (), None, 3)
     assert parameters.shape == (3, 3, 4)
     assert values.shape == (4, 3)
     torch.testing.assert_close(parameters, network.policy(observations[:-1]))

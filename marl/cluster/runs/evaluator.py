@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from marl.acting.collect import Acts
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
@@ -17,6 +16,7 @@ from marl.data.normalizer import as_slot, from_slot, num_columns
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Array, Environments, Step, make_environments
+from marl.networks.contract import Acts
 from marl.processes.ending import close_at_the_end
 from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten

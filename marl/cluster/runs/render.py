@@ -66,6 +66,7 @@ def _watch(
         now = describe(environment.observation_space, environment.action_space)
         demand_same_spaces(path, policy.spaces, now, settings.id)
         observation, _ = environment.reset(seed=seed)
+        policy.reset()
         total = 0.0
         for _ in range(MAX_EPISODE_STEPS):
             action = policy.act(observation, greedy=greedy, generator=generator)

@@ -9,7 +9,6 @@ from typing import NamedTuple, cast
 
 from torch import nn
 
-from marl.acting.collect import Acts
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
@@ -22,6 +21,7 @@ from marl.data.spaces import Spaces
 from marl.data.stored import read_moments, read_spaces
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
+from marl.networks.contract import Acts
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.processes.threads import one_thread

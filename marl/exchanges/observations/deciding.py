@@ -1,10 +1,11 @@
 """What a parent needs to act for its children: the newest weights in a network, samplers by rank, streams of steps."""
 
 import threading
+from typing import cast
 
 import torch
 
-from marl.acting.decide import Decider, Decision, Question, state_size
+from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.algorithms.build import build_network, make_sampler
 from marl.data import seeds
@@ -14,6 +15,7 @@ from marl.exchanges.base import ParentFacts
 from marl.exchanges.observations.batcher import Batcher
 from marl.exchanges.observations.parent import ObservationsParent, Places
 from marl.exchanges.settings import ExchangeSettings
+from marl.networks.contract import Acts
 from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.training.flat import flatten
 
@@ -24,7 +26,7 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
     run, spaces, published = facts.run, facts.spaces, facts.learner.published
     algorithm = run.algorithm
     network = build_network(algorithm, spaces, run.network)
-    flat = flatten(network)
+    acts, flat = cast(Acts, network), flatten(network)
     moving = threading.Lock()  # the weights while they are exchanged
     held = -1
 
@@ -41,12 +43,11 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
             environments=requests.num_environments,
             observation=spaces.observation(normalized=run.environment.normalize_observations),
             action=spaces.action,
-            num_parameters=network.distribution.num_parameters,  # type: ignore[union-attr, arg-type]
-            state_size=state_size(network),
+            network=acts,
             reward_scale=run.environment.reward_scale,
         )
 
-    usual = OnPolicy(network.distribution)  # type: ignore[arg-type]
+    usual = OnPolicy(acts.distribution)
 
     def sampler(child: int, worker: int, workers: int) -> Sampler:
         made = make_sampler(algorithm, run.exploration, network, Rank.among(worker, workers, child, facts.children))
@@ -60,9 +61,9 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
 
     place = {"child": 0, "worker": 0, "segment": seeds.first_segment(side.epoch)}
     sequence = seeds.stream(run.seed or 0, purpose=seeds.DECISIONS, **place)
-    decider = Decider(network, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
+    decider = Decider(acts, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
 
-    batcher: Batcher[Question, Decision] = Batcher(
+    batcher: Batcher[Question, Answers] = Batcher(
         decider.decide,
         most=settings.inference_batch,
         wait_s=1e-6 * settings.inference_wait_us,

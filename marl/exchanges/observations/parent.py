@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.acting.decide import ActionNoise, Decision, Question
+from marl.acting.decide import ActionNoise, Answers, Question
 from marl.acting.streams import Answered, Stream
+from marl.data.layout import mapped
 from marl.data.normalizer import Normalizer, as_slot, from_slot, moments
 from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_requests
 from marl.data.rollout import pack
@@ -64,7 +65,7 @@ class ObservationsParent(ExperienceParent):
     """See ``ParentSide``."""
 
     def begin(
-        self, layout: RequestLayout, places: Places, batcher: Batcher[Question, Decision], noise_length: int
+        self, layout: RequestLayout, places: Places, batcher: Batcher[Question, Answers], noise_length: int
     ) -> None:
         """What deciding needs; before any child joins.
 
@@ -159,22 +160,25 @@ class ObservationsParent(ExperienceParent):
         size = count * self._desk_layout.num_environments
         question = Question(
             torch.from_numpy(seen.reshape(size, -1)),
-            torch.from_numpy(np.concatenate([each.states() for each in streams])),
+            mapped(lambda *rows: torch.cat(rows), *[each.state() for each in streams]),
             [self._action_noise(member.name, seat, place) for place in places],
         )
         try:
-            decision = self._batcher.ask(question, size)
+            answers = self._batcher.ask(question, size)
         except Exception as error:  # of the network, which is ours: it will not get better by asking again
             self.failure = error
             raise
-        if decision is None:
+        if answers is None:
             return None
-        actions, behaviour, states = (
-            each.numpy().reshape(count, self._desk_layout.num_environments, *each.shape[1:]) for each in decision[:3]
-        )
+        actions, behaviour = (self._by_desk(count, each).numpy() for each in (answers.actions, answers.behaviour))
+        state = mapped(lambda each: self._by_desk(count, each), answers.state)
         for number, stream in enumerate(streams):
-            stream.decided(questions[number], actions[number], behaviour[number], states[number], decision.version)
-        return self._say(member, decision.version, {"actions": torch.from_numpy(actions)}, upload.counter)
+            own = mapped(lambda each, number=number: each[number], state)
+            stream.decided(questions[number], actions[number], behaviour[number], own, answers.version)
+        return self._say(member, answers.version, {"actions": torch.from_numpy(actions)}, upload.counter)
+
+    def _by_desk(self, count: int, rows: Tensor) -> Tensor:
+        return rows.reshape(count, self._desk_layout.num_environments, *rows.shape[1:])
 
     def _reply(self, member: ActorMember) -> Answer:
         return self._say(member, self._newest.version())
