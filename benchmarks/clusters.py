@@ -8,20 +8,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.find_spaces import find_spaces
+from marl.cluster.fleets.dialing import Dialing
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.trainers.caller import Caller, Plan, Registry
 from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.exchanges.sides import RunSide
 from marl.exchanges.weights.parent import WeightsParent
-from marl.links.websocket.loop import IOLoop
 from marl.training.flat import flatten
-from marl.trust.identity import Identity, identity_from_keys
-from marl.trust.keys import key_path, load_keys
+from marl.trust.options import TrustOptions
 from measure import ROOT, family
 
 SLEEPER = "sleeper:Sleeper"
@@ -63,21 +63,14 @@ class BenchParent:
         )
         run_id = f"bench-{secrets.token_hex(4)}"
         hello = make_hello(config, spaces, network, run_id=run_id, epoch=1, instance=secrets.token_hex(8))
-        identity = identity_from_keys(load_keys(key_path(home)), "parent", "bench")
-        self._io = IOLoop()
-
-        def shown() -> Identity | None:
-            return identity
-
         longest = payload_of(config, spaces, network)
-        plan = Plan(self._io, shown, None, hello, longest, self.side, "parent", self.notes.append)
+        events: Any = SimpleNamespace(note=self.notes.append, on=lambda event: None)
+        plan = Plan(hello, longest, self.side, "parent", events, lambda node: None)
+        self._dialing = Dialing(parse_addresses(addresses, 5050), TrustOptions(), home, self.notes.append)
         registry = Registry()
-        self.callers = [
-            Caller(address, rank, plan, registry) for rank, address in enumerate(parse_addresses(addresses, 5050))
-        ]
+        self.callers = [Caller(endpoint, rank, plan, registry) for rank, endpoint in enumerate(self._dialing.endpoints)]
 
     def __enter__(self) -> "BenchParent":
-        self._io.start()
         for caller in self.callers:
             caller.start()
         return self
@@ -88,7 +81,7 @@ class BenchParent:
         self.side.close()
         for caller in self.callers:
             caller.join(3.0)
-        self._io.close()
+        self._dialing.close()
 
     def num_training(self) -> int:
         """Children that take part now."""

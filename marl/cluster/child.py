@@ -1,4 +1,4 @@
-"""A child: it listens, and serves one parent's run after another."""
+"""A child: it meets parents, and serves one run after another."""
 
 import contextlib
 import queue
@@ -9,23 +9,19 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from marl.cluster.addresses import Address
 from marl.cluster.contact import Candidate, Contact, in_words
 from marl.cluster.fence import Fence
 from marl.cluster.handshake import examine, read_hello, refuse
-from marl.cluster.identities import LiveIdentity
+from marl.cluster.listening import Listening
 from marl.errors import HandshakeRefused, LinkError, MarlError
-from marl.links.websocket.link import WebSocketLink
-from marl.links.websocket.loop import IOLoop
-from marl.links.websocket.server import Server
 from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event, stop_with_pipe, stop_with_stdin
 from marl.processes.threads import one_thread
 from marl.reports.events import Ended
 from marl.reports.sinks.sink import Facts, Sink
 from marl.reports.stream import Stream
-from marl.trust.find_identity import child_identity, watched_file
 from marl.trust.options import TrustOptions
+from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
 from marl.words import Lines
 
@@ -72,56 +68,90 @@ def run_child(
             stop_with_stdin(stopped)  # it ends with the process that supervises this one
         else:
             stop_with_pipe(end, stopped)
-        _Child(settings, trust, home, events, stopped).run(ready)
+        with Listening(settings.host, settings.port, trust, home, events.note, announce=settings.announce) as listening:
+            child = _Child(settings, listening.endpoint, listening.name, home, events, stopped, listening.poll)
+            child.run(listening.address, lambda: ready(listening.endpoint.address))
+
+
+def serve_parents(
+    endpoint: Endpoint, settings: ChildSettings, name: str, home: Path, sinks: Mapping[str, Sink]
+) -> None:
+    """As ``run_child``, for parents that are met by an endpoint of one's own, until a signal says stop.
+
+    Args:
+        name: of this child; no two of a run have the same.
+        home: folder of what a child remembers.
+    """
+    events = Stream(sinks)
+    with stop_event() as stopped, one_thread(), contextlib.closing(events), contextlib.closing(endpoint):
+        events.begin(Facts())
+        _Child(settings, endpoint, name, home, events, stopped).run(endpoint.address)
 
 
 class _Child:
-    """Listens, and serves whoever comes first; the others hear that it is busy."""
+    """Meets parents, and serves whoever comes first; the others hear that it is busy."""
 
     def __init__(
-        self, settings: ChildSettings, trust: TrustOptions, home: Path, events: Stream, stopped: threading.Event
+        self,
+        settings: ChildSettings,
+        endpoint: Endpoint,
+        name: str,
+        home: Path,
+        events: Stream,
+        stopped: threading.Event,
+        poll: Callable[[], None] = lambda: None,
     ) -> None:
-        self._settings, self._events, self._stopped = settings, events, stopped
-        self._host, self._port = settings.host, settings.port
+        """
+        Args:
+            poll: called now and then, for what has changed on the disk.
+        """
+        self._settings, self._endpoint, self._name = settings, endpoint, name
+        self._events, self._stopped, self._poll = events, stopped, poll
         self._workers = settings.workers or max(1, count_cores() - 1)
-        _, self._name = child_identity(trust, home, host=self._host, port=self._port)
-        self._identity = LiveIdentity(
-            lambda: child_identity(trust, home, host=self._host, port=self._port)[0],
-            watched_file(trust, home, "child"),
-            events.note,
-        )
         self._say = Lines(events.note, burst=8, every_s=ECHO_S)
-        self._fence = Fence(home, self._name)
+        self._fence = Fence(home, name)
         self._candidates: queue.Queue[Candidate] = queue.Queue()
+        self._failure: MarlError | None = None  # of the endpoint, which no other try can mend
+        self._over = False
         self._look_at = 0.0
 
-    def run(self, ready: Callable[[str], object]) -> None:
-        """Until stopped."""
-        with (
-            IOLoop() as io,
-            Server(io, self._host, self._port, self._identity(), self._greet, self._events.note) as self._server,
-        ):
-            scheme = "ws" if self._identity() is None else "wss"
-            address = Address(self._host, self._server.port)
-            workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
-            with self._announced():
-                self._events.note(f"child {self._name} {READY} {scheme}://{address} with {workers}")
-                ready(str(address))
-                while not self._stopped.is_set():
-                    self._tend()
-                    with contextlib.suppress(queue.Empty):
-                        self._serve(self._candidates.get(timeout=0.1))
+    def run(self, address: str, ready: Callable[[], object] = lambda: None) -> None:
+        """Until stopped.
 
-    def _announced(self) -> contextlib.AbstractContextManager[None]:
-        if not self._settings.announce:
-            return contextlib.nullcontext()
-        from marl.links.discovery.discover import announced
+        Raises:
+            MarlError: no parent can be met.
+        """
+        workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
+        self._events.note(f"child {self._name} {READY} {address} with {workers}")
+        ready()
+        threading.Thread(target=self._meet, name="endpoint", daemon=True).start()  # it ends when the endpoint is closed
+        try:
+            while not self._stopped.is_set():
+                self._tend()
+                with contextlib.suppress(queue.Empty):
+                    self._serve(self._candidates.get(timeout=0.1))
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            self._over = True
 
-        return announced(self._name, self._host, self._server.port)
+    def _meet(self) -> None:
+        while not self._over and self._failure is None:
+            try:
+                link = self._endpoint.meet()
+            except LinkError as error:
+                if not self._over:
+                    self._say("endpoint", str(error))
+            except MarlError as error:
+                self._failure = error
+            except Exception as error:  # of an endpoint of one's own
+                self._failure = MarlError(f"{self._endpoint.address}: {in_words(error)}")
+            else:
+                threading.Thread(target=self._greet, args=(link,), name=f"link {link.address}", daemon=True).start()
 
-    def _greet(self, link: WebSocketLink) -> None:
+    def _greet(self, link: Link) -> None:
         """In a thread of its own for each parent: hear what it offers."""
-        who = link.peer.node_id if link.peer else "a parent without a certificate"
+        who = link.peer or "a parent without a certificate"
         try:
             self._candidates.put(Candidate(link, read_hello(link), who))
         except HandshakeRefused as error:
@@ -163,13 +193,11 @@ class _Child:
         self._events.note(f"run {candidate.hello.run_id} is over here: {reason}")
 
     def _tend(self) -> None:
-        """Now and then: has the key or ticket been replaced?"""
+        """Now and then: what has changed on the disk?"""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY
-            identity = self._identity() if self._identity.poll() else None
-            if identity is not None:
-                self._server.set_identity(identity)
+            self._poll()
 
     def _turn_away(self, link: Link, error: HandshakeRefused) -> None:
         self._say("turned away", f"a parent is turned away: {error}")

@@ -5,12 +5,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from marl.cluster.fence import Fence
-from marl.cluster.handshake import Offer, TunedLink, accept
+from marl.cluster.handshake import Offer, accept
 from marl.cluster.node import Node, is_worker
 from marl.cluster.statistics import statistics_size
 from marl.data import seeds
@@ -30,29 +30,10 @@ TICK = 0.05  # seconds between two looks at the workers
 FAREWELL_S = 5.0  # for a last upload on leaving
 
 
-class ServingLink(TunedLink, Protocol):
-    """A link that tells how much passed through it."""
-
-    @property
-    def address(self) -> str:
-        """Of the other side."""
-        ...
-
-    @property
-    def bytes_sent(self) -> int:
-        """Since it was opened."""
-        ...
-
-    @property
-    def bytes_received(self) -> int:
-        """Since it was opened."""
-        ...
-
-
 class Candidate(NamedTuple):
     """A parent at the door, and what it offers."""
 
-    link: ServingLink
+    link: Link
     hello: Hello
     name: str
 

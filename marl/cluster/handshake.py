@@ -4,7 +4,7 @@ import dataclasses
 import platform
 import secrets
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -36,15 +36,6 @@ from marl.words import printable
 HELLO_S = 5.0  # a parent that says nothing after connecting is none
 WELCOME_S = 60.0  # a child may have to import its environment from a slow disk
 SECTIONS = ("environment", "network", "exploration", "algorithm", "optimizer", "replay", "exchange")
-
-
-class TunedLink(Link, Protocol):
-    """A link whose bounds are set once they are agreed."""
-
-    protocol: int
-
-    def limit(self, max_bytes: int) -> None:
-        """Set the longest payload that it sends or takes."""
 
 
 class Offer(NamedTuple):
@@ -82,7 +73,7 @@ def make_hello(
     )
 
 
-def offer(link: TunedLink, hello: Hello, max_bytes: int, *, name: str) -> Welcome:
+def offer(link: Link, hello: Hello, max_bytes: int, *, name: str) -> Welcome:
     """The parent's half.
 
     Args:
@@ -124,7 +115,7 @@ def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
     return usual + config.exchange.payload_bytes(config, spaces, network)
 
 
-def read_hello(link: TunedLink) -> Hello:
+def read_hello(link: Link) -> Hello:
     """The first half of the child's half: what the parent offers.
 
     Raises:
@@ -185,7 +176,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     return Offer(hello, config, spaces, welcome, payload_of(config, spaces, network))
 
 
-def accept(link: TunedLink, offered: Offer, *, name: str) -> None:
+def accept(link: Link, offered: Offer, *, name: str) -> None:
     """The second half of the child's half.
 
     Raises:
@@ -206,7 +197,7 @@ def refuse(link: Link, error: HandshakeRefused, *, name: str) -> None:
     link.send(Message(Kind.REFUSAL, name, info=to_info(refusal)))
 
 
-def _tune(link: TunedLink, protocol: int, max_bytes: int) -> None:
+def _tune(link: Link, protocol: int, max_bytes: int) -> None:
     link.protocol = protocol
     link.limit(max_bytes)
 

@@ -4,17 +4,31 @@ from marl.errors import LinkClosed, LinkTimeout
 from marl.links.message_parts import outgoing_within, receive
 from marl.links.receive_queue import ReceiveQueue
 from marl.wire.header import MAX_INT
-from marl.wire.message import OLDEST_PROTOCOL, Message
+from marl.wire.message import OLDEST_PROTOCOL, Buffer, Message
 from marl.wire.payload import CHUNK_BYTES, Place
+
+
+class CountedQueue(ReceiveQueue):
+    """What is on its way to one end."""
+
+    num_passed = 0  # bytes, so far
+
+    def put_or_wait(self, part: Buffer, patience: float) -> None:
+        """See ``ReceiveQueue``."""
+        super().put_or_wait(part, patience)
+        self.num_passed += len(part)
 
 
 class MemoryLink:
     """A link to a thread of the same process. Every message becomes bytes on the way, as on a real one."""
 
+    address = "this process"
+    peer = round_trip = None
+
     def __init__(
         self,
-        receive_queue: ReceiveQueue,
-        send_queue: ReceiveQueue,
+        receive_queue: CountedQueue,
+        send_queue: CountedQueue,
         *,
         max_bytes: int,
         patience: float,
@@ -27,6 +41,16 @@ class MemoryLink:
         self._patience = patience
         self._key = key
         self._why: str | None = None
+
+    @property
+    def bytes_sent(self) -> int:
+        """See ``Link``."""
+        return self._send_queue.num_passed
+
+    @property
+    def bytes_received(self) -> int:
+        """See ``Link``: those that wait here for a ``recv`` are among them."""
+        return self._receive_queue.num_passed
 
     def limit(self, max_bytes: int) -> None:
         """Set the longest payload that this end sends or takes."""
@@ -79,7 +103,7 @@ def memory_pair(
         patience: seconds without progress after which a message that has begun is given up.
         key: of the digests, see ``traffic_digest``: as on a link through a machine that may change what passes.
     """
-    one, other = ReceiveQueue(capacity), ReceiveQueue(capacity)
+    one, other = CountedQueue(capacity), CountedQueue(capacity)
     return (
         MemoryLink(one, other, max_bytes=max_bytes, patience=patience, key=key),
         MemoryLink(other, one, max_bytes=max_bytes, patience=patience, key=key),

@@ -7,8 +7,9 @@ from marl.wire.payload import Place
 
 
 class Link(Protocol):
-    """Moves whole messages between two nodes and knows nothing of learning.
+    """Moves whole messages between two nodes and knows nothing of learning. An ``Endpoint`` opens it.
 
+        link.limit(num_bytes)
         link.send(upload)
         answer = link.recv(timeout=30.0, place=into({"weights": scratch}))
 
@@ -18,7 +19,38 @@ class Link(Protocol):
     - ``place`` runs in the thread that called ``recv``, after the header and before a byte of payload is asked for. It
       may wait, which holds the sender back for as long; it may raise MessageRefused.
     - No error of a socket or a thread leaves a link except as one of the errors below.
+    - A link whose other side is silent for some seconds closes itself: nobody waits for a node that is gone.
     """
+
+    protocol: int  # of the headers sent: ``OLDEST_PROTOCOL`` until both sides have agreed on another
+
+    @property
+    def address(self) -> str:
+        """Where the other side is, for people."""
+        ...
+
+    @property
+    def peer(self) -> str | None:
+        """Id of the node at the other side, proved by what it cannot forge, such as a certificate; None: unproved."""
+        ...
+
+    @property
+    def bytes_sent(self) -> int:
+        """Since the link was opened, what is added to messages included."""
+        ...
+
+    @property
+    def bytes_received(self) -> int:
+        """Likewise."""
+        ...
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds to the other side and back, measured last; None: not measured, by this side or so far."""
+        ...
+
+    def limit(self, max_bytes: int) -> None:
+        """Set the longest payload that this end sends or takes; before, only messages without arrays pass."""
 
     def send(self, message: Message, digest: bytes | None = None) -> None:
         """Hand over one message; its arrays are free again when this returns.

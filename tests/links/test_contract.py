@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import torch
@@ -25,11 +25,7 @@ from tests.links.pairs import WAIT_S, Background, websocket_pair
 MIB = 1024 * 1024
 
 
-class LimitedLink(Link, Protocol):
-    def limit(self, max_bytes: int) -> None: ...
-
-
-Pair = tuple[LimitedLink, LimitedLink]
+Pair = tuple[Link, Link]
 
 
 @pytest.fixture(params=["memory", "memory, keyed", "websocket, parent sends", "websocket, child sends"])
@@ -69,6 +65,18 @@ class TestContract:
         assert came.info == sent.info
         assert torch.equal(scratch, weights_of(sent))
         assert weights_of(came).data_ptr() == scratch.data_ptr()
+
+    def test_bytes_are_counted_and_the_other_side_has_an_address(self, pair: Pair) -> None:
+        here, there = pair
+        assert here.address
+        assert there.address
+        sent, came = here.bytes_sent, there.bytes_received
+        sending = Background(lambda: here.send(upload(MIB)))
+        there.recv(WAIT_S, fresh)
+        sending.end()
+        assert MIB < here.bytes_sent - sent < MIB + 2000
+        assert MIB < there.bytes_received - came < MIB + 2000
+        assert there.round_trip is None or there.round_trip > 0
 
     def test_messages_come_in_order(self, pair: Pair) -> None:
         here, there = pair

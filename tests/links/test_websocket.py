@@ -29,9 +29,9 @@ def upload(size: int) -> Message:
 def test_who_is_at_the_other_end(io: IOLoop, parent: Identity, child: Identity) -> None:
     with websocket_pair(io, parent, child) as (here, there):
         assert here.peer is not None
-        assert here.peer.node_id == "box-5050"
+        assert here.peer == "box-5050"
         assert there.peer is not None
-        assert there.peer.node_id == "desk-1"
+        assert there.peer == "desk-1"
         assert here.address.startswith("127.0.0.1:")
 
 

@@ -1,8 +1,14 @@
 """Which machines a run uses, in plain words: what the commands and the API are given. Imports nothing heavy."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from marl.trust.options import TrustOptions
+
+if TYPE_CHECKING:
+    from marl.wire.endpoint import Endpoint
 
 PORT = 5050
 
@@ -14,5 +20,6 @@ class Cluster:
     children: tuple[str, ...] = ()  # addresses, see ``parse_addresses``
     port: int = PORT  # of children whose address has none
     local: int = 0  # so many children are started on this machine, for this run
+    endpoints: tuple[Endpoint, ...] = ()  # of children that are reached in another way; closed when the run ends
     wait_s: float = 10.0  # for the first child
     trust: TrustOptions = field(default_factory=TrustOptions)

@@ -1,37 +1,26 @@
-"""The parent's thread for one child: connect, shake hands, converse, and try again."""
+"""The parent's thread for one child: meet, shake hands, converse, and meet again."""
 
-import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from marl.cluster.addresses import Address
 from marl.cluster.handshake import offer
-from marl.errors import HandshakeRefused, LinkError, MarlError
+from marl.errors import HandshakeRefused, LinkError, MarlError, TrustError
 from marl.exchanges.conversation import converse
 from marl.exchanges.sides import RunSide
-from marl.links.websocket.client import connect
-from marl.links.websocket.link import WebSocketLink
-from marl.links.websocket.loop import IOLoop
 from marl.reports.events import ChildJoined, ChildLeft
 from marl.reports.stream import Stream
-from marl.trust.identity import Identity
-from marl.trust.nodes import NodeBook
+from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Hello, Welcome
+from marl.wire.link import Link
 from marl.words import Lines
-
-SHORTEST_BREAK, LONGEST_BREAK = 0.2, 5.0  # seconds between two tries
 
 
 class Plan(NamedTuple):
     """What all callers of a run share."""
 
-    io: IOLoop
-    identity: Callable[[], Identity | None]  # the newest: keys may be replaced while a run goes on
-    book: NodeBook | None  # who was revoked; None without certificates
     hello: Hello
     max_bytes: int  # of a payload
     side: RunSide
@@ -46,10 +35,10 @@ class Registry:
     def __init__(self, instances: Mapping[str, str] | None = None) -> None:
         """``instances`` are those that a resumed parent has known."""
         self._lock = threading.Lock()  # guards _addresses and _instances
-        self._addresses: dict[str, Address] = {}
+        self._addresses: dict[str, str] = {}
         self._instances = dict(instances or {})
 
-    def enter(self, node: str, address: Address) -> None:
+    def enter(self, node: str, address: str) -> None:
         """Let a node in.
 
         Raises:
@@ -76,17 +65,17 @@ class Registry:
 class Caller(threading.Thread):
     """Keeps one child in the run for as long as that makes sense."""
 
-    def __init__(self, address: Address, rank: int, plan: Plan, registry: Registry) -> None:
-        super().__init__(name=f"child {address}", daemon=True)
-        self.address = address
+    def __init__(self, endpoint: Endpoint, rank: int, plan: Plan, registry: Registry) -> None:
+        super().__init__(name=f"child {endpoint.address}", daemon=True)
+        self.address = endpoint.address
         self.state = "connecting"  # or "asking", "training", "no answer", "refused", "left"
         self.why = ""  # it is in no better state, in one line
         self.node: str | None = None
         self.welcome: Welcome | None = None
-        self.link: WebSocketLink | None = None
+        self.link: Link | None = None
         self.ever_in = False
         self.superseded = False  # another parent leads the run
-        self._rank, self._plan, self._registry = rank, plan, registry
+        self._endpoint, self._rank, self._plan, self._registry = endpoint, rank, plan, registry
         self._lines = Lines(plan.events.note, burst=6)
         self._ending = threading.Event()
         self._dropped: str | None = None
@@ -94,21 +83,23 @@ class Caller(threading.Thread):
     def stop(self) -> None:
         """End the conversation; ``join`` waits for it."""
         self._ending.set()
+        self._endpoint.close()
         if self.state == "asking" and self.link is not None:
             self.link.close()  # its welcome may take a minute, and is wanted no more
 
-    def drop(self, why: str) -> None:
-        """End the conversation for good."""
-        self._dropped = why
-        link = self.link
-        if link is not None:
-            link.close()
+    def check(self) -> None:
+        """End the conversation for good if the child may not take part any more; asked about twice a second."""
+        if self.state != "training" or self.link is None:
+            return
+        try:
+            self._endpoint.check()
+        except TrustError as error:
+            self._dropped = str(error)
+            self.link.close()
 
     def run(self) -> None:
         """Until stopped, or until another try cannot help."""
-        pause = SHORTEST_BREAK
         while not self._ending.is_set():
-            started = time.monotonic()
             try:
                 self._converse()
                 if not self._ending.is_set():
@@ -127,23 +118,12 @@ class Caller(threading.Thread):
                 self._say("no answer", f"{self.address}: {type(error).__name__}: {error}")
             if self._dropped:
                 return self._give_up(self._dropped)
-            if time.monotonic() - started > LONGEST_BREAK:
-                pause = SHORTEST_BREAK  # it was in: it may be back soon
-            self._ending.wait(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, LONGEST_BREAK)
 
     def _converse(self) -> None:
         plan = self._plan
-        self.link = link = connect(plan.io, self.address.host, self.address.port, plan.identity())
+        self.link = link = self._endpoint.meet()
         try:
-            node = link.peer.node_id if link.peer else str(self.address)
-            if self.address.node not in (None, node):
-                raise HandshakeRefused(
-                    f"expected the node {self.address.node}, got {node}: check the address, or leave the name out"
-                )
-            if plan.book is not None and link.peer is not None:
-                plan.book.check(link.peer)
-                plan.book.seen(link.peer)
+            node = link.peer or self.address
             self._registry.enter(node, self.address)
             hello = msgspec.structs.replace(plan.hello, rank=self._rank)
             self.state = "asking"  # it may take its time to import the environment
@@ -155,7 +135,7 @@ class Caller(threading.Thread):
             if self.ever_in:
                 self._lines("state", f"{self.address}: the child is in again")
             self.node, self.state, self.why, self.ever_in = node, "training", "", True
-            plan.events.on(ChildJoined(address=str(self.address), node=node, workers=self.welcome.workers))
+            plan.events.on(ChildJoined(address=self.address, node=node, workers=self.welcome.workers))
             converse(link, node, plan.side, self._ending, name=plan.name)
         finally:
             link.close()
@@ -173,5 +153,5 @@ class Caller(threading.Thread):
 
     def _leave(self, state: str, why: str) -> None:
         if self.state == "training" and self.node is not None:
-            self._plan.events.on(ChildLeft(address=str(self.address), node=self.node, why=self._dropped or why))
+            self._plan.events.on(ChildLeft(address=self.address, node=self.node, why=self._dropped or why))
         self.state, self.why = state, why

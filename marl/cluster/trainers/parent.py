@@ -13,9 +13,9 @@ from torch import nn
 from marl.algorithms.build import build_network
 from marl.cluster.addresses import Address, parse_addresses
 from marl.cluster.fleets.cluster_settings import Cluster
+from marl.cluster.fleets.dialing import Dialing
 from marl.cluster.fleets.local import LocalChildren
 from marl.cluster.handshake import make_hello, payload_of
-from marl.cluster.identities import LiveIdentity
 from marl.cluster.runs.audit import Audit
 from marl.cluster.runs.training import Counts, Training
 from marl.cluster.snapshot import Snapshot
@@ -26,11 +26,10 @@ from marl.cluster.trainers.measures import find_reach, seen_beside
 from marl.config.settings import Config
 from marl.data.normalizer import Moments
 from marl.data.spaces import Spaces
-from marl.errors import NoChildren, Superseded, TrustError
+from marl.errors import NoChildren, Superseded
 from marl.exchanges.base import ParentFacts
 from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.sides import RunSide
-from marl.links.websocket.loop import IOLoop
 from marl.reports.events import ChildRow, Progress
 from marl.reports.meter import NO_SPEED
 from marl.reports.pace import Pace, Speed
@@ -38,9 +37,8 @@ from marl.reports.run_folder import RunFolder, write_atomic
 from marl.reports.stream import Stream
 from marl.training.flat import flatten
 from marl.training.weights_file import WeightsFile, fill
-from marl.trust.find_identity import is_loopback, parent_identity, watched_file
 from marl.trust.home import marl_home
-from marl.trust.nodes import NodeBook, nodes_path
+from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Welcome
 
 NAME = "parent"
@@ -74,6 +72,7 @@ class ParentTraining(Training):
         """
         super().__init__(config, spaces, folder, events, initial=initial, resumed=resumed)
         self._cluster, self._local, self._sample = cluster, local, sample
+        self._dialing: Dialing | None = None
         self._evaluated_version = 0
         self._saved_version = 0
         self._look_at = 0.0
@@ -83,17 +82,7 @@ class ParentTraining(Training):
 
     def _open(self) -> None:
         config, spaces = self._config, self._spaces
-        addresses = self._addresses()
-        home = marl_home() if self._local is None else self._local.home
-        trust = self._cluster.trust
-        loopback = all(is_loopback(address.host) for address in addresses)
-        identity = LiveIdentity(
-            lambda: parent_identity(trust, home, loopback_only=loopback),
-            watched_file(trust, home, "parent"),
-            self._events.note,
-        )
-        self._identity = identity
-        self._book = None if identity() is None else NodeBook(nodes_path(home))
+        endpoints = self._endpoints()
         network = build_network(config.algorithm, spaces, config.network, config.seed or 0)
         statistics: Moments | None = None
         for file in (self._initial, self._resumed):
@@ -103,7 +92,7 @@ class ParentTraining(Training):
         info = self._resumed.info if self._resumed is not None else {}
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
         self._child_metrics = ChildrenMetrics(info.get("told"))
-        self._side = self._make_side(network, statistics, info, len(addresses))
+        self._side = self._make_side(network, statistics, info, len(endpoints))
         self._audit: Audit | None = None
         if isinstance(self._side, MergingParent):
             self._audit = Audit(config, spaces, self._group, self._side, self._events.note)
@@ -116,15 +105,12 @@ class ParentTraining(Training):
             run_id=self._run_id,
             epoch=self._side.epoch,
             instance=self._instance,
-            children=len(addresses),
+            children=len(endpoints),
         )
-        self._io = IOLoop().start()
         longest = payload_of(config, spaces, network)
-        plan = Plan(
-            self._io, identity, self._book, hello, longest, self._side, NAME, self._events, self._child_metrics.forget
-        )
+        plan = Plan(hello, longest, self._side, NAME, self._events, self._child_metrics.forget)
         self._registry = Registry(info.get("instances"))
-        self._callers = [Caller(address, rank, plan, self._registry) for rank, address in enumerate(addresses)]
+        self._callers = [Caller(endpoint, rank, plan, self._registry) for rank, endpoint in enumerate(endpoints)]
 
     def _make_side(
         self, network: nn.Module, statistics: Moments | None, info: dict[str, Any], num_children: int
@@ -157,6 +143,14 @@ class ParentTraining(Training):
             side.restore(self._resumed.tensors, info.get("merged", {}), info.get("limits", {}))
         return side
 
+    def _endpoints(self) -> list[Endpoint]:
+        """One for each child, in the order of their ranks."""
+        addresses = self._addresses()
+        if addresses:
+            home = marl_home() if self._local is None else self._local.home
+            self._dialing = Dialing(addresses, self._cluster.trust, home, self._events.note)
+        return [*(self._dialing.endpoints if self._dialing else ()), *self._cluster.endpoints]
+
     def _addresses(self) -> list[Address]:
         local = self._local.addresses(self._config.node.workers) if self._local is not None else []
         return parse_addresses([*local, *self._cluster.children], self._cluster.port)
@@ -188,8 +182,8 @@ class ParentTraining(Training):
         self._side.last_round(LAST_ROUND_S)
 
     def _close(self) -> None:
-        if hasattr(self, "_io"):
-            self._io.close()
+        if self._dialing is not None:
+            self._dialing.close()
 
     def _tend(self, stopped: threading.Event) -> str | None:
         self._look_around()
@@ -233,17 +227,13 @@ class ParentTraining(Training):
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        self._identity.poll()
+        if self._dialing is not None:
+            self._dialing.poll()
         if self._local is not None:
             for line in self._local.died():
                 self._events.note(line)
         for caller in self._callers:
-            peer = caller.link.peer if caller.link is not None and caller.state == "training" else None
-            if self._book is not None and peer is not None:
-                try:
-                    self._book.check(peer)
-                except TrustError as error:
-                    caller.drop(str(error))
+            caller.check()
         for caller in self._callers:
             if caller.superseded:
                 raise Superseded(caller.why)
@@ -251,7 +241,7 @@ class ParentTraining(Training):
             raise Superseded(f"another parent has gone on with {self._folder.path}: this one must stop")
         nobody = not any(caller.ever_in for caller in self._callers)
         if self._config.deterministic and not nobody:
-            missing = [str(caller.address) for caller in self._callers if caller.state != "training"]
+            missing = [caller.address for caller in self._callers if caller.state != "training"]
             if missing and missing != self._missing:
                 self._events.note(f"the run stands still until {', '.join(missing)} can go on")
             self._missing = missing
@@ -333,7 +323,7 @@ class ParentTraining(Training):
 
     def _facts(self) -> dict[str, Any]:
         """Who takes part; what a child runs on is known once it has been in."""
-        return {"children": {str(caller.address): _machine(caller.welcome) for caller in self._callers}}
+        return {"children": {caller.address: _machine(caller.welcome) for caller in self._callers}}
 
     def _speed(self, pace: Pace, counts: Counts) -> Speed:
         """Reports come in their own time: the view shows the children's speeds, measured over seconds."""
@@ -358,10 +348,10 @@ class ParentTraining(Training):
         tally = self._child_metrics.of(caller.node)
         member = self._side.members.get(caller.node or "")
         if caller.state != "training" or tally is None or member is None or caller.link is None:
-            return ChildRow(str(caller.address), caller.state)
+            return ChildRow(caller.address, caller.state)
         link = caller.link
         return ChildRow(
-            address=str(caller.address),
+            address=caller.address,
             state="training",
             workers=None if caller.welcome is None else caller.welcome.workers,
             cores=None if caller.welcome is None else caller.welcome.cores,

@@ -82,7 +82,7 @@ class _Attempt:
                 self._io,
                 connection,
                 address=self.address,
-                peer=self._read_peer(connection),
+                node=self._read_peer(connection),
                 silence=silence,
                 patience=patience,
             )

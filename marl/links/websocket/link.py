@@ -39,7 +39,7 @@ class WebSocketLink:
         connection: FrameConnection,
         *,
         address: str,
-        peer: Peer | None,
+        node: Peer | None,
         silence: float,
         patience: float,
     ) -> None:
@@ -50,7 +50,7 @@ class WebSocketLink:
             patience: seconds without progress after which a message that has begun is given up.
         """
         self.address = address
-        self.peer = peer  # from its certificate; None with --insecure
+        self.node = node  # the other side, from its certificate; None with --insecure
         self.protocol = OLDEST_PROTOCOL  # of the headers sent; settable, when another was agreed on
         self._loop = io.loop
         self._connection = connection
@@ -65,6 +65,16 @@ class WebSocketLink:
         self._stuck = False
         self._sending: Future[None] | None = None
         io.adopt(self._watch(), self.close)
+
+    @property
+    def peer(self) -> str | None:
+        """See ``Link``."""
+        return None if self.node is None else self.node.node_id
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was closed, by either side."""
+        return self._why is not None
 
     @property
     def bytes_sent(self) -> int:

@@ -241,13 +241,13 @@ class Server:
         return connection
 
     def _link(self, connection: ChildConnection, host: str, identity: Identity | None) -> WebSocketLink:
-        peer = None
+        node = None
         if identity is not None:
-            peer = identity.read_peer(connection.transport.get_extra_info("certificate"))
+            node = identity.read_peer(connection.transport.get_extra_info("certificate"))
         port = connection.remote_address[1]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return WebSocketLink(
-            self._io, connection, address=address, peer=peer, silence=self._silence, patience=self._patience
+            self._io, connection, address=address, node=node, silence=self._silence, patience=self._patience
         )
 
     def _line(self, error: BaseException, host: str, *, after_tls: bool) -> str:

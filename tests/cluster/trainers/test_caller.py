@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from marl.cluster.addresses import Address
 from marl.cluster.trainers import caller
 from marl.cluster.trainers.caller import Caller, Plan, Registry
-from marl.errors import HandshakeRefused, LinkClosed, MarlError
+from marl.errors import HandshakeRefused, LinkClosed, MarlError, TrustError
 from marl.reports.events import ChildJoined, ChildLeft, Event
+from marl.wire.link import Link
 from tests.commands import until
 from tests.wire.test_hello import hello
 
@@ -20,43 +20,51 @@ WAIT_S = 10.0
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> "Failing":
-    made = Failing()
-    monkeypatch.setattr(caller, "connect", made)
-    monkeypatch.setattr(caller, "SHORTEST_BREAK", 0.001)
-    return made
+def failing() -> "Failing":
+    return Failing()
 
 
 class Failing:
-    """Connects that fail one after the other; after the last one the caller is told to stop."""
+    """An endpoint whose tries fail one after the other; after the last one the caller is told to stop."""
+
+    address = "box:5050"
 
     def __init__(self) -> None:
         self._errors: Iterator[MarlError] = iter(())
-        self.over = threading.Event()
+        self.over, self.closed = threading.Event(), threading.Event()
 
     def let(self, *errors: MarlError) -> None:
         self._errors = iter(errors)
 
-    def __call__(self, *unused: Any) -> None:
+    def meet(self) -> Link:
         error = next(self._errors, None)
         if error is None:
             self.over.set()
+            self.closed.wait(WAIT_S)
             raise LinkClosed("the last word")
         raise error
+
+    def check(self) -> None:
+        """Whoever comes may speak."""
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def plan(side: Any, events: Any) -> Plan:
+    return Plan(hello(), 0, side, "parent", events, lambda node: None)
 
 
 def notes_of(failing: Failing, *errors: MarlError) -> tuple[list[str], Caller]:
     notes: list[str] = []
     failing.let(*errors)
-    events = SimpleNamespace(note=notes.append)
-    plan: Any = Plan(None, lambda: None, None, None, 0, None, "parent", events, lambda node: None)  # type: ignore[arg-type]
-    made = Caller(Address("box", 5050), 0, plan, Registry())
+    made = Caller(failing, 0, plan(None, SimpleNamespace(note=notes.append)), Registry())
     made.start()
     assert failing.over.wait(WAIT_S) or not made.is_alive()
     made.stop()
     made.join(WAIT_S)
     assert not made.is_alive()
-    return [note for note in notes if note != "the last word"], made
+    return notes, made
 
 
 def test_each_trouble_of_a_child_that_never_came_is_said_once(failing: Failing) -> None:
@@ -84,8 +92,9 @@ def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pyte
     heard: list[Event] = []
     talks = iter([LinkClosed("box: gone"), LinkClosed("box: gone again")])
 
-    def connects(*unused: Any) -> Any:
+    def meets() -> Any:
         if failing.over.is_set():
+            failing.closed.wait(WAIT_S)
             raise LinkClosed("the last word")
         return SimpleNamespace(peer=None, close=lambda: None)
 
@@ -95,13 +104,12 @@ def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pyte
             failing.over.set()
         raise error
 
-    monkeypatch.setattr(caller, "connect", connects)
+    monkeypatch.setattr(failing, "meet", meets)
     monkeypatch.setattr(caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, instance="i"))
     monkeypatch.setattr(caller, "converse", converses)
     side = SimpleNamespace(assign_rank=lambda *unused: None)
     events = SimpleNamespace(note=lambda text: None, on=heard.append)
-    plan: Any = Plan(None, lambda: None, None, hello(), 0, side, "parent", events, lambda node: None)  # type: ignore[arg-type]
-    made = Caller(Address("box", 5050), 0, plan, Registry())
+    made = Caller(failing, 0, plan(side, events), Registry())
     made.start()
     assert failing.over.wait(WAIT_S)
     until(lambda: len(heard) == 4)
@@ -110,3 +118,38 @@ def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pyte
     joined = ChildJoined(address="box:5050", node="box:5050", workers=3)
     left = ChildLeft(address="box:5050", node="box:5050", why="box: gone")
     assert heard == [joined, left, joined, replace(left, why="box: gone again")]
+
+
+def test_a_child_that_may_speak_no_more_is_dropped_for_good(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its link is closed, which ends the conversation, and the endpoint is not asked for another."""
+    talking, closed, met = threading.Event(), threading.Event(), []
+
+    def meets() -> Any:
+        met.append(1)
+        return SimpleNamespace(peer="box", close=closed.set)
+
+    def converses(*unused: Any, **unused_named: Any) -> None:
+        talking.set()
+        assert closed.wait(WAIT_S)
+        raise LinkClosed("this side closed the link")
+
+    def revoked() -> None:
+        raise TrustError("box was revoked")
+
+    monkeypatch.setattr(failing, "meet", meets)
+    monkeypatch.setattr(caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, instance="i"))
+    monkeypatch.setattr(caller, "converse", converses)
+    heard: list[Event] = []
+    events = SimpleNamespace(note=lambda text: None, on=heard.append)
+    made = Caller(failing, 0, plan(SimpleNamespace(assign_rank=lambda *unused: None), events), Registry())
+    made.check()  # nobody is in yet
+    made.start()
+    assert talking.wait(WAIT_S)
+    made.check()
+    assert not closed.is_set()
+    monkeypatch.setattr(failing, "check", revoked)
+    made.check()
+    made.join(WAIT_S)
+    assert not made.is_alive()
+    assert (made.state, made.why, len(met)) == ("refused", "box was revoked", 1)
+    assert heard[-1] == ChildLeft(address="box:5050", node="box", why="box was revoked")

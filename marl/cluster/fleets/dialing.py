@@ -1,0 +1,45 @@
+"""Endpoints for children that are named by address: who this parent is to them, and which of them it lets in."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from marl.cluster.addresses import Address
+from marl.cluster.identities import LiveIdentity
+from marl.links.websocket.dialer import Dialer
+from marl.links.websocket.loop import IOLoop
+from marl.trust.find_identity import is_loopback, parent_identity, watched_file
+from marl.trust.nodes import NodeBook, nodes_path
+from marl.trust.options import TrustOptions
+
+
+class Dialing:
+    """One endpoint an address; they share a thread, this parent's identity and the list of revoked nodes."""
+
+    def __init__(
+        self, addresses: Sequence[Address], trust: TrustOptions, home: Path, note: Callable[[str], None]
+    ) -> None:
+        """
+        Args:
+            home: folder of the key and of the nodes that are known.
+
+        Raises:
+            MarlError: there is no identity that these addresses allow.
+        """
+        loopback = all(is_loopback(address.host) for address in addresses)
+        self._identity = LiveIdentity(
+            lambda: parent_identity(trust, home, loopback_only=loopback), watched_file(trust, home, "parent"), note
+        )
+        book = None if self._identity() is None else NodeBook(nodes_path(home))
+        self._io = IOLoop().start()
+        self.endpoints = [
+            Dialer(self._io, address.host, address.port, self._identity, node=address.node, book=book)
+            for address in addresses
+        ]
+
+    def poll(self) -> None:
+        """Look whether the key was replaced: new links are opened with the newest."""
+        self._identity.poll()
+
+    def close(self) -> None:
+        """Close every link that is still open; may be called twice."""
+        self._io.close()
