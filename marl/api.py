@@ -1,4 +1,4 @@
-"""What a user's own program imports: ``train``, ``evaluate`` and ``load``; the commands call the same functions.
+"""What a user's own program imports: ``train``, ``evaluate``, ``load``, ``serve``; the commands call them.
 
     from marl.api import train, evaluate, load
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from marl.acting.policy import Policy
     from marl.reports.distribution import Summary
+    from marl.wire.endpoint import Endpoint
 
-__all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "load", "train"]
+__all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "load", "serve", "train"]
 
 
 class TrainResult(NamedTuple):
@@ -93,7 +94,8 @@ def train(
         init: a weights file to start from instead of random weights.
         out: where the weights are written.
         live: show progress; ``plain`` prints lines even on a terminal.
-        cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``.
+        cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``; with
+            ``endpoints``, those that links of your own reach.
         allow: modules whose code files may name (``source``, ``resume``) that you did not write on this machine.
 
     Raises:
@@ -169,3 +171,37 @@ def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:
     from marl.cluster.runs.restore import restore
 
     return restore(weights, allow=tuple(allow)).policy
+
+
+def serve(
+    endpoint: Endpoint,
+    *,
+    name: str,
+    workers: int = 0,
+    orphan_s: float = 300.0,
+    allow: Sequence[str] = (),
+    live: bool = True,
+) -> None:
+    """Offer this machine to the parents that ``endpoint`` meets, until a signal says stop; from the main thread only.
+
+    It is what ``marl child`` does, with a link of your own. A parent has the other end in ``Cluster(endpoints=...)``.
+
+    Args:
+        name: of this child; no two of a run have the same.
+        workers: 0: all cores but one, at least one.
+        orphan_s: seconds to train on alone when the parent is gone.
+        allow: modules from which a parent may name environments, algorithms and other parts.
+        live: show what happens.
+
+    Raises:
+        MarlError: the endpoint can meet nobody, and another try would end the same.
+    """
+    from marl.processes.bootstrap import start_forkserver
+
+    start_forkserver("marl.cluster.worker")
+    from marl.cluster.child import ChildSettings, serve_parents
+    from marl.reports.sinks.child_view import ChildView
+    from marl.trust.home import marl_home
+
+    settings = ChildSettings(workers=workers, orphan_s=orphan_s, allow=tuple(allow))
+    serve_parents(endpoint, settings, name, marl_home(), {"terminal": ChildView()} if live else {})

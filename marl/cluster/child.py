@@ -20,6 +20,7 @@ from marl.processes.threads import one_thread
 from marl.reports.events import Ended
 from marl.reports.sinks.sink import Facts, Sink
 from marl.reports.stream import Stream
+from marl.trust.names import check_name
 from marl.trust.options import TrustOptions
 from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
@@ -70,7 +71,7 @@ def run_child(
             stop_with_pipe(end, stopped)
         with Listening(settings.host, settings.port, trust, home, events.note, announce=settings.announce) as listening:
             child = _Child(settings, listening.endpoint, listening.name, home, events, stopped, listening.poll)
-            child.run(listening.address, lambda: ready(listening.endpoint.address))
+            child.run(f"{READY} {listening.address}", lambda: ready(listening.endpoint.address))
 
 
 def serve_parents(
@@ -81,11 +82,16 @@ def serve_parents(
     Args:
         name: of this child; no two of a run have the same.
         home: folder of what a child remembers.
+
+    Raises:
+        ConfigError: it can be no name.
+        MarlError: no parent can be met.
     """
+    check_name(name)
     events = Stream(sinks)
     with stop_event() as stopped, one_thread(), contextlib.closing(events), contextlib.closing(endpoint):
         events.begin(Facts())
-        _Child(settings, endpoint, name, home, events, stopped).run(endpoint.address)
+        _Child(settings, endpoint, name, home, events, stopped).run(f"meets parents at {endpoint.address}")
 
 
 class _Child:
@@ -115,14 +121,17 @@ class _Child:
         self._over = False
         self._look_at = 0.0
 
-    def run(self, address: str, ready: Callable[[], object] = lambda: None) -> None:
+    def run(self, where: str, ready: Callable[[], object] = lambda: None) -> None:
         """Until stopped.
+
+        Args:
+            where: it meets parents, as the end of a sentence.
 
         Raises:
             MarlError: no parent can be met.
         """
         workers = f"{self._workers} worker{'s' * (self._workers > 1)}"
-        self._events.note(f"child {self._name} {READY} {address} with {workers}")
+        self._events.note(f"child {self._name} {where} with {workers}")
         ready()
         threading.Thread(target=self._meet, name="endpoint", daemon=True).start()  # it ends when the endpoint is closed
         try:

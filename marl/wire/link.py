@@ -19,7 +19,7 @@ class Link(Protocol):
     - ``place`` runs in the thread that called ``recv``, after the header and before a byte of payload is asked for. It
       may wait, which holds the sender back for as long; it may raise MessageRefused.
     - No error of a socket or a thread leaves a link except as one of the errors below.
-    - A link whose other side is silent for some seconds closes itself: nobody waits for a node that is gone.
+    - A link between machines closes itself when the other side is silent for some seconds: a cable may break unnoticed.
     """
 
     protocol: int  # of the headers sent: ``OLDEST_PROTOCOL`` until both sides have agreed on another

@@ -4,10 +4,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from queue import Queue
 from typing import Any, TypeVar
 
+from examples.own_link import Dials, SocketLink, Waits
 from marl.links.websocket.client import connect
 from marl.links.websocket.link import WebSocketLink
 from marl.links.websocket.loop import IOLoop
@@ -41,6 +42,20 @@ def websocket_pair(
     finally:
         here.close()
         there.close()
+
+
+@contextmanager
+def own_pair(max_bytes: int = 2**40) -> Iterator[tuple[SocketLink, SocketLink]]:
+    """Of the example's link."""
+    waits = Waits()
+    dials = Dials(waits.port)
+    there = dials.meet()
+    here = waits.meet()
+    with closing(waits), closing(dials), closing(here), closing(there):
+        for link in (here, there):
+            link.limit(max_bytes)
+        yield here, there
+    waits._sock.close()
 
 
 class Background(threading.Thread):
