@@ -62,7 +62,7 @@ class SAC(Algorithm):
         value_loss = (errors.square() @ weights).sum()
 
         parameters = twins.policy(observations)
-        noise = twins.distribution.noise((len(weights),), batch.generator)
+        noise = twins.distribution.noise((len(weights),), batch.generator).to(weights.device)
         own, log_probs = twins.distribution.sample_with_log_prob(parameters, noise)
         worth = twins.fixed_values(observations, own).amin(0)
         temperature = twins.temperature.log.detach().exp()
@@ -99,7 +99,7 @@ class SAC(Algorithm):
     def _targets(self, network: SACNetwork, batch: Transitions, generator: torch.Generator | None) -> Tensor:
         """Targets [N] of both critics: the lesser value of an action that the policy draws next, and its entropy."""
         parameters = network.policy(batch.next_observations)
-        noise = network.distribution.noise((len(batch.returns),), generator)
+        noise = network.distribution.noise((len(batch.returns),), generator).to(batch.returns.device)
         actions, log_probs = network.distribution.sample_with_log_prob(parameters, noise)
         worth = network.target(batch.next_observations, actions).amin(0) - network.temperature.log.exp() * log_probs
         return torch.addcmul(batch.returns, batch.discounts, worth)

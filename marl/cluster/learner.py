@@ -24,10 +24,11 @@ from marl.exchanges.run import replay_ratio
 from marl.exchanges.sides import LearningSide
 from marl.processes.group import ProcessGroup
 from marl.processes.heap import tidily
-from marl.training.flat import flatten
+from marl.training.flat import Flat, flatten
 from marl.training.hogwild import train
+from marl.training.learned_weights import DeviceWeights, SharedWeights, own_device
 from marl.training.metrics import read_metrics
-from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
+from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
 from marl.training.optimizers import make_optimizer
 from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
@@ -52,15 +53,16 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     torch.set_num_threads(1)
     config = job.config
     algorithm, ratio = config.algorithm.off_policy(), replay_ratio(config)
-    # A replay lies in the machine's memory, and its samples are small: they are learned from where they lie.
-    device = torch.device("cuda" if torch.cuda.is_available() and not ratio else "cpu")
+    device = own_device(config.exchange.device, replays=bool(ratio))
     network = build_network(algorithm, job.spaces, config.network)
     layout = config.exchange.layout(config, job.spaces, network)
-    local = flatten(network, device)
+    weights = _weights(flatten(network, device), config, block)
     exchange = config.exchange
     # What lies in a replay grows old there anyway.
     max_staleness = sys.maxsize if ratio else exchange.max_staleness
-    arrivals = Arrivals(block, layout, batch=exchange.batch, max_staleness=max_staleness, device=device)
+    arrivals = Arrivals(
+        block, layout, batch=exchange.batch, max_staleness=max_staleness, device=CPU if ratio else device
+    )
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
     telemetry = Telemetry(block, 0, schedule_steps, alone=False)
     place = {"child": 0, "worker": 0, "segment": job.segment}
@@ -73,21 +75,30 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
         """The weights of each batch learned from are a version of their own."""
         if telemetry.updates() and arrivals.num_steps():
             version[0] += 1
+            if isinstance(weights, DeviceWeights):
+                weights.save()
             published.publish(block["weights"], int(version[0]))
         return arrivals.wait()
 
     train(
         algorithm=algorithm,
         network=network,
-        local=local,
-        shared=block["weights"],
-        optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
+        weights=weights,
         source=arrivals,
-        minibatches=_minibatches(algorithm, network, block, config, ratio, rng, arrivals),
+        minibatches=_minibatches(algorithm, network, block, config, ratio, rng, arrivals, device),
         telemetry=telemetry,
         generator=generator,
         go_on=tidily(go_on),
     )
+    if isinstance(weights, DeviceWeights):
+        weights.save_state()
+
+
+def _weights(local: Flat, config: Config, block: SharedBlock) -> SharedWeights | DeviceWeights:
+    if local.weights.device.type != "cpu":
+        return DeviceWeights(local, block, config.optimizer)
+    optimizer = make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"])
+    return SharedWeights(local, block["weights"], optimizer)
 
 
 def _minibatches(
@@ -98,13 +109,22 @@ def _minibatches(
     ratio: float,
     rng: np.random.Generator,
     arrivals: Arrivals,
+    device: torch.device,
 ) -> MinibatchSource:
     if algorithm.from_transitions:
         return ReplayedTransitions(
-            algorithm, network, block, 0, config.replay, ratio=ratio, rng=rng, priorities=lambda: arrivals.priorities
+            algorithm,
+            network,
+            block,
+            0,
+            config.replay,
+            ratio=ratio,
+            rng=rng,
+            priorities=lambda: arrivals.priorities,
+            device=device,
         )
     if ratio:
-        return ReplayedTrajectories(algorithm, network, block, 0, ratio=ratio, rng=rng)
+        return ReplayedTrajectories(algorithm, network, block, 0, ratio=ratio, rng=rng, device=device)
     return Fresh(algorithm, network)
 
 
@@ -113,6 +133,7 @@ class LearnerNode:
 
     def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup, *, children: int = 1) -> None:
         """The queue has a place for each of so many ``children`` at least, whatever the learner has in hand."""
+        own_device(config.exchange.device, replays=bool(replay_ratio(config)))  # refused before anything starts
         self._config, self._spaces, self._group = config, spaces, group
         self.restarts = 0
         self._counted = 0  # of these, those that max_restarts bounds

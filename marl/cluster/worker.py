@@ -25,6 +25,7 @@ from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
+from marl.training.learned_weights import SharedWeights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import ASKED, OVER, STEPS, array
 from marl.training.optimizers import make_optimizer
@@ -115,9 +116,11 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeLess
     train(
         algorithm=algorithm,
         network=network,
-        local=local,
-        shared=block["weights"],
-        optimizer=make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
+        weights=SharedWeights(
+            local,
+            block["weights"],
+            make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
+        ),
         source=Rollouts(collector, statistics),
         minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,

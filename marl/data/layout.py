@@ -108,6 +108,19 @@ def mapped(function: Callable[..., Any], tree: Values, *others: Values) -> Any:
     return _walk(lambda unused_path, *each: function(*each), "", tree, *others)
 
 
+def on_device(values: Any, device: torch.device) -> Any:
+    """A tree of tensors, or named ones, on a device; the same object where they are there, and no copy."""
+    if isinstance(values, Tensor):
+        return values.to(device)
+    if hasattr(values, "_fields"):
+        if all(each.device == device for each in values if isinstance(each, Tensor)):
+            return values
+        return type(values)(*(on_device(each, device) for each in values))
+    if isinstance(values, (dict, tuple)):
+        return mapped(lambda leaf: leaf.to(device), values)
+    return values
+
+
 def batched(tree: Tree, *leading: int) -> Any:
     """The same tree for many values at once: these lengths before each leaf's own."""
     return mapped(lambda leaf: leaf._replace(shape=(*leading, *leaf.shape)), tree)

@@ -23,6 +23,8 @@ class Flat(NamedTuple):
 
 def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
     """Move the network's numbers into one vector, on ``device`` or the CPU, and make its parameters views of it."""
+    if device is not None:
+        network.to(device)  # whole numbers and what is no float, too
     parameters = list(network.parameters())  # tied parameters are listed once
     buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
     count = sum(parameter.numel() for parameter in parameters)

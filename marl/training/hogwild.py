@@ -30,13 +30,24 @@ class Source(Protocol):
         """Seconds spent so far inside the environments' own ``step``."""
 
 
+class LearnedWeights(Protocol):
+    """The weights that updates move."""
+
+    vector: Tensor  # [P + F]
+    num_parameters: int  # P
+
+    def fetch(self) -> None:
+        """Have the network hold the newest of them."""
+
+    def step(self, loss: Loss, rate: float, max_norm: float) -> float:
+        """Move them along the loss's gradient; its norm. One that is not finite moves nothing."""
+
+
 def train(
     *,
     algorithm: Algorithm,
     network: nn.Module,
-    local: Flat,
-    shared: Tensor,
-    optimizer: Optimizer,
+    weights: LearnedWeights,
     source: Source,
     minibatches: MinibatchSource,
     telemetry: Telemetry,
@@ -46,7 +57,7 @@ def train(
     """The life of one worker, or of a learner, until ``go_on`` says no."""
     while go_on():
         version = telemetry.version()  # before the weights, which are then at least as new
-        local.weights.copy_(shared)
+        weights.fetch()
         start = time.perf_counter()
         trajectory, episodes = source.collect(cast(Acts, network), version)
         collected = time.perf_counter()
@@ -54,13 +65,13 @@ def train(
         for batch in minibatches.batches(trajectory, moment):
             loss = algorithm.loss(network, batch)
             rate = algorithm.learning_rate_at(moment.progress)
-            norm = hogwild_step(shared, local, optimizer, loss, rate, algorithm.max_gradient_norm)
+            norm = weights.step(loss, rate, algorithm.max_gradient_norm)
             if norm < float("inf"):
-                algorithm.settle(shared, local.gradient.numel(), telemetry.updates() + 1)
+                algorithm.settle(weights.vector, weights.num_parameters, telemetry.updates() + 1)
                 telemetry.updated(loss.metrics, norm, rate)
             else:
                 telemetry.skipped()
-            local.weights.copy_(shared)  # the next batch is learned from with what all have learned meanwhile
+            weights.fetch()  # the next batch is learned from with what all have learned meanwhile
             minibatches.learned(loss)
         telemetry.played(source, episodes, collected - start, time.perf_counter() - collected)
 
@@ -73,5 +84,5 @@ def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, 
     if norm < float("inf"):  # False for NaN too
         if norm > max_norm:
             local.gradient.mul_(max_norm / norm)
-        optimizer.step(shared[: local.gradient.numel()], local.gradient.to(shared.device), rate)  # buffers lie behind
+        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # buffers lie behind
     return norm

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm, Loss, Moment
+from marl.data.layout import on_device
 from marl.data.priorities import Priorities, importance_weights
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
@@ -15,6 +16,8 @@ from marl.data.trajectory import Trajectory
 from marl.data.trajectory_replay import TrajectoryReplay
 from marl.data.transitions import Sampled, TransitionReplay, Transitions
 from marl.training.send_queue import SendQueue
+
+CPU = torch.device("cpu")
 
 
 class MinibatchSource(Protocol):
@@ -76,8 +79,10 @@ class ReplayedTrajectories:
         *,
         ratio: float,
         rng: np.random.Generator,
+        device: torch.device = CPU,
     ) -> None:
-        self._algorithm, self._network, self._rng = algorithm, network, rng
+        """``device``: of the network; the replay lies in the machine's memory."""
+        self._algorithm, self._network, self._rng, self._device = algorithm, network, rng, device
         self._replay = TrajectoryReplay(block, worker)
         self._limiter = ReplayRatioLimiter(ratio)
 
@@ -89,7 +94,7 @@ class ReplayedTrajectories:
             sampled = self._replay.sample(self._rng)
             if sampled is None:
                 return
-            yield from self._algorithm.minibatches(self._network, sampled, moment)
+            yield from self._algorithm.minibatches(self._network, on_device(sampled, self._device), moment)
 
     def learned(self, loss: Loss) -> None:
         """All trajectories have the same chance, whatever they taught."""
@@ -109,9 +114,15 @@ class ReplayedTransitions:
         ratio: float,
         rng: np.random.Generator,
         priorities: Callable[[], Tensor] | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        """``priorities``: those of the trajectory that comes next, where its actor has worked them out."""
+        """
+        Args:
+            priorities: those of the trajectory that comes next, where its actor has worked them out.
+            device: of the network; the replay lies in the machine's memory.
+        """
         self._algorithm, self._network, self._settings, self._rng = algorithm, network, settings, rng
+        self._device = device
         self._from_actor = priorities
         self._replay = TransitionReplay(block, worker)
         self._priorities = Priorities(block, settings.alpha)
@@ -121,7 +132,8 @@ class ReplayedTransitions:
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
         """See ``MinibatchSource``."""
-        transitions, priorities = self._algorithm.transitions(self._network, trajectory)
+        moved = self._algorithm.transitions(self._network, on_device(trajectory, self._device))
+        transitions, priorities = (on_device(each, CPU) for each in moved)
         given = priorities if self._from_actor is None else self._from_actor()
         if len(given) == len(priorities):  # else the actor has counted steps that were left out on the way
             priorities = given
@@ -150,14 +162,15 @@ class ReplayedTransitions:
             transitions, whole = self._replay.gather(indices)
             weights = importance_weights(probabilities, filled, self._settings.beta)
             self._drawn = indices, whole.numpy()
-            yield Sampled(transitions, torch.from_numpy(weights).float() * whole, self._generator)
+            counts = torch.from_numpy(weights).float() * whole
+            yield Sampled(on_device(transitions, self._device), on_device(counts, self._device), self._generator)
 
     def learned(self, loss: Loss) -> None:
         """Note what each transition of the last batch still has to teach."""
         if loss.priorities is None or self._drawn is None:
             return
         indices, whole = self._drawn
-        self._priorities.set(indices[whole], loss.priorities.double().numpy()[whole])
+        self._priorities.set(indices[whole], loss.priorities.cpu().double().numpy()[whole])
 
 
 class HandedOn:

@@ -73,6 +73,7 @@ OTHER: dict[str, Any] = {
     "exchange.queue": 8,
     "exchange.batch": 2,
     "exchange.max_staleness": 5,
+    "exchange.device": "cpu",
     "exchange.zstd": True,
     "exchange.inference_batch": 16,
     "exchange.inference_wait_us": 10.0,

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from marl.exchanges.part import SettingsPart
+import torch
+
+from marl.exchanges.part import SettingsPart, demand
 
 PER_MESSAGE = 16  # trajectories at most
 
@@ -14,4 +16,20 @@ class ExperienceSettings(SettingsPart):
     queue: int = 16  # experience: trajectories that may wait, at least one a child; more is steadier, and staler
     batch: int = 1  # experience: trajectories that the learner learns from at once
     max_staleness: int = 32  # experience: older trajectories are dropped; in versions, one for each batch learned from
+    device: str = "auto"  # experience: that the learner learns on: the first GPU if there is one, or as torch names it
     zstd: bool = False  # experience: trajectories are packed (extra: zstd): fewer bytes, most of all with pictures
+
+    def validate(self) -> None:
+        """See ``SettingsPart``."""
+        super().validate()
+        demand(usable(self.device), "exchange.device", "'auto', or a device that torch has here", self.device)
+
+
+def usable(device: str) -> bool:
+    """Whether a learner could learn on it, as far as can be said without a try: a child has no learner."""
+    if device == "auto":
+        return True
+    try:
+        return torch.device(device).type in ("cpu", "cuda", "mps", "xpu")
+    except RuntimeError:
+        return False

@@ -1,0 +1,98 @@
+"""Where the weights that are learned live: in memory that all workers share, or on the device of one learner."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from marl.algorithms.base import Loss
+from marl.data.shared import SharedBlock
+from marl.errors import ConfigError
+from marl.training.flat import Flat
+from marl.training.hogwild import hogwild_step
+from marl.training.optimizers import Optimizer, OptimizerSettings, make_optimizer
+
+STATE_EVERY_S = 10.0  # between two copies of a device's optimizer state, which is twice as large as the weights
+
+
+class SharedWeights:
+    """Hogwild's: the network has a copy of its own, updates move the shared vector. See ``LearnedWeights``."""
+
+    def __init__(self, local: Flat, shared: Tensor, optimizer: Optimizer) -> None:
+        self._local, self._optimizer = local, optimizer
+        self.vector, self.num_parameters = shared, local.gradient.numel()
+
+    def fetch(self) -> None:
+        """The network takes what all have learned meanwhile."""
+        self._local.weights.copy_(self.vector)
+
+    def step(self, loss: Loss, rate: float, max_norm: float) -> float:
+        """See ``hogwild_step``."""
+        return hogwild_step(self.vector, self._local, self._optimizer, loss, rate, max_norm)
+
+
+class DeviceWeights:
+    """One learner's: weights, gradient and optimizer state stay on the device. See ``LearnedWeights``.
+
+    The block of shared memory, from which a run is saved and a dead learner is started again, gets the weights with
+    each published version, in one copy off the device, and the optimizer's state every ``STATE_EVERY_S``.
+    """
+
+    def __init__(
+        self,
+        local: Flat,
+        block: SharedBlock,
+        settings: OptimizerSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with what the block holds; ``local`` says which device."""
+        self._local, self._block, self._clock = local, block, clock
+        self.vector, self.num_parameters = local.weights, local.gradient.numel()
+        self.vector.copy_(block["weights"])
+        self._state, self._count = (block[name].to(self.vector.device) for name in ("optimizer", "optimizer_steps"))
+        self._optimizer = make_optimizer(settings, self._state, self._count)
+        self._saved_at = clock()
+
+    def fetch(self) -> None:
+        """The network's weights are the ones that updates move."""
+
+    def step(self, loss: Loss, rate: float, max_norm: float) -> float:
+        """See ``hogwild_step``."""
+        return hogwild_step(self.vector, self._local, self._optimizer, loss, rate, max_norm)
+
+    def save(self) -> None:
+        """Copy the weights off the device, and the optimizer's state where that is due."""
+        self._block["weights"].copy_(self.vector)
+        if self._clock() >= self._saved_at + STATE_EVERY_S:
+            self.save_state()
+
+    def save_state(self) -> None:
+        """Copy the optimizer's state off the device."""
+        self._block["optimizer"].copy_(self._state)
+        self._block["optimizer_steps"].copy_(self._count)
+        self._saved_at = self._clock()
+
+
+def own_device(name: str, *, replays: bool) -> torch.device:
+    """The device that a learner learns on.
+
+    Args:
+        name: as torch writes it, or "auto": the first GPU of torch's own, if there is one.
+        replays: it samples from a replay, which lies in the machine's memory; "auto" learns where that lies.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    if name != "auto":
+        device = torch.device(name)
+        if device.type != "cpu":
+            module = torch.get_device_module(device)
+            count = module.device_count() if module.is_available() else 0
+            if (device.index or 0) >= count:
+                raise ConfigError(
+                    f"exchange.device: expected a device of this machine, got {name!r}, and torch finds {count} of "
+                    f"type {device.type}: write --set exchange.device=cpu"
+                )
+        return device
+    return torch.device("cuda" if torch.cuda.is_available() and not replays else "cpu")
