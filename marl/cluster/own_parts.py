@@ -29,7 +29,7 @@ MODE_DEPENDENT = (
 
 def plugin_names(config: Config) -> Iterator[str]:
     """Every ``package.module:object`` that the settings name."""
-    names = [config.environment.id, config.network.name, config.exploration.sampler, config.algorithm.name]
+    names = [config.environment.id, *config.network.own.values(), config.exploration.sampler, config.algorithm.name]
     names.append(config.exchange.name)
     return (name for name in names if ":" in name)
 
@@ -49,9 +49,10 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
         MarlError: a part cannot work; without this, each worker would say so, one after another.
     """
     algorithm = config.algorithm
-    if ":" not in algorithm.name + config.network.name:  # whose own code would keep what it makes where nothing is
+    if ":" not in algorithm.name and not config.network.own:  # whose own code would keep what it makes where nothing is
         _demand_memory(config, spaces)
-    names = [name for name in (algorithm.name, config.network.name, config.exploration.sampler) if ":" in name]
+    parts = (algorithm.name, *config.network.own.values(), config.exploration.sampler)
+    names = [name for name in parts if ":" in name]
     if not names:
         return build_network(algorithm, spaces, config.network)
     demand_lessons(algorithm)
@@ -84,23 +85,24 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
         raise PluginError(
             f"{config.algorithm.name}: expected build_network to make a torch module, got {network!r:.80}"
         )
+    own = " with ".join(config.network.own.values())
     for module in network.modules():
         if isinstance(module, MODE_DEPENDENT):
             raise PluginError(
-                f"{config.network.name or config.algorithm.name}: expected layers that do the same in play and in "
+                f"{own or config.algorithm.name}: expected layers that do the same in play and in "
                 f"training, got {type(module).__name__}: use LayerNorm, or leave it out"
             )
     acts = cast(Acts, network)
     distribution: ActionRule = acts.distribution
     state = acts.initial_state(COUNT)
     if not is_empty(state):
-        demand_stateless(config.algorithm, config.network.name or "its network")
+        demand_stateless(config.algorithm, own or f"the network of {config.algorithm.name}")
     sampler = make_sampler(config.algorithm, config.exploration, network, Rank(0, 1))
     with torch.no_grad():
         parameters = acts.step(spaces.zeros(COUNT), state).parameters
         noise = sampler.noise((STEPS, COUNT), torch.Generator())
         actions, behaviour = sampler.act(parameters, noise[0])
-    who = config.exploration.sampler or config.network.name or config.algorithm.name
+    who = config.exploration.sampler or own or config.algorithm.name
     behaved = (COUNT, distribution.num_parameters)
     for what, came, expected in (
         ("parameters of the policy", tuple(parameters.shape), behaved),

@@ -16,6 +16,8 @@ _NAMES = {
     ("algorithm", "name"): "algorithm",
     ("environment", "id"): "environment",
     ("network", "name"): "network",
+    ("network", "encoder"): "encoder",
+    ("network", "core"): "core",
     ("exploration", "sampler"): "sampler",
     ("exchange", "name"): "exchange",
 }

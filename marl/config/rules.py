@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from marl.algorithms.base import demand_off_policy
+from marl.algorithms.base import demand_off_policy, demand_stateless
 from marl.config.ranges import demand_ranges
 from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError
@@ -26,6 +26,7 @@ def validate(config: Config) -> None:
     algorithm.validate()
     for key, name in (("network.name", config.network.name), ("exploration.sampler", config.exploration.sampler)):
         demand(not name or ":" in name, key, "your own package.module:Class", name)
+    _validate_network(config)
     _validate_replay(config)
     if config.exploration.sampler:  # what acts is no longer what learns
         demand_off_policy(algorithm, "exploration.sampler", "leave it out")
@@ -53,6 +54,18 @@ def validate(config: Config) -> None:
     if config.deterministic and stop.minutes is not None:
         raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
     demand_ranges(config)
+
+
+def _validate_network(config: Config) -> None:
+    network = config.network
+    for key, name, known in (("encoder", network.encoder, "mlp"), ("core", network.core, "none")):
+        expected = f"{known!r}, or your own package.module:Class"
+        demand(name in (None, known) or ":" in str(name), f"network.{key}", expected, name)
+    if network.name and len(network.own) > 1:
+        key = list(network.own)[1]
+        raise ConfigError(f"{key}: network.name = {network.name!r} has parts of its own: leave one of both out")
+    if "network.core" in network.own:
+        demand_stateless(config.algorithm, f"network.core = {network.core!r}")
 
 
 def _validate_replay(config: Config) -> None:

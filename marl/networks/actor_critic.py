@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from marl.data.spaces import Spaces
-from marl.networks.contract import Outputs, State, StatelessCritic
+from marl.networks.contract import Decision, Outputs, State, StatelessCritic
 from marl.networks.distributions import distribution_for
 from marl.networks.settings import NetworkSettings
-from marl.networks.torso import MLP
+from marl.networks.torso import Torso
 
 
 class ActorCritic(StatelessCritic):
@@ -19,18 +19,11 @@ class ActorCritic(StatelessCritic):
         self._num_outputs = spaces.num_actions if spaces.discrete else len(spaces.action_low)
         generator = torch.Generator().manual_seed(seed)
 
-        def mlp(outputs: int, head_gain: float) -> MLP:
-            return MLP(
-                spaces.observation_size,
-                settings.hidden,
-                outputs,
-                activation=settings.activation,
-                head_gain=head_gain,
-                generator=generator,
-            )
+        def torso(outputs: int, head_gain: float) -> Torso:
+            return Torso(spaces, settings, outputs, head_gain=head_gain, generator=generator)
 
-        self.actor = mlp(self._num_outputs + settings.shared_trunk, 0.01)
-        self.critic = None if settings.shared_trunk else mlp(1, 1.0)
+        self.actor = torso(self._num_outputs + settings.shared_trunk, 0.01)
+        self.critic = None if settings.shared_trunk else torso(1, 1.0)
         self.log_std = None if spaces.discrete else nn.Parameter(torch.full((self._num_outputs,), settings.log_std))
 
     def policy(self, observations: Tensor) -> Tensor:
@@ -53,3 +46,35 @@ class ActorCritic(StatelessCritic):
 
     def _with_deviation(self, outputs: Tensor) -> Tensor:
         return outputs if self.log_std is None else torch.cat([outputs, self.log_std.expand_as(outputs)], -1)
+
+
+class RecurrentActorCritic(ActorCritic):
+    """The same with a core that remembers in each network, or in the shared trunk."""
+
+    def initial_state(self, rows: int) -> State:
+        """See ``Acts``; one core's after the other's."""
+        return tuple(each.initial_state(rows) for each in self._torsos())
+
+    def step(self, observations: Tensor, state: State) -> Decision:
+        """See ``Acts``; the critic is asked as well, since it has to remember."""
+        found = [each.step(observations, kept) for each, kept in zip(self._torsos(), state, strict=True)]
+        parameters, values = self._meant([outputs for outputs, _ in found])
+        return Decision(parameters, values, tuple(kept for _, kept in found))
+
+    def unroll(self, observations: Tensor, state: State, resets: Tensor | None, acted: int) -> Outputs:
+        """See ``Policy``."""
+        if resets is None:
+            resets = torch.zeros(observations.shape[:2], dtype=torch.bool, device=observations.device)
+        pairs = zip(self._torsos(), state, strict=True)
+        parameters, values = self._meant([each.unroll(observations, kept, resets) for each, kept in pairs])
+        return Outputs(parameters[:acted], values)
+
+    def _torsos(self) -> list[Torso]:
+        return [self.actor] if self.critic is None else [self.actor, self.critic]
+
+    def _meant(self, outputs: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Parameters [..., P] and values [...]."""
+        if self.critic is None:
+            (both,) = outputs
+            return self._with_deviation(both[..., :-1]), both[..., -1]
+        return self._with_deviation(outputs[0]), outputs[1].squeeze(-1)

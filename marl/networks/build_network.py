@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from marl.data.layout import header_of, is_empty
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError, MarlError, PluginError
-from marl.networks.actor_critic import ActorCritic
+from marl.networks.actor_critic import ActorCritic, RecurrentActorCritic
 from marl.networks.contract import Policy, State
+from marl.networks.own_module import own_module
 from marl.networks.q_network import QNetwork
 from marl.networks.settings import NetworkSettings
-from marl.plugins import load_object
 
 TIMES, ROWS = 3, 2  # of a trial
 
@@ -24,8 +24,13 @@ def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Mod
     Raises:
         PluginError: there is no such class, or it is no such network.
     """
+    who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
     if not settings.name:
-        return ActorCritic(spaces, settings, seed)
+        kind = ActorCritic if settings.core in (None, "none") else RecurrentActorCritic
+        network: nn.Module = kind(spaces, settings, seed)
+        if who:
+            _try_policy(who, spaces, network)
+        return network
     network = _own(spaces, settings, seed)
     for method in ("initial_state", "step", "unroll"):
         if not callable(getattr(network, method, None)):
@@ -34,38 +39,57 @@ def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Mod
                 "marl.networks.contract.Policy says (marl.networks.contract.StatelessCritic makes them of policy and "
                 f"values), it lacks {method}"
             )
-    _try_policy(settings.name, spaces, network, cast(Policy, network))
+    _try_policy(who, spaces, network)
     return network
 
 
-def _try_policy(name: str, spaces: Spaces, network: nn.Module, policy: Policy) -> None:
-    """Refuse a network whose answers do not fit."""
-    outputs = _acting_parameters(network, name)
-    state = policy.initial_state(ROWS)
+def _own(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
+    return own_module("network.name", settings.name, seed, spaces=spaces, settings=settings, seed=seed)
+
+
+def _try_policy(who: str, spaces: Spaces, network: nn.Module) -> None:
+    """Refuse a network whose answers do not fit.
+
+    Args:
+        who: the settings that name it, and its name.
+    """
+    outputs, policy = _acting_parameters(network, who), cast(Policy, network)
+    state = _initial_state(who, policy)
     seen = spaces.zeros(TIMES, ROWS)  # S = T + 1
     resets = None if is_empty(state) else torch.zeros(TIMES, ROWS, dtype=torch.bool)
 
     def step() -> Tensor:
         decision = policy.step(seen[0], state)
-        _demand_same_state(name, state, decision.state)
+        _demand_same_state(who, state, decision.state)
         return decision.parameters
 
     def unrolled(observations: Tensor, number: int, acted: int) -> Callable[[], Tensor]:
         return lambda: policy.unroll(observations, state, resets, acted)[number]
 
-    _demand_shape(name, "step", seen[0], (ROWS, outputs), step)
+    _demand_shape(who, "step", seen[0], (ROWS, outputs), step)
     for acted in (TIMES - 1, TIMES, 0):
-        _demand_shape(name, "the parameters of unroll", seen, (acted, ROWS, outputs), unrolled(seen, 0, acted))
-        _demand_shape(name, "the values of unroll", seen, (TIMES, ROWS), unrolled(seen, 1, acted))
+        _demand_shape(who, "the parameters of unroll", seen, (acted, ROWS, outputs), unrolled(seen, 0, acted))
+        _demand_shape(who, "the values of unroll", seen, (TIMES, ROWS), unrolled(seen, 1, acted))
     if resets is None:
-        _demand_shape(name, "the values of unroll", seen[0], (ROWS,), unrolled(seen[0], 1, ROWS))
+        _demand_shape(who, "the values of unroll", seen[0], (ROWS,), unrolled(seen[0], 1, ROWS))
 
 
-def _demand_same_state(name: str, before: State, after: State) -> None:
+def _initial_state(who: str, policy: Policy) -> State:
+    try:
+        with torch.no_grad():
+            state = policy.initial_state(ROWS)
+            rows = [shape[:1] for _, _, shape in header_of(state)]
+    except Exception as error:
+        raise PluginError(f"{who}: initial_state failed: {type(error).__name__}: {error}") from error
+    if any(each != (ROWS,) for each in rows):
+        expected = f"initial_state({ROWS}) to make tensors [{ROWS}, ...]"
+        raise PluginError(f"{who}: expected {expected}, got {header_of(state)}")
+    return state
+
+
+def _demand_same_state(who: str, before: State, after: State) -> None:
     if header_of(before) != header_of(after):
-        raise PluginError(
-            f"network.name: expected {name} to make a state {header_of(before)} of one like it, got {header_of(after)}"
-        )
+        raise PluginError(f"{who}: expected a state {header_of(before)} of one like it, got {header_of(after)}")
 
 
 def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool) -> QNetwork:
@@ -74,16 +98,15 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
     Raises:
         PluginError: there is no such class, or it is no such network.
     """
-    if not settings.name:
+    if not settings.own:
         return QNetwork(spaces, settings, seed, dueling=dueling)
-    own = None if not spaces.discrete else _own(spaces, settings, seed)
-    network = QNetwork(spaces, settings, seed, dueling=False, online=own)
+    own = _own(spaces, settings, seed) if settings.name and spaces.discrete else None
+    network = QNetwork(spaces, settings, seed, dueling=dueling and not settings.name, online=own)
+    who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
     if sum(each.numel() for each in network.buffers()) != sum(each.numel() for each in network.parameters()):
-        raise PluginError(
-            f"network.name: {settings.name} has buffers or tied parameters, which a target network cannot follow"
-        )
+        raise PluginError(f"{who} has buffers or tied parameters, which a target network cannot follow")
     seen = spaces.zeros(3, 2)
-    _demand_shape(settings.name, "forward", seen, (3, 2, spaces.num_actions), lambda: network.policy(seen))
+    _demand_shape(who, "forward", seen, (3, 2, spaces.num_actions), lambda: network.policy(seen))
     return network
 
 
@@ -93,50 +116,29 @@ def refuse_own(settings: NetworkSettings, algorithm: str) -> None:
     Raises:
         ConfigError: the settings name another.
     """
-    if settings.name:
-        raise ConfigError(f"network.name: {algorithm} builds a network of its own: leave out {settings.name!r}")
+    for key, name in settings.own.items():
+        raise ConfigError(f"{key}: {algorithm} builds a network of its own: leave out {name!r}")
 
 
-def _own(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
-    made = load_object(settings.name)
-    if not (isinstance(made, type) and issubclass(made, nn.Module)):
-        raise PluginError(
-            f"network.name: expected a class that derives from torch.nn.Module, {settings.name} is {made!r:.80}"
-        )
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # which the layers of torch itself draw from
-            network: nn.Module = made(spaces, settings, seed)
-    except MarlError:
-        raise
-    except Exception as error:  # whatever a user's constructor does
-        raise PluginError(
-            f"network.name: {settings.name}(spaces, settings, seed) failed: {type(error).__name__}: {error}"
-        ) from error
-    return network
-
-
-def _acting_parameters(network: nn.Module, name: str) -> int:
+def _acting_parameters(network: nn.Module, who: str) -> int:
     outputs = getattr(getattr(network, "distribution", None), "num_parameters", None)
     if not isinstance(outputs, int):
         raise PluginError(
-            f"network.name: expected {name} to have a distribution (marl.networks.distributions.distribution_for makes "
-            "the one that fits the spaces)"
+            f"{who}: expected it to have a distribution (marl.networks.distributions.distribution_for makes the one "
+            "that fits the spaces)"
         )
     return outputs
 
 
-def _demand_shape(
-    name: str, method: str, seen: Tensor, expected: tuple[int, ...], answer: Callable[[], Tensor]
-) -> None:
+def _demand_shape(who: str, method: str, seen: Tensor, expected: tuple[int, ...], answer: Callable[[], Tensor]) -> None:
     """Refuse a network before any process starts rather than in the first batch."""
-    asked = f"{name}: expected {method} to make {list(expected)} of observations {list(seen.shape)}"
+    asked = f"{who}: expected {method} to make {list(expected)} of observations {list(seen.shape)}"
     try:
         with torch.no_grad():
             shape = tuple(answer().shape)
     except MarlError:
         raise
     except Exception as error:
-        raise PluginError(f"network.name: {asked}, it failed: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{asked}, it failed: {type(error).__name__}: {error}") from error
     if shape != expected:
-        raise PluginError(f"network.name: {asked}, got {list(shape)}")
+        raise PluginError(f"{asked}, got {list(shape)}")

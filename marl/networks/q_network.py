@@ -7,15 +7,15 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.contract import Stateless
 from marl.networks.settings import NetworkSettings
-from marl.networks.torso import MLP, as_buffers
+from marl.networks.torso import Torso, as_buffers
 
 MAX_COMBINED = 1024  # actions: the matrix grows with their square
 
 
 class QNetwork(Stateless):
-    """One MLP, and a copy of it as buffers, which judges what the first one chooses.
+    """One network, and a copy of it as buffers, which judges what the first one chooses.
 
-    Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): the MLP
+    Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): it
     says a value V of the observation and an advantage A of each action, and Q = V + A - mean A.
     """
 
@@ -28,17 +28,16 @@ class QNetwork(Stateless):
         dueling: bool = True,
         online: nn.Module | None = None,
     ) -> None:
-        """``online``: what makes values of actions; None: an MLP."""
+        """``online``: what makes values of actions; None: an encoder and a head."""
         super().__init__()
         if not spaces.discrete:
             raise ConfigError("apex_dqn needs discrete actions, and this environment's are continuous: try sac")
         self.distribution = ActionValues(spaces.num_actions)
         self._dueling = dueling
-        self.online: nn.Module = online or MLP(
-            spaces.observation_size,
-            settings.hidden,
+        self.online: nn.Module = online or Torso(
+            spaces,
+            settings,
             spaces.num_actions + dueling,
-            activation=settings.activation,
             head_gain=0.01,
             generator=torch.Generator().manual_seed(seed),
         )

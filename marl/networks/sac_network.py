@@ -10,8 +10,10 @@ from torch.nn import functional
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.contract import Stateless
+from marl.networks.encoders import activation_of, as_floats
+from marl.networks.heads import linear
 from marl.networks.settings import NetworkSettings
-from marl.networks.torso import ACTIVATIONS, MLP, as_buffers, as_floats, linear
+from marl.networks.torso import Torso, as_buffers
 
 MIN_LOG_STD, MAX_LOG_STD = -5.0, 2.0
 
@@ -29,14 +31,7 @@ class SACNetwork(Stateless):
         generator = torch.Generator().manual_seed(seed)
         self.critics = Twins(spaces.observation_size + size, settings, generator)
         self.past = as_buffers(self.critics)
-        self.actor = MLP(
-            spaces.observation_size,
-            settings.hidden,
-            2 * size,
-            activation=settings.activation,
-            head_gain=0.01,
-            generator=generator,
-        )
+        self.actor = Torso(spaces, settings, 2 * size, head_gain=0.01, generator=generator)
         self.temperature = Temperature(temperature)
         with torch.no_grad():
             self.actor.head.bias[size:] = settings.log_std
@@ -83,11 +78,7 @@ class Twins(nn.Module):
 
     def __init__(self, inputs: int, settings: NetworkSettings, generator: torch.Generator) -> None:
         super().__init__()
-        if settings.activation not in ACTIVATIONS:
-            raise ConfigError(
-                f"network.activation: expected one of {', '.join(ACTIVATIONS)}, got {settings.activation!r}"
-            )
-        self._activation = ACTIVATIONS[settings.activation]
+        self._activation = activation_of(settings.activation)
         sizes = [inputs, *settings.hidden, 1]
         self.depth = len(sizes) - 1
         for number, (below, above) in enumerate(pairwise(sizes)):

@@ -8,10 +8,18 @@ class NetworkSettings:
     """Which network, its size and shape."""
 
     name: str = ""  # your own package.module:Class; empty: the algorithm's own
+    encoder: str | None = None  # your own package.module:Class; none: "mlp", the hidden layers below
+    core: str | None = None  # what remembers earlier steps: your own package.module:Class; none: nothing does
     hidden: tuple[int, ...] = (64, 64)  # width of each hidden layer
     activation: str = "tanh"  # or "relu", "elu"
     shared_trunk: bool = False  # one body under policy and value: fewer numbers, but the two losses compete
     log_std: float = 0.0  # where the deviation of continuous actions starts (natural logarithm)
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The settings that name a user's own code."""
+        named = {"network.name": self.name, "network.encoder": self.encoder, "network.core": self.core}
+        return {key: name for key, name in named.items() if name and ":" in name}
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,10 @@ def test_what_really_acted_is_what_is_kept() -> None:
             {"network__name": "tests.parts:Bare"},
             "makes them of policy and values.*, it lacks initial_state",
         ),
-        ({"network__name": "tests.parts:NoDistribution"}, "expected tests.parts:NoDistribution to have a distribution"),
+        (
+            {"network__name": "tests.parts:NoDistribution"},
+            "NoDistribution: expected it to have a distribution",
+        ),
         ({"network__name": "tests.parts:Forgetful"}, "expected layers that do the same .*, got Dropout: use LayerNorm"),
         ({"network__name": "tests.parts:WrongPolicy"}, r"expected step to make \[2, 3\] .*, got \[2, 4\]"),
         (
@@ -115,7 +118,7 @@ def test_what_really_acted_is_what_is_kept() -> None:
         ({"network__name": "tests.parts:InOrder"}, r"expected the values of unroll to make \[2\] .*, it failed"),
         (
             {"network__name": "tests.parts:WrongState"},
-            r"WrongState to make a state .* of one like it",
+            r"WrongState: expected a state .* of one like it",
         ),
         ({"network__name": "tests.parts:Raises"}, r"Raises\(spaces, settings, seed\) failed: ZeroDivisionError"),
         ({"network__name": "tests.parts:RaisesLater"}, "expected step to make .*, it failed: RuntimeError"),

@@ -24,6 +24,8 @@ OTHER: dict[str, Any] = {
     "network.name": "my.module:Network",
     "network.hidden": [1, 2, 3],
     "network.activation": "relu",
+    "network.encoder": "mlp",
+    "network.core": "none",
     "network.shared_trunk": True,
     "network.log_std": -0.5,
     "exploration.sampler": "my.module:Sampler",

@@ -113,7 +113,7 @@ def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) 
     config, spaces = config_of(contents, path, allow), spaces_of(contents, path)
     network = {name: each for name, each in contents.stored.items() if name.startswith("network.")}
     numbers = sum(math.prod(each.shape) for each in network.values())
-    if not config.network.name and ":" not in config.algorithm.name:  # of parts that are ours the size is known
+    if not config.network.own and ":" not in config.algorithm.name:  # of parts that are ours the size is known
         hidden, outputs = config.network.hidden, spaces.num_actions or len(spaces.action_low)
         # Multilayer perceptrons, at least one and at most five, of which some see or say more than these numbers.
         least = _connections((spaces.observation_size, *hidden, outputs))

@@ -1,0 +1,47 @@
+"""What remembers, between encoder and heads: nothing, or a user's own recurrent core."""
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from marl.networks.contract import State, renewed
+from marl.networks.own_module import demand_size, own_module
+from marl.networks.settings import NetworkSettings
+
+
+class Core(Protocol):
+    """A torch module, made as ``Class(features, settings)``, where ``features`` is how many the encoder makes."""
+
+    size: int  # features that it makes itself
+
+    def initial_state(self, rows: int) -> State:
+        """With which an episode begins, for this many environments: a tree of tensors [B, ...]."""
+
+    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Features [B, size] of the encoder's [B, features] and of what is remembered; what is remembered next."""
+
+
+def make_core(features: int, settings: NetworkSettings, generator: torch.Generator) -> tuple[nn.Module, int] | None:
+    """The core that the settings name, and how many features it makes; None where nothing is to be remembered.
+
+    Raises:
+        PluginError: there is no such class, or it cannot be made.
+    """
+    name = settings.core
+    if name is None or name == "none":
+        return None
+    seed = int(torch.randint(2**31, (), generator=generator))
+    own = own_module("network.core", name, seed, features=features, settings=settings)
+    return own, demand_size("network.core", name, own)
+
+
+def unrolled(core: nn.Module, features: Tensor, state: State, resets: Tensor) -> Tensor:
+    """Features [S, B, size] of features [S, B, F], one step after the other."""
+    steps = cast(Core, core)
+    initial = steps.initial_state(features.shape[1])
+    found = []
+    for now, fresh in zip(features.unbind(), resets.unbind(), strict=True):
+        made, state = steps.step(now, renewed(state, fresh, initial))
+        found.append(made)
+    return torch.stack(found)

@@ -1,0 +1,46 @@
+"""A part of a network that a user's import path names, ``package.module:Class``: found, and made from a seed."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from marl.errors import MarlError, PluginError
+from marl.plugins import load_object
+
+
+def own_module(setting: str, name: str, torch_seed: int, **arguments: Any) -> nn.Module:
+    """The class of that name, made with these arguments in their order; what torch draws meanwhile follows its seed.
+
+    Args:
+        setting: that has the name, for the message.
+
+    Raises:
+        PluginError: there is no such class, or it cannot be made.
+    """
+    made = load_object(name)
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        raise PluginError(f"{setting}: expected a class that derives from torch.nn.Module, {name} is {made!r:.80}")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed)  # which the layers of torch itself draw from
+            module: nn.Module = made(*arguments.values())
+    except MarlError:
+        raise
+    except Exception as error:  # whatever a user's constructor does
+        raise PluginError(
+            f"{setting}: {name}({', '.join(arguments)}) failed: {type(error).__name__}: {error}"
+        ) from error
+    return module
+
+
+def demand_size(setting: str, name: str, module: nn.Module) -> int:
+    """How many features a part makes of each row.
+
+    Raises:
+        PluginError: it does not say.
+    """
+    size = getattr(module, "size", None)
+    if not isinstance(size, int) or size < 1:
+        raise PluginError(f"{setting}: expected {name} to have a size, the number of its features, got {size!r:.80}")
+    return size

@@ -1,0 +1,405 @@
+"""A recurrent core from outside the package: its state goes from the collector into the trajectory and the loss."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from marl.acting.collect import Collector
+from marl.acting.policy import Policy as Trained
+from marl.algorithms.a3c import A3C
+from marl.algorithms.base import Algorithm, Moment
+from marl.algorithms.impala import IMPALA
+from marl.algorithms.ppo import PPO
+from marl.algorithms.values import following_values, outputs_of
+from marl.api import evaluate, load, train
+from marl.cluster.find_spaces import find_spaces
+from marl.cluster.own_parts import try_parts
+from marl.config.files import load_config
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import Environments, make_environments
+from marl.errors import ConfigError, EnvironmentFault, PluginError
+from marl.networks.actor_critic import RecurrentActorCritic
+from marl.networks.build_network import actor_critic
+from marl.networks.contract import Policy, State
+from marl.networks.settings import NetworkSettings
+from marl.training.flat import flatten
+from marl.training.hogwild import hogwild_step
+from marl.training.optimizers import OptimizerSettings, make_optimizer
+from tests.fakes import Probe, counting_vector
+
+MEMORY, TOTAL, SEEN = (f"{__name__}:{name}" for name in ("Memory", "Total", "Seen"))
+RECALL = f"{__name__}:Recall"
+COUNT = 3
+
+
+class Memory(nn.Module):
+    """As in docs/extending.md."""
+
+    def __init__(self, features: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.size = settings.hidden[-1]
+        self.cell = nn.GRUCell(features, self.size)
+
+    def initial_state(self, rows: int) -> State:
+        return torch.zeros(rows, self.size)
+
+    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        state = self.cell(features, state)
+        return state, state
+
+
+class Seen(nn.Module):
+    """An encoder that shows the core what there is to see."""
+
+    def __init__(self, spaces: Spaces, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.size = spaces.observation_size
+
+    def forward(self, observations: Tensor) -> Tensor:
+        return observations
+
+
+class Total(nn.Module):
+    """The sum of all that an episode has shown, and how many steps that were; begins at 5 and 0."""
+
+    def __init__(self, features: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.size = features + 1
+
+    def initial_state(self, rows: int) -> State:
+        return {"total": torch.full((rows, self.size - 1), 5.0), "more": (torch.zeros(rows, dtype=torch.int64),)}
+
+    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        total, (steps,) = state["total"] + features, state["more"]
+        return torch.cat([total, steps.unsqueeze(-1).float()], -1), {"total": total, "more": (steps + 1,)}
+
+
+class WrongSize(Memory):
+    def __init__(self, features: int, settings: NetworkSettings) -> None:
+        super().__init__(features, settings)
+        self.size += 1
+
+
+class NoSize(Memory):
+    def __init__(self, features: int, settings: NetworkSettings) -> None:
+        super().__init__(features, settings)
+        del self.size
+
+
+class OneState(Memory):
+    """The same for all environments."""
+
+    def initial_state(self, rows: int) -> State:
+        return torch.zeros(self.size)
+
+
+class WrongEncoder(Seen):
+    def forward(self, observations: Tensor) -> Tensor:
+        return observations.repeat_interleave(2, -1)
+
+
+class Whole(RecurrentActorCritic):
+    """A network of one's own that remembers."""
+
+    def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
+        super().__init__(spaces, replace(settings, name="", core=MEMORY), seed)
+
+
+@dataclass(frozen=True)
+class Forgets(A3C):
+    """Its loss shows each observation alone."""
+
+    takes_state: ClassVar[bool] = False
+
+
+class Recall(Probe):
+    """Sees 1 or -1, then 0 twice; the last action is right if it says what was seen first."""
+
+    def _first(self) -> float:
+        self._cue, self._left = float(self.np_random.choice([-1.0, 1.0])), 2
+        return self._cue
+
+    def _answer(self, action: Any) -> tuple[float, bool]:
+        self._left -= 1
+        self._shown = np.float32(0.0)
+        right = 1.0 if (action == 1) == (self._cue > 0) else -1.0
+        return (0.0, False) if self._left >= 0 else (right, True)
+
+
+def counting(mode: str, ends: str, **kwargs: Any) -> Environments:
+    return Environments(counting_vector(COUNT, mode, ends=ends, **kwargs), "counting")
+
+
+def exact(spaces: Spaces, *, shared: bool) -> nn.Module:
+    """A network whose numbers are small multiples of 1/8: float32 holds each sum exactly, in whatever order."""
+    settings = NetworkSettings(encoder=SEEN, core=TOTAL, shared_trunk=shared)
+    network = actor_critic(spaces, settings, 1)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randint(-8, 9, parameter.shape, generator=generator) / 8)
+    return network
+
+
+def collector_of(environments: Environments, length: int) -> Collector:
+    return Collector(
+        environments,
+        length=length,
+        discount=0.9,
+        reward_scale=1.0,
+        generator=torch.Generator().manual_seed(7),
+        seeds=list(range(environments.count)),
+    )
+
+
+shared_or_not = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
+modes = pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+
+
+@shared_or_not
+@pytest.mark.parametrize("ends", ["terminated", "truncated", "alternate"])
+@modes
+def test_unrolling_says_what_was_said_step_by_step(mode: str, ends: str, shared: bool) -> None:
+    """Bit for bit, over trajectories in a row, where episodes end anywhere in them; and so does each last value."""
+    environments = counting(mode, ends, length=1, grows=True)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=shared)), collector_of(environments, 5)
+    sums: list[Tensor | None] = [None] * COUNT  # of the episode under way, by hand
+    cuts = 0
+    for _ in range(6):
+        trajectory, _ = collector.collect(policy, None, 0)
+        parameters, values = outputs_of(policy, trajectory)
+        assert torch.equal(parameters[trajectory.valid], trajectory.behaviour[trajectory.valid])
+        following = following_values(policy, values.detach(), trajectory)
+        for row in range(COUNT):
+            last = dict(zip(trajectory.last_index.tolist(), trajectory.last_observations, strict=True))
+            for step in range(5):
+                seen = trajectory.observations[step, row]
+                if not trajectory.valid[step, row]:
+                    sums[row] = None
+                    continue
+                before = sums[row]
+                state = policy.initial_state(1) if before is None else before
+                decision = policy.step(seen.unsqueeze(0), state)
+                sums[row] = decision.state
+                if step == 0:
+                    assert told(trajectory.state, row) == told(state, 0)
+                assert decision.values is not None
+                assert torch.equal(decision.values[0], values[step, row])
+                ended = bool(trajectory.terminated[step, row] | trajectory.truncated[step, row])
+                true_next = last.get(step * COUNT + row, trajectory.observations[step + 1, row])
+                if trajectory.truncated[step, row] or not ended:
+                    worth = policy.step(true_next.unsqueeze(0), decision.state).values
+                    assert torch.equal(cast(Tensor, worth)[0], following[step, row])
+                    cuts += ended
+                if ended and mode != "NextStep":
+                    sums[row] = None
+    assert (cuts > 0) == (ends != "terminated")
+
+
+def told(state: State, row: int) -> list[Any]:
+    """What is remembered of one environment, in each of the network's cores."""
+    return [[*each["total"][row].tolist(), *(part[row].item() for part in each["more"])] for each in state]
+
+
+def test_nothing_of_an_episode_is_left_in_the_next() -> None:
+    """The state at the start of each trajectory, by what CountingEnv shows: its step and the number of the episode."""
+    environments = counting("SameStep", "terminated", length=3)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=True)), collector_of(environments, 4)
+    found = []
+    for _ in range(3):
+        trajectory, _ = collector.collect(policy, None, 0)
+        ((total, (steps,)),) = [(each["total"], each["more"]) for each in trajectory.state]
+        found.append((total[:, :2].tolist(), steps.tolist()))
+    assert found == [
+        ([[5.0, 5.0]] * COUNT, [0] * COUNT),
+        ([[5.0, 6.0]] * COUNT, [1] * COUNT),  # has seen step 0 of episode 1
+        ([[6.0, 9.0]] * COUNT, [2] * COUNT),  # steps 0 and 1 of episode 2
+    ]
+
+
+def test_a_reset_of_the_collector_forgets() -> None:
+    environments = counting("SameStep", "terminated", length=9)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=True)), collector_of(environments, 4)
+    first = collector.collect(policy, None, 0)[0].state[0]["total"].tolist()
+    assert collector.collect(policy, None, 0)[0].state[0]["total"].tolist() != first
+    collector.reset(list(range(COUNT)))
+    assert collector.collect(policy, None, 0)[0].state[0]["total"].tolist() == first
+
+
+def test_a_gradient_goes_back_through_time_and_not_beyond_an_end() -> None:
+    environments = counting("SameStep", "terminated", length=3)
+    network = actor_critic(environments.spaces, NetworkSettings(hidden=(4,), core=MEMORY, shared_trunk=True), 1)
+    policy, collector = cast(Policy, network), collector_of(environments, 6)
+    trajectory = collector.collect(policy, None, 0)[0]
+    observations = torch.randn(trajectory.observations.shape, generator=torch.Generator().manual_seed(1))
+    observations.requires_grad_()
+    values = outputs_of(policy, trajectory._replace(observations=observations)).values
+    values[4].sum().backward()  # the second step of the second episode
+    assert observations.grad is not None
+    assert [bool(step.any()) for step in observations.grad] == [False, False, False, True, True, False, False]
+
+
+def learned(algorithm: Algorithm, core: str | None, trajectories: int) -> float:
+    """Mean return over the last trajectories of a run alone."""
+    environments = make_environments(EnvironmentSettings(id=RECALL), 16)
+    settings = NetworkSettings(hidden=(16,), core=core, shared_trunk=True)
+    network = algorithm.build_network(environments.spaces, settings, 1)
+    local = flatten(network)
+    shared = local.weights.clone()
+    optimizer = make_optimizer(OptimizerSettings("adam"), torch.zeros(2, len(local.gradient)), torch.zeros(1))
+    generator = torch.Generator().manual_seed(3)
+    collector = collector_of(environments, algorithm.t_max)
+    returns: list[float] = []
+    for _ in range(trajectories):
+        trajectory, episodes = collector.collect(cast(Policy, network), None, 0)
+        collector.scale_rewards(1.0)
+        returns += episodes.returns.tolist()
+        for batch in algorithm.minibatches(network, trajectory, Moment(0.0, generator)):
+            loss = algorithm.loss(network, batch)
+            hogwild_step(shared, local, optimizer, loss, algorithm.learning_rate, algorithm.max_gradient_norm)
+            local.weights.copy_(shared)
+    return float(np.mean(returns[-300:]))
+
+
+FORMS: dict[str, Algorithm] = {
+    "a3c": A3C(t_max=7, learning_rate=1e-2, gae_lambda=0.95),
+    "impala": IMPALA(t_max=7, learning_rate=1e-2),
+    "ppo": PPO(t_max=16, learning_rate=1e-2, epochs=4, num_minibatches=2),
+    "ppo, V-trace": PPO(t_max=16, learning_rate=1e-2, epochs=4, num_minibatches=2, target="vtrace", kl_stop=0.5),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_has_to_be_remembered_is_learned(form: str) -> None:
+    """Trajectories are no multiple of an episode: what is recalled has often been seen in the trajectory before."""
+    torch.set_num_threads(1)
+    assert learned(FORMS[form], MEMORY, 150 if form in ("a3c", "impala") else 40) > 0.8
+
+
+def test_without_a_core_it_cannot_be() -> None:
+    torch.set_num_threads(1)
+    assert abs(learned(FORMS["a3c"], None, 100)) < 0.3
+
+
+def test_minibatches_of_ppo_are_whole_environments() -> None:
+    environments = counting("NextStep", "alternate", length=2)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=False)), collector_of(environments, 6)
+    collector.collect(policy, None, 0)
+    trajectory: Trajectory = collector.collect(policy, None, 0)[0]
+    batches = list(PPO(epochs=2, num_minibatches=2).minibatches(cast(nn.Module, policy), trajectory, MOMENT))
+    assert [batch.size() for batch in batches] == [2, 1, 2, 1]
+    for batch in batches:
+        parameters, values = batch.outputs(policy)
+        flat = batch.flat()
+        counted = flat.weights() > 0
+        assert counted.any()
+        assert not counted.all()  # resets are no transitions
+        log_probs = policy.distribution.log_prob(parameters, flat.actions)
+        assert torch.equal(log_probs[counted], flat.log_probs[counted])  # nothing has been learned yet: the ratio is 1
+        assert torch.equal(values[counted], flat.values[counted])
+        assert float(batch.weights().sum()) == pytest.approx(1.0)
+
+
+MOMENT = Moment(0.0, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("exchange", ["weights", "experience", "observations"])
+def test_a_run_trains_evaluates_and_loads(exchange: str, tmp_path: Path) -> None:
+    settings = {
+        "seed": 1, "stop.steps": 1000, "node.workers": 1, "algorithm.name": "ppo", "algorithm.t_max": 16,
+        "exchange.name": exchange, "environment.per_worker": 4, "network.hidden": [8], "network.core": MEMORY,
+        "report.runs": str(tmp_path / "runs"), "report.pictures": False, "report.sinks": ["metrics"],
+        "evaluation.final_episodes": 4, "evaluation.episodes": 2, "environment.solved_return": None,
+    }  # fmt: skip
+    result = train(RECALL, settings=settings, out=tmp_path / "weights.pt", live=False)
+    assert (result.reason, result.failure) == ("steps", None)
+    assert result.updates > 0
+    assert len(evaluate(result.weights, episodes=6).returns) == 6
+    policy = load(result.weights)
+    parameters = []
+    for cue in (1.0, -1.0):
+        policy.reset()
+        policy.act([cue])
+        policy.act([0.0])
+        parameters.append(remembered(policy))
+    assert parameters[0] != parameters[1]  # the same is seen last
+    policy.reset()
+    policy.act([1.0])
+    policy.act([0.0])
+    assert remembered(policy) == parameters[0]
+
+
+def remembered(policy: Trained) -> Any:
+    return [each.tolist() for each in cast(Any, policy)._state]
+
+
+def test_a_policy_that_remembers_is_told_of_ends() -> None:
+    environments = counting("SameStep", "terminated", length=9)
+    network = cast(Policy, exact(environments.spaces, shared=True))
+    policy = Trained(network, environments.spaces, None, {})
+    for _ in range(2):
+        policy.act(np.ones((2, 3)))
+    policy.reset([True, False])
+    policy.act(np.ones((2, 3)))
+    ((state),) = cast(Any, policy)._state
+    assert state["more"][0].tolist() == [1, 3]
+    with pytest.raises(EnvironmentFault, match=r"expected 2 observations as before, got 3: call reset\(\)"):
+        policy.act(np.ones((3, 3)))
+    policy.reset()
+    policy.act(np.ones((3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"network.core": MEMORY, "algorithm.name": "apex_dqn"},
+         f"network.core = '{MEMORY}' remembers earlier steps, and apex_dqn learns from each step alone"),
+        ({"network.core": MEMORY, "algorithm.name": "tests.fakes:Lazy"}, "Lazy learns from each step alone"),
+        ({"network.core": "lstm"}, "network.core: expected 'none', or your own package.module:Class, got 'lstm'"),
+        ({"network.encoder": "cnn"}, "network.encoder: expected 'mlp', or your own package.module:Class, got 'cnn'"),
+        ({"network.core": MEMORY, "network.name": "tests.parts:Values"}, "network.core: network.name = .* leave one"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_with_it_is_refused_at_once(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(RECALL, settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"network.core": f"{__name__}:WrongSize"}, PluginError, "WrongSize: expected step to make .* it failed"),
+        ({"network.core": f"{__name__}:NoSize"}, PluginError, "NoSize to have a size, the number of its features"),
+        ({"network.core": f"{__name__}:OneState"}, PluginError, r"expected initial_state\(2\) to make tensors \[2, "),
+        ({"network.core": f"{__name__}:Recall"}, PluginError, "network.core: expected a class that derives from"),
+        (
+            {"network.name": f"{__name__}:Whole", "algorithm.name": f"{__name__}:Forgets"},
+            ConfigError,
+            "Whole remembers earlier steps, and .*Forgets learns from each step alone: leave it out, or use a3c",
+        ),
+        (
+            {"network.encoder": f"{__name__}:WrongEncoder"},
+            PluginError,
+            "WrongEncoder: expected step to make .* it failed",
+        ),
+        ({"network.encoder": SEEN, "network.core": MEMORY}, None, ""),
+        ({"network.name": f"{__name__}:Whole"}, None, ""),
+        ({"network.encoder": SEEN, "algorithm.name": "apex_dqn"}, None, ""),
+    ],
+)
+def test_what_cannot_work_is_found_before_any_process(
+    settings: dict[str, Any], error: type[Exception] | None, words: str
+) -> None:
+    config = load_config(RECALL, settings)
+    if error is None:
+        try_parts(config, find_spaces(config))
+        return
+    with pytest.raises(error, match=words):
+        try_parts(config, find_spaces(config))
