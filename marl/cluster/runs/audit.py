@@ -3,7 +3,9 @@
 No comparison of uploads can tell that where there are only two, and episodes with the weights of one upload tell
 little: a round is short. So each of the two trains alone for some rounds, while nothing of the other is merged, and the
 parent plays episodes with the weights before and after. Honest learning earns more in time, or as much. Who makes the
-weights lose half of what they had gained is named and quarantined, and they go back to what they were.
+weights lose half of what they had gained is named and quarantined, and they go back to what they were. They go back
+before the trials, too, where a liar has ruined them already: from weights that nothing can be learned with, honest
+learning earns no more than lies.
 """
 
 import math
@@ -54,6 +56,8 @@ class Audit:
         self._auditor, self._group, self._side, self._note = Auditor(config, spaces, group), group, side, note
         self._episodes = config.evaluation.episodes
         self._pair: tuple[str, ...] = ()
+        self._first = side.current  # what the run begins with
+        self._best: Kept | None = None  # of all weights that were played
         self._kept: Kept | None = None  # the best weights of this case
         self._played: Global | None = None  # the weights that are being played
         self._trial, self._strikes, self._deaths = 0, 0, 0
@@ -82,7 +86,7 @@ class Audit:
             if self._pair:
                 first, second = self._pair
                 self._note(f"what {first} and {second} upload goes against each other: each is tried alone")
-                self._play()
+                self._play(self._first if self._best is None else None)
 
     def _await_verdict(self) -> None:
         assert self._played is not None
@@ -96,7 +100,7 @@ class Audit:
                 self._give_up(f"no evaluation of their weights ended within {PLAY_S:.0f} s")
         elif self._deaths + 1 < MOST_DEATHS:
             self._deaths += 1
-            self._play()
+            self._play(self._played)
         else:
             self._give_up(f"the evaluation of their weights failed {MOST_DEATHS} times")
 
@@ -137,8 +141,9 @@ class Audit:
         self._first_version = self._version = self._side.current.version
         self._until = time.monotonic() + self._pace.patience()
 
-    def _play(self) -> None:
-        self._played = current = self._side.current
+    def _play(self, weights: Global | None = None) -> None:
+        """Find out what weights earn; None: the newest."""
+        self._played = current = weights or self._side.current
         tensors = {"weights": current.weights}
         if current.slot is not None:
             tensors["observations"] = current.slot[None]
@@ -149,7 +154,15 @@ class Audit:
         """The weights before all trials, or after one."""
         self._played = None
         self._lowest = min(self._lowest, now.earns.mean)
+        best = self._best
+        if best is None or now.earns.mean > best.earns.mean:
+            self._best = now
+        if best is None:
+            return self._play()  # those were the first weights of all
         before, self._kept = self._kept, now
+        if before is None and self._is_ruined(best.earns, now.earns):
+            self._side.go_back(best.weights)
+            self._kept = best
         if before is not None:
             tried, other = self._pair
             if self._is_ruined(before.earns, now.earns):
