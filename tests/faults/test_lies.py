@@ -44,7 +44,8 @@ def told(folder: Path, lie: str | None, exchange: str, normalizes: bool, seed: i
         run = stack.enter_context(parent(folder, children, *RUN, *words))
         ended = run.wait("^(Solved|Ended)", seconds=1500)[1]
         named = [line for line in run.lines if liar is not None and f"{liar.name} is quarantined" in line]
-        assert not [line for line in run.lines if f"{honest.name} is quarantined" in line]
+        wronged = [line for line in run.lines if f"{honest.name} is quarantined" in line]
+        assert not wronged, "\n".join(run.lines)
         uploads = [event for event in events(history, "upload") if event["child"] == honest.name]
         return Told(ended == "Solved", len(uploads), named[-1] if named else "")
 

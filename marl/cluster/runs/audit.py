@@ -3,9 +3,9 @@
 No comparison of uploads can tell that where there are only two, and episodes with the weights of one upload tell
 little: a round is short. So each of the two trains alone for some rounds, while nothing of the other is merged, and the
 parent plays episodes with the weights before and after. Honest learning earns more in time, or as much. Who makes the
-weights lose half of what they had gained is named and quarantined, and they go back to what they were. They go back
-before the trials, too, where a liar has ruined them already: from weights that nothing can be learned with, honest
-learning earns no more than lies.
+weights lose half of what they had gained, again and again while the other does not, is named and quarantined, and they
+go back to what they were. They go back before the trials, too, where a liar has ruined them already: from weights that
+nothing can be learned with, honest learning earns no more than lies.
 """
 
 import math
@@ -26,10 +26,10 @@ from marl.processes.group import ProcessGroup
 
 ROUNDS = 8  # that a child trains alone; as many uploads where there are no rounds
 PATIENCE_S, USUAL_ROUNDS, LONGEST_S = 5.0, 3.0, 60.0  # for one of these; beside that, usual rounds; at most in all
-STRIKES = 2  # bad trials, one after the other, after which a child is named
+STRIKES = 2  # bad trials of a child, one after the other, after which it is named
 PLAY_S, MOST_DEATHS = 300.0, 3  # for one verdict; processes that ended without one
 CLEARLY = 3.0  # standard errors
-MOST_TRIALS = 4
+MOST_TRIALS = 6
 PEACE_S = 60.0  # after a case that named nobody
 LONG_PEACE_S = 600.0  # after one that could not be judged at all
 
@@ -60,7 +60,9 @@ class Audit:
         self._best: Kept | None = None  # of all weights that were played
         self._kept: Kept | None = None  # the best weights of this case
         self._played: Global | None = None  # the weights that are being played
-        self._trial, self._strikes, self._deaths = 0, 0, 0
+        self._trial, self._silent, self._deaths = 0, 0, 0
+        self._strikes: dict[str, int] = {}
+        self._cleared: set[str] = set()  # who has once trained alone and ruined nothing
         self._first_version, self._version, self._until = 0, 0, 0.0
         self._pace = Pace()
         self._lowest = math.inf
@@ -124,16 +126,14 @@ class Audit:
         elif now >= self._until:
             if version > self._first_version:
                 return self._play()  # what it did make tells, too
-            self._accuse_or_try_again("when it was to train alone, nothing came of it")
+            self._silent += 1
+            if self._silent < STRIKES:  # chance may do that once
+                return self._try()
+            self._accuse(tried, "when it was to train alone, nothing came of it")
 
-    def _accuse_or_try_again(self, reason: str) -> None:
-        """A trial speaks against a child: chance may do that once."""
-        self._strikes += 1
-        if self._strikes < STRIKES:
-            return self._try()
-        tried = self._pair[0]
+    def _accuse(self, child: str, reason: str) -> None:
         self._close()
-        self._side.accuse(tried, reason)
+        self._side.accuse(child, reason)
 
     def _try(self) -> None:
         """The first of the pair trains alone."""
@@ -163,25 +163,32 @@ class Audit:
         if before is None and self._is_ruined(best.earns, now.earns):
             self._side.go_back(best.weights)
             self._kept = best
-        if before is not None:
-            tried, other = self._pair
-            if self._is_ruined(before.earns, now.earns):
-                self._side.go_back(before.weights)
-                self._kept = before
-                return self._accuse_or_try_again(
-                    f"with its uploads alone, weights that earned {before.earns.mean:.4g} came to earn "
-                    f"{now.earns.mean:.4g}"
+        if before is None:
+            return self._try()
+        self._silent = 0
+        tried, other = self._pair
+        ruined = self._is_ruined(before.earns, now.earns)
+        self._strikes[tried] = self._strikes.get(tried, 0) + 1 if ruined else 0
+        if not ruined:
+            self._cleared.add(tried)
+        improved = now.earns.mean > before.earns.mean
+        if not improved:  # the other begins where this one did, not with what a liar may have left
+            self._side.go_back(before.weights)
+            self._kept = before
+        for child, beside in (tried, other), (other, tried):
+            # Learning that has hardly begun may ruin its weights, too: then both do.
+            if self._strikes.get(child, 0) >= STRIKES and beside in self._cleared:
+                return self._accuse(
+                    child,
+                    f"with its uploads alone, weights that earn {before.earns.mean:.4g} came to earn far less, "
+                    f"{STRIKES} times",
                 )
-            self._strikes = 0
-            self._side.take_back(other)
-            self._pair = other, tried
-            self._trial += 1
-            improved = now.earns.mean > before.earns.mean
-            if not improved:  # the other begins where this one did, not with what a liar may have left
-                self._side.go_back(before.weights)
-                self._kept = before
-            if self._trial >= MOST_TRIALS or (self._trial >= 2 and not improved):
-                return self._close()
+        self._side.take_back(other)
+        self._pair = other, tried
+        self._trial += 1
+        calm = not any(self._strikes.values())
+        if self._trial >= MOST_TRIALS or (self._trial >= 2 and not improved and calm):
+            return self._close()
         self._try()
 
     def _is_ruined(self, before: Verdict, now: Verdict) -> bool:
@@ -192,7 +199,9 @@ class Audit:
         for child in self._pair:
             self._side.take_back(child)
         self._pair, self._kept, self._played = (), None, None
-        self._trial = self._strikes = self._deaths = 0
+        self._trial = self._silent = self._deaths = 0
+        self._strikes.clear()
+        self._cleared.clear()
         self._calm_until = time.monotonic() + peace
         self._pace.rest()
 

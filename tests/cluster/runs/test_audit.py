@@ -151,6 +151,24 @@ def test_weights_that_a_liar_has_ruined_already_are_not_where_trials_begin() -> 
     assert float(side.current.weights[0]) == 500.0
 
 
+def test_learning_that_has_hardly_begun_may_ruin_its_weights() -> None:
+    """An honest child's first trials are as bad as a liar's: only who ruins what the other does not is named."""
+    dips = [True] * (2 * ROUNDS)
+
+    def beginner(earned: float) -> float:
+        return -0.15 * earned if dips and dips.pop() else 0.15 * earned
+
+    side = Side(20.0, {"honest": beginner, "liar": worse})
+    audit = made(side, [])
+    while not side.aside:
+        audit.tend()
+    for _ in range(200):
+        side.a_round()
+        audit.tend()
+    assert not dips
+    assert side.accused == ["liar"]
+
+
 def test_two_honest_ones_are_left_in_peace() -> None:
     side = Side(20.0, {"a": better, "b": lambda earned: -0.01 * earned})
     notes = held(side, rounds=MOST_TRIALS * (ROUNDS + 4) + 50)
