@@ -30,7 +30,7 @@ STRIKES = 2  # bad trials of a child, one after the other, after which it is nam
 PLAY_S, MOST_DEATHS = 300.0, 3  # for one verdict; processes that ended without one
 CLEARLY = 3.0  # standard errors
 MOST_TRIALS = 6
-PEACE_S = 60.0  # after a case that named nobody
+PEACE_S = 5.0  # after the first case that named nobody, and twice as long after each further one
 LONG_PEACE_S = 600.0  # after one that could not be judged at all
 
 
@@ -66,7 +66,7 @@ class Audit:
         self._first_version, self._version, self._until = 0, 0, 0.0
         self._pace = Pace()
         self._lowest = math.inf
-        self._calm_until = 0.0
+        self._calm_until, self._peace = 0.0, PEACE_S
 
     def tend(self) -> None:
         """Go on with the case; never waits."""
@@ -132,7 +132,8 @@ class Audit:
             self._accuse(tried, "when it was to train alone, nothing came of it")
 
     def _accuse(self, child: str, reason: str) -> None:
-        self._close()
+        self._close(self._peace)
+        self._peace = PEACE_S
         self._side.accuse(child, reason)
 
     def _try(self) -> None:
@@ -195,7 +196,10 @@ class Audit:
         error = math.sqrt((before.std**2 + now.std**2) / self._episodes)
         return before.mean - now.mean > max(CLEARLY * error, (before.mean - self._lowest) / 2)
 
-    def _close(self, peace: float = PEACE_S) -> None:
+    def _close(self, peace: float | None = None) -> None:
+        """End the case; None: it has named nobody."""
+        if peace is None:
+            peace, self._peace = self._peace, min(2 * self._peace, LONG_PEACE_S)
         for child in self._pair:
             self._side.take_back(child)
         self._pair, self._kept, self._played = (), None, None

@@ -1,12 +1,23 @@
 """The one of two who makes weights worse is found, whatever the order of trials; honest ones are left in peace."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import cast
 
 import pytest
 import torch
 
-from marl.cluster.runs.audit import LONGEST_S, MOST_DEATHS, MOST_TRIALS, PATIENCE_S, PLAY_S, ROUNDS, Audit, Auditor
+from marl.cluster.runs.audit import (
+    LONGEST_S,
+    MOST_DEATHS,
+    MOST_TRIALS,
+    PATIENCE_S,
+    PEACE_S,
+    PLAY_S,
+    ROUNDS,
+    Audit,
+    Auditor,
+)
 from marl.cluster.runs.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
@@ -239,6 +250,20 @@ def test_a_trial_ends_with_who_is_tried(clock: Clock, standing: Standing) -> Non
     audit.tend()
     assert not side.aside
     assert side.accused == []
+
+
+def test_honest_ones_are_tried_ever_more_rarely(clock: Clock) -> None:
+    side, notes = Side(20.0, {"a": better, "b": better}), list[str]()
+    audit, begun = made(side, notes), list[float]()
+    while len(begun) < 5:
+        side.a_round()
+        audit.tend()
+        clock.now += 0.1
+        if len(notes) > len(begun):
+            begun.append(clock.now)
+    pauses = [later - earlier for earlier, later in pairwise(begun)]
+    case = pauses[0] - PEACE_S
+    assert [round(pause - case) for pause in pauses] == pytest.approx([5, 10, 20, 40], abs=2)
 
 
 def test_one_bad_trial_names_nobody() -> None:
