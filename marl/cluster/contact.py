@@ -15,6 +15,7 @@ from marl.cluster.node import Node, is_worker
 from marl.cluster.statistics import statistics_size
 from marl.data import seeds
 from marl.errors import HandshakeRefused, LinkError, MarlError
+from marl.exchanges.base import ChildFacts
 from marl.exchanges.conversation import report
 from marl.exchanges.sides import Serving
 from marl.processes.group import ProcessGroup
@@ -102,7 +103,7 @@ class Contact:
         )
         if not config.deterministic:
             self._node.segment = seeds.first_segment(hello.epoch)
-        self._side = config.exchange.child(
+        facts = ChildFacts(
             self._node.block,
             name=self._name,
             normalizes=bool(statistics_size(config, self._offered.spaces)),
@@ -110,6 +111,7 @@ class Contact:
             restarts=lambda: self._node.restarts,
             note=lambda text: self._say("exchange", text),
         )
+        self._side = config.exchange.child(facts)
 
     def _watch(self, group: ProcessGroup, candidates: "queue.Queue[Candidate]", stopped: threading.Event) -> str:
         playing, lost_at, shown_at, shown_steps = False, None, time.monotonic(), 0

@@ -56,6 +56,17 @@ class LearnerMemory(NamedTuple):
     layout: Layout  # of a trajectory
 
 
+class ChildFacts(NamedTuple):
+    """What a child's half is made of."""
+
+    block: SharedBlock  # the node's memory
+    name: str
+    normalizes: bool = False  # observations or rewards are
+    deterministic: bool = False
+    restarts: Callable[[], int] = lambda: 0  # how many workers had to be started again
+    note: Callable[[str], None] = lambda text: None  # tells people here
+
+
 class ParentFacts(NamedTuple):
     """What a parent's half is made of."""
 
@@ -143,23 +154,8 @@ class Exchange(ExchangeSettings, ABC):
         worker.learn()
 
     @abstractmethod
-    def child(
-        self,
-        block: SharedBlock,
-        *,
-        name: str,
-        normalizes: bool,
-        deterministic: bool,
-        restarts: Callable[[], int],
-        note: Callable[[str], None],
-    ) -> Serving:
-        """A child's half, over its node's memory.
-
-        Args:
-            normalizes: observations or rewards are.
-            restarts: how many workers had to be started again.
-            note: tells people here.
-        """
+    def child(self, facts: ChildFacts) -> Serving:
+        """A child's half, over its node's memory."""
 
     @abstractmethod
     def parent(self, facts: ParentFacts) -> RunSide:

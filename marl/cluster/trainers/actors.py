@@ -19,6 +19,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
 from marl.data import seeds
 from marl.errors import LinkError
+from marl.exchanges.base import ChildFacts
 from marl.exchanges.conversation import confer, converse, report
 from marl.links.memory import memory_pair
 from marl.processes.cores import count_cores
@@ -56,13 +57,9 @@ class ActorLearnerTraining(Training):
         self._parent.assign_rank(ACTORS, 0, workers)
         self._node = Node(config, spaces, self._group, workers, alone=False)
         self._node.segment = self._learner.segment = seeds.first_segment(epoch)
+        normalizes = bool(statistics_size(config, spaces))
         self._child = config.exchange.child(
-            self._node.block,
-            name=ACTORS,
-            normalizes=bool(statistics_size(config, spaces)),
-            deterministic=False,
-            restarts=lambda: 0,
-            note=self._events.note,
+            ChildFacts(self._node.block, ACTORS, normalizes=normalizes, note=self._events.note)
         )
         here, there = memory_pair(patience=PATIENCE_S)
         self._links = here, there

@@ -1,6 +1,5 @@
 """The experience exchange: children upload trajectories, a learner at the parent learns from them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -8,10 +7,9 @@ from torch import nn
 
 from marl.algorithms.base import demand_off_policy
 from marl.data.layout import Tree
-from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
-from marl.exchanges.base import Exchange, ParentFacts, Worker
+from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
@@ -62,20 +60,18 @@ class Experience(Exchange):
             )
         )
 
-    def child(
-        self,
-        block: SharedBlock,
-        *,
-        name: str,
-        normalizes: bool,
-        deterministic: bool,
-        restarts: Callable[[], int],
-        note: Callable[[str], None],
-    ) -> Serving:
+    def child(self, facts: ChildFacts) -> Serving:
         """See ``Exchange``."""
         from marl.exchanges.experience.child import ExperienceChild
 
-        return ExperienceChild(block, name=name, normalizes=normalizes, packs=self.zstd, restarts=restarts, note=note)
+        return ExperienceChild(
+            facts.block,
+            name=facts.name,
+            normalizes=facts.normalizes,
+            packs=self.zstd,
+            restarts=facts.restarts,
+            note=facts.note,
+        )
 
     def parent(self, facts: ParentFacts) -> LearningSide:
         """See ``Exchange``."""

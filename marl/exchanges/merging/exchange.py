@@ -1,13 +1,11 @@
 """What the exchanges share whose parent merges weights: workers learn, two halves, and rules for the same bits."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from marl.data.shared import SharedBlock
 from marl.errors import ConfigError
-from marl.exchanges.base import Exchange, ParentFacts
+from marl.exchanges.base import ChildFacts, Exchange, ParentFacts
 from marl.exchanges.triggers import parse_trigger
 
 if TYPE_CHECKING:  # a worker needs neither
@@ -44,19 +42,16 @@ class Merging(Exchange):
                 "seconds and episodes end at another step each time"
             )
 
-    def child(
-        self,
-        block: SharedBlock,
-        *,
-        name: str,
-        normalizes: bool,
-        deterministic: bool,
-        restarts: Callable[[], int],
-        note: Callable[[str], None],
-    ) -> "WeightsChild":
+    def child(self, facts: ChildFacts) -> "WeightsChild":
         """See ``Exchange``."""
         return self.child_class()(
-            block, self, name=name, normalizes=normalizes, deterministic=deterministic, restarts=restarts, note=note
+            facts.block,
+            self,
+            name=facts.name,
+            normalizes=facts.normalizes,
+            deterministic=facts.deterministic,
+            restarts=facts.restarts,
+            note=facts.note,
         )
 
     def parent(self, facts: ParentFacts) -> "MergingParent":

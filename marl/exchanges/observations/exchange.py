@@ -1,6 +1,5 @@
 """The observations exchange: children upload observations, the parent decides and learns."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,9 +7,9 @@ from torch import nn
 
 from marl.data.layout import Tree, flat
 from marl.data.requests import GROUPS, RequestLayout, request_fields
-from marl.data.shared import SharedBlock, memory_bytes
+from marl.data.shared import memory_bytes
 from marl.data.spaces import Spaces
-from marl.exchanges.base import ParentFacts, Worker
+from marl.exchanges.base import ChildFacts, ParentFacts, Worker
 from marl.exchanges.experience.exchange import Experience
 from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.exchanges.part import demand
@@ -68,20 +67,11 @@ class Observations(Experience):
 
         step(worker, lambda spaces: self.requests(worker.run, spaces))
 
-    def child(
-        self,
-        block: SharedBlock,
-        *,
-        name: str,
-        normalizes: bool,
-        deterministic: bool,
-        restarts: Callable[[], int],
-        note: Callable[[str], None],
-    ) -> Serving:
+    def child(self, facts: ChildFacts) -> Serving:
         """See ``Exchange``."""
         from marl.exchanges.observations.child import ObservationsChild
 
-        return ObservationsChild(block, name=name, restarts=restarts, note=note)
+        return ObservationsChild(facts.block, name=facts.name, restarts=facts.restarts, note=facts.note)
 
     def parent(self, facts: ParentFacts) -> LearningSide:
         """See ``Exchange``."""
