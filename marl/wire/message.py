@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
+from marl.errors import MessageRefused
+
 PROTOCOL = 2  # raised whenever an older node could misread a newer one
 OLDEST_PROTOCOL = 2  # spoken too; 1 ends its messages with another digest
 
@@ -38,6 +40,18 @@ class Message(NamedTuple):
     counter: int = 0  # of the sender's messages of this kind: a repeated one is recognised
     arrays: Mapping[str, Array] = {}  # received: tensors over the memory that was placed
     info: Mapping[str, Value] = {}  # small typed values; numbers are finite
+
+
+def count_of(message: Message, name: str) -> int:
+    """A number of the message's ``info`` that is 0 or more.
+
+    Raises:
+        MessageRefused: it is none.
+    """
+    value = message.info.get(name)
+    if not isinstance(value, int) or value < 0:
+        raise MessageRefused(f"{message.kind} from {message.sender}: expected a count as {name}, got {value!r:.40}")
+    return value
 
 
 def foreign_protocol(theirs: str, *, oldest: int = OLDEST_PROTOCOL, newest: int = PROTOCOL) -> str:

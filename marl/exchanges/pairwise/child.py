@@ -10,15 +10,15 @@ class PairwiseChild(WeightsChild):
     """See ``ChildSide``."""
 
     def _encoded(self) -> dict[str, Array]:
-        if self._codec is None:
+        if self._rounding.codec is None:
             return {"weights": self._s}
-        self._codec.encode(self._s, None, self._up)
-        return {"change": self._up}
+        self._rounding.codec.encode(self._s, None, self._rounding.up)
+        return {"change": self._rounding.up}
 
     def _read(self, answer: Message) -> bool:
         if "weights" not in answer.arrays:
-            assert self._codec is not None
-            self._codec.decode(self._down, self._scratch)
+            assert self._rounding.codec is not None
+            self._rounding.codec.decode(self._rounding.down, self._scratch)
         return True
 
     def _is_far_behind(self, answer: Message) -> bool:

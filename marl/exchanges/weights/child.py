@@ -9,25 +9,24 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from marl.data.normalizer import Moments, as_slot, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.digests import name_of
-from marl.errors import MessageRefused, WeightsRefused
+from marl.errors import WeightsRefused
 from marl.exchanges.child_reports import Reporter
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.triggers import parse_trigger
+from marl.exchanges.weights.rest import Rest
+from marl.exchanges.weights.rounding import Rounding
 from marl.exchanges.weights.rounds import STILL
+from marl.exchanges.weights.schedule import Schedule
 from marl.failpoints import fail
 from marl.reports.history import record, recording
-from marl.training.node_memory import ASKED, OVER, STEPS, array, finished_episodes
+from marl.training.node_memory import STEPS, array
 from marl.wire.arrays import bytes_of
-from marl.wire.codec import CODECS, Codec
-from marl.wire.compression import build_codec
 from marl.wire.header import Header
-from marl.wire.message import Array, Kind, Message, Value
+from marl.wire.message import Array, Kind, Message, Value, count_of
 from marl.wire.places import into, nowhere
 
 TOO_FAR_BEHIND = 4  # rounds; what was learned from weights as old as that points nowhere
@@ -59,33 +58,28 @@ class WeightsChild:
     ) -> None:
         self.started = threading.Event()
         self.version = self.epoch = self.steps = 0
-        self._hurry, self._broken = threading.Event(), threading.Event()
         self._settings = settings
         self._block, self._shared = block, block["weights"]
-        self._trigger, self._deterministic = parse_trigger(settings.every), deterministic
-        self._barrier = settings.barrier or deterministic
+        self._schedule, self._rest = Schedule(settings.every, block, clock), Rest(block, clock)
+        self._deterministic, self._barrier = deterministic, settings.barrier or deterministic
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
         self._note, self._clock = note, clock
         self._reporter = Reporter(block, clock)
-        self._counters, self._pause = array(block, "counters"), array(block, "pause")
+        self._counters = array(block, "counters")
         size = self._shared.numel()
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
-        self._codec: Codec | None = None
-        self._codec_name = "float32"
-        self._error = self._next_error = torch.zeros(0)  # of the last merged upload, and of the one under way
+        self._rounding = Rounding(size)
         columns = block["observations"].shape[1]
         self._slot = torch.zeros(columns, dtype=torch.float64)
         self._pending: Pending | None = None
         self._counter = 0
         self._base_work = 0  # steps that are merged, or given up
         self._base_moments: Moments | None = None  # likewise
-        self._base_episodes = np.zeros(len(self._counters), np.int64)
-        self._last_upload = self._next_try = clock()
         self._wants_everything = self._answered = False
 
     def flush_stragglers(self) -> None:
         """Upload as soon as no answer is awaited; from any thread."""
-        self._hurry.set()
+        self._schedule.flush()
 
     def return_mean(self) -> float | None:
         """Of this child's last episodes."""
@@ -95,16 +89,16 @@ class WeightsChild:
         """See ``ChildSide``. The first answer says what became of the upload under way: no other is made before."""
         self._reporter.joined()
         self._answered = False
-        self._broken.clear()
+        self._rest.broken.clear()
 
     def leave(self) -> None:
         """Wait for nobody any more: the conversation is to end; from any thread."""
-        self._broken.set()
+        self._rest.broken.set()
 
     def left(self) -> None:
         """The conversation has ended: workers that wait for an answer train on, but in deterministic mode."""
         if not self._deterministic:
-            self._resume()
+            self._rest.end()
 
     def remember(self) -> None:
         """See ``Serving``."""
@@ -120,8 +114,7 @@ class WeightsChild:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.epoch, self.version)
         elif self._is_due(now):
-            self._hurry.clear()
-            self._last_upload = now
+            self._schedule.begin(now)
             if self._barrier and not (yield from self._wait_for_workers()):
                 return
             upload = self._upload()
@@ -138,14 +131,14 @@ class WeightsChild:
         if header.kind is not Kind.ANSWER or not header.manifest:
             return nowhere(header)
         expected = {"normalizer": self._slot} if self._normalizes else {}
-        if self._codec is not None and any(entry.name == "change" for entry in header.manifest):
-            return into({"change": self._down, **expected})(header)
+        if self._rounding.codec is not None and any(entry.name == "change" for entry in header.manifest):
+            return into({"change": self._rounding.down, **expected})(header)
         return into({"weights": self._scratch, **expected})(header)
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""
         if message.kind is Kind.CALL:
-            self._hurry.set()
+            self._schedule.flush()
         elif message.kind is Kind.ANSWER:
             self._take(message)
         elif message.kind is Kind.TELEMETRY:
@@ -162,23 +155,9 @@ class WeightsChild:
         return self._reporter.messages(self._name, self._restarts())
 
     def _is_due(self, now: float) -> bool:
-        if self._pending is not None or not self._answered or now < self._next_try:
+        if self._pending is not None or not self._answered or self._schedule.is_put_off(now):
             return False
-        if self._deterministic:  # the workers stand still of their own accord
-            return bool((array(self._block, "waiting")[:, 0] > self._pause[OVER]).all())
-        if self._hurry.is_set():
-            return True
-        work = self._work()
-        if not work:
-            return False
-        match self._trigger.unit:
-            case "second":
-                return now >= self._last_upload + self._trigger.amount
-            case "step":
-                return work >= self._trigger.amount
-            case "episode":
-                done = finished_episodes(self._block) - self._base_episodes
-                return bool((done >= self._trigger.amount).all())
+        return self._rest.is_complete() if self._deterministic else self._schedule.is_due(now, self._work())
 
     def _work(self) -> int:
         """Environment steps since the last merged upload."""
@@ -187,7 +166,7 @@ class WeightsChild:
     def _upload(self) -> Message | None:
         """None where these weights cannot be sent, because they are not finite."""
         work = self._work()
-        self._base_episodes = finished_episodes(self._block)
+        self._schedule.snapshot_taken()
         info: dict[str, Value] = {"work": work}
         arrays: dict[str, Array] = {}
         moments = None
@@ -202,10 +181,10 @@ class WeightsChild:
             self._note(f"this child's weights cannot be used ({error}): it goes on from the global ones")
             self._shared.copy_(self._g)
             self._start_over()
-            self._resume()
+            self._rest.end()
             return None
         self._counter += 1
-        whole = self._s if self._codec is None else None
+        whole = self._s if self._rounding.codec is None else None
         record("upload", weights=whole, child=self._name, epoch=self.epoch, version=self.version, counter=self._counter,
                work=work)  # fmt: skip
         self._pending = Pending(self._counter, work, moments)
@@ -217,11 +196,9 @@ class WeightsChild:
         Raises:
             WeightsRefused: it is not finite.
         """
-        if self._codec is None:
+        if self._rounding.codec is None:
             return {"weights": self._s}
-        torch.sub(self._s, self._g, out=self._next_error)
-        self._codec.encode(self._next_error, self._error, self._up, pending=self._next_error)
-        return {"change": self._up}
+        return {"change": self._rounding.encode_change(self._s, self._g)}
 
     def _take(self, answer: Message) -> None:
         """Go on from the answer's weights."""
@@ -229,7 +206,7 @@ class WeightsChild:
             self._wants_everything = True
             return
         fail("child.answer", bytes_of(self._scratch))
-        steps = _count(answer, "steps")
+        steps = count_of(answer, "steps")
         pending, self._pending, self._answered = self._pending, None, True
         merged = pending is not None and answer.info.get("merged") == pending.counter
         refused = answer.info.get("refused")
@@ -258,10 +235,10 @@ class WeightsChild:
         if self._normalizes and "normalizer" in answer.arrays:
             self._block["observations"][0].copy_(self._slot)
         self._block["version"].fill_(answer.version)  # last: workers look at it for news
-        self._use_codec(answer.info.get("codec"))
+        self._rounding.use(answer.info.get("codec"))
         self._reporter.obey(answer)
         if not again:
-            self._resume()
+            self._rest.end()
         self.started.set()
         fail("child.applied")
 
@@ -275,11 +252,11 @@ class WeightsChild:
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
             return
-        if self._barrier and self._pause[ASKED] > self._pause[OVER]:
+        if self._barrier and self._rest.is_asked():
             self._shared.copy_(self._scratch)  # exact: nobody has moved them
         else:
             self._shared.add_(torch.sub(self._scratch, self._s, out=self._s))
-        self._error, self._next_error = self._next_error, self._error
+        self._rounding.merged()
 
     def _read(self, answer: Message) -> bool:
         """Put the new weights into the scratch; False if they cannot be had from what this child holds."""
@@ -290,24 +267,13 @@ class WeightsChild:
         if "change" not in answer.arrays:  # no round since
             self._scratch.copy_(self._g)
             return True
-        assert self._codec is not None
+        assert self._rounding.codec is not None
         try:
-            self._codec.decode(self._down, self._scratch, base=self._g)
+            self._rounding.codec.decode(self._rounding.down, self._scratch, base=self._g)
         except WeightsRefused as error:
             self._note(f"a change of the weights cannot be used ({error}); asking for full weights")
             return False
         return answer.info.get("hash") == name_of(bytes_of(self._scratch))
-
-    def _use_codec(self, name: Value) -> None:
-        """The parent has chosen; buffers for what is rounded away begin empty."""
-        if name == self._codec_name or name not in CODECS:
-            return
-        self._codec_name, size = str(name), self._shared.numel()
-        self._codec = None if name == "float32" else build_codec(self._codec_name)
-        if self._codec is not None:
-            self._error, self._next_error = torch.zeros(size), torch.zeros(size)
-            self._up = torch.empty(self._codec.num_bytes(size), dtype=torch.uint8)
-            self._down = torch.empty_like(self._up)
 
     def _start_over(self) -> None:
         """Give up what was learned and not merged."""
@@ -316,36 +282,19 @@ class WeightsChild:
         if self.started.is_set():
             self._block["optimizer"].zero_()
             self._block["optimizer_steps"].zero_()
-        self._error.zero_()  # empty where nothing is rounded
+        self._rounding.forget()
 
     def _wait_for_workers(self) -> Generator[Message, None, bool]:
-        """Until each has come to the end of its trajectory; one that died comes to it when it is started again.
+        """Until each is at rest; False if some do not come to it: then all play on, and are left alone for a while.
 
-        False if nobody makes a step any more, because an environment does not return: then all play on, and are left
-        alone for as long. Reports go on meanwhile; where the link has ended, sending one says so.
+        Reports go on meanwhile; where the link has ended, sending one says so.
         """
-        waiting, stop = array(self._block, "waiting")[:, 0], array(self._block, "stop")
-        self._pause[ASKED] = self._pause[OVER] + 1
-        work, moved_at = self._work(), self._clock()
-        while not (waiting == self._pause[ASKED]).all() and not stop[0] and not self._broken.is_set():
-            time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
-            now, before, work = self._clock(), work, self._work()
-            moved_at = moved_at if work == before else now
-            if now >= moved_at + STILL:
+        for moves in self._rest.begin(self._work):
+            if not moves:
                 self._note(f"no worker made a step for {STILL:g} s and some do not come to rest: no upload this time")
-                self._next_try = now + STILL
-                self._resume()
+                self._schedule.put_off(self._clock() + STILL)
+                self._rest.end()
                 return False
             if self._reporter.due():
                 yield from self._report()
         return True
-
-    def _resume(self) -> None:
-        self._pause[OVER] = self._pause[ASKED]
-
-
-def _count(message: Message, name: str) -> int:
-    value = message.info.get(name)
-    if not isinstance(value, int) or value < 0:
-        raise MessageRefused(f"{message.kind} from {message.sender}: expected a count as {name}, got {value!r:.40}")
-    return value

@@ -1,0 +1,50 @@
+"""Workers that wait while weights travel: ``exchange.barrier``, and every run in deterministic mode."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from marl.data.shared import SharedBlock
+from marl.exchanges.weights.rounds import STILL
+from marl.training.node_memory import ASKED, OVER, array
+
+
+class Rest:
+    """Brings a node's workers to rest at the end of their trajectories, and lets them go on."""
+
+    def __init__(self, block: SharedBlock, clock: Callable[[], float]) -> None:
+        self._waiting, self._stop = array(block, "waiting")[:, 0], array(block, "stop")
+        self._pause, self._clock = array(block, "pause"), clock
+        self.broken = threading.Event()  # the conversation ends: wait for nobody; from any thread
+
+    def is_asked(self) -> bool:
+        """Workers are asked to rest, or do so."""
+        return bool(self._pause[ASKED] > self._pause[OVER])
+
+    def is_complete(self) -> bool:
+        """Every worker waits for weights, whether it was asked or stands still by itself."""
+        return bool((self._waiting > self._pause[OVER]).all())
+
+    def begin(self, work: Callable[[], int]) -> Iterator[bool]:
+        """Wait until each has come to the end of its trajectory; one that died comes to it when it is started again.
+
+        Yields now and then, so that other things go on meanwhile: True, or False as the last one if nobody makes a step
+        any more, because an environment does not return.
+
+        Args:
+            work: environment steps so far.
+        """
+        self._pause[ASKED] = self._pause[OVER] + 1
+        before, moved_at = work(), self._clock()
+        while not (self._waiting == self._pause[ASKED]).all() and not self._stop[0] and not self.broken.is_set():
+            time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
+            now, steps = self._clock(), work()
+            moved_at, before = moved_at if steps == before else now, steps
+            if now >= moved_at + STILL:
+                yield False
+                return
+            yield True
+
+    def end(self) -> None:
+        """Workers play on."""
+        self._pause[OVER] = self._pause[ASKED]
