@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -145,6 +146,43 @@ class RunSide(ParentSide, Protocol):
 
     def close(self) -> None:
         """Everyone who waits for an answer gets none."""
+
+    def audited(self) -> "Audited | None":
+        """This half, where children upload what is merged and can be tried one by one; else None."""
+
+
+class Standing(Enum):
+    """Of a child, in the merging."""
+
+    TAKES_PART = auto()
+    QUARANTINED = auto()
+    GONE = auto()
+
+
+class Audited(Protocol):
+    """What an audit needs of a parent's half that merges what children upload; from any thread."""
+
+    @property
+    def current(self) -> Global:
+        """The newest weights."""
+
+    def opposed(self) -> tuple[str, ...]:
+        """Two children whose changes of the weights go against each other, of two in all."""
+
+    def standing(self, child: str) -> Standing:
+        """Whether something of a child can be expected."""
+
+    def set_aside(self, child: str) -> None:
+        """Merge nothing of a child, and wait for it no more, until ``take_back``."""
+
+    def take_back(self, child: str) -> None:
+        """The child may take part again, unless it is quarantined for another reason."""
+
+    def go_back(self, to: Global) -> None:
+        """The weights of an earlier version are the newest again."""
+
+    def accuse(self, child: str, reason: str) -> None:
+        """The child is found to lie: it is quarantined for long."""
 
 
 class LearningSide(RunSide, Protocol):

@@ -19,9 +19,7 @@ from marl.cluster.runs.evaluator import Evaluator, Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
-from marl.exchanges.merging.parent import MergingParent
-from marl.exchanges.merging.participation import Standing
-from marl.exchanges.sides import Global
+from marl.exchanges.sides import Audited, Global, Standing
 from marl.processes.group import ProcessGroup
 
 ROUNDS = 8  # that a child trains alone; as many uploads where there are no rounds
@@ -51,7 +49,7 @@ class Audit:
     """One case after another, each in many calls of ``tend``."""
 
     def __init__(
-        self, config: Config, spaces: Spaces, group: ProcessGroup, side: MergingParent, note: Callable[[str], None]
+        self, config: Config, spaces: Spaces, group: ProcessGroup, side: Audited, note: Callable[[str], None]
     ) -> None:
         self._auditor, self._group, self._side, self._note = Auditor(config, spaces, group), group, side, note
         self._episodes = config.evaluation.episodes

@@ -28,7 +28,6 @@ from marl.data.normalizer import Moments
 from marl.data.spaces import Spaces
 from marl.errors import NoChildren, Superseded
 from marl.exchanges.base import ParentFacts
-from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.sides import RunSide
 from marl.reports.events import ChildRow, Progress
 from marl.reports.meter import NO_SPEED
@@ -93,9 +92,8 @@ class ParentTraining(Training):
         self._run_id = str(info.get("run_id") or f"{self._folder.path.name}-{secrets.token_hex(4)}")
         self._child_metrics = ChildrenMetrics(info.get("told"))
         self._side = self._make_side(network, statistics, info, len(endpoints))
-        self._audit: Audit | None = None
-        if isinstance(self._side, MergingParent):
-            self._audit = Audit(config, spaces, self._group, self._side, self._events.note)
+        audited = self._side.audited()
+        self._audit = None if audited is None else Audit(config, spaces, self._group, audited, self._events.note)
         self._base_updates = int(info.get("updates", 0))
         self._instance = secrets.token_hex(8)
         hello = make_hello(

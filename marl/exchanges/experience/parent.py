@@ -146,6 +146,9 @@ class ExperienceParent:
         """No more credit for anyone."""
         self._closed = True
 
+    def audited(self) -> None:
+        """See ``RunSide``: weights of no child are merged."""
+
     def last_round(self, seconds: float) -> None:
         """There are no rounds: whatever came is in the queue."""
 

@@ -19,7 +19,7 @@ from marl.exchanges.merging.participation import Participation
 from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.observed import Observed
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.sides import Answer, Global, State
+from marl.exchanges.sides import Answer, Audited, Global, State
 from marl.failpoints import fail
 from marl.reports.history import record, recording
 from marl.training.reach import Reach
@@ -100,6 +100,10 @@ class MergingParent(Participation):
 
     def last_round(self, seconds: float) -> None:
         """Have every child upload what it has, and merge what comes within so many seconds."""
+
+    def audited(self) -> Audited:
+        """See ``RunSide``."""
+        return self
 
     def close(self) -> None:
         """Nothing more is merged: everyone who waits for an answer gets none."""

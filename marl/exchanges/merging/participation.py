@@ -2,19 +2,10 @@
 
 import threading
 from collections.abc import Callable
-from enum import Enum, auto
 
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merger
-from marl.exchanges.sides import Global
-
-
-class Standing(Enum):
-    """Of a child, in the merging."""
-
-    TAKES_PART = auto()
-    QUARANTINED = auto()
-    GONE = auto()
+from marl.exchanges.sides import Global, Standing
 
 
 class Participation:

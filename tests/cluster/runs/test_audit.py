@@ -22,9 +22,7 @@ from marl.cluster.runs.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
-from marl.exchanges.merging.parent import MergingParent
-from marl.exchanges.merging.participation import Standing
-from marl.exchanges.sides import Global
+from marl.exchanges.sides import Audited, Global, Standing
 from marl.processes.group import ProcessGroup
 
 
@@ -104,7 +102,7 @@ def worse(earned: float) -> float:
 
 def made(side: Side, notes: list[str], dies: int = 0) -> Audit:
     config, spaces = load_config("CartPole-v1", {}), cast(Spaces, None)
-    audit = Audit(config, spaces, cast(ProcessGroup, Group()), cast(MergingParent, side), notes.append)
+    audit = Audit(config, spaces, cast(ProcessGroup, Group()), cast(Audited, side), notes.append)
     judge = Judge()
     judge.dies = dies
     audit._auditor = cast(Auditor, judge)
