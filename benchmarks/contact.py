@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack
 
 from clusters import SLEEPER, WIDTHS, BenchParent, contact_processes, processor_seconds, see_sleeper
-from marl.cluster.fleets.local import LocalChildren
+from marl.cluster.fleets.local import LocalFleet
 from marl.wire.codec import CODECS
 from measure import busy_share, keep, machine, table
 
@@ -64,8 +64,8 @@ def measure(codec: str, seconds: float, millions: float, every: float) -> dict[s
         parents, contacts = [], []
         for pause in (every, 10_000.0):
             before = set(contact_processes(os.getpid()))
-            children = stack.enter_context(LocalChildren(1, workers=1))
-            addresses = children.addresses()
+            children = stack.enter_context(LocalFleet(1, workers=1))
+            addresses = [str(each) for each in children.start()]
             contacts += sorted(set(contact_processes(os.getpid())) - before)
             settings["exchange.every"] = f"{pause:g} seconds"
             parents.append(stack.enter_context(BenchParent(addresses, settings, children.home, environment=SLEEPER)))

@@ -31,6 +31,7 @@ from torch import nn
 from clusters import SLEEPER, BenchParent, child_process, see_sleeper
 from marl.acting.collect import Collector
 from marl.acting.stepper import Stepper
+from marl.algorithms.build import build_network
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.learner import LearnerNode
 from marl.config.files import load_config
@@ -47,6 +48,7 @@ from marl.links.websocket.link import WebSocketLink
 from marl.links.websocket.loop import IOLoop
 from marl.links.websocket.server import Server
 from marl.processes.group import ProcessGroup
+from marl.training.flat import flatten
 from marl.training.node_memory import node_memory
 from marl.training.trajectory_queue import Arrivals
 from marl.trust.identity import identity_from_keys
@@ -208,7 +210,9 @@ def play_asking(pipe: Connection, config: Config, seconds: float, block: SharedB
 def make_parent(config: Config, stack: ExitStack) -> ObservationsParent:
     """A parent's half, and a thread that takes what it queues."""
     spaces = find_spaces(config)
-    learner = LearnerNode(config, spaces, ProcessGroup())  # its memory; the process is never started
+    network = build_network(config.algorithm, spaces, config.network, config.seed or 0)
+    weights = flatten(network).weights
+    learner = LearnerNode(config, spaces, network, weights, ProcessGroup())  # its memory; the process is never started
     learner.published.publish(learner.block["weights"], 0)
     side = learner.parent_side(children=1, name="parent")
     arrivals = Arrivals(learner.block, learner.layout, batch=1, max_staleness=2**40, device=torch.device("cpu"))

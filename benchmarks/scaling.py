@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters import SLEEPER, BenchParent, contact_processes, see_sleeper
-from marl.cluster.fleets.local import LocalChildren
+from marl.cluster.fleets.local import LocalFleet
 from measure import busy_share, keep, machine, pss_mb, table
 from sleeper import steps_in
 
@@ -79,14 +79,14 @@ def measure(count: int, options: argparse.Namespace) -> dict[str, Any]:
     """Steps a second of so many children, once all take part."""
     with ExitStack() as stack:
         counts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marl-bench-")))
-        children = stack.enter_context(LocalChildren(count, workers=1))
+        children = stack.enter_context(LocalFleet(count, workers=1))
         settings = {
             "environment.per_worker": 1,
             "environment.kwargs": {"sleep_s": options.sleep, "counts": str(counts)},
             "exchange.every": options.every,
             "stop.steps": 10**9,
         }
-        addresses = children.addresses()
+        addresses = [str(each) for each in children.start()]
         parent = stack.enter_context(BenchParent(addresses, settings, children.home, environment=SLEEPER))
         parent.wait_for(lambda: parent.num_training() == count, options.start_seconds, f"{count} children")
         parent.wait_for(lambda: playing(counts) == count, options.start_seconds, f"{count} workers")

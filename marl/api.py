@@ -105,11 +105,11 @@ def train(
 
     settings = dict(settings or {})
     with contextlib.ExitStack() as stack:
-        local = None
-        if cluster is not None and cluster.local:
-            from marl.cluster.fleets.local import LocalChildren
+        fleet = None
+        if cluster is not None:
+            from marl.cluster.fleets.make_fleet import make_fleet
 
-            local = stack.enter_context(LocalChildren(cluster.local))
+            fleet = stack.enter_context(contextlib.closing(make_fleet(cluster)))
         start_forkserver("marl.cluster.worker")
         from marl.cluster.runs.run import run
         from marl.processes.threads import one_thread
@@ -119,7 +119,7 @@ def train(
             source,
             settings,
             cluster=cluster,
-            local=local,
+            fleet=fleet,
             resume=resume,
             init=init,
             out=Path(out),

@@ -30,6 +30,8 @@ SIDEWAYS = {
     ("plugins", "errors"),
     ("failpoints", "errors"),
 }
+# Folders of a folder, lowest first: a file imports its own, lower ones, and the files beside them, which import none.
+INNER = {"cluster": ["fleets", "trainers", "runs"]}
 MAY_IMPORT_CONFIG = {"cluster", "cli", "api", "scripts", "config"}
 
 
@@ -52,6 +54,7 @@ def test_the_checker_sees_a_circle(tmp_path: Path) -> None:
 def test_every_folder_has_tests() -> None:
     """tests/ mirrors marl/: whoever looks for the tests of a folder knows where they are."""
     folders = {file.relative_to(ROOT / "marl").parts[0] for file in (ROOT / "marl").glob("*/**/*.py")}
+    folders |= {f"{folder}/{each}" for folder, inner in INNER.items() for each in inner}
     with_code = {folder for folder in folders if any(_code_in(ROOT / "marl" / folder))}
     untested = [folder for folder in sorted(with_code) if not any((ROOT / "tests" / folder).glob("test_*.py"))]
     assert not untested, f"folders of marl/ without tests/<folder>/test_*.py: {untested}"
@@ -91,6 +94,14 @@ def test_every_folder_has_tests() -> None:
         ("marl/presets/tools.py", "from marl.config.settings import Config", "only"),
         ("marl/api.py", "from marl.cli.main import main", "api (floor 8) imports cli (floor 8)"),
         ("marl/cluster/node.py", "import test_env", "cluster (floor 7) imports scripts (floor 8)"),
+        ("marl/cluster/node.py", "from marl.cluster.runs.watch import Run", "cluster imports cluster/runs"),
+        (
+            "marl/cluster/fleets/local.py",
+            "from marl.cluster.trainers import caller",
+            "cluster/fleets imports cluster/trainers",
+        ),
+        ("marl/cluster/trainers/novel.py", "import marl.cluster.runs.watch", "cluster/trainers imports cluster/runs"),
+        ("marl/cluster/novelties/first.py", "import marl.cluster.node", "has no floor"),
         ("marl/api.py", "from examples.own_network import Convolutions", "api (floor 8) imports examples (floor 8)"),
         ("examples/own_network.py", "from marl.config.settings import Config", "examples imports marl.config"),
         ("marl/novelties/first.py", "import math", "has no floor"),
@@ -113,6 +124,8 @@ def test_the_checker_sees_a_bad_import(tmp_path: Path, file: str, line: str, com
         ("marl/networks/torso.py", "from marl.networks.settings import NetworkSettings"),
         ("marl/plugins.py", "from marl.errors import PluginError"),
         ("marl/cli/train.py", "from marl.api import train\nfrom marl.config.files import load_config"),
+        ("marl/cluster/runs/run.py", "from marl.cluster import node\nfrom marl.cluster.fleets.local import LocalFleet"),
+        ("marl/cluster/trainers/novel.py", "import marl.cluster.trainers.trainer\nimport marl.cluster.node"),
         ("marl/acting/collect.py", "from marl import __version__"),
         ("a3c_single_machine.py", "from marl.cli.main import main\nfrom marl.config.files import load_config"),
     ],
@@ -139,7 +152,7 @@ def broken_rules(root: Path) -> list[str]:
             found += dict.fromkeys(
                 f"{here}:{line}: {complaint}"
                 for line, name in _imports(_parse(file))
-                if (complaint := _complaint(importer, name, scripts))
+                if (complaint := _complaint(importer, name, scripts) or _inner_complaint(here, name))
             )
     return found
 
@@ -182,6 +195,22 @@ def _complaint(importer: str, name: str, scripts: set[str]) -> str | None:
     if imported == importer or FLOORS[imported] < FLOORS[importer] or (importer, imported) in SIDEWAYS:
         return None
     return f"{importer} (floor {FLOORS[importer]}) imports {imported} (floor {FLOORS[imported]})"
+
+
+def _inner_complaint(here: Path, name: str) -> str | None:
+    """What is wrong with a file of a folder that has floors of its own importing another file of it, if anything."""
+    inner = INNER.get(here.parts[1]) if here.parts[0] == "marl" else None
+    package, *rest = name.split(".")
+    if inner is None or package != "marl" or rest[:1] != [here.parts[1]]:
+        return None
+    folder = here.parts[1]
+    own = here.parts[2] if len(here.parts) > 3 else ""
+    imported = rest[1] if len(rest) > 1 and rest[1] in inner else ""
+    if own not in ["", *inner]:
+        return f"{folder}/{own} has no floor: give it one in tests/test_floors.py"
+    if ["", *inner].index(imported) <= ["", *inner].index(own):
+        return None
+    return f"{folder}{'/' * bool(own)}{own} imports {folder}/{imported}"
 
 
 def _imports(tree: ast.AST) -> list[tuple[int, str]]:

@@ -99,7 +99,15 @@ class Contact:
         config, hello = self._offered.config, self._offered.hello
         workers = self._offered.welcome.workers
         self._node = Node(
-            config, self._offered.spaces, group, workers, child=hello.rank, children=hello.children, alone=False
+            config,
+            self._offered.spaces,
+            self._offered.network,
+            self._offered.weights,
+            group,
+            workers,
+            child=hello.rank,
+            children=hello.children,
+            alone=False,
         )
         if not config.deterministic:
             self._node.segment = seeds.first_segment(hello.epoch)

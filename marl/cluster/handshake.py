@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from marl import __version__
 from marl.cluster.find_spaces import find_spaces
@@ -22,7 +22,7 @@ from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
 from marl.exchanges.payload_size import max_payload
 from marl.failpoints import fail
 from marl.processes.cores import count_cores
-from marl.training.flat import flatten
+from marl.training.flat import flatten, num_weights
 from marl.wire.agreement import agree_protocol, compare
 from marl.wire.codec import CODECS
 from marl.wire.fingerprint import fingerprint, sources_of
@@ -44,6 +44,8 @@ class Offer(NamedTuple):
     hello: Hello
     config: Config
     spaces: Spaces
+    network: nn.Module
+    weights: Tensor  # [N]  of the network, as one vector
     welcome: Welcome
     max_bytes: int  # of a payload
 
@@ -63,7 +65,7 @@ def make_hello(
         instance=instance,
         fingerprint=_fingerprint(config, spaces, network),
         spaces=spaces.words,
-        num_bytes=flatten(network).weights.nbytes,
+        num_bytes=4 * num_weights(network),
         codecs=CODECS if config.exchange.codec == "auto" else (config.exchange.codec,),
         seed=config.seed or 0,
         deterministic=config.deterministic,
@@ -149,7 +151,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         validate(config)
         spaces = find_spaces(config)
         network = try_parts(config, spaces)
-        flat = flatten(network)
+        weights = flatten(network).weights
         if config.exchange.zstd:
             demand_zstd()
         replay_memory(config, spaces, network, workers)  # what has no room here is refused before it is agreed
@@ -164,7 +166,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         protocol=protocol,
         fingerprint=mine,
         spaces=spaces.words,
-        num_bytes=flat.weights.nbytes,
+        num_bytes=weights.nbytes,
         codecs=CODECS,
         instance=secrets.token_hex(8),
         workers=workers,
@@ -173,7 +175,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     )
     if difference := compare(hello, welcome):  # the parent would find the same, but then nobody here would hear of it
         raise HandshakeRefused(difference)
-    return Offer(hello, config, spaces, welcome, payload_of(config, spaces, network))
+    return Offer(hello, config, spaces, network, weights, welcome, payload_of(config, spaces, network))
 
 
 def accept(link: Link, offered: Offer, *, name: str) -> None:

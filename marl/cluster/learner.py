@@ -131,29 +131,41 @@ def _minibatches(
 class LearnerNode:
     """The main process's view of the learner: its memory, its process, and what is known of it."""
 
-    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup, *, children: int = 1) -> None:
-        """The queue has a place for each of so many ``children`` at least, whatever the learner has in hand."""
+    def __init__(
+        self,
+        config: Config,
+        spaces: Spaces,
+        network: nn.Module,
+        weights: Tensor,
+        group: ProcessGroup,
+        *,
+        children: int = 1,
+    ) -> None:
+        """
+        Args:
+            network: with the weights to begin with; ``weights`` [N] are the same as one vector.
+            children: the queue has a place for each of so many at least, whatever the learner has in hand.
+        """
         own_device(config.exchange.device, replays=bool(replay_ratio(config)))  # refused before anything starts
         self._config, self._spaces, self._group = config, spaces, group
         self.restarts = 0
         self._counted = 0  # of these, those that max_restarts bounds
         self._updates_at_start = 0
         self.segment = 0  # the first
-        self.network: nn.Module = build_network(config.algorithm, spaces, config.network, config.seed or 0)
-        self.flat = flatten(self.network)
-        self.layout: Layout = config.exchange.layout(config, spaces, self.network)
+        self._weights = weights
+        self.layout: Layout = config.exchange.layout(config, spaces, network)
         places = queue_places(config, self.layout, children)
         self.block = node_memory(
-            num_weights=len(self.flat.weights),
-            num_parameters=len(self.flat.gradient),
+            num_weights=len(weights),
+            num_parameters=sum(each.numel() for each in network.parameters()),
             observation_size=spaces.observation_size,
             workers=1,
             more={
-                **trajectory_queue_fields(self.layout, places, len(self.flat.weights)),
-                **replay_memory(config, spaces, self.network, 1, learner=True),
+                **trajectory_queue_fields(self.layout, places, len(weights)),
+                **replay_memory(config, spaces, network, 1, learner=True),
             },
         )
-        self.block["weights"].copy_(self.flat.weights)
+        self.block["weights"].copy_(weights)
         self._base_updates = 0
         self.trajectory_queue, self.published = TrajectoryQueue(self.block), Published(self.block)
 
@@ -164,7 +176,7 @@ class LearnerNode:
             facts: as for ``ParentFacts``, but those that are known here.
         """
         config, meets = self._config, LearnerMemory(self.trajectory_queue, self.published, self.layout)
-        side = config.exchange.parent(ParentFacts(config, self._spaces, self.flat.weights, learner=meets, **facts))
+        side = config.exchange.parent(ParentFacts(config, self._spaces, self._weights, learner=meets, **facts))
         return cast(LearningSide, side)
 
     def start(self) -> None:

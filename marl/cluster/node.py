@@ -8,7 +8,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from marl.algorithms.build import build_network
 from marl.cluster.memory_demand import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
@@ -19,7 +18,6 @@ from marl.data.ring import Ring
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
-from marl.training.flat import flatten
 from marl.training.metrics import read_metrics
 from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.training.weights_file import copy_exactly
@@ -35,6 +33,8 @@ class Node:
         self,
         config: Config,
         spaces: Spaces,
+        network: nn.Module,
+        weights: Tensor,
         group: ProcessGroup,
         workers: int,
         *,
@@ -42,7 +42,12 @@ class Node:
         children: int = 1,
         alone: bool = True,
     ) -> None:
-        """``child`` is this node's rank among ``children``; ``alone``: it has no parent."""
+        """
+        Args:
+            network: with the weights to begin with; ``weights`` [N] are the same as one vector.
+            child: this node's rank among ``children``.
+            alone: it has no parent.
+        """
         self.config, self.workers = config, workers
         self._child, self._children, self._alone = child, children, alone
         self.restarts = 0
@@ -52,20 +57,17 @@ class Node:
         self.segment = 0  # the next that any worker may begin
         self._group = group
         self._deterministic = config.deterministic and alone
-        self.network: nn.Module = build_network(config.algorithm, spaces, config.network, config.seed or 0)
-        flat = flatten(self.network)
-        self.flat = flat
         self.block = node_memory(
-            num_weights=len(flat.weights),
-            num_parameters=len(flat.gradient),
+            num_weights=len(weights),
+            num_parameters=sum(each.numel() for each in network.parameters()),
             observation_size=(0 if alone else statistics_size(config, spaces)) or spaces.observation_size,
             workers=workers,
             more={
-                **replay_memory(config, spaces, self.network, workers),
-                **config.exchange.memory(config, spaces, self.network, workers),
+                **replay_memory(config, spaces, network, workers),
+                **config.exchange.memory(config, spaces, network, workers),
             },
         )
-        self.block["weights"].copy_(flat.weights)
+        self.block["weights"].copy_(weights)
         self._base_updates = 0
         self._rings: list[Ring] = [ring(self.block, worker) for worker in range(workers)]
 

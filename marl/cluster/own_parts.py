@@ -1,5 +1,6 @@
 """The parts of a run that may be a user's own: found, and tried before any process starts."""
 
+import contextlib
 from collections.abc import Iterator
 from types import FunctionType
 from typing import cast
@@ -43,7 +44,7 @@ def modules_of(name: str) -> set[str]:
 
 
 def try_parts(config: Config, spaces: Spaces) -> nn.Module:
-    """The run's network, once it and what acts by it have been tried.
+    """The run's network with its initial weights, once it and what acts by it have been tried.
 
     Raises:
         MarlError: a part cannot work; without this, each worker would say so, one after another.
@@ -54,17 +55,29 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     parts = (algorithm.name, *config.network.own.values(), config.exploration.sampler)
     names = [name for name in parts if ":" in name]
     if not names:
-        return build_network(algorithm, spaces, config.network)
+        return build_network(algorithm, spaces, config.network, config.seed or 0)
     demand_lessons(algorithm)
     try:
         with foreign_code(" with ".join(names)):
-            network = build_network(algorithm, spaces, config.network)
-        _try_acting(config, spaces, network)
+            network = build_network(algorithm, spaces, config.network, config.seed or 0)
+        with _unchanged(network):
+            _try_acting(config, spaces, network)
     except MarlError:
         raise
     except Exception as error:
         raise PluginError(f"{' with '.join(names)} cannot act: {type(error).__name__}: {error}") from error
     return network
+
+
+@contextlib.contextmanager
+def _unchanged(network: nn.Module) -> Iterator[None]:
+    """What the block makes of the network's numbers is undone: they are the run's initial weights."""
+    tensors = [*network.parameters(), *network.buffers()] if isinstance(network, nn.Module) else []
+    before = [each.detach().clone() for each in tensors]
+    yield
+    with torch.no_grad():
+        for tensor, initial in zip(tensors, before, strict=True):
+            tensor.copy_(initial)
 
 
 def _demand_memory(config: Config, spaces: Spaces) -> None:

@@ -72,7 +72,7 @@ class ParentFacts(NamedTuple):
 
     run: RunSettings
     spaces: Spaces
-    weights: Tensor  # [N]  that the run starts from
+    weights: Tensor  # [N]  that the run starts from; overwritten later: to keep them is to copy them
     name: str
     children: int  # how many there are to be
     learner: LearnerMemory | None = None  # where the exchange has one

@@ -26,12 +26,11 @@ def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
     if device is not None:
         network.to(device)  # whole numbers and what is no float, too
     parameters = list(network.parameters())  # tied parameters are listed once
-    buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
     count = sum(parameter.numel() for parameter in parameters)
-    weights = torch.zeros(count + sum(buffer.numel() for buffer in buffers), device=device)
+    weights = torch.zeros(num_weights(network), device=device)
     gradient = torch.zeros(count, device=device)
     offset = 0
-    for tensor in [*parameters, *buffers]:
+    for tensor in [*parameters, *_float_buffers(network)]:
         place = weights[offset : offset + tensor.numel()].view_as(tensor)
         place.copy_(tensor.detach())
         tensor.data = place
@@ -39,3 +38,12 @@ def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
             tensor.grad = gradient[offset : offset + tensor.numel()].view_as(tensor)
         offset += tensor.numel()
     return Flat(weights, gradient)
+
+
+def num_weights(network: nn.Module) -> int:
+    """How many numbers ``flatten`` makes one vector of."""
+    return sum(tensor.numel() for tensor in [*network.parameters(), *_float_buffers(network)])
+
+
+def _float_buffers(network: nn.Module) -> list[Tensor]:
+    return [buffer for buffer in network.buffers() if buffer.is_floating_point()]

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from marl.cluster.find_spaces import find_spaces
-from marl.cluster.runs.checkpoint_manager import CheckpointManager
-from marl.cluster.trainers.single import SingleTraining
+from marl.cluster.runs.assemble import assembled
+from marl.cluster.runs.prepare import prepare
+from marl.cluster.trainers.make_trainer import on_this_machine
 from marl.config.files import load_config
-from marl.processes.group import ProcessGroup
 from marl.reports.run_folder import RunFolder
 from marl.training.weights_file import WeightsFile, read
 from tests.cli.conftest import Answer, Trained
@@ -33,20 +32,17 @@ def resume(copied: Trained, *words: str) -> dict[str, Any]:
 def test_a_resumed_run_begins_with_all_that_was_learned(copied: Trained) -> None:
     before = read(copied.run / "checkpoint.pt")
     config = load_config(copied.run / "config.toml")
-    view: Any = SimpleNamespace()
-    training = SingleTraining(config, find_spaces(config), RunFolder(copied.run), view, resumed=before)
-    with ProcessGroup() as training._group:
-        training.checkpoints = CheckpointManager(config, training._spaces, training._folder, SimpleNamespace(), None)  # type: ignore[arg-type]
-        training._open()
-        training._restore(before)
-        after = training._snapshot()
+    events: Any = SimpleNamespace(note=print, on=lambda event: None)
+    parts = prepare(config, on_children=False, init=None, resume=copied.run, resumed=before)
+    with assembled(config, parts, RunFolder(copied.run), events, on_this_machine, before) as run:
+        after = run._trainer.snapshot()
     for key, tensor in after.tensors.items():
         # Statistics of several workers are summed into one.
         torch.testing.assert_close(tensor, before.tensors[key], rtol=1e-12, atol=0)
     assert after.tensors["optimizer"].abs().sum() > 0
     assert after.tensors["observations"][0, 0] >= 20_000  # how many observations the normaliser has seen
-    assert (after.steps, training._meter.episodes, after.updates) == counted(before)
-    best = training.checkpoints.best
+    assert (after.steps, run._meter.episodes, after.updates) == counted(before)
+    best = run.checkpoints.best
     assert best is not None
     assert best.mean == read(copied.run / "best.pt").info["selection"]["mean"]
 

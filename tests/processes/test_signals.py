@@ -83,10 +83,10 @@ def test_the_end_at_once_leaves_no_folders(tmp_path: Path) -> None:
     """Neither the key of local children nor the sockets of processes, while torch loads; forked processes keep both."""
     code = """
 import os, signal
-from marl.cluster.fleets.local import LocalChildren
+from marl.cluster.fleets.local import LocalFleet
 from marl.processes.signals import end_at_once
 end_at_once()
-with LocalChildren(2) as children:
+with LocalFleet(2) as children:
     pid = os.fork()
     if pid == 0:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,14 +1,20 @@
 """Children on this machine, for one run: forked from one process that has everything loaded, ended with the run."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from marl.cluster.addresses import Address, parse_addresses
+from marl.cluster.fleets.cluster_settings import PORT
 from marl.errors import LinkClosed
 from marl.plugins import ANYTHING
 from marl.processes.bootstrap import start_forkserver
@@ -17,6 +23,11 @@ from marl.processes.group import Failure, ProcessGroup
 from marl.processes.signals import remove_at_the_end
 from marl.trust.options import TrustOptions
 
+if TYPE_CHECKING:  # TLS and sockets, which a run imports when it needs them
+    from marl.cluster.fleets.dialing import Dialing
+    from marl.wire.endpoint import Endpoint
+
+ASSUMED = TrustOptions()
 HOST = "127.0.0.1"
 READY_S = 60.0  # for the first child, while torch is imported, and so much more for each of the others
 READY_EACH_S = 2.0
@@ -25,54 +36,62 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two lives of a chil
 LONG_LIFE_S = 30.0  # after which an end has nothing to do with the one before
 
 
-class LocalChildren:
-    """Processes that do what ``marl child`` does on loopback, with a key of their own that nobody else has.
+class LocalFleet:
+    """See ``Fleet``: processes that do what ``marl child`` does on loopback, with a key that nobody else has.
 
-    with LocalChildren(2) as children:
-        addresses = children.addresses()
+    with LocalFleet(2) as fleet:
+        addresses = fleet.start()
     """
 
-    def __init__(self, count: int, *, workers: int = 0) -> None:
-        """``addresses`` starts them; what they have in common begins to load now.
+    def __init__(self, count: int, *, workers: int = 0, trust: TrustOptions = ASSUMED) -> None:
+        """``start`` starts them; what they have in common begins to load now.
 
         Args:
             workers: of each child; 0: all cores but one, shared among them, at least one each.
+            trust: who this parent is to them.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="marl-local-")
         self.home = Path(self._folder.name)
         remove_at_the_end(self._remove)
-        self._count, self._workers = count, workers
+        self._count, self._workers, self._trust = count, workers, trust
+        self._dialing: Dialing | None = None
         self._group = ProcessGroup(patience=STOP_S, nested=True)
         self._addresses: dict[str, str] = {}  # of each process by its name; "" until it listens
         self._ends: dict[str, _Ends] = {}  # of each that has ended, since it last lived long
         start_forkserver("marl.cluster.worker", "marl.cluster.child")
 
-    def __enter__(self) -> "LocalChildren":
+    def __enter__(self) -> LocalFleet:
         return self
 
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def addresses(self, workers: int = 0) -> list[str]:
-        """Where they listen.
+    def open(self, workers: int, note: Callable[[str], None]) -> Sequence[Endpoint]:
+        """See ``Fleet``."""
+        from marl.cluster.fleets.dialing import Dialing
+
+        self._dialing = Dialing(self.start(workers), self._trust, self.home, note)
+        return self._dialing.endpoints
+
+    def start(self, workers: int = 0) -> list[Address]:
+        """Start the children; where they listen.
 
         Args:
-            workers: of each child, where nothing was said before.
+            workers: of each, where nothing was said before.
 
         Raises:
-            LinkClosed: one does not.
+            LinkClosed: one does not listen.
         """
         self._workers = self._workers or workers or max(1, (count_cores() - 1) // self._count)
         for number, port in enumerate(_free_ports(self._count)):
             self._start(f"child {number}", port)
         deadline = time.monotonic() + READY_S + READY_EACH_S * self._count
-        return [self._wait(name, deadline) for name in self._addresses]
+        return parse_addresses([self._wait(name, deadline) for name in self._addresses], PORT)
 
-    def died(self) -> list[str]:
-        """Why children ended that nobody told to, one line each; they are started again, after growing pauses.
-
-        Those that cannot live are told of once for each reason.
-        """
+    def tend(self) -> list[str]:
+        """See ``Fleet``: they start again after growing pauses; why one cannot live is told once."""
+        if self._dialing is not None:
+            self._dialing.poll()
         now = time.monotonic()
         lines = [line for name, failure in self._group.check() if (line := self._ended(name, failure, now))]
         for name, ends in self._ends.items():
@@ -94,6 +113,8 @@ class LocalChildren:
 
     def close(self) -> None:
         """End them all, side by side. May be called twice."""
+        if self._dialing is not None:
+            self._dialing.close()
         self._ends.clear()
         self._group.close()
         self._folder.cleanup()

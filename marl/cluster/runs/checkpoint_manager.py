@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from marl import __version__
-from marl.algorithms.build import build_network
 from marl.cluster.runs.evaluator import Verdict
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
@@ -17,12 +16,16 @@ from marl.data.spaces import Spaces
 from marl.errors import KeyFileError, WeightsFileError
 from marl.reports.run_folder import RunFolder, write_atomic
 from marl.training.checkpoint import BackgroundWriter
-from marl.training.flat import flatten
 from marl.training.weights_file import fill, network_tensors, read, to_bytes
 from marl.trust.seal import make_seal_key
 from marl.trust.secret import Secret
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
+
+
+def latest_checkpoint(folder: RunFolder) -> Path:
+    """Where a run keeps what it needs to go on."""
+    return folder.path / CHECKPOINT
 
 
 def find_seal_key(note: Callable[[str], None] = lambda unused: None) -> Secret | None:
@@ -38,17 +41,26 @@ class CheckpointManager:
     """Writes a run's files in the background; remembers the best verdict."""
 
     def __init__(
-        self, config: Config, spaces: Spaces, folder: RunFolder, writer: BackgroundWriter, key: Secret | None
+        self,
+        config: Config,
+        spaces: Spaces,
+        network: nn.Module,
+        weights: Tensor,
+        folder: RunFolder,
+        writer: BackgroundWriter,
+        key: Secret | None,
     ) -> None:
-        """``key``: seals the files, see ``marl/trust/seal.py``."""
+        """
+        Args:
+            network: files are made with it in the writer's thread, so that nobody else may use it once the first is
+                written; ``weights`` [N] are its numbers as one vector.
+            key: seals the files, see ``marl/trust/seal.py``.
+        """
         self.best: Verdict | None = None
         self.best_mean = float("-inf")
         self._best_info: dict[str, Any] = {}  # by which episodes they were chosen
         self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
-        self._key = key
-        # A network of its own: files are made in the writer's thread.
-        self._network: nn.Module = build_network(config.algorithm, spaces, config.network)
-        self._weights = flatten(self._network).weights
+        self._key, self._network, self._weights = key, network, weights
 
     def weigh(self, verdict: Verdict, keep_anyway: bool = False) -> None:
         """Keep a verdict's weights if they are the best so far; ``keep_anyway`` where they end the run."""

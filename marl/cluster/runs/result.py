@@ -4,9 +4,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marl.cluster.runs.checkpoint_manager import BEST, CheckpointManager
+from marl.cluster.runs.checkpoint_manager import BEST, CheckpointManager, latest_checkpoint
 from marl.cluster.runs.evaluation import Final
-from marl.cluster.runs.training import Outcome, latest_checkpoint
+from marl.cluster.runs.watch import Outcome
 from marl.config.settings import Config
 from marl.errors import RunFolderError
 from marl.exchanges.run import replay_ratio

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from marl.cluster.runs.checkpoint_manager import latest_checkpoint
 from marl.cluster.runs.restore import config_of
-from marl.cluster.runs.training import latest_checkpoint
 from marl.config.files import load_config
 from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError, RunFolderError, WeightsFileError

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from marl.cluster.runs.training import Counts
+from marl.cluster.trainers.trainer import Counts
 from marl.exchanges.child_reports import Report
 from marl.training.metrics import TOTALS
 

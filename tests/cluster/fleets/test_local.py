@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from marl.cluster.fleets import local as module
-from marl.cluster.fleets.cluster_settings import Cluster
-from marl.cluster.fleets.local import LocalChildren
-from marl.cluster.trainers.parent import ParentTraining
+from marl.cluster.fleets.local import LocalFleet
 from marl.errors import LinkClosed
 from marl.processes.group import Failure, ProcessGroup
 from tests import process_targets as targets
@@ -28,35 +26,26 @@ def test_all_cores_but_one_are_shared_among_the_children(
 ) -> None:
     started: list[int] = []
 
-    def start(self: LocalChildren, name: str, unused_port: int) -> None:
+    def start(self: LocalFleet, name: str, unused_port: int) -> None:
         self._addresses[name] = ""
         started.append(self._workers)
 
     monkeypatch.setattr(module, "count_cores", lambda: cores)
-    monkeypatch.setattr(LocalChildren, "_start", start)
-    monkeypatch.setattr(LocalChildren, "_wait", lambda unused_self, name, unused_deadline: name)
-    with LocalChildren(count) as children:
-        children.addresses(asked)
+    monkeypatch.setattr(LocalFleet, "_start", start)
+    monkeypatch.setattr(LocalFleet, "_wait", lambda unused_self, name, unused_deadline: name.replace(" ", "-"))
+    with LocalFleet(count) as children:
+        children.start(asked)
     assert started == [each] * count
 
 
-def test_workers_may_be_named_in_a_settings_file() -> None:
-    asked: list[int] = []
-    local = SimpleNamespace(addresses=lambda workers: asked.append(workers) or ["127.0.0.1:5051"])
-    config = SimpleNamespace(node=SimpleNamespace(workers=3))
-    training: Any = SimpleNamespace(_local=local, _config=config, _cluster=Cluster(local=1))
-    assert [str(each) for each in ParentTraining._addresses(cast(ParentTraining, training))] == ["127.0.0.1:5051"]
-    assert asked == [3]
-
-
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, int], LocalChildren]]:
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, int], LocalFleet]]:
     """Starts a function as each child; they are ended with the test."""
-    made: list[LocalChildren] = []
+    made: list[LocalFleet] = []
 
-    def make(target: Any, count: int) -> LocalChildren:
+    def make(target: Any, count: int) -> LocalFleet:
         monkeypatch.setattr(module, "serve", target)
-        made.append(LocalChildren(count))
+        made.append(LocalFleet(count))
         return made[-1]
 
     yield make
@@ -65,19 +54,19 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, int], Loca
 
 
 def test_one_that_dies_is_started_again_at_its_address(
-    start: Callable[[Any, int], LocalChildren], monkeypatch: pytest.MonkeyPatch
+    start: Callable[[Any, int], LocalFleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(module, "LONG_LIFE_S", 0.0)
     children = start(targets.listens, 2)
-    first, second = children.addresses()
+    first, second = map(str, children.start())
     assert first != second
-    assert children.died() == []  # they live
+    assert children.tend() == []  # they live
     for _ in range(2):
         children._group.send("child 1", "break")
         assert died(children) == [f"the local child at {second} ended (ended with exit code 3) and is started again"]
         assert children._wait("child 1", time.monotonic() + PATIENCE_S) == second
-        assert children.died() == []
+        assert children.tend() == []
 
 
 class Refused(ProcessGroup):
@@ -99,7 +88,7 @@ class Refused(ProcessGroup):
 
 
 def test_one_that_cannot_live_is_told_of_once_and_started_after_growing_pauses(
-    start: Callable[[Any, int], LocalChildren], monkeypatch: pytest.MonkeyPatch
+    start: Callable[[Any, int], LocalFleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where another program has taken its port meanwhile."""
     children = start(targets.listens, 1)
@@ -108,38 +97,38 @@ def test_one_that_cannot_live_is_told_of_once_and_started_after_growing_pauses(
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: group.time))
     said = []
     while group.time < 120:
-        said += children.died()
+        said += children.tend()
         group.time += 0.5
     pauses = [after - before for before, after in pairwise([0.0, *group.starts])]
     assert pauses == [0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 30.5, 30.5]  # it is looked at twice a second
     assert said == ["the local child at 127.0.0.1:5051 ended (port 5051 is taken) and is started again"]
 
 
-def died(children: LocalChildren) -> list[str]:
+def died(children: LocalFleet) -> list[str]:
     deadline = time.monotonic() + PATIENCE_S
-    while not (lines := children.died()):
+    while not (lines := children.tend()):
         assert time.monotonic() < deadline
         children._group.wait(0.1)
     return lines
 
 
-def test_all_end_side_by_side(start: Callable[[Any, int], LocalChildren]) -> None:
+def test_all_end_side_by_side(start: Callable[[Any, int], LocalFleet]) -> None:
     children = start(targets.listens, 3)
-    children.addresses()
+    children.start()
     processes = [member.process for member in children._group.members.values()]
     children.close()
     children.close()
-    assert children.died() == []
+    assert children.tend() == []
     assert not children.home.exists()
     assert len(processes) == 3
 
 
-def test_one_that_never_listened_is_not_tried_again(start: Callable[[Any, int], LocalChildren]) -> None:
+def test_one_that_never_listened_is_not_tried_again(start: Callable[[Any, int], LocalFleet]) -> None:
     """Another start would end the same way; the run is told why."""
     children = start(targets.cannot_listen, 1)
     with pytest.raises(LinkClosed, match="expected a local child to listen, child 0 ended: no such address"):
-        children.addresses()
-    assert children.died() == []
+        children.start()
+    assert children.tend() == []
 
 
 def test_a_process_may_have_a_group_of_its_own() -> None:

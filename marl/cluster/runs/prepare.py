@@ -1,0 +1,128 @@
+"""What a run needs before it has a folder: whatever cannot work shows here, and nothing is written yet."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from marl.cluster.find_spaces import find_spaces
+from marl.cluster.memory_demand import queue_places, replay_memory
+from marl.cluster.own_parts import try_parts
+from marl.cluster.runs.restore import demand_same_spaces, read_initial, spaces_of
+from marl.cluster.trainers.measures import sample_observations
+from marl.config.rules import demand_end, demand_sendable
+from marl.config.settings import Config
+from marl.data.normalizer import Moments
+from marl.data.spaces import Spaces
+from marl.environments.check import blur_of
+from marl.environments.make import registered_threshold
+from marl.errors import ConfigError
+from marl.plugins import foreign_code
+from marl.processes.cores import count_cores
+from marl.processes.signals import raising
+from marl.reports.sinks.make_sinks import make_sinks
+from marl.reports.sinks.sink import Sink
+from marl.training.flat import flatten
+from marl.training.weights_file import WeightsFile
+from marl.wire.zstandard import demand_zstd
+
+
+class Prepared(NamedTuple):
+    """What the settings ask for, found and tried."""
+
+    spaces: Spaces
+    sinks: dict[str, Sink]
+    network: nn.Module  # the only one of this process, with the weights to start from
+    weights: Tensor  # [N]  its numbers as one vector
+    initial: WeightsFile | None  # that they are from
+    blur: str | None  # that float32 blurs some observations, in one line
+    sample: Moments | None  # what this machine has seen itself of a run on children
+
+
+def prepare(
+    config: Config,
+    *,
+    on_children: bool,
+    init: str | Path | None,
+    resume: str | Path | None,
+    resumed: WeightsFile | None,
+) -> Prepared:
+    """Look at the environment, build the network, see whether there is room.
+
+    Args:
+        init: the weights file to start from.
+        resume: the run to go on with; ``resumed`` is its checkpoint.
+
+    Raises:
+        MarlError: something cannot work.
+    """
+    _demand_exchange(config, on_children)
+    spaces = find_spaces(config)
+    if resumed is not None:
+        demand_same_spaces(str(resume), spaces_of(resumed, str(resume)), spaces, config.environment.id)
+    sinks = make_sinks(config.report.sinks)
+    network = try_parts(config, spaces)
+    weights = flatten(network).weights
+    if config.exchange.zstd:
+        demand_zstd()
+    _demand_room(config, spaces, network, on_children)
+    initial = None if init is None else read_initial(init, network, spaces, config.environment.id)
+    # A step that never returns can be interrupted here; once the run has begun, signals only set an event.
+    with raising(), foreign_code(config.environment.id):
+        blur = blur_of(config.environment, spaces)
+    sample = sample_observations(config, spaces) if on_children else None
+    return Prepared(spaces, sinks, network, weights, initial, blur, sample)
+
+
+def _demand_exchange(config: Config, on_children: bool) -> None:
+    if not on_children:
+        return config.exchange.demand_alone()
+    demand_sendable(config)
+    if config.deterministic:
+        config.exchange.demand_same_bits()
+
+
+def _demand_room(config: Config, spaces: Spaces, network: nn.Module, on_children: bool) -> None:
+    """For the replay and the queue of this machine."""
+    if config.exchange.learner:
+        replay_memory(config, spaces, network, 1, learner=True)
+        queue_places(config, config.exchange.layout(config, spaces, network), 1)
+    elif not on_children:
+        replay_memory(config, spaces, network, config.node.workers or count_cores())
+
+
+def complete(config: Config) -> Config:
+    """Fill in what the settings leave open: the seed, and the return that the environment's registration calls solved.
+
+    Raises:
+        ConfigError: nothing says when to stop.
+        EnvironmentFault: there is no such environment.
+    """
+    environment = config.environment
+    if environment.solved_return is None and environment.backend == "gymnasium":
+        environment = dataclasses.replace(environment, solved_return=registered_threshold(environment))
+    seed = config.seed
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    config = dataclasses.replace(config, seed=seed, environment=environment)
+    demand_end(config)
+    return config
+
+
+def demand_writable(out: Path) -> None:
+    """Refuse a place where no weights file can be written: else it would show only when training is over.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if out.is_dir():
+        raise ConfigError(f"--out: expected a file to write, {out} is a folder")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out: the folder {out.parent} does not exist: make it first")
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(
+            f"--out: the folder {out.parent} cannot be written: choose another, or change its permissions"
+        )

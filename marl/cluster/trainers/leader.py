@@ -1,0 +1,28 @@
+"""Which parent writes to a run folder: one that stood still while another one resumed its run must stop."""
+
+import contextlib
+import secrets
+
+from marl.reports.run_folder import RunFolder, write_atomic
+
+LEADER = "leader"  # file of a run folder
+
+
+class Leader:
+    """The claim of one parent to its run folder."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.instance = secrets.token_hex(8)  # of this parent; no two have the same
+        self._path = folder.path / LEADER
+
+    def take(self) -> None:
+        """Claim the folder; whoever had it before sees that when it looks."""
+        with contextlib.suppress(OSError):  # the children still know
+            write_atomic(self._path, self.instance.encode())
+
+    def holds(self) -> bool:
+        """Whether nobody else has claimed it since."""
+        try:
+            return self._path.read_text() == self.instance
+        except OSError:
+            return True

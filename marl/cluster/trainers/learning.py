@@ -1,0 +1,114 @@
+"""A learner process of this machine learns from what players send: actors of this machine, or children."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from marl.cluster.learner import LearnerNode
+from marl.cluster.snapshot import Snapshot
+from marl.cluster.statistics import tensors_of
+from marl.cluster.trainers.players import Players
+from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
+from marl.data import seeds
+from marl.errors import WorkerFailed
+from marl.exchanges.sides import LearningSide
+from marl.reports.events import ChildRow
+
+
+class Learning(Trainer):
+    """See ``Trainer``."""
+
+    def __init__(self, given: Given, learner: LearnerNode, side: LearningSide, players: Players) -> None:
+        """``side`` is the parent's half of the exchange, between the learner and its players."""
+        self._given, self._learner, self._side, self._players = given, learner, side, players
+        self._base_steps, self._version = side.steps, 0
+
+    def start(self, save: Callable[[], None]) -> None:
+        """See ``Trainer``."""
+        self._learner.start()
+        self._players.start(save)
+
+    def stop(self) -> None:
+        """See ``Trainer``."""
+        if self._players.local:
+            self._learner.stop()  # while their threads end, nothing comes that it could learn from
+        self._players.stop()
+        self._learner.stop()
+
+    def tend(self) -> bool:
+        """See ``Trainer``."""
+        error = self._side.failure
+        if error is not None and not self._players.local:
+            raise WorkerFailed(
+                f"the network cannot decide ({type(error).__name__}: {error}); what was learned is saved"
+            )
+        self._players.tend()
+        self._learner.check(self._given.events.note, self._given.log)
+        self._learner.progress(self._side.steps)
+        return False
+
+    def steps(self) -> int:
+        """See ``Trainer``."""
+        return self._side.steps
+
+    def counts(self) -> Counts:
+        """See ``Trainer``."""
+        played = self._players.counts()
+        restarts = played.restarts + self._learner.restarts
+        updates, metrics = np.array([self._learner.own_updates()]), self._learner.metrics()
+        if self._players.local:
+            return Counts(played.steps, updates, metrics, restarts)
+        # Steps are those that came: what the children have told of may be older, or still be on its way.
+        steps = np.array([self._side.steps - self._base_steps])
+        return Counts(steps, updates, metrics | {"refused": float(self._side.refused)}, restarts)
+
+    def episodes(self) -> Episodes:
+        """See ``Trainer``."""
+        return self._players.episodes()
+
+    def snapshot(self) -> Snapshot:
+        """See ``Trainer``."""
+        current = self._side.current
+        self._version = current.version
+        tensors = self._learner.tensors() | tensors_of(self._given.config, current.slot)
+        return Snapshot(tensors, current.steps, self._learner.updates())
+
+    def info(self) -> dict[str, Any]:
+        """See ``Trainer``."""
+        return {"epoch": self._side.epoch, "version": self._version, **self._players.info()}
+
+    def facts(self) -> dict[str, Any]:
+        """See ``Trainer``."""
+        return self._players.facts()
+
+    def leads(self) -> bool:
+        """See ``Trainer``."""
+        return self._players.leads()
+
+    def never_began(self) -> bool:
+        """See ``Trainer``."""
+        return self._players.never_began()
+
+    def rows(self) -> list[ChildRow] | None:
+        """See ``Trainer``."""
+        return self._players.rows()
+
+    def first_update_at(self) -> float | None:
+        """See ``Trainer``."""
+        return self._learner.first_update_at()
+
+    def shares(self) -> npt.NDArray[np.float64]:
+        """See ``Trainer``."""
+        return self._players.shares()
+
+
+def make_learner(given: Given, *, children: int) -> LearnerNode:
+    """A learner with the weights to start from, or with all that it had learned before."""
+    learner = LearnerNode(given.config, given.spaces, given.network, given.weights, given.group, children=children)
+    learner.segment = seeds.first_segment(given.epoch)
+    if given.resumed is not None:
+        before = Snapshot(given.resumed.tensors, int(given.info["steps"]), int(given.info["updates"]))
+        learner.restore(before, int(given.info.get("version", 0)))
+    return learner

@@ -1,0 +1,78 @@
+"""Which trainer a run has: who plays is one question, who learns is the other."""
+
+from typing import Any
+
+from marl.cluster.fleets.fleet import Fleet
+from marl.cluster.statistics import statistics_of, statistics_size
+from marl.cluster.trainers.trainer import Given, Trainer
+from marl.cluster.trainers.workers import Workers
+from marl.data.normalizer import Moments
+from marl.exchanges.base import ParentFacts
+from marl.training.weights_file import fill
+
+PARENT = "parent"  # its name in messages
+
+
+def on_this_machine(given: Given) -> Trainer:
+    """Workers that play and learn, or actors that play for a learner."""
+    if not given.config.exchange.learner:
+        return Workers(given)
+    from marl.cluster.trainers.actors import Actors
+    from marl.cluster.trainers.learning import Learning, make_learner
+
+    learner = make_learner(given, children=1)
+    side = learner.parent_side(children=1, **_facts(given))
+    return Learning(given, learner, side, Actors(given, side))
+
+
+def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: Moments | None) -> Trainer:
+    """Children that play and learn, or that play for a learner of this machine.
+
+    Args:
+        wait_s: seconds for the first child.
+        sample: what this machine has seen itself, by which the children's statistics are judged.
+    """
+    # Only here: a run on this machine alone need not wait for TLS and sockets to be imported.
+    from marl.cluster.trainers.child_metrics import ChildrenMetrics
+    from marl.cluster.trainers.children import Children
+    from marl.cluster.trainers.learning import Learning, make_learner
+    from marl.cluster.trainers.measures import find_reach, seen_beside
+    from marl.cluster.trainers.merging import Merging
+
+    config, info = given.config, given.info
+    endpoints = fleet.open(config.node.workers, given.events.note)
+    metrics = ChildrenMetrics(info.get("told"))
+    facts = _facts(given) | {"children": len(endpoints), "sample": sample, "hear": metrics.hear}
+    if config.exchange.learner:
+        learner = make_learner(given, children=len(endpoints))
+        arrives = learner.parent_side(**facts)
+        return Learning(given, learner, arrives, Children(given, arrives, metrics, fleet, endpoints, wait_s=wait_s))
+    side = config.exchange.parent(
+        ParentFacts(
+            config,
+            given.spaces,
+            given.weights,
+            reach=find_reach(config, given.network),
+            seen_beside=seen_beside(config),
+            version=int(info.get("version", 0)),
+            **facts,
+        )
+    )
+    if given.resumed is not None:
+        side.restore(given.resumed.tensors, info.get("merged", {}), info.get("limits", {}))
+    return Merging(given, side, Children(given, side, metrics, fleet, endpoints, wait_s=wait_s))
+
+
+def _facts(given: Given) -> dict[str, Any]:
+    """Of the parent's half, whoever plays; the weights of a run that goes on are put in place."""
+    config, start = given.config, given.resumed or given.initial
+    if given.resumed is not None:
+        fill(given.network, given.resumed, "the weights to start from")
+    return {
+        "name": PARENT,
+        "observation_size": statistics_size(config, given.spaces),
+        "statistics": None if start is None else statistics_of(config, start.tensors),
+        "epoch": given.epoch,
+        "steps": int(given.info.get("steps", 0)),
+        "note": given.events.note,
+    }

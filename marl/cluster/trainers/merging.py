@@ -1,0 +1,117 @@
+"""Children play and learn; the weights that they upload are merged here, version after version."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from marl.cluster.snapshot import Snapshot
+from marl.cluster.statistics import tensors_of
+from marl.cluster.trainers.children import Children
+from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
+from marl.exchanges.sides import Audited, RunSide
+from marl.reports.events import ChildRow
+
+LAST_ROUND_S = 1.5  # for what children have learned since the last round, when the run ends
+
+
+class Merging(Trainer):
+    """See ``Trainer``."""
+
+    def __init__(self, given: Given, side: RunSide, children: Children) -> None:
+        """``side`` is the parent's half of the exchange, which the ``children`` speak to."""
+        self._given, self._side, self._children = given, side, children
+        self._base_updates = int(given.info.get("updates", 0))
+        self._paused_at = 0  # version
+        self._takes_episodes = not given.config.deterministic
+
+    def start(self, save: Callable[[], None]) -> None:
+        """See ``Trainer``."""
+        self._children.start(save)
+
+    def stop(self) -> None:
+        """See ``Trainer``."""
+        self._children.stop()
+        self._takes_episodes = True
+
+    def tend(self) -> bool:
+        """See ``Trainer``."""
+        self._children.tend()
+        return False
+
+    @property
+    def version(self) -> int | None:
+        """See ``Trainer``."""
+        return self._side.current.version
+
+    def pause(self) -> int | None:
+        """See ``Trainer``: the children wait for the new version."""
+        version = self._side.current.version
+        self._takes_episodes = version != self._paused_at
+        self._paused_at = version
+        return version if self._takes_episodes else None
+
+    def proceed(self, *, go_on: bool) -> None:
+        """See ``Trainer``."""
+        if go_on:
+            self._side.release()
+
+    def last_round(self) -> None:
+        """See ``Trainer``."""
+        self._side.last_round(LAST_ROUND_S)
+
+    def steps(self) -> int:
+        """See ``Trainer``."""
+        return self._side.current.steps
+
+    def counts(self) -> Counts:
+        """See ``Trainer``."""
+        return self._children.counts()
+
+    def episodes(self) -> Episodes:
+        """See ``Trainer``: in a deterministic run they count at the end of a round, when all children have told."""
+        if not self._takes_episodes:
+            return np.zeros(0), np.zeros(0, np.int64)
+        return self._children.episodes()
+
+    def snapshot(self) -> Snapshot:
+        """See ``Trainer``."""
+        self._state = state = self._side.saved()  # what is saved beside the tensors belongs to them
+        tensors: dict[str, torch.Tensor] = {"weights": state.current.weights}
+        tensors |= tensors_of(self._given.config, state.current.slot)
+        tensors |= {
+            name: each for name, each in (("velocity", state.velocity), ("error", state.error)) if each is not None
+        }
+        return Snapshot(tensors, state.current.steps, self._base_updates + int(self.counts().updates.sum()))
+
+    def info(self) -> dict[str, Any]:
+        """See ``Trainer``."""
+        state = self._state
+        return {
+            "epoch": self._side.epoch,
+            "version": state.current.version,
+            "merged": state.merged,
+            "limits": state.limits,
+            **self._children.info(),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """See ``Trainer``."""
+        return self._children.facts()
+
+    def leads(self) -> bool:
+        """See ``Trainer``."""
+        return self._children.leads()
+
+    def never_began(self) -> bool:
+        """See ``Trainer``."""
+        return self._children.never_began()
+
+    def audited(self) -> Audited | None:
+        """See ``Trainer``."""
+        return self._side.audited()
+
+    def rows(self) -> list[ChildRow] | None:
+        """See ``Trainer``."""
+        return self._children.rows()

@@ -1,0 +1,163 @@
+"""What a run asks of the place where its steps are played and learned from."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from marl.cluster.snapshot import Snapshot
+from marl.config.settings import Config
+from marl.data.spaces import Spaces
+from marl.exchanges.sides import Audited
+from marl.processes.group import ProcessGroup
+from marl.reports.events import ChildRow
+from marl.reports.run_folder import RunFolder
+from marl.reports.stream import Stream
+from marl.training.weights_file import WeightsFile
+
+Episodes = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]  # returns [E] and lengths [E]
+
+NO_SHARES = np.zeros((0, 3))
+
+
+class Counts(NamedTuple):
+    """What is counted while training, since this start."""
+
+    steps: npt.NDArray[np.int64]  # [M] environment steps of each worker, or of each child
+    updates: npt.NDArray[np.int64]  # [M]
+    metrics: dict[str, float]
+    restarts: int
+
+
+class Given(NamedTuple):
+    """What a trainer is made of."""
+
+    config: Config  # with a seed
+    spaces: Spaces
+    network: nn.Module  # with the weights to start from; its numbers are views of ``weights``
+    weights: Tensor  # [N]  overwritten once the run has begun: whoever goes on with them copies them
+    folder: RunFolder
+    group: ProcessGroup  # of the run's processes
+    events: Stream
+    log: Callable[[str], None]  # takes tracebacks
+    initial: WeightsFile | None  # that the network's weights are from, in a new run
+    resumed: WeightsFile | None  # checkpoint to go on from
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Of the checkpoint; empty for a new run."""
+        return {} if self.resumed is None else self.resumed.info
+
+    @property
+    def epoch(self) -> int:
+        """Term of the parent, or of the learner: one more than before."""
+        return int(self.info.get("epoch", 0)) + 1
+
+
+class Trainer(ABC):
+    """Plays steps and learns from them. All calls come from the run's main thread.
+
+    trainer.start(save)
+    while goes_on:
+        trainer.tend()
+        meter.add_episodes(*trainer.episodes())
+        if due: save(trainer.snapshot())
+    trainer.stop()
+    """
+
+    @abstractmethod
+    def start(self, save: Callable[[], None]) -> None:
+        """Begin to play.
+
+        Args:
+            save: puts a checkpoint on the disk before it returns.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Play no more; may be called twice."""
+
+    @abstractmethod
+    def tend(self) -> bool:
+        """Look after processes and conversations; whether all went back to what was saved last.
+
+        Raises:
+            MarlError: it cannot go on.
+        """
+
+    @abstractmethod
+    def steps(self) -> int:
+        """Environment steps that count towards ``stop.steps``, those of resumed runs included."""
+
+    @abstractmethod
+    def counts(self) -> Counts:
+        """The newest numbers."""
+
+    @abstractmethod
+    def episodes(self) -> Episodes:
+        """The episodes that ended since the last call."""
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """A copy of what is learned."""
+
+    @abstractmethod
+    def info(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the tensors of the last snapshot."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """For the run folder."""
+
+    @property
+    def version(self) -> int | None:
+        """Of the weights; None where they change with every update."""
+        return None
+
+    def pause(self) -> int | None:
+        """In deterministic mode, the number of the segment or version at whose end all wait for ``proceed``; None while
+        they play. Each is told once.
+        """
+        return None
+
+    def proceed(self, *, go_on: bool) -> None:
+        """Let those who wait play on, or end."""
+        raise NotImplementedError("nobody waits in this run")
+
+    def saved(self, snapshot: Snapshot) -> None:  # noqa: B027  most need not know
+        """This snapshot is the newest checkpoint."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a run can go on from what is learned at this moment."""
+        return True
+
+    def last_round(self) -> None:  # noqa: B027  most have nothing under way
+        """The run ends now: take in what is under way."""
+
+    def leads(self) -> bool:
+        """Whether the run is still this process's: another one may have resumed it."""
+        return True
+
+    def never_began(self) -> bool:
+        """Whether nothing was played at all."""
+        return False
+
+    def audited(self) -> Audited | None:
+        """Where children may lie to one another's cost, and be found out; None where they cannot."""
+        return None
+
+    def rows(self) -> list[ChildRow] | None:
+        """What the live table shows of each child; None without children."""
+        return None
+
+    def first_update_at(self) -> float | None:
+        """time.time() of the first optimizer step; None before it, or where nobody here knows."""
+        return None
+
+    def shares(self) -> npt.NDArray[np.float64]:
+        """Seconds [M, 3] of each worker: acting, of these inside the environment, learning; empty where unknown."""
+        return NO_SHARES

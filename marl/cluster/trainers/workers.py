@@ -1,0 +1,104 @@
+"""Workers of this machine play and learn: one node, no parent."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from marl.cluster.node import Node, snapshot_from
+from marl.cluster.snapshot import Snapshot
+from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
+from marl.processes.cores import count_cores
+
+
+class Workers(Trainer):
+    """See ``Trainer``."""
+
+    def __init__(self, given: Given) -> None:
+        config = given.config
+        self._given, self._deterministic = given, config.deterministic
+        workers = 1 if config.deterministic else config.node.workers or count_cores()
+        self._node = Node(config, given.spaces, given.network, given.weights, given.group, workers)
+        seen = None if given.initial is None else given.initial.tensors.get("normalizer")
+        if seen is not None and config.environment.normalize_observations:
+            self._node.block["observations"][:1].copy_(seen)
+        if given.resumed is not None:
+            self._node.restore(snapshot_from(given.resumed.tensors, given.resumed.info))
+            self._node.segment = int(given.resumed.info["segment"])
+        self._last_saved = self._node.snapshot()  # where a deterministic worker that dies begins again
+
+    def start(self, save: Callable[[], None]) -> None:
+        """See ``Trainer``."""
+        self._node.start()
+
+    def stop(self) -> None:
+        """See ``Trainer``."""
+        self._node.stop()
+
+    def tend(self) -> bool:
+        """See ``Trainer``: a deterministic worker that died begins its segment again, from what every run with this
+        seed had there.
+        """
+        died = self._node.check(self._given.events.note, self._given.log, "worker")
+        goes_back = bool(died) and self._deterministic
+        if goes_back:
+            self._node.restore(self._last_saved)
+            self._node.episodes()
+        for name in died:
+            self._node.restart(name)
+        return goes_back
+
+    def pause(self) -> int | None:
+        """See ``Trainer``: a segment is over."""
+        for end in self._node.waiting():
+            self._node.segment = end.segment
+            return end.segment
+        return None
+
+    def proceed(self, *, go_on: bool) -> None:
+        """See ``Trainer``."""
+        self._node.fold_statistics(self._last_saved)
+        self._node.answer(go_on)
+
+    def saved(self, snapshot: Snapshot) -> None:
+        """See ``Trainer``."""
+        self._last_saved = snapshot
+
+    @property
+    def resumable(self) -> bool:
+        """See ``Trainer``: checkpoints of a deterministic run lie at the ends of segments, nowhere else."""
+        return not self._deterministic
+
+    def steps(self) -> int:
+        """See ``Trainer``."""
+        return self._node.steps()
+
+    def counts(self) -> Counts:
+        """See ``Trainer``."""
+        steps, updates = self._node.worker_counts()
+        return Counts(steps, updates, self._node.metrics(), self._node.restarts)
+
+    def episodes(self) -> Episodes:
+        """See ``Trainer``."""
+        return self._node.episodes()
+
+    def snapshot(self) -> Snapshot:
+        """See ``Trainer``."""
+        return self._node.snapshot()
+
+    def info(self) -> dict[str, Any]:
+        """See ``Trainer``."""
+        return {"segment": self._node.segment}
+
+    def facts(self) -> dict[str, Any]:
+        """See ``Trainer``."""
+        return {"workers": self._node.workers}
+
+    def first_update_at(self) -> float | None:
+        """See ``Trainer``."""
+        return self._node.first_update_at()
+
+    def shares(self) -> npt.NDArray[np.float64]:
+        """See ``Trainer``."""
+        return self._node.shares()

@@ -1,0 +1,108 @@
+"""What a run asks of children whose weights are merged: pauses, episodes, what a checkpoint holds."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from marl.cluster.trainers.merging import LAST_ROUND_S, Merging
+from marl.cluster.trainers.trainer import Counts, Episodes
+from marl.config.files import load_config
+from marl.exchanges.sides import Global, State
+
+DETERMINISTIC = {"deterministic": True, "exchange.every": "1000 steps", "stop.steps": 10_000}
+
+
+class Side:
+    """The parent's half: versions are the test's."""
+
+    epoch = 3
+
+    def __init__(self) -> None:
+        self.current = Global(0, torch.zeros(2), None, 0)
+        self.released: list[int] = []
+        self.rounds: list[float] = []
+
+    def saved(self) -> State:
+        return State(self.current, velocity=torch.ones(2), merged={"a": 7}, limits={"b": 8})
+
+    def release(self) -> None:
+        self.released.append(self.current.version)
+
+    def last_round(self, seconds: float) -> None:
+        self.rounds.append(seconds)
+
+    def audited(self) -> Any:
+        return self
+
+
+class Reporting:
+    """Children that have one new episode whenever they are asked."""
+
+    def counts(self) -> Counts:
+        return Counts(np.array([10]), np.array([4]), {}, 0)
+
+    def episodes(self) -> Episodes:
+        return np.ones(1), np.ones(1, np.int64)
+
+    def info(self) -> dict[str, Any]:
+        return {"run_id": "run"}
+
+    def stop(self) -> None:
+        pass
+
+
+def made(info: dict[str, Any] | None = None, **settings: Any) -> tuple[Merging, Side]:
+    given: Any = SimpleNamespace(config=load_config("CartPole-v1", settings), info=info or {})
+    side = Side()
+    return Merging(given, side, Reporting()), side  # type: ignore[arg-type]
+
+
+def num_episodes(trainer: Merging) -> int:
+    return len(trainer.episodes()[0])
+
+
+def test_deterministic_episodes_count_when_a_round_is_over() -> None:
+    """In between, which child has told already is a matter of time."""
+    trainer, side = made(**DETERMINISTIC)
+    assert (trainer.pause(), num_episodes(trainer)) == (None, 0)
+    side.current = side.current._replace(version=1)
+    assert num_episodes(trainer) == 0  # not before the run knows of the round
+    assert (trainer.pause(), num_episodes(trainer)) == (1, 1)
+    assert (trainer.pause(), num_episodes(trainer)) == (None, 0)  # each is told once
+    trainer.stop()
+    assert num_episodes(trainer) == 1  # the last ones
+
+
+def test_otherwise_they_count_at_once() -> None:
+    trainer, _ = made()
+    assert num_episodes(trainer) == 1
+
+
+def test_children_that_wait_get_the_version_unless_the_run_ends() -> None:
+    trainer, side = made(**DETERMINISTIC)
+    trainer.proceed(go_on=False)
+    assert side.released == []
+    trainer.proceed(go_on=True)
+    assert side.released == [0]
+
+
+def test_a_checkpoint_holds_what_belongs_to_its_tensors() -> None:
+    trainer, side = made({"updates": 100})
+    snapshot = trainer.snapshot()
+    side.current = side.current._replace(version=9)
+    assert (set(snapshot.tensors), snapshot.updates) == ({"weights", "velocity"}, 104)
+    expected = {"epoch": 3, "version": 0, "merged": {"a": 7}, "limits": {"b": 8}, "run_id": "run"}
+    assert trainer.info() == expected
+
+
+def test_the_end_waits_for_a_last_round() -> None:
+    trainer, side = made()
+    trainer.last_round()
+    assert side.rounds == [LAST_ROUND_S]
+
+
+def test_the_side_says_whether_it_can_be_audited() -> None:
+    trainer, side = made()
+    assert trainer.audited() is side
