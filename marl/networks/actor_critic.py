@@ -1,5 +1,7 @@
 """A policy and a value of observations."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -10,46 +12,56 @@ from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso
 
 
-class ActorCritic(StatelessCritic):
+class _Torsos(nn.Module):
     """Two networks, or one with a shared trunk whose last output is the value."""
 
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
         super().__init__()
         self.distribution = distribution_for(spaces)
-        self._num_outputs = spaces.num_actions if spaces.discrete else len(spaces.action_low)
+        num_outputs = spaces.num_actions if spaces.discrete else len(spaces.action_low)
         generator = torch.Generator().manual_seed(seed)
 
         def torso(outputs: int, head_gain: float) -> Torso:
             return Torso(spaces, settings, outputs, head_gain=head_gain, generator=generator)
 
-        self.actor = torso(self._num_outputs + settings.shared_trunk, 0.01)
+        self.actor = torso(num_outputs + settings.shared_trunk, 0.01)
         self.critic = None if settings.shared_trunk else torso(1, 1.0)
-        self.log_std = None if spaces.discrete else nn.Parameter(torch.full((self._num_outputs,), settings.log_std))
+        self.log_std = None if spaces.discrete else nn.Parameter(torch.full((num_outputs,), settings.log_std))
+        # A step's own time is a few microseconds, and torch takes one to look up a module or a parameter.
+        self._listed = self.critic is None, self.actor.forward, (self.critic or self.actor).forward
+        self._continuous = not spaces.discrete
+
+    def _with_deviation(self, outputs: Tensor) -> Tensor:
+        if not self._continuous:
+            return outputs
+        return torch.cat([outputs, cast(Tensor, self.log_std).expand_as(outputs)], -1)
+
+
+class ActorCritic(_Torsos, StatelessCritic):
+    """What the present observation says is all there is."""
 
     def policy(self, observations: Tensor) -> Tensor:
         """Distribution parameters [..., P] of observations [..., D]."""
-        outputs: Tensor = self.actor.forward(observations)
-        return self._with_deviation(outputs if self.critic is not None else outputs[..., :-1])
+        shared, act, _ = self._listed
+        outputs = act(observations)
+        return self._with_deviation(outputs[..., :-1] if shared else outputs)
 
     def values(self, observations: Tensor) -> Tensor:
         """Values [...] of observations [..., D]."""
-        if self.critic is None:
-            return self.actor.forward(observations)[..., -1]
-        return self.critic.forward(observations).squeeze(-1)
+        shared, _, judge = self._listed
+        return judge(observations)[..., -1] if shared else judge(observations).squeeze(-1)
 
     def unroll(self, observations: Tensor, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``; a shared trunk is passed once."""
-        if self.critic is None:
-            outputs = self.actor.forward(observations)
+        shared, act, _ = self._listed
+        if shared:
+            outputs = act(observations)
             return Outputs(self._with_deviation(outputs[:acted, ..., :-1]), outputs[..., -1])
         return Outputs(self.policy(observations[:acted]), self.values(observations))
 
-    def _with_deviation(self, outputs: Tensor) -> Tensor:
-        return outputs if self.log_std is None else torch.cat([outputs, self.log_std.expand_as(outputs)], -1)
 
-
-class RecurrentActorCritic(ActorCritic):
-    """The same with a core that remembers in each network, or in the shared trunk."""
+class RecurrentActorCritic(_Torsos):
+    """What a core remembers counts as well: one in each network, or in the shared trunk."""
 
     def initial_state(self, rows: int) -> State:
         """See ``Acts``; one core's after the other's."""
