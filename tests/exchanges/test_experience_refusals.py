@@ -179,7 +179,8 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
 def test_a_full_outbox_of_many_workers_is_no_absurd_claim(clock: Clock) -> None:
     learning, child = pair(clock, normalizes=True)
     learning.side.assign_rank("a", 0, workers=50)
-    steps = learning.side._steps
+    assert learning.side._seen is not None
+    steps = learning.side._seen._steps
     child.see([[1.0, 2.0]] * (50 * (PARCELS + 1) * steps))
     child.play()
     exchange(learning, child)

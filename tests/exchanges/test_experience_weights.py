@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from marl.data.normalizer import as_slot, moments
+from marl.exchanges.experience import credit
 from marl.exchanges.experience import parent as experience_parent
 from marl.wire.message import Kind, Message
 from tests.exchanges.actors import WEIGHTS, Actors, Learning, exchange, pair, steps_of
@@ -47,7 +48,7 @@ def test_small_weights_are_fresh_after_each_upload(clock: Clock) -> None:
 
 def test_large_weights_wait_until_the_child_has_used_its_credit(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be in the middle of the next upload, and receives nothing until that has been taken."""
-    monkeypatch.setattr(experience_parent, "LARGE_BYTES", 0)
+    monkeypatch.setattr(credit, "LARGE_BYTES", 0)
     learning, child = pair(clock, queue=4)
     learning.publish(5)
     for left in (3, 2, 1):
@@ -62,7 +63,7 @@ def test_large_weights_wait_until_the_child_has_used_its_credit(clock: Clock, mo
 
 
 def test_who_asks_for_weights_gets_them_however_large(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experience_parent, "LARGE_BYTES", 0)
+    monkeypatch.setattr(credit, "LARGE_BYTES", 0)
     learning, child = pair(clock)
     child.side.rejected("it was damaged")
     (asks,) = child.asks()

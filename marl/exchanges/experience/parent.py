@@ -1,8 +1,6 @@
 """The experience exchange at the parent: trajectories into the learner's queue, its newest weights for all.
 
-The queue has a fixed length. A child is told how many trajectories it may send (credit), and their places are kept for
-it, so that what comes always has room, memory is bounded, and a learner that falls behind holds its actors back. Credit
-is told as a sum since the conversation began: an answer that was damaged on the way costs none of it.
+Each child sends as many as it has credit for, see ``credit.py``.
 
 New weights go down with credit, which is told for several trajectories at a time, and whenever a child has sent as many
 bytes as they have: small weights are always fresh. Large ones wait until the child has used its credit. It sends
@@ -13,8 +11,7 @@ full.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -23,51 +20,26 @@ from marl.data.layout import Layout
 from marl.data.normalizer import Moments
 from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
-from marl.exchanges.child_reports import (
-    MAX_WORKERS,
-    Hear,
-    acknowledge,
-    hear_all,
-    place_report,
-    read_report,
-    report_every,
-)
+from marl.exchanges.child_reports import Hear, acknowledge, hear_all, place_report, read_report, report_every
 from marl.exchanges.experience.child import packed_name, trajectory_name
+from marl.exchanges.experience.credit import ActorMember, Credit
 from marl.exchanges.experience.newest import Newest
+from marl.exchanges.experience.seen import Seen
 from marl.exchanges.experience.settings import PER_MESSAGE
-from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import tensor_of
 from marl.exchanges.observed import Observed
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail
-from marl.training.send_queue import PARCELS
 from marl.training.trajectory_queue import Published, TrajectoryQueue
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
-from marl.wire.payload import CHUNK_BYTES
 from marl.wire.places import into, nowhere
 from marl.wire.zstandard import unpack
 from marl.words import Lines
 
 LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
-IN_FLIGHT = 2  # uploads: one travels while the parent is busy with the other
-LARGE_BYTES = CHUNK_BYTES  # a link holds several times as much while nobody receives
 STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child that does
-
-
-@dataclass
-class ActorMember(Member):
-    """A child, and what is under way between it and the learner."""
-
-    unit: ClassVar[str] = "seconds"
-    credit: int = 0  # trajectories that it may still send
-    granted: int = 0  # in all, since it joined
-    sent_bytes: int = 0  # since it was told weights
-    trajectories: int = 0  # that have come in all
-    seen: float = 0.0  # observations that its statistics were of
-    placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
-    packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  uploads to be unpacked
 
 
 class ExperienceParent:
@@ -97,8 +69,7 @@ class ExperienceParent:
     ) -> None:
         """
         Args:
-            children: how many there may be: each has a share of the places, so that none can hold back the others.
-            batch: trajectories that the learner may have in hand while it waits for more.
+            children, batch: see ``Credit``.
             unpacks: children may send packed trajectories.
             observation_size: of the normaliser; 0: there is none.
             sample: observations that the parent has made itself: a measure of what children say.
@@ -108,17 +79,17 @@ class ExperienceParent:
         self.received = self.refused = 0  # trajectories
         self.failure: Exception | None = None  # of a kind that no child and no new conversation can mend
         self._trajectory_queue, self._layout = trajectory_queue, layout
-        self._fair = min(IN_FLIGHT * PER_MESSAGE, max(1, (len(trajectory_queue) - batch + 1) // children))
         self._name, self._hear, self._clock = name, hear, clock
         self._tell = Lines(note, clock=clock)  # what children give rise to
         self._lock = threading.Lock()
         self._closed, self._unpacks = False, unpacks
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
-        self._moments: dict[str, Tensor] = {}  # where they arrive, by child
         self._newest = Newest(published, num_weights, self._slot_now)
         self._parcels = [layout.open(memory) for memory in trajectory_queue.memory.unbind()]
-        self._steps = len(self._parcels[0]["priorities"])  # of a trajectory
-        self._workers: dict[str, int] = {}
+        self._seen = None if self._observed is None else Seen(self._observed, len(self._parcels[0]["priorities"]))
+        self._credit = Credit(
+            trajectory_queue, self.members, children=children, batch=batch, num_bytes=self._newest.num_bytes
+        )
 
     @property
     def current(self) -> Global:
@@ -158,7 +129,8 @@ class ExperienceParent:
     def assign_rank(self, child: str, rank: int, workers: int) -> None:
         """Places differ in nothing but how many play there."""
         with self._lock:
-            self._workers[child] = min(workers, MAX_WORKERS)
+            if self._seen is not None:
+                self._seen.assign(child, workers)
 
     def forget(self, child: str) -> None:
         """The child has started anew: its counters begin again."""
@@ -180,7 +152,7 @@ class ExperienceParent:
         with self._lock:
             member = self.members[child]
             member.live, member.credit = False, 0
-            self._give_up(member)
+            self._credit.free(member)
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
@@ -205,8 +177,8 @@ class ExperienceParent:
                     expected[packed_name(number)] = member.packed[number][: packed[packed_name(number)]]
                 else:
                     expected[trajectory_name(number)] = memory
-            if self._observed is not None:
-                expected["moments"] = self._moments.setdefault(child, torch.zeros_like(self._observed.slot))
+            if self._seen is not None:
+                expected["moments"] = self._seen.place(child)
         fail("parent.placing")
         return into(expected)(header)
 
@@ -235,7 +207,7 @@ class ExperienceParent:
         if member.arriving == Kind.TELEMETRY:
             return None
         with self._lock:
-            self._give_up(member)
+            self._credit.free(member)
             member.refusal = reason
         return self._reply(member)
 
@@ -250,8 +222,8 @@ class ExperienceParent:
         member = self.members[child]
         with self._lock:
             earned = member.sent_bytes >= self._newest.num_bytes and member.version != self._newest.version()
-            earned = earned and not self._may_be_sending(member)
-            if self._closed or not (earned or member.refusal or self._share(member)):
+            earned = earned and not self._credit.may_be_sending(member)
+            if self._closed or not (earned or member.refusal or self._credit.share(member)):
                 return None
         return self._reply(member)
 
@@ -272,8 +244,13 @@ class ExperienceParent:
                 self._trajectory_queue.discard(parcel)
             return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
         clean = True
-        if self._observed is not None:  # first: a snapshot taken meanwhile has no steps that the statistics lack
-            clean = self._learn_statistics(member, self._observed, tensor_of(upload, "moments"), len(placed))
+        if self._seen is not None:  # first: a snapshot taken meanwhile has no steps that the statistics lack
+            try:
+                with self._lock:
+                    self._seen.learn(member, tensor_of(upload, "moments"), len(placed))
+            except MessageRefused as error:
+                self._refuse(member, 0, str(error))
+                clean = False
         for number, parcel in enumerate(placed):
             opened = self._parcels[parcel]
             try:
@@ -296,27 +273,6 @@ class ExperienceParent:
             with self._lock:
                 member.refused = 0
 
-    def _learn_statistics(self, member: ActorMember, observed: Observed, said: Tensor, count: int) -> bool:
-        """Fold what a child has seen; False where it is refused.
-
-        Beside the trajectories that have come, all of it lies in the child's outboxes, or is under way.
-        """
-        with self._lock:
-            member.trajectories += count
-            beside = self._workers.get(member.name, 1) * (PARCELS + 2)
-            most = (member.trajectories + beside) * self._steps - member.seen
-            try:
-                moments = observed.vet(member.name, said, most if count else 0)
-            except MessageRefused as error:
-                reason = str(error)
-            else:
-                if moments is not None:
-                    member.seen += float(moments[0])
-                    observed.fold([moments])
-                return True
-        self._refuse(member, 0, reason)
-        return False
-
     def _refuse(self, member: ActorMember, count: int, reason: str) -> None:
         """Count trajectories that are not used; say why, where there is something new to say."""
         with self._lock:
@@ -326,33 +282,13 @@ class ExperienceParent:
         if said:
             self._tell((member.name, "quarantined" if quarantined else "refused"), said)
 
-    def _give_up(self, member: ActorMember) -> None:
-        for parcel in member.placed:
-            self._trajectory_queue.discard(parcel)
-        member.placed = []
-
-    def _share(self, member: ActorMember) -> int:
-        """How many trajectories more this child may send now."""
-        live = [each for each in self.members.values() if each.live]
-        kept = sum(each.credit for each in live)
-        if member.credit > self._fair // 2 or self._may_be_sending(member):
-            return 0  # it has enough to go on with
-        # Who has waited for longer gets the first place that is free, whoever asks first.
-        kept += sum(not each.credit and each.answered_at < member.answered_at for each in live)
-        return max(0, min(self._fair - member.credit, self._trajectory_queue.num_free() - kept))
-
-    def _may_be_sending(self, member: ActorMember) -> bool:
-        """Whether large weights have to wait; not for a child that has asked for them, or may hold none yet."""
-        return self._newest.num_bytes > LARGE_BYTES and member.credit > 0 and member.version is not None
-
     def _reply(self, member: ActorMember) -> Answer:
         """The newest weights if the child lacks them, and credit."""
         latest = self._newest.read()
         with self._lock:
-            waits = self._may_be_sending(member)
-            credit = 0 if self._closed else self._share(member)
-            member.credit += credit
-            member.granted += credit
+            waits = self._credit.may_be_sending(member)
+            if not self._closed:
+                self._credit.grant(member)
             refusal, member.refusal = member.refusal, None
             info: dict[str, Value] = {"credit": member.granted, "steps": self.steps}
             info["report_every"] = report_every(len(self.members))

@@ -24,7 +24,8 @@ from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
 from marl.exchanges.child_reports import place_report, report_every
-from marl.exchanges.experience.parent import ActorMember, ExperienceParent
+from marl.exchanges.experience.credit import ActorMember
+from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.observations.batcher import Batcher
 from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.exchanges.sides import Answer
