@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.idle import LightChild
+from benchmarks.idle_children import LightChild
 from marl.cluster.handshake import accept, examine, read_hello
 from marl.errors import LinkError
 from marl.exchanges.conversation import report

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from marl.errors import ConfigError, KeyFileError, MarlError, TicketError
-from marl.trust.find_identity import TrustOptions, child_identity, is_loopback, parent_identity, watched_file
+from marl.trust.find_identity import TrustOptions, child_identity, parent_identity, watched_file
 from marl.trust.identity import Identity
 from marl.trust.invitations import child_key_path, invite, make_request, sign_request
 from marl.trust.keys import KeyRing, create_keys, key_path, load_keys
@@ -212,50 +211,6 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         parent_identity(NOTHING, tmp_path / "file" / "home", loopback_only=True)
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.255.255.254", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("localhost", True),
-        ("LocalHost", True),
-        ("128.0.0.1", False),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("", False),
-        (LAN, False),
-        ("fe80::1", False),
-        ("127.1", False),  # some resolvers read it as 127.0.0.1, and some as a name
-        ("127.0.0.1.example.com", False),
-        ("localhost.example.com", False),
-        (socket.gethostname() + ".", False),
-    ],
-)
-def test_loopback(host: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(name: str, unused_port: None) -> list[Any]:
-        assert name.lower() == "localhost"
-        return _resolved("127.0.0.1", "::1")
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    assert is_loopback(host) == expected
-
-
-@pytest.mark.parametrize("addresses", [[], ["127.0.0.1", LAN], [LAN]])
-def test_a_localhost_that_is_none(addresses: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *unused: _resolved(*addresses))
-    assert not is_loopback("localhost")
-
-
-def test_a_localhost_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*unused: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "unknown")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
-    assert not is_loopback("localhost")
-
-
 def test_a_running_node_follows_a_rotation(home: Path, far: Path) -> None:
     """The watched file says when to choose again; what is chosen then meets those who have gone on."""
     create_keys(key_path(home))
@@ -320,7 +275,3 @@ def _write(path: Path, content: Secret) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content.reveal())
     path.chmod(0o600)
-
-
-def _resolved(*addresses: str) -> list[Any]:
-    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]

@@ -1,13 +1,10 @@
 """From a key to a child that is let in, and out again; and no word of it shows the key."""
 
 import base64
-import json
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,34 +17,12 @@ from marl.trust.keys import load_keys
 from marl.trust.nodes import NodeBook
 from marl.trust.secret import Secret
 from marl.trust.tickets import parse_ticket, read_ticket
-from marl.trust.tls.peers import Peer
-from tests.cli.conftest import Answer
+from tests.cli.trust.answers import Command, fine, refused
 from tests.commands import MARL, ROOT
-
-Command = Callable[..., Answer]
 
 CANARY = b"canary-canary-canary-canary-cana"
 LETTERS = base64.b32encode(CANARY).decode()
 SONGS = ("canary", CANARY.hex()[:24], LETTERS[:24], LETTERS[16:40], base64.b64encode(CANARY).decode()[:24], "PRIVATE")
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "home"
-    monkeypatch.setenv("MARL_HOME", str(folder))
-    return folder
-
-
-def fine(answer: Answer) -> str:
-    assert answer.code == 0, answer
-    return answer.out
-
-
-def refused(answer: Answer, says: str, code: int = 1) -> None:
-    assert (answer.code, answer.out) == (code, ""), answer
-    assert answer.err.startswith("Error: ")
-    assert answer.err.count("\n") == 1
-    assert says in answer.err
 
 
 def mode(path: Path) -> int:
@@ -198,52 +173,6 @@ def test_a_pasted_secret_is_refused_and_not_repeated(command: Command) -> None:
     answer = command("sign", "other", ticket)
     refused(answer, "expected a child's request, got a marl ticket")
     assert ticket[20:60] not in answer.err
-
-
-def test_nodes_from_the_first_to_the_revoked(command: Command, home: Path) -> None:
-    assert fine(command("nodes")).startswith("No nodes so far")
-    assert json.loads(fine(command("nodes", "--json"))) == {"nodes": []}
-    fine(command("keys", "init"))
-    for name in ("gpu-box-3", "attic"):
-        fine(command("invite", name))
-    book = NodeBook(home / "nodes")
-    invited = book.nodes()[1]
-    book.seen(Peer(invited.name, invited.serial, invited.fingerprint, invited.expires))
-    assert "attic" in (revoked := command("revoke", "attic")).out
-    assert "Warning" not in revoked.err
-    head, attic, box = fine(command("nodes")).splitlines()
-    assert head.split()[:3] == ["name", "fingerprint", "expires"]
-    assert attic.split()[0] == "attic"
-    assert attic.split()[-3:] == ["never", "ticket", "revoked"]
-    assert box.split()[:2] == ["gpu-box-3", invited.fingerprint[:16]]
-    assert box.endswith("ticket   let in")
-    listed = json.loads(fine(command("nodes", "--json")))["nodes"]
-    assert [(node["name"], node["revoked"], node["invited"]) for node in listed] == [
-        ("attic", True, True),
-        ("gpu-box-3", False, True),
-    ]
-    assert listed[0]["last_seen"] is None
-    assert listed[1]["serial"] == f"{invited.serial:x}"
-
-
-def test_nodes_on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    fine(command("keys", "init"))
-    fine(command("invite", "gpu-box-3"))
-    monkeypatch.setattr("marl.cli.trust.nodes.sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "120")
-    assert "gpu-box-3" in fine(command("nodes"))
-
-
-def test_who_holds_the_key_cannot_be_revoked_for_good(command: Command, home: Path) -> None:
-    fine(command("keys", "init"))
-    NodeBook(home / "nodes").seen(Peer("box-5050", 7, "ab" * 32, datetime(2040, 1, 1, tzinfo=UTC)))
-    answer = command("revoke", "box-5050")
-    assert "Revoked box-5050" in fine(answer)
-    assert "marl keys rotate --add" in answer.err
-
-
-def test_an_unknown_node_is_answered_with_the_known_ones(command: Command) -> None:
-    refused(command("revoke", "box"), "none so far")
 
 
 @pytest.mark.parametrize(
