@@ -5,7 +5,7 @@ it, so that what comes always has room, memory is bounded, and a learner that fa
 is told as a sum since the conversation began: an answer that was damaged on the way costs none of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -73,6 +73,10 @@ class Credit:
 
     def free(self, member: ActorMember) -> None:
         """The places of an upload that does not come to its end are others'."""
-        for parcel in member.placed:
-            self._queue.discard(parcel)
+        self.discard(member.placed)
         member.placed = []
+
+    def discard(self, parcels: Iterable[int]) -> None:
+        """What lies there is of no use; other trajectories may come to these places."""
+        for parcel in parcels:
+            self._queue.discard(parcel)

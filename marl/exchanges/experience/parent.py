@@ -71,8 +71,7 @@ class ExperienceParent:
         Args:
             children, batch: see ``Credit``.
             unpacks: children may send packed trajectories.
-            observation_size: of the normaliser; 0: there is none.
-            sample: observations that the parent has made itself: a measure of what children say.
+            observation_size, statistics, sample: see ``ParentFacts``.
         """
         self.epoch, self.steps = epoch, steps
         self.members: dict[str, ActorMember] = {}
@@ -240,8 +239,7 @@ class ExperienceParent:
             repeated = upload.counter <= member.last_counter
             member.last_counter = max(member.last_counter, upload.counter)
         if quarantined or repeated:
-            for parcel in placed:
-                self._trajectory_queue.discard(parcel)
+            self._credit.discard(placed)
             return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
         clean = True
         if self._seen is not None:  # first: a snapshot taken meanwhile has no steps that the statistics lack

@@ -112,11 +112,6 @@ class MergingParent(Participation):
             self._changed.notify_all()
         self._buffers.close()
 
-    def assign_rank(self, child: str, rank: int, workers: int) -> None:
-        """See ``RunSide``."""
-        with self._changed:
-            self._ranks[child], self._workers[child] = rank, workers
-
     def release(self) -> None:
         """The newest version may go to the children, which wait for it in deterministic mode."""
 

@@ -15,6 +15,13 @@ class Participation:
     _changed: threading.Condition  # guards everything
     _merger: Merger
     _note: Callable[[str], None]
+    _ranks: dict[str, int]
+    _workers: dict[str, int]
+
+    def assign_rank(self, child: str, rank: int, workers: int) -> None:
+        """See ``RunSide``."""
+        with self._changed:
+            self._ranks[child], self._workers[child] = rank, workers
 
     def opposed(self) -> tuple[str, ...]:
         """Two children whose changes of the weights go against each other, of two in all."""

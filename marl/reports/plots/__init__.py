@@ -1,0 +1,1 @@
+"""Learning curves and distributions of returns, and their pictures."""
