@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from marl.acting.policy import Policy
-    from marl.reports.distribution import Summary
+    from marl.reports.plots.distribution import Summary
     from marl.wire.endpoint import Endpoint
 
 __all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "load", "serve", "train"]
@@ -150,7 +150,7 @@ def evaluate(
         EnvironmentFault: its environment cannot be made here.
     """
     from marl.cluster.runs.restore import play_restored, restore
-    from marl.reports.distribution import summarize
+    from marl.reports.plots.distribution import summarize
 
     restored = restore(weights, allow=tuple(allow))
     returns, cut, _ = play_restored(restored, weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)

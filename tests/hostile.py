@@ -14,7 +14,7 @@ import torch
 
 from marl.config.settings import from_tree, to_tree
 from marl.data.spaces import Spaces
-from marl.training.weights_file import FORMAT, network_tensors
+from marl.training.saved.weights_file import FORMAT, network_tensors
 
 Write = Callable[[Path], object]
 SPACES = Spaces((4,), 2, (), 0, (), ())

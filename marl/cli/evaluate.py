@@ -56,7 +56,7 @@ def evaluate(
     if picture is None and holds_run(path.parent):
         path = Path(path.name)
     if wanted and (picture is not None or Path(weights).is_file()):
-        from marl.reports.plots import demand_picture
+        from marl.reports.plots.draw import demand_picture
 
         demand_picture(path, "--picture")  # before any episode is played for it
     result = api_evaluate(weights, episodes=episodes, seed=seed, greedy=not sampled, parallel=parallel, allow=allow)
@@ -65,14 +65,14 @@ def evaluate(
         facts = {"environment": result.environment, "algorithm": result.algorithm, "seed": seed, "greedy": not sampled}
         click.echo(json.dumps({**summary._asdict(), **facts, "returns": (result.returns + 0.0).tolist()}))
     else:
-        from marl.reports.distribution import histogram_text, summary_text
+        from marl.reports.plots.distribution import histogram_text, summary_text
 
         actions = "drawn" if sampled else "most likely"
         click.echo(f"{weights}: {episodes} episodes, {actions} actions, un-normalised returns\n")
         click.echo(summary_text(summary))
         click.echo("\n" + histogram_text(result.returns))
     if wanted:
-        from marl.reports.plots import histogram
+        from marl.reports.plots.draw import histogram
 
         histogram(result.returns, summary, path, title=f"Returns of {Path(weights).name} over {episodes} episodes")
         click.echo(f"\nPicture: {path}", err=as_json)

@@ -17,8 +17,8 @@ def plot(runs: tuple[str, ...], out: str | None, debug: bool) -> None:
     Run folders stay as they are: the picture goes to the current folder, or where --out says.
     """
     from marl.errors import ConfigError
-    from marl.reports.labels import read_labels
-    from marl.reports.plots import compare, demand_picture, learning_curve
+    from marl.reports.plots.draw import compare, demand_picture, learning_curve
+    from marl.reports.plots.labels import read_labels
     from marl.reports.run_folder import holds_run, open_run_folder
 
     folders = [open_run_folder(Path(run)) for run in runs]

@@ -31,8 +31,8 @@ from marl.training.metrics import read_metrics
 from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
 from marl.training.optimizers import make_optimizer
+from marl.training.saved.weights_file import copy_exactly
 from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
-from marl.training.weights_file import copy_exactly
 from marl.training.worker_metrics import Telemetry
 
 NAME = "learner"

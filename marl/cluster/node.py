@@ -20,7 +20,7 @@ from marl.errors import MarlError, WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.metrics import read_metrics
 from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
-from marl.training.weights_file import copy_exactly
+from marl.training.saved.weights_file import copy_exactly
 
 # What has to be saved to go on as if nothing had happened; everything else is counted anew.
 SAVED = ("weights", "optimizer", "optimizer_steps", "observations", "rewards")

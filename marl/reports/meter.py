@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from marl.reports.curve import Curve, Point
 from marl.reports.events import Status
 from marl.reports.numbers import exact_text
 from marl.reports.pace import Speed
+from marl.reports.plots.curve import Curve, Point
 
 
 class StopGoal(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from marl.reports.run_lock import LOCK
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.cli.conftest import Answer, Trained
 from tests.commands import BARE, MARL, TEST_ENV, run_folder, succeed
 

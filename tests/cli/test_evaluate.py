@@ -12,7 +12,7 @@ from marl import api
 from marl.api import Evaluation
 from marl.cli.evaluate import evaluate
 from marl.errors import ConfigError
-from marl.reports.distribution import summarize
+from marl.reports.plots.distribution import summarize
 
 RETURNS = np.array([0.25, -0.0, 1.0])
 

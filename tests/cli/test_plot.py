@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from marl.cli.plot import plot
 from marl.errors import ConfigError
-from marl.reports import plots
+from marl.reports.plots import draw as plots
 
 Run = Callable[[str], Path]
 

@@ -15,7 +15,7 @@ from marl.cluster.runs.prepare import prepare
 from marl.cluster.trainers.make_trainer import on_this_machine
 from marl.config.files import load_config
 from marl.reports.run_folder import RunFolder
-from marl.training.weights_file import WeightsFile, read
+from marl.training.saved.weights_file import WeightsFile, read
 from tests.cli.conftest import Answer, Trained
 from tests.commands import BARE, ENDLESS, MARL, metrics, run_folder, started, succeed, until
 

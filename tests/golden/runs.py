@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import BARE, MARL, metrics, succeed
 
 TIMED = ("second", "_at", "time", "worker_rates", "run")  # a clock or a folder decides these

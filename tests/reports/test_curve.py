@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from marl.reports.curve import MOST, Curve, Point
+from marl.reports.plots.curve import MOST, Curve, Point
 
 
 @pytest.mark.parametrize(

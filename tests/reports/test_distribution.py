@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from marl.reports import distribution
-from marl.reports.distribution import histogram_text, summarize, summary_text
+from marl.reports.plots import distribution
+from marl.reports.plots.distribution import histogram_text, summarize, summary_text
 
 
 def test_numbers_a_person_can_work_out() -> None:

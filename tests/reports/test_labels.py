@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.reports.labels import Labels, read_labels
+from marl.reports.plots.labels import Labels, read_labels
 
 
 def test_of_a_run(tmp_path: Path) -> None:

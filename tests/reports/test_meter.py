@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from marl.reports.curve import MOST
 from marl.reports.events import Status
 from marl.reports.meter import Meter, StopGoal
 from marl.reports.pace import Speed
+from marl.reports.plots.curve import MOST
 
 NO_EPISODES = np.zeros(0), np.zeros(0, np.int64)
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from marl.errors import ConfigError
-from marl.reports.distribution import summarize
-from marl.reports.plots import compare, demand_picture, histogram, learning_curve
+from marl.reports.plots.distribution import summarize
+from marl.reports.plots.draw import compare, demand_picture, histogram, learning_curve
 
 
 def metrics(count: int) -> list[dict[str, Any]]:

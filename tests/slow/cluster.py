@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import BARE, MARL, PATIENCE_S, named, session, started, until
 
 # Rounds often enough that a test need not wait for them.

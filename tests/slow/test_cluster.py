@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import BARE, ENDLESS, MARL, PATIENCE_S, ROOT, run_folder, session, started, succeed, until
 from tests.slow.cluster import OFTEN, Child, Node, child, parent
 

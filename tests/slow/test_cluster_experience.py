@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import ENDLESS, MARL, PATIENCE_S, metrics, named, run_folder, session, started, until
 from tests.slow.cluster import Parent, child, parent, version, wait_for_rounds
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import ENDLESS, named, session, until
 from tests.slow.cluster import OFTEN, child, free_port, parent, version, wait_for_rounds
 

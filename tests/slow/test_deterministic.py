@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import BARE, MARL, PATIENCE_S, named, run_folder, started, succeed, until
 
 # Judged at every fourth segment and at the end; sampled, so that two judgements are rarely equal.

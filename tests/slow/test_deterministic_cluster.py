@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.faults.runs import armed
 from tests.links.pairs import Proxy
 from tests.slow.cluster import child, parent

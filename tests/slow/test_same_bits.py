@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from marl.api import train
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import PATIENCE_S, ROOT
 
 # Networks as wide as 64: up to 32, decompositions are the same with any number of threads.
@@ -35,7 +35,7 @@ cluster = Cluster(local=int(children)) if int(children) else None
 if cluster:
     settings |= {"exchange.every": "1600 steps", "exchange.codec": "int8"}
 result = train("CartPole-v1", settings=settings, live=False, cluster=cluster)
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 tensors = read(result.weights).tensors
 data = b"".join(name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors))
 returns = evaluate(result.weights, episodes=3).returns

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from marl.training.checkpoint import BackgroundWriter
+from marl.training.saved.checkpoint import BackgroundWriter
 
 
 class Gate:

@@ -11,7 +11,7 @@ from marl.errors import WeightsFileError
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
-from marl.training.weights_file import FORMAT, fill, network_tensors, read, to_bytes
+from marl.training.saved.weights_file import FORMAT, fill, network_tensors, read, to_bytes
 
 SPACES = Spaces((4,), 2, (), 0, (), ())
 

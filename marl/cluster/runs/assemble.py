@@ -15,8 +15,8 @@ from marl.processes.group import ProcessGroup
 from marl.reports.meter import Meter, StopGoal
 from marl.reports.run_folder import RunFolder
 from marl.reports.stream import Stream
-from marl.training.checkpoint import BackgroundWriter
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.checkpoint import BackgroundWriter
+from marl.training.saved.weights_file import WeightsFile
 
 
 @contextlib.contextmanager

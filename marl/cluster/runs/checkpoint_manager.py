@@ -15,8 +15,8 @@ from marl.data.normalizer import as_slot
 from marl.data.spaces import Spaces
 from marl.errors import KeyFileError, WeightsFileError
 from marl.reports.run_folder import RunFolder, write_atomic
-from marl.training.checkpoint import BackgroundWriter
-from marl.training.weights_file import fill, network_tensors, read, to_bytes
+from marl.training.saved.checkpoint import BackgroundWriter
+from marl.training.saved.weights_file import fill, network_tensors, read, to_bytes
 from marl.trust.seal import make_seal_key
 from marl.trust.secret import Secret
 

@@ -16,9 +16,9 @@ from marl.config.settings import Config
 from marl.data.spaces import Spaces
 from marl.errors import WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
-from marl.reports.distribution import Summary, summarize
 from marl.reports.events import Evaluated
 from marl.reports.meter import Meter
+from marl.reports.plots.distribution import Summary, summarize
 
 TICK = 0.02  # seconds between two looks at what is going on
 # After training, all evaluation takes no longer than this many seconds, and this share of the training time.

@@ -26,7 +26,7 @@ from marl.processes.signals import raising
 from marl.reports.sinks.make_sinks import make_sinks
 from marl.reports.sinks.sink import Sink
 from marl.training.flat import flatten
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile
 from marl.wire.zstandard import demand_zstd
 
 

@@ -8,7 +8,7 @@ from marl.reports.events import Began, Ended
 from marl.reports.run_folder import RunFolder
 from marl.reports.sinks.sink import Facts, Sink
 from marl.reports.stream import Stream
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile
 
 
 @contextlib.contextmanager

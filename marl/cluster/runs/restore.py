@@ -25,7 +25,7 @@ from marl.networks.contract import Acts
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.processes.threads import one_thread
-from marl.training.weights_file import Contents, WeightsFile, demand_shapes, fill, read
+from marl.training.saved.weights_file import Contents, WeightsFile, demand_shapes, fill, read
 
 # What a checkpoint may hold beside its network: the optimizer's state and statistics, at most.
 REST_FACTOR, REST_BYTES = 32, 16_000_000

@@ -12,7 +12,7 @@ from marl.errors import RunFolderError
 from marl.exchanges.run import replay_ratio
 from marl.reports.run_folder import RunFolder
 from marl.reports.stream import Stream
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile
 
 
 class Kept(NamedTuple):
@@ -44,7 +44,7 @@ def keep_weights(checkpoints: CheckpointManager, outcome: Outcome, folder: RunFo
 
 def draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
     """The learning curve, which a full disk may cost but never the run."""
-    from marl.reports.plots import learning_curve
+    from marl.reports.plots.draw import learning_curve
 
     try:
         learning_curve(

@@ -11,7 +11,7 @@ from marl.config.files import load_config
 from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError, RunFolderError, WeightsFileError
 from marl.reports.run_folder import RunFolder
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile
 
 _Check = Callable[[Any], bool]
 

@@ -28,7 +28,7 @@ from marl.reports.events import Ended
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
 from marl.reports.stream import Stream
-from marl.training.weights_file import WeightsFile, read
+from marl.training.saved.weights_file import WeightsFile, read
 
 
 def run(

@@ -16,13 +16,13 @@ from marl.cluster.snapshot import Snapshot
 from marl.cluster.trainers.trainer import Trainer
 from marl.config.settings import Config
 from marl.processes.group import ProcessGroup
-from marl.reports.curve import Curve
 from marl.reports.events import Checkpointed, Evaluated, Status
 from marl.reports.meter import Meter, StopGoal
+from marl.reports.plots.curve import Curve
 from marl.reports.run_folder import RunFolder
 from marl.reports.stream import Stream
-from marl.training.checkpoint import BackgroundWriter
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.checkpoint import BackgroundWriter
+from marl.training.saved.weights_file import WeightsFile
 
 SHOW_EVERY = 0.2
 LAST_WEIGHTS_SHARE = 0.6  # of the time for evaluation after training: whether the last weights are the best

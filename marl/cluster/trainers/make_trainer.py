@@ -8,7 +8,7 @@ from marl.cluster.trainers.trainer import Given, Trainer
 from marl.cluster.trainers.workers import Workers
 from marl.data.normalizer import Moments
 from marl.exchanges.base import ParentFacts
-from marl.training.weights_file import fill
+from marl.training.saved.weights_file import fill
 
 PARENT = "parent"  # its name in messages
 

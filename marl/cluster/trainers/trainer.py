@@ -16,7 +16,7 @@ from marl.processes.group import ProcessGroup
 from marl.reports.events import ChildRow
 from marl.reports.run_folder import RunFolder
 from marl.reports.stream import Stream
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile
 
 Episodes = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]  # returns [E] and lengths [E]
 

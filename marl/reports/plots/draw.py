@@ -11,8 +11,8 @@ import numpy as np
 
 from marl.errors import ConfigError
 from marl.reports.children import shortened
-from marl.reports.distribution import Summary
 from marl.reports.numbers import decimals, exact_text, number_text
+from marl.reports.plots.distribution import Summary
 from marl.words import printable
 
 if TYPE_CHECKING:

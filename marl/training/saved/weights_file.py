@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from marl.errors import WeightsFileError
 from marl.files import open_regular, parse_json
-from marl.training.archive import Refused, Stored, survey
+from marl.training.saved.archive import Refused, Stored, survey
 from marl.trust.seal import SEAL_BYTES, is_own, is_seal, seal_of
 from marl.trust.secret import Secret
 

@@ -12,7 +12,7 @@ import pytest
 from marl.api import evaluate
 from marl.config.files import load_config
 from marl.errors import MarlError
-from marl.reports.plots import learning_curve
+from marl.reports.plots.draw import learning_curve
 from marl.reports.run_folder import open_run_folder
 from tests.audit import recorded
 from tests.hostile import METRICS, SETTINGS, WEIGHTS, pickled, weights

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-import marl.reports.distribution  # noqa: F401  loaded when it is first used
+import marl.reports.plots.distribution  # noqa: F401  loaded when it is first used
 from marl import api
 from marl.cluster.runs.render import watch
 from marl.config.settings import from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, PluginError
-from marl.training.weights_file import network_tensors, to_bytes
+from marl.training.saved.weights_file import network_tensors, to_bytes
 from marl.trust.seal import make_seal_key
 from tests.audit import recorded
 

@@ -11,7 +11,7 @@ from marl.cluster.runs.result import Kept, fields, finished, keep_weights
 from marl.config.files import load_config
 from marl.errors import RunFolderError
 from marl.reports.run_folder import RunFolder
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile
 
 
 def outcome(**other: Any) -> Any:

@@ -8,7 +8,7 @@ from marl.config.files import load_config, to_toml
 from marl.config.settings import to_tree
 from marl.errors import PluginError, WeightsFileError
 from marl.reports.run_folder import RunFolder
-from marl.training.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile
 
 METER = {"returns": [1.0], "lengths": [5], "episodes": 1, "steps": 5, "updates": 1, "seconds": 1.0, "first_mean": None}
 GOOD = {

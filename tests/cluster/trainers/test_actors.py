@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from marl.exchanges.settings import ExchangeSettings
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import (
     BARE,
     ENDLESS,

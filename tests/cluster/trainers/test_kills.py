@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Set
 from pathlib import Path
 
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import (
     BARE,
     ENDLESS,

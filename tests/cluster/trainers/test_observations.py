@@ -10,7 +10,7 @@ import pytest
 
 from marl.config.files import load_config
 from marl.errors import ConfigError
-from marl.training.weights_file import read
+from marl.training.saved.weights_file import read
 from tests.commands import (
     BARE,
     ENDLESS,
