@@ -19,7 +19,9 @@ from tests.data.writers import ACTION, ENVIRONMENTS, LENGTH, OBSERVATION, PARAME
 SIZE = LENGTH * ENVIRONMENTS
 
 
-def layout_of(num_actions: int = 2**20, observation: Tree = OBSERVATION, action: Leaf = ACTION) -> Layout:
+def layout_of(
+    num_actions: int = 2**20, observation: Tree = OBSERVATION, action: Leaf = ACTION, state: Tree = ()
+) -> Layout:
     """Of a serialised counting trajectory; ``num_actions``: 0 where actions are vectors."""
     categories = action.categories or ((num_actions,) if num_actions else ())
     return Layout(
@@ -29,6 +31,7 @@ def layout_of(num_actions: int = 2**20, observation: Tree = OBSERVATION, action:
             observation=observation,
             action=action._replace(categories=categories),
             num_parameters=PARAMETERS,
+            state=state,
         )
     )
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from marl.data.layout import Layout, Leaf, Tree, mapped
 from marl.data.rollout import Views, check, num_steps, pack, rollout_tree, unpack
-from marl.data.trajectory import Trajectory
+from marl.data.trajectory import LAST, WHOLE, Trajectory
 from marl.errors import MessageRefused
 from tests.data.rollouts import SIZE, layout_of
 from tests.data.writers import ENVIRONMENTS, LENGTH, MAX_LAST, PARAMETERS, number_of, trajectory
@@ -72,6 +72,7 @@ def test_cut_episodes_that_do_not_fit_become_invalid() -> None:
 
 
 NAN, INF = float("nan"), float("inf")
+STATE: Tree = {"mind": Leaf((2,), torch.float32), "count": (Leaf((), torch.int64),)}  # of a network that remembers
 NESTED: Tree = {"camera": Leaf((2, 2), torch.uint8), "joints": (Leaf((3,), torch.float32), Leaf((), torch.int64, (4,)))}
 
 
@@ -89,28 +90,41 @@ def nested_trajectory(rows: int) -> Trajectory:
         last_observations=parts(rows),
         last_index=torch.arange(rows),
         actions=torch.ones(LENGTH, ENVIRONMENTS, 2, dtype=torch.int64),
+        state={"mind": torch.randn(ENVIRONMENTS, 2), "count": (torch.arange(ENVIRONMENTS),)},
     )
 
 
 def nested_layout() -> Layout:
-    return layout_of(observation=NESTED, action=Leaf((2,), torch.int64, (2, 5)))
+    return layout_of(observation=NESTED, action=Leaf((2,), torch.int64, (2, 5)), state=STATE)
 
 
-def test_observations_may_have_parts() -> None:
+def test_observations_and_state_may_have_parts() -> None:
     layout, played = nested_layout(), nested_trajectory(2)
     rollout = empty(layout)
     pack(rollout, played)
     check(rollout, layout)
     came, _ = unpack(rollout)
-    for name in Trajectory._fields[:-1]:
+    for name in (*WHOLE, *LAST):
         mapped(torch.testing.assert_close, getattr(came, name), getattr(played, name))
     assert came.observations["camera"].data_ptr() == rollout["observations"]["camera"].data_ptr()
+
+
+def test_a_state_of_other_parts_is_refused() -> None:
+    played = nested_trajectory(1)
+    with pytest.raises(MessageRefused, match=r"expected state/mind of float32 \[3, 2\]"):
+        pack(empty(nested_layout()), played._replace(state={**played.state, "mind": torch.zeros(ENVIRONMENTS, 3)}))
+
+
+def test_where_nothing_is_remembered_the_state_takes_no_byte() -> None:
+    assert "state" not in {name for name, _, _ in layout_of().header}
+    assert unpack(packed())[0].state == ()
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda views: views["observations"]["joints"][0][0, 0].fill_(INF), "a number that is not finite"),
+        (lambda views: views["state"]["mind"][1, 0].fill_(NAN), "a number that is not finite"),
         (lambda views: views["last_observations"]["joints"][0][1].fill_(NAN), "a number that is not finite"),
         (lambda views: views["observations"]["joints"][1][0, 0].fill_(4), "observations/joints/1 outside their 4"),
         (lambda views: views["actions"][0, 0].fill_(2), r"actions outside their categories \[2, 5\]"),

@@ -251,6 +251,7 @@ def test_side_by_side() -> None:
             last_index=last,
             behaviour=named[:2, :, None].float(),
             version=5 - which,
+            state={"mind": named[0, :, None].float(), "count": (named[0],)},
         )
 
     joined = side_by_side([part(1, 3, [5, 1]), part(2, 1, [0, 1])])
@@ -261,6 +262,8 @@ def test_side_by_side() -> None:
     # (step 1, environment 2) and (0, 1) of the first; (0, 0) and (1, 0) of the second, which is the fourth column.
     assert joined.last_index.tolist() == [6, 1, 3, 7]
     assert joined.last_observations[:, 0].tolist() == [1005, 1001, 2000, 2001]
+    assert joined.state["mind"].tolist() == [[100.0], [101.0], [102.0], [200.0]]
+    assert joined.state["count"][0].tolist() == [100, 101, 102, 200]
     assert joined.version == 3
     only = part(1, 3, [])
     assert side_by_side([only]) is only
