@@ -7,74 +7,28 @@ each, the others' steps look like a few epochs more, which the clipped ratio bou
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
+from marl.algorithms.ppo_minibatch import Minibatch, in_one_row
 from marl.algorithms.values import following_values
 from marl.data.layout import mapped
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory, resets_of
 from marl.networks.build_network import actor_critic
-from marl.networks.contract import Outputs, Policy, State
+from marl.networks.contract import Policy
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
-from marl.targets.returns import mean_weights, standardized
+from marl.targets.returns import standardized
 from marl.targets.td_lambda import td_lambda
 from marl.targets.upgo import upgo
 from marl.targets.vtrace import vtrace
 
 TARGETS = ("auto", "gae", "td_lambda", "vtrace")
-
-
-class Minibatch(NamedTuple):
-    """N transitions with everything that the loss compares them with.
-
-    Of a network that remembers: whole trajectories of some of the environments, [T, B] in place of [N].
-    """
-
-    observations: Tensor  # [N, D]
-    actions: Tensor  # [N] or [N, A]
-    log_probs: Tensor  # [N]  of the policy that acted
-    values: Tensor  # [N]  before the first epoch
-    advantages: Tensor  # [N]
-    targets: Tensor  # [N]  of the value
-    clip: float
-    state: State = ()  # [B, ...]  before the first step
-    resets: Tensor | None = None  # [T, B]  see ``Policy.unroll``
-    valid: Tensor | None = None  # [T, B]  which of them are transitions; None: all
-
-    def size(self) -> int:
-        """How many transitions, or environments, ``pick`` has to choose from."""
-        return self.actions.shape[0 if self.resets is None else 1]
-
-    def pick(self, index: Tensor) -> "Minibatch":
-        """The transitions at ``index``, which may be a mask; or those of these environments."""
-        if self.resets is None:
-            return Minibatch._make([*(each[index] for each in self[:6]), *self[6:]])
-        picked = [each[:, index] for each in (*self[:6], self.resets, cast(Tensor, self.valid))]
-        return Minibatch._make([*picked[:6], self.clip, mapped(lambda each: each[index], self.state), *picked[6:]])
-
-    def flat(self) -> "Minibatch":
-        """With all transitions in one row, for those who compare."""
-        if self.resets is None:
-            return self
-        return Minibatch._make([self.observations, *(each.flatten(0, 1) for each in self[1:6]), *self[6:]])
-
-    def outputs(self, network: Policy) -> Outputs:
-        """What a network says of them now: parameters [N, P] and values [N]."""
-        found = network.unroll(self.observations, self.state, self.resets, len(self.observations))
-        return found if self.resets is None else Outputs(found.parameters.flatten(0, 1), found.values.flatten())
-
-    def weights(self) -> Tensor:
-        """What each counts for [N] in a mean."""
-        if self.valid is not None:
-            return mean_weights(self.valid).flatten()
-        count = len(self.actions)
-        return self.advantages.new_full((count,), 1.0 / max(count, 1))
 
 
 @dataclass(frozen=True)
@@ -188,10 +142,12 @@ class PPO(Algorithm):
         if self.upgo_cost:
             advantages = advantages + self.upgo_cost * (upgo(*steps, discount=self.discount) - values)
         clip = scheduled(self.clip_schedule, self.clip, 0.0, moment.progress)
-        minibatch = (batch.observations[:-1], batch.actions, log_probs, values, advantages, targets)
+        seen = mapped(lambda each: each[:-1], batch.observations)
+        compared = (batch.actions, log_probs, values, advantages, targets)
         if resets is not None:
-            return Minibatch._make([*minibatch, clip, batch.state, resets[:-1], batch.valid])
-        flat = Minibatch._make([*(each.flatten(0, 1) for each in minibatch), clip, (), None, None])
+            return Minibatch._make([seen, *compared, clip, batch.state, resets[:-1], batch.valid])
+        seen = mapped(in_one_row, seen)
+        flat = Minibatch._make([seen, *map(in_one_row, compared), clip, (), None, None])
         return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from marl.data.layout import mapped
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Transitions
 from marl.targets.double_q import n_step
@@ -15,18 +16,23 @@ def cut(trajectory: Trajectory, *, discount: float, n: int) -> Transitions:
     sums = n_step(
         trajectory.rewards, trajectory.terminated, trajectory.truncated, trajectory.valid, discount=discount, n=n
     )
-    following = trajectory.observations[1:].flatten(0, 1)
-    if len(trajectory.last_index):
-        following = following.index_copy(0, trajectory.last_index, trajectory.last_observations)
     count = trajectory.rewards.shape[1]
     next_index = (sums.bootstrap_index * count + torch.arange(count)).flatten()
     kept = trajectory.valid.flatten().nonzero().squeeze(1)
+    bootstraps = next_index[kept]
+
+    def next_of(seen: Tensor, last: Tensor) -> Tensor:
+        following = seen[1:].flatten(0, 1)
+        if len(trajectory.last_index):
+            following = following.index_copy(0, trajectory.last_index, last)
+        return following[bootstraps]
+
     return Transitions(
-        observations=trajectory.observations[:-1].flatten(0, 1)[kept],
+        observations=mapped(lambda seen: seen[:-1].flatten(0, 1)[kept], trajectory.observations),
         actions=trajectory.actions.flatten(0, 1)[kept],
         returns=sums.returns.flatten()[kept],
         discounts=sums.discounts.flatten()[kept],
-        next_observations=following[next_index[kept]],
+        next_observations=mapped(next_of, trajectory.observations, trajectory.last_observations),
         versions=torch.full((len(kept),), trajectory.version),
     )
 

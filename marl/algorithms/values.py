@@ -33,7 +33,13 @@ def _last_values(network: Policy, batch: Trajectory) -> Tensor:
         return network.unroll(batch.last_observations, (), None, 0).values
     steps, rows = batch.last_index // batch.rewards.shape[1] + 1, batch.last_index % batch.rewards.shape[1]
     cuts = torch.arange(len(rows), device=rows.device)
-    observations, resets = batch.observations[:, rows], resets[:, rows]
-    observations[steps, cuts], resets[steps, cuts] = batch.last_observations, torch.zeros_like(resets[0])
+
+    def with_last(seen: Tensor, last: Tensor) -> Tensor:
+        seen = seen[:, rows]
+        seen[steps, cuts] = last
+        return seen
+
+    observations = mapped(with_last, batch.observations, batch.last_observations)
+    resets = with_last(resets, torch.zeros_like(rows, dtype=torch.bool))
     state = mapped(lambda each: each[rows], batch.state)
     return network.unroll(observations, state, resets, 0).values[steps, cuts]

@@ -1,7 +1,10 @@
 """Trajectories to learn from, with ends of every kind."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
@@ -29,3 +32,17 @@ def random_batch(spaces: Spaces, seed: int, T: int = 7, B: int = 3) -> Trajector
         behaviour=torch.zeros(T, B, 0),
         version=0,
     )
+
+
+def in_parts(batch: Trajectory) -> Trajectory:
+    """The same with observations of two parts."""
+
+    def parts(seen: Tensor) -> Any:
+        return {"first": seen[..., :1], "others": (seen[..., 1:],)}
+
+    return batch._replace(observations=parts(batch.observations), last_observations=parts(batch.last_observations))
+
+
+def joined(seen: Any) -> Tensor:
+    """The inverse."""
+    return torch.cat([seen["first"], *seen["others"]], -1)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from marl.algorithms.base import Moment
-from marl.algorithms.ppo import PPO, Minibatch, clipped_surrogate, divergence, ppo_loss, value_errors
+from marl.algorithms.ppo import PPO, clipped_surrogate, divergence, ppo_loss, value_errors
+from marl.algorithms.ppo_minibatch import Minibatch
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.errors import ConfigError

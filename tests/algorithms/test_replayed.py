@@ -4,7 +4,7 @@ import torch
 
 from marl.algorithms.replayed import cut, parts, priorities_of
 from marl.data.trajectory import Trajectory
-from tests.algorithms.cases import BOX, DISCRETE, random_batch
+from tests.algorithms.cases import BOX, DISCRETE, in_parts, joined, random_batch
 
 
 def with_resets(batch: Trajectory) -> Trajectory:
@@ -28,6 +28,14 @@ def within_step(batch: Trajectory) -> Trajectory:
         last_index=torch.from_numpy(index),
         last_observations=100.0 + torch.arange(len(index) * 4.0).view(-1, 4),
     )
+
+
+@pytest.mark.parametrize("resets", [with_resets, within_step])
+def test_observations_may_have_parts(resets) -> None:
+    batch = resets(random_batch(DISCRETE, 1, T=9, B=2))
+    whole, split = cut(batch, discount=0.9, n=3), cut(in_parts(batch), discount=0.9, n=3)
+    for name in ("observations", "next_observations"):
+        assert torch.equal(joined(getattr(split, name)), getattr(whole, name))
 
 
 @pytest.mark.parametrize("seed", range(5))
