@@ -161,6 +161,8 @@ def evaluate(
 def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:
     """A trained policy: ``load("weights.pt").act(observation)``; the normaliser is part of it.
 
+    One that remembers earlier steps is told by ``reset`` where an episode begins.
+
     Args:
         allow: modules whose code the file may name if you did not write it on this machine.
 

@@ -177,6 +177,8 @@ def test_an_on_policy_algorithm_of_ones_own_takes_no_other_sampler() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "kind"),
     [("algorithm", "name", "algorithm"), ("environment", "id", "environment"), ("network", "name", "network"),
+     ("network", "core", "core"),
+     ("network", "encoder", "encoder"),
      ("exploration", "sampler", "sampler")],
 )  # fmt: skip
 def test_a_child_asks_before_it_imports(
