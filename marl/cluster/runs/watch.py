@@ -117,7 +117,7 @@ class Run:
         self._started = time.monotonic()
         self._events.follow(lambda: (self._seconds(), self._meter.steps))
         self._reporter = StatusReporter(self._trainer, self._meter, self._events, self._seconds)
-        self._saved_meter = self._meter.state()
+        self._saved_meter, self._facts = self._meter.state(), self._trainer.facts()
 
     def _seconds(self) -> float:
         """Of training, over all resumes."""

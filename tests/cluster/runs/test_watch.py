@@ -70,7 +70,7 @@ class Weights(Trainer):
         self._number, self.weights = self._number + 1, earns
 
     def start(self, save: Callable[[], None]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("no children")
 
     def stop(self) -> None:
         raise NotImplementedError
@@ -132,7 +132,7 @@ class Watched:
         events: Any = SimpleNamespace(on=lambda event: None, follow=lambda clock: None)
         evaluation = Evaluation(config, find_spaces(config), group, checkpoints, meter, note=print, log=print)
         self.judge = evaluation.evaluator = Judge()  # type: ignore[assignment]
-        writer: Any = SimpleNamespace(write=lambda *unused: None)
+        writer: Any = SimpleNamespace(write=lambda *unused: None, close=lambda: None)
         files = RunFolder(folder)
         self.run = Run(
             config, self.trainer, evaluation, checkpoints, meter, goal, files, events, group=group, writer=writer
@@ -249,6 +249,14 @@ def test_the_meter_goes_back_with_the_workers(tmp_path: Path) -> None:
     run.trainer.tend = lambda: True  # type: ignore[method-assign]
     run.look()
     assert run.run._meter.episodes == 3
+
+
+def test_a_run_that_cannot_begin_saves_and_says_why(tmp_path: Path) -> None:
+    run = Watched(tmp_path)
+    run.trainer.stop = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(NotImplementedError, match="no children"):
+        run.run.train(run.stopped)
+    assert run.trainer.saves == [BAD]
 
 
 def test_another_process_that_leads_the_run_has_its_files_for_itself(tmp_path: Path) -> None:
