@@ -66,6 +66,18 @@ class Forgetful(ActorCritic):
         self.sometimes = nn.Dropout(0.5)
 
 
+class Counts(ActorCritic):
+    """Each policy of it is another one."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def policy(self, observations: Tensor) -> Tensor:
+        self.calls += 1.0
+        return super().policy(observations) + self.calls
+
+
 class WrongPolicy(ActorCritic):
     def policy(self, observations: Tensor) -> Tensor:
         return torch.cat([super().policy(observations), observations[..., :1]], -1)

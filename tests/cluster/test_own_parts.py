@@ -13,7 +13,7 @@ from examples.own_algorithm import AWR
 from examples.own_network import Convolutions
 from examples.own_sampler import HOTTEST, Boltzmann
 from marl.acting.collect import Collector
-from marl.algorithms.build import make_sampler
+from marl.algorithms.build import build_network, make_sampler
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import SECTIONS, examine, make_hello
 from marl.cluster.own_parts import modules_of, try_parts
@@ -52,6 +52,19 @@ def test_parts_of_ones_own_are_found() -> None:
     parameters = torch.ones(2, 3)
     assert torch.equal(first.act(parameters, torch.zeros(2, 3))[1], parameters)
     assert torch.equal(last.act(parameters, torch.zeros(2, 3))[1], parameters / HOTTEST)
+
+
+def test_a_trial_leaves_the_initial_weights_of_the_seed_as_they_were() -> None:
+    config = load_config(CATCH, {"network.name": "tests.parts:Counts", "seed": 3})
+    spaces = find_spaces(config)
+    built = build_network(config.algorithm, spaces, config.network, 3).state_dict()
+    tried_out = try_parts(config, spaces).state_dict()
+    assert list(tried_out) == list(built)
+    assert all(tensor.equal(built[name]) for name, tensor in tried_out.items())
+    assert not all(
+        tensor.equal(built[name])
+        for name, tensor in tried(network__name="tests.parts:Counts", seed=4).state_dict().items()
+    )
 
 
 def test_without_a_name_the_algorithm_says_how_to_act() -> None:
