@@ -95,7 +95,7 @@ def train(
         out: where the weights are written.
         live: show progress; ``plain`` prints lines even on a terminal.
         cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``; with
-            ``endpoints``, those that links of your own reach.
+            ``endpoints``, those that links of your own reach; with ``fleets``, those that fleets of your own bring.
         allow: modules whose code files may name (``source``, ``resume``) that you did not write on this machine.
 
     Raises:
@@ -118,8 +118,8 @@ def train(
         outcome = run(
             source,
             settings,
-            cluster=cluster,
             fleet=fleet,
+            wait_s=0.0 if cluster is None else cluster.wait_s,
             resume=resume,
             init=init,
             out=Path(out),

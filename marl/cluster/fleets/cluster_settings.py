@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from marl.trust.options import TrustOptions
 
 if TYPE_CHECKING:
+    from marl.cluster.fleets.fleet import Fleet
     from marl.wire.endpoint import Endpoint
 
 PORT = 5050
@@ -21,5 +22,6 @@ class Cluster:
     port: int = PORT  # of children whose address has none
     local: int = 0  # so many children are started on this machine, for this run
     endpoints: tuple[Endpoint, ...] = ()  # of children that are reached in another way; closed when the run ends
+    fleets: tuple[Fleet, ...] = ()  # of one's own, which bring more children
     wait_s: float = 10.0  # for the first child
     trust: TrustOptions = field(default_factory=TrustOptions)

@@ -29,6 +29,7 @@ def make_fleet(cluster: Cluster) -> Fleet:
         fleets.append(network)
     if cluster.endpoints:
         fleets.append(OwnFleet(cluster.endpoints))
+    fleets += cluster.fleets
     return JointFleet(fleets) if len(fleets) > 1 else fleets[0] if fleets else network
 
 

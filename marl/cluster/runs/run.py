@@ -1,6 +1,7 @@
 """A run from its name to its weights file: settings, folder, training, results."""
 
 import contextlib
+import functools
 import shutil
 import threading
 import time
@@ -8,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from marl.cluster.fleets.cluster_settings import Cluster
 from marl.cluster.fleets.fleet import Fleet
 from marl.cluster.runs.assemble import assembled
 from marl.cluster.runs.checkpoint_manager import CheckpointManager, find_seal_key, latest_checkpoint
@@ -18,7 +18,7 @@ from marl.cluster.runs.restore import demand_usable
 from marl.cluster.runs.result import draw_curve, end_facts, fields, finished, keep_weights
 from marl.cluster.runs.resumable import demand_resumable, demand_same_kind, resumed_config
 from marl.cluster.runs.watch import Outcome, Run
-from marl.cluster.trainers.make_trainer import on_children, on_this_machine
+from marl.cluster.trainers.make_trainer import make_trainer
 from marl.cluster.trainers.trainer import Given, Trainer
 from marl.config.files import load_config, to_toml
 from marl.config.settings import Config
@@ -35,8 +35,8 @@ def run(
     source: str | Path | None,
     settings: dict[str, Any],
     *,
-    cluster: Cluster | None = None,
     fleet: Fleet | None = None,
+    wait_s: float = 0.0,
     resume: str | Path | None,
     init: str | Path | None,
     out: Path,
@@ -48,7 +48,8 @@ def run(
 
     Args:
         allow: modules whose code files may name that this user did not write on this machine.
-        cluster: the children to train on, which ``fleet`` brings; None: this machine alone.
+        fleet: brings the children to train on, and is closed at the end; None: this machine alone.
+        wait_s: seconds for the first child.
 
     Raises:
         MarlError: anything the user can mend.
@@ -56,19 +57,17 @@ def run(
     with contextlib.ExitStack() as stack:  # the run folder is this process's own as long as this is open
         config, folder, resumed = _settings(stack, source, settings, resume, init, allow)
         if resumed is not None and folder is not None:
-            demand_same_kind(resumed, folder, cluster is not None)
+            demand_same_kind(resumed, folder, fleet is not None)
             new_end = any(key.startswith("stop.") for key in settings)
             if (result := finished(config, resumed, folder, new_end=new_end)) is not None:
                 return result
         demand_writable(out)
-        parts = prepare(config, on_children=cluster is not None, init=init, resume=resume, resumed=resumed)
-        folder = _new_folder(stack, config) if folder is None else _swept(folder, resumed)
-
-        def make_trainer(given: Given) -> Trainer:
-            if cluster is None or fleet is None:
-                return on_this_machine(given)
-            return on_children(given, fleet, wait_s=cluster.wait_s, sample=parts.sample)
-
+        parts = prepare(config, on_children=fleet is not None, init=init, resume=resume, resumed=resumed)
+        if resumed is None or folder is None:
+            folder = _new_folder(stack, config)
+        else:
+            _sweep(folder, resumed)
+        make = functools.partial(make_trainer, fleet=fleet, wait_s=wait_s, sample=parts.sample)
         # The fleet ends inside: a second Ctrl-C must not cost what the run has to say, nor leave local children's key.
         with (
             stop_event() as stopped,
@@ -78,7 +77,7 @@ def run(
             if parts.blur:
                 events.note(parts.blur)
             started = time.time()
-            outcome, checkpoints = _train(config, parts, folder, events, make_trainer, resumed, stopped)
+            outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped)
             kept = keep_weights(checkpoints, outcome, folder, out)
             folder.update_facts(end_facts(outcome))
             events.on(Ended(reason=outcome.reason, return_mean=outcome.status.return_mean, failure=kept.failure))
@@ -117,13 +116,11 @@ def _new_folder(stack: contextlib.ExitStack, config: Config) -> RunFolder:
     return folder
 
 
-def _swept(folder: RunFolder, resumed: WeightsFile | None) -> RunFolder:
-    """Of a run that goes on, without what was written after its checkpoint."""
-    assert resumed is not None
+def _sweep(folder: RunFolder, resumed: WeightsFile) -> None:
+    """A run that goes on has nothing that was written after its checkpoint."""
     folder.sweep()
     # As many steps as were shown: those merged into the weights may be fewer.
     folder.truncate_metrics(int(resumed.info["meter"]["steps"]), float(resumed.info["seconds"]))
-    return folder
 
 
 def _train(
@@ -131,7 +128,7 @@ def _train(
     parts: Prepared,
     folder: RunFolder,
     events: Stream,
-    make_trainer: Callable[[Given], Trainer],
+    make: Callable[[Given], Trainer],
     resumed: WeightsFile | None,
     stopped: threading.Event,
 ) -> tuple[Outcome, CheckpointManager]:
@@ -142,7 +139,7 @@ def _train(
     """
     made: Run | None = None
     try:
-        with assembled(config, parts, folder, events, make_trainer, resumed) as made:
+        with assembled(config, parts, folder, events, make, resumed) as made:
             outcome = made.train(stopped)
     except NoChildren:
         if resumed is None and made is not None and made.never_began():

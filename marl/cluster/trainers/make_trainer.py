@@ -13,6 +13,11 @@ from marl.training.saved.weights_file import fill
 PARENT = "parent"  # its name in messages
 
 
+def make_trainer(given: Given, fleet: Fleet | None, *, wait_s: float, sample: Moments | None) -> Trainer:
+    """On this machine, or on children where a ``fleet`` brings some; see ``on_children``."""
+    return on_this_machine(given) if fleet is None else on_children(given, fleet, wait_s=wait_s, sample=sample)
+
+
 def on_this_machine(given: Given) -> Trainer:
     """Workers that play and learn, or actors that play for a learner."""
     if not given.config.exchange.learner:
