@@ -39,7 +39,7 @@ class Endpoint(Protocol):
         ...
 
     def check(self) -> None:
-        """Look whether the node of the newest link may still speak; asked about twice a second while it does.
+        """Look whether the node of the newest link may still speak. A parent asks about twice a second.
 
         Raises:
             TrustError: it may not any more.
