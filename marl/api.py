@@ -13,7 +13,7 @@ Nothing heavy is imported until it is used: the workers' forkserver has to start
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from marl.acting.policy import Policy
+    from marl.reports.events import Event
     from marl.reports.plots.distribution import Summary
     from marl.wire.endpoint import Endpoint
 
@@ -84,6 +85,7 @@ def train(
     plain: bool = False,
     cluster: Cluster | None = None,
     allow: Sequence[str] = (),
+    callback: Callable[[Event], object] | None = None,
 ) -> TrainResult:
     """Train one policy with all cores of this machine, or on children, and write its weights file.
 
@@ -97,6 +99,8 @@ def train(
         cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``; with
             ``endpoints``, those that links of your own reach; with ``fleets``, those that fleets of your own bring.
         allow: modules whose code files may name (``source``, ``resume``) that you did not write on this machine.
+        callback: is told every event of the run (``marl.reports.events``), in a thread of its own; ``False`` ends the
+            run, with all that is saved at an end.
 
     Raises:
         MarlError: anything the user can mend; its text is one line that says how.
@@ -126,6 +130,7 @@ def train(
             live=live,
             plain=plain,
             allow=tuple(allow),
+            callback=callback,
         )
     return TrainResult(**outcome)
 

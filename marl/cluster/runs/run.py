@@ -5,7 +5,7 @@ import functools
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ from marl.config.files import load_config, to_toml
 from marl.config.settings import Config
 from marl.errors import ConfigError, NoChildren
 from marl.processes.signals import stop_event
-from marl.reports.events import Ended
+from marl.reports.events import Ended, Event
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
+from marl.reports.sinks.callback import Callback
+from marl.reports.sinks.sink import Sink
 from marl.reports.stream import Stream
 from marl.training.saved.weights_file import WeightsFile, read
 
@@ -43,10 +45,12 @@ def run(
     live: bool,
     plain: bool,
     allow: tuple[str, ...] = (),
+    callback: Callable[[Event], object] | None = None,
 ) -> dict[str, Any]:
     """Train; the fields of ``TrainResult``.
 
     Args:
+        callback: hears every event; see ``marl.api.train``.
         allow: modules whose code files may name that this user did not write on this machine.
         fleet: brings the children to train on, and is closed at the end; None: this machine alone.
         wait_s: seconds for the first child.
@@ -72,7 +76,7 @@ def run(
         with (
             stop_event() as stopped,
             contextlib.nullcontext() if fleet is None else contextlib.closing(fleet),
-            reporting(config, folder, parts.sinks, resumed, plain=plain, quiet=not live) as events,
+            reporting(config, folder, _sinks(parts, callback, stopped), resumed, plain=plain, quiet=not live) as events,
         ):
             if parts.blur:
                 events.note(parts.blur)
@@ -84,6 +88,10 @@ def run(
             if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
                 draw_curve(config, folder, events)
         return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)
+
+
+def _sinks(parts: Prepared, callback: Callable[[Event], object] | None, stopped: threading.Event) -> Mapping[str, Sink]:
+    return parts.sinks if callback is None else {"callback": Callback(callback, stopped), **parts.sinks}
 
 
 def _settings(
