@@ -14,24 +14,26 @@ from tests.commands import ROOT, run_folder, succeed
 
 # Whoever changes a line of this changes other people's programs: say so in CHANGELOG.md.
 PUBLIC = """\
-Cluster(children: tuple[str, ...] = (), port: int = 5050, local: int = 0, wait_s: float = 10.0, \
-trust: marl.trust.options.TrustOptions = <factory>) -> None
+Cluster(children: tuple[str, ...] = (), port: int = 5050, local: int = 0, endpoints: tuple[Endpoint, ...] = (), \
+fleets: tuple[Fleet, ...] = (), wait_s: float = 10.0, trust: TrustOptions = <factory>) -> None
 Evaluation(returns: npt.NDArray[np.float64], summary: Summary, environment: str, algorithm: str)
 TrainResult(reason: str, solved: bool, weights: Path, run: Path, seconds: float, steps: int, episodes: int, \
 updates: int, steps_per_second: float, return_mean: float | None, return_episodes: int, \
 evaluation_mean: float | None, evaluation_interval: tuple[float, float] | None, evaluation_episodes: int, \
-evaluation_lacking: str, \
-first_update_at: float | None, training_started_at: float, training_ended_at: float, \
+evaluation_lacking: str, first_update_at: float | None, training_started_at: float, training_ended_at: float, \
 seconds_per_worker: list[dict[str, float]], failure: str | None, signal: int | None)
-TrustOptions(key: pathlib.Path | None = None, ticket: pathlib.Path | None = None, cert: pathlib.Path | None = None, \
-ca: pathlib.Path | None = None, server_name: str | None = None, allow_names: tuple[str, ...] = (), \
-insecure: bool = False) -> None
+TrustOptions(key: pathlib.Path | None = None, ticket: pathlib.Path | None = None, \
+cert: pathlib.Path | None = None, ca: pathlib.Path | None = None, server_name: str | None = None, \
+allow_names: tuple[str, ...] = (), insecure: bool = False) -> None
 evaluate(weights: str | Path, *, episodes: int = 100, seed: int = 0, greedy: bool = True, parallel: int = 64, \
 allow: Sequence[str] = ()) -> Evaluation
 load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy
+serve(endpoint: Endpoint, *, name: str, workers: int = 0, orphan_s: float = 300.0, allow: Sequence[str] = (), \
+live: bool = True) -> None
 train(source: str | Path | None = None, *, settings: Mapping[str, Any] | None = None, \
 resume: str | Path | None = None, init: str | Path | None = None, out: str | Path = 'weights.pt', \
-live: bool = True, plain: bool = False, cluster: Cluster | None = None, allow: Sequence[str] = ()) -> TrainResult
+live: bool = True, plain: bool = False, cluster: Cluster | None = None, allow: Sequence[str] = (), \
+callback: Callable[[Event], object] | None = None) -> TrainResult
 """
 
 
