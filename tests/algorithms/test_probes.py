@@ -29,6 +29,7 @@ from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import train
+from marl.training.learned_weights import SharedWeights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTransitions
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
@@ -125,9 +126,11 @@ def learned(probe: str, form: Form, shared: bool = False) -> Any:
     train(
         algorithm=algorithm,
         network=network,
-        local=local,
-        shared=block["weights"],
-        optimizer=make_optimizer(form.optimizer, block["optimizer"], block["optimizer_steps"]),
+        weights=SharedWeights(
+            local,
+            block["weights"],
+            make_optimizer(form.optimizer, block["optimizer"], block["optimizer_steps"]),
+        ),
         source=Rollouts(
             Collector(
                 environments,

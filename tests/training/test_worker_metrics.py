@@ -14,6 +14,7 @@ from marl.algorithms.base import Loss
 from marl.data.shared import SharedBlock
 from marl.training.flat import flatten
 from marl.training.hogwild import train
+from marl.training.learned_weights import SharedWeights
 from marl.training.metrics import read_metrics
 from marl.training.node_memory import STEPS, UPDATES, array, node_memory
 from marl.training.worker_metrics import Telemetry
@@ -98,9 +99,7 @@ def rates(block: SharedBlock, *, alone: bool, merged: list[int], algorithm: Any 
     train(
         algorithm=algorithm or Slope(learning_rate=1.0, schedule="linear"),
         network=network,
-        local=flatten(network),
-        shared=torch.zeros(2),
-        optimizer=optimizer,  # type: ignore[arg-type]
+        weights=SharedWeights(flatten(network), torch.zeros(2), optimizer),  # type: ignore[arg-type]
         source=Played(),
         minibatches=Once(),
         telemetry=Telemetry(block, 0, SCHEDULE_STEPS, alone=alone),
