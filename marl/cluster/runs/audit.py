@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from marl.cluster.runs.evaluator import Evaluator, Verdict
+from marl.cluster.runs.evaluator import Evaluator, Score
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
@@ -25,7 +25,7 @@ from marl.processes.group import ProcessGroup
 ROUNDS = 8  # that a child trains alone; as many uploads where there are no rounds
 PATIENCE_S, USUAL_ROUNDS, LONGEST_S = 5.0, 3.0, 60.0  # for one of these; beside that, usual rounds; at most in all
 STRIKES = 2  # bad trials of a child, one after the other, after which it is named
-PLAY_S, MOST_DEATHS = 300.0, 3  # for one verdict; processes that ended without one
+PLAY_S, MOST_DEATHS = 300.0, 3  # for one score; processes that ended without one
 CLEARLY = 3.0  # standard errors
 MOST_TRIALS = 6
 PEACE_S = 5.0  # after the first case that named nobody, and twice as long after each further one
@@ -33,7 +33,7 @@ LONG_PEACE_S = 600.0  # after one that could not be judged at all
 
 
 class Auditor(Evaluator):
-    """A process of its own, which is started when there is something to judge: the run's evaluation goes on."""
+    """A process of its own, which is started when there is something to plays: the run's evaluation goes on."""
 
     NAME = "auditor"
 
@@ -42,7 +42,7 @@ class Kept(NamedTuple):
     """Weights, and what they earn."""
 
     weights: Global
-    earns: Verdict
+    earns: Score
 
 
 class Audit:
@@ -71,7 +71,7 @@ class Audit:
         if not self._pair:
             self._look()
         elif self._played is not None:
-            self._await_verdict()
+            self._await_score()
         else:
             self._watch_trial()
 
@@ -80,7 +80,7 @@ class Audit:
         now = time.monotonic()
         self._pace.see(self._side.current.version, now)
         if self._auditor.busy:
-            self._auditor.verdict()  # of a case that was given up: what comes late must not be taken for the next one
+            self._auditor.score()  # of a case that was given up: what comes late must not be taken for the next one
         elif self._episodes and now >= self._calm_until:
             self._pair = self._side.opposed()
             if self._pair:
@@ -88,13 +88,13 @@ class Audit:
                 self._note(f"what {first} and {second} upload goes against each other: each is tried alone")
                 self._play(self._first if self._best is None else None)
 
-    def _await_verdict(self) -> None:
+    def _await_score(self) -> None:
         assert self._played is not None
-        verdict = self._auditor.verdict()
+        score = self._auditor.score()
         self._group.check(Auditor.NAME)
-        if verdict is not None:
+        if score is not None:
             self._deaths = 0
-            self._hear(Kept(self._played, verdict))
+            self._hear(Kept(self._played, score))
         elif self._auditor.busy:
             if time.monotonic() >= self._until:
                 self._give_up(f"no evaluation of their weights ended within {PLAY_S:.0f} s")
@@ -190,7 +190,7 @@ class Audit:
             return self._close()
         self._try()
 
-    def _is_ruined(self, before: Verdict, now: Verdict) -> bool:
+    def _is_ruined(self, before: Score, now: Score) -> bool:
         error = math.sqrt((before.std**2 + now.std**2) / self._episodes)
         return before.mean - now.mean > max(CLEARLY * error, (before.mean - self._lowest) / 2)
 

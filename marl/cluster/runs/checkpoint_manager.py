@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from marl import __version__
-from marl.cluster.runs.evaluator import Verdict
+from marl.cluster.runs.evaluator import Score
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
 from marl.data.normalizer import as_slot
@@ -38,7 +38,7 @@ def find_seal_key(note: Callable[[str], None] = lambda unused: None) -> Secret |
 
 
 class CheckpointManager:
-    """Writes a run's files in the background; remembers the best verdict."""
+    """Writes a run's files in the background; remembers the best score."""
 
     def __init__(
         self,
@@ -56,20 +56,20 @@ class CheckpointManager:
                 written; ``weights`` [N] are its numbers as one vector.
             key: seals the files, see ``marl/trust/seal.py``.
         """
-        self.best: Verdict | None = None
+        self.best: Score | None = None
         self.best_mean = float("-inf")
         self._best_info: dict[str, Any] = {}  # by which episodes they were chosen
         self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
         self._key, self._network, self._weights = key, network, weights
 
-    def weigh(self, verdict: Verdict, keep_anyway: bool = False) -> None:
-        """Keep a verdict's weights if they are the best so far; ``keep_anyway`` where they end the run."""
-        if verdict.mean > self.best_mean or keep_anyway:
-            self.best, self.best_mean = verdict, verdict.mean
+    def keep_if_best(self, score: Score, keep_anyway: bool = False) -> None:
+        """Keep a score's weights if they are the best so far; ``keep_anyway`` where they end the run."""
+        if score.mean > self.best_mean or keep_anyway:
+            self.best, self.best_mean = score, score.mean
             episodes = self._config.evaluation.episodes
-            numbers = {"mean": verdict.mean, "std": verdict.std, "episodes": episodes, "cut": verdict.cut}
+            numbers = {"mean": score.mean, "std": score.std, "episodes": episodes, "cut": score.cut}
             info = self._best_info = {"selection": numbers}
-            self._writer.write(self._folder.path / BEST, lambda: self._bytes(verdict.snapshot, {}, info))
+            self._writer.write(self._folder.path / BEST, lambda: self._bytes(score.snapshot, {}, info))
 
     def checkpoint(self, snapshot: Snapshot, info: dict[str, Any], done: Callable[[], None] = lambda: None) -> None:
         """Save everything needed to go on, then call ``done``; ``info`` is what is not a tensor."""
@@ -89,7 +89,7 @@ class CheckpointManager:
         tensors = {"weights": self._weights.clone()}
         if "normalizer" in file.tensors:
             tensors["observations"] = file.tensors["normalizer"][None]
-        self.best = Verdict(Snapshot(tensors, int(file.info["steps"]), 0), best_mean, 0.0)
+        self.best = Score(Snapshot(tensors, int(file.info["steps"]), 0), best_mean, 0.0)
         self.best_mean = best_mean
         self._best_info = {name: file.info[name] for name in ("selection",) if name in file.info}
 

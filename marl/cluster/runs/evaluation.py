@@ -10,7 +10,7 @@ import numpy as np
 
 from marl.acting.evaluate import Played
 from marl.cluster.runs.checkpoint_manager import CheckpointManager
-from marl.cluster.runs.evaluator import Evaluator, Verdict, parallel, verdict_of
+from marl.cluster.runs.evaluator import Evaluator, Score, parallel, score_of
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data.spaces import Spaces
@@ -53,7 +53,7 @@ class Evaluation:
         """
         Args:
             note: takes a line for the user, ``log`` the traceback of an evaluator that failed.
-            tell: takes each verdict.
+            tell: takes each score.
         """
         self.evaluator = Evaluator(config, spaces, group)
         self.solved = False  # training has solved it, and so do the weights that are kept
@@ -82,7 +82,7 @@ class Evaluation:
         Raises:
             WorkerFailed: the evaluator keeps failing, and nothing but being solved would end the run.
         """
-        self._weigh(self.evaluator.verdict())
+        self._take_score(self.evaluator.score())
         self._check()
 
     def offer(self, snapshot: Callable[[], Snapshot]) -> bool:
@@ -112,7 +112,7 @@ class Evaluation:
             WorkerFailed: the evaluator keeps failing.
         """
         played = self._played(snapshot, {"max_steps": max_steps}, stopped, math.inf)
-        self._weigh(None if played is None else verdict_of(snapshot, played))
+        self._take_score(None if played is None else score_of(snapshot, played))
         return played is not None
 
     def last(self, snapshot: Snapshot, stopped: threading.Event, deadline: float) -> None:
@@ -198,22 +198,22 @@ class Evaluation:
     def _await(self, stopped: threading.Event, deadline: float) -> bool:
         """Until the evaluator has answered what is under way; whether it did."""
         while self.evaluator.busy and not stopped.is_set() and time.monotonic() < deadline:
-            self._weigh(self.evaluator.verdict(TICK))
+            self._take_score(self.evaluator.score(TICK))
             self._check()
         return not self.evaluator.busy and not stopped.is_set() and not self._broken
 
-    def _weigh(self, verdict: Verdict | None) -> None:
-        if verdict is None:
+    def _take_score(self, score: Score | None) -> None:
+        if score is None:
             return
         self._ever, self._failures = True, 0
         count = self._config.evaluation.episodes
-        self._tell(Evaluated(steps=verdict.snapshot.steps, mean=verdict.mean, std=verdict.std, episodes=count))
-        if verdict.cut and not self._told_cut:
+        self._tell(Evaluated(steps=score.snapshot.steps, mean=score.mean, std=score.std, episodes=count))
+        if score.cut and not self._told_cut:
             self._told_cut = True
-            self._note(f"{verdict.cut} of {count} evaluation episodes did not end by themselves and were cut")
+            self._note(f"{score.cut} of {count} evaluation episodes did not end by themselves and were cut")
         threshold = self._config.environment.solved_return if self._config.stop.solved else None
-        self.solved = threshold is not None and verdict.mean >= threshold and self._meter.solved()
-        self._checkpoints.weigh(verdict, keep_anyway=self.solved)
+        self.solved = threshold is not None and score.mean >= threshold and self._meter.solved()
+        self._checkpoints.keep_if_best(score, keep_anyway=self.solved)
 
     def _check(self) -> None:
         """Whether the evaluator has died: it is then started again with the next weights, as often as a worker is."""

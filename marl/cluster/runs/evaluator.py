@@ -25,7 +25,7 @@ MAX_PARALLEL = 64  # environments that play side by side
 OWN_SEEDS = 0  # the set of seeds by which the run compares weights; later sets are new to every decision
 
 
-class Verdict(NamedTuple):
+class Score(NamedTuple):
     """What a snapshot's policy earned."""
 
     snapshot: Snapshot
@@ -99,15 +99,15 @@ class Evaluator:
             self._under_way = None
         return answer if isinstance(answer, Played) else None
 
-    def verdict(self, seconds: float = 0.0) -> Verdict | None:
+    def score(self, seconds: float = 0.0) -> Score | None:
         """What the weights that were submitted earn, likewise."""
         snapshot, played = self._under_way, self.played(seconds)
-        return None if snapshot is None or played is None else verdict_of(snapshot, played)
+        return None if snapshot is None or played is None else score_of(snapshot, played)
 
 
-def verdict_of(snapshot: Snapshot, played: Played) -> Verdict:
+def score_of(snapshot: Snapshot, played: Played) -> Score:
     """What these episodes say of these weights."""
-    return Verdict(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
+    return Score(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
 
 
 def parallel(config: Config) -> int:

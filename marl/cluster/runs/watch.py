@@ -195,7 +195,7 @@ class Run:
         snapshot = self._trainer.snapshot()
         if self._evaluation.decides and (self._meter.solved() or number % 4 == 0):
             self._evaluation.wait_for(snapshot, stopped)
-            if stopped.is_set():  # a checkpoint now would lack the verdict
+            if stopped.is_set():  # a checkpoint now would lack the score
                 return self._interrupted()
         self._save(snapshot)
         reason = self._reason()

@@ -18,7 +18,7 @@ from marl.cluster.runs.audit import (
     Audit,
     Auditor,
 )
-from marl.cluster.runs.evaluator import Verdict
+from marl.cluster.runs.evaluator import Score
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
@@ -59,7 +59,7 @@ class Side:
         self.current = Global(self.current.version + 1, weights, None, 0)
 
 
-class Judge:
+class Plays:
     """Says what weights earn at the second look."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Judge:
         self._snapshot = snapshot
         self.asked += 1
 
-    def verdict(self) -> Verdict | None:
+    def score(self) -> Score | None:
         if self.hangs:
             return None
         snapshot, self._snapshot = self._snapshot, None
@@ -84,7 +84,7 @@ class Judge:
         if snapshot is None or self.dies >= 0:
             return None
         mean = float(snapshot.tensors["weights"][0])
-        return Verdict(snapshot, mean, 0.3 * mean)
+        return Score(snapshot, mean, 0.3 * mean)
 
 
 class Group:
@@ -103,9 +103,9 @@ def worse(earned: float) -> float:
 def made(side: Side, notes: list[str], dies: int = 0) -> Audit:
     config, spaces = load_config("CartPole-v1", {}), cast(Spaces, None)
     audit = Audit(config, spaces, cast(ProcessGroup, Group()), cast(Audited, side), notes.append)
-    judge = Judge()
-    judge.dies = dies
-    audit._auditor = cast(Auditor, judge)
+    plays = Plays()
+    plays.dies = dies
+    audit._auditor = cast(Auditor, plays)
     return audit
 
 
@@ -285,7 +285,7 @@ def test_who_judges_may_die_only_so_often(clock: Clock) -> None:
     side, notes = Side(20.0, {"a": better, "b": better}), list[str]()
     audit = made(side, notes, dies=10**6)
     silent(audit, clock, 500)
-    assert cast(Judge, audit._auditor).asked == MOST_DEATHS
+    assert cast(Plays, audit._auditor).asked == MOST_DEATHS
     assert not side.aside
     assert [note for note in notes if "cannot be judged" in note] == notes[1:]
     assert len(notes) == 2
@@ -294,16 +294,16 @@ def test_who_judges_may_die_only_so_often(clock: Clock) -> None:
 def test_who_never_answers_holds_nobody_up(clock: Clock) -> None:
     side, notes = Side(20.0, {"a": better, "b": better}), list[str]()
     audit = tried(side, clock, notes)
-    judge = cast(Judge, audit._auditor)
-    judge.hangs = True
+    plays = cast(Plays, audit._auditor)
+    plays.hangs = True
     for _ in range(ROUNDS):
         side.a_round()
     silent(audit, clock, PLAY_S + 5)
     assert not side.aside
     assert "cannot be judged" in notes[-1]
-    asked = judge.asked
+    asked = plays.asked
     silent(audit, clock, 1000)
-    assert judge.asked == asked  # its late answer would be taken for another
-    judge.hangs = False
+    assert plays.asked == asked  # its late answer would be taken for another
+    plays.hangs = False
     silent(audit, clock, 2)
-    assert judge.asked == asked + 1
+    assert plays.asked == asked + 1

@@ -13,7 +13,7 @@ import torch
 from marl.acting.evaluate import Played
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.runs.evaluation import Evaluation
-from marl.cluster.runs.evaluator import OWN_SEEDS, Evaluator, Verdict, verdict_of
+from marl.cluster.runs.evaluator import OWN_SEEDS, Evaluator, Score, score_of
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.errors import WorkerFailed
@@ -57,9 +57,9 @@ class Fake:
         request = self.requests[-1]
         return Played(np.full(request["episodes"], float(request["seed_set"])), 0, self.steps)
 
-    def verdict(self, seconds: float = 0.0) -> Verdict | None:
+    def score(self, seconds: float = 0.0) -> Score | None:
         snapshot, played = self._under_way, self.played(seconds)
-        return None if played is None or snapshot is None else verdict_of(snapshot, played)
+        return None if played is None or snapshot is None else score_of(snapshot, played)
 
 
 class Setting:
@@ -70,8 +70,10 @@ class Setting:
         self.traces: list[str] = []
         self.deaths: list[Failure] = []
         config = load_config("CartPole-v1", {"seed": 1, **settings})
-        self.weighed: list[Verdict] = []
-        self.checkpoints = SimpleNamespace(best=None, weigh=lambda verdict, keep_anyway: self.weighed.append(verdict))
+        self.weighed: list[Score] = []
+        self.checkpoints = SimpleNamespace(
+            best=None, keep_if_best=lambda score, keep_anyway: self.weighed.append(score)
+        )
         self.meter = Meter(goal=StopGoal(solved_return=100.0))
         self.meter.add_episodes(np.full(100, 200.0), np.ones(100))
         self.members = ["evaluator"]
@@ -104,7 +106,7 @@ def weights(steps: int) -> Snapshot:
 def test_the_final_evaluation_is_by_seeds_that_decided_nothing() -> None:
     setting = Setting()
     best = weights(7)
-    setting.checkpoints.best = Verdict(best, 500.0, 0.0)
+    setting.checkpoints.best = Score(best, 500.0, 0.0)
     summary, lacking = setting.evaluation.final(weights(9), setting.stopped, NEVER)
     assert lacking == ""
     assert summary is not None

@@ -13,7 +13,7 @@ import torch
 from marl.acting.evaluate import Played
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.runs.evaluation import Evaluation
-from marl.cluster.runs.evaluator import Verdict, verdict_of
+from marl.cluster.runs.evaluator import Score, score_of
 from marl.cluster.runs.watch import Run
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.trainers.trainer import Counts, Episodes, Trainer
@@ -25,8 +25,8 @@ GOOD, BAD = 200.0, 50.0
 THRESHOLD = 100.0
 
 
-class Judge:
-    """Has a verdict at once: what the weights earn is written in them."""
+class Plays:
+    """Has a score at once: what the weights earn is written in them."""
 
     def __init__(self) -> None:
         self.judged: list[float] = []
@@ -48,9 +48,9 @@ class Judge:
         self.judged.append(float(snapshot.tensors["weights"]))
         return Played(np.full(20, self.judged[-1]), 0)
 
-    def verdict(self, unused_seconds: float = 0.0) -> Verdict | None:
+    def score(self, unused_seconds: float = 0.0) -> Score | None:
         snapshot, played = self._under_way, self.played()
-        return None if snapshot is None or played is None else verdict_of(snapshot, played)
+        return None if snapshot is None or played is None else score_of(snapshot, played)
 
 
 class Weights(Trainer):
@@ -126,12 +126,12 @@ class Watched:
         self.kept: list[bool] = []
         self.trainer = Weights(deterministic=config.deterministic)
         checkpoints: Any = SimpleNamespace(
-            weigh=lambda verdict, keep_anyway: self.kept.append(keep_anyway), checkpoint=lambda *unused: None
+            keep_if_best=lambda score, keep_anyway: self.kept.append(keep_anyway), checkpoint=lambda *unused: None
         )
         group: Any = SimpleNamespace(check=lambda name: [], members=["evaluator"])
         events: Any = SimpleNamespace(on=lambda event: None, follow=lambda clock: None)
         evaluation = Evaluation(config, find_spaces(config), group, checkpoints, meter, note=print, log=print)
-        self.judge = evaluation.evaluator = Judge()  # type: ignore[assignment]
+        self.plays = evaluation.evaluator = Plays()  # type: ignore[assignment]
         writer: Any = SimpleNamespace(write=lambda *unused: None, close=lambda: None)
         files = RunFolder(folder)
         self.run = Run(
@@ -149,7 +149,7 @@ class Watched:
         return self.run._look(self.stopped)
 
     def merge(self, earns: float) -> str | None:
-        """A round has made new weights; why the run ends with them, after as many looks as a verdict takes."""
+        """A round has made new weights; why the run ends with them, after as many looks as a score takes."""
         self.trainer.merge(earns)
         return next((reason for _ in range(4) if (reason := self.look())), None)
 
@@ -163,7 +163,7 @@ def test_both_halves_are_needed(settings: dict[str, Any], tmp_path: Path) -> Non
     run.play(GOOD)
     for version in range(1, 4):
         assert run.merge(BAD) is None
-        assert run.judge.judged == [BAD] * version
+        assert run.plays.judged == [BAD] * version
     run.play(BAD)
     assert run.merge(GOOD) is None  # the weights would do, what the children play with them does not
     assert not any(run.kept)
@@ -177,7 +177,7 @@ def test_a_hundred_episodes_of_training_are_needed(tmp_path: Path) -> None:
     run = Watched(tmp_path)
     run.play(GOOD, 99)
     assert run.merge(GOOD) is None
-    assert run.judge.judged == []
+    assert run.plays.judged == []
     run.play(GOOD, 1)
     assert run.merge(GOOD) == "solved"
 
@@ -187,7 +187,7 @@ def test_a_verdict_comes_too_late_where_training_has_become_worse(tmp_path: Path
     run.play(GOOD)
     run.trainer.merge(GOOD)
     assert run.look() is None
-    assert run.judge.busy
+    assert run.plays.busy
     run.play(BAD)
     assert run.merge(GOOD) is None
 
@@ -196,7 +196,7 @@ def test_without_episodes_of_evaluation_training_decides(tmp_path: Path) -> None
     run = Watched(tmp_path, **{"evaluation.episodes": 0})
     run.play(GOOD)
     assert run.merge(BAD) == "solved"
-    assert run.judge.judged == []
+    assert run.plays.judged == []
 
 
 def test_the_weights_are_judged_by_twenty_episodes() -> None:
