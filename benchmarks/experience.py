@@ -35,7 +35,7 @@ from marl.links.websocket.link import WebSocketLink
 from marl.links.websocket.loop import IOLoop
 from marl.links.websocket.server import Server
 from marl.training.node_memory import node_memory
-from marl.training.send_queue import PARCELS, Posted, Sender, SendQueue, send_queue_fields
+from marl.training.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
 from marl.training.trajectory_queue import Arrivals, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, load_keys
@@ -127,10 +127,10 @@ class Endless(Sender):
 
     def waiting(self, most: int) -> list[Posted]:
         """See ``Sender``."""
-        places = [(worker, place) for place in range(PARCELS) for worker in range(WORKERS)]
-        return [Posted(worker, self._parcels[worker, place]) for worker, place in places[:most]]
+        places = [(worker, place) for place in range(RING_LENGTH) for worker in range(WORKERS)]
+        return [Posted(worker, self._rollouts[worker, place]) for worker, place in places[:most]]
 
-    def taken(self, parcels: list[Posted]) -> None:
+    def taken(self, rollouts: list[Posted]) -> None:
         """They are there again at once."""
 
 
@@ -203,7 +203,7 @@ def be_child(pipe: Connection, layout: Layout, key: Path) -> None:
     )
     for worker in range(WORKERS):
         send_queue = SendQueue(block, worker, layout)
-        for _ in range(PARCELS):
+        for _ in range(RING_LENGTH):
             send_queue.put(played(layout), None)
     arrays = {f"trajectory{number}": block["send_queue"].flatten(0, 1)[number] for number in range(PER_MESSAGE)}
     came: Queue[WebSocketLink] = Queue()

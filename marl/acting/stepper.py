@@ -29,10 +29,10 @@ class Stepper:
             EnvironmentFault: the environment raised, or answered with another shape than it declares.
         """
         self._groups, self._worker = groups, worker
-        slots = block["desks"][worker].numpy()  # [G, num_bytes]
+        slots = block["requests"][worker].numpy()  # [G, num_bytes]
         self._slots = [layout.open(slot) for slot in slots]
-        self._counts: npt.NDArray[np.int64] = block["desk_counts"][worker].numpy()
-        self._actions = block["desk_actions"][worker].numpy()
+        self._counts: npt.NDArray[np.int64] = block["request_counts"][worker].numpy()
+        self._actions = block["request_actions"][worker].numpy()
         self._returns = np.zeros((GROUPS, layout.num_environments))
         self._lengths = np.zeros((GROUPS, layout.num_environments), np.int64)
         self._steps = self._turn = 0

@@ -141,7 +141,7 @@ class Algorithm(ABC):
         demand(self.schedule in SCHEDULES, "schedule", SCHEDULE_NAMES, self.schedule)
 
 
-def demand_lessons(algorithm: Algorithm) -> None:
+def demand_learns_from(algorithm: Algorithm) -> None:
     """Refuse an algorithm that cannot say what it learns from.
 
     Raises:

@@ -28,7 +28,7 @@ from marl.wire.message import Kind, Message
 from marl.words import Lines, printable
 
 TICK = 0.05  # seconds between two looks at the workers
-FAREWELL_S = 5.0  # for a last upload on leaving
+GRACEFUL_CLOSE_S = 5.0  # for a last upload on leaving
 
 
 class Candidate(NamedTuple):
@@ -63,7 +63,7 @@ class Contact:
             turn_away: tells a parent, and people here, why it may not lead.
         """
         self._offered, self._name, self._workers, self._orphan_s = offered, name, workers, orphan_s
-        self._events, self._guest = events, candidate
+        self._events, self._candidate = events, candidate
         self._fence, self._tend, self._turn_away = fence, tend, turn_away
         self._leaving = threading.Event()
         self._trouble = ""  # why this child cannot go on
@@ -83,12 +83,12 @@ class Contact:
                 raise HandshakeRefused(
                     printable(f"the child cannot take part: {in_words(error)}"), permanent=isinstance(error, MarlError)
                 ) from error
-            self._conversation = self._converse(self._guest)
+            self._conversation = self._converse(self._candidate)
             try:
                 return self._watch(group, candidates, stopped)
             except Exception as error:
                 self._trouble = in_words(error)
-                self._farewell()
+                self._close_gracefully()
                 raise
             finally:
                 self._node.stop()
@@ -127,7 +127,7 @@ class Contact:
             group.wait(TICK)
             self._tend()
             if stopped.is_set():
-                self._farewell()
+                self._close_gracefully()
                 return "this child was told to stop"
             if self._side.started.is_set() and not playing:
                 playing = True
@@ -195,10 +195,10 @@ class Contact:
     def _converse(self, candidate: Candidate) -> "_Conversation":
         return _Conversation(candidate, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)
 
-    def _farewell(self) -> None:
+    def _close_gracefully(self) -> None:
         self._side.flush_stragglers()  # first: the graceful close is said as soon as it is seen
         self._leaving.set()
-        self._conversation.join(FAREWELL_S)
+        self._conversation.join(GRACEFUL_CLOSE_S)
 
     def _status(self, steps_per_second: float, lost: bool) -> ChildStatus:
         link = self._conversation.link

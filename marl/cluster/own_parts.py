@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from marl.algorithms.base import demand_lessons, demand_stateless
+from marl.algorithms.base import demand_learns_from, demand_stateless
 from marl.algorithms.build import build_network, make_sampler
 from marl.cluster.memory_demand import demand_room
 from marl.config.settings import Config
@@ -56,7 +56,7 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
     names = [name for name in parts if ":" in name]
     if not names:
         return build_network(algorithm, spaces, config.network, config.seed or 0)
-    demand_lessons(algorithm)
+    demand_learns_from(algorithm)
     try:
         with foreign_code(" with ".join(names)):
             network = build_network(algorithm, spaces, config.network, config.seed or 0)

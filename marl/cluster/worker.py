@@ -17,7 +17,7 @@ from marl.data import seeds
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Environments, make_environments
-from marl.exchanges.base import MakeLessons
+from marl.exchanges.base import MakeMinibatches
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.triggers import parse_trigger
 from marl.networks.sampling import Rank
@@ -73,12 +73,12 @@ class WorkerProcess:
         """See ``Worker``."""
         return reseed(self._job, self._job.segment, torch.Generator(), count)
 
-    def learn(self, minibatches: MakeLessons | None = None) -> None:
+    def learn(self, minibatches: MakeMinibatches | None = None) -> None:
         """See ``Worker``."""
-        _learn(self._pipe, self._job, self.block, minibatches or _own_lessons(self._job, self.block))
+        _learn(self._pipe, self._job, self.block, minibatches or _own_minibatches(self._job, self.block))
 
 
-def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeLessons) -> None:
+def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMinibatches) -> None:
     """Play and learn until told to stop."""
     config = job.config
     rank = Rank.among(job.worker, job.workers, job.child, job.children)
@@ -129,7 +129,7 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeLess
     )
 
 
-def _own_lessons(job: Job, block: SharedBlock) -> MakeLessons:
+def _own_minibatches(job: Job, block: SharedBlock) -> MakeMinibatches:
     """This worker learns itself: from what it has just played, or from a replay."""
 
     def make(algorithm: Algorithm, network: nn.Module, unused_spaces: Spaces) -> MinibatchSource:

@@ -46,9 +46,9 @@ class RequestLayout(Layout):
 def request_fields(layout: RequestLayout, workers: int) -> dict[str, Tree]:
     """What a node's block needs."""
     return {
-        "desks": Leaf((workers, GROUPS, layout.num_bytes), torch.uint8),
-        "desk_counts": Leaf((workers, GROUPS, 8), torch.int64),
-        "desk_actions": batched(layout.actions, workers, GROUPS),
+        "requests": Leaf((workers, GROUPS, layout.num_bytes), torch.uint8),
+        "request_counts": Leaf((workers, GROUPS, 8), torch.int64),
+        "request_actions": batched(layout.actions, workers, GROUPS),
     }
 
 

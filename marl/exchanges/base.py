@@ -24,7 +24,7 @@ from marl.training.minibatches import MinibatchSource
 from marl.training.reach import Reach
 from marl.training.trajectory_queue import Published, TrajectoryQueue
 
-MakeLessons = Callable[[Algorithm, nn.Module, Spaces], MinibatchSource]
+MakeMinibatches = Callable[[Algorithm, nn.Module, Spaces], MinibatchSource]
 
 
 class Worker(Protocol):
@@ -40,7 +40,7 @@ class Worker(Protocol):
     def seeds(self, count: int) -> list[int]:
         """Of so many environments."""
 
-    def learn(self, minibatches: MakeLessons | None = None) -> None:
+    def learn(self, minibatches: MakeMinibatches | None = None) -> None:
         """Play and learn until told to stop.
 
         Args:

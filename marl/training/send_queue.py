@@ -1,7 +1,7 @@
-"""Trajectories on their way from the actors of a node to its contact: one ring of parcels a worker, and no lock.
+"""Trajectories on their way from the actors of a node to its contact: one ring of rollouts a worker, and no lock.
 
-A worker fills the next parcel of its ring and then counts it as written; the contact sends it and then counts it as
-taken. A worker that is killed meanwhile has written nothing: its successor fills the same parcel again.
+A worker fills the next rollout of its ring and then counts it as written; the contact sends it and then counts it as
+taken. A worker that is killed meanwhile has written nothing: its successor fills the same rollout again.
 """
 
 import time
@@ -19,13 +19,13 @@ from marl.data.trajectory import Trajectory
 from marl.failpoints import fail
 
 WRITTEN, TAKEN = range(2)  # columns of the counts
-PARCELS = 4  # in each worker's ring: an actor that is so far ahead of its contact waits
+RING_LENGTH = 4  # in each worker's ring: an actor that is so far ahead of its contact waits
 
 
 def send_queue_fields(layout: Layout, workers: int) -> dict[str, Tree]:
     """What a node's block needs."""
     return {
-        "send_queue": Leaf((workers, PARCELS, layout.num_bytes), torch.uint8),
+        "send_queue": Leaf((workers, RING_LENGTH, layout.num_bytes), torch.uint8),
         "outbox_counts": Leaf((workers, 8), torch.int64),
     }
 
@@ -36,22 +36,22 @@ class SendQueue:
     def __init__(self, block: SharedBlock, worker: int, layout: Layout) -> None:
         self._counts: npt.NDArray[np.int64] = block["outbox_counts"][worker].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
-        self._parcels = [layout.open(memory) for memory in block["send_queue"][worker].numpy()]
+        self._rollouts = [layout.open(memory) for memory in block["send_queue"][worker].numpy()]
 
     def put(self, trajectory: Trajectory, priorities: Tensor | None) -> None:
         """Hand a trajectory to the contact; waits while the ring is full, unless the worker is to stop."""
         counts = self._counts
-        while counts[WRITTEN] - counts[TAKEN] >= PARCELS:
+        while counts[WRITTEN] - counts[TAKEN] >= RING_LENGTH:
             if self._stop[0]:
                 return
             time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
-        pack(self._parcels[int(counts[WRITTEN]) % PARCELS], trajectory, priorities)
+        pack(self._rollouts[int(counts[WRITTEN]) % RING_LENGTH], trajectory, priorities)
         fail("send_queue.writing")
         counts[WRITTEN] += 1
 
 
 class Posted(NamedTuple):
-    """A parcel that waits to be sent."""
+    """A rollout that waits to be sent."""
 
     worker: int
     memory: Tensor  # [num_bytes] uint8, in the send queue
@@ -61,24 +61,24 @@ class Sender:
     """The contact's side."""
 
     def __init__(self, block: SharedBlock) -> None:
-        self._parcels = block["send_queue"]
+        self._rollouts = block["send_queue"]
         self._counts: npt.NDArray[np.int64] = block["outbox_counts"].numpy()
         self._next = 0  # of the workers, whose turn it is
 
     def waiting(self, most: int) -> list[Posted]:
-        """The next parcels, the oldest of each worker first, all workers in turn; they stay until ``taken``."""
+        """The next rollouts, the oldest of each worker first, all workers in turn; they stay until ``taken``."""
         found: list[Posted] = []
         workers = len(self._counts)
         ready = self._counts[:, WRITTEN] - self._counts[:, TAKEN]
         for round_ in range(int(ready.max(initial=0))):
             for worker in np.roll(np.arange(workers), -self._next).tolist():
                 if len(found) < most and ready[worker] > round_:
-                    place = int(self._counts[worker, TAKEN] + round_) % self._parcels.shape[1]
-                    found.append(Posted(worker, self._parcels[worker, place]))
+                    place = int(self._counts[worker, TAKEN] + round_) % self._rollouts.shape[1]
+                    found.append(Posted(worker, self._rollouts[worker, place]))
         self._next = (self._next + 1) % workers
         return found
 
-    def taken(self, parcels: list[Posted]) -> None:
+    def taken(self, rollouts: list[Posted]) -> None:
         """These have been sent: their places are free."""
-        for parcel in parcels:
-            self._counts[parcel.worker, TAKEN] += 1
+        for rollout in rollouts:
+            self._counts[rollout.worker, TAKEN] += 1

@@ -1,6 +1,6 @@
 """Trajectories on their way from the parent's conversations to its learner: a queue of fixed length in shared memory.
 
-Any thread of the parent may put a parcel in; only the learner, another process, takes them out, in the order in which
+Any thread of the parent may put a rollout in; only the learner, another process, takes them out, in the order in which
 they came, and gives each back once it is done with it. Two rings of numbers, there and back, have one writer each, so
 that neither side can block the other.
 """
@@ -23,18 +23,18 @@ from marl.failpoints import fail
 from marl.networks.contract import Acts
 
 PUT = 0  # column of the parent's counts
-SEEN, BACK, STALE, USED = range(4)  # of the learner's: parcels looked at, given back, too old, learned from
+SEEN, BACK, STALE, USED = range(4)  # of the learner's: rollouts looked at, given back, too old, learned from
 BEGUN, DONE, VERSIONS = range(3)  # of the numbers of published weights
 AGES = 256  # staleness is counted up to here
 
 
 def trajectory_queue_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Tree]:
-    """What the learner's block needs for a queue of so many parcels, and for the weights that it publishes."""
+    """What the learner's block needs for a queue of so many rollouts, and for the weights that it publishes."""
     return {
         "published": Leaf((2, num_weights), torch.float32),
         "published_numbers": Leaf((8,), torch.int64),
         "trajectory_queue": Leaf((length, layout.num_bytes), torch.uint8),
-        "inbox_order": Leaf((length,), torch.int64),  # numbers of parcels as they were queued, a ring
+        "inbox_order": Leaf((length,), torch.int64),  # numbers of rollouts as they were queued, a ring
         "inbox_back": Leaf((length,), torch.int64),  # likewise as they were given back
         "inbox_put": Leaf((8,), torch.int64),
         "inbox_taken": Leaf((8,), torch.int64),
@@ -43,7 +43,7 @@ def trajectory_queue_fields(layout: Layout, length: int, num_weights: int) -> di
 
 
 class TrajectoryQueue:
-    """The parent's side: it places what comes into free parcels and queues them. Locked."""
+    """The parent's side: it places what comes into free rollouts and queues them. Locked."""
 
     def __init__(self, block: SharedBlock) -> None:
         self.memory = block["trajectory_queue"]  # [length, num_bytes]
@@ -53,20 +53,20 @@ class TrajectoryQueue:
         self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
         self._lock = threading.Lock()  # guards all below
         self._free = list(range(len(self.memory)))
-        self._queued: set[int] = set()  # parcels that the learner has not given back
+        self._queued: set[int] = set()  # rollouts that the learner has not given back
         self._returned = 0
 
     def __len__(self) -> int:
         return len(self.memory)
 
     def num_free(self) -> int:
-        """How many parcels could be placed now."""
+        """How many rollouts could be placed now."""
         with self._lock:
             self._take_back()
             return len(self._free)
 
     def place(self) -> tuple[int, Tensor]:
-        """The number and memory of a free parcel; the caller knows that there is one."""
+        """The number and memory of a free rollout; the caller knows that there is one."""
         with self._lock:
             self._take_back()
             number = self._free.pop()
@@ -82,19 +82,19 @@ class TrajectoryQueue:
             return number, self.memory[number]
 
     def queue(self, number: int) -> None:
-        """Give a parcel to the learner."""
+        """Give a rollout to the learner."""
         with self._lock:
             self._queued.add(number)
             self._order[int(self._put[PUT]) % len(self._order)] = number
             self._put[PUT] += 1
 
     def discard(self, number: int) -> None:
-        """A parcel holds nothing of worth."""
+        """A rollout holds nothing of worth."""
         with self._lock:
             self._free.append(number)
 
     def restart(self) -> int:
-        """The learner has died: its successor begins after what it had in hand. How many parcels that was."""
+        """The learner has died: its successor begins after what it had in hand. How many rollouts that was."""
         with self._lock:
             self._take_back()
             waiting = range(int(self._taken[SEEN]), int(self._put[PUT]))
@@ -149,7 +149,7 @@ class Arrivals:
         self._ages: npt.NDArray[np.int64] = block["inbox_ages"].numpy()
         self._version: npt.NDArray[np.int64] = block["version"].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
-        self._parcels = [layout.open(memory) for memory in block["trajectory_queue"].unbind()]
+        self._rollouts = [layout.open(memory) for memory in block["trajectory_queue"].unbind()]
         self._batch, self._max_staleness, self._device = batch, max_staleness, device
         self._in_hand: list[int] = []
         self._steps = 0
@@ -171,7 +171,7 @@ class Arrivals:
             self._taken[SEEN] = seen + 1
             fail("learner.taking")
             # Of a version that is still to come are those that played before a run was resumed.
-            if 0 <= int(self._version[0]) - int(self._parcels[number]["header"][0]) <= self._max_staleness:
+            if 0 <= int(self._version[0]) - int(self._rollouts[number]["header"][0]) <= self._max_staleness:
                 self._in_hand.append(number)
             else:
                 self._taken[STALE] += 1
@@ -185,12 +185,12 @@ class Arrivals:
 
     def collect(self, unused_network: Acts, version: int) -> tuple[Trajectory, Episodes]:
         """The batch as one trajectory of more environments; episodes are told by the actors themselves."""
-        parcels = [self._parcels[number] for number in self._in_hand]
-        opened = [unpack(parcel) for parcel in parcels]
+        rollouts = [self._rollouts[number] for number in self._in_hand]
+        opened = [unpack(rollout) for rollout in rollouts]
         for trajectory, _ in opened:
             self._ages[min(version - trajectory.version, AGES - 1)] += 1
             self._taken[USED] += 1
-        self._steps = sum(num_steps(parcel) for parcel in parcels)
+        self._steps = sum(num_steps(rollout) for rollout in rollouts)
         self.priorities = torch.cat([priorities for _, priorities in opened])
         joined = side_by_side([trajectory for trajectory, _ in opened])
         tensors = {name: mapped(self._to_device, getattr(joined, name)) for name in (*WHOLE, *LAST)}

@@ -21,25 +21,25 @@ def empty(layout: Layout) -> Views:
 
 
 def packed(number: int = 3, layout: Layout | None = None) -> Views:
-    parcel = empty(layout or layout_of())
-    pack(parcel, trajectory(number), torch.arange(4.0))
-    return parcel
+    rollout = empty(layout or layout_of())
+    pack(rollout, trajectory(number), torch.arange(4.0))
+    return rollout
 
 
 @pytest.mark.parametrize("number", range(8))
 def test_what_goes_in_comes_out(number: int) -> None:
-    parcel = packed(number)
-    check(parcel, layout_of())
-    came, priorities = unpack(parcel)
+    rollout = packed(number)
+    check(rollout, layout_of())
+    came, priorities = unpack(rollout)
     assert number_of(came) == number
     assert priorities.tolist() == [0, 1, 2, 3]
-    assert num_steps(parcel) == int(trajectory(number).valid.sum())
+    assert num_steps(rollout) == int(trajectory(number).valid.sum())
 
 
-def test_a_parcel_is_used_again_and_nothing_of_before_is_left() -> None:
-    parcel = packed(3)  # three cut episodes
-    pack(parcel, trajectory(4))  # none
-    came, priorities = unpack(parcel)
+def test_a_rollout_is_used_again_and_nothing_of_before_is_left() -> None:
+    rollout = packed(3)  # three cut episodes
+    pack(rollout, trajectory(4))  # none
+    came, priorities = unpack(rollout)
     assert number_of(came) == 4
     assert len(came.last_index) == len(priorities) == 0
 
@@ -61,10 +61,10 @@ def test_cut_episodes_that_do_not_fit_become_invalid() -> None:
         behaviour=torch.zeros(6, 1, 3),
         version=7,
     )
-    parcel = empty(layout)
-    pack(parcel, played)
-    check(parcel, layout)
-    came, _ = unpack(parcel)
+    rollout = empty(layout)
+    pack(rollout, played)
+    check(rollout, layout)
+    came, _ = unpack(rollout)
     assert came.valid[:, 0].tolist() == [True, True, False, False, False, True]
     assert came.last_index.tolist() == [1]
     assert came.last_observations.tolist() == [[10.0, 11.0]]
@@ -141,8 +141,8 @@ def test_nonsense_in_any_part_is_refused(spoil: Callable[[Views], None], words: 
 
 
 def setter(name: str, value: object, place: object = ...) -> Callable[[Views], None]:
-    def spoil(parcel: Views) -> None:
-        tensor = parcel[name]
+    def spoil(rollout: Views) -> None:
+        tensor = rollout[name]
         (tensor.view(torch.uint8) if tensor.dtype is torch.bool else tensor)[place] = value  # type: ignore[index]
 
     return spoil
@@ -174,30 +174,30 @@ NONSENSE = {
 @pytest.mark.parametrize("nonsense", NONSENSE)
 def test_nonsense_is_refused(nonsense: str) -> None:
     layout = layout_of(num_actions=1000)
-    parcel = packed(3, layout)
-    check(parcel, layout)
-    NONSENSE[nonsense](parcel)
+    rollout = packed(3, layout)
+    check(rollout, layout)
+    NONSENSE[nonsense](rollout)
     with pytest.raises(MessageRefused, match="a trajectory"):
-        check(parcel, layout)
+        check(rollout, layout)
 
 
 def test_what_lies_behind_the_counts_matters_to_nobody() -> None:
-    """Old bytes of the parcel's last use."""
-    parcel = packed(1)  # one cut episode, four priorities
-    parcel["last_index"][1:] = -5
-    parcel["last_observations"][1:] = NAN
-    parcel["priorities"][4:] = -1
-    check(parcel, layout_of())
-    assert number_of(unpack(parcel)[0]) == 1
+    """Old bytes of the rollout's last use."""
+    rollout = packed(1)  # one cut episode, four priorities
+    rollout["last_index"][1:] = -5
+    rollout["last_observations"][1:] = NAN
+    rollout["priorities"][4:] = -1
+    check(rollout, layout_of())
+    assert number_of(unpack(rollout)[0]) == 1
 
 
 def test_actions_that_are_vectors_have_to_be_finite() -> None:
     layout = layout_of(num_actions=0, action=Leaf((2,), torch.float32))
-    parcel = empty(layout)
-    check(parcel, layout)
-    parcel["actions"][0, 0, 1] = INF
+    rollout = empty(layout)
+    check(rollout, layout)
+    rollout["actions"][0, 0, 1] = INF
     with pytest.raises(MessageRefused, match="not finite"):
-        check(parcel, layout)
+        check(rollout, layout)
 
 
 LAYOUTS = [
@@ -212,7 +212,7 @@ LAYOUTS = [
 def test_any_bytes_are_a_trajectory_or_refused(which: int, data: st.DataObject) -> None:
     """Whatever passes can be unpacked, is within its bounds and has finite numbers only."""
     layout = LAYOUTS[which]
-    parcel = empty(layout)
+    rollout = empty(layout)
     pick = data.draw(st.lists(st.tuples(st.integers(0, layout.num_bytes - 1), st.integers(0, 255)), max_size=40))
     memory = torch.zeros(layout.num_bytes, dtype=torch.uint8)
     for place, value in pick:
@@ -220,12 +220,12 @@ def test_any_bytes_are_a_trajectory_or_refused(which: int, data: st.DataObject) 
     for column, name in enumerate(("version", "cuts", "priorities")):
         bounds = st.integers(-2, 20) if data.draw(st.booleans(), label=name) else st.integers(-(2**63), 2**63 - 1)
         memory[8 * column : 8 * column + 8] = torch.tensor([data.draw(bounds)]).view(torch.uint8)
-    parcel = layout.open(memory)
+    rollout = layout.open(memory)
     try:
-        check(parcel, layout)
+        check(rollout, layout)
     except MessageRefused:
         return
-    came, priorities = unpack(parcel)
+    came, priorities = unpack(rollout)
     assert came.version >= 0
     assert came.observations.shape[:2] == (LENGTH + 1, ENVIRONMENTS)
     assert came.behaviour.shape == (LENGTH, ENVIRONMENTS, PARAMETERS)
@@ -233,7 +233,7 @@ def test_any_bytes_are_a_trajectory_or_refused(which: int, data: st.DataObject) 
     assert ((came.last_index >= 0) & (came.last_index < SIZE)).all()
     assert len(priorities) <= SIZE
     assert (priorities >= 0).all()
-    assert 0 <= num_steps(parcel) <= SIZE
+    assert 0 <= num_steps(rollout) <= SIZE
     for categories in layout.tree["actions"].categories:
         assert ((came.actions >= 0) & (came.actions < categories)).all()
     for tensor in (came.observations, came.rewards, came.behaviour, came.actions, came.last_observations):

@@ -33,7 +33,7 @@ def layout() -> RequestLayout:
     return RequestLayout(environments=ENVIRONMENTS, observation=OBSERVATION, action=ACTION)
 
 
-def parcels(length: int = LENGTH, network: Acts | None = None) -> Layout:
+def rollouts(length: int = LENGTH, network: Acts | None = None) -> Layout:
     return Layout(
         rollout_tree(
             length=length,
@@ -73,21 +73,21 @@ class Child:
         self.notes: list[str] = []
         self.side = ObservationsChild(self.block, name=name, note=self.notes.append, clock=clock)
         self.side.joined()
-        self.counts = self.block["desk_counts"].numpy()
-        self.desks = [layout().open(each.numpy()) for each in self.block["desks"].unbind()]
+        self.counts = self.block["request_counts"].numpy()
+        self.requests = [layout().open(each.numpy()) for each in self.block["requests"].unbind()]
 
     def ask(self, worker: int, group: int, seen: float, *, first: bool = False, **fields: Any) -> int:
         """A group's environments have answered: all with ``seen`` as their first number; the question's number."""
-        desk = {name: field[group] for name, field in self.desks[worker].items()}
+        request = {name: field[group] for name, field in self.requests[worker].items()}
         counts = self.counts[worker, group]
         question = int(counts[ASKED]) + 1
         counts[BEGUN] = question
-        desk["observations"][:] = [[seen, worker, group]] * ENVIRONMENTS
-        desk["rewards"][:] = seen
-        desk["ends"][:] = np.array([[0], [0], [not first]])
+        request["observations"][:] = [[seen, worker, group]] * ENVIRONMENTS
+        request["rewards"][:] = seen
+        request["ends"][:] = np.array([[0], [0], [not first]])
         for name, value in fields.items():
-            desk[name][:] = value
-        desk["header"][:5] = worker, group, question, first, 0
+            request[name][:] = value
+        request["header"][:5] = worker, group, question, first, 0
         counts[ASKED] = question
         return question
 
@@ -96,7 +96,7 @@ class Child:
         counts = self.counts[worker, group]
         if counts[ANSWERED] != counts[ASKED]:
             return None
-        actions: list[int] = self.block["desk_actions"][worker, group].tolist()
+        actions: list[int] = self.block["request_actions"][worker, group].tolist()
         return actions
 
     def uploads(self) -> list[Message]:
@@ -104,9 +104,9 @@ class Child:
         found = []
         for each in self.side.outgoing():
             if each.kind is Kind.UPLOAD:
-                desks = each.arrays["desks"]
-                assert isinstance(desks, Tensor)
-                found.append(each._replace(arrays={"desks": desks.clone()}))
+                requests = each.arrays["requests"]
+                assert isinstance(requests, Tensor)
+                found.append(each._replace(arrays={"requests": requests.clone()}))
         return found
 
     def take(self, answer: Answer | None) -> None:
@@ -128,7 +128,7 @@ class Parent:
         batcher: Callable[..., Batcher[Question, Answers]] = Batcher,
     ) -> None:
         self.network = network or Sure()
-        self.layout = parcels(length, self.network)
+        self.layout = rollouts(length, self.network)
         self.block = node_memory(
             num_weights=1,
             num_parameters=1,
@@ -195,7 +195,7 @@ def stream(network: Acts, length: int = LENGTH) -> Stream:
 
 
 def everyone_asks(child: Child, seen: float, *, first: bool = False) -> None:
-    for worker in range(len(child.desks)):
+    for worker in range(len(child.requests)):
         for group in range(2):
             child.ask(worker, group, seen, first=first)
 

@@ -107,7 +107,7 @@ def test_who_is_waited_for(number: int, changes: dict[str, float], after: float,
     assert opened.complete([one], OPENED + after) is not expected
 
 
-def test_where_seats_are_counted_time_says_nothing() -> None:
+def test_where_children_are_counted_time_says_nothing() -> None:
     opened = Round(7, OPENED, 2)
     opened.first_upload_at = OPENED
     children = [member("a", (1.0,), uploaded=True), member("b", (1.0,), live=False)]

@@ -8,7 +8,7 @@ import torch
 
 from marl.exchanges.conversation import converse, report
 from marl.links.memory import memory_pair
-from marl.training.send_queue import PARCELS
+from marl.training.send_queue import RING_LENGTH
 from marl.wire.header import MAX_INT, decode_header
 from marl.wire.message import Kind
 from marl.wire.payload import Outgoing
@@ -67,7 +67,7 @@ def test_credit_is_never_exceeded_and_a_learner_that_stops_holds_actors_back(clo
         for each in children:
             clock.now += 0.001
             for worker in range(2):
-                if each._outboxes[worker]._counts[0] - each._outboxes[worker]._counts[1] < PARCELS:
+                if each._outboxes[worker]._counts[0] - each._outboxes[worker]._counts[1] < RING_LENGTH:
                     each.play(worker)
         exchange(learning, *children)
         promised = sum(member.credit for member in learning.side.members.values())
@@ -76,7 +76,7 @@ def test_credit_is_never_exceeded_and_a_learner_that_stops_holds_actors_back(clo
     assert learning.waiting() == 3
     assert all(not each.uploads() for each in children)
     for each in children:  # every ring is full: workers wait
-        assert (each.block["outbox_counts"][:, 0] - each.block["outbox_counts"][:, 1] == PARCELS).all()
+        assert (each.block["outbox_counts"][:, 0] - each.block["outbox_counts"][:, 1] == RING_LENGTH).all()
     learning.learn()
     learning.rest()
     exchange(learning, *children)

@@ -6,7 +6,7 @@ import torch
 from marl.errors import MessageRefused
 from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.member import QUARANTINE_AFTER, SHORT_QUARANTINE
-from marl.training.send_queue import PARCELS
+from marl.training.send_queue import RING_LENGTH
 from marl.wire.message import Kind, Message
 from tests.data.rollouts import layout_of
 from tests.exchanges.actors import Actors, Learning, exchange, pair, steps_of
@@ -181,16 +181,16 @@ def test_a_full_outbox_of_many_workers_is_no_absurd_claim(clock: Clock) -> None:
     learning.side.assign_rank("a", 0, workers=50)
     assert learning.side._seen is not None
     steps = learning.side._seen._steps
-    child.see([[1.0, 2.0]] * (50 * (PARCELS + 1) * steps))
+    child.see([[1.0, 2.0]] * (50 * (RING_LENGTH + 1) * steps))
     child.play()
     exchange(learning, child)
     slot = learning.side.current.slot
     assert slot is not None
-    assert slot[0] == 50 * (PARCELS + 1) * steps
+    assert slot[0] == 50 * (RING_LENGTH + 1) * steps
     child.see([[1.0, 2.0]] * 10**6)
     child.play()
     exchange(learning, child)
-    assert learning.side.current.slot[0] == (50 * (PARCELS + 2) + 2) * steps
+    assert learning.side.current.slot[0] == (50 * (RING_LENGTH + 2) + 2) * steps
 
 
 def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
@@ -214,7 +214,7 @@ def test_a_message_is_bounded(clock: Clock) -> None:
     child = Actors("a", clock, workers=8)
     learning.join(child)
     for worker in range(8):
-        child.play(worker, PARCELS)
+        child.play(worker, RING_LENGTH)
     uploads = child.uploads()
     assert [len(each.arrays) for each in uploads] == [PER_MESSAGE] * 2  # as much as there is credit for
     more = {f"trajectory{number}": uploads[0].arrays["trajectory0"] for number in range(PER_MESSAGE + 1)}

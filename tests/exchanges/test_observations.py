@@ -57,7 +57,7 @@ def test_what_is_kept_in_mind_stays_here_and_is_never_mixed() -> None:
     for worker, group, times in ((0, 0, 2), (1, 1, 3)):
         for _ in range(times):
             play(parent, child, 1.0, worker, group)
-    streams = parent.side._seats[child.name].streams
+    streams = parent.side._workspaces[child.name].streams
     assert {place: each.state().flatten().tolist() for place, each in streams.items()} == {
         (0, 0): [3, 3], (0, 1): [1, 1], (1, 0): [1, 1], (1, 1): [4, 4],
     }  # fmt: skip
@@ -92,7 +92,7 @@ def test_two_children_share_a_pass_but_no_stream() -> None:
         child.take(answers[child.name])
         assert child.answered(0, 0) == [number] * ENVIRONMENTS
     assert parent.batcher.passes == 1
-    assert set(parent.side._seats) == {"one", "two"}
+    assert set(parent.side._workspaces) == {"one", "two"}
 
 
 def test_who_explores_how_follows_from_the_place_among_all() -> None:
@@ -193,7 +193,7 @@ def test_a_question_that_is_asked_again_is_observed_once() -> None:
 
 
 class Players(threading.Thread):
-    """Steps all desks of a child, as workers would, until told to stop."""
+    """Steps all requests of a child, as workers would, until told to stop."""
 
     def __init__(self, child: Child, over: threading.Event) -> None:
         super().__init__(daemon=True)

@@ -35,7 +35,7 @@ def test_nobody_asks_before_a_parent_is_there() -> None:
     assert len(child.uploads()) == 1
 
 
-def test_every_desk_gets_its_own_actions() -> None:
+def test_every_request_slot_gets_its_own_actions() -> None:
     parent, child = joined()
     for number, (worker, group) in enumerate(EVERYBODY):
         child.ask(worker, group, float(number), first=True)
@@ -61,12 +61,12 @@ def test_several_messages_are_under_way_and_answers_say_which_they_answer() -> N
         assert child.answered(*place) == [EVERYBODY.index(place)] * ENVIRONMENTS
 
 
-def test_more_desks_than_fit_in_a_message_travel_in_several() -> None:
+def test_more_requests_than_fit_in_a_message_travel_in_several() -> None:
     parent, child = Parent(), Child(workers=PER_MESSAGE)
     parent.join(child)
     everyone_asks(child, 1.0, first=True)
     uploads = child.uploads()
-    assert [len(each.arrays["desks"]) for each in uploads] == [PER_MESSAGE, PER_MESSAGE]
+    assert [len(each.arrays["requests"]) for each in uploads] == [PER_MESSAGE, PER_MESSAGE]
     for upload in uploads:
         child.take(parent.answer(upload))
     assert all(child.answered(worker, group) for worker in range(PER_MESSAGE) for group in range(2))
@@ -83,13 +83,13 @@ def test_an_answer_to_a_worker_that_was_replaced_is_for_nobody() -> None:
     assert child.answered(0, 0) == [2] * ENVIRONMENTS
 
 
-def test_a_desk_that_is_being_written_to_does_not_travel() -> None:
+def test_a_request_slot_that_is_being_written_to_does_not_travel() -> None:
     parent, child = joined()
     child.ask(0, 0, 1.0, first=True)
     child.ask(0, 1, 2.0, first=True)
     child.counts[0, 0, BEGUN] += 1  # the successor of a killed worker is at it
     (upload,) = child.uploads()
-    assert len(upload.arrays["desks"]) == 1
+    assert len(upload.arrays["requests"]) == 1
     child.take(parent.answer(upload))
     assert (child.answered(0, 0), child.answered(0, 1)) == (None, [2] * ENVIRONMENTS)
     child.counts[0, 0, ASKED] += 1
@@ -102,7 +102,7 @@ def test_what_has_been_sent_may_be_written_to() -> None:
     parent, child = joined()
     child.ask(0, 0, 1.0, first=True)
     (upload,) = [each for each in child.side.outgoing() if each.kind is Kind.UPLOAD]
-    child.desks[0]["observations"][:] = 3.0
+    child.requests[0]["observations"][:] = 3.0
     child.take(parent.answer(upload))
     assert child.answered(0, 0) == [1] * ENVIRONMENTS
 
@@ -118,7 +118,7 @@ def test_another_conversation_asks_again_and_begins_anew() -> None:
     steps = parent.side.steps
     parent.side.leave(child.name)
     assert parent.side.num_live() == 0
-    assert child.name not in parent.side._seats  # its streams are dropped
+    assert child.name not in parent.side._workspaces  # its streams are dropped
     child.side.left()
     child.side.joined()
     parent.join(child)

@@ -66,7 +66,7 @@ def test_other_messages_that_are_damaged_cost_no_question() -> None:
 
 def put(child: Child, name: str, value: Any) -> Message:
     (upload,) = child.uploads()
-    memory = upload.arrays["desks"]
+    memory = upload.arrays["requests"]
     assert isinstance(memory, Tensor)
     layout().open(memory.numpy())[name][0] = value
     return upload
@@ -79,7 +79,7 @@ HEADERS = [
     [0, 0, 1, 1, ENVIRONMENTS + 1, 0, 0, 0],
     [0, 0, 1, 1, -1, 0, 0, 0],
     [2**40, 0, 1, 1, 0, 0, 0, 0],
-    [0, 1, 1, 1, 0, 0, 0, 0],  # the place of the other desk in the message
+    [0, 1, 1, 1, 0, 0, 0, 0],  # the place of the other request in the message
 ]
 
 
@@ -100,7 +100,7 @@ def test_nonsense_ends_the_conversation_but_not_the_run(name: str, value: Any) -
     with pytest.raises(LinkClosed, match="observations of child cannot be used"):
         parent.answer(put(child, name, value))
     assert parent.side.refused == 1
-    assert parent.side._seats[child.name].streams == {}
+    assert parent.side._workspaces[child.name].streams == {}
     parent.side.leave(child.name)
     child.side.joined()
     parent.join(child)  # it may try again
@@ -120,9 +120,9 @@ def test_nonsense_about_cut_episodes_is_refused(index: int, last: float) -> None
     "arrays",
     [
         {},
-        {"desks": torch.zeros(0, 8, dtype=torch.uint8)},
-        {"desks": torch.zeros(1, 8, dtype=torch.uint8)},
-        {"desks": torch.zeros(PER_MESSAGE + 1, 8, dtype=torch.uint8)},
+        {"requests": torch.zeros(0, 8, dtype=torch.uint8)},
+        {"requests": torch.zeros(1, 8, dtype=torch.uint8)},
+        {"requests": torch.zeros(PER_MESSAGE + 1, 8, dtype=torch.uint8)},
         {"trajectory0": torch.zeros(4)},
     ],
     ids=str,
@@ -132,7 +132,7 @@ def test_uploads_of_another_shape_get_no_memory(arrays: dict[str, Tensor]) -> No
     with pytest.raises(MessageRefused):
         carried(Message(Kind.UPLOAD, child.name, arrays=arrays), lambda header: parent.side.place(child.name, header))
     with pytest.raises(LinkClosed):  # it would wait for ever for what it asked
-        parent.side.rejected(child.name, "expected 1 to 64 desks")
+        parent.side.rejected(child.name, "expected 1 to 64 requests")
 
 
 def test_a_report_that_is_damaged_costs_only_itself() -> None:

@@ -11,7 +11,7 @@ from marl.exchanges.run import RunSettings
     ("wide", "normalizes", "dtype"),
     [(True, True, torch.float64), (True, False, torch.float32), (False, True, torch.float32)],
 )
-def test_desks_hold_what_a_normaliser_needs(wide: bool, normalizes: bool, dtype: torch.dtype) -> None:
+def test_requests_hold_what_a_normaliser_needs(wide: bool, normalizes: bool, dtype: torch.dtype) -> None:
     """The parent normalises: where an observation has more digits than float32, they travel as they are."""
     spaces = Spaces((3,), 2, (), 0, (), (), observation_wide=wide)
     run = RunSettings(environment=EnvironmentSettings(normalize_observations=normalizes))

@@ -11,7 +11,7 @@ from marl.data.layout import Leaf
 from marl.data.rollout import unpack
 from marl.data.shared import SharedBlock
 from marl.processes.group import ProcessGroup
-from marl.training.send_queue import PARCELS, Posted, Sender, SendQueue, send_queue_fields
+from marl.training.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
 from tests.commands import PATIENCE_S, until
 from tests.data.rollouts import layout_of, priorities_of, puts
 from tests.data.writers import number_of, trajectory
@@ -27,11 +27,11 @@ def group() -> Iterator[ProcessGroup]:
         yield group
 
 
-def numbers(parcels: list[Posted]) -> list[int]:
+def numbers(rollouts: list[Posted]) -> list[int]:
     """Which trajectories those are; fails unless each is whole."""
     found = []
-    for parcel in parcels:
-        came, priorities = unpack(layout_of().open(parcel.memory))
+    for rollout in rollouts:
+        came, priorities = unpack(layout_of().open(rollout.memory))
         found.append(number_of(came))
         assert torch.equal(priorities, priorities_of(found[-1]))
     return found
@@ -48,8 +48,8 @@ def test_the_oldest_of_each_worker_first_and_all_workers_in_turn() -> None:
         for number in range(count):
             put(outboxes[worker], 10 * worker + number)
     sender = Sender(block)
-    parcels = sender.waiting(100)
-    assert numbers(parcels) == [0, 10, 20, 1, 21, 2]
+    rollouts = sender.waiting(100)
+    assert numbers(rollouts) == [0, 10, 20, 1, 21, 2]
     assert numbers(sender.waiting(100)) == [10, 20, 0, 21, 1, 2]  # still there, and another's turn
     first = sender.waiting(4)
     assert numbers(first) == [20, 0, 10, 21]
@@ -65,38 +65,38 @@ def test_any_pattern_of_puts_and_looks_loses_and_repeats_nothing() -> None:
     came: list[list[int]] = [[], []]
     for _ in range(300):
         worker = int(rng.integers(2))
-        if len(sent[worker]) - len(came[worker]) < PARCELS:
+        if len(sent[worker]) - len(came[worker]) < RING_LENGTH:
             put(outboxes[worker], len(sent[worker]))
             sent[worker].append(len(sent[worker]))
-        parcels = sender.waiting(int(rng.integers(0, 3)))
-        for parcel, number in zip(parcels, numbers(parcels), strict=True):
-            came[parcel.worker].append(number)
-        sender.taken(parcels)
+        rollouts = sender.waiting(int(rng.integers(0, 3)))
+        for rollout, number in zip(rollouts, numbers(rollouts), strict=True):
+            came[rollout.worker].append(number)
+        sender.taken(rollouts)
     rest = sender.waiting(100)
-    for parcel, number in zip(rest, numbers(rest), strict=True):
-        came[parcel.worker].append(number)
+    for rollout, number in zip(rest, numbers(rest), strict=True):
+        came[rollout.worker].append(number)
     assert came == sent
 
 
 def test_a_worker_waits_while_its_ring_is_full(group: ProcessGroup) -> None:
     block = block_of(1)
-    group.start("worker", puts, block, 0, range(3 * PARCELS), "")
+    group.start("worker", puts, block, 0, range(3 * RING_LENGTH), "")
     counts = block["outbox_counts"][0]
     sender, found = Sender(block), list[int]()
-    until(lambda: int(counts[0]) == PARCELS)
-    while len(found) < 3 * PARCELS:
-        assert int(counts[0] - counts[1]) <= PARCELS
-        parcels = sender.waiting(1)
-        found += numbers(parcels)
-        sender.taken(parcels)
-    assert found == list(range(3 * PARCELS))
+    until(lambda: int(counts[0]) == RING_LENGTH)
+    while len(found) < 3 * RING_LENGTH:
+        assert int(counts[0] - counts[1]) <= RING_LENGTH
+        rollouts = sender.waiting(1)
+        found += numbers(rollouts)
+        sender.taken(rollouts)
+    assert found == list(range(3 * RING_LENGTH))
     assert group.receive("worker", PATIENCE_S) == "done"
 
 
 def test_who_waits_for_room_ends_when_told_to() -> None:
     block = block_of(1)
     send_queue = SendQueue(block, 0, layout_of())
-    for number in range(PARCELS):
+    for number in range(RING_LENGTH):
         put(send_queue, number)
     waiting = threading.Thread(target=put, args=(send_queue, 99), daemon=True)
     waiting.start()
@@ -104,15 +104,15 @@ def test_who_waits_for_room_ends_when_told_to() -> None:
     block["stop"].fill_(1)
     waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
-    assert numbers(Sender(block).waiting(100)) == list(range(PARCELS))
+    assert numbers(Sender(block).waiting(100)) == list(range(RING_LENGTH))
 
 
 def test_a_killed_worker_leaves_nothing_half(group: ProcessGroup) -> None:
-    """It dies with a parcel filled and not counted; its successor fills the same one."""
+    """It dies with a rollout filled and not counted; its successor fills the same one."""
     block = block_of(2)
-    group.start("worker", puts, block, 1, range(PARCELS), "send_queue.writing=kill@3")
+    group.start("worker", puts, block, 1, range(RING_LENGTH), "send_queue.writing=kill@3")
     until(lambda: group.check())
     assert numbers(Sender(block).waiting(100)) == [0, 1]
-    group.start("worker", puts, block, 1, range(50, 50 + PARCELS - 2), "")
+    group.start("worker", puts, block, 1, range(50, 50 + RING_LENGTH - 2), "")
     assert group.receive("worker", PATIENCE_S) == "done"
-    assert numbers(Sender(block).waiting(100)) == [0, 1, *range(50, 50 + PARCELS - 2)]
+    assert numbers(Sender(block).waiting(100)) == [0, 1, *range(50, 50 + RING_LENGTH - 2)]

@@ -86,7 +86,7 @@ def test_a_batch_stays_whole_until_the_next_is_asked_for() -> None:
     assert trajectory_queue.num_free() == 2
 
 
-def test_a_discarded_parcel_is_free_again() -> None:
+def test_a_discarded_rollout_is_free_again() -> None:
     trajectory_queue = TrajectoryQueue(block_of(1))
     number, _ = trajectory_queue.place()
     assert trajectory_queue.num_free() == 0

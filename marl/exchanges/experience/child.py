@@ -98,23 +98,23 @@ class ExperienceChild:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.epoch, self.version)
         while self._may_send():
-            parcels = self._sender.waiting(min(self._granted - self._sent, PER_MESSAGE))
-            if not parcels:
+            rollouts = self._sender.waiting(min(self._granted - self._sent, PER_MESSAGE))
+            if not rollouts:
                 return
-            self._under_way = parcels
-            self._sent += len(parcels)
+            self._under_way = rollouts
+            self._sent += len(rollouts)
             self._counter += 1
             fail("child.posting")
-            yield self._upload(parcels)
-            self._sender.taken(parcels)  # sent: the link needs their memory no more
+            yield self._upload(rollouts)
+            self._sender.taken(rollouts)  # sent: the link needs their memory no more
             self._under_way = []
 
-    def _upload(self, parcels: list[Posted]) -> Message:
+    def _upload(self, rollouts: list[Posted]) -> Message:
         arrays: dict[str, Array] = {}
-        for number, parcel in enumerate(parcels):
-            packed = pack(parcel.memory) if self._packs else None
+        for number, rollout in enumerate(rollouts):
+            packed = pack(rollout.memory) if self._packs else None
             if packed is None:
-                arrays[trajectory_name(number)] = parcel.memory
+                arrays[trajectory_name(number)] = rollout.memory
             else:
                 arrays[packed_name(number)] = packed
         if self._normalizes:

@@ -31,7 +31,7 @@ class ActorMember(Member):
     sent_bytes: int = 0  # since it was told weights
     trajectories: int = 0  # that have come in all
     seen: float = 0.0  # observations that its statistics were of
-    placed: list[int] = field(default_factory=list)  # parcels that its upload lies in
+    placed: list[int] = field(default_factory=list)  # rollouts that its upload lies in
     packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  uploads to be unpacked
 
 
@@ -76,7 +76,7 @@ class Credit:
         self.discard(member.placed)
         member.placed = []
 
-    def discard(self, parcels: Iterable[int]) -> None:
+    def discard(self, rollouts: Iterable[int]) -> None:
         """What lies there is of no use; other trajectories may come to these places."""
-        for parcel in parcels:
-            self._queue.discard(parcel)
+        for rollout in rollouts:
+            self._queue.discard(rollout)

@@ -84,8 +84,8 @@ class ExperienceParent:
         self._closed, self._unpacks = False, unpacks
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
         self._newest = Newest(published, num_weights, self._slot_now)
-        self._parcels = [layout.open(memory) for memory in trajectory_queue.memory.unbind()]
-        self._seen = None if self._observed is None else Seen(self._observed, len(self._parcels[0]["priorities"]))
+        self._rollouts = [layout.open(memory) for memory in trajectory_queue.memory.unbind()]
+        self._seen = None if self._observed is None else Seen(self._observed, len(self._rollouts[0]["priorities"]))
         self._credit = Credit(
             trajectory_queue, self.members, children=children, batch=batch, num_bytes=self._newest.num_bytes
         )
@@ -170,8 +170,8 @@ class ExperienceParent:
             expected: dict[str, Tensor] = {}
             packed = {entry.name: entry.nbytes for entry in header.manifest} if self._unpacks else {}
             for number in range(count):
-                parcel, memory = self._trajectory_queue.place()
-                member.placed.append(parcel)
+                rollout, memory = self._trajectory_queue.place()
+                member.placed.append(rollout)
                 if 0 < packed.get(packed_name(number), 0) < len(memory):
                     expected[packed_name(number)] = member.packed[number][: packed[packed_name(number)]]
                 else:
@@ -231,7 +231,7 @@ class ExperienceParent:
         return self.late(member.name)
 
     def _take(self, member: ActorMember, upload: Message) -> None:
-        """Queue what an upload holds; one parcel that is no trajectory spoils only itself."""
+        """Queue what an upload holds; one rollout that is no trajectory is rejected alone."""
         with self._lock:
             placed, member.placed = member.placed, []
             member.sent_bytes += sum(len(bytes_of(each)) for each in upload.arrays.values())
@@ -249,20 +249,20 @@ class ExperienceParent:
             except MessageRefused as error:
                 self._refuse(member, 0, str(error))
                 clean = False
-        for number, parcel in enumerate(placed):
-            opened = self._parcels[parcel]
+        for number, rollout in enumerate(placed):
+            opened = self._rollouts[rollout]
             try:
                 if packed_name(number) in upload.arrays:
-                    unpack(cast(Tensor, upload.arrays[packed_name(number)]), self._trajectory_queue.memory[parcel])
+                    unpack(cast(Tensor, upload.arrays[packed_name(number)]), self._trajectory_queue.memory[rollout])
                 check(opened, self._layout)
             except MessageRefused as error:
-                self._trajectory_queue.discard(parcel)
+                self._trajectory_queue.discard(rollout)
                 self._refuse(member, 1, str(error))
                 clean = False
                 continue
             steps = num_steps(opened)
             fail("parent.queueing")
-            self._trajectory_queue.queue(parcel)
+            self._trajectory_queue.queue(rollout)
             with self._lock:
                 member.merged_counter = upload.counter
                 self.received += 1

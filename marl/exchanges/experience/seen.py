@@ -6,7 +6,7 @@ from torch import Tensor
 from marl.exchanges.child_reports import MAX_WORKERS
 from marl.exchanges.experience.credit import ActorMember
 from marl.exchanges.observed import Observed
-from marl.training.send_queue import PARCELS
+from marl.training.send_queue import RING_LENGTH
 
 
 class Seen:
@@ -38,7 +38,7 @@ class Seen:
             WeightsRefused: it is not finite, or impossible.
         """
         member.trajectories += count
-        beside = self._workers.get(member.name, 1) * (PARCELS + 2)
+        beside = self._workers.get(member.name, 1) * (RING_LENGTH + 2)
         most = (member.trajectories + beside) * self._steps - member.seen
         moments = self._observed.vet(member.name, said, most if count else 0)
         if moments is not None:

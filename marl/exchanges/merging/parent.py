@@ -69,7 +69,7 @@ class MergingParent(Participation):
         self._tell = Lines(note, clock=clock)  # what children give rise to
         self._changed = threading.Condition()
         self._closed = False
-        self._seats = children
+        self._expected = children
         self._ranks: dict[str, int] = {}
         self._workers: dict[str, int] = {}
         self._quarantined: dict[str, int] = {}  # by the parent that is resumed, for so long
@@ -227,7 +227,7 @@ class MergingParent(Participation):
         now = self._clock()
         if self._is_quarantined(member):
             return False
-        elapsed = now - member.merged_at if self._seats is None else None  # plausible is what time says
+        elapsed = now - member.merged_at if self._expected is None else None  # plausible is what time says
         sent = Sent(member.name, elapsed, self._workers.get(member.name, 1))
         try:
             merged = self._merger.add(upload, sent)

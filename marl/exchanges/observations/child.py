@@ -19,8 +19,8 @@ from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.0001, 0.002  # seconds between two looks at the desks
-PATIENT = 0.1  # of the time since a desk was ready last, one waits until one looks again
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.0001, 0.002  # seconds between two looks at the slots
+PATIENT = 0.1  # of the time since a slot was ready last, one waits until one looks again
 
 Numbers = npt.NDArray[np.int64]
 
@@ -28,7 +28,7 @@ Numbers = npt.NDArray[np.int64]
 class Asked(NamedTuple):
     """Desks whose actions are on their way."""
 
-    desks: Numbers  # [K]  counted over all workers and groups
+    slots: Numbers  # [K]  counted over all workers and groups
     questions: Numbers  # [K]
 
 
@@ -48,14 +48,16 @@ class ObservationsChild:
         self.version = self.epoch = 0
         self._block, self._name, self._restarts, self._note, self._clock = block, name, restarts, note, clock
         # Desks of all workers in one row.
-        self._counts: Numbers = block["desk_counts"].flatten(0, 1).numpy()
-        self._desks: npt.NDArray[np.uint8] = block["desks"].flatten(0, 1).numpy()
-        self._actions: npt.NDArray[Any] = block["desk_actions"].flatten(0, 1).numpy()
+        self._counts: Numbers = block["request_counts"].flatten(0, 1).numpy()
+        self._requests: npt.NDArray[np.uint8] = block["requests"].flatten(0, 1).numpy()
+        self._actions: npt.NDArray[Any] = block["request_actions"].flatten(0, 1).numpy()
         self._seen = np.zeros(len(self._counts), np.int64)  # questions that have been sent
         self._under_way: dict[int, Asked] = {}  # by message
-        self._outgoing = torch.zeros(PER_MESSAGE, self._desks.shape[1], dtype=torch.uint8)
+        self._outgoing = torch.zeros(PER_MESSAGE, self._requests.shape[1], dtype=torch.uint8)
         self._arriving: int | None = None  # the message that is being answered
-        self._scratch = torch.zeros(PER_MESSAGE, *block["desk_actions"].shape[2:], dtype=block["desk_actions"].dtype)
+        self._scratch = torch.zeros(
+            PER_MESSAGE, *block["request_actions"].shape[2:], dtype=block["request_actions"].dtype
+        )
         self._reporter = Reporter(block, clock)
         self._counter = 0
         self._last_ready = clock()
@@ -92,14 +94,14 @@ class ObservationsChild:
         ready = np.flatnonzero(self._counts[:, ASKED] > self._seen)
         for start in range(0, len(ready), PER_MESSAGE):
             asked = self._copy(ready[start : start + PER_MESSAGE])
-            if not len(asked.desks):
+            if not len(asked.slots):
                 continue
             self._last_ready = self._clock()
             self._counter += 1
             self._under_way[self._counter] = asked
-            self._seen[asked.desks] = asked.questions
+            self._seen[asked.slots] = asked.questions
             fail("child.asking")
-            arrays = {"desks": self._outgoing[: len(asked.desks)]}
+            arrays = {"requests": self._outgoing[: len(asked.slots)]}
             yield Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays)
 
     def pause(self) -> float:
@@ -115,7 +117,7 @@ class ObservationsChild:
         if asked is None:
             raise MessageRefused(f"expected no actions for message {header.counter}: nothing was asked in it")
         self._arriving = header.counter
-        return into({"actions": self._scratch[: len(asked.desks)]})(header)
+        return into({"actions": self._scratch[: len(asked.slots)]})(header)
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""
@@ -131,25 +133,25 @@ class ObservationsChild:
         if "actions" not in message.arrays:
             return
         asked = self._under_way.pop(message.counter)
-        wanted = self._counts[asked.desks, ASKED] == asked.questions  # else a new worker has asked something else
-        desks = asked.desks[wanted]
-        self._actions[desks] = self._scratch.numpy()[: len(wanted)][wanted]
-        self._counts[desks, ANSWERED] = asked.questions[wanted]  # last: whoever sees it finds the actions in place
+        wanted = self._counts[asked.slots, ASKED] == asked.questions  # else a new worker has asked something else
+        slots = asked.slots[wanted]
+        self._actions[slots] = self._scratch.numpy()[: len(wanted)][wanted]
+        self._counts[slots, ANSWERED] = asked.questions[wanted]  # last: whoever sees it finds the actions in place
 
     def rejected(self, reason: str) -> None:
-        """See ``ChildSide``. The desks of that answer are asked about again."""
+        """See ``ChildSide``. The slots of that answer are asked about again."""
         self._note(f"actions cannot be used: {reason}")
         asked = self._under_way.pop(self._arriving, None) if self._arriving is not None else None
         if asked is not None:
-            self._seen[asked.desks] = np.minimum(self._seen[asked.desks], asked.questions - 1)
+            self._seen[asked.slots] = np.minimum(self._seen[asked.slots], asked.questions - 1)
 
-    def _copy(self, desks: Numbers) -> Asked:
+    def _copy(self, slots: Numbers) -> Asked:
         """Their questions, in memory that no worker writes to; those that are being replaced come later."""
-        questions = self._counts[desks, ASKED]
-        place = self._outgoing.numpy()[: len(desks)]
-        np.take(self._desks, desks, axis=0, out=place, mode="clip")
-        whole = self._counts[desks, BEGUN] == questions  # else a new worker took the place of one that was killed
+        questions = self._counts[slots, ASKED]
+        place = self._outgoing.numpy()[: len(slots)]
+        np.take(self._requests, slots, axis=0, out=place, mode="clip")
+        whole = self._counts[slots, BEGUN] == questions  # else a new worker took the place of one that was killed
         if not whole.all():
-            desks, questions = desks[whole], questions[whole]
-            place[: len(desks)] = place[whole]
-        return Asked(desks, questions)
+            slots, questions = slots[whole], questions[whole]
+            place[: len(slots)] = place[whole]
+        return Asked(slots, questions)

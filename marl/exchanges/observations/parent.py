@@ -39,7 +39,7 @@ MAX_WORKERS = 1024  # of one child
 ROOM_S = 0.0003  # seconds between two looks whether the queue has room
 NEWER = 1.01  # so many times the observations, and those statistics are used
 
-ALONE = 0, MAX_WORKERS  # rank and workers of a child that nobody has given a seat
+ALONE = 0, MAX_WORKERS  # rank and workers of a child that nobody has given a rank
 Numbers = npt.NDArray[Any]
 
 
@@ -51,12 +51,12 @@ class Places(NamedTuple):
     priorities: Callable[[Trajectory], Tensor | None]
 
 
-class _Seat:
+class _Workspace:
     """What is kept for one child while it takes part."""
 
     def __init__(self, layout: RequestLayout) -> None:
         self.memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)  # where its uploads arrive
-        self.desks = layout.open(self.memory.numpy())
+        self.requests = layout.open(self.memory.numpy())
         self.streams: dict[tuple[int, int], Stream] = {}  # by worker and group
         self.noises: dict[tuple[int, int], ActionNoise] = {}  # likewise
         self.samplers: dict[int, Sampler] = {}  # by worker
@@ -73,9 +73,9 @@ class ObservationsParent(ExperienceParent):
         Args:
             noise_length: steps for which a sampler draws at once.
         """
-        self._desk_layout, self._places, self._batcher = layout, places, batcher
+        self._request_layout, self._places, self._batcher = layout, places, batcher
         self._noise_length = noise_length
-        self._seats: dict[str, _Seat] = {}
+        self._workspaces: dict[str, _Workspace] = {}
         self._ranks: dict[str, tuple[int, int]] = {}  # of children, with the number of their workers
         self._statistics = threading.Lock()  # guards the normaliser's
         self._normalizer: Normalizer | None = None  # replaced, never changed: many threads use it
@@ -97,13 +97,13 @@ class ObservationsParent(ExperienceParent):
 
     def join(self, child: str) -> Answer:
         """See ``ParentSide``."""
-        self._seats[child] = _Seat(self._desk_layout)
+        self._workspaces[child] = _Workspace(self._request_layout)
         return super().join(child)
 
     def leave(self, child: str) -> None:
         """See ``ParentSide``. What was gathered of its trajectories has no sequel."""
         super().leave(child)
-        self._seats.pop(child, None)
+        self._workspaces.pop(child, None)
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
@@ -115,8 +115,8 @@ class ObservationsParent(ExperienceParent):
         shape = header.manifest[0].shape if header.manifest else ()
         count = shape[0] if shape else 0
         if not 1 <= count <= PER_MESSAGE:
-            raise MessageRefused(f"expected 1 to {PER_MESSAGE} desks, got {count}")
-        return into({"desks": self._seats[child].memory[:count]})(header)
+            raise MessageRefused(f"expected 1 to {PER_MESSAGE} requests, got {count}")
+        return into({"requests": self._workspaces[child].memory[:count]})(header)
 
     def patience(self, child: str) -> float:
         """See ``ParentSide``."""
@@ -137,32 +137,32 @@ class ObservationsParent(ExperienceParent):
         return LinkClosed(f"observations of {child} cannot be used: {reason}")
 
     def _answer_upload(self, member: ActorMember, upload: Message) -> Answer | None:
-        seat = self._seats[member.name]
-        count = len(upload.arrays["desks"])
-        desks = {name: field[:count] for name, field in seat.desks.items()}
+        workspace = self._workspaces[member.name]
+        count = len(upload.arrays["requests"])
+        requests = {name: field[:count] for name, field in workspace.requests.items()}
         try:
-            check_requests(desks, self._desk_layout)
-            places = _places_of(desks, self._ranks.get(member.name, ALONE)[1])
+            check_requests(requests, self._request_layout)
+            places = _places_of(requests, self._ranks.get(member.name, ALONE)[1])
         except MessageRefused as error:
             raise self._unusable(member.name, str(error)) from error
-        streams = [self._stream(seat, place) for place in places]
-        seen = self._prepare(desks["observations"])
+        streams = [self._stream(workspace, place) for place in places]
+        seen = self._prepare(requests["observations"])
         questions: list[int] = []
         follow: list[int] = []
-        for number, (stream, answered) in enumerate(zip(streams, self._answered(desks, seen), strict=True)):
+        for number, (stream, answered) in enumerate(zip(streams, self._answered(requests, seen), strict=True)):
             questions.append(answered.question)
             if stream.follows(answered):
                 follow.append(number)
             trajectory = stream.take(answered)
             if trajectory is not None:
                 self._hand_over(trajectory)
-        self._count(member.name, desks, follow)
+        self._count(member.name, requests, follow)
         fail("parent.deciding")
-        size = count * self._desk_layout.num_environments
+        size = count * self._request_layout.num_environments
         question = Question(
             torch.from_numpy(seen.reshape(size, -1)),
             mapped(lambda *rows: torch.cat(rows), *[each.state() for each in streams]),
-            [self._action_noise(member.name, seat, place) for place in places],
+            [self._action_noise(member.name, workspace, place) for place in places],
         )
         try:
             answers = self._batcher.ask(question, size)
@@ -171,15 +171,15 @@ class ObservationsParent(ExperienceParent):
             raise
         if answers is None:
             return None
-        actions, behaviour = (self._by_desk(count, each).numpy() for each in (answers.actions, answers.behaviour))
-        state = mapped(lambda each: self._by_desk(count, each), answers.state)
+        actions, behaviour = (self._by_request(count, each).numpy() for each in (answers.actions, answers.behaviour))
+        state = mapped(lambda each: self._by_request(count, each), answers.state)
         for number, stream in enumerate(streams):
             own = mapped(lambda each, number=number: each[number], state)
             stream.decided(questions[number], actions[number], behaviour[number], own, answers.version)
         return self._say(member, answers.version, {"actions": torch.from_numpy(actions)}, upload.counter)
 
-    def _by_desk(self, count: int, rows: Tensor) -> Tensor:
-        return rows.reshape(count, self._desk_layout.num_environments, *rows.shape[1:])
+    def _by_request(self, count: int, rows: Tensor) -> Tensor:
+        return rows.reshape(count, self._request_layout.num_environments, *rows.shape[1:])
 
     def _reply(self, member: ActorMember) -> Answer:
         return self._say(member, self._newest.version())
@@ -192,35 +192,35 @@ class ObservationsParent(ExperienceParent):
         info: dict[str, Value] = {"report_every": report_every(len(self.members))}
         return Answer(Message(Kind.ANSWER, self._name, self.epoch, version, counter, arrays or {}, info))
 
-    def _stream(self, seat: _Seat, place: tuple[int, int]) -> Stream:
-        if place not in seat.streams:
-            seat.streams[place] = self._places.stream()
-        return seat.streams[place]
+    def _stream(self, workspace: _Workspace, place: tuple[int, int]) -> Stream:
+        if place not in workspace.streams:
+            workspace.streams[place] = self._places.stream()
+        return workspace.streams[place]
 
-    def _action_noise(self, child: str, seat: _Seat, place: tuple[int, int]) -> ActionNoise:
+    def _action_noise(self, child: str, workspace: _Workspace, place: tuple[int, int]) -> ActionNoise:
         worker = place[0]
-        if worker not in seat.samplers:
+        if worker not in workspace.samplers:
             rank, workers = self._ranks.get(child, ALONE)
-            seat.samplers[worker] = self._places.sampler(rank, worker, workers)
-        if place not in seat.noises:
-            environments = self._desk_layout.num_environments
-            seat.noises[place] = ActionNoise(seat.samplers[worker], self._noise_length, environments)
-        return seat.noises[place]
+            workspace.samplers[worker] = self._places.sampler(rank, worker, workers)
+        if place not in workspace.noises:
+            environments = self._request_layout.num_environments
+            workspace.noises[place] = ActionNoise(workspace.samplers[worker], self._noise_length, environments)
+        return workspace.noises[place]
 
-    def _answered(self, desks: Requests, seen: Numbers) -> list[Answered]:
-        """What each desk says."""
+    def _answered(self, requests: Requests, seen: Numbers) -> list[Answered]:
+        """What each request says."""
         answered = []
-        for desk, (_, _, question, first, num_last) in enumerate(desks["header"][:, :5].tolist()):
-            last = desks["last_observations"][desk, :num_last]
+        for request, (_, _, question, first, num_last) in enumerate(requests["header"][:, :5].tolist()):
+            last = requests["last_observations"][request, :num_last]
             answered.append(
                 Answered(
                     question,
                     bool(first),
-                    seen[desk],
-                    desks["rewards"][desk],
-                    desks["ends"][desk],
+                    seen[request],
+                    requests["rewards"][request],
+                    requests["ends"][request],
                     self._prepare(last) if num_last else last,
-                    desks["last_index"][desk, :num_last],
+                    requests["last_index"][request, :num_last],
                 )
             )
         return answered
@@ -235,21 +235,21 @@ class ObservationsParent(ExperienceParent):
             time.sleep(ROOM_S)  # the learner, another process, shares no lock that it could die with
             place = self._trajectory_queue.place_if_free()
         number, _ = place
-        pack(self._parcels[number], trajectory, priorities)
+        pack(self._rollouts[number], trajectory, priorities)
         self._trajectory_queue.queue(number)
         with self._lock:
             self.received += 1
 
-    def _count(self, child: str, desks: Requests, follow: list[int]) -> None:
+    def _count(self, child: str, requests: Requests, follow: list[int]) -> None:
         """What followed on actions counts: a question that is asked again has been counted already."""
         if not follow:
             return
-        steps = int(np.count_nonzero(desks["ends"][follow, 2]))
+        steps = int(np.count_nonzero(requests["ends"][follow, 2]))
         with self._lock:
             self.steps += steps
         if self._observed is None:
             return
-        observations = desks["observations"][follow]
+        observations = requests["observations"][follow]
         new = torch.from_numpy(as_slot(moments(observations.reshape(-1, observations.shape[-1]))))
         with self._statistics:
             try:
@@ -269,15 +269,15 @@ class ObservationsParent(ExperienceParent):
         return observations if self._normalizer is None else self._normalizer(observations)
 
 
-def _places_of(desks: Requests, workers: int) -> list[tuple[int, int]]:
-    """Worker and group of each desk.
+def _places_of(requests: Requests, workers: int) -> list[tuple[int, int]]:
+    """Worker and group of each request.
 
     Raises:
-        MessageRefused: there can be no such worker, or a desk comes twice.
+        MessageRefused: there can be no such worker, or a request comes twice.
     """
-    places = [(worker, group) for worker, group in desks["header"][:, [WORKER, GROUP]].tolist()]
+    places = [(worker, group) for worker, group in requests["header"][:, [WORKER, GROUP]].tolist()]
     if max(places)[0] >= min(workers, MAX_WORKERS):
         raise MessageRefused(f"expected one of {workers} workers, got number {max(places)[0]}")
     if len(set(places)) < len(places):
-        raise MessageRefused("expected each desk once in a message")
+        raise MessageRefused("expected each request once in a message")
     return places

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from marl.exchanges.part import SettingsPart
 
-PER_MESSAGE = 64  # desks at most
+PER_MESSAGE = 64  # requests at most
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class WeightsParent(MergingParent):
         super().__init__(*args, **named)
         self._watched = -1  # number of the round whose end somebody looks after
         self._released = self.current.version
-        self._round = Round(0, self._clock(), self._seats)
+        self._round = Round(0, self._clock(), self._expected)
 
     def last_round(self, seconds: float) -> None:
         """See ``MergingParent.last_round``."""
@@ -55,7 +55,7 @@ class WeightsParent(MergingParent):
         for member in self.members.values():
             member.uploaded = member.called = False
             member.began_at = None
-        self._round = Round(self._round.number + 1, now, self._seats)
+        self._round = Round(self._round.number + 1, now, self._expected)
 
     def _weigh_again(self) -> None:
         self._round.changed()
@@ -64,7 +64,7 @@ class WeightsParent(MergingParent):
 
     def _wait_for_turn(self, child: str) -> None:
         """Until all of lower ranks are merged: sums in another order have other bits."""
-        if self._seats is None:
+        if self._expected is None:
             return
         rank = self._ranks[child]
         with self._changed:
@@ -99,7 +99,7 @@ class WeightsParent(MergingParent):
         return self._round.call_at(self.members.values())
 
     def _count_for(self, member: Member) -> int | None:
-        return self._round.number if self._seats is None else None
+        return self._round.number if self._expected is None else None
 
     def _take(self, member: Member, upload: Message) -> None:
         current = upload.epoch == self.epoch and upload.version == self.current.version
@@ -128,7 +128,7 @@ class WeightsParent(MergingParent):
     def _wait_for_round(self) -> None:
         number = self._round.number
         self._close_if_due()
-        if self._seats is not None:
+        if self._expected is not None:
             self._changed.notify_all()  # it is the next one's turn
         watches = self._watched != number  # one of those who wait looks at the clock, the others are woken
         self._watched = number
@@ -140,7 +140,7 @@ class WeightsParent(MergingParent):
             self._changed.wait(wait)
             if watches:
                 self._close_if_due()
-        if self._seats is not None:
+        if self._expected is not None:
             self._changed.wait_for(lambda: self._closed or self._released >= self.current.version)
 
     def _close_if_due(self) -> None:

@@ -13,10 +13,10 @@ STILL = 30.0  # seconds without an environment step after which a child is not w
 class Round:
     """One merge that is being waited for."""
 
-    def __init__(self, number: int, now: float, seats: int | None = None) -> None:
-        """``seats``: so many children are waited for, however long it takes."""
+    def __init__(self, number: int, now: float, expected: int | None = None) -> None:
+        """``expected``: so many children are waited for, however long it takes."""
         self.number = number
-        self._seats = seats
+        self._expected = expected
         self.opened_at = now
         self.first_upload_at: float | None = None
         self._call_at: float | None = None  # set by whoever wants the round to end
@@ -36,7 +36,7 @@ class Round:
 
     def waits_for(self, each: Member, now: float) -> bool:
         """Whether this child's upload is still to come and worth waiting for."""
-        if self._seats is not None:
+        if self._expected is not None:
             return not each.uploaded
         return (
             each.live
@@ -53,7 +53,7 @@ class Round:
 
     def call_at(self, members: Iterable[Member]) -> float | None:
         """When stragglers are told to upload at once; None while that is not known."""
-        if self._seats is not None:
+        if self._expected is not None:
             return None
         if self._call_at is not None:
             return self._call_at
@@ -72,8 +72,8 @@ class Round:
     def complete(self, members: Iterable[Member], now: float) -> bool:
         """Whether there is nobody left to wait for."""
         everybody = list(members)
-        if self._seats is not None:
-            return sum(each.uploaded for each in everybody) >= self._seats
+        if self._expected is not None:
+            return sum(each.uploaded for each in everybody) >= self._expected
         return not self.waited_for(everybody, now)
 
     def close_at(self, members: Iterable[Member], now: float) -> float | None:

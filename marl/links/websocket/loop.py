@@ -29,7 +29,7 @@ class IOLoop:
         self.loop = asyncio.SelectorEventLoop()  # links read and write when the socket can
         self.loop.set_exception_handler(_note)
         self._thread = threading.Thread(target=self._run, name="marl-io", daemon=True)  # exit never waits for a peer
-        self._guests: dict[asyncio.Task[None], Callable[[], None]] = {}  # touched in the loop's thread only
+        self._candidates: dict[asyncio.Task[None], Callable[[], None]] = {}  # touched in the loop's thread only
 
     def start(self) -> Self:
         """Start the thread."""
@@ -76,15 +76,15 @@ class IOLoop:
     def adopt(self, coroutine: Coroutine[Any, Any, None], end: Callable[[], None]) -> None:
         """Run ``coroutine`` until it returns; ``close`` calls ``end`` and waits for it. From the loop's thread only."""
         task = self.loop.create_task(coroutine)
-        self._guests[task] = end
-        task.add_done_callback(lambda done: self._guests.pop(done, None))
+        self._candidates[task] = end
+        task.add_done_callback(lambda done: self._candidates.pop(done, None))
 
     async def _wind_up(self) -> None:
-        guests = dict(self._guests)
-        for end in guests.values():
+        candidates = dict(self._candidates)
+        for end in candidates.values():
             end()
-        if guests:
-            await asyncio.wait(guests, timeout=2 * LINGER_S)
+        if candidates:
+            await asyncio.wait(candidates, timeout=2 * LINGER_S)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
