@@ -51,6 +51,7 @@ def test_a_head_is_read_when_it_is_whole(length: int, masked: bool) -> None:
         b"\xc2" + Frame(Opcode.BINARY, b"a").serialize(mask=True)[1:],
         b"\x82\xff" + b"\xff" * 12,
     ],
+    ids=["text", "first of several", "further", "ping", "long", "not masked", "reserved bit", "too long"],
 )
 def test_other_frames_are_the_librarys(frame: bytes) -> None:
     head = read_head(memoryview(frame), masked=True)
