@@ -12,7 +12,7 @@ from marl.algorithms.base import Algorithm, Loss
 from marl.data.spaces import Spaces
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.contract import Decision, Outputs, State
-from marl.networks.distributions import ActionRule
+from marl.networks.distributions import ActionRule, distribution_for
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from tests.fakes import Lazy as Lazy
@@ -191,6 +191,14 @@ class OnPolicyOnly(NoNetwork):
 class NoTransitions(OnPolicyOnly):
     learns_from: ClassVar[str] = "transitions"
     replay_ratio: ClassVar[float] = 1.0
+
+
+@dataclass(frozen=True)
+class NoStep(OnPolicyOnly):
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
+        network = nn.Linear(4, 2)
+        network.distribution = distribution_for(spaces)  # type: ignore[assignment]
+        return network
 
 
 @dataclass(frozen=True)

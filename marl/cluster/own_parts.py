@@ -105,6 +105,12 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
                 f"{own or config.algorithm.name}: expected layers that do the same in play and in "
                 f"training, got {type(module).__name__}: use LayerNorm, or leave it out"
             )
+    for method in ("distribution", "initial_state", "step"):
+        if not hasattr(network, method):
+            raise PluginError(
+                f"{own or config.algorithm.name}: expected a network with distribution, initial_state and step, as "
+                f"marl.networks.contract.Stateless has them, and {type(network).__name__} lacks {method}"
+            )
     acts = cast(Acts, network)
     distribution: ActionRule = acts.distribution
     state = acts.initial_state(COUNT)

@@ -152,6 +152,10 @@ def test_what_really_acted_is_what_is_kept() -> None:
         ({"algorithm__name": "tests.parts:make_nothing"}, "expected a frozen dataclass that derives from"),
         ({"algorithm__name": "tests.parts:Empty"}, "tests.parts:Empty lacks build_network and loss"),
         ({"algorithm__name": "tests.parts:NoTransitions"}, "lacks transitions"),
+        (
+            {"algorithm__name": "tests.parts:NoStep"},
+            "NoStep: expected a network with .* lacks initial_state",
+        ),
         ({"algorithm__name": "tests.parts:Dreams"}, "expected learns_from to be trajectories or transitions"),
         ({"algorithm__name": "tests.parts:NoNetwork"}, "expected build_network to make a torch module, got None"),
         ({"algorithm__name": "nowhere:Mine"}, "no module named 'nowhere'"),
