@@ -44,7 +44,7 @@ define timed
 endef
 
 test: lint ## lint, type check, tests: needs pip and nothing else; up to 12 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-more: $(VENV)/.installed-dev ## the tests that take minutes, or show again over TLS what others show: up to 30 minutes
 	MARL_TEST_TIME_FACTOR=$${MARL_TEST_TIME_FACTOR:-2} $(BIN)/python -m pytest -m slow --timeout 1800
