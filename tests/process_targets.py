@@ -118,6 +118,13 @@ def has_a_process_of_its_own(pipe: Connection) -> None:
     pipe.send(process.pid)
 
 
+def has_a_deaf_process_of_its_own(pipe: Connection) -> None:
+    """It ends by no SIGTERM."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    has_a_process_of_its_own(pipe)
+    signal.signal(signal.SIGTERM, before)
+
+
 def starts_a_program(pipe: Connection) -> None:
     """As a simulator that leads a session of its own, which never ends by itself; neither does this process."""
     program = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)

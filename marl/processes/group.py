@@ -229,8 +229,14 @@ class _Started(NamedTuple):
     orphaned: threading.Event  # set when there is no main process that would end it
 
     def close(self) -> None:
-        for child in multiprocessing.active_children():
+        children = multiprocessing.active_children()
+        for child in children:
             child.terminate()
+        deadline = time.monotonic() + CLOSING_S / 2
+        for child in children:
+            child.join(max(0.0, deadline - time.monotonic()))
+            if child.is_alive():  # it holds SIGTERM off, or was being forked when that came: Python forgets it then
+                child.kill()
         if self.orphaned.is_set():
             kill_descendants([self.mark])
 

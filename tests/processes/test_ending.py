@@ -5,6 +5,8 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import cast
 
 import pytest
 
@@ -43,8 +45,11 @@ def test_sigterm_closes_and_does_not_stop_the_closing(group: ProcessGroup) -> No
     assert group.check() == [("one", Failure("killed by SIGTERM", "", False))]
 
 
-def test_a_process_may_have_processes_which_end_with_it(group: ProcessGroup) -> None:
-    own = os.pidfd_open(said(group.start("one", targets.has_a_process_of_its_own)))
+@pytest.mark.parametrize("target", [targets.has_a_process_of_its_own, targets.has_a_deaf_process_of_its_own])
+def test_a_process_may_have_processes_which_end_with_it(
+    group: ProcessGroup, target: Callable[[Connection], None]
+) -> None:
+    own = os.pidfd_open(cast(int, said(group.start("one", target))))
     assert_ended(own)
 
 
