@@ -34,7 +34,7 @@ class A3C(Algorithm):
     gae_lambda: float = 1.0  # 1: n-step returns; less: less variance, more bias (.9 to 1)
     value_cost: float = 0.5  # weight of the value loss (.25 to 1)
     entropy_cost: float = 0.01  # weight of the entropy bonus: more keeps exploring (0 to .02)
-    entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
+    entropy_spread: float = 1.0  # the last worker's entropy_cost, in those of the first
     normalize_advantages: bool = False  # to deviation 1 in each batch; steadier with scaled rewards, slower on CartPole
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:

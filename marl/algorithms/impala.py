@@ -35,7 +35,7 @@ class IMPALA(Algorithm):
     max_c: float = 1.0  # likewise in the traces: how far surprises travel back; at most max_rho
     value_cost: float = 0.5  # weight of the value loss (.25 to 1)
     entropy_cost: float = 0.01  # weight of the entropy bonus: more keeps exploring (0 to .02)
-    entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
+    entropy_spread: float = 1.0  # the last worker's entropy_cost, in those of the first
     normalize_advantages: bool = False  # to deviation 1 in each batch
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:

@@ -51,7 +51,7 @@ class PPO(Algorithm):
     value_cost: float = 0.5  # weight of the value loss (.25 to 1)
     value_clip: float = 0.0  # how far a value may move from the old one; 0: as far as it likes
     entropy_cost: float = 0.0  # weight of the entropy bonus: more keeps exploring (0 to .02)
-    entropy_spread: float = 1.0  # the last worker's entropy_cost is so many times the first's
+    entropy_spread: float = 1.0  # the last worker's entropy_cost, in those of the first
     normalize_advantages: bool = True  # to deviation 1 in each minibatch of more than one
     kl_stop: float = 0.0  # no further epoch once the policy has moved so far (.01 to .05); 0: all epochs
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from marl.errors import WeightsRefused
 
 OWN_HISTORY = 11  # of one child: short, for a machine may become faster
-RECENT = 64  # uploads of all: whoever sent none of them says nothing about what is usual now
+RECENT = 64  # uploads of all children: one that sent none of these does not count as usual
 MOST_FASTER = 64.0  # times as fast as the others: what a large machine may be beside small ones
 MOST_WEIGHT = 8.0  # times as much as the others: more work than that counts no more
 MAX_WORK = 2.0**53  # environment steps; above it a float no longer counts
@@ -24,7 +24,7 @@ class Usual:
     """Numbers that children show, and what is usual by those of the others: a liar has no say in its own limit."""
 
     def __init__(self, after: int) -> None:
-        """``after``: so many numbers must have been seen first."""
+        """``after``: how many numbers must have been seen first."""
         self._after = after
         self._own: dict[str, deque[float]] = {}
         self._last: dict[str, int] = {}  # number of each child's last upload
@@ -166,7 +166,7 @@ class WorkCap:
         self._usual = Usual(after)
 
     def plausible(self, child: str, claimed: float, elapsed_s: float) -> float:
-        """The claimed steps, or as many as are plausible in ``elapsed_s`` seconds since the child's last ones.
+        """The claimed steps, at most those that are plausible in ``elapsed_s`` seconds since the child's last ones.
 
         What is plausible is yet to be remembered, once all else of the upload was found to be usable.
 
@@ -186,7 +186,7 @@ class WorkCap:
         return allowed
 
     def remember(self, child: str, plausible: float, elapsed_s: float) -> None:
-        """An upload of so many plausible steps was accepted.
+        """An upload of ``plausible`` steps was accepted.
 
         What is remembered is the capped speed: a liar raises its own median only slowly, and no one else's.
         """
@@ -209,7 +209,7 @@ class Weights:
         self._usual = Usual(after=1)
 
     def weigh(self, child: str, work: float, most: float = MOST_WEIGHT) -> float:
-        """What an upload of so many plausible steps, or of anything else that is counted, counts.
+        """The weight of an upload of ``work`` plausible steps, or of any other count.
 
         Args:
             most: times as much as the others.

@@ -26,7 +26,7 @@ from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
 from marl.words import Lines
 
-READY = "listening on"  # the words that whoever starts a child waits for
+READY = "listening on"  # the words that a starter of children waits for
 LOOK_EVERY = 0.5  # seconds
 ECHO_S = 60.0  # between two lines on a parent that is turned away again and again
 
@@ -95,7 +95,7 @@ def serve_parents(
 
 
 class _Child:
-    """Meets parents, and serves whoever comes first; the others hear that it is busy."""
+    """Meets parents, and serves the first that comes; the others hear that it is busy."""
 
     def __init__(
         self,

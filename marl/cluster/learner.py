@@ -144,7 +144,7 @@ class LearnerNode:
         """
         Args:
             network: with the weights to begin with; ``weights`` [N] are the same as one vector.
-            children: the queue has a place for each of so many at least, whatever the learner has in hand.
+            children: how many at least have a place each in the queue, whatever the learner has in hand.
         """
         own_device(config.exchange.device, replays=bool(replay_ratio(config)))  # refused before anything starts
         self._config, self._spaces, self._group = config, spaces, group

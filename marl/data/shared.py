@@ -42,7 +42,7 @@ def _shared(size: int) -> Tensor:
     """So many bytes of shared memory, all zero.
 
     Raises:
-        ConfigError: the system has not so many.
+        ConfigError: the system has less.
     """
     try:
         return torch.zeros(size, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call, no-any-return]
@@ -55,5 +55,5 @@ def _shared(size: int) -> Tensor:
 
 
 def memory_bytes(fields: Mapping[str, Tree]) -> int:
-    """What a block of these fields takes, for whoever asks before there is one."""
+    """Bytes of a block of these fields, before there is one."""
     return Layout(fields).num_bytes

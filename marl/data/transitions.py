@@ -1,6 +1,6 @@
 """Single transitions of all workers of a node, in one ring a worker.
 
-A ring publishes two counts: rows whose writing has begun, and rows that are done. Whoever reads looks at the second
+A ring publishes two counts: rows whose writing has begun, and rows that are done. A reader looks at the second
 before and at the first after, and knows which rows may have changed meanwhile. Nobody waits. A worker that is killed
 while it writes leaves rows begun and not done: they count as damaged until its successor has written over them. (As in
 ``Ring``, other processes have to see stores in their order.)

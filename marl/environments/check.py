@@ -68,7 +68,7 @@ def _try_others(settings: EnvironmentSettings, spaces: Spaces, report: Report, *
 
 def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
     """What observations hold and float32 loses, where nothing normalises them first; None if there is no such thing, or
-    the environment raises: whoever plays on will say so.
+    the environment raises: training will say so.
 
     Raises:
         EnvironmentFault, MissingExtra: the environment cannot be made.

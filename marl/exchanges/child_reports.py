@@ -110,7 +110,7 @@ class Reporter:
                 return
 
     def acknowledged(self, message: Message) -> None:
-        """The parent has heard of so many episodes."""
+        """The parent has heard of the episodes that the message counts."""
         heard = min(message.counter, self._sent) - self._first
         if heard > 0:
             self._first, self._rows = self._first + heard, self._rows[heard:]

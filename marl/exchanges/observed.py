@@ -89,7 +89,7 @@ class Observed:
         room = NEAR * deviation
         mean = np.clip(moments.mean, others.mean - room, others.mean + room)
         m2 = np.minimum(moments.m2, moments.count * np.square(room))
-        # The root: whoever really goes far counts enough to be followed.
+        # The root: a child that really goes far still counts enough to be followed.
         farthest = float((np.maximum(np.abs(moments.mean - others.mean), moments.std()) / room).max())
         counts = moments.count / math.sqrt(max(1.0, farthest))
         return Moments(counts, mean, m2 * (counts / moments.count))

@@ -136,7 +136,7 @@ class RunSide(ParentSide, Protocol):
         """The newest version may go to the children, which wait for it in deterministic mode."""
 
     def last_round(self, seconds: float) -> None:
-        """Have every child upload what it has, and take what comes within so many seconds."""
+        """Have every child upload what it has, and take what comes within ``seconds``."""
 
     def saved(self) -> State:
         """Everything that a resumed parent needs."""

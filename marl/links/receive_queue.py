@@ -53,7 +53,7 @@ class ReceiveQueue:
         self._full = False
         self._grown = 0.0
         self._why: str | None = None
-        self.making_room = False  # whoever takes has seen a header, and waits for memory for what follows
+        self.making_room = False  # the receiver has seen a header, and waits for memory for what follows
 
     def put(self, part: Buffer) -> bool:
         """Add a part; False asks for no more until ``on_room`` is called. After ``close`` it is dropped."""

@@ -111,7 +111,7 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
 
 
 def refuse_own(settings: NetworkSettings, algorithm: str) -> None:
-    """For an algorithm whose network has so many parts that only its own fits.
+    """For an algorithm which needs a network of its own kind.
 
     Raises:
         ConfigError: the settings name another.

@@ -57,7 +57,7 @@ class EpsilonGreedy:
     """The action of the greatest value, or with a chance any: noise that decides alone where it is not 0."""
 
     def __init__(self, num_actions: int, epsilons: Callable[[int], Tensor]) -> None:
-        """``epsilons``: the chance of each of so many environments."""
+        """``epsilons``: one chance for each environment."""
         self._num_actions, self._epsilons = num_actions, epsilons
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -90,7 +90,7 @@ class ProcessGroup:
             self.members[name].pipe.send(message)
 
     def receive(self, name: str, seconds: float = 0.0) -> Any | None:
-        """What a process of the group says within so many seconds; None if it says nothing, has died or has left."""
+        """What a process of the group says within ``seconds``; None if it says nothing, has died or has left."""
         if name not in self.members:
             return None
         pipe = self.members[name].pipe

@@ -124,7 +124,7 @@ def stop_with_pipe(pipe: "Connection", event: threading.Event) -> None:
 
 
 def stop_with_stdin(event: threading.Event) -> None:
-    """Set the event when standard input closes: whoever started this process is gone."""
+    """Set the event when standard input closes: the process that started this one is gone."""
 
     def watch() -> None:
         with contextlib.suppress(OSError, ValueError):

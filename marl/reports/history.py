@@ -1,7 +1,7 @@
 """What happened, one JSON line an event, for a checker to read afterwards; nothing unless the environment asks for it.
 
 ``MARL_HISTORY=FOLDER`` makes every process append to a file of its own there. Weights are named by their hash, and kept
-beside the lines under that name: whoever checks can average them again.
+beside the lines under that name: a checker can average them again.
 """
 
 import json

@@ -208,7 +208,7 @@ class RunFolder:
         return entries if last is None or entries[-1] is last else [*entries, last]
 
     def sweep(self) -> None:
-        """Remove what a killed process was writing; for whoever goes on with the run."""
+        """Remove what a killed process was writing, before the run goes on."""
         for file in self.path.glob(f".*{UNFINISHED}"):
             with contextlib.suppress(OSError):
                 file.unlink()

@@ -1,4 +1,4 @@
-"""Numbers about learning for people, by name: each worker writes its own row, whoever shows them reads all rows.
+"""Numbers about learning for people, by name: each worker writes its own row, a reader reads all rows.
 
 A name comes with the first loss that has it. It is written before its first byte, which says that it is there, so that
 nobody reads half of one.

@@ -60,7 +60,7 @@ class ReplayRatioLimiter:
         self._due = 0.0
 
     def pay(self, steps: float) -> bool:
-        """Whether a sample of so many steps is due; if so, it is counted as made."""
+        """Whether a sample of ``steps`` steps is due; if so, it is counted as made."""
         if self._due < steps:
             return False
         self._due -= steps

@@ -29,7 +29,7 @@ AGES = 256  # staleness is counted up to here
 
 
 def trajectory_queue_fields(layout: Layout, length: int, num_weights: int) -> dict[str, Tree]:
-    """What the learner's block needs for a queue of so many rollouts, and for the weights that it publishes."""
+    """What the learner's block needs for a queue of ``length`` rollouts, and for the weights that it publishes."""
     return {
         "published": Leaf((2, num_weights), torch.float32),
         "published_numbers": Leaf((8,), torch.int64),
@@ -89,7 +89,7 @@ class TrajectoryQueue:
             self._put[PUT] += 1
 
     def discard(self, number: int) -> None:
-        """A rollout holds nothing of worth."""
+        """Free a rollout whose content is of no use."""
         with self._lock:
             self._free.append(number)
 
@@ -117,7 +117,7 @@ class Flow(NamedTuple):
 
     used: int
     stale: int  # dropped: older than allowed, or of another life of the run
-    ages: npt.NDArray[np.int64]  # of those used: how many were so many versions old
+    ages: npt.NDArray[np.int64]  # of those used: how many had each age, in versions
 
     def mean_age(self) -> float:
         """In versions."""

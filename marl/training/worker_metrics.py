@@ -81,7 +81,7 @@ class Telemetry:
         self._counters[SKIPPED] += 1
 
     def played(self, source: Counted, episodes: Episodes, acting: float, learning: float) -> None:
-        """One trajectory was played and learned from, in so many seconds."""
+        """One trajectory was played and learned from; the seconds that each took."""
         self._counters[STEPS] += source.num_steps()
         self._seconds[STEPPING] = source.step_seconds()
         self._seconds[ACTING] += acting

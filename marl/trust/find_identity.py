@@ -1,6 +1,6 @@
 """Which identity a node uses: what the options name, else what lies in the user's folder, else, on loopback, a new key.
 
-The cluster's key goes before a ticket, since whoever has both runs a parent here; ``--ticket`` says otherwise.
+The cluster's key goes before a ticket, since a machine that has both runs a parent; ``--ticket`` says otherwise.
 """
 
 import ipaddress

@@ -35,7 +35,7 @@ def invite(ring: KeyRing, book: NodeBook, name: str, *, days: int = DAYS, now: d
 def sign_request(
     ring: KeyRing, book: NodeBook, request: Secret, name: str, *, days: int = DAYS, now: datetime | None = None
 ) -> Secret:
-    """A ticket without a key, for a child that made its own: whoever reads it on the way gains nothing.
+    """A ticket without a key, for a child that made its own: a reader on the way gains nothing.
 
     Args:
         request: the child's line; a secret, because a person may paste a key or a ticket instead.

@@ -13,7 +13,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> bytes:
-        """The bytes themselves; whoever calls this answers for them.
+        """The bytes themselves; the caller answers for them.
 
         Traceback tools may print local variables: let no function that raises hold the result in one.
         """

@@ -22,7 +22,7 @@ class BlockCodec:
         self._bits = bits
         self._block = block
         self._levels = 2 ** (bits - 1) - 1
-        self._largest_scale = 2.0 ** (128 - bits)  # times any integer of so many bits it is still finite
+        self._largest_scale = 2.0 ** (128 - bits)  # times any integer of ``bits`` bits it is still finite
         self._sum = torch.empty(TILE)
         self._rounded = torch.empty(TILE)
         self._packed = torch.empty(TILE // 2)
@@ -31,7 +31,7 @@ class BlockCodec:
         self._low = torch.empty(TILE // block)
 
     def num_bytes(self, num_weights: int) -> int:
-        """Length of the payload for so many weights."""
+        """Bytes of the payload for a number of weights."""
         return 4 * self._num_blocks(num_weights) + self._packed_bytes(num_weights)
 
     def encode(self, change: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:

@@ -24,7 +24,7 @@ class Codec(Protocol):
     name: str
 
     def num_bytes(self, num_weights: int) -> int:
-        """Length of the payload for so many weights."""
+        """Bytes of the payload for a number of weights."""
 
     def encode(self, change: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
         """Write ``change + error`` [N] into ``out`` [num_bytes(N)], and what was rounded away into ``pending`` [N].

@@ -37,7 +37,7 @@ class FloatCodec:
         self._decoded = torch.empty(TILE)
 
     def num_bytes(self, num_weights: int) -> int:
-        """Length of the payload for so many weights."""
+        """Bytes of the payload for a number of weights."""
         return num_weights * self._dtype.itemsize
 
     def encode(self, change: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:

@@ -71,7 +71,7 @@ class Link(Protocol):
         Raises:
             LinkClosed: the other side is gone, or this side was closed.
             LinkTimeout: nothing came; the link is still open.
-            MessageRefused: what came must not be used, and the placed memory holds nothing of worth. Where ``place``
+            MessageRefused: what came must not be used, nor what lies in the placed memory. Where ``place``
                 or the hash refused, the link is still open: say why and go on, or close it. Where the header did
                 (malformed, or longer than was agreed) nobody knows where the next message begins: it is closed.
         """

@@ -20,7 +20,7 @@ class Cluster:
 
     children: tuple[str, ...] = ()  # addresses, see ``parse_addresses``
     port: int = PORT  # of children whose address has none
-    local: int = 0  # so many children are started on this machine, for this run
+    local: int = 0  # children that are started on this machine, for this run
     endpoints: tuple[Endpoint, ...] = ()  # of children that are reached in another way; closed when the run ends
     fleets: tuple[Fleet, ...] = ()  # of one's own, which bring more children
     wait_s: float = 10.0  # for the first child

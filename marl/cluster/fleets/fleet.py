@@ -19,7 +19,7 @@ class Fleet(Protocol):
         """Bring the children; how each is met, in the order of their ranks.
 
         Args:
-            workers: of each child that is started for this run; 0: as many as fit.
+            workers: of each child that is started for this run; 0: what its cores allow.
             note: takes lines for the user.
 
         Raises:
@@ -30,7 +30,7 @@ class Fleet(Protocol):
     def tend(self) -> Sequence[str]:
         """Called twice a second: look after the children, and after the key by which they are met.
 
-        One line for each child that has ended by itself; whoever can start children starts these again.
+        One line for each child that has ended by itself; a fleet that can start children starts these again.
         """
         ...
 

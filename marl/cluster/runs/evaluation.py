@@ -239,7 +239,7 @@ class Evaluation:
 
 
 def patience(seconds: float) -> float:
-    """Seconds for all evaluation after so many seconds of training."""
+    """Seconds for all evaluation, by those of training."""
     return min(LAST_S + LAST_SHARE * seconds, LAST_MOST_S)
 
 

@@ -93,7 +93,7 @@ class Evaluator:
         self._under_way = None
 
     def played(self, seconds: float = 0.0) -> Played | None:
-        """The answer, if it comes within so many seconds; if not, ``busy`` tells whether it is still to come."""
+        """The answer, if it comes within ``seconds``; if not, ``busy`` tells whether it is still to come."""
         answer = self._group.receive(self.NAME, seconds)
         if answer is not None or self.NAME not in self._group.members:  # the group's ``check`` has told why it died
             self._under_way = None

@@ -63,7 +63,7 @@ class Actors:
             except LinkError as error:
                 if not self._over.is_set():
                     self._errors.append(error)
-            except BaseException as error:  # shown by whoever watches
+            except BaseException as error:  # the run's loop shows it
                 self._errors.append(error)
 
         return threading.Thread(target=run, name=name, daemon=True)

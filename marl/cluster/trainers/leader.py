@@ -16,7 +16,7 @@ class Leader:
         self._path = folder.path / LEADER
 
     def take(self) -> None:
-        """Claim the folder; whoever had it before sees that when it looks."""
+        """Claim the folder; an older parent sees that when it looks."""
         with contextlib.suppress(OSError):  # the children still know
             write_atomic(self._path, self.instance.encode())
 

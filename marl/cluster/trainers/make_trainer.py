@@ -69,7 +69,7 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: Moments | 
 
 
 def _facts(given: Given) -> dict[str, Any]:
-    """Of the parent's half, whoever plays; the weights of a run that goes on are put in place."""
+    """What the parent's half is made of, wherever steps are played. A run that goes on gets its weights."""
     config, start = given.config, given.resumed or given.initial
     if given.resumed is not None:
         fill(given.network, given.resumed, "the weights to start from")

@@ -38,7 +38,7 @@ class Given(NamedTuple):
     config: Config  # with a seed
     spaces: Spaces
     network: nn.Module  # with the weights to start from; its numbers are views of ``weights``
-    weights: Tensor  # [N]  overwritten once the run has begun: whoever goes on with them copies them
+    weights: Tensor  # [N]  overwritten once the run has begun: copy what must last
     folder: RunFolder
     group: ProcessGroup  # of the run's processes
     events: Stream

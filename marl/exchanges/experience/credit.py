@@ -57,7 +57,7 @@ class Credit:
         kept = sum(each.credit for each in live)
         if member.credit > self._fair // 2 or self.may_be_sending(member):
             return 0  # it has enough to go on with
-        # Who has waited for longer gets the first place that is free, whoever asks first.
+        # Who has waited for longer gets the first place that is free, also if another asks first.
         kept += sum(not each.credit and each.answered_at < member.answered_at for each in live)
         return max(0, min(self._fair - member.credit, self._queue.num_free() - kept))
 

@@ -1,6 +1,6 @@
 """The experience exchange at the parent: trajectories into the learner's queue, its newest weights for all.
 
-Each child sends as many as it has credit for, see ``credit.py``.
+Each child sends the number that it has credit for, see ``credit.py``.
 
 New weights go down with credit, which is told for several trajectories at a time, and whenever a child has sent as many
 bytes as they have: small weights are always fresh. Large ones wait until the child has used its credit. It sends

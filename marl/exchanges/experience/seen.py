@@ -30,7 +30,7 @@ class Seen:
         return self._arriving.setdefault(child, torch.zeros_like(self._observed.slot))
 
     def learn(self, member: ActorMember, said: Tensor, count: int) -> None:
-        """Fold what came with so many trajectories.
+        """Fold what came with ``count`` trajectories.
 
         Beside the trajectories that have come, all of it lies in the child's send queues, or is under way.
 

@@ -11,7 +11,7 @@ COUNT = 4
 
 
 class Buffers:
-    """So many buffers of so many bytes, made when first needed; memory does not grow with the number of children."""
+    """Buffers of one size, made when first needed; their number does not grow with the number of children."""
 
     def __init__(self, num_bytes: int, count: int = COUNT) -> None:
         self._num_bytes = num_bytes

@@ -1,6 +1,6 @@
 """What a round's uploads become: the next global weights, and with a codec that rounds, the very bits children hold.
 
-Nothing here knows of threads or time; whoever owns a merger holds a lock while using it.
+Nothing here knows of threads or time; the owner of a merger holds a lock while it uses it.
 """
 
 from collections.abc import Callable, Mapping

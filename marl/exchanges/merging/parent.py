@@ -60,8 +60,8 @@ class MergingParent(Participation):
             sample: observations that the parent has made itself: a measure of what children say.
             reach: of the run's learning: a measure of what they upload. None: only earlier uploads are.
             seen_beside: observations of each worker that an upload's steps do not count yet.
-            children: so many take part in every round, in the order of their ranks, however long it takes, and each
-                new version waits for ``release``: the same bits each time. None: whoever is there, in time.
+            children: how many take part in every round, in the order of their ranks, however long it takes; each
+                new version waits for ``release``: the same bits each time. None: those that upload in time.
             hear: gets each child's reports, in the thread of its conversation.
         """
         self.epoch, self._name = epoch, name
@@ -99,7 +99,7 @@ class MergingParent(Participation):
         return self._merger.codec
 
     def last_round(self, seconds: float) -> None:
-        """Have every child upload what it has, and merge what comes within so many seconds."""
+        """Have every child upload what it has, and merge what comes within ``seconds``."""
 
     def audited(self) -> Audited:
         """See ``RunSide``."""

@@ -11,7 +11,7 @@ class MergingSettings(SettingsPart):
     """What of an upload is merged."""
 
     aggregate: str = "mean"  # or "median", "trimmed", "krum", "multikrum", "clip", "capped": against poisoned uploads
-    clip: float = 10.0  # changes longer than so many times the usual are shortened; inf: never
+    clip: float = 10.0  # longest change, in usual ones: longer ones are shortened; inf: never
 
     def validate(self) -> None:
         """See ``SettingsPart``."""

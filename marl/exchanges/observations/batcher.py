@@ -1,7 +1,7 @@
 """Many requests answered by one pass of a network: as soon as enough have come, or the first has waited long enough.
 
-There is no thread of its own for it. Whoever asks first leads: it waits for others, then serves them all, while the
-next to ask leads those that come meanwhile.
+There is no thread of its own for it. The thread that asks first leads: it waits for others, then serves them all,
+while the next to ask leads those that come meanwhile.
 """
 
 import threading

@@ -136,7 +136,8 @@ class ObservationsChild:
         wanted = self._counts[asked.slots, ASKED] == asked.questions  # else a new worker has asked something else
         slots = asked.slots[wanted]
         self._actions[slots] = self._scratch.numpy()[: len(wanted)][wanted]
-        self._counts[slots, ANSWERED] = asked.questions[wanted]  # last: whoever sees it finds the actions in place
+        # Last: a worker that sees it finds the actions in place.
+        self._counts[slots, ANSWERED] = asked.questions[wanted]
 
     def rejected(self, reason: str) -> None:
         """See ``ChildSide``. The slots of that answer are asked about again."""

@@ -37,7 +37,7 @@ from marl.wire.places import into, nowhere
 
 MAX_WORKERS = 1024  # of one child
 ROOM_S = 0.0003  # seconds between two looks whether the queue has room
-NEWER = 1.01  # so many times the observations, and those statistics are used
+NEWER = 1.01  # statistics over this many times the observations replace the ones in use
 
 ALONE = 0, MAX_WORKERS  # rank and workers of a child that nobody has given a rank
 Numbers = npt.NDArray[Any]
@@ -83,7 +83,7 @@ class ObservationsParent(ExperienceParent):
             self._use(self._observed.slot.numpy())
 
     def num_live(self) -> int:
-        """Children whose conversations go on: so many can ask at once."""
+        """Children whose conversations go on: how many can ask at once."""
         return sum(each.live for each in self.members.copy().values())
 
     def assign_rank(self, child: str, rank: int, workers: int) -> None:

@@ -11,5 +11,5 @@ PER_MESSAGE = 64  # requests at most
 class ObservationsSettings(SettingsPart):
     """How many observations one forward pass decides for."""
 
-    inference_batch: int = 256  # observations: so many environments are decided for without waiting for more
+    inference_batch: int = 256  # observations: a batch of this many environments waits for no more
     inference_wait_us: float = 300.0  # observations: microseconds that the first of them waits for others

@@ -14,12 +14,12 @@ class Round:
     """One merge that is being waited for."""
 
     def __init__(self, number: int, now: float, expected: int | None = None) -> None:
-        """``expected``: so many children are waited for, however long it takes."""
+        """``expected``: how many children are waited for, however long it takes."""
         self.number = number
         self._expected = expected
         self.opened_at = now
         self.first_upload_at: float | None = None
-        self._call_at: float | None = None  # set by whoever wants the round to end
+        self._call_at: float | None = None  # when stragglers are asked to upload at once
         self._known = False  # whether the next one is right: every conversation asks several times a second
         self._deadline: float | None = None
 

@@ -1,4 +1,4 @@
-"""Children that say where they are, on the local network, to whoever asks. An address is all that is said.
+"""Children that say where they are, on the local network, when asked. An address is all that is said.
 
 Nothing of it is believed: who a node is shows its certificate, once a parent connects.
 """
@@ -52,7 +52,7 @@ def announced(name: str, host: str, port: int) -> Iterator[None]:
 
 
 def discover(seconds: float, interfaces: Sequence[str] = ()) -> list[Found]:
-    """The children that answer within so many seconds.
+    """The children that answer within ``seconds``.
 
     Args:
         interfaces: addresses of this machine to ask from; none: all.

@@ -21,7 +21,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two questions
 
 
 def ask(zeroconf: Any, service: str, interfaces: Sequence[str], seconds: float) -> set[tuple[str, int]]:
-    """Addresses and ports of the services of this type that answer within so many seconds.
+    """Addresses and ports of the services of this type that answer within ``seconds``.
 
     Args:
         interfaces: addresses of this machine to ask from.

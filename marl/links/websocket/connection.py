@@ -21,10 +21,10 @@ from marl.wire.message import Buffer
 from marl.wire.payload import CHUNK_BYTES
 from marl.words import printable
 
-WRITE_LIMIT = 4 * CHUNK_BYTES  # a sender waits when so many bytes have not left yet
+WRITE_LIMIT = 4 * CHUNK_BYTES  # a sender waits while more bytes than this have not left
 _MAKING_ROOM = b"room"  # in a sign of life
 _END_OF_HTTP = b"\r\n\r\n"
-INBOX_BYTES = 4 * CHUNK_BYTES  # reading stops when so many bytes have not been asked for
+INBOX_BYTES = 4 * CHUNK_BYTES  # reading stops while more bytes than this have not been taken
 
 # Faults reach people as errors of marl, in one line; the library's own words would come on top.
 QUIET = logging.getLogger("marl.links.websockets")

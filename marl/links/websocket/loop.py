@@ -105,5 +105,5 @@ class IOLoop:
 
 
 def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Faults of single connections reach their links; what asyncio says besides is for whoever looks for it."""
+    """Faults of single connections reach their links; what asyncio says besides is for a debugger."""
     _log.debug("%s", context.get("message"), exc_info=context.get("exception"))

@@ -55,7 +55,7 @@ class Server:
             print(server.port)
 
     ``on_link`` runs in a new thread for each parent that TLS has let in, and may hold the whole conversation; of what a
-    stranger sends nothing is read. ``on_refused`` gets a line for whoever was not let in, a few for a crowd; it runs in
+    stranger sends nothing is read. ``on_refused`` gets a line for each refused stranger, a few for a crowd; it runs in
     the loop's thread and must return at once. Links that were handed over are not the server's any more.
     """
 

@@ -92,7 +92,7 @@ class TensorBoardWriter:
         self._add(self._make_event(wall_time=time.time(), step=status.steps, summary=summary))
 
     def write_evaluation(self, steps: int, mean: float, std: float, *, name: str = "return") -> None:
-        """Add what weights earned when they were evaluated, at so many environment steps."""
+        """Add what weights earned when they were evaluated, at that many environment steps."""
         summary = self._make_summary()
         for tag, value in (("mean", mean), ("std", std)):
             summary.value.add(tag=f"evaluation/{name}_{tag}", simple_value=value)
