@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from marl.algorithms.base import Algorithm, Loss, demand
-from marl.algorithms.values import following_values, outputs_of
+from marl.algorithms.last_values import following_values, outputs_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.build_network import actor_critic

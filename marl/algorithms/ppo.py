@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
+from marl.algorithms.last_values import following_values
 from marl.algorithms.ppo_minibatch import Minibatch, in_one_row
-from marl.algorithms.values import following_values
 from marl.data.layout import mapped
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory, resets_of

@@ -14,8 +14,8 @@ from marl.acting.policy import Policy as Trained
 from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm, Moment
 from marl.algorithms.impala import IMPALA
+from marl.algorithms.last_values import following_values, outputs_of
 from marl.algorithms.ppo import PPO
-from marl.algorithms.values import following_values, outputs_of
 from marl.api import evaluate, load, train
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.own_parts import try_parts

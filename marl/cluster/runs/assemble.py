@@ -3,10 +3,10 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from marl.cluster.runs.audit import Audit
 from marl.cluster.runs.checkpoint_manager import CheckpointManager, find_seal_key, latest_checkpoint
 from marl.cluster.runs.evaluation import Evaluation
 from marl.cluster.runs.prepare import Prepared
+from marl.cluster.runs.trials import Audit
 from marl.cluster.runs.watch import Run
 from marl.cluster.trainers.trainer import Given, Trainer
 from marl.config.settings import Config

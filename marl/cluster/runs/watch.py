@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from marl.cluster.runs.audit import Audit
 from marl.cluster.runs.checkpoint_manager import CHECKPOINT, CheckpointManager
 from marl.cluster.runs.evaluation import TICK, Evaluation, Final, patience
 from marl.cluster.runs.status import StatusReporter
+from marl.cluster.runs.trials import Audit
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.trainers.trainer import Trainer
 from marl.config.settings import Config

@@ -1,4 +1,4 @@
-"""What a critic says of a trajectory."""
+"""What a critic says of a trajectory, and of the true last observations where a time limit has cut it."""
 
 import torch
 from torch import Tensor

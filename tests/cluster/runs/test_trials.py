@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 import torch
 
-from marl.cluster.runs.audit import (
+from marl.cluster.runs.evaluator import Score
+from marl.cluster.runs.trials import (
     LONGEST_S,
     MOST_DEATHS,
     MOST_TRIALS,
@@ -18,7 +19,6 @@ from marl.cluster.runs.audit import (
     Audit,
     Auditor,
 )
-from marl.cluster.runs.evaluator import Score
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
@@ -196,7 +196,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("marl.cluster.runs.audit.time", made)
+    monkeypatch.setattr("marl.cluster.runs.trials.time", made)
     return made
 
 
