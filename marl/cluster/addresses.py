@@ -1,4 +1,4 @@
-"""Where children are: an address or a name, with a port of its own or the common one, and perhaps a node's name."""
+"""Parse the addresses of children: a host, optionally a port of its own, optionally the name of the node."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -21,7 +21,7 @@ def parse_addresses(texts: Iterable[str], port: int) -> list[Address]:
     """Read ``-ip`` values: ``10.0.0.7``, ``10.0.0.7:6000``, ``[fe80::1]:6000``, ``box.lan``, ``name@10.0.0.7``.
 
     Raises:
-        ConfigError: one is no address, or one is there twice.
+        ConfigError: a text is no address, or an address occurs twice.
     """
     found: list[Address] = []
     for text in texts:

@@ -26,9 +26,9 @@ from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
 from marl.words import Lines
 
-READY = "listening on"  # the words that a starter of children waits for
+READY = "listening on"  # a program that starts children waits for these words
 LOOK_EVERY = 0.5  # seconds
-ECHO_S = 60.0  # between two lines on a parent that is turned away again and again
+ECHO_S = 60.0  # seconds between two lines about a parent that is refused again and again
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def run_child(
     """Serve parents until a signal says stop.
 
     Args:
-        sinks: where what happens is told.
-        end: the child ends when the other side of this pipe is closed; None: when standard input is.
-        ready: told where the child listens, once it does.
+        sinks: receive the events of this child.
+        end: the child ends when the other side of this pipe is closed; None: when standard input is closed.
+        ready: called with the child's address once it listens.
 
     Raises:
         MarlError: the child cannot listen, or may not.
@@ -66,7 +66,7 @@ def run_child(
     with stop_event() as stopped, one_thread(), contextlib.closing(events):
         events.begin(Facts())
         if end is None:
-            stop_with_stdin(stopped)  # it ends with the process that supervises this one
+            stop_with_stdin(stopped)  # this child ends with the process that supervises it
         else:
             stop_with_pipe(end, stopped)
         with Listening(settings.host, settings.port, trust, home, events.note, announce=settings.announce) as listening:
@@ -77,14 +77,14 @@ def run_child(
 def serve_parents(
     endpoint: Endpoint, settings: ChildSettings, name: str, home: Path, sinks: Mapping[str, Sink]
 ) -> None:
-    """As ``run_child``, for parents that are met by an endpoint of one's own, until a signal says stop.
+    """Like ``run_child``, but parents are met through the given ``endpoint``. Returns when a signal says stop.
 
     Args:
         name: of this child; no two of a run have the same.
-        home: folder of what a child remembers.
+        home: folder in which the child remembers the newest parent of each run.
 
     Raises:
-        ConfigError: it can be no name.
+        ConfigError: ``name`` is not a valid name.
         MarlError: no parent can be met.
     """
     check_name(name)
@@ -109,7 +109,7 @@ class _Child:
     ) -> None:
         """
         Args:
-            poll: called now and then, for what has changed on the disk.
+            poll: called every ``LOOK_EVERY`` seconds; looks for a changed key or ticket.
         """
         self._settings, self._endpoint, self._name = settings, endpoint, name
         self._events, self._stopped, self._poll = events, stopped, poll
@@ -117,7 +117,7 @@ class _Child:
         self._say = Lines(events.note, burst=8, every_s=ECHO_S)
         self._fence = Fence(home, name)
         self._candidates: queue.Queue[Candidate] = queue.Queue()
-        self._failure: MarlError | None = None  # of the endpoint, which no other try can mend
+        self._failure: MarlError | None = None  # of the endpoint; another attempt cannot help
         self._over = False
         self._look_at = 0.0
 
@@ -125,7 +125,7 @@ class _Child:
         """Until stopped.
 
         Args:
-            where: it meets parents, as the end of a sentence.
+            where: the child meets parents, as words for the first line of output.
 
         Raises:
             MarlError: no parent can be met.
@@ -153,13 +153,13 @@ class _Child:
                     self._say("endpoint", str(error))
             except MarlError as error:
                 self._failure = error
-            except Exception as error:  # of an endpoint of one's own
+            except Exception as error:  # a user's own endpoint may raise anything
                 self._failure = MarlError(f"{self._endpoint.address}: {in_words(error)}")
             else:
                 threading.Thread(target=self._greet, args=(link,), name=f"link {link.address}", daemon=True).start()
 
     def _greet(self, link: Link) -> None:
-        """In a thread of its own for each parent: hear what it offers."""
+        """Read what a parent offers; runs in a thread of its own for each parent."""
         who = link.peer or "a parent without a certificate"
         try:
             self._candidates.put(Candidate(link, read_hello(link), who))
@@ -202,7 +202,7 @@ class _Child:
         self._events.note(f"run {candidate.hello.run_id} is over here: {reason}")
 
     def _tend(self) -> None:
-        """Now and then: what has changed on the disk?"""
+        """Call ``poll`` every ``LOOK_EVERY`` seconds."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY

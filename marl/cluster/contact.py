@@ -32,7 +32,7 @@ GRACEFUL_CLOSE_S = 5.0  # for a last upload on leaving
 
 
 class Candidate(NamedTuple):
-    """A parent at the door, and what it offers."""
+    """A parent that has connected, and what it offers."""
 
     link: Link
     hello: Hello
@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
 
 
 class Contact:
-    """Serves one run until its parent ends it, or has been away for too long, or this child is to stop."""
+    """Serves one run until the parent ends it, the parent is away for too long, or this child must stop."""
 
     def __init__(
         self,
@@ -59,18 +59,18 @@ class Contact:
         Args:
             orphan_s: seconds to train on without a parent.
             fence: knows which parents are too old.
-            tend: what the child has to look after meanwhile.
-            turn_away: tells a parent, and people here, why it may not lead.
+            tend: called in every loop; does the child's own regular checks.
+            turn_away: refuses a parent, and shows the reason to the parent and to the user here.
         """
         self._offered, self._name, self._workers, self._orphan_s = offered, name, workers, orphan_s
         self._events, self._candidate = events, candidate
         self._fence, self._tend, self._turn_away = fence, tend, turn_away
         self._leaving = threading.Event()
         self._trouble = ""  # why this child cannot go on
-        self._say = Lines(events.note, burst=5)  # what the parent gives rise to
+        self._say = Lines(events.note, burst=5)  # lines that the parent can cause, limited in number
 
     def serve(self, candidates: "queue.Queue[Candidate]", stopped: threading.Event) -> str:
-        """Train until the run is over for this child; why it is, in words.
+        """Train until the run is over for this child. Returns the reason, in words.
 
         Raises:
             HandshakeRefused: there is no room here for what the run needs.
@@ -167,8 +167,8 @@ class Contact:
                 shown_at, shown_steps = now, steps
 
     def _greet(self, candidate: Candidate) -> bool:
-        """Someone else at the door: the run's own parent takes over, others hear why not. False where it offers what
-        workers are only told when they start: how many steps there are to be, this child's rank.
+        """A further parent has connected: the run's own parent takes over, any other is refused. False if the parent
+        offers another schedule or rank, which workers read only when they start.
         """
         mine, theirs = self._offered.hello, candidate.hello
         try:
@@ -196,7 +196,7 @@ class Contact:
         return _Conversation(candidate, self._side, self._offered, self._leaving, self._name, lambda: self._trouble)
 
     def _close_gracefully(self) -> None:
-        self._side.flush_stragglers()  # first: the graceful close is said as soon as it is seen
+        self._side.flush_stragglers()  # first: the conversation closes as soon as it sees ``_leaving``
         self._leaving.set()
         self._conversation.join(GRACEFUL_CLOSE_S)
 
@@ -234,7 +234,7 @@ class _Conversation(threading.Thread):
     ) -> None:
         super().__init__(name="conversation", daemon=True)
         self.link = candidate.link
-        self.over = self.finished = False  # ended; ended by the parent's word
+        self.over = self.finished = False  # ended for any reason; ended because the parent ended the run
         self.why = ""
         self._side, self._offered, self._leaving, self._name_of_child = side, offered, leaving, name
         self._trouble = trouble
@@ -247,7 +247,7 @@ class _Conversation(threading.Thread):
             self.finished = report(self.link, self._side, self._leaving, name=self._name_of_child, reason=self._trouble)
         except LinkError as error:
             self.why = str(error)
-        except Exception as error:  # whatever it is, the child trains on and says so, to the parent too
+        except Exception as error:  # on any error the child trains on, and tells the parent the reason
             self.why = in_words(error)
             with contextlib.suppress(MarlError):
                 word = {"trouble": self.why[:1000]}
@@ -258,7 +258,7 @@ class _Conversation(threading.Thread):
             self.link.close()
 
     def close(self) -> None:
-        """End it; nothing of it goes on."""
+        """End the conversation and wait for its thread."""
         self._side.leave()
         self.link.close()
         self.join()

@@ -1,4 +1,4 @@
-"""What a child remembers of runs when it restarts: the newest parent of each, so that an older one cannot come back."""
+"""Remembers the newest parent of each run, also when the child restarts: an older parent cannot come back."""
 
 import contextlib
 import hashlib
@@ -36,7 +36,7 @@ class Fence:
                 superseded=True,
             )
         self._seen[hello.run_id] = hello.epoch, hello.instance
-        with contextlib.suppress(OSError):  # a full disk costs what is remembered over a restart, never the run
+        with contextlib.suppress(OSError):  # a full disk: forgotten at the next restart, but the run is served
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps({"epoch": hello.epoch, "instance": hello.instance}).encode())
             self._forget_oldest()

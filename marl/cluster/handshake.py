@@ -1,4 +1,4 @@
-"""What parent and child agree on before a single weight is sent, and why not, in one line for both."""
+"""The handshake: parent and child agree before weights are sent, or one line at both ends says why they do not."""
 
 import dataclasses
 import platform
@@ -33,7 +33,7 @@ from marl.wire.places import nowhere
 from marl.wire.zstandard import demand_zstd
 from marl.words import printable
 
-HELLO_S = 5.0  # a parent that says nothing after connecting is none
+HELLO_S = 5.0  # seconds; a parent must send its Hello within this time
 WELCOME_S = 60.0  # a child may have to import its environment from a slow disk
 SECTIONS = ("environment", "network", "exploration", "algorithm", "optimizer", "replay", "exchange")
 
@@ -55,7 +55,7 @@ def make_hello(
 ) -> Hello:
     """The Hello of a run, of rank 0."""
     if config.stop.steps and not config.algorithm.schedule_steps:
-        # A child does not know when the run stops, and need not.
+        # A child is not told when the run stops, so its schedule needs a length.
         algorithm = dataclasses.replace(config.algorithm, schedule_steps=config.stop.steps)
         config = dataclasses.replace(config, algorithm=algorithm)
     tree = to_tree(config)
@@ -82,7 +82,7 @@ def offer(link: Link, hello: Hello, max_bytes: int, *, name: str) -> Welcome:
         max_bytes: the longest payload that will travel, see ``payload_of``.
 
     Raises:
-        HandshakeRefused: parent and child differ, or the child will not.
+        HandshakeRefused: parent and child differ, or the child refuses.
         LinkError: the conversation broke.
     """
     fail("parent.greeting")
@@ -118,10 +118,10 @@ def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
 
 
 def read_hello(link: Link) -> Hello:
-    """The first half of the child's half: what the parent offers.
+    """The first step at the child: read what the parent offers.
 
     Raises:
-        HandshakeRefused: it is no Hello, or none that this child can read.
+        HandshakeRefused: the message is no Hello, or this child cannot read it.
         LinkError: the conversation broke.
     """
     try:
@@ -137,7 +137,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     """Build what the Hello describes, out of code that is installed here.
 
     Args:
-        allow: modules from which may come what is named by import path, such as an algorithm.
+        allow: modules that the Hello may name in import paths, such as that of an algorithm.
 
     Raises:
         HandshakeRefused: this child cannot take part.
@@ -154,13 +154,13 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         weights = flatten(network).weights
         if config.exchange.zstd:
             demand_zstd()
-        replay_memory(config, spaces, network, workers)  # what has no room here is refused before it is agreed
+        replay_memory(config, spaces, network, workers)  # refuse a replay for which this machine has no room
         mine = _fingerprint(config, spaces, network)
     except HandshakeRefused:
         raise
     except MarlError as error:
         raise HandshakeRefused(printable(f"the child cannot take part: {error}")) from error
-    except Exception as error:  # whatever a configuration from elsewhere does to a constructor
+    except Exception as error:  # a constructor may raise anything on the parent's configuration
         raise HandshakeRefused(printable(f"the child cannot build this: {type(error).__name__}: {error}")) from error
     welcome = Welcome(
         protocol=protocol,
@@ -173,13 +173,13 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         cores=count_cores(),
         host=_host(),
     )
-    if difference := compare(hello, welcome):  # the parent would find the same, but then nobody here would hear of it
+    if difference := compare(hello, welcome):  # the parent would refuse too, but then nothing is shown here
         raise HandshakeRefused(difference)
     return Offer(hello, config, spaces, network, weights, welcome, payload_of(config, spaces, network))
 
 
 def accept(link: Link, offered: Offer, *, name: str) -> None:
-    """The second half of the child's half.
+    """The second step at the child: send its Welcome.
 
     Raises:
         LinkError: the conversation broke.
@@ -190,7 +190,7 @@ def accept(link: Link, offered: Offer, *, name: str) -> None:
 
 
 def refuse(link: Link, error: HandshakeRefused, *, name: str) -> None:
-    """Tell the other side why not.
+    """Tell the other side the reason of a refusal.
 
     Raises:
         LinkError: the conversation broke.
@@ -212,7 +212,7 @@ def _fingerprint(config: Config, spaces: Spaces, network: nn.Module) -> str:
 
 
 def _check_allowed(tree: Mapping[str, Any], allow: tuple[str, ...]) -> None:
-    """Only code whose owner has agreed runs here on a parent's word."""
+    """Refuse modules that the owner of this child has not allowed."""
     if refused := find_refused(tree, allow):
         raise HandshakeRefused(
             f"the child may import no {refused.part} from {refused.module}, which {refused.value!r:.200} needs: "

@@ -1,4 +1,4 @@
-"""The identity of a node that runs while its key or ticket is replaced."""
+"""The identity of a running node, which changes when its key or ticket is replaced."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from marl.trust.rotation import FileWatch
 
 
 class LiveIdentity:
-    """The newest identity; ``poll`` looks whether the file that it came from has changed."""
+    """The newest identity. ``poll`` makes it again if its file has changed."""
 
     def __init__(self, choose: Callable[[], Identity | None], path: Path | None, note: Callable[[str], None]) -> None:
         """
@@ -24,7 +24,7 @@ class LiveIdentity:
         self._choose, self._note = choose, note
         self._lock = threading.Lock()  # guards _current
         self._current = choose()
-        self._watch = FileWatch(path) if path is not None else None  # after a key that choosing may have made
+        self._watch = FileWatch(path) if path is not None else None  # after ``choose``, which may create the file
 
     def __call__(self) -> Identity | None:
         """The newest identity; None without certificates."""
@@ -32,7 +32,7 @@ class LiveIdentity:
             return self._current
 
     def poll(self) -> bool:
-        """Whether there is another one now; while a file cannot be used, the old one stays."""
+        """Whether the identity is new since the last call. If the new file cannot be used, the old identity stays."""
         if self._watch is None or not self._watch.changed():
             return False
         try:

@@ -1,4 +1,4 @@
-"""The learner: one process that learns from what actors play, here or on children."""
+"""The learner: one process that learns from the trajectories of actors, on this machine or on children."""
 
 import sys
 from collections.abc import Callable
@@ -37,7 +37,7 @@ from marl.training.worker_metrics import Telemetry
 
 NAME = "learner"
 SAVED = ("weights", "optimizer", "optimizer_steps")
-QUANTILES = {"median": 0.5, "p99": 0.99, "max": 1.0}  # of the ages of what was learned from
+QUANTILES = {"median": 0.5, "p99": 0.99, "max": 1.0}  # of the staleness of the trajectories learned from
 
 
 class LearnerJob(NamedTuple):
@@ -58,7 +58,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     layout = config.exchange.layout(config, job.spaces, network)
     weights = _weights(flatten(network, device), config, block)
     exchange = config.exchange
-    # What lies in a replay grows old there anyway.
+    # With a replay there is no limit: trajectories become older in it anyway.
     max_staleness = sys.maxsize if ratio else exchange.max_staleness
     arrivals = Arrivals(
         block, layout, batch=exchange.batch, max_staleness=max_staleness, device=CPU if ratio else device
@@ -72,7 +72,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     published, version = Published(block), array(block, "version")
 
     def go_on() -> bool:
-        """The weights of each batch learned from are a version of their own."""
+        """Publish the weights after each batch as a new version, then wait for the next batch."""
         if telemetry.updates() and arrivals.num_steps():
             version[0] += 1
             if isinstance(weights, DeviceWeights):
@@ -143,13 +143,13 @@ class LearnerNode:
     ) -> None:
         """
         Args:
-            network: with the weights to begin with; ``weights`` [N] are the same as one vector.
-            children: how many at least have a place each in the queue, whatever the learner has in hand.
+            network: holds the initial weights; ``weights`` [N] are the same numbers as one vector.
+            children: the queue has at least one place for each, beside the batch that the learner works on.
         """
         own_device(config.exchange.device, replays=bool(replay_ratio(config)))  # refused before anything starts
         self._config, self._spaces, self._group = config, spaces, group
         self.restarts = 0
-        self._counted = 0  # of these, those that max_restarts bounds
+        self._counted = 0  # restarts that count towards max_restarts
         self._updates_at_start = 0
         self.segment = 0  # the first
         self._weights = weights
@@ -173,7 +173,7 @@ class LearnerNode:
         """The parent's half of the run's exchange, over this learner.
 
         Args:
-            facts: as for ``ParentFacts``, but those that are known here.
+            facts: the fields of ``ParentFacts`` that this learner does not know.
         """
         config, meets = self._config, LearnerMemory(self.trajectory_queue, self.published, self.layout)
         side = config.exchange.parent(ParentFacts(config, self._spaces, self._weights, learner=meets, **facts))
@@ -198,7 +198,7 @@ class LearnerNode:
             if failure.trace:
                 trace(failure.trace)
             if self.own_updates() > self._updates_at_start:
-                self._counted = 0  # only deaths in a row, without learning, are a sign
+                self._counted = 0  # only deaths in a row, without learning in between, count
             if failure.permanent or self._counted >= self._config.node.max_restarts:
                 raise WorkerFailed(
                     f"{failure.text} (the learner, after {self.restarts} restarts; what was learned is saved)"
@@ -214,7 +214,7 @@ class LearnerNode:
         return LearnerJob(self._config, self._spaces, self.segment + self.restarts)
 
     def progress(self, steps: int) -> None:
-        """So many environment steps have arrived, over all resumes: what schedules follow."""
+        """Set how many environment steps have arrived, over all resumes; schedules depend on it."""
         self.block["base_steps"].fill_(steps)
 
     def updates(self) -> int:
@@ -235,7 +235,7 @@ class LearnerNode:
         return flow(self.block)
 
     def metrics(self) -> dict[str, float]:
-        """Losses and the like, and how old what was learned from is."""
+        """Losses and other metrics, and the staleness of the trajectories learned from."""
         found = read_metrics(self.block)
         if not self.own_updates():
             return found

@@ -1,4 +1,4 @@
-"""The endpoint of a child that parents dial: where it listens, as whom, and who on the local network hears of it."""
+"""The endpoint on which a child listens: its address, its identity and its announcement on the local network."""
 
 import contextlib
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Listening:
             announce: on the local network, for discovery.
 
         Raises:
-            MarlError: there is no identity that this address allows.
+            MarlError: this address requires an identity, and there is none.
         """
         self._host, self._port, self._note, self._announce = host, port, note, announce
         _, self.name = child_identity(trust, home, host=host, port=port)
@@ -63,11 +63,11 @@ class Listening:
 
     @property
     def address(self) -> str:
-        """For people."""
+        """The address as users see it."""
         return f"{'ws' if self._identity() is None else 'wss'}://{self.endpoint.address}"
 
     def poll(self) -> None:
-        """Look whether the key or ticket was replaced: new links are opened with the newest."""
+        """Check whether the key or ticket was replaced; new links then use the new one."""
         identity = self._identity() if self._identity.poll() else None
         if identity is not None:
             self.endpoint.set_identity(identity)

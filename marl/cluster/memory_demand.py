@@ -17,7 +17,7 @@ from marl.processes.memory import free_bytes
 def replay_memory(
     config: Config, spaces: Spaces, network: nn.Module, workers: int, *, learner: bool = False
 ) -> dict[str, Tree]:
-    """What a node's block, or the ``learner``'s, needs for the replay; nothing where there is none.
+    """The fields of a node's block, or of the ``learner``'s, for the replay; none if there is no replay.
 
     Raises:
         ConfigError: it would be larger than the memory that is free, or smaller than a trajectory of each worker.
@@ -44,7 +44,7 @@ def replay_memory(
 
 
 def queue_places(config: Config, layout: Layout, children: int) -> int:
-    """Trajectories that the learner's queue holds: one for each child at least, whatever it has in hand.
+    """Length of the learner's queue: at least one trajectory per child, beside the batch that the learner works on.
 
     Raises:
         ConfigError: they would need more memory than is free.
@@ -55,7 +55,7 @@ def queue_places(config: Config, layout: Layout, children: int) -> int:
 
 
 def demand_room(size: int, setting: str) -> None:
-    """Refuse what would not fit into shared memory; ``setting`` decides how many bytes it takes.
+    """Refuse ``size`` bytes if they do not fit into shared memory; the message names the ``setting`` that needs them.
 
     Raises:
         ConfigError: more than is free.

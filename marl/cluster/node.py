@@ -22,7 +22,7 @@ from marl.training.metrics import read_metrics
 from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.training.saved.weights_file import copy_exactly
 
-# What has to be saved to go on as if nothing had happened; everything else is counted anew.
+# What a snapshot saves, so that a run continues as if it had not stopped. All other counts start at 0 again.
 SAVED = ("weights", "optimizer", "optimizer_steps", "observations", "rewards")
 
 
@@ -44,17 +44,17 @@ class Node:
     ) -> None:
         """
         Args:
-            network: with the weights to begin with; ``weights`` [N] are the same as one vector.
+            network: holds the initial weights; ``weights`` [N] are the same numbers as one vector.
             child: this node's rank among ``children``.
             alone: it has no parent.
         """
         self.config, self.workers = config, workers
         self._child, self._children, self._alone = child, children, alone
         self.restarts = 0
-        self._counted = 0  # of these, those that max_restarts bounds
-        self._learning = STEPS if config.exchange.learner else UPDATES  # what shows that a worker is sound
+        self._counted = 0  # restarts that count towards max_restarts
+        self._learning = STEPS if config.exchange.learner else UPDATES  # grows while a worker is healthy
         self._updates_at_start = [0] * workers
-        self.segment = 0  # the next that any worker may begin
+        self.segment = 0  # number of the next segment that a worker begins
         self._group = group
         self._deterministic = config.deterministic and alone
         self.block = node_memory(
@@ -83,7 +83,7 @@ class Node:
         self.block["stop"].fill_(1)
 
     def check(self, warn: Callable[[str], None], trace: Callable[[str], None], beginning: str = "") -> list[str]:
-        """Names of processes that died, of those whose name begins so; workers are to be given to ``restart``.
+        """Names of the dead processes, among those whose name begins with ``beginning``; give workers to ``restart``.
 
         Raises:
             WorkerFailed: more died than ``node.max_restarts`` allows, or a worker could not even begin.
@@ -94,7 +94,7 @@ class Node:
                 trace(failure.trace)
             hopeless = failure.permanent and is_worker(name) and self._played(name) == 0
             if not self._alone and not failure.permanent and is_worker(name) and self._learned(name):
-                self._counted = 0  # a child serves for weeks: only deaths in a row, without learning, are a sign
+                self._counted = 0  # a child serves for weeks: only deaths in a row, without learning in between, count
             if self._counted >= self.config.node.max_restarts or hopeless:
                 raise _gave_up(name, failure, self.restarts, saved=self._alone)
             self.restarts += 1
@@ -124,7 +124,7 @@ class Node:
         return Job(self.config, worker, self.segment, self._child, self._alone, self.workers, self._children)
 
     def waiting(self) -> list[SegmentEnd]:
-        """Segments that deterministic workers have finished; each waits for ``answer``."""
+        """Ends of segments, from deterministic workers; each such worker waits for ``answer``."""
         if not self._deterministic:
             return []
         messages = [self._group.receive(name) for name in self._group.members if is_worker(name)]
@@ -150,11 +150,11 @@ class Node:
         return counters[:, STEPS].copy(), counters[:, UPDATES].copy()
 
     def metrics(self) -> dict[str, float]:
-        """Losses and the like, mean over the workers that have any, and how many updates were skipped, if any were."""
+        """Losses and other metrics, as means over the workers, and the number of skipped updates if it is not 0."""
         return read_metrics(self.block)
 
     def shares(self) -> npt.NDArray[np.float64]:
-        """Seconds [M, 3] of each worker: acting, of these inside the environment's step, learning."""
+        """Seconds [M, 3] of each worker: acting; the part of acting inside the environment's step; learning."""
         return array(self.block, "seconds")[:, :3].copy()
 
     def first_update_at(self) -> float | None:
@@ -184,7 +184,7 @@ class Node:
         self._base_updates = snapshot.updates
 
     def fold_statistics(self, snapshot: Snapshot) -> None:
-        """Move all statistics into row 0, where a resumed run finds them: sums in another order have other bits."""
+        """Move all statistics into row 0, as a resumed run does: sums in another order would have other bits."""
         for name in ("observations", "rewards"):
             copy_exactly(self.block[name][:1], snapshot.tensors.get(name), f"the checkpoint's {name}")
             self.block[name][1:].zero_()

@@ -1,4 +1,4 @@
-"""The parts of a run that may be a user's own: found, and tried before any process starts."""
+"""Finds the parts of a run that may be a user's own, and tries them before any process starts."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ STEPS, COUNT = 2, 3  # of a trial
 MODE_DEPENDENT = (
     nn.modules.dropout._DropoutNd,
     nn.modules.batchnorm._BatchNorm,
-)  # do another thing in training than in play
+)  # behave differently in training and in evaluation
 
 
 def plugin_names(config: Config) -> Iterator[str]:
@@ -36,7 +36,7 @@ def plugin_names(config: Config) -> Iterator[str]:
 
 
 def modules_of(name: str) -> set[str]:
-    """The module that ``package.module:object`` names, and that of the same package in which the object is defined."""
+    """The module that ``package.module:object`` names, and the module of the same package that defines the object."""
     module, _, attribute = name.partition(":")
     found = getattr(load_module(module), attribute, None)
     defined = str(found.__module__) if isinstance(found, (type, FunctionType)) else module
@@ -44,13 +44,13 @@ def modules_of(name: str) -> set[str]:
 
 
 def try_parts(config: Config, spaces: Spaces) -> nn.Module:
-    """The run's network with its initial weights, once it and what acts by it have been tried.
+    """The run's network with its initial weights. A user's network and sampler are tried on zeros first.
 
     Raises:
-        MarlError: a part cannot work; without this, each worker would say so, one after another.
+        MarlError: a part cannot work. Without this check, each worker would fail, one after another.
     """
     algorithm = config.algorithm
-    if ":" not in algorithm.name and not config.network.own:  # whose own code would keep what it makes where nothing is
+    if ":" not in algorithm.name and not config.network.own:  # a user's code could keep tensors of the meta device
         _demand_memory(config, spaces)
     parts = (algorithm.name, *config.network.own.values(), config.exploration.sampler)
     names = [name for name in parts if ":" in name]
@@ -71,7 +71,7 @@ def try_parts(config: Config, spaces: Spaces) -> nn.Module:
 
 @contextlib.contextmanager
 def _unchanged(network: nn.Module) -> Iterator[None]:
-    """What the block makes of the network's numbers is undone: they are the run's initial weights."""
+    """Restore the network's numbers after the block: they are the run's initial weights."""
     tensors = [*network.parameters(), *network.buffers()] if isinstance(network, nn.Module) else []
     before = [each.detach().clone() for each in tensors]
     yield
@@ -81,7 +81,7 @@ def _unchanged(network: nn.Module) -> Iterator[None]:
 
 
 def _demand_memory(config: Config, spaces: Spaces) -> None:
-    """Refuse a network that this machine has no room for: its weights and gradient, and what all workers share of it.
+    """Refuse a network whose weights, gradient and shared memory have no room on this machine.
 
     Raises:
         ConfigError: more than is free.
@@ -93,7 +93,7 @@ def _demand_memory(config: Config, spaces: Spaces) -> None:
 
 
 def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
-    """Every shape that a trajectory is made of."""
+    """Act once, and check all shapes that a trajectory consists of."""
     if not isinstance(network, nn.Module):
         raise PluginError(
             f"{config.algorithm.name}: expected build_network to make a torch module, got {network!r:.80}"

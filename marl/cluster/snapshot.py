@@ -1,4 +1,4 @@
-"""A copy of what was learned, at one moment: what is judged, saved and restored."""
+"""A copy of what was learned at one moment, to be evaluated, saved or restored."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What a run on children normalises by: one set of statistics for all of them, of observations and of returns."""
+"""The statistics by which a run on children normalises: one set for all children, of observations and returns."""
 
 from collections.abc import Mapping
 
@@ -9,17 +9,17 @@ from marl.config.settings import Config
 from marl.data.normalizer import Moments, as_slot, beside, columns, from_slot
 from marl.data.spaces import Spaces
 
-UNKNOWN = 2.0  # observations that statistics count for, where returns have none yet: what follows soon outweighs it
+UNKNOWN = 2.0  # count of observation statistics from a file without returns: new data soon outweighs them
 
 
 def statistics_size(config: Config, spaces: Spaces) -> int:
-    """Numbers that statistics are kept of: those of an observation, then the discounted return; 0: nothing."""
+    """How many numbers have statistics: those of an observation, then the discounted return; 0: none."""
     environment = config.environment
     return spaces.observation_size * environment.normalize_observations + environment.normalize_rewards
 
 
 def statistics_of(config: Config, tensors: Mapping[str, Tensor]) -> Moments | None:
-    """What a file knows of that; None where it knows nothing."""
+    """The statistics among a file's ``tensors``; None if it has none."""
     environment = config.environment
     seen = returns = None
     if environment.normalize_observations and "normalizer" in tensors:

@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
     config: Config  # with a seed
     worker: int
-    segment: int  # counts checkpoints and restarts: no two lives of a worker draw the same numbers
+    segment: int  # counts checkpoints and restarts: a restarted worker draws other random numbers
     child: int = 0  # rank among all children
     alone: bool = True  # no parent: this node's own count of steps ends the run
     workers: int = 1  # of this node
@@ -48,7 +48,7 @@ class Job(NamedTuple):
 class SegmentEnd(NamedTuple):
     """Sent by a deterministic worker, which then waits for True (go on) or False."""
 
-    segment: int  # the one that would begin now
+    segment: int  # number of the segment that comes next
 
 
 def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
@@ -109,7 +109,7 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMini
     )
 
     def begin(segment: int) -> None:
-        """Start a segment as a worker that resumes there would: nothing is carried over but what is shared."""
+        """Start a segment like a worker that resumes there: only what lies in shared memory is kept."""
         collector.reset(reseed(job, segment, generator, environments.count))
         statistics.refresh()
 
@@ -146,7 +146,7 @@ def _own_minibatches(job: Job, block: SharedBlock) -> MakeMinibatches:
 
 
 def reseed(job: Job, segment: int, generator: torch.Generator, count: int) -> list[int]:
-    """Seed the worker's draws for a segment; seeds of its environments."""
+    """Seed the worker's random numbers for a segment; returns the seeds of its environments."""
 
     place = {"child": job.child, "worker": job.worker, "segment": segment}
     seed = job.config.seed or 0
@@ -166,8 +166,8 @@ def _until(
 
 
 def _in_rounds(job: Job, block: SharedBlock) -> Callable[[], bool]:
-    """Go on until told to stop; stand still while the contact asks for it, and where the run is deterministic, of
-    one's own accord once a round's steps are made.
+    """Go on until told to stop. The worker pauses while the contact asks for it; in deterministic mode, it also pauses
+    when it has made the steps of a round.
     """
     stop, pause, waiting = array(block, "stop"), array(block, "pause"), array(block, "waiting")[job.worker]
     steps, quota = array(block, "counters")[job.worker], parse_trigger(job.config.exchange.every).amount
@@ -182,7 +182,7 @@ def _in_rounds(job: Job, block: SharedBlock) -> Callable[[], bool]:
         if asked > pause[OVER]:
             waiting[0] = asked
             while asked > pause[OVER] and not stop[0]:
-                time.sleep(0.0005)  # no lock that a killed worker could hold, so nothing that could wake it
+                time.sleep(0.0005)  # poll: a lock would stay locked if a worker were killed
         return not stop[0]
 
     return go_on
@@ -197,8 +197,8 @@ def _freely(job: Job, block: SharedBlock, telemetry: Telemetry) -> Callable[[], 
 def _in_segments(
     pipe: Connection, job: Job, block: SharedBlock, telemetry: Telemetry, begin: Callable[[int], None]
 ) -> Callable[[], bool]:
-    """Go on until told to stop; after each segment wait until the main process has saved it, then begin the next
-    afresh.
+    """Go on until told to stop; after each segment, wait until the main process has saved it. Then begin the next
+    segment, see ``begin``.
     """
     stop, limit, length = array(block, "stop"), job.config.stop.steps, job.config.checkpoint.every_steps
     segment = job.segment

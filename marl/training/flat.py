@@ -1,7 +1,7 @@
 """A network's weights as one flat vector.
 
-Parameters (tied ones once), then float buffers, which take no gradient. Sharing, snapshots, averaging and byte
-lengths are all statements about that vector.
+Parameters (tied ones once), then float buffers, which take no gradient. Sharing, snapshots, averaging and message
+lengths all refer to this vector.
 """
 
 from typing import NamedTuple
@@ -17,14 +17,14 @@ class Flat(NamedTuple):
     gradient: Tensor  # [P]  zero it yourself: ``zero_grad`` would replace the views by None
 
     def num_bytes(self) -> int:
-        """What parent and child have to agree on."""
+        """Length of the weights, on which parent and child have to agree."""
         return 4 * self.weights.numel()
 
 
 def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
     """Move the network's numbers into one vector, on ``device`` or the CPU, and make its parameters views of it."""
     if device is not None:
-        network.to(device)  # whole numbers and what is no float, too
+        network.to(device)  # also the buffers that are not floats
     parameters = list(network.parameters())  # tied parameters are listed once
     count = sum(parameter.numel() for parameter in parameters)
     weights = torch.zeros(num_weights(network), device=device)
@@ -41,7 +41,7 @@ def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
 
 
 def num_weights(network: nn.Module) -> int:
-    """How many numbers ``flatten`` makes one vector of."""
+    """Length of the vector that ``flatten`` makes."""
     return sum(tensor.numel() for tensor in [*network.parameters(), *_float_buffers(network)])
 
 

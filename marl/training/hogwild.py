@@ -37,10 +37,10 @@ class LearnedWeights(Protocol):
     num_parameters: int  # P
 
     def fetch(self) -> None:
-        """Have the network hold the newest of them."""
+        """Give the network the newest weights."""
 
     def step(self, loss: Loss, rate: float, max_norm: float) -> float:
-        """Move them along the loss's gradient; its norm. One that is not finite moves nothing."""
+        """Move the weights along the loss's gradient. Returns its norm; if that is not finite, nothing has moved."""
 
 
 def train(
@@ -54,9 +54,9 @@ def train(
     generator: torch.Generator,
     go_on: Callable[[], bool],
 ) -> None:
-    """The life of one worker, or of a learner, until ``go_on`` says no."""
+    """Run the loop of one worker, or of a learner, until ``go_on`` returns False."""
     while go_on():
-        version = telemetry.version()  # before the weights, which are then at least as new
+        version = telemetry.version()  # read before the weights, so that they are at least as new
         weights.fetch()
         start = time.perf_counter()
         trajectory, episodes = source.collect(cast(Acts, network), version)
@@ -71,7 +71,7 @@ def train(
                 telemetry.updated(loss.metrics, norm, rate)
             else:
                 telemetry.skipped()
-            weights.fetch()  # the next batch is learned from with what all have learned meanwhile
+            weights.fetch()  # for the next batch, take what other workers have learned meanwhile
             minibatches.learned(loss)
         telemetry.played(source, episodes, collected - start, time.perf_counter() - collected)
 
@@ -84,5 +84,5 @@ def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, 
     if norm < float("inf"):  # False for NaN too
         if norm > max_norm:
             local.gradient.mul_(max_norm / norm)
-        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # buffers lie behind
+        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # after these come the buffers
     return norm

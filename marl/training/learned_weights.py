@@ -1,4 +1,4 @@
-"""Where the weights that are learned live: in memory that all workers share, or on the device of one learner."""
+"""The weights that training updates: in memory that all workers share, or on the device of one learner."""
 
 import time
 from collections.abc import Callable
@@ -35,8 +35,8 @@ class SharedWeights:
 class DeviceWeights:
     """One learner's: weights, gradient and optimizer state stay on the device. See ``LearnedWeights``.
 
-    The block of shared memory, from which a run is saved and a dead learner is started again, gets the weights with
-    each published version, in one copy off the device, and the optimizer's state every ``STATE_EVERY_S``.
+    The block of shared memory is used to save the run and to restart a learner that died. It gets the weights with
+    each published version, in one copy off the device. It gets the optimizer's state every ``STATE_EVERY_S`` seconds.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DeviceWeights:
         self._saved_at = clock()
 
     def fetch(self) -> None:
-        """The network's weights are the ones that updates move."""
+        """Nothing to do: updates move the network's own weights."""
 
     def step(self, loss: Loss, rate: float, max_norm: float) -> float:
         """See ``hogwild_step``."""
@@ -78,8 +78,8 @@ def own_device(name: str, *, replays: bool) -> torch.device:
     """The device that a learner learns on.
 
     Args:
-        name: as torch writes it, or "auto": the first GPU of torch's own, if there is one.
-        replays: it samples from a replay, which lies in the machine's memory; "auto" learns where that lies.
+        name: as torch writes it, or "auto": the first CUDA device if there is one, else the CPU.
+        replays: the learner samples from a replay, which lies in main memory; "auto" is then the CPU.
 
     Raises:
         ConfigError: this machine has no such device.

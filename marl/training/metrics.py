@@ -1,7 +1,7 @@
 """Numbers about learning for people, by name: each worker writes its own row, a reader reads all rows.
 
-A name comes with the first loss that has it. It is written before its first byte, which says that it is there, so that
-nobody reads half of one.
+A worker adds a name with the first loss that has it. The first byte of the name is written last: it marks the
+name as complete, so that no reader sees half a name.
 """
 
 import re
@@ -21,18 +21,18 @@ TOTALS = (SKIPPED_UPDATES,)
 
 
 class MetricsRow:
-    """A worker's own."""
+    """The row of one worker."""
 
     def __init__(self, block: SharedBlock, worker: int) -> None:
         self._numbers: npt.NDArray[np.float64] = block["metrics"][worker].numpy()
         self._names: npt.NDArray[np.uint8] = block["metric_names"][worker].numpy()
-        self._columns = {name: column for column, name in enumerate(_names_in(self._names))}  # of a predecessor
+        self._columns = {name: column for column, name in enumerate(_names_in(self._names))}  # from before a restart
 
     def write(self, metrics: Mapping[str, Tensor | float]) -> None:
-        """Tell the newest numbers.
+        """Write the newest numbers.
 
         Raises:
-            PluginError: a name or a number that cannot be told, or more than there is room for.
+            PluginError: a name or a number cannot be written, or there are too many.
         """
         for name, value in metrics.items():
             try:
@@ -63,11 +63,11 @@ class MetricsRow:
 
 
 def read_metrics(block: SharedBlock) -> dict[str, float]:
-    """Means over the workers that have told a number, by name, and how many updates were skipped, if any were."""
+    """Means by name, over the workers that wrote a number; also the number of skipped updates, if any."""
     told: dict[str, list[float]] = {}
     for numbers, names in zip(block["metrics"].numpy(), block["metric_names"].numpy(), strict=True):
         for name, number in zip(_names_in(names), numbers.tolist(), strict=False):
-            if number == number:  # a number that is none says nothing
+            if number == number:  # leave out NaN
                 told.setdefault(name, []).append(number)
     found = {name: sum(values) / len(values) for name, values in told.items()}
     skipped = int(array(block, "counters")[:, SKIPPED].sum())
@@ -75,6 +75,6 @@ def read_metrics(block: SharedBlock) -> dict[str, float]:
 
 
 def _names_in(names: npt.NDArray[np.uint8]) -> list[str]:
-    """Of one row, in order."""
+    """The names in one row, in order."""
     filled = int(np.count_nonzero(names[:, 0]))
     return [each.tobytes().rstrip(b"\0").decode("ascii") for each in names[:filled]]

@@ -21,10 +21,10 @@ CPU = torch.device("cpu")
 
 
 class MinibatchSource(Protocol):
-    """Says what to learn from next, and hears how that went."""
+    """Gives the batches to learn from, and receives their losses."""
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
-        """What is learned from before the next trajectory is played; ``learned`` is called after each."""
+        """The batches to learn from before the next trajectory is played; ``learned`` is called after each batch."""
 
     def learned(self, loss: Loss) -> None:
         """The last batch was learned from."""
@@ -41,7 +41,7 @@ class Fresh:
         return self._algorithm.minibatches(self._network, trajectory, moment)
 
     def learned(self, loss: Loss) -> None:
-        """Nothing of it matters."""
+        """Nothing to do."""
 
 
 class ReplayRatioLimiter:
@@ -52,11 +52,11 @@ class ReplayRatioLimiter:
         self._due = 0.0
 
     def played(self, steps: float) -> None:
-        """So many steps more have been played."""
+        """Count ``steps`` more steps that were played."""
         self._due += self._ratio * steps
 
     def forgive(self) -> None:
-        """Nothing is due."""
+        """Forget the samples that are due."""
         self._due = 0.0
 
     def pay(self, steps: float) -> bool:
@@ -101,7 +101,7 @@ class ReplayedTrajectories:
 
 
 class ReplayedTransitions:
-    """Save the trajectory's transitions, then learn from batches of those that had most to teach."""
+    """Save the trajectory's transitions, then learn from batches drawn by priority."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class ReplayedTransitions:
     ) -> None:
         """
         Args:
-            priorities: those of the trajectory that comes next, where its actor has worked them out.
+            priorities: gives those of the next trajectory, if its actor has computed them.
             device: of the network; the replay lies in the machine's memory.
         """
         self._algorithm, self._network, self._settings, self._rng = algorithm, network, settings, rng
@@ -135,7 +135,7 @@ class ReplayedTransitions:
         moved = self._algorithm.transitions(self._network, on_device(trajectory, self._device))
         transitions, priorities = (on_device(each, CPU) for each in moved)
         given = priorities if self._from_actor is None else self._from_actor()
-        if len(given) == len(priorities):  # else the actor has counted steps that were left out on the way
+        if len(given) == len(priorities):  # else some steps were left out since the actor computed them
             priorities = given
         self.keep(transitions, priorities)
         return self.samples()
@@ -166,7 +166,7 @@ class ReplayedTransitions:
             yield Sampled(on_device(transitions, self._device), on_device(counts, self._device), self._generator)
 
     def learned(self, loss: Loss) -> None:
-        """Note what each transition of the last batch still has to teach."""
+        """Store the new priorities of the last batch's transitions."""
         if loss.priorities is None or self._drawn is None:
             return
         indices, whole = self._drawn
@@ -174,7 +174,7 @@ class ReplayedTransitions:
 
 
 class HandedOn:
-    """Nothing here: a learner elsewhere learns from what this worker plays."""
+    """Gives each trajectory to a learner elsewhere; this worker does not learn."""
 
     def __init__(self, algorithm: Algorithm, network: nn.Module, send_queue: SendQueue) -> None:
         self._algorithm, self._network, self._send_queue = algorithm, network, send_queue
@@ -188,4 +188,4 @@ class HandedOn:
         return iter(())
 
     def learned(self, loss: Loss) -> None:
-        """It never comes to that."""
+        """Never called: there are no batches."""

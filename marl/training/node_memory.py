@@ -28,8 +28,8 @@ def node_memory(
     workers: int,
     more: Mapping[str, Tree] | None = None,
 ) -> SharedBlock:
-    """One block for a node of ``workers`` workers. Row 0 of the statistics is what came before this run or from
-    elsewhere.
+    """One block for a node of ``workers`` workers. Row 0 of the statistics has those from before this run, or
+    those that the parent sent.
 
     Args:
         more: what this run needs besides, such as a replay.

@@ -1,4 +1,4 @@
-"""Optimizers over one flat vector whose every piece of state lies in shared memory.
+"""Optimizers over one flat vector. All of their state lies in shared memory.
 
 ``torch.optim`` is not used: the first construction of any of its classes imports for a second or more, and it keeps its
 state per parameter and per process. Updates race without locks, as in Hogwild (Niu et al. 2011) and A3C (Mnih et al.
@@ -20,9 +20,9 @@ class OptimizerSettings:
     """Which optimizer the workers share."""
 
     name: str = "adam"  # or "rmsprop" (the paper's), "sgd"
-    beta1: float = 0.9  # Adam: memory of the mean gradient
-    beta2: float = 0.999  # Adam: memory of its square
-    decay: float = 0.99  # RMSProp: memory of the squared gradient
+    beta1: float = 0.9  # Adam: decay of the mean gradient
+    beta2: float = 0.999  # Adam: decay of the mean squared gradient
+    decay: float = 0.99  # RMSProp: decay of the mean squared gradient
     momentum: float = 0.0  # SGD
     epsilon: float = 1e-5  # Adam: outside the root; RMSProp: inside it, as in the paper (its code used 0.1)
 

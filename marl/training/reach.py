@@ -1,11 +1,12 @@
 """How far learning can move the weights, by what the settings say and without looking at any weights.
 
-One update of Adam moves a number by ``rate * |m| / sqrt(v)``, and v is a mean of squares over a longer time than m is a
-mean: ``|m| <= sqrt(v)`` where gradients stay as large as they were (Kingma and Ba, "Adam", section 2.1), and by
-Cauchy's inequality ``|m| <= sqrt(v) (1 - b1) / sqrt((1 - b2) (1 - b1^2 / b2))`` whatever they do. RMSProp divides by a
-root that starts at 0: update t is at most ``rate / sqrt(1 - a^t)`` where gradients stay as large, and never more than
-``rate / sqrt(1 - a)``. Each is times sqrt(P) for all P numbers. SGD moves all of them by ``rate`` times the gradient's
-length, which is cut, and momentum repeats that ``1 / (1 - m)`` times.
+One update of Adam moves a number by ``rate * |m| / sqrt(v)``. Here m is a mean of gradients, v a mean of their squares
+over a longer time. While gradients do not grow, ``|m| <= sqrt(v)`` (Kingma and Ba, "Adam", section 2.1). For any
+gradients, Cauchy's inequality gives ``|m| <= sqrt(v) (1 - b1) / sqrt((1 - b2) (1 - b1^2 / b2))``. RMSProp divides by a
+root that starts at 0: update t is at most ``rate / sqrt(1 - a^t)`` while gradients do not grow, and never more than
+``rate / sqrt(1 - a)``. These bounds are for one number; for all P numbers, multiply them by sqrt(P). SGD moves all
+numbers together by ``rate`` times the gradient's length, which is clipped; momentum makes this at most
+``1 / (1 - m)`` times as long.
 """
 
 import math
@@ -14,20 +15,20 @@ from typing import NamedTuple
 from marl.algorithms.base import Algorithm
 from marl.training.optimizers import OptimizerSettings
 
-MOST_UPDATES = 5000.0  # a second, of one worker: no backward pass is shorter
-# Steps that count are at least every second of those played: where every episode has one step, each other is a reset.
+MOST_UPDATES = 5000.0  # per second and worker: no backward pass is faster
+# At least half of the played steps count: if every episode has one step, every second played step is a reset.
 PLAYED_PER_STEP = 2.0
 
 
 class Reach(NamedTuple):
     """Lengths are Euclidean norms of a change of all weights."""
 
-    usual: float  # of one update where gradients stay as large as they were
+    usual: float  # of one update while gradients do not grow
     most: float  # of one update, whatever gradients do
     warm_up: float  # n updates of a new optimizer are as long as n + warm_up sqrt(n) usual ones
     per_step: float  # updates for each environment step; infinite: not known
-    per_trajectory: float  # updates that a worker may have made of a trajectory which its steps do not count yet
-    lag: float  # updates by which what no gradient moves, such as a target network, may be behind
+    per_trajectory: float  # updates that a worker may have made from a trajectory that is not counted yet
+    lag: float  # updates that weights without a gradient, such as a target network, may be behind
 
     def lengths(self, work: float, workers: int, seconds: float | None) -> tuple[float, float]:
         """How long a change may be: usually, and at the very most.
@@ -41,7 +42,7 @@ class Reach(NamedTuple):
             updates = min(updates, PLAYED_PER_STEP * self.per_step * work + self.per_trajectory * workers)
         if math.isinf(updates):
             return math.inf, math.inf
-        # The second term: a copy that catches up moves as far as what it copies has moved meanwhile.
+        # The lag: a target network that catches up moves as far as its network has moved meanwhile.
         usual = self.usual * (updates + self.warm_up * math.sqrt(updates) + self.lag)
         return min(usual, self.most * (updates + self.lag)), self.most * (updates + self.lag)
 

@@ -19,7 +19,7 @@ from marl.data.trajectory import Trajectory
 from marl.failpoints import fail
 
 WRITTEN, TAKEN = range(2)  # columns of the counts
-RING_LENGTH = 4  # in each worker's ring: an actor that is so far ahead of its contact waits
+RING_LENGTH = 4  # rollouts in each worker's ring; when they are full, the actor waits for its contact
 
 
 def send_queue_fields(layout: Layout, workers: int) -> dict[str, Tree]:
@@ -44,7 +44,7 @@ class SendQueue:
         while counts[WRITTEN] - counts[TAKEN] >= RING_LENGTH:
             if self._stop[0]:
                 return
-            time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
+            time.sleep(0.0005)  # poll: a lock would stay locked if a process died with it
         pack(self._rollouts[int(counts[WRITTEN]) % RING_LENGTH], trajectory, priorities)
         fail("send_queue.writing")
         counts[WRITTEN] += 1
@@ -63,7 +63,7 @@ class Sender:
     def __init__(self, block: SharedBlock) -> None:
         self._rollouts = block["send_queue"]
         self._counts: npt.NDArray[np.int64] = block["outbox_counts"].numpy()
-        self._next = 0  # of the workers, whose turn it is
+        self._next = 0  # number of the worker whose turn it is
 
     def waiting(self, most: int) -> list[Posted]:
         """The next rollouts, the oldest of each worker first, all workers in turn; they stay until ``taken``."""

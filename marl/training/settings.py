@@ -8,4 +8,4 @@ class CheckpointSettings:
     """How often everything needed to go on is saved."""
 
     every_seconds: float = 30.0
-    every_steps: int = 50_000  # used with deterministic = true, in deterministic mode
+    every_steps: int = 50_000  # in deterministic mode

@@ -16,9 +16,9 @@ class Statistics:
     def __init__(
         self, block: SharedBlock, worker: int, *, observations: bool, rewards: bool, alone: bool = True
     ) -> None:
-        """``alone``: observations are normalised by what this node's workers have seen; otherwise only by row 0, which
-        an answer of the parent brings along with the weights that it belongs to, and which holds returns as well: the
-        values that children average must be of rewards of one size.
+        """``alone``: observations are normalised by what this node's workers have seen. Otherwise they are normalised
+        only by row 0, which comes from the parent together with the weights. Then row 0 has returns too: children
+        average their value functions, so they must all scale rewards in the same way.
         """
         self._observations, self._rewards = array(block, "observations"), array(block, "rewards")
         self._row = 1 + worker
@@ -37,7 +37,7 @@ class Statistics:
             self.normalizer.use(columns(merge(self._observations[self._used]), self._seen))
 
     def learn_from(self, collector: Collector) -> None:
-        """Fold in the last trajectory, then bring its rewards to size; the new statistics hold from the next one on."""
+        """Add the last trajectory to the statistics and scale its rewards; the next trajectory uses the result."""
         if self._together:
             return self._learn_both(collector)
         if self.normalizer is not None:
@@ -50,7 +50,7 @@ class Statistics:
         collector.scale_rewards(scale)
 
     def _learn_both(self, collector: Collector) -> None:
-        """Likewise where returns lie behind observations; what all children have seen brings rewards to size."""
+        """Likewise if returns follow observations in the same row: the statistics of all children scale the rewards."""
         both = collector.reward_moments()
         if self.normalizer is not None and both.count:
             both = beside(collector.observation_moments(), both)
@@ -58,13 +58,13 @@ class Statistics:
             add(self._observations[self._row], both)
         self.refresh()
         common = merge(self._observations[:1])
-        if common.count < 2:  # before the first answer that brings any, there is only what this node has seen
+        if common.count < 2:  # until the parent has sent some, there is only what this node has seen
             common = merge(self._observations)
         collector.scale_rewards(1.0 / float(common.std()[-1]))
 
 
 class Rollouts:
-    """A worker's trajectories: played, counted in the running statistics, their rewards brought to size."""
+    """Plays a worker's trajectories, adds them to the running statistics, and scales their rewards."""
 
     def __init__(self, collector: Collector, statistics: Statistics) -> None:
         self._collector, self._statistics = collector, statistics

@@ -1,8 +1,8 @@
 """Trajectories on their way from the parent's conversations to its learner: a queue of fixed length in shared memory.
 
-Any thread of the parent may put a rollout in; only the learner, another process, takes them out, in the order in which
-they came, and gives each back once it is done with it. Two rings of numbers, there and back, have one writer each, so
-that neither side can block the other.
+Any thread of the parent may put a rollout in. Only the learner, another process, takes rollouts out, in the same order,
+and gives each back after use. There are two rings of rollout numbers, one to the learner and one back. Each has only
+one writer, so neither side can block the other.
 """
 
 import threading
@@ -73,7 +73,7 @@ class TrajectoryQueue:
             return number, self.memory[number]
 
     def place_if_free(self) -> tuple[int, Tensor] | None:
-        """The same, where nobody knows; None if there is none."""
+        """Like ``place``, but None if no rollout is free."""
         with self._lock:
             self._take_back()
             if not self._free:
@@ -94,7 +94,7 @@ class TrajectoryQueue:
             self._free.append(number)
 
     def restart(self) -> int:
-        """The learner has died: its successor begins after what it had in hand. How many rollouts that was."""
+        """The learner has died: free the rollouts that it worked on. Returns how many these were."""
         with self._lock:
             self._take_back()
             waiting = range(int(self._taken[SEEN]), int(self._put[PUT]))
@@ -116,16 +116,16 @@ class Flow(NamedTuple):
     """What became of the trajectories, for people."""
 
     used: int
-    stale: int  # dropped: older than allowed, or of another life of the run
+    stale: int  # dropped: older than allowed, or from before the run was resumed
     ages: npt.NDArray[np.int64]  # of those used: how many had each age, in versions
 
     def mean_age(self) -> float:
-        """In versions."""
+        """The mean staleness, in versions."""
         total = int(self.ages.sum())
         return float((self.ages * np.arange(len(self.ages))).sum() / total) if total else 0.0
 
     def age_of(self, share: float) -> int:
-        """So many versions, or fewer, that share (more than 0, at most 1) of all was old; 1: the oldest was."""
+        """The staleness that a ``share`` (more than 0, at most 1) of the trajectories did not exceed, in versions."""
         reached = np.cumsum(self.ages) >= share * self.ages.sum()
         return int(reached.argmax())
 
@@ -137,7 +137,7 @@ def flow(block: SharedBlock) -> Flow:
 
 
 class Arrivals:
-    """The learner's side: what a collector is to a worker. ``wait`` before each ``collect``."""
+    """The learner's side, which gives it trajectories as a collector does to a worker. ``wait`` before ``collect``."""
 
     def __init__(
         self, block: SharedBlock, layout: Layout, *, batch: int, max_staleness: int, device: torch.device
@@ -153,10 +153,10 @@ class Arrivals:
         self._batch, self._max_staleness, self._device = batch, max_staleness, device
         self._in_hand: list[int] = []
         self._steps = 0
-        self.priorities = torch.zeros(0)  # of the last trajectory, as its actors saw them
+        self.priorities = torch.zeros(0)  # of the last trajectory, as its actors computed them
 
     def wait(self) -> bool:
-        """Until a batch is there; False if the learner is to stop instead. The last batch is given back."""
+        """Give the last batch back, then wait for the next one. False if the learner is to stop."""
         for number in self._in_hand:
             self._give_back(number)
         self._in_hand = []
@@ -170,7 +170,7 @@ class Arrivals:
             number = int(self._order[seen % len(self._order)])
             self._taken[SEEN] = seen + 1
             fail("learner.taking")
-            # Of a version that is still to come are those that played before a run was resumed.
+            # A trajectory from before a resume may have a version that this run has not reached yet.
             if 0 <= int(self._version[0]) - int(self._rollouts[number]["header"][0]) <= self._max_staleness:
                 self._in_hand.append(number)
             else:
@@ -232,14 +232,14 @@ def side_by_side(trajectories: list[Trajectory]) -> Trajectory:
 
 
 class Published:
-    """The learner's newest weights, for the parent's threads: two copies in turn, the newer one whole."""
+    """The learner's newest weights, for the parent's threads: two copies, so that the newer one is always complete."""
 
     def __init__(self, block: SharedBlock) -> None:
         self._copies = block["published"]
         self._numbers: npt.NDArray[np.int64] = block["published_numbers"].numpy()
 
     def publish(self, weights: Tensor, version: int) -> None:
-        """By the learner only."""
+        """Publish new weights; only the learner does this."""
         sequence = int(self._numbers[DONE]) + 1
         self._numbers[BEGUN] = sequence
         self._copies[sequence % 2].copy_(weights)
@@ -247,7 +247,7 @@ class Published:
         self._numbers[DONE] = sequence
 
     def read(self, place: Tensor) -> int:
-        """Copy the newest weights to ``place``; their version."""
+        """Copy the newest weights to ``place``. Returns their version."""
         while True:
             done = int(self._numbers[DONE])
             place.copy_(self._copies[done % 2])

@@ -77,11 +77,11 @@ class Telemetry:
             self._metrics.write({**metrics, "gradient_norm": norm, "learning_rate": rate})
 
     def skipped(self) -> None:
-        """One was not made, because its gradient was not finite."""
+        """One optimizer step was skipped, because its gradient was not finite."""
         self._counters[SKIPPED] += 1
 
     def played(self, source: Counted, episodes: Episodes, acting: float, learning: float) -> None:
-        """One trajectory was played and learned from; the seconds that each took."""
+        """One trajectory was played, in ``acting`` seconds, and learned from, in ``learning`` seconds."""
         self._counters[STEPS] += source.num_steps()
         self._seconds[STEPPING] = source.step_seconds()
         self._seconds[ACTING] += acting

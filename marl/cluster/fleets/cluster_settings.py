@@ -1,4 +1,4 @@
-"""Which machines a run uses, in plain words: what the commands and the API are given. Imports nothing heavy."""
+"""The children of a run, as the commands and the API receive them. This module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class Cluster:
     port: int = PORT  # of children whose address has none
     local: int = 0  # children that are started on this machine, for this run
     endpoints: tuple[Endpoint, ...] = ()  # of children that are reached in another way; closed when the run ends
-    fleets: tuple[Fleet, ...] = ()  # of one's own, which bring more children
+    fleets: tuple[Fleet, ...] = ()  # the user's own fleets, which bring more children
     wait_s: float = 10.0  # for the first child
     trust: TrustOptions = field(default_factory=TrustOptions)

@@ -1,4 +1,4 @@
-"""Endpoints for children that are named by address: who this parent is to them, and which of them it lets in."""
+"""Endpoints for children that are named by address, with this parent's identity and its list of revoked nodes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from marl.trust.options import TrustOptions
 
 
 class Dialing:
-    """One endpoint an address; they share a thread, this parent's identity and the list of revoked nodes."""
+    """One endpoint per address. They share a thread, this parent's identity and the list of revoked nodes."""
 
     def __init__(
         self, addresses: Sequence[Address], trust: TrustOptions, home: Path, note: Callable[[str], None]
@@ -23,7 +23,7 @@ class Dialing:
             home: folder of the key and of the nodes that are known.
 
         Raises:
-            MarlError: there is no identity that these addresses allow.
+            MarlError: these addresses require an identity, and there is none.
         """
         loopback = all(is_loopback(address.host) for address in addresses)
         self._identity = LiveIdentity(
@@ -37,7 +37,7 @@ class Dialing:
         ]
 
     def poll(self) -> None:
-        """Look whether the key was replaced: new links are opened with the newest."""
+        """Check whether the key was replaced; new links then use the new one."""
         self._identity.poll()
 
     def close(self) -> None:

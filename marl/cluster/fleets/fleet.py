@@ -1,4 +1,4 @@
-"""What brings the children of a run: processes on this machine, addresses of machines where they run already, ..."""
+"""The protocol of a fleet, which brings the children of a run: local processes, addresses of running children, ..."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -16,7 +16,7 @@ class Fleet(Protocol):
     """
 
     def open(self, workers: int, note: Callable[[str], None]) -> Sequence[Endpoint]:
-        """Bring the children; how each is met, in the order of their ranks.
+        """Bring the children. Returns an endpoint for each, in the order of their ranks.
 
         Args:
             workers: of each child that is started for this run; 0: what its cores allow.
@@ -28,9 +28,9 @@ class Fleet(Protocol):
         ...
 
     def tend(self) -> Sequence[str]:
-        """Called twice a second: look after the children, and after the key by which they are met.
+        """Check the children and the parent's key; called twice a second.
 
-        One line for each child that has ended by itself; a fleet that can start children starts these again.
+        Returns one line for each child that has ended by itself. A fleet that can start children restarts it.
         """
         ...
 

@@ -29,11 +29,11 @@ if TYPE_CHECKING:  # TLS and sockets, which a run imports when it needs them
 
 ASSUMED = TrustOptions()
 HOST = "127.0.0.1"
-READY_S = 60.0  # for the first child, while torch is imported, and so much more for each of the others
-READY_EACH_S = 2.0
+READY_S = 60.0  # seconds until the first child listens: torch is imported meanwhile
+READY_EACH_S = 2.0  # seconds more for each child
 STOP_S = 10.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two lives of a child
-LONG_LIFE_S = 30.0  # after which an end has nothing to do with the one before
+LONG_LIFE_S = 30.0  # seconds; if a child has lived longer, its end is unrelated to the one before
 
 
 class LocalFleet:
@@ -44,7 +44,7 @@ class LocalFleet:
     """
 
     def __init__(self, count: int, *, workers: int = 0, trust: TrustOptions = ASSUMED) -> None:
-        """``start`` starts them; what they have in common begins to load now.
+        """Begin to load what the children have in common; ``start`` starts them.
 
         Args:
             workers: of each child; 0: all cores but one, shared among them, at least one each.
@@ -57,7 +57,7 @@ class LocalFleet:
         self._dialing: Dialing | None = None
         self._group = ProcessGroup(patience=STOP_S, nested=True)
         self._addresses: dict[str, str] = {}  # of each process by its name; "" until it listens
-        self._ends: dict[str, _Ends] = {}  # of each that has ended, since it last lived long
+        self._ends: dict[str, _Ends] = {}  # of each child that has ended
         start_forkserver("marl.cluster.worker", "marl.cluster.child")
 
     def __enter__(self) -> LocalFleet:
@@ -74,10 +74,10 @@ class LocalFleet:
         return self._dialing.endpoints
 
     def start(self, workers: int = 0) -> list[Address]:
-        """Start the children; where they listen.
+        """Start the children. Returns the addresses where they listen.
 
         Args:
-            workers: of each, where nothing was said before.
+            workers: of each child, if the constructor was given none.
 
         Raises:
             LinkClosed: one does not listen.
@@ -89,7 +89,7 @@ class LocalFleet:
         return parse_addresses([self._wait(name, deadline) for name in self._addresses], PORT)
 
     def tend(self) -> list[str]:
-        """See ``Fleet``: they start again after growing pauses; why one cannot live is told once."""
+        """See ``Fleet``. Children are restarted after growing pauses; each reason is reported once."""
         if self._dialing is not None:
             self._dialing.poll()
         now = time.monotonic()
@@ -100,7 +100,7 @@ class LocalFleet:
         return lines
 
     def _ended(self, name: str, failure: Failure, now: float) -> str | None:
-        """When to start it again; what there is to say."""
+        """Set when an ended child is restarted. Returns a line for the user, or None for a reason already reported."""
         ends = self._ends.get(name)
         if ends is None or now - ends.start_at > LONG_LIFE_S:
             ends = self._ends[name] = _Ends()
@@ -120,7 +120,7 @@ class LocalFleet:
         self._folder.cleanup()
 
     def _remove(self) -> None:
-        """With it the key of the children."""
+        """Remove the folder, which holds the key of the children."""
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _start(self, name: str, port: int) -> None:
@@ -139,18 +139,18 @@ class LocalFleet:
 
 
 def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
-    """One child, until the pipe closes; where it listens is sent once it does."""
+    """Run one child until the pipe closes; its address is sent once it listens."""
     from marl.cluster.child import ChildSettings, run_child  # TLS and sockets, which the run imports later
 
     os.environ["MARL_HOME"] = str(home)
-    # Only this run's parent has their key, and it is the same user's.
+    # All modules are allowed: only this run's parent has the key, and it belongs to the same user.
     settings = ChildSettings(host=HOST, port=port, workers=workers, allow=(ANYTHING,))
-    # Without a sink: the parent of the same machine shows what is to be seen.
+    # No sinks: the parent, on the same machine, shows what happens.
     run_child(settings, TrustOptions(), home, {}, end=pipe, ready=pipe.send)
 
 
 class _Ends:
-    """Of one child, one soon after the other."""
+    """The recent ends of one child, which came soon after each other."""
 
     def __init__(self) -> None:
         self.pause = SHORTEST_PAUSE  # before the next life

@@ -20,17 +20,17 @@ class NetworkFleet:
     def __init__(self, texts: Sequence[str], port: int, trust: TrustOptions) -> None:
         """
         Args:
-            texts: addresses, see ``parse_addresses``; ``port`` is that of those which have none.
+            texts: addresses, see ``parse_addresses``; ``port`` is for those without a port.
             trust: who this parent is to them.
 
         Raises:
-            ConfigError: one is no address, or is there twice.
+            ConfigError: a text is no address, or an address occurs twice.
         """
         self._addresses, self._trust = parse_addresses(texts, port), trust
         self._dialing: Dialing | None = None
 
     def open(self, workers: int, note: Callable[[str], None]) -> Sequence[Endpoint]:
-        """See ``Fleet``: how many workers such a child has is its own affair."""
+        """See ``Fleet``. ``workers`` is ignored: these children choose their own number."""
         if not self._addresses:
             return ()
         from marl.cluster.fleets.dialing import Dialing
@@ -39,7 +39,7 @@ class NetworkFleet:
         return self._dialing.endpoints
 
     def tend(self) -> Sequence[str]:
-        """See ``Fleet``: of children that end the links tell."""
+        """See ``Fleet``. There are no lines: a broken link shows that a child has ended."""
         if self._dialing is not None:
             self._dialing.poll()
         return ()

@@ -1,4 +1,4 @@
-"""Children that are met in a way of the user's own."""
+"""Children that are met through the user's own endpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OwnFleet:
         return self._endpoints
 
     def tend(self) -> Sequence[str]:
-        """See ``Fleet``: of children that end the links tell."""
+        """See ``Fleet``. There are no lines: a broken link shows that a child has ended."""
         return ()
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ def assembled(
     """A run that is ready to begin; at the end of the block all of it is closed.
 
     Args:
-        make_trainer: where its steps are to be played.
+        make_trainer: makes the part that plays the steps and learns.
         resumed: the checkpoint to go on from.
 
     Raises:
@@ -71,7 +71,7 @@ def assembled(
 
 @contextlib.contextmanager
 def _damage_told(folder: RunFolder, resumed: WeightsFile | None) -> Iterator[None]:
-    """What a damaged checkpoint makes of code that trusts it is one line."""
+    """Turn the errors that a damaged checkpoint causes in the block into one line."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:

@@ -29,7 +29,7 @@ def latest_checkpoint(folder: RunFolder) -> Path:
 
 
 def find_seal_key(note: Callable[[str], None] = lambda unused: None) -> Secret | None:
-    """This user's key for the files of a run; without one they are written all the same, which is noted."""
+    """This user's key to seal the files of a run. None if it cannot be used: files are then not sealed, with a note."""
     try:
         return make_seal_key()
     except KeyFileError as error:
@@ -52,18 +52,18 @@ class CheckpointManager:
     ) -> None:
         """
         Args:
-            network: files are made with it in the writer's thread, so that nobody else may use it once the first is
-                written; ``weights`` [N] are its numbers as one vector.
+            network: the writer's thread makes files with it, so use it nowhere else after the first write;
+                ``weights`` [N] are its numbers as one vector.
             key: seals the files, see ``marl/trust/seal.py``.
         """
         self.best: Score | None = None
         self.best_mean = float("-inf")
-        self._best_info: dict[str, Any] = {}  # by which episodes they were chosen
+        self._best_info: dict[str, Any] = {}  # the evaluation that chose the best weights
         self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
         self._key, self._network, self._weights = key, network, weights
 
     def keep_if_best(self, score: Score, keep_anyway: bool = False) -> None:
-        """Keep a score's weights if they are the best so far; ``keep_anyway`` where they end the run."""
+        """Keep the weights of a score if they are the best so far, or if ``keep_anyway`` is set."""
         if score.mean > self.best_mean or keep_anyway:
             self.best, self.best_mean = score, score.mean
             episodes = self._config.evaluation.episodes
@@ -80,7 +80,7 @@ class CheckpointManager:
         )
 
     def recall(self, best_mean: float) -> None:
-        """Go on with the best weights of the run that is resumed; without their file, the next are the best."""
+        """Load the best weights of the resumed run. If their file is missing, the next evaluated ones are the best."""
         try:
             file = read(self._folder.path / BEST)
             fill(self._network, file, self._folder.path / BEST)
@@ -94,7 +94,7 @@ class CheckpointManager:
         self._best_info = {name: file.info[name] for name in ("selection",) if name in file.info}
 
     def write_weights(self, last: Snapshot, out: Path, info: dict[str, Any]) -> None:
-        """Write the weights file, ``info`` in it: the best evaluated in this run or before, else the last.
+        """Write the weights file, with ``info``: the best weights evaluated so far, or ``last`` if there are none.
 
         Raises:
             OSError: it cannot be written.

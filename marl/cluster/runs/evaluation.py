@@ -29,14 +29,14 @@ LAST_STEPS, LAST_STEPS_SHARE = 50_000, 0.1
 
 
 class Final(NamedTuple):
-    """What the weights that are kept earn in episodes that decided nothing."""
+    """Returns of the kept weights in the final episodes, which had no part in choosing these weights."""
 
     summary: Summary | None
     lacking: str  # why there are fewer episodes than wanted, or none; "" if nothing is lacking
 
 
 class Evaluation:
-    """Keeps the evaluator at work, counts its failures, and weighs what it answers."""
+    """Gives the evaluator work, counts its failures, and uses its scores."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Evaluation:
             tell: takes each score.
         """
         self.evaluator = Evaluator(config, spaces, group)
-        self.solved = False  # training has solved it, and so do the weights that are kept
-        self.solved_at: float | None = None  # time.time() when training's mean return reached the threshold, to stay
+        self.solved = False  # training has reached the threshold, and so have the kept weights
+        self.solved_at: float | None = None  # time.time() since when training's mean return has been at the threshold
         self._config, self._group, self._checkpoints, self._meter = config, group, checkpoints, meter
         self._note, self._log, self._tell = note, log, tell
         self._failures = 0  # in a row
         self._ever = False  # whether it has answered at all
         self._broken = ""  # why there is no evaluation any more
-        self._over = False  # training is over: without evaluation too, the run ends as it would
+        self._over = False  # training is over: an evaluator that fails now does not change how the run ends
         self._told_cut = False
         self._due_at = math.inf
 
@@ -77,7 +77,7 @@ class Evaluation:
         return self._config.evaluation.episodes > 0
 
     def collect(self) -> None:
-        """Weigh the answer that has come, if one has.
+        """Use the evaluator's answer, if one has come.
 
         Raises:
             WorkerFailed: the evaluator keeps failing, and nothing but being solved would end the run.
@@ -86,7 +86,7 @@ class Evaluation:
         self._check()
 
     def offer(self, snapshot: Callable[[], Snapshot]) -> bool:
-        """Keep the evaluator busy with what may be the best weights so far; whether it was given new ones.
+        """Give the evaluator new weights if it is free and an evaluation is due. True if it was given some.
 
         Raises:
             WorkerFailed: as for ``collect``.
@@ -106,7 +106,7 @@ class Evaluation:
         return True
 
     def wait_for(self, snapshot: Snapshot, stopped: threading.Event, max_steps: int | None = None) -> bool:
-        """Evaluate these weights now, however often the evaluator is killed over it; whether it was done.
+        """Evaluate these weights now, and again whenever the evaluator dies meanwhile. True if this was completed.
 
         Raises:
             WorkerFailed: the evaluator keeps failing.
@@ -139,10 +139,10 @@ class Evaluation:
             self._note(f"the last weights were not evaluated: {episodes} episodes were not over within {within:.1f} s")
 
     def final(self, last: Snapshot, stopped: threading.Event, deadline: float) -> Final:
-        """What the weights that are kept earn, by seeds that no decision has seen.
+        """Play the final episodes of the kept weights, with seeds that no earlier evaluation used.
 
-        Environments play one episode each, side by side, and only whole sets count: to leave out those that take long
-        would favour the short ones.
+        In a set of episodes, each environment plays one, all at the same time. Only whole sets count: leaving out long
+        episodes would bias the result.
         """
         wanted = self._config.evaluation.final_episodes
         if not self.decides or not wanted:
@@ -152,7 +152,7 @@ class Evaluation:
         self._over, begun = True, time.monotonic()
         deadline = math.inf if max_steps is not None else deadline
         while self.evaluator.busy and not stopped.is_set() and time.monotonic() < deadline:
-            self.evaluator.played(TICK)  # about other weights, and too late for them
+            self.evaluator.played(TICK)  # this answer is about other weights, and too late
             self._check()
         sets: list[Played] = []
         num_played, left = 0, max_steps
@@ -174,7 +174,7 @@ class Evaluation:
     def _played(
         self, snapshot: Snapshot, request: dict[str, Any], stopped: threading.Event, deadline: float
     ) -> Played | None:
-        """The answer to a request, however often the evaluator is killed over it; None where there will be none."""
+        """The answer to a request, which is repeated if the evaluator dies; None if there will be no answer."""
         while not stopped.is_set() and not self._broken and time.monotonic() < deadline:
             if not self.evaluator.busy:
                 self.evaluator.submit(snapshot, **request)
@@ -182,7 +182,7 @@ class Evaluation:
             self._check()
             if played is not None:
                 return played
-            if not self.evaluator.busy and Evaluator.NAME in self._group.members:  # it lives and had no answer
+            if not self.evaluator.busy and Evaluator.NAME in self._group.members:  # alive, but without a result
                 return None
         return None
 
@@ -196,7 +196,7 @@ class Evaluation:
         return f"they take longer than {max(0.0, seconds):.1f} s"
 
     def _await(self, stopped: threading.Event, deadline: float) -> bool:
-        """Until the evaluator has answered what is under way; whether it did."""
+        """Wait for the answer that is under way. True if the evaluator is free then."""
         while self.evaluator.busy and not stopped.is_set() and time.monotonic() < deadline:
             self._take_score(self.evaluator.score(TICK))
             self._check()
@@ -216,7 +216,7 @@ class Evaluation:
         self._checkpoints.keep_if_best(score, keep_anyway=self.solved)
 
     def _check(self) -> None:
-        """Whether the evaluator has died: it is then started again with the next weights, as often as a worker is."""
+        """If the evaluator has died, count it: the next weights restart it, up to ``node.max_restarts`` times."""
         for _, failure in self._group.check(Evaluator.NAME):
             self.evaluator.forget()
             if failure.trace:
@@ -239,7 +239,7 @@ class Evaluation:
 
 
 def patience(seconds: float) -> float:
-    """Seconds for all evaluation, by those of training."""
+    """Seconds for all evaluation after training, if training took ``seconds``."""
     return min(LAST_S + LAST_SHARE * seconds, LAST_MOST_S)
 
 

@@ -22,7 +22,7 @@ from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten
 
 MAX_PARALLEL = 64  # environments that play side by side
-OWN_SEEDS = 0  # the set of seeds by which the run compares weights; later sets are new to every decision
+OWN_SEEDS = 0  # the set of seeds with which weights are compared; the final episodes use later sets
 
 
 class Score(NamedTuple):
@@ -69,10 +69,10 @@ class Evaluator:
         seed_set: int = OWN_SEEDS,
         max_steps: int | None = None,
     ) -> None:
-        """Ask for an evaluation, of ``evaluation.episodes`` where no other number is given; only one at a time.
+        """Ask for an evaluation, by default of ``evaluation.episodes`` episodes; only one at a time.
 
-        The weights go through shared memory: a pipe would fill, and stop this process until the other has made its
-        environments.
+        The weights go through shared memory: a pipe would become full, and block this process until the evaluator has
+        made its environments.
         """
         weights, statistics = snapshot.tensors["weights"], snapshot.statistics()
         if self._block is None:
@@ -89,7 +89,7 @@ class Evaluator:
         self._group.send(self.NAME, Request(statistics is not None, count, seed_set, max_steps))
 
     def forget(self) -> None:
-        """Nothing will come of what is under way."""
+        """Drop the request that is under way: no answer will come."""
         self._under_way = None
 
     def played(self, seconds: float = 0.0) -> Played | None:
@@ -100,13 +100,13 @@ class Evaluator:
         return answer if isinstance(answer, Played) else None
 
     def score(self, seconds: float = 0.0) -> Score | None:
-        """What the weights that were submitted earn, likewise."""
+        """The score of the submitted weights, if it comes within ``seconds``."""
         snapshot, played = self._under_way, self.played(seconds)
         return None if snapshot is None or played is None else score_of(snapshot, played)
 
 
 def score_of(snapshot: Snapshot, played: Played) -> Score:
-    """What these episodes say of these weights."""
+    """The score of a snapshot whose policy played these episodes."""
     return Score(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
 
 
@@ -151,7 +151,7 @@ class _OutOfSteps(Exception):
 
 
 class _Limited:
-    """Environments that may be stepped so often only: a bound that holds whatever a step costs."""
+    """Environments with a limit on their steps: unlike a time limit, it does not depend on the speed of a step."""
 
     def __init__(self, environments: Environments, max_steps: int) -> None:
         self.count = environments.count

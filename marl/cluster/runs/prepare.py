@@ -1,4 +1,4 @@
-"""What a run needs before it has a folder: whatever cannot work shows here, and nothing is written yet."""
+"""Prepares a run before it has a folder: errors show here, before anything is written."""
 
 import dataclasses
 import os
@@ -37,9 +37,9 @@ class Prepared(NamedTuple):
     sinks: dict[str, Sink]
     network: nn.Module  # the only one of this process, with the weights to start from
     weights: Tensor  # [N]  its numbers as one vector
-    initial: WeightsFile | None  # that they are from
-    blur: str | None  # that float32 blurs some observations, in one line
-    sample: Moments | None  # what this machine has seen itself of a run on children
+    initial: WeightsFile | None  # file that these weights are from
+    blur: str | None  # a warning, in one line, that float32 makes some observations equal
+    sample: Moments | None  # statistics of observations made on this machine, for a run on children
 
 
 def prepare(
@@ -86,7 +86,7 @@ def _demand_exchange(config: Config, on_children: bool) -> None:
 
 
 def _demand_room(config: Config, spaces: Spaces, network: nn.Module, on_children: bool) -> None:
-    """For the replay and the queue of this machine."""
+    """Refuse a replay or a queue that has no room on this machine."""
     if config.exchange.learner:
         replay_memory(config, spaces, network, 1, learner=True)
         queue_places(config, config.exchange.layout(config, spaces, network), 1)

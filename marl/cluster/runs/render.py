@@ -19,7 +19,7 @@ from marl.processes.signals import raising
 
 
 def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Collection[str] = ()) -> float:
-    """Play one episode where it can be seen; its return.
+    """Play one episode in a window or for a video. Gives the episode's return.
 
     Raises:
         WeightsFileError: the file cannot be read, or the environment's spaces are no longer those it was trained on.
@@ -42,7 +42,7 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
 
 
 def _demand_display() -> None:
-    """Without one, renderers draw for nobody, or fail in words of their own."""
+    """Refuse to render without a display: renderers would draw nothing, or fail with messages of their own."""
     if not sys.platform.startswith("linux") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
     ):

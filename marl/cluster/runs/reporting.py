@@ -21,7 +21,7 @@ def reporting(
     plain: bool,
     quiet: bool,
 ) -> Iterator[Stream]:
-    """Tell ``sinks`` what happens until the end of the block; an error that ends it is told too.
+    """Tell ``sinks`` what happens until the end of the block; an error that ends the block is told too.
 
     Args:
         resumed: the checkpoint that the run goes on from.

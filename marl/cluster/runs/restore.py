@@ -1,4 +1,4 @@
-"""From a weights file back to a policy that plays, or that learns on."""
+"""Reads a weights file: as a policy that plays, or as weights to start training from."""
 
 import contextlib
 import itertools
@@ -86,10 +86,10 @@ def play_restored(
 
 
 def read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environment: str) -> WeightsFile:
-    """Weights to start from, which were trained in the same environment, by the same network; into ``network`` too.
+    """Read initial weights into ``network``. They must come from the same environment and an equal network.
 
     Raises:
-        WeightsFileError: they were not, or the file cannot be read.
+        WeightsFileError: they do not, or the file cannot be read.
     """
 
     def check(contents: Contents) -> None:
@@ -104,7 +104,7 @@ def read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environme
 
 
 def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) -> None:
-    """Refuse what is no policy before its tensors are loaded, or its network is built.
+    """Refuse a file that holds no policy, before its tensors are loaded and its network is built.
 
     Raises:
         WeightsFileError: it was written by another version of marl, or has another size than its network.
@@ -113,9 +113,9 @@ def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) 
     config, spaces = config_of(contents, path, allow), spaces_of(contents, path)
     network = {name: each for name, each in contents.stored.items() if name.startswith("network.")}
     numbers = sum(math.prod(each.shape) for each in network.values())
-    if not config.network.own and ":" not in config.algorithm.name:  # of parts that are ours the size is known
+    if not config.network.own and ":" not in config.algorithm.name:  # the size of built-in networks is known
         hidden, outputs = config.network.hidden, spaces.num_actions or len(spaces.action_low)
-        # Multilayer perceptrons, at least one and at most five, of which some see or say more than these numbers.
+        # One to five multilayer perceptrons; some have a few more inputs or outputs than these numbers.
         least = _connections((spaces.observation_size, *hidden, outputs))
         most = 8 * _connections(
             (spaces.observation_size + outputs + 1, *(width + 1 for width in hidden), 2 * outputs + 2)
@@ -156,7 +156,7 @@ def config_of(file: WeightsFile | Contents, path: str | Path, allow: Collection[
         tree = file.info["config"]
         if not file.own:
             needed = {section: each for section, each in tree.items() if section != "report"}
-            demand_allowed(needed, path, allow)  # no sink is made of what weights were trained with
+            demand_allowed(needed, path, allow)  # the sinks of that run are not made here
         config = from_tree(tree)
         validate(config)
         return config
@@ -177,10 +177,10 @@ def spaces_of(file: WeightsFile | Contents, path: str | Path) -> Spaces:
 
 
 def statistics_of(file: WeightsFile, spaces: Spaces, path: str | Path) -> Moments | None:
-    """By which a file's policy normalises observations, if it does.
+    """The statistics by which a file's policy normalises observations; None if it does not.
 
     Raises:
-        WeightsFileError: they are not what observations of these spaces can have.
+        WeightsFileError: observations of these spaces cannot have such statistics.
     """
     if "normalizer" not in file.tensors:
         return None
@@ -191,7 +191,7 @@ def statistics_of(file: WeightsFile, spaces: Spaces, path: str | Path) -> Moment
 
 
 def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str) -> None:
-    """Refuse to use a file in an environment that is no longer as it was: its numbers would mean something else.
+    """Refuse to use a file if the spaces of its environment have changed: the numbers would mean something else.
 
     Args:
         before: of the file at ``path``.
@@ -200,7 +200,7 @@ def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str)
     Raises:
         WeightsFileError: they differ.
     """
-    before = before._replace(observation_wide=now.observation_wide)  # how they are held, not what they mean
+    before = before._replace(observation_wide=now.observation_wide)  # how observations are stored, not what they mean
     pairs = zip(before._fields, before, now, strict=True)
     differing = [(field.replace("_", " "), was, has) for field, was, has in pairs if was != has]
     if differing:

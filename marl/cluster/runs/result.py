@@ -26,7 +26,7 @@ def keep_weights(checkpoints: CheckpointManager, outcome: Outcome, folder: RunFo
     """Write the weights file; where that fails, the run folder has them.
 
     Raises:
-        RunFolderError: not even there could they be written.
+        RunFolderError: they could not be written there either.
     """
     try:
         checkpoints.write_weights(outcome.last, out, _evaluation(outcome.evaluation))
@@ -43,7 +43,7 @@ def keep_weights(checkpoints: CheckpointManager, outcome: Outcome, folder: RunFo
 
 
 def draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
-    """The learning curve, which a full disk may cost but never the run."""
+    """Draw the learning curve. With a full disk there is no picture, but the run does not fail."""
     from marl.reports.plots.draw import learning_curve
 
     try:
@@ -66,7 +66,7 @@ def end_facts(outcome: Outcome) -> dict[str, Any]:
 def fields(
     config: Config, outcome: Outcome, kept: Kept, folder: RunFolder, *, started: float, stopped_by: int | None
 ) -> dict[str, Any]:
-    """Of ``TrainResult``.
+    """The fields of ``TrainResult``.
 
     Args:
         started: time.time() when training began.
@@ -102,10 +102,10 @@ def fields(
 
 
 def finished(config: Config, resumed: WeightsFile, folder: RunFolder, *, new_end: bool) -> dict[str, Any] | None:
-    """Of ``TrainResult``, where the run that is to be resumed has reached its end before; None where it can go on.
+    """The fields of ``TrainResult`` if the run to be resumed has reached its end already; None if it can go on.
 
     Args:
-        new_end: whether the user has given a new one; one that is reached already is none.
+        new_end: whether the user has given a new end; an end that is reached already does not count.
 
     Raises:
         RunFolderError: the checkpoint is damaged.
@@ -163,7 +163,7 @@ def _finished(
 
 
 def _unlearned(config: Config, outcome: Outcome) -> str | None:
-    """That a run ended by itself before it learned anything."""
+    """A message if the run ended by itself before it learned anything; else None."""
     if outcome.learned or outcome.reason == "stopped":
         return None
     why = ""

@@ -71,10 +71,10 @@ def demand_resumable(file: WeightsFile, path: Path) -> None:
     """Refuse a checkpoint that nothing can go on from.
 
     Raises:
-        WeightsFileError: its numbers are none, or missing.
+        WeightsFileError: a number is missing or impossible.
     """
     meter = file.info.get("meter")
-    if meter is None:  # weights, and no checkpoint: who resumes says so
+    if meter is None:  # weights, but no checkpoint: ``resumed_config`` refuses them
         return
     if not isinstance(meter, Mapping):
         raise _damaged(path, "meter", "counts", meter)
@@ -88,7 +88,7 @@ def demand_resumable(file: WeightsFile, path: Path) -> None:
 
 
 def resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any], allow: tuple[str, ...]) -> Config:
-    """The run's own settings; only when it ends may change.
+    """The settings of the resumed run. Only those about its end, reports and processes may change.
 
     Raises:
         ConfigError: others would change.
@@ -105,9 +105,9 @@ def resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, 
     before = config_of(resumed, latest_checkpoint(folder), allow)
     trusted = dict(resumed.info["config"])
     if not resumed.own:
-        trusted.pop("report", None)  # of which ``config_of`` has allowed nothing
+        trusted.pop("report", None)  # ``config_of`` has not checked this section
     now = load_config(folder.config, settings, allow=allow, trusted=trusted)
-    written = to_tree(before), to_tree(now)  # where what is no number equals itself
+    written = to_tree(before), to_tree(now)  # in this form, NaN equals NaN
     for each in (
         "seed",
         "deterministic",
@@ -128,10 +128,10 @@ def resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, 
 
 
 def demand_same_kind(resumed: WeightsFile, folder: RunFolder, on_children: bool) -> None:
-    """A run stays on one machine, or on children.
+    """Refuse to resume a run of one machine on children, or a run of children on one machine.
 
     Raises:
-        ConfigError: it would not.
+        ConfigError: the kinds differ.
     """
     if ("run_id" in resumed.info) != on_children:
         before, command = ("children", "marl parent") if not on_children else ("this machine alone", "marl train")

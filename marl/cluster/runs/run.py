@@ -47,11 +47,11 @@ def run(
     allow: tuple[str, ...] = (),
     callback: Callable[[Event], object] | None = None,
 ) -> dict[str, Any]:
-    """Train; the fields of ``TrainResult``.
+    """Train. Returns the fields of ``TrainResult``.
 
     Args:
         callback: hears every event; see ``marl.api.train``.
-        allow: modules whose code files may name that this user did not write on this machine.
+        allow: modules that a file may name even if this user did not write the file on this machine.
         fleet: brings the children to train on, and is closed at the end; None: this machine alone.
         wait_s: seconds for the first child.
 
@@ -72,7 +72,7 @@ def run(
         else:
             _sweep(folder, resumed)
         make = functools.partial(make_trainer, fleet=fleet, wait_s=wait_s, sample=parts.sample)
-        # The fleet ends inside: a second Ctrl-C must not cost what the run has to say, nor leave local children's key.
+        # Close the fleet inside ``stop_event``: a second Ctrl-C must not lose the result or leave a local key behind.
         with (
             stop_event() as stopped,
             contextlib.nullcontext() if fleet is None else contextlib.closing(fleet),
@@ -85,7 +85,7 @@ def run(
             kept = keep_weights(checkpoints, outcome, folder, out)
             folder.update_facts(end_facts(outcome))
             events.on(Ended(reason=outcome.reason, return_mean=outcome.status.return_mean, failure=kept.failure))
-            if config.report.pictures and not stopped.is_set():  # who has stopped a run waits for no picture
+            if config.report.pictures and not stopped.is_set():  # a user who stops a run does not want to wait for it
                 draw_curve(config, folder, events)
         return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)
 
@@ -102,7 +102,7 @@ def _settings(
     init: str | Path | None,
     allow: tuple[str, ...],
 ) -> tuple[Config, RunFolder | None, WeightsFile | None]:
-    """What to train; of a run that goes on, its folder and its checkpoint too."""
+    """The settings of the run; for a resumed run, also its folder and its checkpoint."""
     if resume is None:
         return complete(load_config(source, settings, allow=allow)), None, None
     if source is not None or init is not None:
@@ -125,9 +125,9 @@ def _new_folder(stack: contextlib.ExitStack, config: Config) -> RunFolder:
 
 
 def _sweep(folder: RunFolder, resumed: WeightsFile) -> None:
-    """A run that goes on has nothing that was written after its checkpoint."""
+    """Remove what the run folder has from after the checkpoint."""
     folder.sweep()
-    # As many steps as were shown: those merged into the weights may be fewer.
+    # The number of steps that was shown; the number that is merged into the weights may be smaller.
     folder.truncate_metrics(int(resumed.info["meter"]["steps"]), float(resumed.info["seconds"]))
 
 
@@ -152,6 +152,6 @@ def _train(
     except NoChildren:
         if resumed is None and made is not None and made.never_began():
             events.close()
-            shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it is worth anybody's time
+            shutil.rmtree(folder.path, ignore_errors=True)  # it holds nothing of use
         raise
     return outcome, made.checkpoints

@@ -1,4 +1,4 @@
-"""What a run tells of its numbers: a status for files, progress for a person who watches."""
+"""Reports the numbers of a run: a status for files, progress for the live display."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,7 +26,7 @@ class StatusReporter:
         self._over = False
         self._told_skipped = False
         self._ended: list[EndedEpisodes] = []
-        self._rows: Sequence[ChildRow] | None = None  # the last while they were there
+        self._rows: Sequence[ChildRow] | None = None  # as they were before training ended
 
     def end(self) -> None:
         """Training has ended: speeds and children's rows stay as they were."""
@@ -69,7 +69,7 @@ class StatusReporter:
         )
 
     def _shown_speed(self, steps: Steps) -> Speed:
-        """Children report in their own time: the view shows their speeds, which each measures over seconds."""
+        """The speed to show. For children, the sum of their own measurements: their reports come at irregular times."""
         if self._rows is None:
             return self._measured(self._shown, steps)
         rates = tuple(row.steps_per_second for row in self._rows if row.steps_per_second is not None)

@@ -25,7 +25,7 @@ from marl.training.saved.checkpoint import BackgroundWriter
 from marl.training.saved.weights_file import WeightsFile
 
 SHOW_EVERY = 0.2
-LAST_WEIGHTS_SHARE = 0.6  # of the time for evaluation after training: whether the last weights are the best
+LAST_WEIGHTS_SHARE = 0.6  # the last weights' share of the time for evaluation after training
 
 
 class Outcome(NamedTuple):
@@ -65,9 +65,9 @@ class Run:
         """
         Args:
             goal: when the run ends.
-            group: what is waited for between two looks.
+            group: its processes are waited for between two looks.
             writer: of files, in the background.
-            audit: finds out who lies, where children can.
+            audit: finds children that lie; None if they cannot harm the weights.
         """
         self.checkpoints = checkpoints
         self._config, self._trainer, self._evaluation, self._audit = config, trainer, evaluation, audit
@@ -103,7 +103,7 @@ class Run:
         finally:
             self._trainer.stop()
             self._finish()
-        # All is saved: what the weights earn is only to be told.
+        # Everything is saved by now. The final evaluation is only reported.
         final = self._evaluation.final(self._final_snapshot, stopped, over + allowed)
         self._tell(final)
         return self._outcome(reason, final)
@@ -156,7 +156,7 @@ class Run:
 
     def _look(self, stopped: threading.Event) -> str | None:
         """Look after what is going on, evaluate, save; a reason if the run is to end now."""
-        self._evaluation.collect()  # a dead evaluator that nobody looks after would end every wait at once
+        self._evaluation.collect()  # a dead evaluator ends every wait at once until it is handled
         if self._trainer.tend():
             self._meter.restore(self._saved_meter)
         if self._config.deterministic:
@@ -172,7 +172,7 @@ class Run:
         return reason
 
     def _evaluate_and_save(self) -> None:
-        """Where weights have versions, each is saved, and evaluated once; else time decides."""
+        """If the weights have versions, save each version and evaluate it at most once. Otherwise go by the time."""
         version, now = self._trainer.version, time.monotonic()
         if version is None:
             self._evaluation.offer(self._trainer.snapshot)

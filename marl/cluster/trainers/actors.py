@@ -1,8 +1,8 @@
 """Actors of this machine play for a learner of this machine: the same exchange as with children, over a link in memory.
 
 Worker processes play and never learn; this process joins the two halves of the exchange by two threads, just as a
-parent and its children are joined across a network. Where only observations travel one thread does, for nothing waits
-between the halves.
+parent and its children are joined across a network. With the observations exchange one thread is enough, because
+neither half waits for the other.
 """
 
 import threading
@@ -25,7 +25,7 @@ from marl.reports.events import ChildRow
 
 ACTORS, PARENT = "actors", "parent"
 JOIN_S = 2.0  # for the two threads to end
-PATIENCE_S = 1e6  # this process may be stopped and continued, and both threads with it: neither can be gone alone
+PATIENCE_S = 1e6  # seconds, in effect never: both ends are threads of this process, so neither can be gone alone
 
 
 class Actors:
@@ -112,7 +112,7 @@ class Actors:
         return {"workers": self._node.workers, "learner": 1}
 
     def leads(self) -> bool:
-        """See ``Trainer``: a lock of the run folder sees to it."""
+        """See ``Trainer``. Always true: the run folder is locked for this process."""
         return True
 
     def never_began(self) -> bool:

@@ -25,15 +25,15 @@ class Plan(NamedTuple):
     max_bytes: int  # of a payload
     side: RunSide
     name: str  # the parent's
-    events: Stream  # hears who comes and goes, and why
-    forget: Callable[[str], None]  # a child that has started again, and reports from 0
+    events: Stream  # gets the children that join and leave, with reasons
+    forget: Callable[[str], None]  # called with a child that was restarted and counts from 0 again
 
 
 class Registry:
-    """Which nodes are in, so that one machine named twice is in once."""
+    """The nodes that take part, so that a machine that is named twice takes part once."""
 
     def __init__(self, instances: Mapping[str, str] | None = None) -> None:
-        """``instances`` are those that a resumed parent has known."""
+        """``instances``: those that the resumed parent knew."""
         self._lock = threading.Lock()  # guards _addresses and _instances
         self._addresses: dict[str, str] = {}
         self._instances = dict(instances or {})
@@ -42,7 +42,7 @@ class Registry:
         """Let a node in.
 
         Raises:
-            HandshakeRefused: it is in already, at another address.
+            HandshakeRefused: the node takes part already, at another address.
         """
         with self._lock:
             other = self._addresses.setdefault(node, address)
@@ -50,14 +50,14 @@ class Registry:
             raise HandshakeRefused(f"{address} and {other} are the same child, {node}: name it once")
 
     def is_new(self, node: str, instance: str) -> bool:
-        """Whether the child has forgotten what it was told before."""
+        """Whether the child was restarted since it last took part, and has forgotten everything."""
         with self._lock:
             before = self._instances.get(node)
             self._instances[node] = instance
             return before is not None and before != instance
 
     def instances(self) -> dict[str, str]:
-        """Of every node that was ever in."""
+        """The instance of every node that has ever taken part."""
         with self._lock:
             return dict(self._instances)
 
@@ -69,7 +69,7 @@ class Caller(threading.Thread):
         super().__init__(name=f"child {endpoint.address}", daemon=True)
         self.address = endpoint.address
         self.state = "connecting"  # or "asking", "training", "no answer", "refused", "left"
-        self.why = ""  # it is in no better state, in one line
+        self.why = ""  # reason of this state, in one line
         self.node: str | None = None
         self.welcome: Welcome | None = None
         self.link: Link | None = None
@@ -85,7 +85,7 @@ class Caller(threading.Thread):
         self._ending.set()
         self._endpoint.close()
         if self.state == "asking" and self.link is not None:
-            self.link.close()  # its welcome may take a minute, and is wanted no more
+            self.link.close()  # do not wait for its welcome, which may take a minute
 
     def check(self) -> None:
         """End the conversation for good if the child may not take part any more; asked about twice a second."""
@@ -114,7 +114,7 @@ class Caller(threading.Thread):
                 self._say("no answer", line)
             except MarlError as error:
                 return self._give_up(str(error))
-            except Exception as error:  # one child's trouble must not become the run's
+            except Exception as error:  # an error with one child must not end the run
                 self._say("no answer", f"{self.address}: {type(error).__name__}: {error}")
             if self._dropped:
                 return self._give_up(self._dropped)
@@ -143,7 +143,7 @@ class Caller(threading.Thread):
     def _say(self, state: str, why: str) -> None:
         if self._ending.is_set():
             return
-        if self.state == "training" or self.why != why:  # else it is the same trouble as before
+        if self.state == "training" or self.why != why:  # else the user has seen this reason already
             self._lines("state", why)
         self._leave(state, why)
 

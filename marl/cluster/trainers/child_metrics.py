@@ -15,14 +15,14 @@ from marl.training.metrics import TOTALS
 
 MAX_NAMES = 64  # of metrics, whatever children say
 SPAN = 2.0  # seconds that a speed is measured over
-FASTEST = 1e6  # steps, and updates, a second of one worker: no environment that learns is as fast
-HEAD_START_S = 60.0  # before the first report: the child may have joined long before it is heard
+FASTEST = 1e6  # steps, or updates, per second of one worker: no environment is as fast
+HEAD_START_S = 60.0  # seconds added before the first report: the child may have joined earlier
 
 Numbers = npt.NDArray[np.int64]
 
 
 class Told(NamedTuple):
-    """What one life of a child has told, and was counted."""
+    """What a child has reported since its last start, as far as it was counted."""
 
     steps: int = 0
     updates: int = 0
@@ -33,15 +33,15 @@ NOTHING = Told()
 
 
 class ChildMetrics:
-    """One child's numbers. What it says is bounded by what its workers can have done since it is known."""
+    """One child's numbers, limited to what its workers can have done since the first report."""
 
     def __init__(self, now: float, told: Told = NOTHING) -> None:
-        """``told`` was counted by the parent that this one resumes."""
+        """``told``: was already counted by the parent that this one resumes."""
         self.steps = self.updates = self.restarts = 0  # over all lives of the child
         self.metrics: dict[str, float] = {}
-        self.told = told  # by its present life
+        self.told = told  # since its last start
         self._since = now
-        self._played = told.steps  # steps that no episode has been told of
+        self._played = told.steps  # steps that belong to no reported episode yet
         self._returns: deque[float] = deque(maxlen=100)
         self._speeds: deque[tuple[float, int]] = deque()  # (when, steps)
         self._traffic: deque[tuple[float, int]] = deque()  # (when, bytes of the present link)
@@ -51,7 +51,7 @@ class ChildMetrics:
         self.told = NOTHING
 
     def hear(self, report: Report, now: float) -> tuple[npt.NDArray[np.float64], Numbers]:
-        """Take a report; returns and lengths of the episodes in it that are new."""
+        """Add a report. Gives the returns and lengths of its new episodes."""
         before = self.told
         most = int(FASTEST * len(report.steps) * (now - self._since + HEAD_START_S))
         steps, updates = int(report.steps.sum()), report.updates
@@ -66,7 +66,7 @@ class ChildMetrics:
         return self._new_episodes(report, before.episodes)
 
     def _new_episodes(self, report: Report, heard: int) -> tuple[npt.NDArray[np.float64], Numbers]:
-        """Without those that were heard before, and those that nobody can have played."""
+        """The report's episodes that were not reported before and that can have been played."""
         new = slice(max(0, heard - report.first), None)
         returns, lengths = report.returns[new], report.lengths[new]
         possible = np.maximum(lengths, 1).astype(np.float64).cumsum() <= self._played
@@ -103,18 +103,18 @@ class ChildrenMetrics:
     """All children's numbers; reports come from the threads of their conversations."""
 
     def __init__(self, told: Mapping[str, Sequence[int]] | None = None) -> None:
-        """``told`` is what ``state`` said, of a parent that this one resumes."""
+        """``told``: the ``state`` of the parent that this one resumes."""
         self._before = {child: Told(*numbers) for child, numbers in (told or {}).items()}
         self._lock = threading.Lock()  # guards everything
         self._closed = False
         self._children: dict[str, ChildMetrics] = {}
         self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], Numbers]]] = {}
-        # When counts, and episodes, were last asked for.
+        # As of the last call of ``counts``, and of ``episodes``.
         self._counted = dict(self._before)
         self._collected = {child: told.episodes for child, told in self._before.items()}
 
     def hear(self, child: str, report: Report) -> int:
-        """Take a child's report; how many of its episodes have been heard of."""
+        """Add a child's report. Returns how many of its episodes were reported in all."""
         with self._lock:
             now = time.monotonic()
             metrics = self._children.get(child)
@@ -128,7 +128,7 @@ class ChildrenMetrics:
             return metrics.told.episodes
 
     def close(self) -> None:
-        """Count nothing any more: what is saved, and what is printed after that, are one."""
+        """Ignore later reports: then the numbers that are saved are also those that are printed afterwards."""
         with self._lock:
             self._closed = True
 
@@ -141,12 +141,12 @@ class ChildrenMetrics:
                 self._children[child].forget()
 
     def state(self) -> dict[str, Told]:
-        """What every child had told of what ``counts`` and ``episodes`` have given away."""
+        """What each child had reported when ``counts`` and ``episodes`` were last called."""
         return {child: told._replace(episodes=self._collected.get(child, 0)) for child, told in self._counted.items()}
 
     def episodes(self, children: Sequence[str | None]) -> tuple[npt.NDArray[np.float64], Numbers]:
-        """Returns and lengths of the episodes reported since the last call: of these children in this order, then of
-        those that are no longer among them.
+        """Returns and lengths of the episodes reported since the last call: first of ``children``,
+        in this order, then of all others.
         """
         with self._lock:
             order = [*(child or "" for child in children), *sorted(self._episodes.keys() - set(children))]
@@ -162,7 +162,7 @@ class ChildrenMetrics:
             return self._children.get(child or "")
 
     def counts(self, children: list[str | None]) -> Counts:
-        """Everything counted so far, a place for each child in this order, then for those no longer among them."""
+        """All counts so far: one entry for each of ``children``, in this order, then one for each other child."""
         with self._lock:
             found = [self._children.get(child or "") or ChildMetrics(0.0) for child in children]
             found += [metrics for child, metrics in self._children.items() if child not in children]
@@ -175,7 +175,7 @@ class ChildrenMetrics:
 
 
 def joined(told: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Metrics of several children as one: means over those that have one, and totals."""
+    """Metrics of several children as one: sums for ``TOTALS``, else means over the children that have the metric."""
     names = list(dict.fromkeys(name for each in told for name in each))[:MAX_NAMES]
     by_name = {name: [each[name] for each in told if name in each] for name in names}
     return {name: float(sum(each) if name in TOTALS else np.mean(each)) for name, each in by_name.items()}

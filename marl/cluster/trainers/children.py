@@ -1,4 +1,4 @@
-"""Children of a run, as its parent sees them: one thread a child, what they report, who was revoked, who is missing."""
+"""The children of a run at its parent: one thread per child, their reports, revoked children, missing children."""
 
 import secrets
 import time
@@ -20,7 +20,7 @@ from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Welcome
 
 NAME = "parent"
-LOOK_EVERY = 0.5  # seconds between two looks at the fleet and who may take part
+LOOK_EVERY = 0.5  # seconds between two checks of the fleet and of revocations
 MAX_REASONS = 3  # named in one line
 JOIN_S = 3.0  # for conversations to end
 
@@ -42,8 +42,8 @@ class Children:
     ) -> None:
         """
         Args:
-            metrics: what the children report is added up there, by the exchange.
-            endpoints: by which the children of the open ``fleet`` are met.
+            metrics: adds up what the children report; the exchange passes it the reports.
+            endpoints: of the children that the ``fleet`` has brought.
             wait_s: seconds for the first child.
         """
         config, events = given.config, given.events
@@ -88,7 +88,7 @@ class Children:
         self._metrics.close()
 
     def tend(self) -> None:
-        """See ``Players``: now and then, whether anybody is there, and who may be there no more."""
+        """See ``Players``. Twice a second, check the fleet, and look for revoked and missing children."""
         now = time.monotonic()
         if now < self._look_at:
             return
@@ -105,7 +105,7 @@ class Children:
         self._demand_children(now)
 
     def _demand_children(self, now: float) -> None:
-        """Say who is missing; give up where nobody is there, or can come."""
+        """Report missing children; give up if none has come in time, or if none can come."""
         nobody, deterministic = self.never_began(), self._given.config.deterministic
         if deterministic and not nobody:
             missing = [caller.address for caller in self._callers if caller.state != "training"]
@@ -151,7 +151,7 @@ class Children:
         return {"run_id": self._run_id, "instances": self._registry.instances(), "told": self._metrics.state()}
 
     def facts(self) -> dict[str, Any]:
-        """See ``Players``: what a child runs on is known once it has been in."""
+        """See ``Players``. The hardware of a child is known once it has taken part."""
         return {"children": {caller.address: _machine(caller.welcome) for caller in self._callers}}
 
     def shares(self) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Which parent writes to a run folder: one that stood still while another one resumed its run must stop."""
+"""Decides which parent may write to a run folder: a parent must stop if another one has resumed the run."""
 
 import contextlib
 import secrets
@@ -16,8 +16,8 @@ class Leader:
         self._path = folder.path / LEADER
 
     def take(self) -> None:
-        """Claim the folder; an older parent sees that when it looks."""
-        with contextlib.suppress(OSError):  # the children still know
+        """Claim the folder. An older parent notices this at its next ``holds``."""
+        with contextlib.suppress(OSError):  # the children still refuse an older parent
             write_atomic(self._path, self.instance.encode())
 
     def holds(self) -> bool:

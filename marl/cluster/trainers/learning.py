@@ -33,7 +33,7 @@ class Learning(Trainer):
     def stop(self) -> None:
         """See ``Trainer``."""
         if self._players.local:
-            self._learner.stop()  # while their threads end, nothing comes that it could learn from
+            self._learner.stop()  # first: while the threads of the actors end, no more trajectories arrive
         self._players.stop()
         self._learner.stop()
 
@@ -60,7 +60,7 @@ class Learning(Trainer):
         updates, metrics = np.array([self._learner.own_updates()]), self._learner.metrics()
         if self._players.local:
             return Counts(played.steps, updates, metrics, restarts)
-        # Steps are those that came: what the children have told of may be older, or still be on its way.
+        # These are the steps that arrived. The children's reports may be older, or still be on their way.
         steps = np.array([self._side.steps - self._base_steps])
         return Counts(steps, updates, metrics | {"refused": float(self._side.refused)}, restarts)
 
@@ -105,7 +105,7 @@ class Learning(Trainer):
 
 
 def make_learner(given: Given, *, children: int) -> LearnerNode:
-    """A learner with the weights to start from, or with all that it had learned before."""
+    """A learner with the initial weights, or as the checkpoint has it."""
     learner = LearnerNode(given.config, given.spaces, given.network, given.weights, given.group, children=children)
     learner.segment = seeds.first_segment(given.epoch)
     if given.resumed is not None:

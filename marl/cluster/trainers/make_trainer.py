@@ -1,4 +1,4 @@
-"""Which trainer a run has: who plays is one question, who learns is the other."""
+"""Makes the trainer of a run. It depends on who plays the steps and on who learns from them."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ PARENT = "parent"  # its name in messages
 
 
 def make_trainer(given: Given, fleet: Fleet | None, *, wait_s: float, sample: Moments | None) -> Trainer:
-    """On this machine, or on children where a ``fleet`` brings some; see ``on_children``."""
+    """The trainer for this machine, or for the children that a ``fleet`` brings; see ``on_children``."""
     return on_this_machine(given) if fleet is None else on_children(given, fleet, wait_s=wait_s, sample=sample)
 
 
@@ -35,7 +35,7 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: Moments | 
 
     Args:
         wait_s: seconds for the first child.
-        sample: what this machine has seen itself, by which the children's statistics are judged.
+        sample: statistics of observations made on this machine, to check those of the children.
     """
     # Only here: a run on this machine alone need not wait for TLS and sockets to be imported.
     from marl.cluster.trainers.child_metrics import ChildrenMetrics
@@ -69,7 +69,7 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: Moments | 
 
 
 def _facts(given: Given) -> dict[str, Any]:
-    """What the parent's half is made of, wherever steps are played. A run that goes on gets its weights."""
+    """The ``ParentFacts`` of every trainer. For a resumed run, this also puts its weights into the network."""
     config, start = given.config, given.resumed or given.initial
     if given.resumed is not None:
         fill(given.network, given.resumed, "the weights to start from")

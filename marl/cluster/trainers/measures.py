@@ -1,4 +1,4 @@
-"""What a parent knows by itself of how its children can learn, and of what they can see."""
+"""Bounds that the parent finds by itself: how far its children can learn, and what they can observe."""
 
 import time
 from typing import Any
@@ -37,15 +37,15 @@ def find_reach(config: Config, network: nn.Module) -> Reach:
 
 
 def seen_beside(config: Config) -> float:
-    """Observations of a worker that its steps may not count yet: those of two trajectories."""
+    """How many observations of a worker its count of steps may not include yet: those of two trajectories."""
     return 2 * SEEN_PER_STEP * config.algorithm.t_max * config.environment.per_worker
 
 
 def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
-    """What random actions show, and return where rewards are normalised.
+    """Statistics of observations under random actions; of returns too, if rewards are normalised.
 
-    None where nothing is normalised, in deterministic mode, where this machine is to play no episodes, or
-    where its environment cannot: then children say why.
+    None if nothing is normalised, in deterministic mode, or if this machine evaluates no episodes. None also if the
+    environment fails here: then the children report why.
 
     Raises:
         PluginError: the environment changes torch's defaults.
@@ -61,7 +61,7 @@ def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
 
 
 def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
-    """Observations [N, D], and behind them the discounted return so far where rewards are normalised."""
+    """Observations [N, D]. If rewards are normalised, one more column has the discounted return so far."""
     environments = make_environments(config.environment, 1)
     sequence = seeds.stream(config.seed or 0, child=0, worker=0, purpose=seeds.EVALUATION, segment=2)
     generator = np.random.default_rng(sequence)

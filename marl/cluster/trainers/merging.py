@@ -13,7 +13,7 @@ from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
 from marl.exchanges.sides import Audited, RunSide
 from marl.reports.events import ChildRow
 
-LAST_ROUND_S = 1.5  # for what children have learned since the last round, when the run ends
+LAST_ROUND_S = 1.5  # seconds for the last uploads of the children, when the run ends
 
 
 class Merging(Trainer):
@@ -70,14 +70,14 @@ class Merging(Trainer):
         return self._children.counts()
 
     def episodes(self) -> Episodes:
-        """See ``Trainer``: in a deterministic run they count at the end of a round, when all children have told."""
+        """See ``Trainer``. In a deterministic run they count at the end of a round, when all children have reported."""
         if not self._takes_episodes:
             return np.zeros(0), np.zeros(0, np.int64)
         return self._children.episodes()
 
     def snapshot(self) -> Snapshot:
         """See ``Trainer``."""
-        self._state = state = self._side.saved()  # what is saved beside the tensors belongs to them
+        self._state = state = self._side.saved()  # for ``info``, which must belong to these tensors
         tensors: dict[str, torch.Tensor] = {"weights": state.current.weights}
         tensors |= tensors_of(self._given.config, state.current.slot)
         tensors |= {

@@ -1,4 +1,4 @@
-"""What a learner asks of those who play for it, on this machine or as children."""
+"""The protocol of the players of a learner: actors of this machine, or children."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from marl.reports.events import ChildRow
 class Players(Protocol):
     """Play with the learner's newest weights and send what they see. All calls come from the run's main thread."""
 
-    local: bool  # all of them are in this process's group, and end with the first error of the learner's side
+    local: bool  # all are processes of this group; an error on the learner's side ends them
 
     def start(self, save: Callable[[], None]) -> None:
         """Begin to play; the learner has started.
@@ -33,13 +33,13 @@ class Players(Protocol):
         """
 
     def counts(self) -> Counts:
-        """What they have done; ``updates`` are of no meaning."""
+        """What the players have done; ``updates`` mean nothing here."""
 
     def episodes(self) -> Episodes:
         """The episodes that ended since the last call."""
 
     def info(self) -> dict[str, Any]:
-        """What a checkpoint has to say of them."""
+        """What a checkpoint saves about the players."""
 
     def facts(self) -> dict[str, Any]:
         """For the run folder."""

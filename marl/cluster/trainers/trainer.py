@@ -1,4 +1,4 @@
-"""What a run asks of the place where its steps are played and learned from."""
+"""The interface of a trainer, which plays the steps of a run and learns from them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class Given(NamedTuple):
     group: ProcessGroup  # of the run's processes
     events: Stream
     log: Callable[[str], None]  # takes tracebacks
-    initial: WeightsFile | None  # that the network's weights are from, in a new run
+    initial: WeightsFile | None  # file of the network's weights, in a new run
     resumed: WeightsFile | None  # checkpoint to go on from
 
     @property
@@ -82,7 +82,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def tend(self) -> bool:
-        """Look after processes and conversations; whether all went back to what was saved last.
+        """Look after processes and conversations. True if training went back to the last saved snapshot.
 
         Raises:
             MarlError: it cannot go on.
@@ -118,13 +118,13 @@ class Trainer(ABC):
         return None
 
     def pause(self) -> int | None:
-        """In deterministic mode, the number of the segment or version at whose end all wait for ``proceed``; None while
-        they play. Each is told once.
+        """In deterministic mode: the number of the segment or version that is over, while all wait for ``proceed``.
+        Each number is returned once. None while they play.
         """
         return None
 
     def proceed(self, *, go_on: bool) -> None:
-        """Let those who wait play on, or end."""
+        """Let waiting workers or children play on, or end."""
         raise NotImplementedError("nobody waits in this run")
 
     def saved(self, snapshot: Snapshot) -> None:  # noqa: B027  most need not know
@@ -147,7 +147,7 @@ class Trainer(ABC):
         return False
 
     def audited(self) -> Audited | None:
-        """Where children may lie to one another's cost, and be found out; None where they cannot."""
+        """The parent's half, if lying children can harm the weights and can be found by trials; else None."""
         return None
 
     def rows(self) -> list[ChildRow] | None:
@@ -159,5 +159,5 @@ class Trainer(ABC):
         return None
 
     def shares(self) -> npt.NDArray[np.float64]:
-        """Seconds [M, 3] of each worker: acting, of these inside the environment, learning; empty where unknown."""
+        """Seconds [M, 3] of each worker: acting; the part of it inside the environment; learning. Empty if unknown."""
         return NO_SHARES

@@ -26,7 +26,7 @@ class Workers(Trainer):
         if given.resumed is not None:
             self._node.restore(snapshot_from(given.resumed.tensors, given.resumed.info))
             self._node.segment = int(given.resumed.info["segment"])
-        self._last_saved = self._node.snapshot()  # where a deterministic worker that dies begins again
+        self._last_saved = self._node.snapshot()  # a deterministic worker that dies begins again from this
 
     def start(self, save: Callable[[], None]) -> None:
         """See ``Trainer``."""
@@ -37,8 +37,8 @@ class Workers(Trainer):
         self._node.stop()
 
     def tend(self) -> bool:
-        """See ``Trainer``: a deterministic worker that died begins its segment again, from what every run with this
-        seed had there.
+        """See ``Trainer``. A deterministic worker that died repeats its segment from the last snapshot. Every run
+        with this seed has the same snapshot there.
         """
         died = self._node.check(self._given.events.note, self._given.log, "worker")
         goes_back = bool(died) and self._deterministic

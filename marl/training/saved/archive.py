@@ -1,8 +1,8 @@
-"""Look at a file of tensors before anything in it is loaded: what it holds, and how large, in bounded memory.
+"""Inspect a file of tensors before anything in it is loaded: what it holds and how large that is.
 
 torch's loader trusts the sizes that a file claims: two megabytes can unpack to gigabytes, and a few bytes of its pickle
-can ask for as much. So the archive's directory and the pickle are read here first, and only what marl itself writes is
-let through: plain, contiguous tensors of which each has all its bytes in the file, and texts.
+can ask for as much. So the archive's directory and the pickle are read here first, in bounded memory. Only what
+marl itself writes is accepted: texts, and plain, contiguous tensors whose bytes are all in the file.
 """
 
 import io
@@ -19,7 +19,7 @@ MAX_ENTRIES = 20_000  # of the archive: one for each tensor, and a few
 MAX_OPERATIONS = 500_000  # of the pickle
 
 _DTYPES = {"Float": 4, "Double": 8, "Long": 8, "Int": 4, "Byte": 1, "Bool": 1}  # bytes of each number
-# Opcodes of the pickle, but for those that store and recall.
+# The opcodes that a pickle may contain.
 _OPERATIONS = {
     *("PROTO", "MARK", "STOP", "GLOBAL", "REDUCE", "BINPERSID", "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT"),
     *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
@@ -46,7 +46,7 @@ def survey(file: BinaryIO, size: int, comment: int) -> dict[str, Stored | str]:
     """The tensors and texts in a file of ``size`` bytes by their names.
 
     Args:
-        comment: how many bytes lie behind the archive.
+        comment: bytes of the zip comment, which follows the archive.
 
     Raises:
         Refused: it is damaged or holds anything else.
@@ -61,7 +61,7 @@ def survey(file: BinaryIO, size: int, comment: int) -> dict[str, Stored | str]:
         content = _Plan(io.BytesIO(pickled), stored).load()
     except Refused:
         raise
-    except Exception as error:  # these readers raise what they like
+    except Exception as error:  # zipfile and pickle may raise anything
         raise Refused(f"it is damaged or cut short ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise Refused(_ELSE)
@@ -72,7 +72,7 @@ def survey(file: BinaryIO, size: int, comment: int) -> dict[str, Stored | str]:
 
 
 def _check_directory(file: BinaryIO, size: int, comment: int) -> None:
-    """That the archive ends as torch ends it, so that each of its readers finds the same directory."""
+    """Check that the archive ends as torch writes it, so that every zip reader finds the same directory."""
     file.seek(0)
     if file.read(4) != b"PK\3\4":
         raise Refused("it is no such file")
@@ -83,7 +83,7 @@ def _check_directory(file: BinaryIO, size: int, comment: int) -> None:
         raise Refused("it is damaged or cut short")
     disks, entries, length, start, behind = struct.unpack("<4xI2xHIIH", end[_LOCATOR:])
     expected = start + length
-    if end[:4] == b"PK\6\7":  # the directory again, with more bits
+    if end[:4] == b"PK\6\7":  # zip64: the same again, in 64-bit numbers
         (place,) = struct.unpack("<8xQ4x", end[:_LOCATOR])
         if place + 56 + _LOCATOR + _END != size:
             raise Refused("it is damaged or cut short")
@@ -120,7 +120,7 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _check_operations(pickled: bytes) -> None:
-    """That nothing is asked for but what tensors and texts need."""
+    """Check that the pickle asks only for what tensors and texts need."""
     for count, (operation, argument, _) in enumerate(pickletools.genops(pickled)):
         if operation.name not in _OPERATIONS:
             raise Refused(_ELSE)
@@ -129,7 +129,7 @@ def _check_operations(pickled: bytes) -> None:
 
 
 class _Plan(pickle.Unpickler):
-    """Says what a file would be made of, and makes none of it."""
+    """Finds out which tensors a file would give, without making them."""
 
     def __init__(self, file: BinaryIO, stored: dict[str, int]) -> None:
         super().__init__(file)
@@ -158,7 +158,7 @@ class _Plan(pickle.Unpickler):
         self, storage: Any, offset: Any, shape: Any, stride: Any, learns: Any, hooks: Any, *more: Any
     ) -> Stored:
         dtype, count = storage
-        if learns is not False or hooks or more:  # such as numbers that are to be negated
+        if learns is not False or hooks or more:  # ``more``: such as that numbers are to be negated
             _refuse("a tensor with gradients or flags")
         if (
             offset != 0

@@ -1,4 +1,4 @@
-"""Write files in the background, newest first, so that training waits for no disk."""
+"""Write the newest content of files in the background, so that training does not wait for the disk."""
 
 import threading
 from collections.abc import Callable

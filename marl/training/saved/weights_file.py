@@ -2,7 +2,7 @@
 
 Keys: ``network.<name>`` for each tensor of the network, ``normalizer`` (count, mean, squared deviations) where
 observations are normalised, ``json`` for everything else. A checkpoint has more tensors beside them, so it can be
-evaluated like any weights. The comment of the zip file is a seal, by which the user who wrote the file knows it again.
+evaluated like any weights. The comment of the zip file is a seal: it shows that this user wrote the file.
 """
 
 import io
@@ -24,7 +24,7 @@ from marl.trust.seal import SEAL_BYTES, is_own, is_seal, seal_of
 from marl.trust.secret import Secret
 
 FORMAT = "marl-weights-1"
-AT_ONCE = 32_000_000  # bytes of a file that is read before it is looked at
+AT_ONCE = 32_000_000  # bytes; a longer file is inspected before it is read into memory
 
 
 class WeightsFile(NamedTuple):
@@ -32,7 +32,7 @@ class WeightsFile(NamedTuple):
 
     tensors: dict[str, Tensor]
     info: dict[str, Any]
-    own: bool = False  # whether this user wrote it on this machine: only then the names in it may be imported unasked
+    own: bool = False  # whether this user wrote it on this machine: only then are its names imported unasked
 
 
 class Contents(NamedTuple):
@@ -65,7 +65,7 @@ def read(path: str | Path, check: Callable[[Contents], None] = lambda unused: No
     """Read a file without running anything that it contains.
 
     Args:
-        check: is shown what the file says before a tensor is loaded; what it raises ends the reading.
+        check: called with what the file says, before a tensor is loaded; may raise, to refuse the file.
 
     Raises:
         WeightsFileError: it does not exist, is damaged, or was not written by marl.
@@ -73,7 +73,7 @@ def read(path: str | Path, check: Callable[[Contents], None] = lambda unused: No
     try:
         with open(open_regular(Path(path)), "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > AT_ONCE:  # what is refused is never in memory as a whole
+            if size > AT_ONCE:  # a refused file is never in memory as a whole
                 check(_look(file, size, path))
                 file.seek(0)
             data = file.read(size)
@@ -115,7 +115,7 @@ def _look(file: BinaryIO, size: int, path: str | Path) -> Contents:
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         found = info.get("format") if isinstance(info, dict) else info
         raise WeightsFileError(f"{path} has the format {found!r:.80}, this version of marl reads {FORMAT!r}")
-    archive = _chunks(file, size - len(seal) - 2)  # a zip file ends with the length of its comment, which was 0 there
+    archive = _chunks(file, size - len(seal) - 2)  # without the comment's length, which was 0 before sealing
     own = bool(seal) and is_own("weights", itertools.chain(archive, (b"\0\0",)), seal)
     return Contents(info, cast(dict[str, Stored], stored), own)
 
