@@ -1,7 +1,7 @@
 """An algorithm of one's own: repeat what went better than expected.
 
 Advantage-weighted regression (Peng et al., 2019): the policy imitates its own actions, each the more the better it
-turned out. That is right whoever has acted, so it also learns from a replay, or from actors with older weights.
+turned out. This works with the actions of any policy, so it also learns from a replay, or from older actors.
 
     marl train examples.own_environment:Catch-v0 --algorithm examples.own_algorithm:AWR
     marl train examples.own_environment:Catch-v0 --algorithm examples.own_algorithm:AWR --exchange experience

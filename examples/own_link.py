@@ -97,7 +97,7 @@ class Waits:  # the endpoint at the parent: one for each child; see marl.wire.en
         raise LinkClosed(f"{self.address}: this side waits no more")
 
     def check(self) -> None:
-        """Whoever comes may speak."""
+        """Accept every child."""
 
     def close(self) -> None:
         self._closed.set()

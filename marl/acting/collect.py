@@ -72,7 +72,7 @@ class Collector:
         self.reset(seeds)
 
     def reset(self, seeds: list[int]) -> None:
-        """Start every episode anew; what was under way is forgotten."""
+        """Start a new episode in every environment; episodes under way are dropped."""
         self._raw[self._length] = self._environments.reset(seeds)
         self._state: State | None = None  # what the network remembers; None: every episode is about to begin
         self._returns[:] = self._lengths[:] = self._discounted[:] = 0

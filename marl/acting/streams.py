@@ -72,7 +72,7 @@ class Stream:
     def take(self, answered: Answered) -> Trajectory | None:
         """A step's answers; a trajectory once ``length`` of them are there, in memory that the next one overwrites.
 
-        What does not follow begins anew: what was gathered has no sequel, and nothing is remembered.
+        A step that does not follow starts a new trajectory from the initial state; the steps so far are dropped.
         """
         if not self.follows(answered):
             self._question, self._step, self._last, self._first = None, 0, [], None

@@ -218,7 +218,7 @@ class Weights:
         return work if others is None else min(work, most * others)
 
     def remember(self, child: str, work: float) -> None:
-        """An upload of so much was accepted."""
+        """An upload of ``work`` was accepted."""
         if work:
             self._usual.add(child, work)
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 LARGEST = float(np.finfo(np.float32).max)
-# A number is blurred if float32 tells at most so many of its values apart; what varies by less than the other part of
-# float32's own steps is only what float64 has rounded.
+# A number is blurred if float32 tells at most ``FEW`` of its values apart. If it varies by less than ``ROUNDING`` of
+# float32's own steps, the variation is only rounding in float64.
 FEW, ROUNDING = 8.0, 1e-6
 
 

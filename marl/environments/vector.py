@@ -58,7 +58,7 @@ class Environments:
         self._to_action = action_mapping(self.spaces)
 
     def reset(self, seeds: list[int] | None = None) -> Array:
-        """Start every episode anew, from one seed each or from what each would draw next; observations [B, ...].
+        """Start a new episode in each environment, from its seed or its own next random numbers; observations [B, ...].
 
         Raises:
             EnvironmentFault: the environment raised.

@@ -1,1 +1,1 @@
-"""What an upload means, and what the answer is. An exchange never sees a link."""
+"""Exchanges: what children upload, and what the parent answers. An exchange never uses a link itself."""

@@ -1,4 +1,4 @@
-"""What every exchange is: settings, what goes with them, the worker's role, and two halves of a conversation."""
+"""The base class of exchanges: settings and their rules, the work of a worker, a child's half and a parent's half."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -35,21 +35,21 @@ class Worker(Protocol):
     number: int  # of this worker on its node
 
     def environments(self, count: int) -> Environments:
-        """So many; closed when the process ends."""
+        """Make ``count`` environments; they are closed when the process ends."""
 
     def seeds(self, count: int) -> list[int]:
-        """Of so many environments."""
+        """Seeds for ``count`` environments."""
 
     def learn(self, minibatches: MakeMinibatches | None = None) -> None:
         """Play and learn until told to stop.
 
         Args:
-            minibatches: what becomes of each trajectory; None: this worker learns from it, as the settings say.
+            minibatches: makes the object that gets each trajectory; None: this worker learns from it, as set.
         """
 
 
 class LearnerMemory(NamedTuple):
-    """Where a parent's half meets the learner."""
+    """The memory that the parent's half shares with the learner."""
 
     trajectory_queue: TrajectoryQueue
     published: Published
@@ -61,10 +61,10 @@ class ChildFacts(NamedTuple):
 
     block: SharedBlock  # the node's memory
     name: str
-    normalizes: bool = False  # observations or rewards are
+    normalizes: bool = False  # whether observations or rewards are normalised
     deterministic: bool = False
-    restarts: Callable[[], int] = lambda: 0  # how many workers had to be started again
-    note: Callable[[str], None] = lambda text: None  # tells people here
+    restarts: Callable[[], int] = lambda: 0  # how many times workers were restarted
+    note: Callable[[str], None] = lambda text: None  # shows a line to the user of this machine
 
 
 class ParentFacts(NamedTuple):
@@ -72,15 +72,15 @@ class ParentFacts(NamedTuple):
 
     run: RunSettings
     spaces: Spaces
-    weights: Tensor  # [N]  that the run starts from; overwritten later: to keep them is to copy them
+    weights: Tensor  # [N]  the initial weights; overwritten later, so copy what must be kept
     name: str
-    children: int  # how many there are to be
+    children: int  # how many the run should have
     learner: LearnerMemory | None = None  # where the exchange has one
     observation_size: int = 0  # of the normaliser; 0: there is none
-    statistics: Moments | None = None  # of the normaliser, of a run that goes on
-    sample: Moments | None = None  # of observations that the parent has made itself: a measure of what children say
-    reach: Reach | None = None  # of the run's learning: a measure of what they upload
-    seen_beside: float = 0.0  # observations of each worker that an upload's steps do not count yet
+    statistics: Moments | None = None  # of the normaliser, in a resumed run
+    sample: Moments | None = None  # of the parent's own observations, to check those of children
+    reach: Reach | None = None  # how far learning moves the weights, to check uploads
+    seen_beside: float = 0.0  # observations per worker that the steps of an upload may not include yet
     epoch: int = 0
     version: int = 0
     steps: int = 0  # environment steps so far
@@ -90,27 +90,27 @@ class ParentFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class Exchange(ExchangeSettings, ABC):
-    """A frozen dataclass of settings, and the one place that knows what they mean. A new one says its ``name`` and has
-    two halves; the rest are defaults that fit workers which learn from what they play themselves.
+    """A frozen dataclass of settings, and the one place that knows what they mean. A new exchange needs a ``name`` and
+    two halves. The other methods have defaults, for workers that learn from what they play themselves.
 
-    It travels to every process; what only a parent or only a child needs is imported where it is made.
+    An exchange is sent to every process. So import the halves inside ``child`` and ``parent``.
     """
 
     learner: ClassVar[bool] = False  # children only play, and one process learns: at the parent, or on the one machine
-    at_once: ClassVar[bool] = False  # no half ever waits for the other: within one process one thread does for both
+    at_once: ClassVar[bool] = False  # no half waits for the other: in one process, one thread can run both
 
     def rules(self, run: RunSettings) -> None:
-        """Refuse what does not go with this exchange.
+        """Refuse settings that do not go with this exchange.
 
         Raises:
-            ConfigError: ``run``, or a setting of its own.
+            ConfigError: a setting of ``run``, or of this exchange, does not go with it.
         """
 
     def demand_same_bits(self) -> None:
-        """Refuse to be used where children have to make the same bits each time.
+        """Refuse a deterministic run on children.
 
         Raises:
-            ConfigError: time decides something.
+            ConfigError: the result depends on time.
         """
         raise ConfigError(f"exchange.name: expected 'weights' with deterministic = true, got {self.name!r}")
 
@@ -118,7 +118,7 @@ class Exchange(ExchangeSettings, ABC):
         """Refuse to be used on one machine alone.
 
         Raises:
-            ConfigError: it makes no sense without children.
+            ConfigError: this exchange makes no sense without children.
         """
 
     def rows(self, run: RunSettings) -> int:
@@ -126,11 +126,11 @@ class Exchange(ExchangeSettings, ABC):
         return run.environment.per_worker
 
     def layout(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> Layout:
-        """Of one trajectory, where trajectories travel or wait in a learner's queue."""
+        """The layout of one trajectory on a link or in a learner's queue."""
         return Layout(self.tree(run, spaces, network))
 
     def tree(self, run: RunSettings, spaces: Spaces, network: nn.Module, *, priorities: bool = True) -> dict[str, Tree]:
-        """Of the same trajectory, with the ``priorities`` of its transitions or without."""
+        """The fields of this layout, with or without the ``priorities`` of the transitions."""
         return rollout_tree(
             length=run.algorithm.t_max,
             environments=self.rows(run),
@@ -142,7 +142,7 @@ class Exchange(ExchangeSettings, ABC):
         )
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
-        """What a node's shared memory holds for it, beside weights, counters and statistics."""
+        """Fields of a node's shared memory for this exchange, beside weights, counters and statistics."""
         return {}
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
@@ -159,4 +159,4 @@ class Exchange(ExchangeSettings, ABC):
 
     @abstractmethod
     def parent(self, facts: ParentFacts) -> RunSide:
-        """The parent's half; one that has a learner is a ``LearningSide``."""
+        """The parent's half; with a learner it is a ``LearningSide``."""

@@ -1,4 +1,4 @@
-"""What a child tells about itself between two uploads: for people, for the curves, and for knowing who stands still."""
+"""Reports of a child between two uploads: for the live table and the curves, and to notice environments that hang."""
 
 import math
 import time
@@ -21,14 +21,14 @@ from marl.wire.message import Kind, Message, Value
 from marl.wire.places import fresh
 
 EVERY = 0.25  # seconds between two reports of a child
-SHARE = 0.02  # likewise at least, for each child that there is: hearing one costs the parent a millisecond
-METRIC = "metric."  # before the name of each, in a report
+SHARE = 0.02  # the pause is at least this long for each child of the run: a report costs the parent a millisecond
+METRIC = "metric."  # prefix of the metrics' names in a report
 LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 MAX_EPISODES = 4096  # in one message
-MOST_KEPT = 2**20  # episodes that nobody has heard of: 16 MiB
+MOST_KEPT = 2**20  # episodes that are not acknowledged: 16 MiB
 MAX_WORKERS = 1024
 MOST_NUMBER = 1e30  # of a return or a metric, so that a mean of many is finite
-MOST_STEPS = 2**50  # of one worker in one life of a child: all its workers together fit 64 bits
+MOST_STEPS = 2**50  # of one worker since the child started: the sum over all workers fits 64 bits
 
 
 class Report(NamedTuple):
@@ -43,7 +43,7 @@ class Report(NamedTuple):
     lengths: npt.NDArray[np.int64]  # [E]
 
 
-Hear: TypeAlias = Callable[[str, Report], int]  # takes a child's report; how many of its episodes have been heard of
+Hear: TypeAlias = Callable[[str, Report], int]  # takes a report; returns how many episodes have arrived in all
 
 
 def report_every(num_children: int) -> float:
@@ -59,8 +59,8 @@ def hear_all(unused_child: str, report: Report) -> int:
 class Reporter:
     """Reads the node's memory for a child's reports.
 
-    A report counts everything since the child joined, and repeats every episode that the parent has not acknowledged:
-    one that is lost costs nothing.
+    A report counts everything since the child joined, and repeats every episode that the parent has not acknowledged.
+    So a lost report does no harm.
     """
 
     def __init__(self, block: SharedBlock, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,26 +68,26 @@ class Reporter:
         self._block, self._counters = block, array(block, "counters")
         self._window: deque[float] = deque(maxlen=100)
         self._rings: list[Ring] = [ring(block, worker) for worker in range(len(self._counters))]
-        self._first = self._sent = 0  # episodes that were acknowledged, and that were sent
+        self._first = self._sent = 0  # how many episodes are acknowledged, and how many are sent
         self._rows = np.zeros((0, 2))  # [E, 2] returns and lengths that were not acknowledged
 
     def joined(self) -> None:
-        """A conversation begins: what was under way may be lost."""
+        """A conversation begins: send all episodes again that are not acknowledged."""
         self._last, self._sent = self._clock(), self._first
 
     def due(self) -> bool:
-        """Whether it is time for a report; while one is under way, a parent that is busy gets few."""
+        """Whether it is time for a report. Until the last one is acknowledged, the pause is ``LONGEST_SILENCE``."""
         passed = self._clock() - self._last
         return passed >= (self._every if self._sent <= self._first else LONGEST_SILENCE)
 
     def obey(self, answer: Message) -> None:
-        """The parent may say how often it wants to be told."""
+        """Use the pause between reports that the parent asks for, if it does."""
         pause = answer.info.get("report_every")
         if isinstance(pause, (int, float)):
             self._every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
 
     def gather(self) -> None:
-        """Remember the episodes that have ended; the rings, which forget, must be read now and then."""
+        """Copy new episodes out of the workers' rings; call this regularly, because rings overwrite old episodes."""
         new = np.concatenate([each.drain() for each in self._rings])
         if not len(new):
             return
@@ -97,7 +97,7 @@ class Reporter:
         self._first += len(rows) - len(self._rows)
 
     def messages(self, name: str, restarts: int) -> Iterator[Message]:
-        """The newest numbers, and every episode that the parent is not known to have heard of."""
+        """The newest numbers, and every episode that the parent has not acknowledged."""
         self._last = self._clock()
         self.gather()
         start, end = self._first, self._first + len(self._rows)
@@ -110,7 +110,7 @@ class Reporter:
                 return
 
     def acknowledged(self, message: Message) -> None:
-        """The parent has heard of the episodes that the message counts."""
+        """The parent has acknowledged as many episodes as the message says."""
         heard = min(message.counter, self._sent) - self._first
         if heard > 0:
             self._first, self._rows = self._first + heard, self._rows[heard:]
@@ -134,7 +134,7 @@ def place_report(header: Header) -> Mapping[str, memoryview]:
     """Memory for a report.
 
     Raises:
-        MessageRefused: it is none, or larger than a report can be.
+        MessageRefused: the message is no report, or larger than a report can be.
     """
     shapes = {entry.name: (entry.dtype, entry.shape) for entry in header.manifest}
     steps, episodes = shapes.get("steps"), shapes.get("episodes")
@@ -155,7 +155,7 @@ def read_report(message: Message) -> Report:
     """What a report says.
 
     Raises:
-        MessageRefused: it says something that cannot be.
+        MessageRefused: a number in it is impossible.
     """
     steps, episodes = message.arrays["steps"], message.arrays["episodes"]
     assert isinstance(steps, torch.Tensor)
@@ -163,7 +163,7 @@ def read_report(message: Message) -> Report:
     rows = episodes.numpy()
     counts = [message.info.get("updates"), message.info.get("restarts"), message.counter]
     counted = all(type(each) is int and 0 <= each <= MOST_STEPS for each in counts)
-    # False for what is not finite, too.
+    # Comparisons with NaN are false, so NaN is refused too.
     possible = bool(
         (np.abs(rows[:, 0]) <= MOST_NUMBER).all() and ((rows[:, 1] >= 0) & (rows[:, 1] <= MOST_STEPS)).all()
     )
@@ -175,16 +175,16 @@ def read_report(message: Message) -> Report:
 
 
 def acknowledge(name: str, child: str, report: Report, hear: Hear) -> Answer | None:
-    """Have a report heard, and what to say to that; nothing where no episode has to be kept any longer."""
+    """Pass a report to ``hear``. Returns the acknowledgement, or None if the report has no episodes."""
     heard = hear(child, report)
     return Answer(Message(Kind.TELEMETRY, name, counter=heard)) if len(report.returns) else None
 
 
 def _metrics_in(message: Message) -> dict[str, float]:
-    """The numbers about learning.
+    """The metrics of a report.
 
     Raises:
-        MessageRefused: more, or other names, than a child can have.
+        MessageRefused: there are too many, or a name is not possible.
     """
     told = {key.removeprefix(METRIC): value for key, value in message.info.items() if key.startswith(METRIC)}
     if len(told) > MAX_METRICS + len(TOTALS) or not all(NAME.fullmatch(name) for name in told):

@@ -1,5 +1,5 @@
-"""The only two loops that join an exchange to a link, one for each side, and one that needs no link. None of them knows
-what is exchanged.
+"""The loops that run an exchange: one for each side of a link, and one for both halves in one process. None of them
+knows what is exchanged.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from marl.wire.payload import hand_over
 def report(
     link: Link, side: ChildSide, stop: threading.Event, *, name: str, reason: Callable[[], str] = lambda: ""
 ) -> bool:
-    """A child's half: say what is due, take what comes. True if the parent said that the run is over.
+    """Run a child's half: send what is due, accept what comes. True if the parent said that the run is over.
 
-    Once ``stop`` is set, what is due is still sent, then a graceful close.
+    Once ``stop`` is set, the child still sends what is due, then closes gracefully.
 
     Args:
-        reason: why this child cannot go on, if that is why it leaves.
+        reason: returns why this child cannot go on; empty if it leaves for another reason.
 
     Raises:
-        LinkError: the conversation broke; another link may go on with it.
+        LinkError: the conversation broke; it can continue on another link.
     """
     side.joined()
     while True:
@@ -54,8 +54,8 @@ def report(
 
 
 def confer(child: ChildSide, parent: ParentSide, stop: threading.Event, *, name: str) -> None:
-    """Both halves in one thread, until ``stop`` is set, where they share a process and the parent never waits for long:
-    nothing becomes bytes, and nobody has to be woken.
+    """Run both halves in one thread of one process, until ``stop`` is set. The parent's half must not wait for long.
+    Messages are not turned into bytes, and no thread has to be woken.
 
     Raises:
         LinkError, MessageRefused: one half cannot use what the other said.
@@ -77,7 +77,7 @@ def confer(child: ChildSide, parent: ParentSide, stop: threading.Event, *, name:
 
 
 def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *, name: str) -> None:
-    """The parent's half for one child, until ``stop`` is set or the child says graceful close.
+    """Run the parent's half for one child, until ``stop`` is set or the child closes gracefully.
 
     Raises:
         HandshakeRefused: the child cannot go on with this run.

@@ -1,4 +1,4 @@
-"""Which exchange a name stands for."""
+"""Finds the exchange class of a name."""
 
 import dataclasses
 from importlib import import_module
@@ -19,8 +19,8 @@ def exchange_class(name: str) -> type[Exchange]:
     """The class of one of ``EXCHANGES``, or of a user's own ``package.module:Class``.
 
     Raises:
-        ConfigError: there is none of that name, or it is no exchange.
-        PluginError: it lacks a method.
+        ConfigError: no class has that name, or the class is no exchange.
+        PluginError: the class lacks a method.
     """
     if name in EXCHANGES:
         module, _, attribute = EXCHANGES[name].partition(":")

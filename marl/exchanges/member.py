@@ -4,11 +4,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-QUARANTINE = 100  # rounds that a child is quarantined which was found to lie, and twice as long each time after
+QUARANTINE = 100  # rounds of quarantine for a child that was found to lie; each further time twice as many
 QUARANTINE_AFTER, SHORT_QUARANTINE = (
     3,
     10,
-)  # so many refused uploads in a row, and a child is quarantined for so many rounds
+)  # refused uploads in a row that lead to a quarantine, and its number of rounds
 HISTORY = 5  # of a child's last answers
 
 
@@ -16,25 +16,25 @@ HISTORY = 5  # of a child's last answers
 class Member:
     """What the parent knows of one child, for as long as the parent lives."""
 
-    unit: ClassVar[str] = "rounds"  # what goes up as time goes by
+    unit: ClassVar[str] = "rounds"  # unit of the counts that a quarantine is measured in
 
     name: str
     live: bool = False
     joined_in: int = 0  # number of the round
     version: int | None = None  # of the weights it holds; None: unknown
     answered_at: float = 0.0
-    arriving: str = ""  # kind of the message that arrives, or arrived last
+    arriving: str = ""  # kind of the newest message, which may still be arriving
     began_at: float | None = None  # when its upload of this round began to arrive
     uploaded: bool = False  # in this round
     called: bool = False  # in this round
-    arrived: int = 0  # uploads that came, whatever became of them
-    turns: float = 0.0  # where there are no rounds: what its merged uploads are of the time that passes for others
+    arrived: int = 0  # uploads that came, merged or not
+    turns: float = 0.0  # without rounds: how much its own merged uploads have advanced the common count
     last_counter: int = 0  # of its uploads
     merged_counter: int = 0
     merged_at: float = 0.0
     refused: int = 0  # uploads in a row
     quarantined_until: int = 0  # number of the round until which its uploads are not merged
-    aside: bool = False  # nothing of it is merged for now, however long it is quarantined beside
+    aside: bool = False  # nothing of it is merged for now, independent of any quarantine
     quarantines: int = 0  # how often it was found to lie
     refusal: str | None = None  # told with the next answer
     steps: int = 0
@@ -43,11 +43,11 @@ class Member:
     transfers: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # of these, the payload's
 
     def refuse(self, reason: str, count: int | None) -> str:
-        """An upload must not be used; what to tell people. Too many in a row bar the child for a while.
+        """Count a refused upload. Too many in a row quarantine the child. Returns a line for the user.
 
         Args:
-            count: number of the round, or whatever else goes up as time goes by; None where nothing can go up without
-                this child.
+            count: number of the round, or another count that grows with time; None if it cannot grow without this
+                child, which is then never quarantined.
         """
         self.refusal = reason
         self.refused += 1
@@ -57,13 +57,13 @@ class Member:
         return f"{self.name} is quarantined for {SHORT_QUARANTINE} {self.unit}: {reason}"
 
     def quarantine(self, reason: str, count: int) -> str:
-        """The child lies, or is broken; what to tell people."""
+        """Quarantine a child that lies or is broken. Returns a line for the user."""
         for_long = QUARANTINE << min(self.quarantines, 20)
         self.quarantines, self.quarantined_until, self.refusal = self.quarantines + 1, count + for_long, reason
         return f"{self.name} is quarantined for {for_long} {self.unit}: {reason}"
 
     def is_quarantined(self, count: int) -> bool:
-        """Whether it is still quarantined; then it is told so with the next answer."""
+        """Whether the child is still quarantined. If so, the next answer tells it."""
         if self.aside:
             self.refusal = "it is quarantined for now"
         elif self.quarantined_until > count:
@@ -73,11 +73,11 @@ class Member:
         return True
 
     def quarantined_for(self, count: int | None) -> int:
-        """How much longer."""
+        """How much longer the quarantine lasts, in ``unit``."""
         return 0 if count is None else max(0, self.quarantined_until - count)
 
     def started_anew(self) -> "Member":
-        """The same child, whose counters begin again; what it has done wrong is not forgotten."""
+        """The same child after a restart: its counters begin at 0, but refusals and quarantines are kept."""
         return Member(
             self.name,
             arrived=self.arrived,

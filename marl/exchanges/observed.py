@@ -1,8 +1,8 @@
-"""Statistics of observations that come from children: one check of them, whatever the exchange.
+"""Checks the statistics of observations that children send; used by all exchanges.
 
-What a child says that it has seen is compared with what the others and the parent itself have seen, and cut to what is
-near that: so far that an honest child, which may come to a new place, is followed within a few uploads, and so near
-that a liar cannot blind the others. What had to be cut counts less, the less the farther away it was.
+A child's statistics are compared with those of the other children and of the parent itself. They are cut to a range
+around these. The range is wide enough to follow an honest child into a new region within a few uploads. It is narrow
+enough that a liar cannot spoil the normalisation of the others. The farther away statistics were, the less they count.
 """
 
 import math
@@ -15,10 +15,10 @@ from marl.averaging.upload_limits import Weights
 from marl.data.normalizer import MIN_STD, Array, Moments, as_slot, from_slot, merge
 from marl.errors import WeightsRefused
 
-MOST = 1e30  # such numbers, merged with others, are still finite; no environment has them
-SEEN_PER_STEP = 4.0  # observations for each step that counts: resets and last ones are observed, too
-NEAR = 3.0  # deviations, of what others have seen, that an upload's mean may be off, and that its own may be
-ENOUGH = 20.0  # observations that others must have seen before they are a measure
+MOST = 1e30  # larger numbers are refused: sums of smaller ones stay finite
+SEEN_PER_STEP = 4.0  # most observations per counted step; includes those of resets and of ends of episodes
+NEAR = 3.0  # standard deviations of the others: largest distance of a mean from theirs, and largest own deviation
+ENOUGH = 20.0  # observations of the others that are needed for a comparison
 
 
 class Observed:
@@ -28,20 +28,20 @@ class Observed:
         """
         Args:
             size: numbers of an observation.
-            statistics: of a run that goes on.
+            statistics: of a resumed run.
             sample: what the parent itself has seen of the environment.
         """
         self.slot = torch.from_numpy(as_slot(statistics or Moments(0.0, np.zeros(size), np.zeros(size))).copy())
         self._sample = sample
-        self._before = self.slot.numpy().copy()  # said by nobody who could still lie
+        self._before = self.slot.numpy().copy()  # from before this run, so no child can change it
         self._children: dict[str, Array] = {}
-        self._counts = Weights()  # no child's observations count many times as much as the others'
+        self._counts = Weights()  # limits how much more one child's observations count than the others'
 
     def vet(self, child: str, said: Tensor, most: float) -> Tensor | None:
-        """What of a child's statistics [1 + 2 D] is to be merged; None: nothing.
+        """The part of a child's statistics [1 + 2 D] that is merged; None: nothing.
 
         Args:
-            most: observations that it can be of.
+            most: how many observations the child can have made.
 
         Raises:
             WeightsRefused: they are not finite, or impossible.
@@ -58,38 +58,38 @@ class Observed:
         return torch.from_numpy(as_slot(moments))
 
     def remember(self, child: str, vetted: Tensor) -> None:
-        """These were accepted, with the upload that brought them: they count as seen from then on."""
+        """Remember statistics whose upload was accepted; later ones are compared with them."""
         self._counts.remember(child, float(vetted[0]))
         before = self._children.get(child)
         self._children[child] = vetted.numpy() if before is None else together(before, vetted.numpy())
 
     def fold(self, vetted: list[Tensor]) -> Tensor:
-        """The normaliser's statistics with these."""
+        """Add these to the normaliser's statistics. Returns the sum."""
         if vetted:
             self.slot = torch.from_numpy(together(self.slot.numpy(), *(each.numpy() for each in vetted)))
         return self.slot
 
     def _others(self, child: str) -> Moments | None:
-        """What everybody but this child has seen; None where there is no measure."""
+        """The statistics of all but this child; None if there is nothing to compare with."""
         theirs = [slot for name, slot in self._children.items() if name != child]
         if not theirs and child in self._children:
             if self._sample is None:
                 return None
-            theirs = [as_slot(self._sample), self._children[child]]  # alone, it may go anywhere, but in steps
+            theirs = [as_slot(self._sample), self._children[child]]  # an only child may go anywhere, but in steps
         merged = merge(np.stack([self._before, *theirs]))
         return merged if merged.count >= ENOUGH else self._sample
 
     def _near(self, moments: Moments, others: Moments) -> Moments:
         deviation = others.std()
-        if self._sample is not None:  # others who say that nothing ever changes are not believed
+        if self._sample is not None:  # the others cannot claim that nothing ever changes
             deviation = np.maximum(deviation, self._sample.std())
         constant = deviation <= MIN_STD
-        if constant.any():  # it may begin to move: by as much as other numbers do
+        if constant.any():  # it may begin to change, by as much as other numbers do
             deviation = np.where(constant, max(1.0, float((np.abs(others.mean) + deviation).max())), deviation)
         room = NEAR * deviation
         mean = np.clip(moments.mean, others.mean - room, others.mean + room)
         m2 = np.minimum(moments.m2, moments.count * np.square(room))
-        # The root: a child that really goes far still counts enough to be followed.
+        # The square root: an honest child in a far region still counts enough to be followed.
         farthest = float((np.maximum(np.abs(moments.mean - others.mean), moments.std()) / room).max())
         counts = moments.count / math.sqrt(max(1.0, farthest))
         return Moments(counts, mean, m2 * (counts / moments.count))

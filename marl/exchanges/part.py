@@ -1,4 +1,4 @@
-"""What the settings of every exchange begin with, and how a setting is refused."""
+"""The common base of all groups of exchange settings, and the check of one setting."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,18 @@ class SettingsPart:
         """Refuse numbers that can never work.
 
         Raises:
-            ConfigError: there is one.
+            ConfigError: a number can never work.
         """
 
 
 def demand(holds: bool, key: str, expected: str, got: object) -> None:
-    """Refuse a setting.
+    """Refuse a setting unless ``holds``.
 
     Args:
         key: its whole path, such as ``exchange.clip``.
 
     Raises:
-        ConfigError: it does not hold.
+        ConfigError: ``holds`` is false.
     """
     if not holds:
         raise ConfigError(f"{key}: expected {expected}, got {got!r}")

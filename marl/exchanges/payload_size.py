@@ -2,7 +2,7 @@
 
 from marl.data.normalizer import num_columns
 
-_REPORT_BYTES = 128 * 1024  # telemetry: at most so much
+_REPORT_BYTES = 128 * 1024  # limit of a report
 
 
 def max_payload(num_bytes: int, observation_size: int) -> int:

@@ -12,7 +12,7 @@ from marl.training.optimizers import OptimizerSettings
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All that decides what is played and how it is learned from, for a parent and its children alike."""
+    """The settings of playing and learning, which are the same for a parent and its children."""
 
     seed: int | None = None  # None: drawn once and written down
     deterministic: bool = False  # same seed, same bits: one worker, decisions only at checkpoints

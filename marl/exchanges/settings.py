@@ -1,4 +1,4 @@
-"""What a run says about the exchange between parent and children: the settings of all that come with marl, joined."""
+"""The settings ``exchange.*``: those of all exchanges that come with marl, in one class."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What an exchange promises to the two loops of ``conversation.py``."""
+"""The interfaces of the two halves of an exchange, which the loops of ``conversation.py`` call."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from marl.wire.message import Message
 
 
 class Answer(NamedTuple):
-    """A message on its way down, and the hash of its arrays: one broadcast is hashed once, not once a child."""
+    """A message to a child, and the hash of its arrays, so that a broadcast is hashed once and not once per child."""
 
     message: Message
     digest: bytes | None = None
@@ -25,27 +25,27 @@ class Global(NamedTuple):
 
     version: int
     weights: Tensor  # [N]
-    slot: Tensor | None  # [1 + 2 D] float64: of the normaliser that belongs to it
+    slot: Tensor | None  # [1 + 2 D] float64: the normaliser's statistics of this version
     steps: int  # environment steps merged so far
     change: Tensor | None = None  # encoded, from the version before
-    name: Future[str] | None = None  # of the weights, for who makes them of a change
+    name: Future[str] | None = None  # hash of the weights, for children that compute them from ``change``
 
 
 class State(NamedTuple):
-    """What has to be saved to go on as the same parent."""
+    """What a parent saves, so that a resumed parent can continue."""
 
     current: Global
     velocity: Tensor | None = None
     error: Tensor | None = None
     merged: Mapping[str, int] = {}  # the last counter merged from each child
-    limits: Mapping[str, Any] = {}  # what is known of earlier uploads, to judge later ones by; plain numbers and names
+    limits: Mapping[str, Any] = {}  # known of earlier uploads, to check later ones; plain numbers and names
 
 
 class ChildSide(Protocol):
     """A child's half of an exchange. All calls but ``flush_stragglers`` come from the thread of its conversation."""
 
     def joined(self) -> None:
-        """A conversation begins, the first or another after a broken one."""
+        """A conversation begins: the first one, or the next one after a break."""
 
     def outgoing(self) -> Iterable[Message]:
         """What is due now: an upload, telemetry, a request. Each is sent before the next is asked for."""
@@ -60,36 +60,36 @@ class ChildSide(Protocol):
         """An answer or a call has come."""
 
     def rejected(self, reason: str) -> None:
-        """What came must not be used."""
+        """The message that came must not be used."""
 
 
 class ParentSide(Protocol):
     """The parent's half; every child has a thread of its own here."""
 
     def join(self, child: str) -> Answer:
-        """A child is there; what it is told first."""
+        """A child has joined. Returns the first message to it."""
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
-        """Memory for an upload; may wait for it."""
+        """Memory for an upload; may wait until some is free."""
 
     def answer(self, child: str, message: Message) -> Answer | None:
-        """Take what came and wait for what to say; None if nothing is to be said."""
+        """Process a message, and wait until its answer is known. None if there is no answer."""
 
     def rejected(self, child: str, reason: str) -> Answer | None:
-        """What the child sent must not be used; what to say to that."""
+        """The child's message must not be used. Returns an answer, or None."""
 
     def patience(self, child: str) -> float:
         """Seconds to wait for the child's next message before ``late`` is asked."""
 
     def late(self, child: str) -> Answer | None:
-        """Nothing came so far: what to say to that."""
+        """Nothing came within ``patience``. Returns a message to the child, or None."""
 
     def leave(self, child: str) -> None:
         """The child's conversation has ended."""
 
 
 class Serving(ChildSide, Protocol):
-    """What the contact needs of a child's half besides; from any thread."""
+    """What the contact needs of a child's half in addition; may be called from any thread."""
 
     started: threading.Event  # weights are there: workers may begin
 
@@ -98,23 +98,23 @@ class Serving(ChildSide, Protocol):
         """Of the weights that are in place."""
 
     def flush_stragglers(self) -> None:
-        """Upload what there is as soon as that may be."""
+        """Upload what there is as soon as possible."""
 
     def return_mean(self) -> float | None:
         """Of this child's last episodes."""
 
     def leave(self) -> None:
-        """Wait for nobody any more: the conversation is to end."""
+        """The conversation is to end: stop all waits."""
 
     def left(self) -> None:
         """The conversation has ended."""
 
     def remember(self) -> None:
-        """Nobody listens: keep what is to be told when somebody does again."""
+        """No parent is connected: keep the episodes that are to be reported later."""
 
 
 class RunSide(ParentSide, Protocol):
-    """What the rest of the parent needs of its half besides; from any thread."""
+    """What the rest of the parent needs of its half in addition; may be called from any thread."""
 
     epoch: int
 
@@ -127,13 +127,13 @@ class RunSide(ParentSide, Protocol):
         """What is known of each child."""
 
     def assign_rank(self, child: str, rank: int, workers: int) -> None:
-        """A child's place in every sum, and how many workers it has; before it joins."""
+        """Set a child's place in the order of all sums, and its number of workers; called before it joins."""
 
     def forget(self, child: str) -> None:
-        """The child has started anew: its counters begin again."""
+        """The child was restarted: its counters begin at 0."""
 
     def release(self) -> None:
-        """The newest version may go to the children, which wait for it in deterministic mode."""
+        """Let the newest version go to the children, which wait for this in deterministic mode."""
 
     def last_round(self, seconds: float) -> None:
         """Have every child upload what it has, and take what comes within ``seconds``."""
@@ -142,17 +142,17 @@ class RunSide(ParentSide, Protocol):
         """Everything that a resumed parent needs."""
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
-        """Go on from what ``saved`` said; before any child joins."""
+        """Continue from a ``saved`` state; called before any child joins."""
 
     def close(self) -> None:
-        """Everyone who waits for an answer gets none."""
+        """End all waits; threads that wait for an answer get none."""
 
     def audited(self) -> "Audited | None":
-        """This half, where children upload what is merged and can be tried one by one; else None."""
+        """This half, if it merges what children upload and can try children one by one; else None."""
 
 
 class Standing(Enum):
-    """Of a child, in the merging."""
+    """Whether uploads of a child are merged."""
 
     TAKES_PART = auto()
     QUARANTINED = auto()
@@ -167,27 +167,27 @@ class Audited(Protocol):
         """The newest weights."""
 
     def opposed(self) -> tuple[str, ...]:
-        """Two children whose changes of the weights go against each other, of two in all."""
+        """The two children of the run, if their changes of the weights point against each other; else empty."""
 
     def standing(self, child: str) -> Standing:
-        """Whether something of a child can be expected."""
+        """Whether uploads of a child can be expected and merged."""
 
     def set_aside(self, child: str) -> None:
-        """Merge nothing of a child, and wait for it no more, until ``take_back``."""
+        """Until ``take_back``, merge nothing of this child and do not wait for it."""
 
     def take_back(self, child: str) -> None:
         """The child may take part again, unless it is quarantined for another reason."""
 
     def go_back(self, to: Global) -> None:
-        """The weights of an earlier version are the newest again."""
+        """Make the weights of an earlier version the newest ones again."""
 
     def accuse(self, child: str, reason: str) -> None:
         """The child is found to lie: it is quarantined for long."""
 
 
 class LearningSide(RunSide, Protocol):
-    """Likewise of one that has a learner."""
+    """The parent's half of an exchange that has a learner."""
 
     steps: int  # environment steps that have come, in all
     refused: int  # trajectories, or uploads of observations
-    failure: Exception | None  # of a kind that no child and no new conversation can mend
+    failure: Exception | None  # an error that no child and no new conversation can repair

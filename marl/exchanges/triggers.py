@@ -6,12 +6,12 @@ from typing import Literal, NamedTuple, cast
 from marl.errors import ConfigError
 
 Unit = Literal["second", "step", "episode"]
-MOST = 2.0**63  # of any unit: larger ones are no count
+MOST = 2.0**63  # limit of the amount, in any unit
 _TRIGGER = re.compile(r"(\d+(?:\.\d+)?)\s*(second|step|episode)s?")
 
 
 class Trigger(NamedTuple):
-    """So many of a unit since the last snapshot."""
+    """An upload is due after ``amount`` units since the last snapshot."""
 
     amount: float
     unit: Unit

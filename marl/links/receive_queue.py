@@ -107,7 +107,7 @@ class ReceiveQueue:
             raise
 
     def note_growth(self) -> None:
-        """Part of a part has come: a wait for the rest begins anew."""
+        """A piece of a part has come: the time to wait for the rest starts again."""
         self._grown = time.monotonic()
 
     def take(self, timeout: float, latest: float = math.inf) -> Buffer:

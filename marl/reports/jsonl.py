@@ -21,7 +21,7 @@ class JsonLines:
             A warning the first time that a line is lost, None otherwise.
         """
         try:
-            # Opened anew each time: an error then leaves no buffer behind that fails again at exit.
+            # Open the file for each line: then an error leaves no buffer that would fail again at exit.
             with open(self._path, "a+b") as file:
                 size = os.lseek(file.fileno(), 0, os.SEEK_END)
                 if size + len(line) >= MAX_FILE:

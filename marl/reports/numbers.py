@@ -16,7 +16,7 @@ def decimals(*values: float, figures: int = 3) -> int:
 
 
 def number_text(value: float, places: int | None = None) -> str:
-    """A number with so many decimals; None: as many as ``decimals`` says.
+    """A number with ``places`` decimals; None: as many as ``decimals`` says.
 
     number_text(312.44), number_text(0.0312), number_text(-0.0)  # 312.4  0.0312  0.0
     """

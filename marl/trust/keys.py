@@ -1,4 +1,4 @@
-"""The cluster key: 32 bytes that whoever holds them is trusted with everything, and how they are replaced."""
+"""The cluster key, and how it is replaced. It has 32 bytes; a node that holds them may do everything."""
 
 import base64
 import hmac

@@ -81,7 +81,7 @@ class Welcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     spaces: _Line = ""
     num_bytes: _Count
     codecs: _Codecs
-    instance: _Word  # random, new for each run that the child serves: its counters begin anew
+    instance: _Word  # random, new for each run that the child serves: its counters then begin at 0
     workers: Annotated[int, Meta(ge=1, le=2**20)]
     cores: Annotated[int, Meta(ge=1, le=2**20)]
     host: Annotated[dict[_Word, _Line], Meta(max_length=64)]

@@ -1,8 +1,8 @@
 """The experience exchange at a child: trajectories up as they are played, the newest weights down.
 
-The parent says how many trajectories it has had room for in this conversation (credit); no more are sent, so that none
-is ever held back half-way. Workers that are ahead of that wait. What is under way when a conversation breaks is lost,
-and never sent twice.
+The parent says how many trajectories the child may send in this conversation (credit). The child sends no more, so that
+no upload has to wait half-way for room. Meanwhile workers fill the send queue, then wait. If a conversation breaks,
+the trajectories under way are lost: they are never sent twice.
 """
 
 import threading
@@ -27,12 +27,12 @@ PAUSE = 0.002  # seconds between two looks at the send queue
 
 
 def trajectory_name(number: int) -> str:
-    """Of the upload's arrays."""
+    """Name of the upload's array for trajectory ``number``."""
     return f"trajectory{number}"
 
 
 def packed_name(number: int) -> str:
-    """In place of the other, where fewer bytes travel than a trajectory has."""
+    """Name used instead of ``trajectory_name``, if the trajectory is compressed."""
     return f"packed{number}"
 
 
@@ -52,7 +52,7 @@ class ExperienceChild:
     ) -> None:
         self.started = threading.Event()
         self.version = self.epoch = self.steps = 0
-        self.lost = 0  # trajectories whose conversation broke
+        self.lost = 0  # trajectories that were under way when a conversation broke
         self._block, self._shared = block, block["weights"]
         self._name, self._normalizes, self._packs, self._restarts = name, normalizes, packs, restarts
         self._note = note
@@ -60,7 +60,7 @@ class ExperienceChild:
         self._scratch = torch.zeros_like(self._shared)
         self._slot = torch.zeros(block["observations"].shape[1], dtype=torch.float64)
         self._under_way: list[Posted] = []
-        self._told: Moments | None = None  # of observations
+        self._told: Moments | None = None  # statistics of observations that were sent already
         self._granted = self._sent = 0  # trajectories, in this conversation
         self._counter = 0
         self._wants_everything = False
@@ -69,11 +69,11 @@ class ExperienceChild:
         """Trajectories are always sent as soon as they may be."""
 
     def return_mean(self) -> float | None:
-        """Of this child's last episodes."""
+        """The mean return of this child's last episodes."""
         return self._reporter.return_mean()
 
     def joined(self) -> None:
-        """See ``ChildSide``. Whether what was under way has arrived nobody knows: it is given up."""
+        """See ``ChildSide``. Trajectories under way are given up, because they may have arrived."""
         self._granted = self._sent = 0
         self._reporter.joined()
         self.lost += len(self._under_way)
@@ -106,7 +106,7 @@ class ExperienceChild:
             self._counter += 1
             fail("child.posting")
             yield self._upload(rollouts)
-            self._sender.taken(rollouts)  # sent: the link needs their memory no more
+            self._sender.taken(rollouts)  # they are sent: the link no longer needs their memory
             self._under_way = []
 
     def _upload(self, rollouts: list[Posted]) -> Message:
@@ -127,7 +127,7 @@ class ExperienceChild:
         return self._granted > self._sent and self.started.is_set()
 
     def pause(self) -> float:
-        """See ``ChildSide``. Without credit only an answer can change anything, and that is heard at once."""
+        """See ``ChildSide``. Without credit the pause can be long: an answer ends it at once."""
         return PAUSE if self._may_send() else EVERY
 
     def place(self, header: Header) -> Mapping[str, memoryview]:
@@ -161,7 +161,7 @@ class ExperienceChild:
             self._block["observations"][0].copy_(self._slot)
         self._shared.copy_(self._scratch)
         self.epoch, self.version = message.epoch, message.version
-        self._block["version"].fill_(message.version)  # after the weights: who reads it first has weights as new
+        self._block["version"].fill_(message.version)  # after the weights: workers read the version first
         self.started.set()
         fail("child.applied")
 

@@ -45,7 +45,7 @@ class Experience(Exchange):
         self.demand_mean("children upload no weights")
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
-        """See ``Exchange``. Where workers lay down what the learner is to have."""
+        """See ``Exchange``. The send queue, into which workers put trajectories for the learner."""
         return send_queue_fields(self.layout(run, spaces, network), workers)
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
@@ -53,7 +53,7 @@ class Experience(Exchange):
         return PER_MESSAGE * self.layout(run, spaces, network).num_bytes
 
     def work(self, worker: Worker) -> None:
-        """Play, and hand on every trajectory."""
+        """Play, and put every trajectory into the send queue."""
         worker.learn(
             lambda algorithm, network, spaces: HandedOn(
                 algorithm, network, SendQueue(worker.block, worker.number, self.layout(worker.run, spaces, network))
@@ -80,7 +80,7 @@ class Experience(Exchange):
         return self.learning_side(ExperienceParent, facts)
 
     def learning_side(self, kind: type[Side], facts: ParentFacts) -> Side:
-        """The parent's half, of this class."""
+        """The parent's half, as an object of the class ``kind``."""
         assert facts.learner is not None
         return kind(
             *facts.learner,

@@ -1,4 +1,4 @@
-"""The learner's newest weights as every child gets them: read once a version, hashed once for all."""
+"""The learner's newest weights for all children: each version is read once and hashed once."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from marl.wire.message import Array
 
 
 class Weights(NamedTuple):
-    """What goes down."""
+    """What children receive."""
 
     version: int
     arrays: dict[str, Array]  # "weights" [N], and "normalizer" where there is one
@@ -27,10 +27,10 @@ class Weights(NamedTuple):
 
 
 class Newest:
-    """Asked by many conversations; one of them reads, the others get what it read."""
+    """Serves many conversations: one of them reads a version, the others get the same object."""
 
     def __init__(self, published: Published, num_weights: int, slot: Callable[[], Tensor | None]) -> None:
-        """``slot``: a copy of the normaliser's, which goes with the weights; None: there is none."""
+        """``slot``: copies the normaliser's statistics, to be sent with the weights; gives None if there are none."""
         self._published, self._num_weights, self._slot = published, num_weights, slot
         self._reading = threading.Lock()  # guards _latest
         self._latest: Weights | None = None
@@ -41,11 +41,11 @@ class Newest:
         return 4 * self._num_weights
 
     def version(self) -> int:
-        """Of what ``read`` would give."""
+        """The version that ``read`` would give."""
         return self._published.version()
 
     def read(self) -> Weights:
-        """The newest ones; nobody changes what is given out."""
+        """The newest weights. Do not change them: others use the same object."""
         with self._reading:
             if self._latest is None or self._latest.version != self._published.version():
                 weights = torch.empty(self._num_weights)

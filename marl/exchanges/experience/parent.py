@@ -1,11 +1,11 @@
-"""The experience exchange at the parent: trajectories into the learner's queue, its newest weights for all.
+"""The experience exchange at the parent: trajectories go to the learner's queue, new weights to the children.
 
-Each child sends the number that it has credit for, see ``credit.py``.
+Each child sends as many trajectories as it has credit for, see ``credit.py``.
 
-New weights go down with credit, which is told for several trajectories at a time, and whenever a child has sent as many
-bytes as they have: small weights are always fresh. Large ones wait until the child has used its credit. It sends
-nothing large then: two that both send, and only then receive, would wait for each other once what lies between them is
-full.
+New weights are sent with new credit, which covers several trajectories, and whenever a child has sent as many bytes as
+the weights have: so small weights are always fresh. Large weights wait until the child has used its credit. Then the
+child sends nothing large. Otherwise both sides could send at the same time and fill the buffers between them: neither
+would receive, and both would wait for ever.
 """
 
 import threading
@@ -38,13 +38,13 @@ from marl.wire.places import into, nowhere
 from marl.wire.zstandard import unpack
 from marl.words import Lines
 
-LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
-STARVED_WAIT = 0.002  # likewise where a child waits for credit, for each child that does
+LONGEST_WAIT = 0.5  # seconds until a conversation checks again
+STARVED_WAIT = 0.002  # seconds per child, while a child waits for credit
 
 
 class ExperienceParent:
-    """See ``ParentSide``. One lock guards everything; it is not held while a trajectory travels or is checked, or while
-    weights are read.
+    """See ``ParentSide``. One lock guards everything. It is not held while a trajectory travels or is checked, or
+    while weights are read.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class ExperienceParent:
         self.epoch, self.steps = epoch, steps
         self.members: dict[str, ActorMember] = {}
         self.received = self.refused = 0  # trajectories
-        self.failure: Exception | None = None  # of a kind that no child and no new conversation can mend
+        self.failure: Exception | None = None  # an error that no child and no new conversation can repair
         self._trajectory_queue, self._layout = trajectory_queue, layout
         self._name, self._hear, self._clock = name, hear, clock
-        self._tell = Lines(note, clock=clock)  # what children give rise to
+        self._tell = Lines(note, clock=clock)  # lines that children can cause, limited in number
         self._lock = threading.Lock()
         self._closed, self._unpacks = False, unpacks
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
@@ -110,29 +110,29 @@ class ExperienceParent:
         return State(self.current)
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
-        """The learner is restored: it holds all there is."""
+        """Nothing to do: all state is the learner's, which is restored by itself."""
 
     def close(self) -> None:
-        """No more credit for anyone."""
+        """Give no more credit."""
         self._closed = True
 
     def audited(self) -> None:
         """See ``RunSide``: weights of no child are merged."""
 
     def last_round(self, seconds: float) -> None:
-        """There are no rounds: whatever came is in the queue."""
+        """Nothing to do: there are no rounds."""
 
     def release(self) -> None:
-        """Nobody waits for a version."""
+        """Nothing to do: no child waits for a version."""
 
     def assign_rank(self, child: str, rank: int, workers: int) -> None:
-        """Places differ in nothing but how many play there."""
+        """Only the number of workers matters here."""
         with self._lock:
             if self._seen is not None:
                 self._seen.assign(child, workers)
 
     def forget(self, child: str) -> None:
-        """The child has started anew: its counters begin again."""
+        """The child was restarted: its counters begin at 0."""
         with self._lock:
             if child in self.members:
                 self.members[child].last_counter = 0
@@ -187,7 +187,7 @@ class ExperienceParent:
         if message.kind is Kind.TELEMETRY:
             try:
                 return acknowledge(self._name, child, read_report(message), self._hear)
-            except MessageRefused as error:  # it costs the child this report, no more
+            except MessageRefused as error:  # only this report is lost
                 self._tell(child, str(error))
                 return None
         if message.kind is Kind.FULL:
@@ -217,7 +217,7 @@ class ExperienceParent:
         return min(LONGEST_WAIT, STARVED_WAIT * max(1, sum(each.live for each in self.members.copy().values())))
 
     def late(self, child: str) -> Answer | None:
-        """More credit, once there is room; weights, once it has earned them; why something was refused."""
+        """Send credit if there is room, weights if the child has sent enough for them, or the reason of a refusal."""
         member = self.members[child]
         with self._lock:
             earned = member.sent_bytes >= self._newest.num_bytes and member.version != self._newest.version()
@@ -231,7 +231,7 @@ class ExperienceParent:
         return self.late(member.name)
 
     def _take(self, member: ActorMember, upload: Message) -> None:
-        """Queue what an upload holds; one rollout that is no trajectory is rejected alone."""
+        """Queue the trajectories of an upload; a rollout that is no trajectory is refused alone."""
         with self._lock:
             placed, member.placed = member.placed, []
             member.sent_bytes += sum(len(bytes_of(each)) for each in upload.arrays.values())
@@ -242,7 +242,7 @@ class ExperienceParent:
             self._credit.discard(placed)
             return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
         clean = True
-        if self._seen is not None:  # first: a snapshot taken meanwhile has no steps that the statistics lack
+        if self._seen is not None:  # first: a snapshot that is taken meanwhile counts no steps without their statistics
             try:
                 with self._lock:
                     self._seen.learn(member, tensor_of(upload, "moments"), len(placed))
@@ -272,7 +272,7 @@ class ExperienceParent:
                 member.refused = 0
 
     def _refuse(self, member: ActorMember, count: int, reason: str) -> None:
-        """Count trajectories that are not used; say why, where there is something new to say."""
+        """Count refused trajectories; report the reason, if there is one."""
         with self._lock:
             self.refused += count
             said = member.refuse(reason, int(self._clock())) if reason else ""

@@ -1,4 +1,4 @@
-"""What actors say of the observations that they have seen, bounded by the trajectories that have come from them."""
+"""Statistics of observations from actors, limited by the number of trajectories that have come from them."""
 
 import torch
 from torch import Tensor
@@ -10,19 +10,19 @@ from marl.training.send_queue import RING_LENGTH
 
 
 class Seen:
-    """Folds it into the normaliser's statistics. Its owner's lock guards it."""
+    """Adds them to the normaliser's statistics. Call it only with the owner's lock held."""
 
     def __init__(self, observed: Observed, steps: int) -> None:
         """
         Args:
-            steps: of a trajectory.
+            steps: most that a trajectory can have.
         """
         self._observed, self._steps = observed, steps
         self._workers: dict[str, int] = {}  # of each child
         self._arriving: dict[str, Tensor] = {}  # [1 + 2 D]  of each child
 
     def assign(self, child: str, workers: int) -> None:
-        """How many workers it has, as it says."""
+        """Remember the number of workers that a child claims."""
         self._workers[child] = min(workers, MAX_WORKERS)
 
     def place(self, child: str) -> Tensor:
@@ -30,12 +30,12 @@ class Seen:
         return self._arriving.setdefault(child, torch.zeros_like(self._observed.slot))
 
     def learn(self, member: ActorMember, said: Tensor, count: int) -> None:
-        """Fold what came with ``count`` trajectories.
+        """Add the statistics that came with ``count`` trajectories.
 
-        Beside the trajectories that have come, all of it lies in the child's send queues, or is under way.
+        They may include trajectories that have not come yet: those in the child's send queues, and those under way.
 
         Raises:
-            WeightsRefused: it is not finite, or impossible.
+            WeightsRefused: they are not finite, or impossible.
         """
         member.trajectories += count
         beside = self._workers.get(member.name, 1) * (RING_LENGTH + 2)

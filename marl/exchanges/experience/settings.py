@@ -16,7 +16,7 @@ class ExperienceSettings(SettingsPart):
     queue: int = 16  # experience: trajectories that may wait, at least one a child; more is steadier, and staler
     batch: int = 1  # experience: trajectories that the learner learns from at once
     max_staleness: int = 32  # experience: older trajectories are dropped; in versions, one for each batch learned from
-    device: str = "auto"  # experience: that the learner learns on: the first GPU if there is one, or as torch names it
+    device: str = "auto"  # experience: the learner's device: "auto" is the first GPU, if any; else a name of torch
     zstd: bool = False  # experience: trajectories are packed (extra: zstd): fewer bytes, most of all with pictures
 
     def validate(self) -> None:
@@ -26,7 +26,7 @@ class ExperienceSettings(SettingsPart):
 
 
 def usable(device: str) -> bool:
-    """Whether a learner could learn on it, as far as can be said without a try: a child has no learner."""
+    """Whether a learner could use this device. It is not tried: a child has no learner, and may lack the device."""
     if device == "auto":
         return True
     try:

@@ -1,1 +1,1 @@
-"""What the exchanges share whose parent merges weights: weights and pairwise."""
+"""The common part of the exchanges whose parent merges weights: weights and pairwise."""

@@ -1,4 +1,4 @@
-"""What the parent tells a child: the change of the weights, all of them, or that there are no new ones."""
+"""The parent's answers to a child: the change of the weights, all weights, or a message that there are no new ones."""
 
 from marl.exchanges.child_reports import report_every
 from marl.exchanges.member import Member
@@ -9,14 +9,14 @@ from marl.wire.message import Array, Kind, Message, Value
 
 
 class Answers:
-    """Makes answers; what is the same for all children is made and hashed once a version. Not locked."""
+    """Makes answers. The part that is the same for all children is made and hashed once per version. Not locked."""
 
     def __init__(self, merger: Merger, *, name: str, epoch: int) -> None:
         self._merger, self._name, self._epoch = merger, name, epoch
         self._shared: dict[tuple[int, str], Answer] = {}  # of the current version, by kind
 
     def to(self, member: Member, refusal: str | None, *, num_children: int) -> Answer:
-        """What ``member`` has to know now.
+        """The answer for ``member`` now.
 
         Args:
             refusal: why its last upload was not used.
@@ -36,7 +36,7 @@ class Answers:
         return Answer(shared.message._replace(info=info), shared.digest)
 
     def _kind_for(self, member: Member, refused: bool) -> str:
-        """Of the answer: "nothing" new, a "change" for who holds the version before, else all "weights"."""
+        """Kind of the answer: "nothing" new, a "change" for a child with the previous version, else all "weights"."""
         current = self._merger.current
         if refused or member.version is None:
             return "weights"

@@ -1,4 +1,4 @@
-"""A few receive buffers for many children: who finds none free waits, which holds its sender back."""
+"""A few receive buffers for many children. If none is free, an upload waits, and so its sender must wait too."""
 
 import threading
 
@@ -50,7 +50,7 @@ class Buffers:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """End all waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What the exchanges share whose parent merges weights: workers learn, two halves, and rules for the same bits."""
+"""The base class of exchanges whose parent merges weights: makes both halves, and checks deterministic runs."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ if TYPE_CHECKING:  # a worker needs neither
 
 @dataclass(frozen=True)
 class Merging(Exchange):
-    """A new one names its two halves."""
+    """A subclass names the classes of its two halves."""
 
     @abstractmethod
     def child_class(self) -> "type[WeightsChild]":
-        """What a child runs."""
+        """The class of a child's half."""
 
     @abstractmethod
     def parent_class(self) -> "type[MergingParent]":
-        """What a parent runs."""
+        """The class of the parent's half."""
 
     def demand_same_bits(self) -> None:
         """See ``Exchange``."""
@@ -31,7 +31,7 @@ class Merging(Exchange):
         super().demand_same_bits()
 
     def demand_steps(self) -> None:
-        """Refuse uploads that are due at another step each time.
+        """Refuse an ``every`` that is not in steps: uploads would be due at other steps in each run.
 
         Raises:
             ConfigError: ``every`` is no number of steps.

@@ -1,4 +1,4 @@
-"""What all exchanges that merge weights share at the parent: members, messages, and the one way into the weights."""
+"""The base class of parents that merge weights: members, messages, and the only method that changes the weights."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ from marl.wire.places import into, nowhere
 from marl.words import Lines
 
 LONGEST_AWAY = 3600.0  # seconds that children can have learned alone while no parent lived
-LONGEST_WAIT = 0.5  # seconds until a conversation looks up again
+LONGEST_WAIT = 0.5  # seconds until a conversation checks again
 
 
 class MergingParent(Participation):
@@ -57,22 +57,22 @@ class MergingParent(Participation):
         """
         Args:
             observation_size: of the normaliser; 0: there is none.
-            sample: observations that the parent has made itself: a measure of what children say.
-            reach: of the run's learning: a measure of what they upload. None: only earlier uploads are.
-            seen_beside: observations of each worker that an upload's steps do not count yet.
-            children: how many take part in every round, in the order of their ranks, however long it takes; each
-                new version waits for ``release``: the same bits each time. None: those that upload in time.
+            sample: statistics of the parent's own observations, to check those of children.
+            reach: how far learning can move weights, to check uploads. None: only earlier uploads serve for this.
+            seen_beside: observations per worker that the steps of an upload may not include yet.
+            children: for the same bits each time, wait for this many in every round, in the order of their ranks;
+                each new version waits for ``release``. None: a round takes the children that upload in time.
             hear: gets each child's reports, in the thread of its conversation.
         """
         self.epoch, self._name = epoch, name
         self._settings, self._hear, self._note, self._clock = settings, hear, note, clock
-        self._tell = Lines(note, clock=clock)  # what children give rise to
+        self._tell = Lines(note, clock=clock)  # lines that children can cause, limited in number
         self._changed = threading.Condition()
         self._closed = False
         self._expected = children
         self._ranks: dict[str, int] = {}
         self._workers: dict[str, int] = {}
-        self._quarantined: dict[str, int] = {}  # by the parent that is resumed, for so long
+        self._quarantined: dict[str, int] = {}  # quarantines of the resumed parent: how much longer they last
         self.members: dict[str, Member] = {}
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
         slot = None if self._observed is None else self._observed.slot
@@ -95,7 +95,7 @@ class MergingParent(Participation):
 
     @property
     def codec(self) -> str:
-        """Of the next uploads."""
+        """The codec of the next uploads."""
         return self._merger.codec
 
     def last_round(self, seconds: float) -> None:
@@ -106,14 +106,14 @@ class MergingParent(Participation):
         return self
 
     def close(self) -> None:
-        """Nothing more is merged: everyone who waits for an answer gets none."""
+        """Merge nothing more, and end all waits; threads that wait for an answer get none."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._buffers.close()
 
     def release(self) -> None:
-        """The newest version may go to the children, which wait for it in deterministic mode."""
+        """Let the newest version go to the children, which wait for this in deterministic mode."""
 
     def join(self, child: str) -> Answer:
         """See ``ParentSide``."""
@@ -126,12 +126,12 @@ class MergingParent(Participation):
             now = self._clock()
             self._joins(member, now)
             member.live, member.moved_at = True, now
-            member.merged_at = member.merged_at or now  # what it did alone since its last merged upload is plausible
+            member.merged_at = member.merged_at or now  # so work that it did alone since then is plausible
             member.version = None
             return self._reply(member)
 
     def _joins(self, member: Member, now: float) -> None:
-        """A child is there, the first time or again."""
+        """A child has joined, for the first time or again."""
 
     def leave(self, child: str) -> None:
         """See ``ParentSide``."""
@@ -145,10 +145,10 @@ class MergingParent(Participation):
         """A child is gone, for now or for good."""
 
     def forget(self, child: str) -> None:
-        """The child has started anew: its counters begin again."""
+        """The child was restarted: its counters begin at 0."""
         with self._changed:
             before = self.members.get(child)
-            if before is not None:  # what it has uploaded in this round stays in it
+            if before is not None:  # its upload of this round stays in the round
                 self.members[child] = before.started_anew()
 
     def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
@@ -165,7 +165,7 @@ class MergingParent(Participation):
         return into(self._merger.place(header, self._buffers.acquire(child)))(header)
 
     def _wait_for_turn(self, child: str) -> None:
-        """Until the child's upload may be merged."""
+        """Wait until the child's upload may be merged."""
 
     def answer(self, child: str, message: Message) -> Answer | None:
         """See ``ParentSide``."""
@@ -191,7 +191,7 @@ class MergingParent(Participation):
     def _hear_report(self, child: str, message: Message) -> Answer | None:
         try:
             report = read_report(message)
-        except MessageRefused as error:  # it costs the child this report, no more
+        except MessageRefused as error:  # only this report is lost
             self._tell(child, str(error))
             return None
         member, steps = self.members[child], int(report.steps.sum())
@@ -201,7 +201,7 @@ class MergingParent(Participation):
 
     @abstractmethod
     def _take(self, member: Member, upload: Message) -> None:
-        """An upload has come: merge it, if it is new and of this epoch, and wait for what is to be answered."""
+        """Merge an upload if it is new and of this epoch. Then wait until the answer is known."""
 
     def rejected(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
@@ -210,7 +210,7 @@ class MergingParent(Participation):
             self._tell(child, f"a message of {child} cannot be used: {reason}")
         with self._changed:
             if self.members[child].arriving == Kind.TELEMETRY:
-                return None  # nothing is awaited: an answer would be taken for that to the next upload
+                return None  # the child expects no answer: it would take one for the answer to its next upload
             return self._reply(self.members[child])
 
     def patience(self, child: str) -> float:
@@ -222,12 +222,12 @@ class MergingParent(Participation):
         return None
 
     def _merge(self, member: Member, upload: Message) -> bool:
-        """The only way into the weights; False where an upload is refused, with a reason for the child."""
+        """Merge an upload; nothing else changes the weights. False if it is refused; the child gets the reason."""
         fail("parent.merging")
         now = self._clock()
         if self._is_quarantined(member):
             return False
-        elapsed = now - member.merged_at if self._expected is None else None  # plausible is what time says
+        elapsed = now - member.merged_at if self._expected is None else None  # bounds the work
         sent = Sent(member.name, elapsed, self._workers.get(member.name, 1))
         try:
             merged = self._merger.add(upload, sent)
@@ -245,7 +245,7 @@ class MergingParent(Participation):
         return True
 
     def _record_merge(self, member: Member, upload: Message, merged: Merged) -> None:
-        """Write down what averages again to the same bits."""
+        """Write what a test needs to average again and get the same bits."""
 
     def _refuse(self, member: Member, reason: str) -> None:
         record("refused", child=member.name, epoch=self.epoch, round=self._count_for(member), reason=reason)
@@ -253,14 +253,14 @@ class MergingParent(Participation):
         self._tell((member.name, "refused" if member.refused else "quarantined"), said)
 
     def _reply(self, member: Member) -> Answer:
-        """What ``member`` has to know now."""
+        """The answer for ``member`` now."""
         refusal, member.refusal = member.refusal, None
         answer = self._answers.to(member, refusal, num_children=len(self.members))
         member.version, member.answered_at = self.current.version, self._clock()
         return answer
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
-        """Go on from what ``saved`` said; before any child joins."""
+        """Continue from a ``saved`` state; called before any child joins."""
         for mine, name in ((self._merger.velocity, "velocity"), (self._merger.error, "error")):
             if mine is not None and name in tensors:
                 mine.copy_(tensors[name])
@@ -274,7 +274,7 @@ class MergingParent(Participation):
                 self._quarantined[child] = count
 
     def _since(self, saved: object, child: str) -> float:
-        """When an upload of the child was merged by a parent that died: the time of the world goes on meanwhile."""
+        """When the child's last upload was merged before the resume, on this clock; 0 if not known."""
         at = saved.get(child) if isinstance(saved, dict) else None
         return self._clock() - min(max(0.0, time.time() - at), LONGEST_AWAY) if isinstance(at, (int, float)) else 0.0
 
@@ -290,7 +290,7 @@ class MergingParent(Participation):
                 name: member.quarantined_for(self._count_for(member)) for name, member in self.members.items()
             }
             quarantined = self._quarantined | {name: count for name, count in quarantined.items() if count}
-            # An open round's upload is none yet: what it holds is since the answer before.
+            # The upload of an open round is not in the checkpoint. Its work began at the answer before it.
             at = {name: m.answered_at if m.uploaded else m.merged_at for name, m in self.members.items()}
             zero = time.time() - self._clock()
             merged_at = {name: zero + seconds for name, seconds in at.items() if seconds}

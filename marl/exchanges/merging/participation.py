@@ -1,4 +1,4 @@
-"""Which children take part in the merging: quarantined ones are quarantined, and others are set aside for a while."""
+"""Decides which children's uploads are merged: not those of quarantined children, nor of those that are set aside."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from marl.exchanges.sides import Global, Standing
 
 
 class Participation:
-    """The part of a merging parent that decides whose uploads count; methods with an underscore need its lock."""
+    """The part of a merging parent that decides whose uploads count. Call private methods with the lock held."""
 
     members: dict[str, Member]
     _changed: threading.Condition  # guards everything
@@ -24,17 +24,17 @@ class Participation:
             self._ranks[child], self._workers[child] = rank, workers
 
     def opposed(self) -> tuple[str, ...]:
-        """Two children whose changes of the weights go against each other, of two in all."""
+        """The two children of the run, if their changes of the weights point against each other; else empty."""
         with self._changed:
             opposed = self._merger.directions.opposed(self._takers())
             return opposed if len(opposed) == 2 else ()
 
     def _takers(self) -> set[str]:
-        """Who takes part, as far as is known."""
+        """Names of the connected children."""
         return {name for name, each in self.members.items() if each.live}
 
     def standing(self, child: str) -> Standing:
-        """Whether something of a child can be expected."""
+        """Whether uploads of a child can be expected and merged."""
         with self._changed:
             member = self.members[child]
             if not member.live:
@@ -43,7 +43,7 @@ class Participation:
             return Standing.QUARANTINED if quarantined else Standing.TAKES_PART
 
     def set_aside(self, child: str) -> None:
-        """Merge nothing of a child, and wait for it no more, until ``take_back``."""
+        """Until ``take_back``, merge nothing of this child and do not wait for it."""
         with self._changed:
             self.members[child].aside = True
             self._weigh_again()
@@ -55,17 +55,17 @@ class Participation:
             self._merger.directions.forget()
 
     def go_back(self, to: Global) -> None:
-        """The weights of an earlier version are the newest again."""
+        """Make the weights of an earlier version the newest ones again."""
         with self._changed:
             self._merger.go_back(to)
             self._went_back()
             self._weigh_again()
 
     def _went_back(self) -> None:
-        """Nothing that was uploaded for the next version is in it."""
+        """Uploads for the next version were dropped."""
 
     def _weigh_again(self) -> None:
-        """Who is waited for has changed."""
+        """The set of children to wait for has changed."""
         self._changed.notify_all()
 
     def accuse(self, child: str, reason: str) -> None:
@@ -81,11 +81,11 @@ class Participation:
             self._note(member.quarantine(reason, count))
 
     def _count_for(self, member: Member) -> int | None:
-        """What goes up as time goes by, for leaving a child out; None where nothing can go up without it."""
+        """A count that grows with time, to measure quarantines; None if it cannot grow without this child."""
         return member.arrived
 
     def _is_quarantined(self, member: Member) -> bool:
-        """Whether nothing of a child is merged; a bar holds only while another child can go on without it."""
+        """Whether nothing of a child is merged. A quarantine holds only while another child can go on without it."""
         count = self._count_for(member)
         if count is None:
             return False

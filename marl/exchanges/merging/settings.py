@@ -1,4 +1,4 @@
-"""What a run says against poisoned uploads."""
+"""The settings that limit poisoned uploads."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from marl.exchanges.part import SettingsPart, demand
 
 @dataclass(frozen=True)
 class MergingSettings(SettingsPart):
-    """What of an upload is merged."""
+    """Which part of an upload is merged."""
 
     aggregate: str = "mean"  # or "median", "trimmed", "krum", "multikrum", "clip", "capped": against poisoned uploads
-    clip: float = 10.0  # longest change, in usual ones: longer ones are shortened; inf: never
+    clip: float = 10.0  # longest change, in units of the usual length; longer ones are cut; inf: never
 
     def validate(self) -> None:
         """See ``SettingsPart``."""

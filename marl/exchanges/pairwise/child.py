@@ -22,7 +22,7 @@ class PairwiseChild(WeightsChild):
         return True
 
     def _is_far_behind(self, answer: Message) -> bool:
-        return False  # versions count uploads of everybody here
+        return False  # here versions count the uploads of all children
 
     def _move(self, answer: Message, merged: bool) -> None:
         if merged:

@@ -13,21 +13,21 @@ from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.sides import Global
 from marl.wire.message import Message
 
-SAMPLED = 1.25  # a length by a sample of the numbers may be too short by so much
+SAMPLED = 1.25  # a length that is estimated from a sample may be too short by this factor
 
 
 class Held(NamedTuple):
-    """Where a child stands after an answer."""
+    """Where a child's weights are after an answer."""
 
-    distance: float  # from the global weights of then
-    path: float  # of the global weights until then
+    distance: float  # from the global weights at that time
+    path: float  # length of the way of the global weights until then
 
 
 class MixingMerger(Merger):
     """Pairwise: every upload is merged at once, ``P = (1 - alpha) P + alpha C``.
 
-    A child that is not at the global weights has not learned all of what lies between: it stood apart before, and the
-    others have moved the weights since. Both are known, by lengths alone.
+    Not all of the distance between a child and the global weights is its own learning. It already had a distance after
+    its last answer, and the others have moved the global weights since. The lengths of both are known.
     """
 
     _path = 0.0  # length of all steps of the global weights
@@ -36,12 +36,12 @@ class MixingMerger(Merger):
         """``step_size``: how far an upload moves the global weights, 0 to 1."""
         self._step_size = step_size
         self._held: dict[str, Held] = {}
-        self._stood: dict[str, Tensor] = {}  # samples of where children stand
-        self._answered: dict[str, Tensor] = {}  # samples of the weights that children were answered with
+        self._stood: dict[str, Tensor] = {}  # samples of the children's weights after their last answers
+        self._answered: dict[str, Tensor] = {}  # samples of the global weights in these answers
         super().__init__(*args, **named)
 
     def joined(self, child: str, *, anew: bool) -> None:
-        """A child is sent the weights; ``anew``: it goes on from them."""
+        """A child is sent the weights; ``anew``: it starts from them."""
         if anew:
             self._stood[child] = self.directions.sample(self.current.weights).clone()
             self._answered[child] = self._stood[child]
@@ -81,7 +81,7 @@ class MixingMerger(Merger):
     def _moved(self, child: str) -> float:
         """About how far the global weights are from those of the child's last answer; infinite where not known.
 
-        Steps to and fro make a long path that leads nowhere: it must not excuse a long upload.
+        Steps back and forth make a long path but no distance. Such a path must not excuse a long upload.
         """
         before, now = self._answered.get(child), self.directions.sample(self.current.weights)
         if before is None:
@@ -95,7 +95,7 @@ class MixingMerger(Merger):
         self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
 
     def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
-        """Against where the child stood after its last answer, not against weights that others have moved since."""
+        """Compare with the child's weights after its last answer, not with weights that others have moved since."""
         sample = self.directions.sample(numbers)
         stood = self._stood.get(child)
         if stood is not None:
@@ -105,7 +105,7 @@ class MixingMerger(Merger):
         self._stood[child] = torch.lerp(sample, self.directions.sample(self._mixed), self._settings.beta)
 
     def _rounded(self, weights: Tensor) -> Tensor | None:
-        """All of them, since there is no version that everybody holds."""
+        """All weights, encoded: there is no version that all children have, so no change can be sent."""
         if self._codec is None:
             return None
         rounded = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)

@@ -1,8 +1,8 @@
-"""Pairwise mixing: each upload moves the parent's weights at once, and each answer moves that child's.
+"""Pairwise mixing: each upload moves the parent's weights at once, and each answer moves the weights of that child.
 
-``P = (1 - alpha) P + alpha C`` under one lock, then ``shared += beta (P - s)`` at the child that sent ``C``. No rounds,
-nobody waits for anybody, and no weights that all have in common. It is how A4C ran; elastic averaging (Zhang et al.
-2015) is the same with the parent's half and the child's half applied to one difference.
+``P = (1 - alpha) P + alpha C`` under one lock, then ``shared += beta (P - s)`` at the child that sent ``C``. There
+are no rounds, nobody waits, and the nodes never hold the same weights. A4C worked in this way. Elastic averaging (Zhang
+et al. 2015) is the same, if both halves are applied to one difference.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from marl.wire.message import Message
 
 
 class MixingAnswers(Answers):
-    """Pairwise: all of the weights each time, rounded where that is agreed and the child has been told."""
+    """Pairwise: all weights each time, encoded if there is a codec that the child knows of."""
 
     def _kind_for(self, member: Member, refused: bool) -> str:
         return "weights" if self._merger.current.change is None or member.version is None else "change"
@@ -25,11 +25,11 @@ class MixingAnswers(Answers):
 class PairwiseParent(MergingParent):
     """See ``ParentSide``.
 
-    There are no rounds. What leaves a child out counts those uploads of the others that are merged, and goes up by one
-    when each of them has sent one: its own would let it decide how long that is.
+    There are no rounds. A quarantine is measured in merged uploads of the other children: the count grows by 1 when
+    each of them has sent one. The child's own uploads do not count, or it could end its quarantine by itself.
     """
 
-    _turns = 0.0  # of all children
+    _turns = 0.0  # sum over all children
 
     def step_size(self, upload: Message) -> float:
         """How far an upload moves the weights, 0 to 1; one call at a time. Its numbers have not been checked yet."""

@@ -7,7 +7,7 @@ from marl.exchanges.part import SettingsPart, demand
 
 @dataclass(frozen=True)
 class PairwiseSettings(SettingsPart):
-    """How far one side's weights move towards the other's."""
+    """How far the weights of one side move towards those of the other."""
 
     alpha: float = 0.5  # pairwise: how far an upload moves the parent's weights
     beta: float = 0.5  # pairwise: how far an answer moves the child's

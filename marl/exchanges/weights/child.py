@@ -1,4 +1,4 @@
-"""The weights exchange at a child: snapshot up, new weights down, and nothing that was learned meanwhile is lost.
+"""The weights exchange at a child: it uploads snapshots and applies new weights, without losing what it has learned.
 
 Buffers of N floats lie beside the live ``shared`` weights: ``g``, the last global weights; ``s``, the snapshot that is
 under way; a scratch, into which new weights arrive; and, with a codec that rounds, the rounding error.
@@ -29,16 +29,16 @@ from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value, count_of
 from marl.wire.places import into, nowhere
 
-TOO_FAR_BEHIND = 4  # rounds; what was learned from weights as old as that points nowhere
-LONGEST_PAUSE = 0.05  # seconds: how soon a stop is noticed, and a trigger that counts steps
+TOO_FAR_BEHIND = 4  # rounds; changes of older weights are useless
+LONGEST_PAUSE = 0.05  # seconds until a stop, or a trigger in steps, is noticed
 
 
 class Pending(NamedTuple):
-    """An upload whose answer is still to come."""
+    """An upload that is not answered yet."""
 
     counter: int
     work: int
-    moments: Moments | None  # everything seen when it was made
+    moments: Moments | None  # of all observations until then
 
 
 class WeightsChild:
@@ -73,30 +73,30 @@ class WeightsChild:
         self._slot = torch.zeros(columns, dtype=torch.float64)
         self._pending: Pending | None = None
         self._counter = 0
-        self._base_work = 0  # steps that are merged, or given up
+        self._base_work = 0  # steps that were merged or given up
         self._base_moments: Moments | None = None  # likewise
         self._wants_everything = self._answered = False
 
     def flush_stragglers(self) -> None:
-        """Upload as soon as no answer is awaited; from any thread."""
+        """Upload as soon as no answer is outstanding; may be called from any thread."""
         self._schedule.flush()
 
     def return_mean(self) -> float | None:
-        """Of this child's last episodes."""
+        """The mean return of this child's last episodes."""
         return self._reporter.return_mean()
 
     def joined(self) -> None:
-        """See ``ChildSide``. The first answer says what became of the upload under way: no other is made before."""
+        """See ``ChildSide``. The first answer says whether the last upload was merged; until then, make no other."""
         self._reporter.joined()
         self._answered = False
         self._rest.broken.clear()
 
     def leave(self) -> None:
-        """Wait for nobody any more: the conversation is to end; from any thread."""
+        """The conversation is to end: stop all waits; may be called from any thread."""
         self._rest.broken.set()
 
     def left(self) -> None:
-        """The conversation has ended: workers that wait for an answer train on, but in deterministic mode."""
+        """The conversation has ended: workers that wait for an answer train on, except in deterministic mode."""
         if not self._deterministic:
             self._rest.end()
 
@@ -107,7 +107,7 @@ class WeightsChild:
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
         now = self._clock()
-        # Where time must decide nothing, the parent hears of the same episodes before each upload, and never else.
+        # In deterministic mode, report only before uploads: the parent must get the same episodes each time.
         if not self._deterministic and self._reporter.due():
             yield from self._report()
         if self._wants_everything:
@@ -119,7 +119,7 @@ class WeightsChild:
                 return
             upload = self._upload()
             if upload is not None:
-                yield from self._report()  # first: all that is merged has been told
+                yield from self._report()  # first: the steps of a merged upload have been reported
                 yield upload
 
     def pause(self) -> float:
@@ -164,7 +164,7 @@ class WeightsChild:
         return int(self._counters[:, STEPS].sum()) - self._base_work
 
     def _upload(self) -> Message | None:
-        """None where these weights cannot be sent, because they are not finite."""
+        """Make an upload; None if the weights are not finite."""
         work = self._work()
         self._schedule.snapshot_taken()
         info: dict[str, Value] = {"work": work}
@@ -191,7 +191,7 @@ class WeightsChild:
         return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays, info)
 
     def _encoded(self) -> dict[str, Array]:
-        """The snapshot as it travels.
+        """The arrays of the upload that hold the snapshot.
 
         Raises:
             WeightsRefused: it is not finite.
@@ -213,7 +213,7 @@ class WeightsChild:
         if refused:
             self._note(f"the parent refused this child's weights ({refused}): it goes on from the global ones")
         given_up = bool(refused) or self._is_far_behind(answer) or not self.started.is_set()
-        # Lost on the way, and no time has passed for a run without time: the same upload once more.
+        # The upload was lost. In deterministic mode workers still rest, so the same upload is made again.
         again = self._deterministic and pending is not None and not merged and not given_up
         again = again and (answer.epoch, answer.version) == (self.epoch, self.version)
         if given_up:
@@ -234,7 +234,7 @@ class WeightsChild:
         self._block["base_steps"].fill_(steps)
         if self._normalizes and "normalizer" in answer.arrays:
             self._block["observations"][0].copy_(self._slot)
-        self._block["version"].fill_(answer.version)  # last: workers look at it for news
+        self._block["version"].fill_(answer.version)  # last: workers watch it to see new weights
         self._rounding.use(answer.info.get("codec"))
         self._reporter.obey(answer)
         if not again:
@@ -246,20 +246,20 @@ class WeightsChild:
         return answer.epoch == self.epoch and answer.version > self.version + TOO_FAR_BEHIND
 
     def _move(self, answer: Message, merged: bool) -> None:
-        """From the live weights to those in the scratch, plus what was learned meanwhile."""
+        """Move the live weights to those in the scratch, and keep what was learned meanwhile."""
         if not merged and answer.version == self.version and answer.epoch == self.epoch:
             return  # the same weights again
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
             return
         if self._barrier and self._rest.is_asked():
-            self._shared.copy_(self._scratch)  # exact: nobody has moved them
+            self._shared.copy_(self._scratch)  # an exact copy: workers rest, so nothing was learned meanwhile
         else:
             self._shared.add_(torch.sub(self._scratch, self._s, out=self._s))
         self._rounding.merged()
 
     def _read(self, answer: Message) -> bool:
-        """Put the new weights into the scratch; False if they cannot be had from what this child holds."""
+        """Put the new weights into the scratch; False if this child lacks the weights that they are based on."""
         if "weights" in answer.arrays:
             return True
         if answer.info.get("base") != self.version or answer.epoch != self.epoch or not self.started.is_set():
@@ -276,7 +276,7 @@ class WeightsChild:
         return answer.info.get("hash") == name_of(bytes_of(self._scratch))
 
     def _start_over(self) -> None:
-        """Give up what was learned and not merged."""
+        """Give up what was learned but not merged."""
         self._base_work = int(self._counters[:, STEPS].sum())
         self._base_moments = merge(self._block["observations"][1:].numpy())
         if self.started.is_set():
@@ -285,9 +285,9 @@ class WeightsChild:
         self._rounding.forget()
 
     def _wait_for_workers(self) -> Generator[Message, None, bool]:
-        """Until each is at rest; False if some do not come to it: then all play on, and are left alone for a while.
+        """Wait until all workers rest. False if some do not: then all play on, and there is no upload for a while.
 
-        Reports go on meanwhile; where the link has ended, sending one says so.
+        Reports are sent meanwhile; if the link has ended, sending one raises.
         """
         for moves in self._rest.begin(self._work):
             if not moves:

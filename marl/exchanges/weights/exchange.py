@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights(Merging):
-    """Used where nothing else is named; without children, the workers of one machine share its weights."""
+    """The default exchange; without children, the workers of one machine share its weights."""
 
     name: str = "weights"
 

@@ -1,4 +1,4 @@
-"""The weights exchange at the parent: uploads into one running mean, rounds that close in time, new weights for all."""
+"""The weights exchange at the parent: averages uploads in rounds with a deadline, and sends new weights to all."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class WeightsParent(MergingParent):
     def __init__(self, *args: Any, **named: Any) -> None:
         """See ``MergingParent``."""
         super().__init__(*args, **named)
-        self._watched = -1  # number of the round whose end somebody looks after
+        self._watched = -1  # number of the round whose deadline some thread watches
         self._released = self.current.version
         self._round = Round(0, self._clock(), self._expected)
 
@@ -38,7 +38,7 @@ class WeightsParent(MergingParent):
 
     def _joins(self, member: Member, now: float) -> None:
         if not any(each.live for each in self.members.values()) and not self._merger.num_uploads:
-            self._round.opened_at = now  # a time without children is no part of a round
+            self._round.opened_at = now  # time without children does not count
         member.joined_in = self._round.number
         self._round.changed()
         record("joined", child=member.name, epoch=self.epoch, round=self._round.number, version=self.current.version)
@@ -63,7 +63,7 @@ class WeightsParent(MergingParent):
         super()._weigh_again()
 
     def _wait_for_turn(self, child: str) -> None:
-        """Until all of lower ranks are merged: sums in another order have other bits."""
+        """Wait until all lower ranks are merged: sums in another order would have other bits."""
         if self._expected is None:
             return
         rank = self._ranks[child]
@@ -93,7 +93,7 @@ class WeightsParent(MergingParent):
         return Answer(Message(Kind.CALL, self._name, self.epoch, self.current.version))
 
     def _call_at(self, member: Member) -> float | None:
-        """When a child is to be told to upload at once; None if it is not, or not yet known."""
+        """When to tell a child to upload at once; None if it need not be told, or the time is not known yet."""
         if member.called or not self._round.waits_for(member, self._clock()):
             return None
         return self._round.call_at(self.members.values())
@@ -130,7 +130,7 @@ class WeightsParent(MergingParent):
         self._close_if_due()
         if self._expected is not None:
             self._changed.notify_all()  # it is the next one's turn
-        watches = self._watched != number  # one of those who wait looks at the clock, the others are woken
+        watches = self._watched != number  # one of the waiting threads watches the clock and wakes the others
         self._watched = number
         while self._round.number == number and not self._closed:
             wait = None
@@ -144,7 +144,7 @@ class WeightsParent(MergingParent):
             self._changed.wait_for(lambda: self._closed or self._released >= self.current.version)
 
     def _close_if_due(self) -> None:
-        """Merge, if everyone is there or time is up."""
+        """Close the round if all uploads are there or time is up."""
         now = self._clock()
         if self._closed or not self._merger.num_uploads:
             return

@@ -15,21 +15,21 @@ class Rest:
     def __init__(self, block: SharedBlock, clock: Callable[[], float]) -> None:
         self._waiting, self._stop = array(block, "waiting")[:, 0], array(block, "stop")
         self._pause, self._clock = array(block, "pause"), clock
-        self.broken = threading.Event()  # the conversation ends: wait for nobody; from any thread
+        self.broken = threading.Event()  # the conversation ends: stop waiting; set by any thread
 
     def is_asked(self) -> bool:
-        """Workers are asked to rest, or do so."""
+        """Whether workers were asked to rest, and not yet told to play on."""
         return bool(self._pause[ASKED] > self._pause[OVER])
 
     def is_complete(self) -> bool:
-        """Every worker waits for weights, whether it was asked or stands still by itself."""
+        """Whether every worker rests, asked or by itself."""
         return bool((self._waiting > self._pause[OVER]).all())
 
     def begin(self, work: Callable[[], int]) -> Iterator[bool]:
-        """Wait until each has come to the end of its trajectory; one that died comes to it when it is started again.
+        """Wait until each worker has reached the end of its trajectory. A worker that died does so after its restart.
 
-        Yields now and then, so that other things go on meanwhile: True, or False as the last one if nobody makes a step
-        any more, because an environment does not return.
+        This is a generator, so that the caller can do other things meanwhile. It yields True. If no worker makes a step
+        any more, because an environment does not return, it yields False and ends.
 
         Args:
             work: environment steps so far.
@@ -37,7 +37,7 @@ class Rest:
         self._pause[ASKED] = self._pause[OVER] + 1
         before, moved_at = work(), self._clock()
         while not (self._waiting == self._pause[ASKED]).all() and not self._stop[0] and not self.broken.is_set():
-            time.sleep(0.0005)  # workers share no lock that one of them could die with, so nothing can wake us
+            time.sleep(0.0005)  # poll: a lock would stay locked if a worker died with it
             now, steps = self._clock(), work()
             moved_at, before = moved_at if steps == before else now, steps
             if now >= moved_at + STILL:

@@ -1,4 +1,4 @@
-"""The codec that parent and child agreed on, and error feedback: what it rounds away goes into the next upload."""
+"""The codec that parent and child agreed on, with error feedback: the rounding error goes into the next upload."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from marl.wire.message import Value
 
 
 class Rounding:
-    """Of a child's N weights; float32 until the parent says otherwise."""
+    """Encodes a child's N weights; as float32, until the parent chooses another codec."""
 
     def __init__(self, size: int) -> None:
         self.codec: Codec | None = None  # None: float32, nothing is rounded
@@ -18,7 +18,7 @@ class Rounding:
         self._error = self._next_error = torch.zeros(0)  # [N]  of the last merged upload, and of the one under way
 
     def use(self, name: Value) -> None:
-        """The parent has chosen; buffers for what is rounded away begin empty."""
+        """Use the codec that the parent has chosen; rounding errors begin at 0."""
         if name == self._name or name not in CODECS:
             return
         self._name = str(name)
@@ -29,7 +29,7 @@ class Rounding:
             self.down = torch.empty_like(self.up)
 
     def encode_change(self, weights: Tensor, base: Tensor) -> Tensor:
-        """The way from ``base`` to ``weights``, and what was rounded away before, encoded.
+        """Encode the change from ``base`` to ``weights``, plus the rounding error of before.
 
         Raises:
             WeightsRefused: it is not finite.
@@ -40,9 +40,9 @@ class Rounding:
         return self.up
 
     def merged(self) -> None:
-        """The last upload counts: the next one makes up for its error."""
+        """The last upload was merged: the next one includes its rounding error."""
         self._error, self._next_error = self._next_error, self._error
 
     def forget(self) -> None:
-        """What was rounded away is given up."""
-        self._error.zero_()  # empty where nothing is rounded
+        """Drop the rounding error."""
+        self._error.zero_()  # has no elements with float32

@@ -1,17 +1,17 @@
-"""Who is in a round, who is waited for, and how long: bookkeeping without threads, on a clock that is passed in."""
+"""A round: which children it waits for, and how long. It uses no threads, and gets the time as an argument."""
 
 import statistics
 from collections.abc import Iterable
 
 from marl.exchanges.member import Member
 
-MIN_DEADLINE = 1.0  # seconds, of a round and of the grace after a call
+MIN_DEADLINE = 1.0  # seconds, of a round, and of the time that stragglers have after a call
 FIRST_DEADLINE = 10.0
 STILL = 30.0  # seconds without an environment step after which a child is not waited for
 
 
 class Round:
-    """One merge that is being waited for."""
+    """One round, while it waits for uploads."""
 
     def __init__(self, number: int, now: float, expected: int | None = None) -> None:
         """``expected``: how many children are waited for, however long it takes."""
@@ -20,7 +20,7 @@ class Round:
         self.opened_at = now
         self.first_upload_at: float | None = None
         self._call_at: float | None = None  # when stragglers are asked to upload at once
-        self._known = False  # whether the next one is right: every conversation asks several times a second
+        self._known = False  # whether ``_deadline`` is up to date: it is cached, because every conversation often asks
         self._deadline: float | None = None
 
     def call_from(self, now: float) -> None:
@@ -30,7 +30,7 @@ class Round:
     def waited_for(self, members: Iterable[Member], now: float) -> list[Member]:
         """Children whose upload is still to come and worth waiting for.
 
-        One that joined while the round ran is welcome, but nobody waits for it: except in the first round of all.
+        A child that joined during the round may upload, but only the first round of all waits for it.
         """
         return [each for each in members if self.waits_for(each, now)]
 
@@ -48,7 +48,7 @@ class Round:
         )
 
     def changed(self) -> None:
-        """Somebody has come, gone or uploaded: deadlines are worked out anew."""
+        """A child has come, gone or uploaded: compute the deadline again."""
         self._known = False
 
     def call_at(self, members: Iterable[Member]) -> float | None:
@@ -77,7 +77,7 @@ class Round:
         return not self.waited_for(everybody, now)
 
     def close_at(self, members: Iterable[Member], now: float) -> float | None:
-        """When the round closes without those that are still waited for; None while there is nothing to merge."""
+        """When the round closes without the missing children; None while there is nothing to merge."""
         everybody = list(members)
         call_at = self.call_at(everybody)
         if call_at is None or self.first_upload_at is None:

@@ -11,7 +11,7 @@ from marl.training.node_memory import finished_episodes
 
 
 class Schedule:
-    """Says whether an upload is due. Where an upload is under way, nobody asks."""
+    """Decides whether an upload is due. It is not asked while an upload is under way."""
 
     def __init__(self, every: str, block: SharedBlock, clock: Callable[[], float]) -> None:
         self._trigger, self._block, self._clock = parse_trigger(every), block, clock
@@ -20,7 +20,7 @@ class Schedule:
         self._episodes = np.zeros(len(block["counters"]), np.int64)  # of each worker, when the last snapshot was taken
 
     def flush(self) -> None:
-        """Whatever was learned is due; from any thread."""
+        """Make an upload due now; may be called from any thread."""
         self._flush.set()
 
     def is_due(self, now: float, work: int) -> bool:
@@ -41,7 +41,7 @@ class Schedule:
                 return bool((finished_episodes(self._block) - self._episodes >= self._trigger.amount).all())
 
     def is_put_off(self, now: float) -> bool:
-        """Whether nothing is due yet, whatever was learned."""
+        """Whether uploads are put off for now."""
         return now < self._next_try
 
     def begin(self, now: float) -> None:
@@ -54,5 +54,5 @@ class Schedule:
         self._episodes = finished_episodes(self._block)
 
     def put_off(self, until: float) -> None:
-        """Nothing is due before; on the clock."""
+        """Let no upload be due before the time ``until``."""
         self._next_try = until

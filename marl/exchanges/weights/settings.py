@@ -14,7 +14,7 @@ class WeightsSettings(SettingsPart):
     every: str = "5 seconds"  # when a child uploads: "5 seconds", "20000 steps" or "1 episode" (of each worker)
     barrier: bool = False  # workers wait while weights travel: the textbook form; otherwise they train on
     codec: str = "float32"  # or "bfloat16", "float16", "int8", "int4": rounded, with error feedback; "auto": as needed
-    outer_lr: float = 1.0  # how far the global weights go towards the mean; 1 with momentum 0 is plain averaging
+    outer_lr: float = 1.0  # step of the global weights towards the mean; 1 with momentum 0 is plain averaging
     outer_momentum: float = 0.0  # of the global weights' steps (Nesterov); DiLoCo: outer_lr = .7, outer_momentum = .9
 
     def validate(self) -> None:
