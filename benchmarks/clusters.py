@@ -62,7 +62,7 @@ class BenchParent:
             flatten(network).weights, config.exchange, name="parent", note=self.notes.append
         )
         run_id = f"bench-{secrets.token_hex(4)}"
-        hello = make_hello(config, spaces, network, run_id=run_id, epoch=1, instance=secrets.token_hex(8))
+        hello = make_hello(config, spaces, network, run_id=run_id, term=1, instance=secrets.token_hex(8))
         longest = payload_of(config, spaces, network)
         events: Any = SimpleNamespace(note=self.notes.append, on=lambda event: None)
         plan = Plan(hello, longest, self.side, "parent", events, lambda node: None)

@@ -59,7 +59,7 @@ class LightChild:
     def __init__(self, name: str, weights: torch.Tensor, landing: torch.Tensor) -> None:
         self.name = name
         self._weights, self._landing = weights, landing
-        self._epoch = self._version = self._counter = 0
+        self._term = self._version = self._counter = 0
         self._due = self._awaits = False
         self._report_at = 0.0
         self.uploads = self.lost = 0
@@ -83,7 +83,7 @@ class LightChild:
             yield Message(
                 Kind.UPLOAD,
                 self.name,
-                self._epoch,
+                self._term,
                 self._version,
                 self._counter,
                 {"weights": self._weights},
@@ -107,7 +107,7 @@ class LightChild:
         if self._awaits:
             self.uploads += 1
             self.lost += message.info.get("merged") != self._counter
-        self._epoch, self._version = message.epoch, message.version
+        self._term, self._version = message.term, message.version
         self._due, self._awaits = True, False
 
     def rejected(self, reason: str) -> None:

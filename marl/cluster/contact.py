@@ -110,7 +110,7 @@ class Contact:
             alone=False,
         )
         if not config.deterministic:
-            self._node.segment = seeds.first_segment(hello.epoch)
+            self._node.segment = seeds.first_segment(hello.term)
         facts = ChildFacts(
             self._node.block,
             name=self._name,
@@ -184,7 +184,7 @@ class Contact:
         except HandshakeRefused as error:
             self._turn_away(candidate.link, error)
             return True
-        if msgspec.structs.replace(theirs, epoch=mine.epoch, instance=mine.instance) != mine:
+        if msgspec.structs.replace(theirs, term=mine.term, instance=mine.instance) != mine:
             return False
         self._conversation.close()
         self._offered = self._offered._replace(hello=theirs)

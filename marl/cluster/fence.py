@@ -26,19 +26,19 @@ class Fence:
             HandshakeRefused: a newer parent of the same run has been here.
         """
         path = self._folder / f"{hashlib.sha256(hello.run_id.encode()).hexdigest()[:32]}.json"
-        epoch, instance = max(_read(path), self._seen.get(hello.run_id, (-1, "")))
-        if (hello.epoch, hello.instance) == (epoch, instance):
+        term, instance = max(_read(path), self._seen.get(hello.run_id, (-1, "")))
+        if (hello.term, hello.instance) == (term, instance):
             return
-        if hello.epoch <= epoch:
+        if hello.term <= term:
             raise HandshakeRefused(
-                f"this run goes on under another parent: expected epoch {epoch + 1} or later, got {hello.epoch}; "
+                f"this run goes on under another parent: expected epoch {term + 1} or later, got {hello.term}; "
                 "only one parent may lead a run: stop the older one",
                 superseded=True,
             )
-        self._seen[hello.run_id] = hello.epoch, hello.instance
+        self._seen[hello.run_id] = hello.term, hello.instance
         with contextlib.suppress(OSError):  # a full disk: forgotten at the next restart, but the run is served
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps({"epoch": hello.epoch, "instance": hello.instance}).encode())
+            write_atomic(path, json.dumps({"epoch": hello.term, "instance": hello.instance}).encode())
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:

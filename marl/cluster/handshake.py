@@ -51,7 +51,7 @@ class Offer(NamedTuple):
 
 
 def make_hello(
-    config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, epoch: int, instance: str, children: int = 1
+    config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, term: int, instance: str, children: int = 1
 ) -> Hello:
     """The Hello of a run, of rank 0."""
     if config.stop.steps and not config.algorithm.schedule_steps:
@@ -61,7 +61,7 @@ def make_hello(
     tree = to_tree(config)
     return Hello(
         run_id=run_id,
-        epoch=epoch,
+        term=term,
         instance=instance,
         fingerprint=_fingerprint(config, spaces, network),
         spaces=spaces.words,

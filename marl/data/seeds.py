@@ -14,9 +14,9 @@ def stream(seed: int, *, child: int, worker: int, purpose: int, segment: int) ->
     return np.random.SeedSequence(seed, spawn_key=(child, worker, purpose, segment))
 
 
-def first_segment(epoch: int) -> int:
-    """Where the segments begin of a run that was resumed and saves none; ``epoch`` counts its lives from 1."""
-    return max(0, epoch - 1) << 16
+def first_segment(term: int) -> int:
+    """Where the segments begin of a run that was resumed and saves none; ``term`` counts its lives from 1."""
+    return max(0, term - 1) << 16
 
 
 def integer(sequence: np.random.SeedSequence) -> int:

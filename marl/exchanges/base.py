@@ -81,7 +81,7 @@ class ParentFacts(NamedTuple):
     sample: Moments | None = None  # of the parent's own observations, to check those of children
     reach: Reach | None = None  # how far learning moves the weights, to check uploads
     seen_beside: float = 0.0  # observations per worker that the steps of an upload may not include yet
-    epoch: int = 0
+    term: int = 0
     version: int = 0
     steps: int = 0  # environment steps so far
     hear: Hear = hear_all

@@ -116,7 +116,7 @@ class Serving(ChildSide, Protocol):
 class RunSide(ParentSide, Protocol):
     """What the rest of the parent needs of its half in addition; may be called from any thread."""
 
-    epoch: int
+    term: int
 
     @property
     def current(self) -> Global:

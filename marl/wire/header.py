@@ -44,7 +44,7 @@ class Header(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     protocol: Annotated[int, Meta(ge=OLDEST_PROTOCOL, le=PROTOCOL)]
     kind: Kind
     sender: _Name
-    epoch: _Count
+    term: _Count = msgspec.field(name="epoch")
     version: _Count
     counter: _Count
     info: Annotated[dict[_Name, _Value], Meta(max_length=256)]
@@ -74,7 +74,7 @@ def encode_header(
     Raises:
         MessageRefused: a field is out of bounds, or the payload longer than ``max_bytes``.
     """
-    fields = (protocol, message.kind, message.sender, message.epoch, message.version, message.counter)
+    fields = (protocol, message.kind, message.sender, message.term, message.version, message.counter)
     try:
         data = msgspec.msgpack.encode(Header(*fields, dict(message.info), manifest))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

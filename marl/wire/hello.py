@@ -37,8 +37,8 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     oldest_protocol: _Protocol = OLDEST_PROTOCOL
     newest_protocol: _Protocol = PROTOCOL
     run_id: _Word
-    epoch: _Count
-    instance: _Word  # random, new at each start: two parents of one epoch differ in it
+    term: _Count = msgspec.field(name="epoch")  # of the parent: one process has one, the next has the next
+    instance: _Word  # random, new at each start: two parents of one term differ in it
     fingerprint: _Hash  # of the network, see fingerprint.py
     spaces: _Line = ""  # of the environment, for people: where fingerprints differ they may tell why
     num_bytes: _Count  # of the flat weights

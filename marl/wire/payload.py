@@ -153,7 +153,7 @@ def hand_over(message: Message, place: Place) -> Message:
         MessageRefused: by ``place``.
     """
     entries = tuple(entry_of(name, array) for name, array in message.arrays.items())
-    fields = (PROTOCOL, message.kind, message.sender, message.epoch, message.version, message.counter)
+    fields = (PROTOCOL, message.kind, message.sender, message.term, message.version, message.counter)
     header = Header(*fields, dict(message.info), entries)
     views = _placed(header, place(header))
     for name, array in message.arrays.items():
@@ -164,7 +164,7 @@ def hand_over(message: Message, place: Place) -> Message:
 
 def _message(header: Header, views: Mapping[str, memoryview]) -> Message:
     arrays = {entry.name: tensor_over(views[entry.name], entry) for entry in header.manifest}
-    return Message(header.kind, header.sender, header.epoch, header.version, header.counter, arrays, header.info)
+    return Message(header.kind, header.sender, header.term, header.version, header.counter, arrays, header.info)
 
 
 def _seal(header: bytes, payload_digest: bytes, key: bytes | None) -> bytes:

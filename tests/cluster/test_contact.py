@@ -77,7 +77,7 @@ def test_a_conversation_that_fails_says_why_to_the_parent(monkeypatch: pytest.Mo
     ("changes", "goes_on"),
     [
         ({}, True),
-        ({"epoch": 9, "instance": "new"}, True),
+        ({"term": 9, "instance": "new"}, True),
         ({"rank": 2}, False),
         ({"children": 5}, False),
         ({"algorithm": {"name": "a3c", "schedule_steps": 10}}, False),

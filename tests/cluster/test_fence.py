@@ -12,8 +12,8 @@ from tests.cluster.test_handshake import hello_of
 HELLO = hello_of()
 
 
-def parent(epoch: int, instance: str):  # type: ignore[no-untyped-def]
-    return msgspec.structs.replace(HELLO, epoch=epoch, instance=instance)
+def parent(term: int, instance: str):  # type: ignore[no-untyped-def]
+    return msgspec.structs.replace(HELLO, term=term, instance=instance)
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -24,9 +24,9 @@ def test_an_older_parent_is_told_to_stop(restarted: bool, tmp_path: Path) -> Non
     fence.check(parent(2, "b"))
     if restarted:
         fence = Fence(tmp_path, "box-5050")
-    for epoch, instance in ((1, "a"), (2, "c")):
+    for term, instance in ((1, "a"), (2, "c")):
         with pytest.raises(HandshakeRefused, match="goes on under another parent") as refused:
-            fence.check(parent(epoch, instance))
+            fence.check(parent(term, instance))
         assert refused.value.superseded
     fence.check(parent(2, "b"))
     fence.check(parent(3, "c"))

@@ -21,7 +21,7 @@ def hello_of(source: str = "CartPole-v1", **settings: Any) -> Hello:
     config = load_config(source, {"seed": 1, **{name.replace("__", "."): each for name, each in settings.items()}})
     spaces = find_spaces(config)
     network = config.algorithm.build_network(spaces, config.network, 0)
-    return make_hello(config, spaces, network, run_id="run", epoch=1, instance="abc")
+    return make_hello(config, spaces, network, run_id="run", term=1, instance="abc")
 
 
 class ChildThread:

@@ -38,7 +38,7 @@ def tried(source: str = CATCH, **settings: Any) -> nn.Module:
 def hello_of(source: str, settings: dict[str, Any]) -> Hello:
     config = load_config(source, {"seed": 1, **settings})
     spaces = find_spaces(config)
-    return make_hello(config, spaces, try_parts(config, spaces), run_id="run", epoch=1, instance="abc")
+    return make_hello(config, spaces, try_parts(config, spaces), run_id="run", term=1, instance="abc")
 
 
 def test_parts_of_ones_own_are_found() -> None:

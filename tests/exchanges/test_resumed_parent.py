@@ -1,4 +1,4 @@
-"""A parent that died and was resumed from what it saved: the same memory, a new epoch, and children that follow."""
+"""A parent that died and was resumed from what it saved: the same memory, a new term, and children that follow."""
 
 import time
 
@@ -25,8 +25,8 @@ from tests.exchanges.nodes import (
 RICH = {"codec": "int8", "outer_lr": 0.7, "outer_momentum": 0.9}
 
 
-def resumed(state: State, clock: Clock, epoch: int = 1, **settings: object) -> WeightsParent:
-    """The parent that goes on from a checkpoint, in a new epoch."""
+def resumed(state: State, clock: Clock, term: int = 1, **settings: object) -> WeightsParent:
+    """The parent that goes on from a checkpoint, in a new term."""
     exchange = make_exchange(**settings)
     current = state.current
     parent = exchange.parent_class()(
@@ -35,7 +35,7 @@ def resumed(state: State, clock: Clock, epoch: int = 1, **settings: object) -> W
         name="parent",
         observation_size=OBSERVATION if current.slot is not None else 0,
         statistics=None if current.slot is None else from_slot(current.slot.numpy()),
-        epoch=epoch,
+        term=term,
         version=current.version,
         steps=current.steps,
         clock=clock,
@@ -126,7 +126,7 @@ def test_a_child_hears_whether_its_last_upload_is_in_what_was_saved(saved: bool,
 
 @pytest.mark.parametrize("later", [0, 2, 8])
 def test_a_child_moves_by_the_difference_of_the_parents(later: int, clock: Clock) -> None:
-    """It held version 3 of the old epoch. The new one's may be less, may be 3 too, or may be more: never just the same
+    """It held version 3 of the old term. The new one's may be less, may be 3 too, or may be more: never just the same
     again, and never too far behind to be used.
     """
     parent = make_parent(weights(0.0), clock)
@@ -139,7 +139,7 @@ def test_a_child_moves_by_the_difference_of_the_parents(later: int, clock: Clock
         child.learn(2.0, 10)
         helper.learn(2.0, 10)
         a_round(parent, clock, [child, helper])
-    assert (child.side.epoch, child.side.version) == (0, 3)
+    assert (child.side.term, child.side.version) == (0, 3)
     child.learn(0.25, 7)  # on top of 5
     child.block["optimizer"].fill_(1.0)
 
@@ -151,13 +151,13 @@ def test_a_child_moves_by_the_difference_of_the_parents(later: int, clock: Clock
         a_round(parent, clock, [helper])
     back(parent, [child])
     theirs = 1.0 + 2.0 * later
-    assert (child.side.epoch, child.side.version) == (1, 1 + later)
+    assert (child.side.term, child.side.version) == (1, 1 + later)
     assert torch.equal(child.shared, weights(5.25 + (theirs - 5.0)))
     assert child.block["optimizer"].all()
     assert child.side._work() == 7
 
 
-def test_an_upload_from_the_old_epoch_is_not_merged(clock: Clock) -> None:
+def test_an_upload_from_the_old_term_is_not_merged(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     (child,) = join(parent, clock, "a")
     child.learn(1.0, 10)
@@ -167,7 +167,7 @@ def test_an_upload_from_the_old_epoch_is_not_merged(clock: Clock) -> None:
     upload = child.upload()
     parent = resumed(parent.saved(), clock)
     back(parent, [child])
-    assert (upload.version, upload.epoch) == (parent.current.version, 0)
+    assert (upload.version, upload.term) == (parent.current.version, 0)
     clock.now += 5
     child.take(arrives(parent, upload))
     assert (parent.current.version, parent.current.steps) == (1, 10)

@@ -44,7 +44,7 @@ def _of(events: list[Event], *names: str) -> list[Event]:
 
 
 def _nothing_goes_back(events: list[Event]) -> list[str]:
-    """Versions at a child never go back within an epoch, epochs never go back."""
+    """Versions at a child never go back within a term, terms never go back."""
     found, last = [], {}
     for event in _of(events, "applied"):
         place = (event["process"], event["child"])
@@ -59,10 +59,10 @@ def _a_restart_costs_one_round_at_most(events: list[Event]) -> list[str]:
     """The first round of a parent that goes on makes the version after the one that its last checkpoint has."""
     found, reached = [], dict[int, int]()
     for event in _of(events, "round"):
-        epoch, version = event["epoch"], event["version"]
-        if epoch not in reached and version < max(reached.values(), default=0):
-            found.append(f"epoch {epoch} began with version {version}, {max(reached.values())} was there before")
-        reached[epoch] = version
+        term, version = event["epoch"], event["version"]
+        if term not in reached and version < max(reached.values(), default=0):
+            found.append(f"epoch {term} began with version {version}, {max(reached.values())} was there before")
+        reached[term] = version
     return found
 
 
@@ -70,8 +70,8 @@ def _every_upload_counts_at_most_once(events: list[Event]) -> list[str]:
     found, seen = [], set()
     sent = {(e["child"], e["counter"], e["epoch"], e["version"], e["process"]) for e in _of(events, "upload")}
     lives: dict[tuple[Any, ...], int] = defaultdict(int)  # a child that was started anew counts from 1 again
-    for child, counter, epoch, version, _ in sent:
-        lives[child, counter, epoch, version] += 1
+    for child, counter, term, version, _ in sent:
+        lives[child, counter, term, version] += 1
     merged: dict[tuple[Any, ...], int] = defaultdict(int)
     for event in _of(events, "merged"):
         merged[event["child"], event["counter"], event["epoch"], event["version"]] += 1
@@ -120,17 +120,17 @@ def _the_mean_is_right(events: list[Event], folder: Path) -> list[str]:
         merged[event["epoch"], event["round"]].append(event)
     made = {(e["epoch"], e["version"]): e["hash"] for e in rounds}
     for event in rounds:
-        epoch, number = event["epoch"], event["round"] - 1
-        uploads = merged[epoch, number]
+        term, number = event["epoch"], event["round"] - 1
+        uploads = merged[term, number]
         if not uploads or any(each["is_change"] for each in uploads):
             continue
-        base_hash = made.get((epoch, uploads[0]["version"]))
-        if base_hash is None:  # the first version of an epoch comes from nowhere that was written down
+        base_hash = made.get((term, uploads[0]["version"]))
+        if base_hash is None:  # the first version of a term comes from nowhere that was written down
             base_hash = next(
                 (
                     e["hash"]
                     for e in _of(events, "applied")
-                    if (e["epoch"], e["version"]) == (epoch, uploads[0]["version"])
+                    if (e["epoch"], e["version"]) == (term, uploads[0]["version"])
                 ),
                 None,
             )
@@ -146,7 +146,7 @@ def _the_mean_is_right(events: list[Event], folder: Path) -> list[str]:
             continue
         again = mean.mean(torch.empty_like(base))
         if not torch.equal(again, _weights(folder, event["hash"])):
-            found.append(f"round {number} of epoch {epoch}: averaging again gives other bits")
+            found.append(f"round {number} of epoch {term}: averaging again gives other bits")
     return found
 
 

@@ -54,7 +54,7 @@ class Fuzzer:
         config = load_config("CartPole-v1", {"seed": 1})
         spaces = find_spaces(config)
         network = config.algorithm.build_network(spaces, config.network, 0)
-        self._hello = make_hello(config, spaces, network, run_id="run", epoch=1, instance="a")
+        self._hello = make_hello(config, spaces, network, run_id="run", term=1, instance="a")
         self._parent = WeightsParent(torch.zeros(SIZE), ExchangeSettings(), name="parent", observation_size=3)
         self._parent.join("child")
         self._parent.join("other")  # never uploads: no round closes
@@ -118,7 +118,7 @@ class Fuzzer:
         moments = torch.full((7,), float(chance.choice([0, 1, -1, "nan", 1e300])), dtype=torch.float64)
         info = {"work": chance.choice([1, 0, -1, 2**62, 1.5, "many", None, True])}
         arrays = {"weights": weights, "moments": moments}
-        numbers = (chance.randrange(2), chance.randrange(2), chance.randrange(9))  # epoch, version, counter
+        numbers = (chance.randrange(2), chance.randrange(2), chance.randrange(9))  # term, version, counter
         message = Message(Kind.UPLOAD, "child", *numbers, arrays, info)
         member = self._parent.members["child"]
         member.uploaded, member.last_counter = True, 0  # it need not wait for a round

@@ -43,7 +43,7 @@ class Liar(LightChild):
         """See ``ChildSide``."""
 
     def _write_down(self, upload: Message) -> None:
-        facts = {"child": self.name, "epoch": upload.epoch, "version": upload.version, "counter": upload.counter}
+        facts = {"child": self.name, "epoch": upload.term, "version": upload.version, "counter": upload.counter}
         line = {"event": "upload", "process": 0, "number": upload.counter, "time": time.monotonic(), **facts}
         with open(self._file, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

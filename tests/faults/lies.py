@@ -55,7 +55,7 @@ def _count(truth: Truth) -> float:
 
 def _stale(truth: Truth) -> list[Message]:
     upload = truth.says(truth.weights - truth.change())[0]
-    return [upload._replace(version=max(0, upload.version - 5)), upload._replace(epoch=upload.epoch + 1), upload]
+    return [upload._replace(version=max(0, upload.version - 5)), upload._replace(term=upload.term + 1), upload]
 
 
 LIES: dict[str, Lie] = {

@@ -86,8 +86,8 @@ def test_weights_are_not_finite(tmp_path: Path) -> None:
 def test_a_restart_may_cost_one_round(version: int, complaint: str, tmp_path: Path) -> None:
     rounds = [(1, 4), (1, 5), (2, version), (2, version + 1)]
     events = [
-        {"event": "round", "epoch": epoch, "version": made, "round": 1, "steps": 1, "hash": name_of(SENT)}
-        for epoch, made in rounds
+        {"event": "round", "epoch": term, "version": made, "round": 1, "steps": 1, "hash": name_of(SENT)}
+        for term, made in rounds
     ]
     found = check(tmp_path, events)
     assert any(complaint in line for line in found) if complaint else found == []

@@ -90,7 +90,7 @@ def offered() -> tuple[Hello, int]:
     config = load_config("CartPole-v1", {"seed": 1})
     spaces = find_spaces(config)
     network = config.algorithm.build_network(spaces, config.network, 0)
-    hello = make_hello(config, spaces, network, run_id="run", epoch=1, instance="abc")
+    hello = make_hello(config, spaces, network, run_id="run", term=1, instance="abc")
     return hello, payload_of(config, spaces, network)
 
 

@@ -86,8 +86,8 @@ def test_an_older_parent_wakes(newer_lives_on: bool, tmp_path: Path, history: Pa
         woken_at = time.monotonic()
         assert old.end() == 1
         assert "this run goes on under another parent" in old.errors[-1]
-        epochs = [event["epoch"] for event in events(history, "round", after=moment)]
-        assert {event["epoch"] for event in events(history, "applied", after=woken_at)} <= {max(epochs)}
+        terms = [event["epoch"] for event in events(history, "round", after=moment)]
+        assert {event["epoch"] for event in events(history, "applied", after=woken_at)} <= {max(terms)}
         if newer_lives_on:
             moment = time.monotonic()
             until(lambda: events(history, "round", after=moment), of=new.process)

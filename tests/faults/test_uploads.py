@@ -53,7 +53,7 @@ def repeat(upload: Message) -> list[Message]:
 
 
 def hasten(upload: Message) -> list[Message]:
-    return [upload._replace(version=upload.version + 10**6), upload._replace(epoch=upload.epoch + 1)]
+    return [upload._replace(version=upload.version + 10**6), upload._replace(term=upload.term + 1)]
 
 
 def curse(upload: Message) -> list[Message]:

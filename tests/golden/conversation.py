@@ -15,7 +15,7 @@ from tests.exchanges.nodes import OBSERVATION, SIZE, Child, Clock, Waiting, arri
 
 CODECS = ("float32", "bfloat16", "float16", "int8", "int4")
 HELLO = Hello(
-    run_id="golden", epoch=3, instance="9c4e", fingerprint="ab" * 32, num_bytes=4 * SIZE, codecs=CODECS, seed=7,
+    run_id="golden", term=3, instance="9c4e", fingerprint="ab" * 32, num_bytes=4 * SIZE, codecs=CODECS, seed=7,
     rank=1, children=2, environment={"id": "CartPole-v1", "kwargs": {"nested": {"gravity": 9.8}}},
     network={"hidden": (64, 64), "activation": "tanh"}, exploration={"sampler": ""},
     algorithm={"name": "a3c", "discount": 0.99}, optimizer={"name": "adam"}, replay={"ratio": 0.0},

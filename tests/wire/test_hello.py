@@ -18,7 +18,7 @@ from marl.wire.message import PROTOCOL
 
 def hello(**changes: Any) -> Hello:
     fields: dict[str, Any] = {
-        **{"run_id": "20240101-cartpole", "epoch": 3, "instance": "9c4e", "fingerprint": "ab" * 32},
+        **{"run_id": "20240101-cartpole", "term": 3, "instance": "9c4e", "fingerprint": "ab" * 32},
         **{"num_bytes": 18_180, "codecs": ("float32", "int8"), "seed": 7, "rank": 1},
         "environment": {"id": "CartPole-v1", "kwargs": {"nested": {"gravity": 9.8}}, "per_worker": 16},
         "network": {"hidden": (64, 64), "activation": "tanh"},
@@ -111,7 +111,7 @@ def test_a_configuration_is_shallow() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"epoch": -1}, {"fingerprint": "AB" * 32}, {"codecs": ()}, {"run_id": ""}, {"seed": 2**64}],
+    [{"term": -1}, {"fingerprint": "AB" * 32}, {"codecs": ()}, {"run_id": ""}, {"seed": 2**64}],
 )
 def test_what_would_be_refused_is_not_sent(changes: dict[str, Any]) -> None:
     with pytest.raises(MessageRefused):

@@ -57,7 +57,7 @@ class Children:
             given.spaces,
             given.network,
             run_id=self._run_id,
-            epoch=side.epoch,
+            term=side.term,
             instance=self._leader.instance,
             children=len(endpoints),
         )
@@ -71,7 +71,7 @@ class Children:
         """See ``Players``."""
         self._leader.take()
         if self._given.resumed is not None:
-            save()  # the new epoch is on disk before any child hears of it: no two parents ever have the same
+            save()  # the new term is on disk before any child hears of it: no two parents ever have the same
         self._started = time.monotonic()
         for caller in self._callers:
             caller.start()

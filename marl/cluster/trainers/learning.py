@@ -77,7 +77,7 @@ class Learning(Trainer):
 
     def info(self) -> dict[str, Any]:
         """See ``Trainer``."""
-        return {"epoch": self._side.epoch, "version": self._version, **self._players.info()}
+        return {"epoch": self._side.term, "version": self._version, **self._players.info()}
 
     def facts(self) -> dict[str, Any]:
         """See ``Trainer``."""
@@ -107,7 +107,7 @@ class Learning(Trainer):
 def make_learner(given: Given, *, children: int) -> LearnerNode:
     """A learner with the initial weights, or as the checkpoint has it."""
     learner = LearnerNode(given.config, given.spaces, given.network, given.weights, given.group, children=children)
-    learner.segment = seeds.first_segment(given.epoch)
+    learner.segment = seeds.first_segment(given.term)
     if given.resumed is not None:
         before = Snapshot(given.resumed.tensors, int(given.info["steps"]), int(given.info["updates"]))
         learner.restore(before, int(given.info.get("version", 0)))

@@ -77,7 +77,7 @@ def _facts(given: Given) -> dict[str, Any]:
         "name": PARENT,
         "observation_size": statistics_size(config, given.spaces),
         "statistics": None if start is None else statistics_of(config, start.tensors),
-        "epoch": given.epoch,
+        "term": given.term,
         "steps": int(given.info.get("steps", 0)),
         "note": given.events.note,
     }

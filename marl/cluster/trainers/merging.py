@@ -89,7 +89,7 @@ class Merging(Trainer):
         """See ``Trainer``."""
         state = self._state
         return {
-            "epoch": self._side.epoch,
+            "epoch": self._side.term,
             "version": state.current.version,
             "merged": state.merged,
             "limits": state.limits,

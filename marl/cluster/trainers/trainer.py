@@ -52,7 +52,7 @@ class Given(NamedTuple):
         return {} if self.resumed is None else self.resumed.info
 
     @property
-    def epoch(self) -> int:
+    def term(self) -> int:
         """Term of the parent, or of the learner: one more than before."""
         return int(self.info.get("epoch", 0)) + 1
 

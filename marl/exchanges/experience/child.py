@@ -51,7 +51,7 @@ class ExperienceChild:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.started = threading.Event()
-        self.version = self.epoch = self.steps = 0
+        self.version = self.term = self.steps = 0
         self.lost = 0  # trajectories that were under way when a conversation broke
         self._block, self._shared = block, block["weights"]
         self._name, self._normalizes, self._packs, self._restarts = name, normalizes, packs, restarts
@@ -96,7 +96,7 @@ class ExperienceChild:
             yield from self._reporter.messages(self._name, self._restarts())
         if self._wants_everything:
             self._wants_everything = False
-            yield Message(Kind.FULL, self._name, self.epoch, self.version)
+            yield Message(Kind.FULL, self._name, self.term, self.version)
         while self._may_send():
             rollouts = self._sender.waiting(min(self._granted - self._sent, PER_MESSAGE))
             if not rollouts:
@@ -121,7 +121,7 @@ class ExperienceChild:
             moments = merge(self._block["observations"][1:].numpy())
             arrays["moments"] = torch.from_numpy(as_slot(subtract(moments, self._told)))
             self._told = moments
-        return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays)
+        return Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays)
 
     def _may_send(self) -> bool:
         return self._granted > self._sent and self.started.is_set()
@@ -160,7 +160,7 @@ class ExperienceChild:
         if self._normalizes:
             self._block["observations"][0].copy_(self._slot)
         self._shared.copy_(self._scratch)
-        self.epoch, self.version = message.epoch, message.version
+        self.term, self.version = message.term, message.version
         self._block["version"].fill_(message.version)  # after the weights: workers read the version first
         self.started.set()
         fail("child.applied")

@@ -92,7 +92,7 @@ class Experience(Exchange):
             observation_size=facts.observation_size,
             statistics=facts.statistics,
             sample=facts.sample,
-            epoch=facts.epoch,
+            term=facts.term,
             steps=facts.steps,
             hear=facts.hear,
             note=facts.note,

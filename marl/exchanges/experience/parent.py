@@ -61,7 +61,7 @@ class ExperienceParent:
         observation_size: int = 0,
         statistics: Moments | None = None,
         sample: Moments | None = None,
-        epoch: int = 0,
+        term: int = 0,
         steps: int = 0,
         hear: Hear = hear_all,
         note: Callable[[str], None] = lambda text: None,
@@ -73,7 +73,7 @@ class ExperienceParent:
             unpacks: children may send packed trajectories.
             observation_size, statistics, sample: see ``ParentFacts``.
         """
-        self.epoch, self.steps = epoch, steps
+        self.term, self.steps = term, steps
         self.members: dict[str, ActorMember] = {}
         self.received = self.refused = 0  # trajectories
         self.failure: Exception | None = None  # an error that no child and no new conversation can repair
@@ -294,7 +294,7 @@ class ExperienceParent:
                 info["refused"] = refusal[:1000]
             member.answered_at = self._clock()
             if waits or member.version == latest.version:
-                return Answer(Message(Kind.ANSWER, self._name, self.epoch, latest.version, info=info))
+                return Answer(Message(Kind.ANSWER, self._name, self.term, latest.version, info=info))
             member.version, member.sent_bytes = latest.version, 0
-        message = Message(Kind.ANSWER, self._name, self.epoch, latest.version, arrays=latest.arrays, info=info)
+        message = Message(Kind.ANSWER, self._name, self.term, latest.version, arrays=latest.arrays, info=info)
         return Answer(message, latest.digest)

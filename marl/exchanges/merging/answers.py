@@ -11,8 +11,8 @@ from marl.wire.message import Array, Kind, Message, Value
 class Answers:
     """Makes answers. The part that is the same for all children is made and hashed once per version. Not locked."""
 
-    def __init__(self, merger: Merger, *, name: str, epoch: int) -> None:
-        self._merger, self._name, self._epoch = merger, name, epoch
+    def __init__(self, merger: Merger, *, name: str, term: int) -> None:
+        self._merger, self._name, self._term = merger, name, term
         self._shared: dict[tuple[int, str], Answer] = {}  # of the current version, by kind
 
     def to(self, member: Member, refusal: str | None, *, num_children: int) -> Answer:
@@ -57,5 +57,5 @@ class Answers:
         digest = digest_of(arrays)
         if kind == "change" and current.name is not None:
             info["hash"] = current.name.result()
-        message = Message(Kind.ANSWER, self._name, self._epoch, current.version, arrays=arrays, info=info)
+        message = Message(Kind.ANSWER, self._name, self._term, current.version, arrays=arrays, info=info)
         return Answer(message, digest)

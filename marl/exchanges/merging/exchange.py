@@ -66,7 +66,7 @@ class Merging(Exchange):
             reach=facts.reach,
             seen_beside=facts.seen_beside,
             children=facts.children if facts.run.deterministic else None,
-            epoch=facts.epoch,
+            term=facts.term,
             version=facts.version,
             steps=facts.steps,
             hear=facts.hear,

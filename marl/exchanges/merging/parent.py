@@ -47,7 +47,7 @@ class MergingParent(Participation):
         reach: Reach | None = None,
         seen_beside: float = 0.0,
         children: int | None = None,
-        epoch: int = 0,
+        term: int = 0,
         version: int = 0,
         steps: int = 0,
         hear: Hear = hear_all,
@@ -64,7 +64,7 @@ class MergingParent(Participation):
                 each new version waits for ``release``. None: a round takes the children that upload in time.
             hear: gets each child's reports, in the thread of its conversation.
         """
-        self.epoch, self._name = epoch, name
+        self.term, self._name = term, name
         self._settings, self._hear, self._note, self._clock = settings, hear, note, clock
         self._tell = Lines(note, clock=clock)  # lines that children can cause, limited in number
         self._changed = threading.Condition()
@@ -86,7 +86,7 @@ class MergingParent(Participation):
         return Merger(current, self._settings, self._note, **named)
 
     def _make_answers(self) -> Answers:
-        return Answers(self._merger, name=self._name, epoch=self.epoch)
+        return Answers(self._merger, name=self._name, term=self.term)
 
     @property
     def current(self) -> Global:
@@ -201,7 +201,7 @@ class MergingParent(Participation):
 
     @abstractmethod
     def _take(self, member: Member, upload: Message) -> None:
-        """Merge an upload if it is new and of this epoch. Then wait until the answer is known."""
+        """Merge an upload if it is new and of this term. Then wait until the answer is known."""
 
     def rejected(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
@@ -248,7 +248,7 @@ class MergingParent(Participation):
         """Write what a test needs to average again and get the same bits."""
 
     def _refuse(self, member: Member, reason: str) -> None:
-        record("refused", child=member.name, epoch=self.epoch, round=self._count_for(member), reason=reason)
+        record("refused", child=member.name, epoch=self.term, round=self._count_for(member), reason=reason)
         said = member.refuse(reason, self._count_for(member))
         self._tell((member.name, "refused" if member.refused else "quarantined"), said)
 

@@ -45,7 +45,7 @@ class ObservationsChild:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.started = threading.Event()
-        self.version = self.epoch = 0
+        self.version = self.term = 0
         self._block, self._name, self._restarts, self._note, self._clock = block, name, restarts, note, clock
         # Desks of all workers in one row.
         self._counts: Numbers = block["request_counts"].flatten(0, 1).numpy()
@@ -102,7 +102,7 @@ class ObservationsChild:
             self._seen[asked.slots] = asked.questions
             fail("child.asking")
             arrays = {"requests": self._outgoing[: len(asked.slots)]}
-            yield Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays)
+            yield Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays)
 
     def pause(self) -> float:
         """See ``ChildSide``. Nobody can wake us but the link; the longer nothing came, the less does it matter when."""
@@ -126,7 +126,7 @@ class ObservationsChild:
         if message.kind is not Kind.ANSWER:
             self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
             return
-        self.epoch, self.version = message.epoch, message.version
+        self.term, self.version = message.term, message.version
         self._block["version"].fill_(message.version)
         self._reporter.obey(message)
         self.started.set()

@@ -190,7 +190,7 @@ class ObservationsParent(ExperienceParent):
         """``counter`` of the upload that it answers."""
         member.version, member.answered_at = version, self._clock()
         info: dict[str, Value] = {"report_every": report_every(len(self.members))}
-        return Answer(Message(Kind.ANSWER, self._name, self.epoch, version, counter, arrays or {}, info))
+        return Answer(Message(Kind.ANSWER, self._name, self.term, version, counter, arrays or {}, info))
 
     def _stream(self, workspace: _Workspace, place: tuple[int, int]) -> Stream:
         if place not in workspace.streams:

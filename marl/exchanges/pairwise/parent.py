@@ -42,7 +42,7 @@ class PairwiseParent(MergingParent):
         self._mixing.left(member.name)
 
     def _take(self, member: Member, upload: Message) -> None:
-        if upload.counter > member.last_counter and upload.epoch == self.epoch and self._merge(member, upload):
+        if upload.counter > member.last_counter and upload.term == self.term and self._merge(member, upload):
             turn = 1 / max(1, sum(each.live for each in self.members.values()) - 1)
             member.turns += turn
             self._turns += turn
@@ -55,4 +55,4 @@ class PairwiseParent(MergingParent):
         return self._mixing
 
     def _make_answers(self) -> MixingAnswers:
-        return MixingAnswers(self._mixing, name=self._name, epoch=self.epoch)
+        return MixingAnswers(self._mixing, name=self._name, term=self.term)

@@ -57,7 +57,7 @@ class WeightsChild:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.started = threading.Event()
-        self.version = self.epoch = self.steps = 0
+        self.version = self.term = self.steps = 0
         self._settings = settings
         self._block, self._shared = block, block["weights"]
         self._schedule, self._rest = Schedule(settings.every, block, clock), Rest(block, clock)
@@ -112,7 +112,7 @@ class WeightsChild:
             yield from self._report()
         if self._wants_everything:
             self._wants_everything = False
-            yield Message(Kind.FULL, self._name, self.epoch, self.version)
+            yield Message(Kind.FULL, self._name, self.term, self.version)
         elif self._is_due(now):
             self._schedule.begin(now)
             if self._barrier and not (yield from self._wait_for_workers()):
@@ -185,10 +185,10 @@ class WeightsChild:
             return None
         self._counter += 1
         whole = self._s if self._rounding.codec is None else None
-        record("upload", weights=whole, child=self._name, epoch=self.epoch, version=self.version, counter=self._counter,
+        record("upload", weights=whole, child=self._name, epoch=self.term, version=self.version, counter=self._counter,
                work=work)  # fmt: skip
         self._pending = Pending(self._counter, work, moments)
-        return Message(Kind.UPLOAD, self._name, self.epoch, self.version, self._counter, arrays, info)
+        return Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays, info)
 
     def _encoded(self) -> dict[str, Array]:
         """The arrays of the upload that hold the snapshot.
@@ -215,7 +215,7 @@ class WeightsChild:
         given_up = bool(refused) or self._is_far_behind(answer) or not self.started.is_set()
         # The upload was lost. In deterministic mode workers still rest, so the same upload is made again.
         again = self._deterministic and pending is not None and not merged and not given_up
-        again = again and (answer.epoch, answer.version) == (self.epoch, self.version)
+        again = again and (answer.term, answer.version) == (self.term, self.version)
         if given_up:
             self._shared.copy_(self._scratch)
             self._start_over()
@@ -227,9 +227,9 @@ class WeightsChild:
         self._g, self._scratch = self._scratch, self._g
         if recording():
             counter = pending.counter if pending else 0
-            record("applied", weights=self._g, child=self._name, epoch=answer.epoch, version=answer.version,
+            record("applied", weights=self._g, child=self._name, epoch=answer.term, version=answer.version,
                    counter=counter, merged=merged, refused=bool(refused))  # fmt: skip
-        self.epoch, self.version = answer.epoch, answer.version
+        self.term, self.version = answer.term, answer.version
         self.steps = steps
         self._block["base_steps"].fill_(steps)
         if self._normalizes and "normalizer" in answer.arrays:
@@ -243,11 +243,11 @@ class WeightsChild:
         fail("child.applied")
 
     def _is_far_behind(self, answer: Message) -> bool:
-        return answer.epoch == self.epoch and answer.version > self.version + TOO_FAR_BEHIND
+        return answer.term == self.term and answer.version > self.version + TOO_FAR_BEHIND
 
     def _move(self, answer: Message, merged: bool) -> None:
         """Move the live weights to those in the scratch, and keep what was learned meanwhile."""
-        if not merged and answer.version == self.version and answer.epoch == self.epoch:
+        if not merged and answer.version == self.version and answer.term == self.term:
             return  # the same weights again
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
@@ -262,7 +262,7 @@ class WeightsChild:
         """Put the new weights into the scratch; False if this child lacks the weights that they are based on."""
         if "weights" in answer.arrays:
             return True
-        if answer.info.get("base") != self.version or answer.epoch != self.epoch or not self.started.is_set():
+        if answer.info.get("base") != self.version or answer.term != self.term or not self.started.is_set():
             return False
         if "change" not in answer.arrays:  # no round since
             self._scratch.copy_(self._g)

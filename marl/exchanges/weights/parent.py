@@ -41,11 +41,11 @@ class WeightsParent(MergingParent):
             self._round.opened_at = now  # time without children does not count
         member.joined_in = self._round.number
         self._round.changed()
-        record("joined", child=member.name, epoch=self.epoch, round=self._round.number, version=self.current.version)
+        record("joined", child=member.name, epoch=self.term, round=self._round.number, version=self.current.version)
 
     def _leaves(self, member: Member) -> None:
         self._round.changed()
-        record("left", child=member.name, epoch=self.epoch, round=self._round.number)
+        record("left", child=member.name, epoch=self.term, round=self._round.number)
         self._close_if_due()
 
     def _went_back(self) -> None:
@@ -90,7 +90,7 @@ class WeightsParent(MergingParent):
             if call_at is None or self._clock() < call_at:
                 return None
             member.called = True
-        return Answer(Message(Kind.CALL, self._name, self.epoch, self.current.version))
+        return Answer(Message(Kind.CALL, self._name, self.term, self.current.version))
 
     def _call_at(self, member: Member) -> float | None:
         """When to tell a child to upload at once; None if it need not be told, or the time is not known yet."""
@@ -102,7 +102,7 @@ class WeightsParent(MergingParent):
         return self._round.number if self._expected is None else None
 
     def _take(self, member: Member, upload: Message) -> None:
-        current = upload.epoch == self.epoch and upload.version == self.current.version
+        current = upload.term == self.term and upload.version == self.current.version
         new = upload.counter > member.last_counter and not member.uploaded
         now = self._clock()
         if not (new and current and self._merge(member, upload)):
@@ -119,7 +119,7 @@ class WeightsParent(MergingParent):
 
     def _record_merge(self, member: Member, upload: Message, merged: Merged) -> None:
         weights = self._merger.uploaded(upload)
-        facts = {"epoch": self.epoch, "round": self._round.number, "version": self.current.version}
+        facts = {"epoch": self.term, "round": self._round.number, "version": self.current.version}
         record(
             "merged", weights=weights, child=member.name, counter=upload.counter, **merged._asdict(),
             is_change="change" in upload.arrays, **facts,
@@ -158,7 +158,7 @@ class WeightsParent(MergingParent):
             self._merger.choose_codec(max(max(each.transfers, default=0.0) for each in self.members.values()))
         self._open_round(now)
         if recording():
-            record("round", weights=self.current.weights, epoch=self.epoch, round=self._round.number,
+            record("round", weights=self.current.weights, epoch=self.term, round=self._round.number,
                    version=self.current.version, steps=self.current.steps)  # fmt: skip
         fail("parent.closed")
         self._changed.notify_all()

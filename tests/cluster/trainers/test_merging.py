@@ -17,7 +17,7 @@ DETERMINISTIC = {"deterministic": True, "exchange.every": "1000 steps", "stop.st
 class Side:
     """The parent's half: versions are the test's."""
 
-    epoch = 3
+    term = 3
 
     def __init__(self) -> None:
         self.current = Global(0, torch.zeros(2), None, 0)
