@@ -110,7 +110,7 @@ class Contact:
             alone=False,
         )
         if not config.deterministic:
-            self._node.segment = seeds.first_segment(hello.term)
+            self._node.interval = seeds.first_interval(hello.term)
         facts = ChildFacts(
             self._node.block,
             name=self._name,

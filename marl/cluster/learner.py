@@ -45,7 +45,7 @@ class LearnerJob(NamedTuple):
 
     config: Config  # with a seed
     spaces: Spaces
-    segment: int  # counts restarts and resumes
+    interval: int  # counts restarts and resumes
 
 
 def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
@@ -65,7 +65,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     )
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
     telemetry = Telemetry(block, 0, schedule_steps, alone=False)
-    place = {"child": 0, "worker": 0, "segment": job.segment}
+    place = {"child": 0, "worker": 0, "interval": job.interval}
     seed = config.seed or 0
     generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.LEARNING, **place)))
     rng = np.random.default_rng(seeds.stream(seed, purpose=seeds.REPLAY, **place))
@@ -151,7 +151,7 @@ class LearnerNode:
         self.restarts = 0
         self._counted = 0  # restarts that count towards max_restarts
         self._updates_at_start = 0
-        self.segment = 0  # the first
+        self.interval = 0  # the first checkpoint interval
         self._weights = weights
         self.layout: Layout = config.exchange.layout(config, spaces, network)
         places = queue_places(config, self.layout, children)
@@ -211,7 +211,7 @@ class LearnerNode:
 
     def _job(self) -> LearnerJob:
         self._updates_at_start = self.own_updates()
-        return LearnerJob(self._config, self._spaces, self.segment + self.restarts)
+        return LearnerJob(self._config, self._spaces, self.interval + self.restarts)
 
     def progress(self, steps: int) -> None:
         """Set how many environment steps have arrived, over all resumes; schedules depend on it."""

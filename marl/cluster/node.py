@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from marl.cluster.memory_demand import replay_memory
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
-from marl.cluster.worker import Job, SegmentEnd, work
+from marl.cluster.worker import IntervalEnd, Job, work
 from marl.config.settings import Config
 from marl.data.normalizer import as_slot, merge
 from marl.data.ring import Ring
@@ -54,7 +54,7 @@ class Node:
         self._counted = 0  # restarts that count towards max_restarts
         self._learning = STEPS if config.exchange.learner else UPDATES  # grows while a worker is healthy
         self._updates_at_start = [0] * workers
-        self.segment = 0  # number of the next segment that a worker begins
+        self.interval = 0  # number of the next checkpoint interval that a worker begins
         self._group = group
         self._deterministic = config.deterministic and alone
         self.block = node_memory(
@@ -76,7 +76,7 @@ class Node:
         for worker in range(self.workers):
             self._start(worker)
         if not self._deterministic:
-            self.segment += 1
+            self.interval += 1
 
     def stop(self) -> None:
         """Tell the workers to end; the group waits for them."""
@@ -106,7 +106,7 @@ class Node:
         """Start a worker in the place of one that died; it plays on from fresh episodes."""
         self._start(_rank(name))
         if not self._deterministic:
-            self.segment += 1
+            self.interval += 1
 
     def _learned(self, name: str) -> bool:
         """Whether the worker has made an update since it was started."""
@@ -121,17 +121,17 @@ class Node:
         self._group.start(f"worker {worker}", work, self._job(worker), self.block)
 
     def _job(self, worker: int) -> Job:
-        return Job(self.config, worker, self.segment, self._child, self._alone, self.workers, self._children)
+        return Job(self.config, worker, self.interval, self._child, self._alone, self.workers, self._children)
 
-    def waiting(self) -> list[SegmentEnd]:
-        """Ends of segments, from deterministic workers; each such worker waits for ``answer``."""
+    def waiting(self) -> list[IntervalEnd]:
+        """Ends of checkpoint intervals, from deterministic workers; each such worker waits for ``answer``."""
         if not self._deterministic:
             return []
         messages = [self._group.receive(name) for name in self._group.members if is_worker(name)]
-        return [message for message in messages if isinstance(message, SegmentEnd)]
+        return [message for message in messages if isinstance(message, IntervalEnd)]
 
     def answer(self, go_on: bool) -> None:
-        """Let the workers that wait begin their next segment, or end."""
+        """Let the workers that wait begin their next checkpoint interval, or end."""
         for name in self._group.members:
             if is_worker(name):
                 self._group.send(name, go_on)

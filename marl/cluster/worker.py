@@ -38,17 +38,17 @@ class Job(NamedTuple):
 
     config: Config  # with a seed
     worker: int
-    segment: int  # counts checkpoints and restarts: a restarted worker draws other random numbers
+    interval: int  # counts checkpoints and restarts: a restarted worker draws other random numbers
     child: int = 0  # rank among all children
     alone: bool = True  # no parent: this node's own count of steps ends the run
     workers: int = 1  # of this node
     children: int = 1
 
 
-class SegmentEnd(NamedTuple):
+class IntervalEnd(NamedTuple):
     """Sent by a deterministic worker, which then waits for True (go on) or False."""
 
-    segment: int  # number of the segment that comes next
+    interval: int  # number of the checkpoint interval that comes next
 
 
 def work(pipe: Connection, job: Job, block: SharedBlock) -> None:
@@ -71,7 +71,7 @@ class WorkerProcess:
 
     def seeds(self, count: int) -> list[int]:
         """See ``Worker``."""
-        return reseed(self._job, self._job.segment, torch.Generator(), count)
+        return reseed(self._job, self._job.interval, torch.Generator(), count)
 
     def learn(self, minibatches: MakeMinibatches | None = None) -> None:
         """See ``Worker``."""
@@ -97,7 +97,7 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMini
         discount=algorithm.discount,
         reward_scale=config.environment.reward_scale,
         generator=generator,
-        seeds=reseed(job, job.segment, generator, environments.count),
+        seeds=reseed(job, job.interval, generator, environments.count),
         sampler=make_sampler(config.algorithm, config.exploration, network, rank),
     )
     statistics = Statistics(
@@ -108,9 +108,9 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMini
         alone=job.alone,
     )
 
-    def begin(segment: int) -> None:
-        """Start a segment like a worker that resumes there: only what lies in shared memory is kept."""
-        collector.reset(reseed(job, segment, generator, environments.count))
+    def begin(interval: int) -> None:
+        """Start a checkpoint interval like a worker that resumes there: only what lies in shared memory is kept."""
+        collector.reset(reseed(job, interval, generator, environments.count))
         statistics.refresh()
 
     train(
@@ -136,7 +136,7 @@ def _own_minibatches(job: Job, block: SharedBlock) -> MakeMinibatches:
         config, ratio = job.config, replay_ratio(job.config)
         if not ratio:
             return Fresh(algorithm, network)
-        place = {"child": job.child, "worker": job.worker, "segment": job.segment}
+        place = {"child": job.child, "worker": job.worker, "interval": job.interval}
         rng = np.random.default_rng(seeds.stream(config.seed or 0, purpose=seeds.REPLAY, **place))
         if algorithm.from_transitions:
             return ReplayedTransitions(algorithm, network, block, job.worker, config.replay, ratio=ratio, rng=rng)
@@ -145,10 +145,10 @@ def _own_minibatches(job: Job, block: SharedBlock) -> MakeMinibatches:
     return make
 
 
-def reseed(job: Job, segment: int, generator: torch.Generator, count: int) -> list[int]:
-    """Seed the worker's random numbers for a segment; returns the seeds of its environments."""
+def reseed(job: Job, interval: int, generator: torch.Generator, count: int) -> list[int]:
+    """Seed the worker's random numbers for a checkpoint interval; returns the seeds of its environments."""
 
-    place = {"child": job.child, "worker": job.worker, "segment": segment}
+    place = {"child": job.child, "worker": job.worker, "interval": interval}
     seed = job.config.seed or 0
     generator.manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.ACTIONS, **place)))
     return seeds.integers(seeds.stream(seed, purpose=seeds.ENVIRONMENTS, **place), count)
@@ -161,7 +161,9 @@ def _until(
     if not job.alone:
         return _in_rounds(job, block)
     return (
-        _in_segments(pipe, job, block, telemetry, begin) if job.config.deterministic else _freely(job, block, telemetry)
+        _in_intervals(pipe, job, block, telemetry, begin)
+        if job.config.deterministic
+        else _freely(job, block, telemetry)
     )
 
 
@@ -194,27 +196,27 @@ def _freely(job: Job, block: SharedBlock, telemetry: Telemetry) -> Callable[[], 
     return lambda: not stop[0] and (limit is None or telemetry.steps() < limit)
 
 
-def _in_segments(
+def _in_intervals(
     pipe: Connection, job: Job, block: SharedBlock, telemetry: Telemetry, begin: Callable[[int], None]
 ) -> Callable[[], bool]:
-    """Go on until told to stop; after each segment, wait until the main process has saved it. Then begin the next
-    segment, see ``begin``.
+    """Go on until told to stop; after each checkpoint interval, wait until the main process has saved it. Then begin
+    the next one, see ``begin``.
     """
     stop, limit, length = array(block, "stop"), job.config.stop.steps, job.config.checkpoint.every_steps
-    segment = job.segment
+    interval = job.interval
 
     def go_on() -> bool:
-        nonlocal segment
+        nonlocal interval
         if stop[0]:
             return False
         steps = telemetry.steps()
-        if steps < (segment + 1) * length and (limit is None or steps < limit):
+        if steps < (interval + 1) * length and (limit is None or steps < limit):
             return True
-        segment += 1
-        pipe.send(SegmentEnd(segment))
+        interval += 1
+        pipe.send(IntervalEnd(interval))
         if not pipe.recv():
             return False
-        begin(segment)
+        begin(interval)
         return True
 
     return go_on

@@ -6,16 +6,16 @@ import numpy as np
 ENVIRONMENTS, ACTIONS, NETWORK, EVALUATION, REPLAY, DECISIONS, LEARNING = range(7)
 
 
-def stream(seed: int, *, child: int, worker: int, purpose: int, segment: int) -> np.random.SeedSequence:
-    """The random stream of one worker for one purpose; ``segment`` counts checkpoints and resumes.
+def stream(seed: int, *, child: int, worker: int, purpose: int, interval: int) -> np.random.SeedSequence:
+    """The random stream of one worker for one purpose; ``interval`` numbers checkpoint intervals, over all resumes.
 
     ``seed + rank`` would make workers of neighbouring seeds share streams; a spawn key never does.
     """
-    return np.random.SeedSequence(seed, spawn_key=(child, worker, purpose, segment))
+    return np.random.SeedSequence(seed, spawn_key=(child, worker, purpose, interval))
 
 
-def first_segment(term: int) -> int:
-    """Where the segments begin of a run that was resumed and saves none; ``term`` counts its lives from 1."""
+def first_interval(term: int) -> int:
+    """The first checkpoint interval of a run that was resumed and saves no number of it; ``term`` counts from 1."""
     return max(0, term - 1) << 16
 
 

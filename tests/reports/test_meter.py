@@ -176,7 +176,7 @@ def test_a_checkpoint_of_an_earlier_version_has_no_curve() -> None:
 
 
 def test_steps_that_go_back_end_nothing() -> None:
-    """As where a deterministic worker begins its segment again."""
+    """As where a deterministic worker begins its checkpoint interval again."""
     meter = Meter()
     meter.add_episodes(np.array([1.0]), np.array([5]), steps=100, seconds=1.0)
     meter.add_episodes(np.array([1.0, 2.0, 3.0]), np.array([5, 5, 5]), steps=50, seconds=0.5)

@@ -13,11 +13,11 @@ import torch
 from marl.training.saved.weights_file import read
 from tests.commands import BARE, MARL, PATIENCE_S, named, run_folder, started, succeed, until
 
-# Judged at every fourth segment and at the end; sampled, so that two judgements are rarely equal.
+# Judged at every fourth checkpoint interval and at the end; sampled, so that two judgements are rarely equal.
 JUDGED = ("--set", "evaluation.episodes=5", "--set", "evaluation.greedy=false")
 RUNS = {
     "CartPole-v1": ("--steps", "30000", "--set", "checkpoint.every_steps=2000"),
-    # Both normalisers, a schedule, and short trajectories: everything that is carried from one segment to the next.
+    # Both normalisers, a schedule, short trajectories: all that is carried from one checkpoint interval to the next.
     "CartPole-v1, normalised": (
         *("--steps", "20000", "--set", "checkpoint.every_steps=2000", "--set", "algorithm.schedule=linear"),
         *("--set", "environment.normalize_observations=true", "--set", "environment.normalize_rewards=true"),

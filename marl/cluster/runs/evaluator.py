@@ -133,7 +133,7 @@ def evaluate(pipe: Connection, config: Config, block: SharedBlock) -> None:
 
 
 def _answer(request: Request, policy: Policy, environments: Environments, config: Config) -> Played:
-    words: dict[str, Any] = {"child": 0, "worker": 0, "purpose": seeds.EVALUATION, "segment": request.seed_set}
+    words: dict[str, Any] = {"child": 0, "worker": 0, "purpose": seeds.EVALUATION, "interval": request.seed_set}
     sequence = seeds.stream(config.seed or 0, **words)
     limited = environments if request.max_steps is None else _Limited(environments, request.max_steps)
     return play(

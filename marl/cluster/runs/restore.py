@@ -74,7 +74,7 @@ def play_restored(
         one_thread(),
     ):
         demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
-        sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, segment=1)
+        sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, interval=1)
         return play(
             policy,
             environments,

@@ -38,7 +38,7 @@ class Actors:
         workers = config.node.workers or max(1, count_cores() - 1)
         parent.assign_rank(ACTORS, 0, workers)
         self._node = Node(config, given.spaces, given.network, given.weights, given.group, workers, alone=False)
-        self._node.segment = seeds.first_segment(given.term)
+        self._node.interval = seeds.first_interval(given.term)
         normalizes = bool(statistics_size(config, given.spaces))
         self._child = config.exchange.child(
             ChildFacts(self._node.block, ACTORS, normalizes=normalizes, note=given.events.note)

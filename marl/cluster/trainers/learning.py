@@ -107,7 +107,7 @@ class Learning(Trainer):
 def make_learner(given: Given, *, children: int) -> LearnerNode:
     """A learner with the initial weights, or as the checkpoint has it."""
     learner = LearnerNode(given.config, given.spaces, given.network, given.weights, given.group, children=children)
-    learner.segment = seeds.first_segment(given.term)
+    learner.interval = seeds.first_interval(given.term)
     if given.resumed is not None:
         before = Snapshot(given.resumed.tensors, int(given.info["steps"]), int(given.info["updates"]))
         learner.restore(before, int(given.info.get("version", 0)))

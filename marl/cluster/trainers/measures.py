@@ -63,7 +63,7 @@ def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
 def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
     """Observations [N, D]. If rewards are normalised, one more column has the discounted return so far."""
     environments = make_environments(config.environment, 1)
-    sequence = seeds.stream(config.seed or 0, child=0, worker=0, purpose=seeds.EVALUATION, segment=2)
+    sequence = seeds.stream(config.seed or 0, child=0, worker=0, purpose=seeds.EVALUATION, interval=2)
     generator = np.random.default_rng(sequence)
     until = time.monotonic() + SAMPLE_S
     running, returns = 0.0, [0.0]

@@ -118,8 +118,8 @@ class Trainer(ABC):
         return None
 
     def pause(self) -> int | None:
-        """In deterministic mode: the number of the segment or version that is over, while all wait for ``proceed``.
-        Each number is returned once. None while they play.
+        """In deterministic mode: the number of the checkpoint interval or version that is over, while all wait for
+        ``proceed``. Each number is returned once. None while they play.
         """
         return None
 

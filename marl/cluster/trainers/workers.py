@@ -25,7 +25,7 @@ class Workers(Trainer):
             self._node.block["observations"][:1].copy_(seen)
         if given.resumed is not None:
             self._node.restore(snapshot_from(given.resumed.tensors, given.resumed.info))
-            self._node.segment = int(given.resumed.info["segment"])
+            self._node.interval = int(given.resumed.info["segment"])
         self._last_saved = self._node.snapshot()  # a deterministic worker that dies begins again from this
 
     def start(self, save: Callable[[], None]) -> None:
@@ -37,8 +37,8 @@ class Workers(Trainer):
         self._node.stop()
 
     def tend(self) -> bool:
-        """See ``Trainer``. A deterministic worker that died repeats its segment from the last snapshot. Every run
-        with this seed has the same snapshot there.
+        """See ``Trainer``. A deterministic worker that died repeats its checkpoint interval from the last snapshot.
+        Every run with this seed has the same snapshot there.
         """
         died = self._node.check(self._given.events.note, self._given.log, "worker")
         goes_back = bool(died) and self._deterministic
@@ -50,10 +50,10 @@ class Workers(Trainer):
         return goes_back
 
     def pause(self) -> int | None:
-        """See ``Trainer``: a segment is over."""
+        """See ``Trainer``: a checkpoint interval is over."""
         for end in self._node.waiting():
-            self._node.segment = end.segment
-            return end.segment
+            self._node.interval = end.interval
+            return end.interval
         return None
 
     def proceed(self, *, go_on: bool) -> None:
@@ -67,7 +67,7 @@ class Workers(Trainer):
 
     @property
     def resumable(self) -> bool:
-        """See ``Trainer``: checkpoints of a deterministic run lie at the ends of segments, nowhere else."""
+        """See ``Trainer``: a deterministic run is saved at the ends of checkpoint intervals, nowhere else."""
         return not self._deterministic
 
     def steps(self) -> int:
@@ -89,7 +89,7 @@ class Workers(Trainer):
 
     def info(self) -> dict[str, Any]:
         """See ``Trainer``."""
-        return {"segment": self._node.segment}
+        return {"segment": self._node.interval}
 
     def facts(self) -> dict[str, Any]:
         """See ``Trainer``."""

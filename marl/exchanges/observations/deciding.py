@@ -59,7 +59,7 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
         with moving:
             return algorithm.transitions(network, trajectory)[1]
 
-    place = {"child": 0, "worker": 0, "segment": seeds.first_segment(side.term)}
+    place = {"child": 0, "worker": 0, "interval": seeds.first_interval(side.term)}
     sequence = seeds.stream(run.seed or 0, purpose=seeds.DECISIONS, **place)
     decider = Decider(acts, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
 

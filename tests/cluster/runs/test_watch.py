@@ -239,7 +239,7 @@ def test_what_is_under_way_counts_where_the_weights_may_still_change(
 
 
 def test_the_meter_goes_back_with_the_workers(tmp_path: Path) -> None:
-    """A deterministic worker that died begins its segment again: what it had played since is played again."""
+    """A deterministic worker that died begins its checkpoint interval again: what it had played is played again."""
     run = Watched(tmp_path, **DETERMINISTIC, **{"evaluation.episodes": 0})
     run.play(BAD, 3)
     run.merge(BAD)
