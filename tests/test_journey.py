@@ -79,7 +79,7 @@ def test_from_an_observation_to_new_weights_and_back(settings: dict[str, object]
     assert bool(parent.current.weights.isfinite().all())
     assert side.version >= ROUNDS - 1
     # The normaliser that is used is the parent's, and it has counted what was merged.
-    assert parent.current.slot is not None
-    assert parent.current.steps <= parent.current.slot[0] <= 1.2 * parent.current.steps  # resets are observed too
+    assert parent.current.statistics is not None
+    assert parent.current.steps <= parent.current.statistics[0] <= 1.2 * parent.current.steps  # resets are observed too
     assert reports
     assert any(len(each.returns) for each in reports)

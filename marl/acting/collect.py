@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Layout, batched, flattened, is_empty, mapped
-from marl.data.normalizer import Moments, Normalizer, moments
+from marl.data.normalizer import Normalizer, RunningStatistics, statistics_of
 from marl.data.trajectory import Trajectory, trajectory_tree
 from marl.environments.numbers import fault_of
 from marl.environments.vector import Environments, Step
@@ -142,19 +142,19 @@ class Collector:
             np.concatenate(lengths) if lengths else np.zeros(0, np.int64),
         )
 
-    def observation_moments(self) -> Moments:
-        """Moments of the raw observations of the last trajectory."""
-        return moments(self._flat[1:].reshape(-1, self._flat.shape[-1]))
+    def observation_statistics(self) -> RunningStatistics:
+        """Statistics of the raw observations of the last trajectory."""
+        return statistics_of(self._flat[1:].reshape(-1, self._flat.shape[-1]))
 
-    def reward_moments(self) -> Moments:
-        """Moments of the discounted return so far, of every transition of the last trajectory [1]."""
+    def reward_statistics(self) -> RunningStatistics:
+        """Statistics of the discounted return so far, of every transition of the last trajectory [1]."""
         running, ended = self._discounted, self._ends[0] | self._ends[1]
         for step in range(self._length):
             running = running * self._discount + self._rewards[step]
             self._discounted_returns[step] = running
             running = running * ~ended[step]
         self._discounted = running
-        return moments(self._discounted_returns[self._ends[2]].reshape(-1, 1))
+        return statistics_of(self._discounted_returns[self._ends[2]].reshape(-1, 1))
 
     def scale_rewards(self, scale: float) -> None:
         """Multiply the rewards of the last trajectory, which share its memory."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from marl.data.layout import dtype_name, flattened, is_empty
-from marl.data.normalizer import Moments, Normalizer
+from marl.data.normalizer import Normalizer, RunningStatistics
 from marl.data.spaces import Spaces
 from marl.environments.actions import action_mapping
 from marl.errors import EnvironmentFault
@@ -21,7 +21,9 @@ class Policy:
     begins.
     """
 
-    def __init__(self, network: Acts, spaces: Spaces, statistics: Moments | None, info: dict[str, Any]) -> None:
+    def __init__(
+        self, network: Acts, spaces: Spaces, statistics: RunningStatistics | None, info: dict[str, Any]
+    ) -> None:
         self.network = network
         self.spaces = spaces
         self.info = info  # environment, network settings, how it was trained

@@ -13,7 +13,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import IntervalEnd, Job, work
 from marl.config.settings import Config
-from marl.data.normalizer import as_slot, merge
+from marl.data.normalizer import as_row, merge
 from marl.data.ring import Ring
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
@@ -171,7 +171,7 @@ class Node:
         """A copy of what is learned; the workers do not wait."""
         tensors = {name: self.block[name].clone() for name in SAVED}
         for name in ("observations", "rewards"):
-            tensors[name] = torch.from_numpy(as_slot(merge(tensors[name].numpy())))[None]
+            tensors[name] = torch.from_numpy(as_row(merge(tensors[name].numpy())))[None]
         return Snapshot(tensors, self.steps(), self.updates())
 
     def restore(self, snapshot: Snapshot) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from marl.data.normalizer import Moments, merge
+from marl.data.normalizer import RunningStatistics, merge
 
 
 class Snapshot(NamedTuple):
@@ -14,7 +14,7 @@ class Snapshot(NamedTuple):
     steps: int
     updates: int
 
-    def statistics(self) -> Moments | None:
+    def statistics(self) -> RunningStatistics | None:
         """Of observations; None where none were gathered."""
         if "observations" not in self.tensors:
             return None

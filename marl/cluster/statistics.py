@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from marl.config.settings import Config
-from marl.data.normalizer import Moments, as_slot, beside, columns, from_slot
+from marl.data.normalizer import RunningStatistics, as_row, beside, columns, from_row
 from marl.data.spaces import Spaces
 
 UNKNOWN = 2.0  # count of observation statistics from a file without returns: new data soon outweighs them
@@ -18,14 +18,14 @@ def statistics_size(config: Config, spaces: Spaces) -> int:
     return spaces.observation_size * environment.normalize_observations + environment.normalize_rewards
 
 
-def statistics_of(config: Config, tensors: Mapping[str, Tensor]) -> Moments | None:
+def statistics_from(config: Config, tensors: Mapping[str, Tensor]) -> RunningStatistics | None:
     """The statistics among a file's ``tensors``; None if it has none."""
     environment = config.environment
     seen = returns = None
     if environment.normalize_observations and "normalizer" in tensors:
-        seen = from_slot(tensors["normalizer"].numpy())
+        seen = from_row(tensors["normalizer"].numpy())
     if environment.normalize_rewards and "rewards" in tensors:
-        returns = from_slot(tensors["rewards"][0].numpy())
+        returns = from_row(tensors["rewards"][0].numpy())
     if not environment.normalize_rewards:
         return seen
     if not environment.normalize_observations:
@@ -34,18 +34,21 @@ def statistics_of(config: Config, tensors: Mapping[str, Tensor]) -> Moments | No
         return None
     if returns is None or not returns.count:
         one = torch.ones(1, dtype=torch.float64).numpy()
-        seen, returns = Moments(UNKNOWN, seen.mean, seen.m2 * UNKNOWN / seen.count), Moments(1.0, 0 * one, one)
+        seen, returns = (
+            RunningStatistics(UNKNOWN, seen.mean, seen.m2 * UNKNOWN / seen.count),
+            RunningStatistics(1.0, 0 * one, one),
+        )
     return beside(seen, returns)
 
 
-def tensors_of(config: Config, slot: Tensor | None) -> dict[str, Tensor]:
+def tensors_of(config: Config, row: Tensor | None) -> dict[str, Tensor]:
     """Statistics as a checkpoint and a weights file hold them: "observations" and "rewards", each [1, columns]."""
-    if slot is None:
+    if row is None:
         return {}
-    environment, both, found = config.environment, from_slot(slot.numpy()), {}
+    environment, both, found = config.environment, from_row(row.numpy()), {}
     if environment.normalize_rewards:
         found["rewards"] = columns(both, slice(-1, None))
         both = columns(both, slice(-1))
     if environment.normalize_observations:
         found["observations"] = both
-    return {name: torch.from_numpy(as_slot(each))[None] for name, each in found.items()}
+    return {name: torch.from_numpy(as_row(each))[None] for name, each in found.items()}

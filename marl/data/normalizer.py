@@ -1,4 +1,4 @@
-"""Running statistics that all workers share: each writes its own slot, everyone merges all slots.
+"""Running statistics that all workers share: each writes its own row, everyone merges all rows.
 
 Merging follows Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances"
 (1979).
@@ -17,8 +17,8 @@ CLIP = 10.0  # a normalised observation further out than this says nothing more
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Count, mean and sum of squared deviations of everything seen."""
+class RunningStatistics:
+    """Running statistics: count, mean and sum of squared deviations of everything seen."""
 
     count: float
     mean: Array  # [D]
@@ -31,68 +31,68 @@ class Moments:
         return np.maximum(np.sqrt(self.m2 / self.count), MIN_STD)
 
 
-def moments(samples: npt.NDArray[Any]) -> Moments:
-    """Moments of samples [N, D]."""
+def statistics_of(samples: npt.NDArray[Any]) -> RunningStatistics:
+    """Statistics of samples [N, D]."""
     wide = samples.astype(np.float64)
     mean = wide.mean(axis=0) if len(wide) else np.zeros(wide.shape[1])
-    return Moments(float(len(wide)), mean, np.square(wide - mean).sum(axis=0))
+    return RunningStatistics(float(len(wide)), mean, np.square(wide - mean).sum(axis=0))
 
 
-def merge(slots: Array) -> Moments:
-    """Moments of all slots [S, 1 + 2 D] together; each row is count, mean, m2."""
-    size = (slots.shape[1] - 1) // 2
-    counts, means, m2s = slots[:, 0], slots[:, 1 : 1 + size], slots[:, 1 + size :]
+def merge(rows: Array) -> RunningStatistics:
+    """Statistics of all rows [S, 1 + 2 D] together; each row is count, mean, m2."""
+    size = (rows.shape[1] - 1) // 2
+    counts, means, m2s = rows[:, 0], rows[:, 1 : 1 + size], rows[:, 1 + size :]
     total = float(counts.sum())
     if total == 0:
-        return Moments(0.0, np.zeros(size), np.zeros(size))
+        return RunningStatistics(0.0, np.zeros(size), np.zeros(size))
     mean = counts @ means / total
-    return Moments(total, mean, m2s.sum(axis=0) + counts @ np.square(means - mean))
+    return RunningStatistics(total, mean, m2s.sum(axis=0) + counts @ np.square(means - mean))
 
 
-def add(slot: Array, new: Moments) -> None:
-    """Fold ``new`` into one slot [1 + 2 D], in place."""
-    merged = merge(np.stack([slot, as_slot(new)]))
-    slot[:] = as_slot(merged)
+def add(row: Array, new: RunningStatistics) -> None:
+    """Fold ``new`` into one row [1 + 2 D], in place."""
+    merged = merge(np.stack([row, as_row(new)]))
+    row[:] = as_row(merged)
 
 
-def subtract(whole: Moments, part: Moments | None) -> Moments:
-    """Moments of what is in ``whole`` and was not yet in ``part``, an earlier state of it: ``merge`` the other way."""
+def subtract(whole: RunningStatistics, part: RunningStatistics | None) -> RunningStatistics:
+    """Statistics of what ``whole`` has and ``part``, an earlier state of it, has not yet: ``merge`` the other way."""
     if part is None or not part.count:
         return whole
     count = whole.count - part.count
     if count <= 0:
-        return Moments(0.0, np.zeros_like(whole.mean), np.zeros_like(whole.m2))
+        return RunningStatistics(0.0, np.zeros_like(whole.mean), np.zeros_like(whole.m2))
     mean = (whole.count * whole.mean - part.count * part.mean) / count
     between = np.square(mean - part.mean) * (part.count * count / whole.count)
-    return Moments(count, mean, np.maximum(whole.m2 - part.m2 - between, 0.0))
+    return RunningStatistics(count, mean, np.maximum(whole.m2 - part.m2 - between, 0.0))
 
 
-def beside(first: Moments, second: Moments) -> Moments:
+def beside(first: RunningStatistics, second: RunningStatistics) -> RunningStatistics:
     """Numbers of both together [D1 + D2], counted as the first are."""
     share = first.count / second.count if second.count else 0.0
-    return Moments(
+    return RunningStatistics(
         first.count, np.concatenate([first.mean, second.mean]), np.concatenate([first.m2, second.m2 * share])
     )
 
 
-def columns(value: Moments, which: slice) -> Moments:
+def columns(value: RunningStatistics, which: slice) -> RunningStatistics:
     """Of some of the numbers alone."""
-    return Moments(value.count, value.mean[which], value.m2[which])
+    return RunningStatistics(value.count, value.mean[which], value.m2[which])
 
 
-def as_slot(value: Moments) -> Array:
+def as_row(value: RunningStatistics) -> Array:
     """One row [1 + 2 D]."""
     return np.concatenate([[value.count], value.mean, value.m2])
 
 
-def from_slot(slot: Array) -> Moments:
-    """The inverse of ``as_slot``."""
-    size = (len(slot) - 1) // 2
-    return Moments(float(slot[0]), slot[1 : 1 + size], slot[1 + size :])
+def from_row(row: Array) -> RunningStatistics:
+    """The inverse of ``as_row``."""
+    size = (len(row) - 1) // 2
+    return RunningStatistics(float(row[0]), row[1 : 1 + size], row[1 + size :])
 
 
 def num_columns(size: int) -> int:
-    """Length of the slot for ``size`` numbers."""
+    """Length of the row for ``size`` numbers."""
     return 1 + 2 * size
 
 
@@ -107,7 +107,7 @@ class Normalizer:
         self._wide = np.zeros(size), np.ones(size)  # mean and scale
         self._narrow = np.zeros(size, np.float32), np.ones(size, np.float32)
 
-    def use(self, statistics: Moments) -> None:
+    def use(self, statistics: RunningStatistics) -> None:
         """Normalise by these from now on."""
         self._wide = statistics.mean.copy(), 1.0 / statistics.std()
         self._narrow = self._wide[0].astype(np.float32), self._wide[1].astype(np.float32)

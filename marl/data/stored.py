@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from marl.data.normalizer import Moments, from_slot, num_columns
+from marl.data.normalizer import RunningStatistics, from_row, num_columns
 from marl.data.spaces import Spaces
 
 MAX_OBSERVATION = 1 << 24  # numbers of one observation
@@ -46,15 +46,15 @@ def read_spaces(tree: Any) -> Spaces:
     return spaces
 
 
-def read_moments(slot: np.ndarray, size: int) -> Moments:
+def read_statistics(row: np.ndarray, size: int) -> RunningStatistics:
     """Statistics of observations of ``size`` numbers.
 
     Raises:
         ValueError: these are none.
     """
-    _demand(slot.shape == (num_columns(size),), f"statistics of {size} numbers")
-    statistics = from_slot(slot.astype(np.float64))
-    _demand(bool(np.isfinite(slot).all()) and statistics.count >= 0, "statistics that are finite")
+    _demand(row.shape == (num_columns(size),), f"statistics of {size} numbers")
+    statistics = from_row(row.astype(np.float64))
+    _demand(bool(np.isfinite(row).all()) and statistics.count >= 0, "statistics that are finite")
     _demand(bool((statistics.m2 >= 0).all()), "squared deviations of at least 0")
     return statistics
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm
 from marl.data.layout import Layout, Tree
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.data.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
@@ -77,8 +77,8 @@ class ParentFacts(NamedTuple):
     children: int  # how many the run should have
     learner: LearnerMemory | None = None  # where the exchange has one
     observation_size: int = 0  # of the normaliser; 0: there is none
-    statistics: Moments | None = None  # of the normaliser, in a resumed run
-    sample: Moments | None = None  # of the parent's own observations, to check those of children
+    statistics: RunningStatistics | None = None  # of the normaliser, in a resumed run
+    sample: RunningStatistics | None = None  # of the parent's own observations, to check those of children
     reach: Reach | None = None  # how far learning moves the weights, to check uploads
     seen_beside: float = 0.0  # observations per worker that the steps of an upload may not include yet
     term: int = 0

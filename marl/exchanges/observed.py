@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from marl.averaging.upload_limits import Weights
-from marl.data.normalizer import MIN_STD, Array, Moments, as_slot, from_slot, merge
+from marl.data.normalizer import MIN_STD, Array, RunningStatistics, as_row, from_row, merge
 from marl.errors import WeightsRefused
 
 MOST = 1e30  # larger numbers are refused: sums of smaller ones stay finite
@@ -24,16 +24,20 @@ ENOUGH = 20.0  # observations of the others that are needed for a comparison
 class Observed:
     """The normaliser's statistics, and what each child has added to them. Not locked."""
 
-    def __init__(self, size: int, statistics: Moments | None = None, sample: Moments | None = None) -> None:
+    def __init__(
+        self, size: int, statistics: RunningStatistics | None = None, sample: RunningStatistics | None = None
+    ) -> None:
         """
         Args:
             size: numbers of an observation.
             statistics: of a resumed run.
             sample: what the parent itself has seen of the environment.
         """
-        self.slot = torch.from_numpy(as_slot(statistics or Moments(0.0, np.zeros(size), np.zeros(size))).copy())
+        self.statistics = torch.from_numpy(
+            as_row(statistics or RunningStatistics(0.0, np.zeros(size), np.zeros(size))).copy()
+        )
         self._sample = sample
-        self._before = self.slot.numpy().copy()  # from before this run, so no child can change it
+        self._before = self.statistics.numpy().copy()  # from before this run, so no child can change it
         self._children: dict[str, Array] = {}
         self._counts = Weights()  # limits how much more one child's observations count than the others'
 
@@ -46,16 +50,16 @@ class Observed:
         Raises:
             WeightsRefused: they are not finite, or impossible.
         """
-        moments = from_slot(_checked(said))
-        if not moments.count or most <= 0:
+        statistics = from_row(_checked(said))
+        if not statistics.count or most <= 0:
             return None
-        most = min(most, self._counts.weigh(child, moments.count))
-        if moments.count > most:
-            moments = Moments(most, moments.mean, moments.m2 * (most / moments.count))
+        most = min(most, self._counts.weigh(child, statistics.count))
+        if statistics.count > most:
+            statistics = RunningStatistics(most, statistics.mean, statistics.m2 * (most / statistics.count))
         others = self._others(child)
         if others is not None:
-            moments = self._near(moments, others)
-        return torch.from_numpy(as_slot(moments))
+            statistics = self._near(statistics, others)
+        return torch.from_numpy(as_row(statistics))
 
     def remember(self, child: str, vetted: Tensor) -> None:
         """Remember statistics whose upload was accepted; later ones are compared with them."""
@@ -66,20 +70,20 @@ class Observed:
     def fold(self, vetted: list[Tensor]) -> Tensor:
         """Add these to the normaliser's statistics. Returns the sum."""
         if vetted:
-            self.slot = torch.from_numpy(together(self.slot.numpy(), *(each.numpy() for each in vetted)))
-        return self.slot
+            self.statistics = torch.from_numpy(together(self.statistics.numpy(), *(each.numpy() for each in vetted)))
+        return self.statistics
 
-    def _others(self, child: str) -> Moments | None:
+    def _others(self, child: str) -> RunningStatistics | None:
         """The statistics of all but this child; None if there is nothing to compare with."""
-        theirs = [slot for name, slot in self._children.items() if name != child]
+        theirs = [row for name, row in self._children.items() if name != child]
         if not theirs and child in self._children:
             if self._sample is None:
                 return None
-            theirs = [as_slot(self._sample), self._children[child]]  # an only child may go anywhere, but in steps
+            theirs = [as_row(self._sample), self._children[child]]  # an only child may go anywhere, but in steps
         merged = merge(np.stack([self._before, *theirs]))
         return merged if merged.count >= ENOUGH else self._sample
 
-    def _near(self, moments: Moments, others: Moments) -> Moments:
+    def _near(self, statistics: RunningStatistics, others: RunningStatistics) -> RunningStatistics:
         deviation = others.std()
         if self._sample is not None:  # the others cannot claim that nothing ever changes
             deviation = np.maximum(deviation, self._sample.std())
@@ -87,26 +91,26 @@ class Observed:
         if constant.any():  # it may begin to change, by as much as other numbers do
             deviation = np.where(constant, max(1.0, float((np.abs(others.mean) + deviation).max())), deviation)
         room = NEAR * deviation
-        mean = np.clip(moments.mean, others.mean - room, others.mean + room)
-        m2 = np.minimum(moments.m2, moments.count * np.square(room))
+        mean = np.clip(statistics.mean, others.mean - room, others.mean + room)
+        m2 = np.minimum(statistics.m2, statistics.count * np.square(room))
         # The square root: an honest child in a far region still counts enough to be followed.
-        farthest = float((np.maximum(np.abs(moments.mean - others.mean), moments.std()) / room).max())
-        counts = moments.count / math.sqrt(max(1.0, farthest))
-        return Moments(counts, mean, m2 * (counts / moments.count))
+        farthest = float((np.maximum(np.abs(statistics.mean - others.mean), statistics.std()) / room).max())
+        counts = statistics.count / math.sqrt(max(1.0, farthest))
+        return RunningStatistics(counts, mean, m2 * (counts / statistics.count))
 
 
-def together(*slots: Array) -> Array:
+def together(*rows: Array) -> Array:
     """Several statistics as one."""
-    return as_slot(merge(np.stack(slots)))
+    return as_row(merge(np.stack(rows)))
 
 
 def _checked(said: Tensor) -> Array:
-    slot = said.detach().numpy().astype(np.float64)
-    size = (len(slot) - 1) // 2
-    count, means, squares = float(slot[0]), slot[1 : 1 + size], slot[1 + size :]
-    usable = bool(np.isfinite(slot).all()) and count >= 0 and not bool((squares < 0).any())
+    row = said.detach().numpy().astype(np.float64)
+    size = (len(row) - 1) // 2
+    count, means, squares = float(row[0]), row[1 : 1 + size], row[1 + size :]
+    usable = bool(np.isfinite(row).all()) and count >= 0 and not bool((squares < 0).any())
     if not usable or not bool((np.abs(means) < MOST).all()) or not bool((squares < MOST**2).all()):
         raise WeightsRefused(
             f"expected statistics of observations, got {count:g} of them, or numbers that are not finite or beyond 1e30"
         )
-    return slot
+    return row

@@ -25,7 +25,7 @@ class Global(NamedTuple):
 
     version: int
     weights: Tensor  # [N]
-    slot: Tensor | None  # [1 + 2 D] float64: the normaliser's statistics of this version
+    statistics: Tensor | None  # [1 + 2 D] float64: the normaliser's statistics of this version
     steps: int  # environment steps merged so far
     change: Tensor | None = None  # encoded, from the version before
     name: Future[str] | None = None  # hash of the weights, for children that compute them from ``change``

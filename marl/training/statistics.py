@@ -11,7 +11,7 @@ from marl.training.node_memory import array
 
 
 class Statistics:
-    """Writes what this worker saw into its own slot, and normalises by all slots merged."""
+    """Writes what this worker saw into its own row, and normalises by all rows merged."""
 
     def __init__(
         self, block: SharedBlock, worker: int, *, observations: bool, rewards: bool, alone: bool = True
@@ -41,19 +41,19 @@ class Statistics:
         if self._together:
             return self._learn_both(collector)
         if self.normalizer is not None:
-            add(self._observations[self._row], collector.observation_moments())
+            add(self._observations[self._row], collector.observation_statistics())
             self.refresh()
         scale = 1.0
         if self._scales_rewards:
-            add(self._rewards[self._row], collector.reward_moments())
+            add(self._rewards[self._row], collector.reward_statistics())
             scale = 1.0 / float(np.maximum(merge(self._rewards).std()[0], 1e-8))
         collector.scale_rewards(scale)
 
     def _learn_both(self, collector: Collector) -> None:
         """Likewise if returns follow observations in the same row: the statistics of all children scale the rewards."""
-        both = collector.reward_moments()
+        both = collector.reward_statistics()
         if self.normalizer is not None and both.count:
-            both = beside(collector.observation_moments(), both)
+            both = beside(collector.observation_statistics(), both)
         if both.count:
             add(self._observations[self._row], both)
         self.refresh()

@@ -8,7 +8,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from marl.acting.collect import Collector, Episodes
-from marl.data.normalizer import Moments, Normalizer, add, from_slot, num_columns
+from marl.data.normalizer import Normalizer, RunningStatistics, add, from_row, num_columns
 from marl.data.trajectory import LAST, STEPS, Trajectory
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
@@ -176,23 +176,23 @@ def test_steps_without_resets_are_counted() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_observation_moments_equal_numpy_over_all(mode: str) -> None:
+def test_observation_statistics_equal_numpy_over_all(mode: str) -> None:
     environments = Environments(counting_vector(3, mode, length=3), "counting")
-    found, slot, seen = collector(environments), np.zeros(num_columns(3)), []
+    found, row, seen = collector(environments), np.zeros(num_columns(3)), []
     for _ in range(6):
         trajectory, _ = found.collect(counting_policy(), None, 0)
-        add(slot, found.observation_moments())
+        add(row, found.observation_statistics())
         seen.append(trajectory.observations[1:].double().numpy().reshape(-1, 3).copy())
     everything = np.concatenate(seen)
-    merged = from_slot(slot)
+    merged = from_row(row)
     assert merged.count == len(everything) == 6 * 5 * 3
     np.testing.assert_allclose(merged.mean, everything.mean(0))
     np.testing.assert_allclose(merged.std(), everything.std(0))
 
 
-def test_reward_moments_are_those_of_the_discounted_return_so_far() -> None:
+def test_reward_statistics_are_those_of_the_discounted_return_so_far() -> None:
     environments = Environments(counting_vector(2, "SameStep", length=4, ends="alternate", grows=True), "counting")
-    found, slot, literal = collector(environments, discount=0.8), np.zeros(num_columns(1)), []
+    found, row, literal = collector(environments, discount=0.8), np.zeros(num_columns(1)), []
     running = np.zeros(2)
     for _ in range(7):
         trajectory, _ = found.collect(counting_policy(), None, 0)
@@ -200,9 +200,9 @@ def test_reward_moments_are_those_of_the_discounted_return_so_far() -> None:
             running = running * 0.8 + trajectory.rewards[t].double().numpy()
             literal.extend(running)
             running[(trajectory.terminated[t] | trajectory.truncated[t]).numpy()] = 0
-        add(slot, found.reward_moments())
+        add(row, found.reward_statistics())
         found.scale_rewards(0.01)  # which comes after, and changes nothing
-    merged = from_slot(slot)
+    merged = from_row(row)
     assert merged.count == len(literal)
     np.testing.assert_allclose(merged.mean, np.mean(literal))
     np.testing.assert_allclose(merged.std(), np.std(literal))
@@ -210,12 +210,12 @@ def test_reward_moments_are_those_of_the_discounted_return_so_far() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_all_that_the_network_sees_is_normalised(mode: str) -> None:
-    """Observations and true last observations; the moments stay those of the raw ones."""
+    """Observations and true last observations; the statistics stay those of the raw ones."""
     environments, plain = (
         Environments(counting_vector(2, mode, length=3, ends="truncated"), "counting") for _ in range(2)
     )
     normalizer = Normalizer(3)
-    normalizer.use(Moments(4.0, np.array([1.0, 2.0, 400.0]), np.array([16.0, 16.0, 4e6])))
+    normalizer.use(RunningStatistics(4.0, np.array([1.0, 2.0, 400.0]), np.array([16.0, 16.0, 4e6])))
     policy = counting_policy()
     found, other = collector(environments), collector(plain)
     raw, _ = other.collect(counting_policy(), None, 0)
@@ -225,7 +225,7 @@ def test_all_that_the_network_sees_is_normalised(mode: str) -> None:
     if mode != "NextStep":
         assert len(seen.last_observations) > 0
         np.testing.assert_array_equal(seen.last_observations, normalizer(raw.last_observations.numpy()))
-    np.testing.assert_array_equal(found.observation_moments().mean, other.observation_moments().mean)
+    np.testing.assert_array_equal(found.observation_statistics().mean, other.observation_statistics().mean)
 
 
 # Faults
@@ -273,7 +273,7 @@ def test_pixels_stay_bytes() -> None:
     assert trajectory.observations.dtype == trajectory.last_observations.dtype == torch.uint8
     assert sorted(set(trajectory.observations.flatten().tolist())) == [0, 255]
     normalizer = Normalizer(35)
-    normalizer.use(Moments(9.0, np.full(35, 100.0), np.full(35, 9 * 50.0**2)))
+    normalizer.use(RunningStatistics(9.0, np.full(35, 100.0), np.full(35, 9 * 50.0**2)))
     trajectory, _ = found.collect(FixedPolicy(Categorical(3), UNIFORM, size=35), normalizer, 0)
     assert trajectory.observations.dtype == trajectory.last_observations.dtype == torch.float32
     assert np.allclose(sorted(set(trajectory.observations.flatten().tolist())), [-2.0, 3.1])
@@ -292,7 +292,7 @@ class Stamp(CountingEnv):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_wide_observations_keep_what_differs_until_they_are_normalised(mode: str) -> None:
-    statistics = Moments(4.0, np.full(3, 1.7e9), np.full(3, 4.0))  # of deviation 1
+    statistics = RunningStatistics(4.0, np.full(3, 1.7e9), np.full(3, 4.0))  # of deviation 1
     normalizer = Normalizer(3)
     normalizer.use(statistics)
     environments = Environments(SyncVectorEnv([Stamp] * 2, autoreset_mode=AutoresetMode(mode)), "stamps")

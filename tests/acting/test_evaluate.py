@@ -4,7 +4,7 @@ import torch
 
 from marl.acting.evaluate import play
 from marl.acting.policy import Policy
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
 from marl.networks.distributions import Categorical, Gaussian
@@ -76,7 +76,7 @@ def test_a_box_gets_its_own_range() -> None:
 def test_the_network_sees_normalised_observations() -> None:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 2}), 1)
     network = FixedPolicy(Categorical(3), [0.0] * 3, size=3)
-    statistics = Moments(4.0, np.array([1.0, 0.0, 0.0]), np.array([1.0, 4.0, 4.0]))  # deviations 1/2, 1, 1
+    statistics = RunningStatistics(4.0, np.array([1.0, 0.0, 0.0]), np.array([1.0, 4.0, 4.0]))  # deviations 1/2, 1, 1
     play(Policy(network, environments.spaces, statistics, {}), environments, episodes=1, seeds=[1], greedy=True)
     assert [float(seen[0, 0]) for seen in network.seen] == [-2.0, 0.0]
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from marl.acting.policy import Policy
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.data.spaces import Spaces
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Categorical, Gaussian
@@ -47,7 +47,7 @@ def test_draws_follow_their_generator() -> None:
 def test_the_normaliser_is_included() -> None:
     network = FixedPolicy(Gaussian(2), [0.0] * 4, size=2)
     observation = np.array([5.0, 30.0])
-    Policy(network, BOX, Moments(4.0, np.array([1.0, 10.0]), np.array([16.0, 400.0])), {}).act(observation)
+    Policy(network, BOX, RunningStatistics(4.0, np.array([1.0, 10.0]), np.array([16.0, 400.0])), {}).act(observation)
     assert network.seen[0].tolist() == [[2.0, 2.0]]
     assert observation.tolist() == [5.0, 30.0]
 
@@ -63,7 +63,7 @@ def test_another_shape_is_refused_with_both(shape: tuple[int, ...]) -> None:
 def test_a_wide_observation_is_narrowed_last() -> None:
     network = FixedPolicy(Categorical(2), [0.0, 0.0], size=1)
     spaces = Spaces((1,), 2, (), 0, (), (), observation_wide=True)
-    policy = Policy(network, spaces, Moments(4.0, np.array([1.7e9]), np.array([4.0])), {})
+    policy = Policy(network, spaces, RunningStatistics(4.0, np.array([1.7e9]), np.array([4.0])), {})
     policy.act([1.7e9 + 1])
     policy.act(np.array([[17 * 10**8 - 1]], np.int64))
     assert [seen.tolist() for seen in network.seen] == [[[1.0]], [[-1.0]]]

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from marl.cluster.statistics import statistics_of, statistics_size, tensors_of
+from marl.cluster.statistics import statistics_from, statistics_size, tensors_of
 from marl.cluster.trainers.measures import sample_observations
 from marl.config.settings import Config
-from marl.data.normalizer import Moments, as_slot
+from marl.data.normalizer import RunningStatistics, as_row
 from marl.data.spaces import Spaces
 from marl.environments.settings import EnvironmentSettings
 from tests.fakes import CountingEnv
 
 SPACES = Spaces((3,), 3, (), 0, (), ())
-SEEN = Moments(10.0, np.arange(3.0), np.ones(3))
-RETURNS = Moments(8.0, np.array([5.0]), np.array([32.0]))  # of deviation 2
+SEEN = RunningStatistics(10.0, np.arange(3.0), np.ones(3))
+RETURNS = RunningStatistics(8.0, np.array([5.0]), np.array([32.0]))  # of deviation 2
 
 
 def config(observations: bool, rewards: bool) -> Config:
@@ -29,14 +29,14 @@ def config(observations: bool, rewards: bool) -> Config:
     return dataclasses.replace(Config(), environment=settings)
 
 
-def tensor(value: Moments) -> torch.Tensor:
-    return torch.from_numpy(as_slot(value))
+def tensor(value: RunningStatistics) -> torch.Tensor:
+    return torch.from_numpy(as_row(value))
 
 
 @pytest.mark.parametrize(("observations", "rewards"), [(True, True), (True, False), (False, True), (False, False)])
 def test_there_and_back(observations: bool, rewards: bool) -> None:
     this = config(observations, rewards)
-    known = statistics_of(this, {"normalizer": tensor(SEEN), "rewards": tensor(RETURNS)[None]})
+    known = statistics_from(this, {"normalizer": tensor(SEEN), "rewards": tensor(RETURNS)[None]})
     size = 3 * observations + rewards
     assert statistics_size(this, SPACES) == size
     if known is None:
@@ -54,12 +54,12 @@ def test_there_and_back(observations: bool, rewards: bool) -> None:
 
 def test_weights_that_know_no_returns_begin_without_them() -> None:
     """What they have seen counts for little then, so that what follows decides on both."""
-    known = statistics_of(config(True, True), {"normalizer": tensor(SEEN)})
+    known = statistics_from(config(True, True), {"normalizer": tensor(SEEN)})
     assert known is not None
     assert known.count == 2
     np.testing.assert_allclose(known.mean, [0, 1, 2, 0])
     np.testing.assert_allclose(known.std(), [*SEEN.std(), 1])
-    assert statistics_of(config(True, True), {}) is None
+    assert statistics_from(config(True, True), {}) is None
     assert tensors_of(config(True, True), None) == {}
 
 

@@ -6,20 +6,20 @@ from hypothesis import strategies as st
 from marl.data.normalizer import (
     CLIP,
     MIN_STD,
-    Moments,
     Normalizer,
+    RunningStatistics,
     add,
-    as_slot,
-    from_slot,
+    as_row,
+    from_row,
     merge,
-    moments,
     num_columns,
+    statistics_of,
 )
 
 
-def test_moments_equal_numpy() -> None:
+def test_statistics_equal_numpy() -> None:
     samples = np.random.default_rng(0).normal(1e4, 3, (500, 4)).astype(np.float32)
-    found = moments(samples)
+    found = statistics_of(samples)
     assert found.count == 500
     np.testing.assert_allclose(found.mean, samples.astype(np.float64).mean(0))
     np.testing.assert_allclose(found.std(), samples.astype(np.float64).std(0))
@@ -31,38 +31,38 @@ def test_merging_any_parts_equals_numpy_over_all(seed: int, sizes: list[int]) ->
     rng = np.random.default_rng(seed)
     parts = [rng.normal(rng.normal(0, 100), rng.uniform(0.1, 10), (size, 3)) for size in sizes]
     everything = np.concatenate(parts)
-    merged = merge(np.stack([as_slot(moments(part)) for part in parts]))
-    slot = np.zeros(num_columns(3))
+    merged = merge(np.stack([as_row(statistics_of(part)) for part in parts]))
+    row = np.zeros(num_columns(3))
     for part in parts:
-        add(slot, moments(part))
-    assert merged.count == slot[0] == len(everything)
+        add(row, statistics_of(part))
+    assert merged.count == row[0] == len(everything)
     if len(everything) > 1:
-        for found in (merged, from_slot(slot)):
+        for found in (merged, from_row(row)):
             np.testing.assert_allclose(found.mean, everything.mean(0), rtol=1e-9, atol=1e-9)
             np.testing.assert_allclose(found.std(), np.maximum(everything.std(0), MIN_STD), rtol=1e-7)
 
 
-def test_a_slot_and_back() -> None:
-    value = moments(np.arange(12.0).reshape(4, 3))
-    back = from_slot(as_slot(value))
+def test_a_row_and_back() -> None:
+    value = statistics_of(np.arange(12.0).reshape(4, 3))
+    back = from_row(as_row(value))
     assert back.count == 4
     np.testing.assert_array_equal(back.mean, value.mean)
     np.testing.assert_array_equal(back.m2, value.m2)
 
 
 def test_too_little_to_say() -> None:
-    nothing = moments(np.zeros((0, 2)))
+    nothing = statistics_of(np.zeros((0, 2)))
     assert nothing.count == 0
     assert nothing.std().tolist() == [1.0, 1.0]
-    assert moments(np.ones((1, 2))).std().tolist() == [1.0, 1.0]
-    assert moments(np.ones((5, 2))).std().tolist() == [MIN_STD, MIN_STD]  # a constant does not divide by zero
+    assert statistics_of(np.ones((1, 2))).std().tolist() == [1.0, 1.0]
+    assert statistics_of(np.ones((5, 2))).std().tolist() == [MIN_STD, MIN_STD]  # a constant does not divide by zero
 
 
 def test_normalizer_by_hand() -> None:
     normalizer = Normalizer(2)
     observations = np.array([[12.0, 0.0], [8.0, 5000.0]], np.float32)
     assert normalizer(observations)[0].tolist() == [CLIP, 0.0]  # nothing seen yet: only clipped
-    normalizer.use(Moments(4.0, np.array([10.0, 0.0]), np.array([16.0, 4.0])))  # deviations 2 and 1
+    normalizer.use(RunningStatistics(4.0, np.array([10.0, 0.0]), np.array([16.0, 4.0])))  # deviations 2 and 1
     found = normalizer(observations)
     assert found.tolist() == [[1.0, 0.0], [-1.0, CLIP]]
     assert found.dtype == np.float32
@@ -71,14 +71,14 @@ def test_normalizer_by_hand() -> None:
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_columns(size: int) -> None:
-    assert len(as_slot(moments(np.zeros((3, size))))) == num_columns(size)
+    assert len(as_row(statistics_of(np.zeros((3, size))))) == num_columns(size)
 
 
 def test_wide_observations_are_narrowed_last() -> None:
     """A time stamp of float64: what differs is lost in float32, unless the mean is taken off first."""
     stamps = 1.7e9 + np.array([[0.0], [1.0], [0.0], [1.0]])
     normalizer = Normalizer(1)
-    normalizer.use(moments(stamps))
+    normalizer.use(statistics_of(stamps))
     found = normalizer(stamps)
     assert found.dtype == np.float32
     assert found[:, 0].tolist() == [-1, 1, -1, 1]
@@ -87,7 +87,7 @@ def test_wide_observations_are_narrowed_last() -> None:
 
 def test_the_bits_of_float32_observations_are_those_of_the_plain_formula() -> None:
     seen = np.random.default_rng(0).normal(3, 2, (50, 4)).astype(np.float32)
-    statistics = moments(seen)
+    statistics = statistics_of(seen)
     normalizer = Normalizer(4)
     normalizer.use(statistics)
     mean, scale = statistics.mean.astype(np.float32), (1.0 / statistics.std()).astype(np.float32)
@@ -95,8 +95,8 @@ def test_the_bits_of_float32_observations_are_those_of_the_plain_formula() -> No
 
 
 def test_statistics_may_be_overwritten_after_use() -> None:
-    slot = as_slot(moments(np.array([[1.0], [3.0]])))
+    row = as_row(statistics_of(np.array([[1.0], [3.0]])))
     normalizer = Normalizer(1)
-    normalizer.use(from_slot(slot))
-    slot[:] = 9
+    normalizer.use(from_row(row))
+    row[:] = 9
     assert normalizer(np.array([[3.0]])).tolist() == [[1.0]]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from marl.data.normalizer import add, moments
+from marl.data.normalizer import add, statistics_of
 from marl.exchanges.experience.child import ExperienceChild
 from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.sides import Answer
@@ -52,7 +52,7 @@ class Actors:
 
     def see(self, observations: list[list[float]], worker: int = 0) -> None:
         """What a worker has observed besides."""
-        add(array(self.block, "observations")[1 + worker], moments(np.array(observations)))
+        add(array(self.block, "observations")[1 + worker], statistics_of(np.array(observations)))
 
     def uploads(self) -> list[Message]:
         """What the child sends now, but for telemetry; copied, as the link copies it before it asks for more."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from marl.data.normalizer import as_slot, moments
+from marl.data.normalizer import as_row, statistics_of
 from marl.exchanges.merging.exchange import Merging
 from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.pairwise.exchange import Pairwise
@@ -74,7 +74,7 @@ class Child:
 
     def see(self, observations: list[list[float]], worker: int = 0) -> None:
         """All that a worker has observed so far."""
-        array(self.block, "observations")[1 + worker] = as_slot(moments(np.array(observations)))
+        array(self.block, "observations")[1 + worker] = as_row(statistics_of(np.array(observations)))
 
     def due(self) -> list[Kind]:
         """Kinds of what the child would send now, but for telemetry."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from marl.data.normalizer import add, as_slot, moments
+from marl.data.normalizer import add, as_row, statistics_of
 from marl.training.node_memory import array
 from tests.exchanges.nodes import Child, Clock, Waiting, a_round, arrives, join, make_parent, merged_count, weights
 
@@ -20,7 +20,7 @@ def test_after_a_thousand_rounds_the_count_is_what_was_seen(clock: Clock) -> Non
         observations = random.normal(3.0, 2.0, (OBSERVATIONS, 2))
         seen.append(observations)
         worker = int(random.integers(2))
-        add(array(child.block, "observations")[1 + worker], moments(observations))
+        add(array(child.block, "observations")[1 + worker], statistics_of(observations))
         child.learn(0.0, STEPS, worker)
 
     def back(child: Child) -> None:
@@ -61,9 +61,9 @@ def test_after_a_thousand_rounds_the_count_is_what_was_seen(clock: Clock) -> Non
     a_round(parent, clock, [*others, steady])
 
     everything = np.concatenate(seen)
-    assert parent.current.slot is not None
-    assert float(parent.current.slot[0]) == len(everything) == (ROUNDS + 1) * 3 * OBSERVATIONS
-    np.testing.assert_allclose(parent.current.slot.numpy(), as_slot(moments(everything)), rtol=1e-6)
+    assert parent.current.statistics is not None
+    assert float(parent.current.statistics[0]) == len(everything) == (ROUNDS + 1) * 3 * OBSERVATIONS
+    np.testing.assert_allclose(parent.current.statistics.numpy(), as_row(statistics_of(everything)), rtol=1e-6)
     assert parent.current.steps == (ROUNDS + 1) * 3 * STEPS
     assert not any(child.notes for child in children)
 
@@ -72,11 +72,11 @@ def test_what_was_seen_counts_where_no_step_was_counted_yet(clock: Clock) -> Non
     """A worker counts observations before steps: a round without work makes no weights, and forgets nothing."""
     parent = make_parent(weights(0.0), clock, normalizes=True)
     (only,) = join(parent, clock, "only", normalizes=True)
-    add(array(only.block, "observations")[1], moments(np.ones((2, 2))))
+    add(array(only.block, "observations")[1], statistics_of(np.ones((2, 2))))
     only.take(arrives(parent, only.upload()))
     assert parent.current.version == 0
     clock.now += 5
     only.learn(0.0, 10)
     a_round(parent, clock, [only])
-    assert parent.current.slot is not None
-    assert parent.current.slot[0] == 2
+    assert parent.current.statistics is not None
+    assert parent.current.statistics[0] == 2

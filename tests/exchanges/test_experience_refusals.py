@@ -169,9 +169,9 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
     (upload,) = child.uploads()
     moved = torch.tensor([bad[0], bad[1], 0.0, bad[2], 0.0], dtype=torch.float64)
     child.heard(learning.receive(upload._replace(arrays={**upload.arrays, "moments": moved})))
-    slot = learning.side.current.slot
-    assert slot is not None
-    assert not slot.any()
+    statistics = learning.side.current.statistics
+    assert statistics is not None
+    assert not statistics.any()
     assert learning.side.received == 1  # the trajectory itself is sound
     assert any("refused" in note for note in child.notes)
 
@@ -184,13 +184,13 @@ def test_a_full_outbox_of_many_workers_is_no_absurd_claim(clock: Clock) -> None:
     child.see([[1.0, 2.0]] * (50 * (RING_LENGTH + 1) * steps))
     child.play()
     exchange(learning, child)
-    slot = learning.side.current.slot
-    assert slot is not None
-    assert slot[0] == 50 * (RING_LENGTH + 1) * steps
+    statistics = learning.side.current.statistics
+    assert statistics is not None
+    assert statistics[0] == 50 * (RING_LENGTH + 1) * steps
     child.see([[1.0, 2.0]] * 10**6)
     child.play()
     exchange(learning, child)
-    assert learning.side.current.slot[0] == (50 * (RING_LENGTH + 2) + 2) * steps
+    assert learning.side.current.statistics[0] == (50 * (RING_LENGTH + 2) + 2) * steps
 
 
 def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:

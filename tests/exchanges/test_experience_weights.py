@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.normalizer import as_slot, moments
+from marl.data.normalizer import as_row, statistics_of
 from marl.exchanges.experience import credit
 from marl.exchanges.experience import parent as experience_parent
 from marl.wire.message import Kind, Message
@@ -112,19 +112,19 @@ def test_the_normaliser_counts_every_observation_once(clock: Clock) -> None:
         while learning.waiting():
             learning.learn()
         learning.rest()
-    slot = learning.side.current.slot
-    assert slot is not None
-    assert slot[0] == len(seen) == 240
-    np.testing.assert_allclose(slot.numpy(), as_slot(moments(np.array(seen))), rtol=1e-9)
+    statistics = learning.side.current.statistics
+    assert statistics is not None
+    assert statistics[0] == len(seen) == 240
+    np.testing.assert_allclose(statistics.numpy(), as_row(statistics_of(np.array(seen))), rtol=1e-9)
     learning.side.leave("a")  # a broken conversation neither loses nor repeats what was told
     children[0].side.joined()
     learning.join(children[0])
     children[0].play()
     exchange(learning, children[0])
-    slot = learning.side.current.slot
-    assert slot is not None
-    assert slot[0] == 240
-    assert torch.equal(children[0].block["observations"][0], slot)
+    statistics = learning.side.current.statistics
+    assert statistics is not None
+    assert statistics[0] == 240
+    assert torch.equal(children[0].block["observations"][0], statistics)
 
 
 def test_a_snapshot_has_no_steps_that_its_statistics_lack(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +138,8 @@ def test_a_snapshot_has_no_steps_that_its_statistics_lack(clock: Clock, monkeypa
     def snapshot(point: str) -> None:
         if point == "parent.queueing":
             current = learning.side.current
-            assert current.slot is not None
-            seen.append((current.steps, float(current.slot[0])))
+            assert current.statistics is not None
+            seen.append((current.steps, float(current.statistics[0])))
 
     monkeypatch.setattr(experience_parent, "fail", snapshot)
     learning.receive(upload)

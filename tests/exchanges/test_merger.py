@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from marl.averaging.upload_limits import MOST_WEIGHT
-from marl.data.normalizer import Moments, as_slot
+from marl.data.normalizer import RunningStatistics, as_row
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.merger import Merger
 from marl.exchanges.merging.vetting import Sent
@@ -27,8 +27,8 @@ def upload(child: str, numbers: torch.Tensor, work: int = WORK, seen: torch.Tens
 
 
 def made(kind: type[Merger], observed: Observed | None = None, reach: Reach | None = None, **settings: Any) -> Merger:
-    slot = None if observed is None else observed.slot
-    current, exchange = Global(0, torch.zeros(SIZE), slot, 0), ExchangeSettings(**settings)
+    row = None if observed is None else observed.statistics
+    current, exchange = Global(0, torch.zeros(SIZE), row, 0), ExchangeSettings(**settings)
     mixing: dict[str, Any] = {"step_size": lambda upload: exchange.alpha} if kind is MixingMerger else {}
     return kind(current, exchange, lambda text: None, observed=observed, reach=reach, seen_beside=2.0, **mixing)
 
@@ -36,7 +36,7 @@ def made(kind: type[Merger], observed: Observed | None = None, reach: Reach | No
 @pytest.mark.parametrize("kind", [Merger, MixingMerger])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
 def test_a_refused_upload_leaves_no_trace(kind: type[Merger], bad: float) -> None:
-    seen = torch.from_numpy(as_slot(Moments(10.0, torch.zeros(2).numpy(), torch.ones(2).numpy())))
+    seen = torch.from_numpy(as_row(RunningStatistics(10.0, torch.zeros(2).numpy(), torch.ones(2).numpy())))
     observed = Observed(2)
     merger = made(kind, observed)
     if isinstance(merger, MixingMerger):
@@ -48,12 +48,12 @@ def test_a_refused_upload_leaves_no_trace(kind: type[Merger], bad: float) -> Non
     poisoned[3] = bad
 
     def known() -> str:
-        children = {name: slot.tolist() for name, slot in observed._children.items()}
+        children = {name: row.tolist() for name, row in observed._children.items()}
         usual = merger.vetting._work._usual._own, merger.vetting._weights._usual._own, merger.vetting.saved()
         directions = merger.directions
         cosines = {name: change.tolist() for name, change in directions._changes.items()}, directions._agreement
         stood = {name: at.tolist() for name, at in getattr(merger, "_stood", {}).items()}
-        return str((children, usual, cosines, directions._seen, stood, merger._moments, merger.num_uploads))
+        return str((children, usual, cosines, directions._seen, stood, merger._statistics, merger.num_uploads))
 
     before = known()
     with pytest.raises(WeightsRefused):
@@ -65,10 +65,10 @@ def test_a_refused_upload_leaves_no_trace(kind: type[Merger], bad: float) -> Non
 
 def test_statistics_of_many_uploads_of_no_work_are_kept_as_one() -> None:
     merger = made(MixingMerger, Observed(2))
-    seen = torch.from_numpy(as_slot(Moments(2.0, torch.ones(2).numpy(), torch.zeros(2).numpy())))
+    seen = torch.from_numpy(as_row(RunningStatistics(2.0, torch.ones(2).numpy(), torch.zeros(2).numpy())))
     for _ in range(20):
         merger.add(upload("a", torch.zeros(SIZE), work=0, seen=seen), Sent("a", 1.0))
-    assert {child: (slot.dim(), float(slot[0])) for child, slot in merger._moments.items()} == {"a": (1, 40.0)}
+    assert {child: (row.dim(), float(row[0])) for child, row in merger._statistics.items()} == {"a": (1, 40.0)}
 
 
 def test_a_long_path_that_leads_nowhere_excuses_no_long_upload() -> None:

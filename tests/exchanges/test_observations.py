@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.normalizer import from_slot
+from marl.data.normalizer import from_row
 from marl.data.requests import ANSWERED, ASKED
 from marl.exchanges.conversation import confer, converse, report
 from marl.links.memory import memory_pair
@@ -157,9 +157,9 @@ def test_observations_are_normalised_by_what_was_seen() -> None:
         child.ask(0, 0, 0.0, observations=seen)
         turn(parent, child)
         parent.learn(len(parent.queued()))
-    slot = parent.side.current.slot
-    assert slot is not None
-    found, true = from_slot(slot.numpy()), np.concatenate(everything).astype(np.float64)
+    statistics = parent.side.current.statistics
+    assert statistics is not None
+    found, true = from_row(statistics.numpy()), np.concatenate(everything).astype(np.float64)
     assert found.count == len(true) == parent.side.steps
     np.testing.assert_allclose(found.mean, true.mean(0), rtol=1e-6)
     np.testing.assert_allclose(found.std(), true.std(0), rtol=1e-6)
@@ -187,9 +187,9 @@ def test_a_question_that_is_asked_again_is_observed_once() -> None:
     (upload,) = child.uploads()
     for _ in range(3):
         parent.answer(upload)
-    slot = parent.side.current.slot
-    assert slot is not None
-    assert slot[0] == parent.side.steps == ENVIRONMENTS
+    statistics = parent.side.current.statistics
+    assert statistics is not None
+    assert statistics[0] == parent.side.steps == ENVIRONMENTS
 
 
 class Players(threading.Thread):

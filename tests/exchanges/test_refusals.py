@@ -116,8 +116,8 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
     child.learn(1.0, 10)
     clock.now += 5
     child.take(arrives(parent, child.upload()))
-    assert parent.current.slot is not None
-    assert not parent.current.slot.any()
+    assert parent.current.statistics is not None
+    assert not parent.current.statistics.any()
     assert any("refused" in note for note in child.notes)
 
 
@@ -143,8 +143,8 @@ def test_an_upload_of_nothing_says_nothing_of_observations(clock: Clock, name: s
     child.learn(1.0, 10)
     clock.now += 5
     child.take(arrives(parent, child.upload()))
-    assert parent.current.slot is not None
-    assert parent.current.slot[0] <= 2 * SEEN_BESIDE + 4 * 10
+    assert parent.current.statistics is not None
+    assert parent.current.statistics[0] <= 2 * SEEN_BESIDE + 4 * 10
 
 
 @pytest.mark.parametrize("settings", [{"name": "weights"}, {"name": "pairwise"}, {"aggregate": "median"}])

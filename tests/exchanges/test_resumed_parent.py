@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.normalizer import from_slot
+from marl.data.normalizer import from_row
 from marl.exchanges.sides import State
 from marl.exchanges.weights.parent import WeightsParent
 from tests.exchanges.nodes import (
@@ -33,8 +33,8 @@ def resumed(state: State, clock: Clock, term: int = 1, **settings: object) -> We
         current.weights,
         exchange,
         name="parent",
-        observation_size=OBSERVATION if current.slot is not None else 0,
-        statistics=None if current.slot is None else from_slot(current.slot.numpy()),
+        observation_size=OBSERVATION if current.statistics is not None else 0,
+        statistics=None if current.statistics is None else from_row(current.statistics.numpy()),
         term=term,
         version=current.version,
         steps=current.steps,
@@ -70,7 +70,7 @@ def test_it_has_everything_that_was_saved(clock: Clock) -> None:
     after = resumed(before, clock, **RICH).saved()
     for one, other in (
         (before.current.weights, after.current.weights),
-        (before.current.slot, after.current.slot),
+        (before.current.statistics, after.current.statistics),
         (before.velocity, after.velocity),
         (before.error, after.error),
     ):
@@ -96,9 +96,9 @@ def test_a_run_that_was_resumed_comes_to_the_same_weights(settings: dict[str, ob
         ends.append((parent.saved(), [child.shared.clone() for child in children]))
     (straight, theirs), (broken, others) = ends
     assert torch.equal(straight.current.weights, broken.current.weights)
-    assert straight.current.slot is not None
-    assert broken.current.slot is not None
-    assert torch.equal(straight.current.slot, broken.current.slot)
+    assert straight.current.statistics is not None
+    assert broken.current.statistics is not None
+    assert torch.equal(straight.current.statistics, broken.current.statistics)
     assert straight.current.steps == broken.current.steps == 80
     for one, other in zip(theirs, others, strict=True):
         assert torch.equal(one, other)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.data.normalizer import as_slot, from_slot, moments
+from marl.data.normalizer import as_row, from_row, statistics_of
 from marl.digests import begin_name
 from marl.wire.arrays import digest_of
 from marl.wire.message import Array, Kind, Message
@@ -180,13 +180,13 @@ def test_the_normaliser_counts_every_observation_once(clock: Clock) -> None:
             child.see(seen[rank])
             child.learn(0.0, 4)
         a_round(parent, clock, children)
-    expected = as_slot(moments(np.array(seen[0] + seen[1])))
-    assert parent.current.slot is not None
-    assert parent.current.slot[0] == 400
-    np.testing.assert_allclose(parent.current.slot.numpy(), expected, rtol=1e-9)
+    expected = as_row(statistics_of(np.array(seen[0] + seen[1])))
+    assert parent.current.statistics is not None
+    assert parent.current.statistics[0] == 400
+    np.testing.assert_allclose(parent.current.statistics.numpy(), expected, rtol=1e-9)
     for child in children:
-        assert torch.equal(child.block["observations"][0], parent.current.slot)
-    assert from_slot(parent.current.slot.numpy()).count == 400
+        assert torch.equal(child.block["observations"][0], parent.current.statistics)
+    assert from_row(parent.current.statistics.numpy()).count == 400
 
 
 def test_outer_momentum_carries_on(clock: Clock) -> None:

@@ -115,9 +115,9 @@ class Fuzzer:
         """A whole upload with nonsense in it, up to the mean."""
         chance = self.random
         weights = torch.full((SIZE,), float(chance.choice([0, 1, 1e10, 1e30, "nan", "inf"])))
-        moments = torch.full((7,), float(chance.choice([0, 1, -1, "nan", 1e300])), dtype=torch.float64)
+        statistics = torch.full((7,), float(chance.choice([0, 1, -1, "nan", 1e300])), dtype=torch.float64)
         info = {"work": chance.choice([1, 0, -1, 2**62, 1.5, "many", None, True])}
-        arrays = {"weights": weights, "moments": moments}
+        arrays = {"weights": weights, "moments": statistics}
         numbers = (chance.randrange(2), chance.randrange(2), chance.randrange(9))  # term, version, counter
         message = Message(Kind.UPLOAD, "child", *numbers, arrays, info)
         member = self._parent.members["child"]

@@ -18,13 +18,13 @@ class Truth(NamedTuple):
     weights: Tensor  # [N]  that it was sent
     number: int  # of the upload, from 0
 
-    def says(self, weights: Tensor | None = None, moments: Tensor | None = None, **facts: Value) -> list[Message]:
+    def says(self, weights: Tensor | None = None, statistics: Tensor | None = None, **facts: Value) -> list[Message]:
         """The same upload, but for this."""
         arrays: dict[str, Array] = dict(self.upload.arrays)
         if weights is not None:
             arrays["weights"] = weights
-        if moments is not None and "moments" in arrays:
-            arrays["moments"] = moments
+        if statistics is not None and "moments" in arrays:
+            arrays["moments"] = statistics
         return [self.upload._replace(arrays=arrays, info={**self.upload.info, **facts})]
 
     def change(self) -> Tensor:
@@ -38,7 +38,7 @@ class Truth(NamedTuple):
         noise = torch.randn(self.weights.shape, generator=torch.Generator().manual_seed(seed))
         return noise * (self.change().norm() / noise.norm())
 
-    def moments(self, count: float, mean: float, deviation: float) -> Tensor | None:
+    def statistics(self, count: float, mean: float, deviation: float) -> Tensor | None:
         """Statistics of that."""
         said = self.upload.arrays.get("moments")
         if not isinstance(said, Tensor):
@@ -69,9 +69,9 @@ LIES: dict[str, Lie] = {
     "work 2^50": lambda t: t.says(t.weights - t.change(), work=2**50),
     "work 0, huge": lambda t: t.says(t.weights - 1e3 * t.change(), work=0),
     "negative work": lambda t: t.says(t.weights - t.change(), work=-1000),
-    "a million seen in nothing": lambda t: t.says(t.weights, t.moments(1e6, 50.0, 100.0), work=0),
-    "absurd statistics": lambda t: t.says(moments=t.moments(_count(t), 1e6, 1e6)),
-    "nothing ever changes": lambda t: t.says(moments=t.moments(_count(t), 1.0, 0.0)),
+    "a million seen in nothing": lambda t: t.says(t.weights, t.statistics(1e6, 50.0, 100.0), work=0),
+    "absurd statistics": lambda t: t.says(statistics=t.statistics(_count(t), 1e6, 1e6)),
+    "nothing ever changes": lambda t: t.says(statistics=t.statistics(_count(t), 1.0, 0.0)),
     "stale versions": _stale,
     "the same twice": lambda t: [*t.says(t.weights - t.change()), *t.says(t.weights - 2 * t.change())],
 }

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from marl.acting.collect import Collector
-from marl.data.normalizer import from_slot, merge
+from marl.data.normalizer import from_row, merge
 from marl.data.shared import SharedBlock
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
@@ -50,7 +50,7 @@ def test_all_workers_together_equal_numpy_over_all_data() -> None:
         together = merge(array(block, "observations"))
         saved = np.concatenate([[together.count], together.mean, together.m2])
     everything = np.concatenate(seen)
-    final = from_slot(saved)
+    final = from_row(saved)
     assert final.count == len(everything) == 2 * 3 * 4 * 12
     np.testing.assert_allclose(final.mean, everything.mean(0))
     np.testing.assert_allclose(final.std(), everything.std(0))
@@ -77,7 +77,7 @@ def test_rewards_are_scaled_by_the_deviation_of_the_discounted_return() -> None:
     trajectory, episodes = found.collect(policy(), None, 0)
     raw, before = trajectory.rewards.clone(), episodes.returns.copy()
     statistics.learn_from(found)
-    deviation = from_slot(array(block, "rewards")[1]).std()[0]
+    deviation = from_row(array(block, "rewards")[1]).std()[0]
     torch.testing.assert_close(trajectory.rewards, raw / deviation * 2.0)  # and by reward_scale
     assert deviation > 1
     assert episodes.returns.tolist() == before.tolist()
@@ -120,7 +120,7 @@ def test_children_bring_rewards_to_size_by_common_statistics(observations: bool)
     statistics = Statistics(block, 0, observations=observations, rewards=True, alone=False)
     found, plain = collector(0), collector(0)
     plain.collect(policy(), None, 0)
-    expected, own = plain._rewards.copy(), plain.reward_moments()
+    expected, own = plain._rewards.copy(), plain.reward_statistics()
     found.collect(policy(), None, 0)
     statistics.learn_from(found)
     np.testing.assert_allclose(found._rewards, 2 * expected / own.std()[0], rtol=1e-6)

@@ -11,7 +11,7 @@ from marl import __version__
 from marl.cluster.runs.evaluator import Score
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
-from marl.data.normalizer import as_slot
+from marl.data.normalizer import as_row
 from marl.data.spaces import Spaces
 from marl.errors import KeyFileError, WeightsFileError
 from marl.reports.run_folder import RunFolder, write_atomic
@@ -110,7 +110,7 @@ class CheckpointManager:
         tensors = network_tensors(self._network)
         statistics = snapshot.statistics()
         if statistics is not None:
-            tensors["normalizer"] = torch.from_numpy(as_slot(statistics))
+            tensors["normalizer"] = torch.from_numpy(as_row(statistics))
         described = {
             "config": to_tree(self._config),
             "spaces": self._spaces._asdict(),

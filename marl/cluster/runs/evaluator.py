@@ -12,7 +12,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.layout import Leaf
-from marl.data.normalizer import as_slot, from_slot, num_columns
+from marl.data.normalizer import as_row, from_row, num_columns
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Array, Environments, Step, make_environments
@@ -81,7 +81,7 @@ class Evaluator:
             self._block = SharedBlock({**fields, "observations": Leaf((columns,), torch.float64)})
         self._block["weights"].copy_(weights)
         if statistics is not None:
-            self._block["observations"].copy_(torch.from_numpy(as_slot(statistics)))
+            self._block["observations"].copy_(torch.from_numpy(as_row(statistics)))
         if self.NAME not in self._group.members:
             self._group.start(self.NAME, evaluate, self._config, self._block)
         self._under_way = snapshot
@@ -124,7 +124,7 @@ def evaluate(pipe: Connection, config: Config, block: SharedBlock) -> None:
     while True:
         request: Request = pipe.recv()
         flat.weights.copy_(block["weights"])
-        statistics = from_slot(block["observations"].numpy().copy()) if request.normalized else None
+        statistics = from_row(block["observations"].numpy().copy()) if request.normalized else None
         policy = Policy(cast(Acts, network), environments.spaces, statistics, {})
         try:
             pipe.send(_answer(request, policy, environments, config))

@@ -15,7 +15,7 @@ from marl.cluster.runs.restore import demand_same_spaces, read_initial, spaces_o
 from marl.cluster.trainers.measures import sample_observations
 from marl.config.rules import demand_end, demand_sendable
 from marl.config.settings import Config
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.data.spaces import Spaces
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
     weights: Tensor  # [N]  its numbers as one vector
     initial: WeightsFile | None  # file that these weights are from
     blur: str | None  # a warning, in one line, that float32 makes some observations equal
-    sample: Moments | None  # statistics of observations made on this machine, for a run on children
+    sample: RunningStatistics | None  # statistics of observations made on this machine, for a run on children
 
 
 def prepare(

@@ -16,9 +16,9 @@ from marl.config.names import demand_allowed
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree
 from marl.data import seeds
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.data.spaces import Spaces
-from marl.data.stored import read_moments, read_spaces
+from marl.data.stored import read_spaces, read_statistics
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
 from marl.networks.contract import Acts
@@ -52,7 +52,7 @@ def restore(path: str | Path, *, allow: Collection[str] = ()) -> Restored:
     config, spaces = config_of(file, path, allow), spaces_of(file, path)
     network = build_network(config.algorithm, spaces, config.network)
     fill(network, file, path)
-    statistics = statistics_of(file, spaces, path)
+    statistics = policy_statistics(file, spaces, path)
     return Restored(Policy(cast(Acts, network), spaces, statistics, file.info), config)
 
 
@@ -99,7 +99,7 @@ def read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environme
 
     initial = read(path, check)
     fill(network, initial, path)
-    statistics_of(initial, spaces, path)
+    policy_statistics(initial, spaces, path)
     return initial
 
 
@@ -176,7 +176,7 @@ def spaces_of(file: WeightsFile | Contents, path: str | Path) -> Spaces:
         raise WeightsFileError(f"{path} does not say which spaces it was trained on: {error}") from error
 
 
-def statistics_of(file: WeightsFile, spaces: Spaces, path: str | Path) -> Moments | None:
+def policy_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> RunningStatistics | None:
     """The statistics by which a file's policy normalises observations; None if it does not.
 
     Raises:
@@ -185,7 +185,7 @@ def statistics_of(file: WeightsFile, spaces: Spaces, path: str | Path) -> Moment
     if "normalizer" not in file.tensors:
         return None
     try:
-        return read_moments(file.tensors["normalizer"].numpy(), spaces.observation_size)
+        return read_statistics(file.tensors["normalizer"].numpy(), spaces.observation_size)
     except ValueError as error:
         raise WeightsFileError(f"{path}: the statistics of observations are damaged: {error}") from error
 

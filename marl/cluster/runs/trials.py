@@ -144,8 +144,8 @@ class Audit:
         """Find out what weights earn; None: the newest."""
         self._played = current = weights or self._side.current
         tensors = {"weights": current.weights}
-        if current.slot is not None:
-            tensors["observations"] = current.slot[None]
+        if current.statistics is not None:
+            tensors["observations"] = current.statistics[None]
         self._auditor.submit(Snapshot(tensors, 0, 0))
         self._until = time.monotonic() + PLAY_S
 

@@ -72,7 +72,7 @@ class Learning(Trainer):
         """See ``Trainer``."""
         current = self._side.current
         self._version = current.version
-        tensors = self._learner.tensors() | tensors_of(self._given.config, current.slot)
+        tensors = self._learner.tensors() | tensors_of(self._given.config, current.statistics)
         return Snapshot(tensors, current.steps, self._learner.updates())
 
     def info(self) -> dict[str, Any]:

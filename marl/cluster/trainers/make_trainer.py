@@ -3,17 +3,17 @@
 from typing import Any
 
 from marl.cluster.fleets.fleet import Fleet
-from marl.cluster.statistics import statistics_of, statistics_size
+from marl.cluster.statistics import statistics_from, statistics_size
 from marl.cluster.trainers.trainer import Given, Trainer
 from marl.cluster.trainers.workers import Workers
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.exchanges.base import ParentFacts
 from marl.training.saved.weights_file import fill
 
 PARENT = "parent"  # its name in messages
 
 
-def make_trainer(given: Given, fleet: Fleet | None, *, wait_s: float, sample: Moments | None) -> Trainer:
+def make_trainer(given: Given, fleet: Fleet | None, *, wait_s: float, sample: RunningStatistics | None) -> Trainer:
     """The trainer for this machine, or for the children that a ``fleet`` brings; see ``on_children``."""
     return on_this_machine(given) if fleet is None else on_children(given, fleet, wait_s=wait_s, sample=sample)
 
@@ -30,7 +30,7 @@ def on_this_machine(given: Given) -> Trainer:
     return Learning(given, learner, side, Actors(given, side))
 
 
-def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: Moments | None) -> Trainer:
+def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningStatistics | None) -> Trainer:
     """Children that play and learn, or that play for a learner of this machine.
 
     Args:
@@ -76,7 +76,7 @@ def _facts(given: Given) -> dict[str, Any]:
     return {
         "name": PARENT,
         "observation_size": statistics_size(config, given.spaces),
-        "statistics": None if start is None else statistics_of(config, start.tensors),
+        "statistics": None if start is None else statistics_from(config, start.tensors),
         "term": given.term,
         "steps": int(given.info.get("steps", 0)),
         "note": given.events.note,

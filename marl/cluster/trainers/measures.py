@@ -11,7 +11,7 @@ from marl.cluster.statistics import statistics_size
 from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.layout import flattened
-from marl.data.normalizer import Moments, moments
+from marl.data.normalizer import RunningStatistics, statistics_of
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
@@ -41,7 +41,7 @@ def seen_beside(config: Config) -> float:
     return 2 * SEEN_PER_STEP * config.algorithm.t_max * config.environment.per_worker
 
 
-def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
+def sample_observations(config: Config, spaces: Spaces) -> RunningStatistics | None:
     """Statistics of observations under random actions; of returns too, if rewards are normalised.
 
     None if nothing is normalised, in deterministic mode, or if this machine evaluates no episodes. None also if the
@@ -57,7 +57,7 @@ def sample_observations(config: Config, spaces: Spaces) -> Moments | None:
             seen = _play(config, spaces)[:, -statistics_size(config, spaces) :]
     except EnvironmentFault:
         return None
-    return moments(seen) if bool(np.isfinite(seen).all()) else None
+    return statistics_of(seen) if bool(np.isfinite(seen).all()) else None
 
 
 def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:

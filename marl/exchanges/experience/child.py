@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from marl.data.normalizer import Moments, as_slot, merge, subtract
+from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.exchanges.child_reports import EVERY, Reporter
 from marl.exchanges.experience.settings import PER_MESSAGE
@@ -58,9 +58,9 @@ class ExperienceChild:
         self._note = note
         self._sender, self._reporter = Sender(block), Reporter(block, clock)
         self._scratch = torch.zeros_like(self._shared)
-        self._slot = torch.zeros(block["observations"].shape[1], dtype=torch.float64)
+        self._statistics = torch.zeros(block["observations"].shape[1], dtype=torch.float64)  # as they arrive
         self._under_way: list[Posted] = []
-        self._told: Moments | None = None  # statistics of observations that were sent already
+        self._told: RunningStatistics | None = None  # statistics of observations that were sent already
         self._granted = self._sent = 0  # trajectories, in this conversation
         self._counter = 0
         self._wants_everything = False
@@ -118,9 +118,9 @@ class ExperienceChild:
             else:
                 arrays[packed_name(number)] = packed
         if self._normalizes:
-            moments = merge(self._block["observations"][1:].numpy())
-            arrays["moments"] = torch.from_numpy(as_slot(subtract(moments, self._told)))
-            self._told = moments
+            statistics = merge(self._block["observations"][1:].numpy())
+            arrays["moments"] = torch.from_numpy(as_row(subtract(statistics, self._told)))
+            self._told = statistics
         return Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays)
 
     def _may_send(self) -> bool:
@@ -136,7 +136,7 @@ class ExperienceChild:
             return nowhere(header)
         expected: dict[str, Tensor] = {"weights": self._scratch}
         if self._normalizes:
-            expected["normalizer"] = self._slot
+            expected["normalizer"] = self._statistics
         return into(expected)(header)
 
     def accept(self, message: Message) -> None:
@@ -158,7 +158,7 @@ class ExperienceChild:
         if "weights" not in message.arrays:
             return
         if self._normalizes:
-            self._block["observations"][0].copy_(self._slot)
+            self._block["observations"][0].copy_(self._statistics)
         self._shared.copy_(self._scratch)
         self.term, self.version = message.term, message.version
         self._block["version"].fill_(message.version)  # after the weights: workers read the version first

@@ -29,9 +29,9 @@ class Weights(NamedTuple):
 class Newest:
     """Serves many conversations: one of them reads a version, the others get the same object."""
 
-    def __init__(self, published: Published, num_weights: int, slot: Callable[[], Tensor | None]) -> None:
+    def __init__(self, published: Published, num_weights: int, statistics: Callable[[], Tensor | None]) -> None:
         """``slot``: copies the normaliser's statistics, to be sent with the weights; gives None if there are none."""
-        self._published, self._num_weights, self._slot = published, num_weights, slot
+        self._published, self._num_weights, self._statistics = published, num_weights, statistics
         self._reading = threading.Lock()  # guards _latest
         self._latest: Weights | None = None
 
@@ -50,8 +50,8 @@ class Newest:
             if self._latest is None or self._latest.version != self._published.version():
                 weights = torch.empty(self._num_weights)
                 version = self._published.read(weights)
-                slot = self._slot()
-                arrays: dict[str, Array] = {} if slot is None else {"normalizer": slot}
+                statistics = self._statistics()
+                arrays: dict[str, Array] = {} if statistics is None else {"normalizer": statistics}
                 arrays["weights"] = weights
                 self._latest = Weights(version, arrays, digest_of(arrays))
             return self._latest

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Layout
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Hear, acknowledge, hear_all, place_report, read_report, report_every
@@ -59,8 +59,8 @@ class ExperienceParent:
         batch: int = 1,
         unpacks: bool = False,
         observation_size: int = 0,
-        statistics: Moments | None = None,
-        sample: Moments | None = None,
+        statistics: RunningStatistics | None = None,
+        sample: RunningStatistics | None = None,
         term: int = 0,
         steps: int = 0,
         hear: Hear = hear_all,
@@ -83,7 +83,7 @@ class ExperienceParent:
         self._lock = threading.Lock()
         self._closed, self._unpacks = False, unpacks
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
-        self._newest = Newest(published, num_weights, self._slot_now)
+        self._newest = Newest(published, num_weights, self._statistics_now)
         self._rollouts = [layout.open(memory) for memory in trajectory_queue.memory.unbind()]
         self._seen = None if self._observed is None else Seen(self._observed, len(self._rollouts[0]["priorities"]))
         self._credit = Credit(
@@ -95,15 +95,15 @@ class ExperienceParent:
         """The newest weights."""
         latest = self._newest.read()
         with self._lock:
-            return Global(latest.version, latest.flat(), self._copy_of_slot(), self.steps)
+            return Global(latest.version, latest.flat(), self._copy_of_statistics(), self.steps)
 
-    def _copy_of_slot(self) -> Tensor | None:
+    def _copy_of_statistics(self) -> Tensor | None:
         """The normaliser's statistics, with the lock held."""
-        return None if self._observed is None else self._observed.slot.clone()
+        return None if self._observed is None else self._observed.statistics.clone()
 
-    def _slot_now(self) -> Tensor | None:
+    def _statistics_now(self) -> Tensor | None:
         with self._lock:
-            return self._copy_of_slot()
+            return self._copy_of_statistics()
 
     def saved(self) -> State:
         """What a resumed parent needs beside the learner's own state."""

@@ -27,7 +27,7 @@ class Seen:
 
     def place(self, child: str) -> Tensor:
         """Where the child's next statistics arrive."""
-        return self._arriving.setdefault(child, torch.zeros_like(self._observed.slot))
+        return self._arriving.setdefault(child, torch.zeros_like(self._observed.statistics))
 
     def learn(self, member: ActorMember, said: Tensor, count: int) -> None:
         """Add the statistics that came with ``count`` trajectories.
@@ -40,7 +40,7 @@ class Seen:
         member.trajectories += count
         beside = self._workers.get(member.name, 1) * (RING_LENGTH + 2)
         most = (member.trajectories + beside) * self._steps - member.seen
-        moments = self._observed.vet(member.name, said, most if count else 0)
-        if moments is not None:
-            member.seen += float(moments[0])
-            self._observed.fold([moments])
+        statistics = self._observed.vet(member.name, said, most if count else 0)
+        if statistics is not None:
+            member.seen += float(statistics[0])
+            self._observed.fold([statistics])

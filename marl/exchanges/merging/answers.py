@@ -48,8 +48,8 @@ class Answers:
         current = self._merger.current
         arrays: dict[str, Array] = {}
         info: dict[str, Value] = {"steps": current.steps, "codec": self._merger.codec}
-        if kind != "nothing" and current.slot is not None:
-            arrays["normalizer"] = current.slot
+        if kind != "nothing" and current.statistics is not None:
+            arrays["normalizer"] = current.statistics
         if kind == "weights":
             arrays["weights"] = current.weights
         elif kind == "change" and current.change is not None:

@@ -71,7 +71,7 @@ class Merger:
         self._decoded = torch.empty(0)
         self._meter = ChangeMeter()
         self.directions = Directions(size)
-        self._moments: dict[str, Tensor] = {}  # of observations that no version counts yet, by child
+        self._statistics: dict[str, Tensor] = {}  # of observations that no version counts yet, by child
         self._mean: Merge = RunningMean(size)
         if settings.aggregate != "mean":
             self._mean = RobustMean(size, settings.aggregate)
@@ -94,8 +94,8 @@ class Merger:
     def place(self, header: Header, buffer: Tensor) -> dict[str, Tensor]:
         """Where an upload's arrays go: weights, in full or rounded, into ``buffer``; statistics beside them."""
         wanted: dict[str, Tensor] = {}
-        if self.current.slot is not None:
-            wanted["moments"] = torch.empty_like(self.current.slot)
+        if self.current.statistics is not None:
+            wanted["moments"] = torch.empty_like(self.current.statistics)
         if self._codec is not None and any(entry.name == "change" for entry in header.manifest):
             wanted["change"] = buffer[: self._codec.num_bytes(self.current.weights.numel())]
         else:
@@ -109,7 +109,7 @@ class Merger:
             WeightsRefused: it is not finite, of another length, or claims what cannot be.
         """
         work = self.vetting.work(upload, sent)
-        moments = (
+        statistics = (
             None
             if self._observed is None
             else self._observed.vet(
@@ -120,13 +120,13 @@ class Merger:
         if not work:
             self._meter.norm(numbers)
             self._idle += 1
-            self._remember(sent, work, moments)
+            self._remember(sent, work, statistics)
             return Merged(0.0, 0.0, 1.0)
         weight = self.vetting.weight(sent.child, work, agrees=not self.directions.is_against(sent.child))
         accepted = self._put(numbers, work, weight, sent, is_change=is_change)
         # It is accepted. Nothing of an upload is remembered before: a refused one must leave no trace.
         self._compare(sent.child, numbers, is_change=is_change)
-        self._remember(sent, work, moments)
+        self._remember(sent, work, statistics)
         self._steps += work
         if not accepted.factor:
             self._idle += 1
@@ -134,14 +134,14 @@ class Merger:
         self._added()
         return Merged(work, weight, accepted.factor)
 
-    def _remember(self, sent: Sent, work: float, moments: Tensor | None) -> None:
+    def _remember(self, sent: Sent, work: float, statistics: Tensor | None) -> None:
         self.vetting.remember(sent, work)
-        if self._observed is None or moments is None:
+        if self._observed is None or statistics is None:
             return
-        self._observed.remember(sent.child, moments)
-        before = self._moments.get(sent.child)  # of uploads that made no version, which may be many
-        self._moments[sent.child] = (
-            moments if before is None else torch.from_numpy(together(before.numpy(), moments.numpy()))
+        self._observed.remember(sent.child, statistics)
+        before = self._statistics.get(sent.child)  # of uploads that made no version, which may be many
+        self._statistics[sent.child] = (
+            statistics if before is None else torch.from_numpy(together(before.numpy(), statistics.numpy()))
         )
 
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
@@ -161,12 +161,12 @@ class Merger:
 
     def go_back(self, to: Global) -> None:
         """The weights of an earlier version are the newest again, which all are sent in full."""
-        self.current = Global(self.current.version + 1, to.weights, self.current.slot, self.current.steps)
+        self.current = Global(self.current.version + 1, to.weights, self.current.statistics, self.current.steps)
         for each in (self.velocity, self.error):
             if each is not None:
                 each.zero_()
         self.directions.forget()
-        self._moments.clear()
+        self._statistics.clear()
         self._begin()
 
     def _added(self) -> None:
@@ -247,10 +247,10 @@ class Merger:
         """The normaliser's statistics with those of uploads, which are forgotten."""
         if self._observed is None:
             return None
-        in_order = sorted(self._moments, key=lambda name: (ranks.get(name, 0), name))
-        slot = self._observed.fold([self._moments[name] for name in in_order])
-        self._moments.clear()
-        return slot
+        in_order = sorted(self._statistics, key=lambda name: (ranks.get(name, 0), name))
+        statistics = self._observed.fold([self._statistics[name] for name in in_order])
+        self._statistics.clear()
+        return statistics
 
 
 def tensor_of(message: Message, name: str) -> Tensor:

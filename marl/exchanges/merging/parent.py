@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from marl.data.normalizer import Moments
+from marl.data.normalizer import RunningStatistics
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Hear, acknowledge, hear_all, place_report, read_report
 from marl.exchanges.member import Member
@@ -42,8 +42,8 @@ class MergingParent(Participation):
         *,
         name: str,
         observation_size: int = 0,
-        statistics: Moments | None = None,
-        sample: Moments | None = None,
+        statistics: RunningStatistics | None = None,
+        sample: RunningStatistics | None = None,
         reach: Reach | None = None,
         seen_beside: float = 0.0,
         children: int | None = None,
@@ -75,9 +75,9 @@ class MergingParent(Participation):
         self._quarantined: dict[str, int] = {}  # quarantines of the resumed parent: how much longer they last
         self.members: dict[str, Member] = {}
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
-        slot = None if self._observed is None else self._observed.slot
+        row = None if self._observed is None else self._observed.statistics
         self._merger = self._make_merger(
-            Global(version, weights.clone(), slot, steps), observed=self._observed, reach=reach, seen_beside=seen_beside
+            Global(version, weights.clone(), row, steps), observed=self._observed, reach=reach, seen_beside=seen_beside
         )
         self._answers = self._make_answers()
         self._buffers = Buffers(weights.nbytes)

@@ -18,7 +18,7 @@ from torch import Tensor
 from marl.acting.decide import ActionNoise, Answers, Question
 from marl.acting.streams import Answered, Stream
 from marl.data.layout import mapped
-from marl.data.normalizer import Normalizer, as_slot, from_slot, moments
+from marl.data.normalizer import Normalizer, as_row, from_row, statistics_of
 from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_requests
 from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
@@ -80,7 +80,7 @@ class ObservationsParent(ExperienceParent):
         self._statistics = threading.Lock()  # guards the normaliser's
         self._normalizer: Normalizer | None = None  # replaced, never changed: many threads use it
         if self._observed is not None:
-            self._use(self._observed.slot.numpy())
+            self._use(self._observed.statistics.numpy())
 
     def num_live(self) -> int:
         """Children whose conversations go on: how many can ask at once."""
@@ -250,20 +250,20 @@ class ObservationsParent(ExperienceParent):
         if self._observed is None:
             return
         observations = requests["observations"][follow]
-        new = torch.from_numpy(as_slot(moments(observations.reshape(-1, observations.shape[-1]))))
+        new = torch.from_numpy(as_row(statistics_of(observations.reshape(-1, observations.shape[-1]))))
         with self._statistics:
             try:
                 vetted = self._observed.vet(child, new, float(new[0]))
             except MessageRefused as error:
                 raise self._unusable(child, str(error)) from error
-            slot = self._observed.fold([] if vetted is None else [vetted]).numpy()
-            if slot[0] >= NEWER * self._used:
-                self._use(slot)
+            row = self._observed.fold([] if vetted is None else [vetted]).numpy()
+            if row[0] >= NEWER * self._used:
+                self._use(row)
 
-    def _use(self, slot: npt.NDArray[np.float64]) -> None:
-        normalizer = Normalizer((len(slot) - 1) // 2)
-        normalizer.use(from_slot(slot))
-        self._normalizer, self._used = normalizer, float(slot[0])
+    def _use(self, row: npt.NDArray[np.float64]) -> None:
+        normalizer = Normalizer((len(row) - 1) // 2)
+        normalizer.use(from_row(row))
+        self._normalizer, self._used = normalizer, float(row[0])
 
     def _prepare(self, observations: Numbers) -> Numbers:
         return observations if self._normalizer is None else self._normalizer(observations)

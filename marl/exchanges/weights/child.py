@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from marl.data.normalizer import Moments, as_slot, merge, subtract
+from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.digests import name_of
 from marl.errors import WeightsRefused
@@ -38,7 +38,7 @@ class Pending(NamedTuple):
 
     counter: int
     work: int
-    moments: Moments | None  # of all observations until then
+    statistics: RunningStatistics | None  # of all observations until then
 
 
 class WeightsChild:
@@ -70,11 +70,11 @@ class WeightsChild:
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
         self._rounding = Rounding(size)
         columns = block["observations"].shape[1]
-        self._slot = torch.zeros(columns, dtype=torch.float64)
+        self._statistics = torch.zeros(columns, dtype=torch.float64)  # as they arrive
         self._pending: Pending | None = None
         self._counter = 0
         self._base_work = 0  # steps that were merged or given up
-        self._base_moments: Moments | None = None  # likewise
+        self._base_statistics: RunningStatistics | None = None  # likewise
         self._wants_everything = self._answered = False
 
     def flush_stragglers(self) -> None:
@@ -130,7 +130,7 @@ class WeightsChild:
         """See ``ChildSide``."""
         if header.kind is not Kind.ANSWER or not header.manifest:
             return nowhere(header)
-        expected = {"normalizer": self._slot} if self._normalizes else {}
+        expected = {"normalizer": self._statistics} if self._normalizes else {}
         if self._rounding.codec is not None and any(entry.name == "change" for entry in header.manifest):
             return into({"change": self._rounding.down, **expected})(header)
         return into({"weights": self._scratch, **expected})(header)
@@ -169,10 +169,10 @@ class WeightsChild:
         self._schedule.snapshot_taken()
         info: dict[str, Value] = {"work": work}
         arrays: dict[str, Array] = {}
-        moments = None
+        statistics = None
         if self._normalizes:
-            moments = merge(self._block["observations"][1:].numpy())
-            arrays["moments"] = torch.from_numpy(as_slot(subtract(moments, self._base_moments)))
+            statistics = merge(self._block["observations"][1:].numpy())
+            arrays["moments"] = torch.from_numpy(as_row(subtract(statistics, self._base_statistics)))
         self._s.copy_(self._shared)
         fail("child.snapshot", bytes_of(self._s))
         try:
@@ -187,7 +187,7 @@ class WeightsChild:
         whole = self._s if self._rounding.codec is None else None
         record("upload", weights=whole, child=self._name, epoch=self.term, version=self.version, counter=self._counter,
                work=work)  # fmt: skip
-        self._pending = Pending(self._counter, work, moments)
+        self._pending = Pending(self._counter, work, statistics)
         return Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays, info)
 
     def _encoded(self) -> dict[str, Array]:
@@ -223,7 +223,7 @@ class WeightsChild:
             self._move(answer, merged)
         if merged and pending is not None and not given_up:
             self._base_work += pending.work
-            self._base_moments = pending.moments
+            self._base_statistics = pending.statistics
         self._g, self._scratch = self._scratch, self._g
         if recording():
             counter = pending.counter if pending else 0
@@ -233,7 +233,7 @@ class WeightsChild:
         self.steps = steps
         self._block["base_steps"].fill_(steps)
         if self._normalizes and "normalizer" in answer.arrays:
-            self._block["observations"][0].copy_(self._slot)
+            self._block["observations"][0].copy_(self._statistics)
         self._block["version"].fill_(answer.version)  # last: workers watch it to see new weights
         self._rounding.use(answer.info.get("codec"))
         self._reporter.obey(answer)
@@ -278,7 +278,7 @@ class WeightsChild:
     def _start_over(self) -> None:
         """Give up what was learned but not merged."""
         self._base_work = int(self._counters[:, STEPS].sum())
-        self._base_moments = merge(self._block["observations"][1:].numpy())
+        self._base_statistics = merge(self._block["observations"][1:].numpy())
         if self.started.is_set():
             self._block["optimizer"].zero_()
             self._block["optimizer_steps"].zero_()
