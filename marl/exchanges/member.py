@@ -26,7 +26,7 @@ class Member:
     arriving: str = ""  # kind of the newest message, which may still be arriving
     began_at: float | None = None  # when its upload of this round began to arrive
     uploaded: bool = False  # in this round
-    called: bool = False  # in this round
+    flushed: bool = False  # told to upload at once, in this round
     arrived: int = 0  # uploads that came, merged or not
     turns: float = 0.0  # without rounds: how much its own merged uploads have advanced the common count
     last_counter: int = 0  # of its uploads

@@ -24,7 +24,7 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     UPLOAD = "upload"
     ANSWER = "answer"
-    CALL = "call"  # upload at once what you have
+    FLUSH = "call"  # to a straggler: upload at once what you have
     FULL = "full"  # give me everything: full weights instead of a change
     TELEMETRY = "telemetry"
     STOP = "stop"

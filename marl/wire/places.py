@@ -11,7 +11,7 @@ from marl.wire.payload import Place
 
 
 def nowhere(header: Header) -> Mapping[str, memoryview]:
-    """Accept messages without arrays only: a call, a stop, a handshake."""
+    """Accept messages without arrays only: a straggler flush, a stop, a handshake."""
     if header.manifest:
         names = ", ".join(entry.name for entry in header.manifest)
         raise MessageRefused(f"{header.kind} from {header.sender}: expected no arrays, got {names}")

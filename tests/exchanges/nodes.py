@@ -173,6 +173,6 @@ def weights(value: float) -> torch.Tensor:
     return torch.full((SIZE,), value)
 
 
-def hurried(child: Child) -> list[Message]:
+def flushed(child: Child) -> list[Message]:
     child.side.flush_stragglers()
     return list(child.side.outgoing())[-2:]

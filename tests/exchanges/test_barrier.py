@@ -50,7 +50,7 @@ def test_a_worker_that_never_comes_to_rest_is_not_waited_for_any_longer() -> Non
     assert array(child.block, "pause").tolist() == [1, 1]  # all play on
     assert any("no upload this time" in note for note in child.notes)
 
-    child.side.accept(Message(Kind.CALL, "parent"))
+    child.side.accept(Message(Kind.FLUSH, "parent"))
     assert child.due() == []  # for a while the others are left alone
     assert array(child.block, "pause").tolist() == [1, 1]
     clock.now += STILL

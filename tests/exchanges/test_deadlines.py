@@ -6,7 +6,7 @@ import pytest
 
 from marl.exchanges.member import Member
 from marl.exchanges.weights.rounds import STILL, Round
-from tests.exchanges.nodes import Clock, Waiting, hurried, join, make_parent, merged_count, weights
+from tests.exchanges.nodes import Clock, Waiting, flushed, join, make_parent, merged_count, weights
 
 OPENED = 100.0
 
@@ -37,9 +37,9 @@ def open_round(number: int = 7, first_upload_after: float | None = None) -> Roun
         ([0.8], 1.2),
     ],
 )
-def test_the_call_comes_after_one_and_a_half_times_what_is_usual(usual: list[float], expected: float) -> None:
+def test_stragglers_are_flushed_after_one_and_a_half_times_what_is_usual(usual: list[float], expected: float) -> None:
     children = [member(f"child-{number}", (each,)) for number, each in enumerate(reversed(usual))]
-    assert open_round().call_at(children) == pytest.approx(OPENED + expected)
+    assert open_round().flush_at(children) == pytest.approx(OPENED + expected)
 
 
 def test_what_is_usual_is_a_median_of_those_who_are_here() -> None:
@@ -49,36 +49,36 @@ def test_what_is_usual_is_a_median_of_those_who_are_here() -> None:
         member("gone", (0.1,), live=False),
         member("gone-too", (0.1,), live=False),
     ]
-    assert open_round().call_at(children) == OPENED + 6.0
+    assert open_round().flush_at(children) == OPENED + 6.0
 
 
 @pytest.mark.parametrize(("arrival", "expected"), [(0.5, 10.0), (3.0, 10.0), (4.0, 12.0), (20.0, 60.0)])
 def test_in_the_first_round_the_first_arrival_says_what_is_usual(arrival: float, expected: float) -> None:
     first = open_round(0)
-    assert first.call_at([member(), member("b")]) is None
+    assert first.flush_at([member(), member("b")]) is None
     first.first_upload_at = OPENED + arrival
     first.changed()
-    assert first.call_at([member(uploaded=True), member("b")]) == OPENED + expected
+    assert first.flush_at([member(uploaded=True), member("b")]) == OPENED + expected
 
 
 @pytest.mark.parametrize(
     ("transfers", "grace"),
     [([()], 1.0), ([(0.4,)], 1.0), ([(0.5,)], 1.0), ([(3.0, 3.0, 90.0)], 6.0), ([(1.0,), (2.0,)], 4.0)],
 )
-@pytest.mark.parametrize(("arrival", "called"), [(1.0, 6.0), (9.0, 9.0)])
-def test_after_the_call_there_is_time_for_two_transfers(
-    transfers: list[tuple[float, ...]], grace: float, arrival: float, called: float
+@pytest.mark.parametrize(("arrival", "flush"), [(1.0, 6.0), (9.0, 9.0)])
+def test_after_the_flush_there_is_time_for_two_transfers(
+    transfers: list[tuple[float, ...]], grace: float, arrival: float, flush: float
 ) -> None:
-    """Of the slowest that is waited for; who has uploaded is not. A first upload after the call begins it anew."""
+    """Of the slowest that is waited for; who has uploaded is not. A first upload after the flush begins it anew."""
     stragglers = [member(f"child-{number}", (), each) for number, each in enumerate(transfers)]
     children = [*stragglers, member("done", (4.0,), (50.0,), uploaded=True)]
-    assert open_round(first_upload_after=arrival).close_at(children, OPENED + 7) == OPENED + called + grace
+    assert open_round(first_upload_after=arrival).close_at(children, OPENED + 7) == OPENED + flush + grace
 
 
 def test_a_round_without_an_upload_stays_open() -> None:
     children = [member("a", (4.0,), moved_at=OPENED + 999), member("b", (4.0,), moved_at=OPENED + 999)]
     opened = open_round()
-    assert opened.call_at(children) == OPENED + 6.0
+    assert opened.flush_at(children) == OPENED + 6.0
     assert opened.close_at(children, OPENED + 1000) is None
     assert not opened.complete(children, OPENED + 1000)
 
@@ -111,7 +111,7 @@ def test_where_children_are_counted_time_says_nothing() -> None:
     opened = Round(7, OPENED, 2)
     opened.first_upload_at = OPENED
     children = [member("a", (1.0,), uploaded=True), member("b", (1.0,), live=False)]
-    assert opened.call_at(children) is None
+    assert opened.flush_at(children) is None
     assert opened.close_at(children, OPENED + 1000) is None
     assert not opened.complete(children, OPENED + 1000)
     children[1].uploaded = True
@@ -124,10 +124,10 @@ def test_a_child_whose_environments_stand_still_is_not_waited_for(plays: bool, c
     parent = make_parent(weights(0.0), clock)
     steady, other = join(parent, clock, "steady", "other")
     clock.now += 5
-    parent.answer("other", hurried(other)[0])
+    parent.answer("other", flushed(other)[0])
     clock.now += STILL - 6
     other.learn(0.0, int(plays))
-    parent.answer("other", hurried(other)[0])
+    parent.answer("other", flushed(other)[0])
     steady.learn(1.0, 10)
     clock.now += 1
     waiting = Waiting(parent, steady.upload())

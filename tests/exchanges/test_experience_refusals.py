@@ -203,8 +203,8 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
 
 def test_what_is_no_upload_is_noted_and_no_more(clock: Clock) -> None:
     learning, child = pair(clock)
-    assert learning.side.answer("a", Message(Kind.CALL, "a")) is None
-    child.side.accept(Message(Kind.CALL, "parent"))
+    assert learning.side.answer("a", Message(Kind.FLUSH, "a")) is None
+    child.side.accept(Message(Kind.FLUSH, "parent"))
     assert "not expected here" in learning.notes[0]
     assert "not expected here" in child.notes[0]
 

@@ -57,7 +57,7 @@ def test_other_messages_that_are_damaged_cost_no_question() -> None:
     child.ask(0, 0, 1.0, first=True)
     (upload,) = child.uploads()
     with pytest.raises(MessageRefused):
-        carried(Message(Kind.CALL, "parent", arrays={"more": torch.zeros(3)}), child.side.place)
+        carried(Message(Kind.FLUSH, "parent", arrays={"more": torch.zeros(3)}), child.side.place)
     child.side.rejected("expected no arrays")
     assert child.uploads() == []
     child.take(parent.answer(upload))

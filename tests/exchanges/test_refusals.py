@@ -17,7 +17,7 @@ from tests.exchanges.nodes import (
     a_round,
     arrives,
     carried,
-    hurried,
+    flushed,
     join,
     make_parent,
     merged_count,
@@ -101,7 +101,7 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
     (child,) = join(parent, clock, "a")
     child.learn(1.0, 100)
     clock.now += 5
-    report, upload = hurried(child)
+    report, upload = flushed(child)
     carried(report, lambda header: parent.place("a", header))
     assert parent.rejected("a", "the hash differs") is None
     child.take(arrives(parent, upload))

@@ -19,7 +19,7 @@ from tests.exchanges.nodes import (
 )
 
 
-def test_a_straggler_is_called_and_then_left_behind(clock: Clock) -> None:
+def test_a_straggler_is_flushed_and_then_left_behind(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     fast, slow = join(parent, clock, "fast", "slow")
     for child in (fast, slow):
@@ -31,16 +31,16 @@ def test_a_straggler_is_called_and_then_left_behind(clock: Clock) -> None:
     merged_count(parent, 1)
     assert parent.late("slow") is None
     clock.now += 3  # more than 1.5 times the usual
-    call = parent.late("slow")
-    assert call is not None
-    assert call.message.kind is Kind.CALL
+    flush = parent.late("slow")
+    assert flush is not None
+    assert flush.message.kind is Kind.FLUSH
     assert parent.late("slow") is None  # once is enough
     clock.now += 2
     fast.take(waiting.answer())
     assert parent.current.version == 2
 
 
-def test_a_call_makes_an_upload_due_at_once(clock: Clock) -> None:
+def test_a_flush_makes_an_upload_due_at_once(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     (child,) = join(parent, clock, "a")
     child.learn(1.0, 10)

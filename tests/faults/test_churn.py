@@ -99,8 +99,8 @@ def ten_times_slower(node: Child) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_child_that_is_slow(tmp_path: Path, history: Path) -> None:
-    """It is told to hurry, what it has done counts, and nobody waits for the rest: nine tenths of what the other child
-    does alone are done (R6).
+    """It is told to upload at once, and what it has done counts. Nobody waits for the rest: nine tenths of what the
+    other child does alone are done (R6).
     """
     often = ("CartPole-v1", *ENDLESS, "--set", "exchange.every='5000 steps'")
     port = free_port()

@@ -49,7 +49,7 @@ def frame(message: Message, digest: bytes | None = None) -> dict[str, Any]:
 
 
 def rounds(codec: str) -> Iterator[Answer]:
-    """Two children and their parent: full weights, two rounds with statistics, a call, an answer that is lost."""
+    """Two children and their parent: full weights, two rounds with statistics, a flush, an answer that is lost."""
     clock = Clock()
     parent = make_parent(torch.linspace(-1, 1, SIZE), clock, normalizes=True, codec=codec)
     children = [Child(name, clock, normalizes=True, codec=codec) for name in ("first", "second")]
@@ -69,10 +69,10 @@ def rounds(codec: str) -> Iterator[Answer]:
         waiting = Waiting(parent, upload)
         merged_count(parent, 1)
         clock.now += 5
-        call = parent.late(second.name)
-        if call is not None:
-            yield call
-            second.take(call)
+        flush = parent.late(second.name)
+        if flush is not None:
+            yield flush
+            second.take(flush)
         reports, upload = _due(second)
         yield from reports
         yield Answer(upload)

@@ -41,7 +41,7 @@ def test_both_ends_meet_and_what_they_met_outlives_them(io: IOLoop, parent: Iden
         assert here.address == endpoint.address
         endpoint.close()
         listener.close()
-        here.send(Message(Kind.CALL, "parent"))
+        here.send(Message(Kind.FLUSH, "parent"))
         assert there.recv(WAIT_S, nowhere).sender == "parent"
 
 

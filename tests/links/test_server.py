@@ -137,8 +137,8 @@ def test_a_recording_of_who_was_let_in_opens_nothing(
         there = opened.links.get(timeout=WAIT_S)
         link.limit(2**20)
         there.limit(2**20)
-        link.send(Message(Kind.CALL, "desk-1"))
-        assert there.recv(WAIT_S, lambda header: {}).kind is Kind.CALL
+        link.send(Message(Kind.FLUSH, "desk-1"))
+        assert there.recv(WAIT_S, lambda header: {}).kind is Kind.FLUSH
         link.close()
         there.close()
         recorder.join()

@@ -137,7 +137,7 @@ class WeightsChild:
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""
-        if message.kind is Kind.CALL:
+        if message.kind is Kind.FLUSH:
             self._schedule.flush()
         elif message.kind is Kind.ANSWER:
             self._take(message)

@@ -26,7 +26,7 @@ class WeightsParent(MergingParent):
         """See ``MergingParent.last_round``."""
         with self._changed:
             number, now = self._round.number, self._clock()
-            self._round.call_from(now)
+            self._round.flush_from(now)
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._round.number > number or self._closed, seconds)
 
@@ -53,7 +53,7 @@ class WeightsParent(MergingParent):
 
     def _open_round(self, now: float) -> None:
         for member in self.members.values():
-            member.uploaded = member.called = False
+            member.uploaded = member.flushed = False
             member.began_at = None
         self._round = Round(self._round.number + 1, now, self._expected)
 
@@ -79,24 +79,24 @@ class WeightsParent(MergingParent):
     def patience(self, child: str) -> float:
         """See ``ParentSide``."""
         with self._changed:
-            call_at = self._call_at(self.members[child])
-            return LONGEST_WAIT if call_at is None else min(LONGEST_WAIT, max(0.001, call_at - self._clock()))
+            flush_at = self._flush_at(self.members[child])
+            return LONGEST_WAIT if flush_at is None else min(LONGEST_WAIT, max(0.001, flush_at - self._clock()))
 
     def late(self, child: str) -> Answer | None:
         """See ``ParentSide``."""
         with self._changed:
             member = self.members[child]
-            call_at = self._call_at(member)
-            if call_at is None or self._clock() < call_at:
+            flush_at = self._flush_at(member)
+            if flush_at is None or self._clock() < flush_at:
                 return None
-            member.called = True
-        return Answer(Message(Kind.CALL, self._name, self.term, self.current.version))
+            member.flushed = True
+        return Answer(Message(Kind.FLUSH, self._name, self.term, self.current.version))
 
-    def _call_at(self, member: Member) -> float | None:
+    def _flush_at(self, member: Member) -> float | None:
         """When to tell a child to upload at once; None if it need not be told, or the time is not known yet."""
-        if member.called or not self._round.waits_for(member, self._clock()):
+        if member.flushed or not self._round.waits_for(member, self._clock()):
             return None
-        return self._round.call_at(self.members.values())
+        return self._round.flush_at(self.members.values())
 
     def _count_for(self, member: Member) -> int | None:
         return self._round.number if self._expected is None else None

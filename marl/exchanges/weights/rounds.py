@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from marl.exchanges.member import Member
 
-MIN_DEADLINE = 1.0  # seconds, of a round, and of the time that stragglers have after a call
+MIN_DEADLINE = 1.0  # seconds, of a round, and of the time that stragglers have after a flush
 FIRST_DEADLINE = 10.0
 STILL = 30.0  # seconds without an environment step after which a child is not waited for
 
@@ -19,13 +19,13 @@ class Round:
         self._expected = expected
         self.opened_at = now
         self.first_upload_at: float | None = None
-        self._call_at: float | None = None  # when stragglers are asked to upload at once
+        self._flush_at: float | None = None  # when stragglers are asked to upload at once
         self._known = False  # whether ``_deadline`` is up to date: it is cached, because every conversation often asks
         self._deadline: float | None = None
 
-    def call_from(self, now: float) -> None:
+    def flush_from(self, now: float) -> None:
         """Tell stragglers to upload at once from now on."""
-        self._call_at = now
+        self._flush_at = now
 
     def waited_for(self, members: Iterable[Member], now: float) -> list[Member]:
         """Children whose upload is still to come and worth waiting for.
@@ -51,12 +51,12 @@ class Round:
         """A child has come, gone or uploaded: compute the deadline again."""
         self._known = False
 
-    def call_at(self, members: Iterable[Member]) -> float | None:
+    def flush_at(self, members: Iterable[Member]) -> float | None:
         """When stragglers are told to upload at once; None while that is not known."""
         if self._expected is not None:
             return None
-        if self._call_at is not None:
-            return self._call_at
+        if self._flush_at is not None:
+            return self._flush_at
         if not self._known:
             self._known, self._deadline = True, self._deadline_of(members)
         return self._deadline
@@ -79,8 +79,8 @@ class Round:
     def close_at(self, members: Iterable[Member], now: float) -> float | None:
         """When the round closes without the missing children; None while there is nothing to merge."""
         everybody = list(members)
-        call_at = self.call_at(everybody)
-        if call_at is None or self.first_upload_at is None:
+        flush_at = self.flush_at(everybody)
+        if flush_at is None or self.first_upload_at is None:
             return None
         transfers = [statistics.median(m.transfers) for m in self.waited_for(everybody, now) if m.transfers]
-        return max(call_at, self.first_upload_at) + max(MIN_DEADLINE, 2 * max(transfers, default=0.0))
+        return max(flush_at, self.first_upload_at) + max(MIN_DEADLINE, 2 * max(transfers, default=0.0))
