@@ -9,7 +9,7 @@ QUARANTINE_AFTER, SHORT_QUARANTINE = (
     3,
     10,
 )  # refused uploads in a row that lead to a quarantine, and its number of rounds
-HISTORY = 5  # of a child's last answers
+HISTORY = 5  # of a child's last broadcasts
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Member:
     refusal: str | None = None  # told with the next answer
     steps: int = 0
     moved_at: float = 0.0  # when its environments last made a step
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # from answer to complete upload
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # from broadcast to complete upload
     transfers: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # of these, the payload's
 
     def refuse(self, reason: str, count: int | None) -> str:

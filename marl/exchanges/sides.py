@@ -57,7 +57,7 @@ class ChildSide(Protocol):
         """Memory for what comes, see ``marl.wire.payload.Place``."""
 
     def accept(self, message: Message) -> None:
-        """An answer or a straggler flush has come."""
+        """A broadcast, another answer, or a straggler flush has come."""
 
     def rejected(self, reason: str) -> None:
         """The message that came must not be used."""

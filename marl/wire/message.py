@@ -23,7 +23,7 @@ class Kind(StrEnum):
     WELCOME = "welcome"
     REFUSAL = "refusal"
     UPLOAD = "upload"
-    ANSWER = "answer"
+    ANSWER = "answer"  # from the parent: a broadcast of weights; credit; actions
     FLUSH = "call"  # to a straggler: upload at once what you have
     FULL = "full"  # give me everything: full weights instead of a change
     TELEMETRY = "telemetry"

@@ -142,7 +142,7 @@ def test_a_version_is_hashed_once_however_many_children(clock: Clock, monkeypatc
         hashed["name"].append(len(content))
         return begin_name(content)
 
-    monkeypatch.setattr("marl.exchanges.merging.answers.digest_of", payload)
+    monkeypatch.setattr("marl.exchanges.merging.broadcasts.digest_of", payload)
     monkeypatch.setattr("marl.exchanges.merging.merger.begin_name", name)
     parent = make_parent(weights(0.0), clock, codec="int8")
     children = join(parent, clock, "a", "b", "c", codec="int8")

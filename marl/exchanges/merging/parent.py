@@ -12,7 +12,7 @@ from marl.data.normalizer import RunningStatistics
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Hear, acknowledge, hear_all, place_report, read_report
 from marl.exchanges.member import Member
-from marl.exchanges.merging.answers import Answers
+from marl.exchanges.merging.broadcasts import Broadcasts
 from marl.exchanges.merging.buffers import Buffers
 from marl.exchanges.merging.merger import Merged, Merger
 from marl.exchanges.merging.participation import Participation
@@ -79,14 +79,14 @@ class MergingParent(Participation):
         self._merger = self._make_merger(
             Global(version, weights.clone(), row, steps), observed=self._observed, reach=reach, seen_beside=seen_beside
         )
-        self._answers = self._make_answers()
+        self._broadcasts = self._make_broadcasts()
         self._buffers = Buffers(weights.nbytes)
 
     def _make_merger(self, current: Global, **named: Any) -> Merger:
         return Merger(current, self._settings, self._note, **named)
 
-    def _make_answers(self) -> Answers:
-        return Answers(self._merger, name=self._name, term=self.term)
+    def _make_broadcasts(self) -> Broadcasts:
+        return Broadcasts(self._merger, name=self._name, term=self.term)
 
     @property
     def current(self) -> Global:
@@ -106,7 +106,7 @@ class MergingParent(Participation):
         return self
 
     def close(self) -> None:
-        """Merge nothing more, and end all waits; threads that wait for an answer get none."""
+        """Merge nothing more, and end all waits; threads that wait for a broadcast get none."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -201,7 +201,7 @@ class MergingParent(Participation):
 
     @abstractmethod
     def _take(self, member: Member, upload: Message) -> None:
-        """Merge an upload if it is new and of this term. Then wait until the answer is known."""
+        """Merge an upload if it is new and of this term. Then wait until the broadcast is known."""
 
     def rejected(self, child: str, reason: str) -> Answer | None:
         """See ``ParentSide``."""
@@ -210,7 +210,7 @@ class MergingParent(Participation):
             self._tell(child, f"a message of {child} cannot be used: {reason}")
         with self._changed:
             if self.members[child].arriving == Kind.TELEMETRY:
-                return None  # the child expects no answer: it would take one for the answer to its next upload
+                return None  # the child expects no broadcast: it would take one for that after its next upload
             return self._reply(self.members[child])
 
     def patience(self, child: str) -> float:
@@ -253,11 +253,11 @@ class MergingParent(Participation):
         self._tell((member.name, "refused" if member.refused else "quarantined"), said)
 
     def _reply(self, member: Member) -> Answer:
-        """The answer for ``member`` now."""
+        """The broadcast for ``member`` now."""
         refusal, member.refusal = member.refusal, None
-        answer = self._answers.to(member, refusal, num_children=len(self.members))
+        broadcast = self._broadcasts.to(member, refusal, num_children=len(self.members))
         member.version, member.answered_at = self.current.version, self._clock()
-        return answer
+        return broadcast
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
         """Continue from a ``saved`` state; called before any child joins."""
@@ -290,7 +290,7 @@ class MergingParent(Participation):
                 name: member.quarantined_for(self._count_for(member)) for name, member in self.members.items()
             }
             quarantined = self._quarantined | {name: count for name, count in quarantined.items() if count}
-            # The upload of an open round is not in the checkpoint. Its work began at the answer before it.
+            # The upload of an open round is not in the checkpoint. Its work began at the broadcast before it.
             at = {name: m.answered_at if m.uploaded else m.merged_at for name, m in self.members.items()}
             zero = time.time() - self._clock()
             merged_at = {name: zero + seconds for name, seconds in at.items() if seconds}

@@ -1,4 +1,4 @@
-"""The pairwise exchange at a child: each answer moves its weights part of the way to the parent's."""
+"""The pairwise exchange at a child: each broadcast moves its weights part of the way to the parent's."""
 
 import torch
 
@@ -15,15 +15,15 @@ class PairwiseChild(WeightsChild):
         self._rounding.codec.encode(self._s, None, self._rounding.up)
         return {"change": self._rounding.up}
 
-    def _read(self, answer: Message) -> bool:
-        if "weights" not in answer.arrays:
+    def _read(self, broadcast: Message) -> bool:
+        if "weights" not in broadcast.arrays:
             assert self._rounding.codec is not None
             self._rounding.codec.decode(self._rounding.down, self._scratch)
         return True
 
-    def _is_far_behind(self, answer: Message) -> bool:
+    def _is_far_behind(self, broadcast: Message) -> bool:
         return False  # here versions count the uploads of all children
 
-    def _move(self, answer: Message, merged: bool) -> None:
+    def _move(self, broadcast: Message, merged: bool) -> None:
         if merged:
             self._shared.add_(torch.sub(self._scratch, self._s, out=self._s), alpha=self._settings.beta)

@@ -17,7 +17,7 @@ SAMPLED = 1.25  # a length that is estimated from a sample may be too short by t
 
 
 class Held(NamedTuple):
-    """Where a child's weights are after an answer."""
+    """Where a child's weights are after a broadcast."""
 
     distance: float  # from the global weights at that time
     path: float  # length of the way of the global weights until then
@@ -27,7 +27,7 @@ class MixingMerger(Merger):
     """Pairwise: every upload is merged at once, ``P = (1 - alpha) P + alpha C``.
 
     Not all of the distance between a child and the global weights is its own learning. It already had a distance after
-    its last answer, and the others have moved the global weights since. The lengths of both are known.
+    its last broadcast, and the others have moved the global weights since. The lengths of both are known.
     """
 
     _path = 0.0  # length of all steps of the global weights
@@ -36,15 +36,15 @@ class MixingMerger(Merger):
         """``step_size``: how far an upload moves the global weights, 0 to 1."""
         self._step_size = step_size
         self._held: dict[str, Held] = {}
-        self._stood: dict[str, Tensor] = {}  # samples of the children's weights after their last answers
-        self._answered: dict[str, Tensor] = {}  # samples of the global weights in these answers
+        self._stood: dict[str, Tensor] = {}  # samples of the children's weights after their last broadcasts
+        self._broadcast: dict[str, Tensor] = {}  # samples of the global weights in these broadcasts
         super().__init__(*args, **named)
 
     def joined(self, child: str, *, anew: bool) -> None:
         """A child is sent the weights; ``anew``: it starts from them."""
         if anew:
             self._stood[child] = self.directions.sample(self.current.weights).clone()
-            self._answered[child] = self._stood[child]
+            self._broadcast[child] = self._stood[child]
             self._held[child] = Held(0.0, self._path)
 
     def left(self, child: str) -> None:
@@ -72,18 +72,18 @@ class MixingMerger(Merger):
         return Accepted(norm, factor if alpha else 0.0)
 
     def _learned(self, child: str, numbers: Tensor) -> float:
-        """About how far the child has moved since its last answer; infinite where not known."""
+        """About how far the child has moved since its last broadcast; infinite where not known."""
         stood, sample = self._stood.get(child), self.directions.sample(numbers)
         if stood is None:
             return math.inf
         return math.sqrt(numbers.numel() / sample.numel()) * float(torch.linalg.vector_norm(sample - stood))
 
     def _moved(self, child: str) -> float:
-        """About how far the global weights are from those of the child's last answer; infinite where not known.
+        """About how far the global weights are from those of the child's last broadcast; infinite where not known.
 
         Steps back and forth make a long path but no distance. Such a path must not excuse a long upload.
         """
-        before, now = self._answered.get(child), self.directions.sample(self.current.weights)
+        before, now = self._broadcast.get(child), self.directions.sample(self.current.weights)
         if before is None:
             return math.inf
         scale = math.sqrt(self.current.weights.numel() / now.numel())
@@ -95,13 +95,13 @@ class MixingMerger(Merger):
         self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
 
     def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
-        """Compare with the child's weights after its last answer, not with weights that others have moved since."""
+        """Compare with the child's weights after its last broadcast, not with weights that others have moved since."""
         sample = self.directions.sample(numbers)
         stood = self._stood.get(child)
         if stood is not None:
             self.directions.add(child, sample - stood)
             self.directions.compare(child)
-        self._answered[child] = self.directions.sample(self._mixed).clone()
+        self._broadcast[child] = self.directions.sample(self._mixed).clone()
         self._stood[child] = torch.lerp(sample, self.directions.sample(self._mixed), self._settings.beta)
 
     def _rounded(self, weights: Tensor) -> Tensor | None:

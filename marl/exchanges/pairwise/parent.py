@@ -1,4 +1,4 @@
-"""Pairwise mixing: each upload moves the parent's weights at once, and each answer moves the weights of that child.
+"""Pairwise mixing: each upload moves the parent's weights at once, and each broadcast moves the weights of that child.
 
 ``P = (1 - alpha) P + alpha C`` under one lock, then ``shared += beta (P - s)`` at the child that sent ``C``. There
 are no rounds, nobody waits, and the nodes never hold the same weights. A4C worked in this way. Elastic averaging (Zhang
@@ -8,14 +8,14 @@ et al. 2015) is the same, if both halves are applied to one difference.
 from typing import Any
 
 from marl.exchanges.member import Member
-from marl.exchanges.merging.answers import Answers
+from marl.exchanges.merging.broadcasts import Broadcasts
 from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.pairwise.merger import MixingMerger
 from marl.exchanges.sides import Global
 from marl.wire.message import Message
 
 
-class MixingAnswers(Answers):
+class MixingBroadcasts(Broadcasts):
     """Pairwise: all weights each time, encoded if there is a codec that the child knows of."""
 
     def _kind_for(self, member: Member, refused: bool) -> str:
@@ -54,5 +54,5 @@ class PairwiseParent(MergingParent):
         self._mixing = MixingMerger(current, self._settings, self._note, step_size=self.step_size, **named)
         return self._mixing
 
-    def _make_answers(self) -> MixingAnswers:
-        return MixingAnswers(self._mixing, name=self._name, term=self.term)
+    def _make_broadcasts(self) -> MixingBroadcasts:
+        return MixingBroadcasts(self._mixing, name=self._name, term=self.term)

@@ -10,7 +10,7 @@ class PairwiseSettings(SettingsPart):
     """How far the weights of one side move towards those of the other."""
 
     alpha: float = 0.5  # pairwise: how far an upload moves the parent's weights
-    beta: float = 0.5  # pairwise: how far an answer moves the child's
+    beta: float = 0.5  # pairwise: how far a broadcast moves the child's
 
     def validate(self) -> None:
         """See ``SettingsPart``."""

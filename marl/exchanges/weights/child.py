@@ -34,7 +34,7 @@ LONGEST_PAUSE = 0.05  # seconds until a stop, or a trigger in steps, is noticed
 
 
 class Pending(NamedTuple):
-    """An upload that is not answered yet."""
+    """An upload that is not followed by a broadcast yet."""
 
     counter: int
     work: int
@@ -75,10 +75,10 @@ class WeightsChild:
         self._counter = 0
         self._base_work = 0  # steps that were merged or given up
         self._base_statistics: RunningStatistics | None = None  # likewise
-        self._wants_everything = self._answered = False
+        self._wants_everything = self._caught_up = False
 
     def flush_stragglers(self) -> None:
-        """Upload as soon as no answer is outstanding; may be called from any thread."""
+        """Upload as soon as no broadcast is outstanding; may be called from any thread."""
         self._schedule.flush()
 
     def return_mean(self) -> float | None:
@@ -86,9 +86,9 @@ class WeightsChild:
         return self._reporter.return_mean()
 
     def joined(self) -> None:
-        """See ``ChildSide``. The first answer says whether the last upload was merged; until then, make no other."""
+        """See ``ChildSide``. The first broadcast says whether the last upload was merged; until then, make no other."""
         self._reporter.joined()
-        self._answered = False
+        self._caught_up = False
         self._rest.broken.clear()
 
     def leave(self) -> None:
@@ -96,7 +96,7 @@ class WeightsChild:
         self._rest.broken.set()
 
     def left(self) -> None:
-        """The conversation has ended: workers that wait for an answer train on, except in deterministic mode."""
+        """The conversation has ended: workers that wait for a broadcast train on, except in deterministic mode."""
         if not self._deterministic:
             self._rest.end()
 
@@ -155,7 +155,7 @@ class WeightsChild:
         return self._reporter.messages(self._name, self._restarts())
 
     def _is_due(self, now: float) -> bool:
-        if self._pending is not None or not self._answered or self._schedule.is_put_off(now):
+        if self._pending is not None or not self._caught_up or self._schedule.is_put_off(now):
             return False
         return self._rest.is_complete() if self._deterministic else self._schedule.is_due(now, self._work())
 
@@ -200,54 +200,54 @@ class WeightsChild:
             return {"weights": self._s}
         return {"change": self._rounding.encode_change(self._s, self._g)}
 
-    def _take(self, answer: Message) -> None:
-        """Go on from the answer's weights."""
-        if not self._read(answer):
+    def _take(self, broadcast: Message) -> None:
+        """Go on from the broadcast's weights."""
+        if not self._read(broadcast):
             self._wants_everything = True
             return
         fail("child.answer", bytes_of(self._scratch))
-        steps = count_of(answer, "steps")
-        pending, self._pending, self._answered = self._pending, None, True
-        merged = pending is not None and answer.info.get("merged") == pending.counter
-        refused = answer.info.get("refused")
+        steps = count_of(broadcast, "steps")
+        pending, self._pending, self._caught_up = self._pending, None, True
+        merged = pending is not None and broadcast.info.get("merged") == pending.counter
+        refused = broadcast.info.get("refused")
         if refused:
             self._note(f"the parent refused this child's weights ({refused}): it goes on from the global ones")
-        given_up = bool(refused) or self._is_far_behind(answer) or not self.started.is_set()
+        given_up = bool(refused) or self._is_far_behind(broadcast) or not self.started.is_set()
         # The upload was lost. In deterministic mode workers still rest, so the same upload is made again.
         again = self._deterministic and pending is not None and not merged and not given_up
-        again = again and (answer.term, answer.version) == (self.term, self.version)
+        again = again and (broadcast.term, broadcast.version) == (self.term, self.version)
         if given_up:
             self._shared.copy_(self._scratch)
             self._start_over()
         else:
-            self._move(answer, merged)
+            self._move(broadcast, merged)
         if merged and pending is not None and not given_up:
             self._base_work += pending.work
             self._base_statistics = pending.statistics
         self._g, self._scratch = self._scratch, self._g
         if recording():
             counter = pending.counter if pending else 0
-            record("applied", weights=self._g, child=self._name, epoch=answer.term, version=answer.version,
+            record("applied", weights=self._g, child=self._name, epoch=broadcast.term, version=broadcast.version,
                    counter=counter, merged=merged, refused=bool(refused))  # fmt: skip
-        self.term, self.version = answer.term, answer.version
+        self.term, self.version = broadcast.term, broadcast.version
         self.steps = steps
         self._block["base_steps"].fill_(steps)
-        if self._normalizes and "normalizer" in answer.arrays:
+        if self._normalizes and "normalizer" in broadcast.arrays:
             self._block["observations"][0].copy_(self._statistics)
-        self._block["version"].fill_(answer.version)  # last: workers watch it to see new weights
-        self._rounding.use(answer.info.get("codec"))
-        self._reporter.obey(answer)
+        self._block["version"].fill_(broadcast.version)  # last: workers watch it to see new weights
+        self._rounding.use(broadcast.info.get("codec"))
+        self._reporter.obey(broadcast)
         if not again:
             self._rest.end()
         self.started.set()
         fail("child.applied")
 
-    def _is_far_behind(self, answer: Message) -> bool:
-        return answer.term == self.term and answer.version > self.version + TOO_FAR_BEHIND
+    def _is_far_behind(self, broadcast: Message) -> bool:
+        return broadcast.term == self.term and broadcast.version > self.version + TOO_FAR_BEHIND
 
-    def _move(self, answer: Message, merged: bool) -> None:
+    def _move(self, broadcast: Message, merged: bool) -> None:
         """Move the live weights to those in the scratch, and keep what was learned meanwhile."""
-        if not merged and answer.version == self.version and answer.term == self.term:
+        if not merged and broadcast.version == self.version and broadcast.term == self.term:
             return  # the same weights again
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
@@ -258,13 +258,13 @@ class WeightsChild:
             self._shared.add_(torch.sub(self._scratch, self._s, out=self._s))
         self._rounding.merged()
 
-    def _read(self, answer: Message) -> bool:
+    def _read(self, broadcast: Message) -> bool:
         """Put the new weights into the scratch; False if this child lacks the weights that they are based on."""
-        if "weights" in answer.arrays:
+        if "weights" in broadcast.arrays:
             return True
-        if answer.info.get("base") != self.version or answer.term != self.term or not self.started.is_set():
+        if broadcast.info.get("base") != self.version or broadcast.term != self.term or not self.started.is_set():
             return False
-        if "change" not in answer.arrays:  # no round since
+        if "change" not in broadcast.arrays:  # no round since
             self._scratch.copy_(self._g)
             return True
         assert self._rounding.codec is not None
@@ -273,7 +273,7 @@ class WeightsChild:
         except WeightsRefused as error:
             self._note(f"a change of the weights cannot be used ({error}); asking for full weights")
             return False
-        return answer.info.get("hash") == name_of(bytes_of(self._scratch))
+        return broadcast.info.get("hash") == name_of(bytes_of(self._scratch))
 
     def _start_over(self) -> None:
         """Give up what was learned but not merged."""

@@ -1,4 +1,4 @@
-"""The parent's answers to a child: the change of the weights, all weights, or a message that there are no new ones."""
+"""The parent's broadcasts to a child: a change of the weights, all weights, or a message that there are no new ones."""
 
 from marl.exchanges.child_reports import report_every
 from marl.exchanges.member import Member
@@ -8,15 +8,15 @@ from marl.wire.arrays import digest_of
 from marl.wire.message import Array, Kind, Message, Value
 
 
-class Answers:
-    """Makes answers. The part that is the same for all children is made and hashed once per version. Not locked."""
+class Broadcasts:
+    """Makes broadcasts. The part that is the same for all children is made and hashed once per version. Not locked."""
 
     def __init__(self, merger: Merger, *, name: str, term: int) -> None:
         self._merger, self._name, self._term = merger, name, term
         self._shared: dict[tuple[int, str], Answer] = {}  # of the current version, by kind
 
     def to(self, member: Member, refusal: str | None, *, num_children: int) -> Answer:
-        """The answer for ``member`` now.
+        """The broadcast for ``member`` now.
 
         Args:
             refusal: why its last upload was not used.
@@ -36,7 +36,7 @@ class Answers:
         return Answer(shared.message._replace(info=info), shared.digest)
 
     def _kind_for(self, member: Member, refused: bool) -> str:
-        """Kind of the answer: "nothing" new, a "change" for a child with the previous version, else all "weights"."""
+        """Kind of broadcast: "nothing" new, a "change" for a child with the previous version, else all "weights"."""
         current = self._merger.current
         if refused or member.version is None:
             return "weights"
