@@ -28,12 +28,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    change = torch.randn(int(options.millions * 1e6)).mul_(0.01)
+    delta = torch.randn(int(options.millions * 1e6)).mul_(0.01)
 
     busy = busy_share()
     rows, record = [], {}
     for name in options.codecs:
-        figures = record[name] = measure(build_codec(name), change, options.repeats)
+        figures = record[name] = measure(build_codec(name), delta, options.repeats)
         max_bytes, min_speed = FIGURES.get(name, (None, None))
         rows.append(
             [name, f"{figures['bytes']:.4f}x", f"{figures['relative_error']:.2g}"]
@@ -50,23 +50,23 @@ def main() -> None:
         "both",
         "to reach",
     ]
-    print(f"\n{change.numel():,} weights, one thread; {busy:.0%} of the machine was busy before.\n{machine()}\n")
+    print(f"\n{delta.numel():,} weights, one thread; {busy:.0%} of the machine was busy before.\n{machine()}\n")
     print(table(titles, rows))
     keep("codec", {"arguments": vars(options), "codecs": record, "busy_before": busy})
 
 
-def measure(codec: Codec, change: Tensor, repeats: int) -> dict[str, float]:
+def measure(codec: Codec, delta: Tensor, repeats: int) -> dict[str, float]:
     """Sizes and speeds of one codec."""
-    error, decoded = torch.zeros_like(change), torch.zeros_like(change)
-    payload = torch.zeros(codec.num_bytes(change.numel()), dtype=torch.uint8)
-    encode_s = best_s(lambda: codec.encode(change, error, payload, pending=error), repeats)
-    codec.encode(change, None, payload)  # without what earlier repeats left over, for the error of one message
+    error, decoded = torch.zeros_like(delta), torch.zeros_like(delta)
+    payload = torch.zeros(codec.num_bytes(delta.numel()), dtype=torch.uint8)
+    encode_s = best_s(lambda: codec.encode(delta, error, payload, pending=error), repeats)
+    codec.encode(delta, None, payload)  # without what earlier repeats left over, for the error of one message
     decode_s = best_s(lambda: codec.decode(payload, decoded), repeats)
-    relative_error = float(torch.dist(decoded, change) / change.norm())
-    onto_s = best_s(lambda: codec.decode(payload, decoded, base=change), repeats)
-    gigabytes = 4 * change.numel() / 1e9
+    relative_error = float(torch.dist(decoded, delta) / delta.norm())
+    onto_s = best_s(lambda: codec.decode(payload, decoded, base=delta), repeats)
+    gigabytes = 4 * delta.numel() / 1e9
     return {
-        "bytes": payload.numel() / (4 * change.numel()),
+        "bytes": payload.numel() / (4 * delta.numel()),
         "relative_error": relative_error,
         "encode": gigabytes / encode_s,
         "decode": gigabytes / decode_s,

@@ -1,4 +1,4 @@
-"""Whether one child's changes of the weights go against those of the others, for longer than chance explains."""
+"""Whether one child's deltas go against those of the others, for longer than chance explains."""
 
 import math
 from collections.abc import Collection
@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 SAMPLE = 16_384  # numbers that stand for all of them: a cosine is then known to about .01
-KEPT, AFTER = 0.8, 4  # of the mean cosine; changes that must have been seen
+KEPT, AFTER = 0.8, 4  # of the mean cosine; deltas that must have been seen
 NOTHING = 1e-3  # length of a sum of directions that has none: they cancel, and the rest is rounding
 AGAINST, APART = -0.25, 0.25  # a mean cosine that is suspicious; how far below all others' it must be
 
 
 class Directions:
-    """Compares samples of changes. Honest children learn from the same policy: their changes agree, or are noise."""
+    """Compares samples of deltas. Honest children learn from the same policy: their deltas agree, or are noise."""
 
     def __init__(self, num_weights: int) -> None:
         self._stride = -(-num_weights // SAMPLE)
-        self._changes: dict[str, Tensor] = {}
+        self._deltas: dict[str, Tensor] = {}
         self._agreement: dict[str, float] = {}
         self._seen: dict[str, int] = {}
 
@@ -25,43 +25,43 @@ class Directions:
         """The numbers that stand for all."""
         return vector[:: self._stride]
 
-    def add(self, child: str, change: Tensor) -> None:
-        """The sample of a child's change, of which only the direction counts: long ones must not outvote all others."""
-        length = float(torch.linalg.vector_norm(change))
+    def add(self, child: str, delta: Tensor) -> None:
+        """The sample of a child's delta, of which only the direction counts: long ones must not outvote all others."""
+        length = float(torch.linalg.vector_norm(delta))
         if 0 < length < math.inf:
-            self._changes[child] = change / length
+            self._deltas[child] = delta / length
         else:
-            self._changes.pop(child, None)
+            self._deltas.pop(child, None)
 
     def compare(self, child: str) -> None:
-        """The child's last change with the sum of those of the others."""
-        others = [each for name, each in self._changes.items() if name != child]
-        if child in self._changes and others:
+        """The child's last delta with the sum of those of the others."""
+        others = [each for name, each in self._deltas.items() if name != child]
+        if child in self._deltas and others:
             self._judge(child, torch.stack(others).sum(0))
 
     def _judge(self, child: str, others: Tensor) -> None:
         if float(torch.linalg.vector_norm(others)) < NOTHING:
             return
-        cosine = float(torch.nn.functional.cosine_similarity(self._changes[child], others, dim=0))
+        cosine = float(torch.nn.functional.cosine_similarity(self._deltas[child], others, dim=0))
         seen = self._seen[child] = self._seen.get(child, 0) + 1
         kept = min(KEPT, 1 - 1 / seen)
         self._agreement[child] = kept * self._agreement.get(child, 0.0) + (1 - kept) * cosine
 
     def compare_all(self) -> None:
-        """Each of a round's changes with the others of that round, which are then forgotten."""
-        if len(self._changes) > 1:
-            total = torch.stack(list(self._changes.values())).sum(0)
-            for child, own in self._changes.items():
+        """Each of a round's deltas with the others of that round, which are then forgotten."""
+        if len(self._deltas) > 1:
+            total = torch.stack(list(self._deltas.values())).sum(0)
+            for child, own in self._deltas.items():
                 self._judge(child, total - own)
-        self._changes.clear()
+        self._deltas.clear()
 
     def drop(self, child: str) -> None:
-        """Compare nothing with this child's last change any more: it has left."""
-        self._changes.pop(child, None)
+        """Compare nothing with this child's last delta any more: it has left."""
+        self._deltas.pop(child, None)
 
     def forget(self) -> None:
         """Begin again: somebody takes part no more, or the weights have gone back."""
-        self._changes.clear()
+        self._deltas.clear()
         self._agreement.clear()
         self._seen.clear()
 

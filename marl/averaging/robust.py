@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from marl.averaging.mean import Accepted, Shorten, keep, opened
-from marl.averaging.tiles import TILE, ChangeMeter, check_vector
+from marl.averaging.tiles import TILE, DeltaMeter, check_vector
 from marl.averaging.upload_limits import cap_shares, check_work
 
 
@@ -34,7 +34,7 @@ def trimmed_mean(uploads: Sequence[Tensor], out: Tensor, *, num_trimmed: int) ->
 def krum_order(uploads: Sequence[Tensor], *, num_bad: int) -> list[int]:
     """Uploads from most to least central: by the sum of squared distances to their nearest N - num_bad - 2 others."""
     squared = [[0.0] * len(uploads) for _ in uploads]
-    meter = ChangeMeter()
+    meter = DeltaMeter()
     for first in range(len(uploads)):
         for second in range(first):
             squared[first][second] = squared[second][first] = meter.squares(uploads[first], uploads[second])
@@ -50,16 +50,16 @@ def multi_krum(uploads: Sequence[Tensor], out: Tensor, *, num_bad: int, num_kept
 
 
 def clipped_mean(uploads: Sequence[Tensor], base: Tensor, out: Tensor) -> Tensor:
-    """The mean of the changes, each cut to the length of the median one."""
-    meter = ChangeMeter()
+    """The mean of the deltas, each cut to the length of the median one."""
+    meter = DeltaMeter()
     norms = [meter.norm(upload, base) for upload in uploads]
     limit = statistics.median(norms)
     shares = [min(1.0, limit / norm) / len(uploads) if norm else 0.0 for norm in norms]
-    difference, change = torch.empty(2, min(TILE, out.numel()))
+    difference, delta = torch.empty(2, min(TILE, out.numel()))
     for start in range(0, out.numel(), TILE):
         tile = slice(start, start + TILE)
         size = out[tile].numel()
-        total = change[:size].zero_()
+        total = delta[:size].zero_()
         for upload, share in zip(uploads, shares, strict=True):
             total.add_(torch.sub(upload[tile], base[tile], out=difference[:size]), alpha=share)
         torch.add(base[tile], total, out=out[tile])
@@ -101,7 +101,7 @@ class RobustMean:
     def __init__(self, num_weights: int, rule: str) -> None:
         self._rule = RULES[rule]
         self._num_weights = num_weights
-        self._meter = ChangeMeter()
+        self._meter = DeltaMeter()
         self._base: Tensor | None = None
         self._work: list[float] = []
         self._uploads: list[Tensor] = []  # reused from round to round; the first num_uploads are of this one
@@ -116,20 +116,20 @@ class RobustMean:
         self.total_work = 0.0
         self.num_uploads = 0
 
-    def add(self, upload: Tensor, work: float, *, is_change: bool = False, shorten: Shorten = keep) -> Accepted:
+    def add(self, upload: Tensor, work: float, *, is_delta: bool = False, shorten: Shorten = keep) -> Accepted:
         """See ``Merge.add``."""
         base = opened(self._base)
         check_work(work)
         check_vector(upload, self._num_weights)
-        norm = self._meter.norm(upload, None if is_change else base)
+        norm = self._meter.norm(upload, None if is_delta else base)
         factor = shorten(norm)
         if not factor:
             return Accepted(norm, factor)
         if self.num_uploads == len(self._uploads):
             self._uploads.append(torch.empty(self._num_weights))
         copy = self._uploads[self.num_uploads]
-        torch.add(base, upload, out=copy, alpha=factor) if is_change else copy.copy_(upload)
-        if factor < 1 and not is_change:
+        torch.add(base, upload, out=copy, alpha=factor) if is_delta else copy.copy_(upload)
+        if factor < 1 and not is_delta:
             torch.lerp(base, upload, factor, out=copy)
         self._work.append(work)
         self.total_work += work

@@ -1,4 +1,4 @@
-"""One pass over a change of the weights: is it finite, and how long is it?"""
+"""One pass over a delta of the weights: is it finite, and how long is it?"""
 
 import math
 
@@ -11,14 +11,14 @@ from marl.errors import WeightsRefused
 TILE = 256 * 1024  # floats: the difference stays in the caches, and a tile outweighs the calls it takes
 
 
-class ChangeMeter:
+class DeltaMeter:
     """Measures ``weights - base`` without storing it; owns one tile of scratch memory, so one per thread."""
 
     def __init__(self) -> None:
         self._difference = np.empty(TILE, np.float32)
 
     def norm(self, weights: Tensor, base: Tensor | None = None) -> float:
-        """The Euclidean norm of ``weights - base`` [N], or of ``weights`` where they are a change already.
+        """The Euclidean norm of ``weights - base`` [N], or of ``weights`` where they are a delta already.
 
         Raises:
             WeightsRefused: a number is not finite, or so large (above 1e19) that its square is not.

@@ -1,4 +1,4 @@
-"""What one upload may do to the mean: how long a change may be, and how much work may be claimed for it."""
+"""What one upload may do to the mean: how long a delta may be, and how much work may be claimed for it."""
 
 import math
 import statistics
@@ -14,8 +14,8 @@ MOST_FASTER = 64.0  # times as fast as the others: what a large machine may be b
 MOST_WEIGHT = 8.0  # times as much as the others: more work than that counts no more
 MAX_WORK = 2.0**53  # environment steps; above it a float no longer counts
 KEPT, SUSTAINED = 0.9, 3.0  # of a child's excess from upload to upload; mean excess that is too much for long
-IMPOSSIBLE = 2.0  # times the longest change that learning can make: no mistake, then, but a lie or a fault
-LEAST = 0.25  # of what learning can be: so long a change may always be, however little the others move
+IMPOSSIBLE = 2.0  # times the longest delta that learning can make: no mistake, then, but a lie or a fault
+LEAST = 0.25  # of what learning can be: so long a delta may always be, however little the others move
 NOTHING = 0.02  # of what is usual among the others: who moves less than that has learned nothing
 TOO_LONG, LONG_FOR = 2.0, 5  # times what learning can be; uploads in a row that were: then the child is named
 
@@ -71,22 +71,22 @@ class Usual:
 
 
 class Room(NamedTuple):
-    """How long a change may be by what is known beside its history; see ``marl.training.reach``."""
+    """How long a delta may be by what is known beside its history; see ``marl.training.reach``."""
 
     usual: float = math.inf  # learning that goes in one direction is no longer than this
     most: float = math.inf  # no learning is ever longer than this
-    first: float = math.inf  # bounds the first changes too, while nothing is known to be usual
-    floor: float = math.inf  # as ``usual``, of no more work than counts beside the others': so long a change is not cut
+    first: float = math.inf  # bounds the first deltas too, while nothing is known to be usual
+    floor: float = math.inf  # as ``usual``, of no more work than counts beside the others': so long a delta is not cut
     explained: float = 0.0  # of the distance: by what the others did meanwhile
 
 
 class Lengths:
-    """Shortens changes that are far longer than is usual, or than learning can be.
+    """Shortens deltas that are far longer than is usual, or than learning can be.
 
-    No change is longer than learning that goes straight in one direction, nor many times longer than those of the
+    No delta is longer than learning that goes straight in one direction, nor many times longer than those of the
     others, or of the child itself where it is alone. Who pulls several times harder than the others for long is cut to
     their length. But a quarter of what learning can be is never cut: a child that hardly moves must not tie down those
-    that learn. A change grows like a random walk, so what is compared is norm / sqrt(work).
+    that learn. A delta grows like a random walk, so what is compared is norm / sqrt(work).
     """
 
     def __init__(self, *, ratio: float = 10.0, after: int = 5) -> None:
@@ -97,10 +97,10 @@ class Lengths:
         self._long: dict[str, int] = {}  # uploads in a row that were too long for any learning
 
     def factor(self, child: str, norm: float, work: float, room: Room | None = None) -> float:
-        """What to multiply a change by, at most 1, and remember it as accepted.
+        """What to multiply a delta by, at most 1, and remember it as accepted.
 
         Args:
-            work: no more than counts beside the others': what a child claims is no limit to its change.
+            work: no more than counts beside the others': what a child claims is no limit to its delta.
 
         Raises:
             WeightsRefused: it is far longer than any learning.
@@ -132,12 +132,12 @@ class Lengths:
         return self._excess[child] > SUSTAINED
 
     def is_nothing(self, child: str, norm: float, work: float) -> bool:
-        """Whether a change is so short, beside those of the others, that its mean with them only slows them down."""
+        """Whether a delta is so short, beside those of the others, that its mean with them only slows them down."""
         others = self._usual.others(child)
         return norm == 0 or (others is not None and norm < NOTHING * others * math.sqrt(work))
 
     def complaint(self, child: str) -> str | None:
-        """Why a child among others is to be left out; None where its changes can be learning."""
+        """Why a child among others is to be left out; None where its deltas can be learning."""
         if self._long.get(child, 0) < LONG_FOR:
             return None
         self._long[child] = 0

@@ -27,8 +27,8 @@ class Global(NamedTuple):
     weights: Tensor  # [N]
     statistics: Tensor | None  # [1 + 2 D] float64: the normaliser's statistics of this version
     steps: int  # environment steps merged so far
-    change: Tensor | None = None  # encoded, from the version before
-    name: Future[str] | None = None  # hash of the weights, for children that compute them from ``change``
+    delta: Tensor | None = None  # encoded, from the version before; pairwise: from zero
+    name: Future[str] | None = None  # hash of the weights, for children that compute them from ``delta``
 
 
 class State(NamedTuple):
@@ -167,7 +167,7 @@ class Audited(Protocol):
         """The newest weights."""
 
     def opposed(self) -> tuple[str, ...]:
-        """The two children of the run, if their changes of the weights point against each other; else empty."""
+        """The two children of the run, if their deltas point against each other; else empty."""
 
     def standing(self, child: str) -> Standing:
         """Whether uploads of a child can be expected and merged."""

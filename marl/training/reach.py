@@ -21,7 +21,7 @@ PLAYED_PER_STEP = 2.0
 
 
 class Reach(NamedTuple):
-    """Lengths are Euclidean norms of a change of all weights."""
+    """Lengths are Euclidean norms of a delta of all weights."""
 
     usual: float  # of one update while gradients do not grow
     most: float  # of one update, whatever gradients do
@@ -31,7 +31,7 @@ class Reach(NamedTuple):
     lag: float  # updates that weights without a gradient, such as a target network, may be behind
 
     def lengths(self, work: float, workers: int, seconds: float | None) -> tuple[float, float]:
-        """How long a change may be: usually, and at the very most.
+        """How long a delta may be: usually, and at the very most.
 
         Args:
             work: environment steps.

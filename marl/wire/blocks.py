@@ -34,13 +34,13 @@ class BlockCodec:
         """Bytes of the payload for a number of weights."""
         return 4 * self._num_blocks(num_weights) + self._packed_bytes(num_weights)
 
-    def encode(self, change: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
+    def encode(self, delta: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
         """See ``Codec.encode``."""
-        check_length(self, out, change.numel())
-        all_scales, integers = self._parts(out, change.numel())
-        for start in range(0, change.numel(), TILE):
+        check_length(self, out, delta.numel())
+        all_scales, integers = self._parts(out, delta.numel())
+        for start in range(0, delta.numel(), TILE):
             tile = slice(start, start + TILE)
-            total, rows = self._sum_tile(change[tile], None if error is None else error[tile])
+            total, rows = self._sum_tile(delta[tile], None if error is None else error[tile])
             scales = all_scales[start // self._block :][: len(rows)]
             rounded = self._quantise(rows, scales)
             self._pack(rounded, integers[self._packed_bytes(start) : self._packed_bytes(start + total.numel())])
@@ -81,16 +81,16 @@ class BlockCodec:
         size = 4 * self._num_blocks(num_weights)
         return payload[:size].view(torch.float32), payload[size:]
 
-    def _sum_tile(self, change: Tensor, error: Tensor | None) -> tuple[Tensor, Tensor]:
-        """change + error, and the same as rows of whole blocks, the rest of the last one zero."""
-        size = change.numel()
+    def _sum_tile(self, delta: Tensor, error: Tensor | None) -> tuple[Tensor, Tensor]:
+        """delta + error, and the same as rows of whole blocks, the rest of the last one zero."""
+        size = delta.numel()
         rows = self._sum[: self._num_blocks(size) * self._block]
         rows[size:].zero_()
         total = rows[:size]
         if error is None:
-            total.copy_(change)
+            total.copy_(delta)
         else:
-            torch.add(change, error, out=total)
+            torch.add(delta, error, out=total)
         return total, rows.view(-1, self._block)
 
     def _quantise(self, rows: Tensor, scales: Tensor) -> Tensor:

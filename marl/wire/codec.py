@@ -1,4 +1,4 @@
-"""The interface of codecs: a change of the weights into fewer bytes, and back into the same bits everywhere."""
+"""The interface of codecs: a delta of the weights into fewer bytes, and back into the same bits everywhere."""
 
 from typing import Protocol
 
@@ -14,8 +14,8 @@ TILE = 256 * 1024  # floats: large against the cost of a call, small against the
 class Codec(Protocol):
     """Encodes flat float32 vectors, with error feedback: what one message rounds away is added to the next.
 
-        codec.encode(change, error, payload, pending=change)     # the residue overwrites the change
-        ...                                                      # merged: error, change = change, error
+        codec.encode(delta, error, payload, pending=delta)       # the residue overwrites the delta
+        ...                                                      # merged: error, delta = delta, error
         codec.decode(payload, new, base=weights)                 # at both ends: new = weights + decoded
 
     All tensors are contiguous and on the CPU; payloads are uint8. A codec owns scratch memory: one per thread.
@@ -26,17 +26,17 @@ class Codec(Protocol):
     def num_bytes(self, num_weights: int) -> int:
         """Bytes of the payload for a number of weights."""
 
-    def encode(self, change: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
-        """Write ``change + error`` [N] into ``out`` [num_bytes(N)], and what was rounded away into ``pending`` [N].
+    def encode(self, delta: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
+        """Write ``delta + error`` [N] into ``out`` [num_bytes(N)], and what was rounded away into ``pending`` [N].
 
-        ``pending`` may be ``change`` or ``error`` itself; without it nothing is remembered.
+        ``pending`` may be ``delta`` or ``error`` itself; without it nothing is remembered.
 
         Raises:
             WeightsRefused: a number is not finite or too large to encode; ``out`` and ``pending`` are worthless then.
         """
 
     def decode(self, payload: Tensor, out: Tensor, base: Tensor | None = None) -> None:
-        """Write the decoded change [N], or ``base`` plus it, into ``out``, which may be ``base``.
+        """Write the decoded delta [N], or ``base`` plus it, into ``out``, which may be ``base``.
 
         A multiplication by the scale, then an addition, each rounded to float32: never one fused operation, whose bits
         would depend on the machine.

@@ -40,13 +40,13 @@ class FloatCodec:
         """Bytes of the payload for a number of weights."""
         return num_weights * self._dtype.itemsize
 
-    def encode(self, change: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
+    def encode(self, delta: Tensor, error: Tensor | None, out: Tensor, pending: Tensor | None = None) -> None:
         """See ``Codec.encode``."""
-        check_length(self, out, change.numel())
+        check_length(self, out, delta.numel())
         halves = out.view(self._dtype)
-        for start in range(0, change.numel(), TILE):
+        for start in range(0, delta.numel(), TILE):
             tile = slice(start, start + TILE)
-            total = change[tile]
+            total = delta[tile]
             if error is not None:
                 total = torch.add(total, error[tile], out=self._sum[: total.numel()])
             _check_finite(self.name, total)

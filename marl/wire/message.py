@@ -25,7 +25,7 @@ class Kind(StrEnum):
     UPLOAD = "upload"
     ANSWER = "answer"  # from the parent: a broadcast of weights; credit; actions
     FLUSH = "call"  # to a straggler: upload at once what you have
-    FULL = "full"  # give me everything: full weights instead of a change
+    FULL = "full"  # give me everything: full weights instead of a delta
     TELEMETRY = "telemetry"
     STOP = "stop"
 

@@ -8,13 +8,13 @@ from marl.averaging.directions import AFTER, SAMPLE, Directions
 SIZE = 2 * SAMPLE + 1
 
 
-def a_round(directions: Directions, changes: dict[str, torch.Tensor]) -> None:
-    for child, change in changes.items():
-        directions.add(child, directions.sample(change))
+def a_round(directions: Directions, deltas: dict[str, torch.Tensor]) -> None:
+    for child, delta in deltas.items():
+        directions.add(child, directions.sample(delta))
     directions.compare_all()
 
 
-def changes(seed: int, signs: dict[str, float], noise: float = 1.0) -> dict[str, torch.Tensor]:
+def deltas(seed: int, signs: dict[str, float], noise: float = 1.0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     common = torch.randn(SIZE, generator=generator)
     return {name: sign * common + noise * torch.randn(SIZE, generator=generator) for name, sign in signs.items()}
@@ -23,7 +23,7 @@ def changes(seed: int, signs: dict[str, float], noise: float = 1.0) -> dict[str,
 def after(signs: dict[str, float], rounds: int = 10, noise: float = 1.0) -> tuple[str, ...]:
     directions = Directions(SIZE)
     for seed in range(rounds):
-        a_round(directions, changes(seed, signs, noise))
+        a_round(directions, deltas(seed, signs, noise))
     return directions.opposed(signs)
 
 
@@ -47,34 +47,34 @@ def test_one_against_several_is_known() -> None:
 def test_what_was_seen_can_be_forgotten() -> None:
     directions = Directions(SIZE)
     for seed in range(AFTER):
-        a_round(directions, changes(seed, {"a": 1.0, "b": -1.0}))
+        a_round(directions, deltas(seed, {"a": 1.0, "b": -1.0}))
     directions.forget()
-    a_round(directions, changes(9, {"a": 1.0, "b": -1.0}))
+    a_round(directions, deltas(9, {"a": 1.0, "b": -1.0}))
     assert directions.opposed(["a", "b"]) == ()
 
 
-def test_a_long_change_does_not_outvote_all_others() -> None:
+def test_a_long_delta_does_not_outvote_all_others() -> None:
     signs = {"a": 1.0, "b": 1.0, "c": 1.0, "liar": -1.0}
     directions = Directions(SIZE)
     for seed in range(10):
-        a_round(directions, changes(seed, signs) | {"liar": 20.0 * changes(seed, signs)["liar"]})
+        a_round(directions, deltas(seed, signs) | {"liar": 20.0 * deltas(seed, signs)["liar"]})
     assert directions.opposed(signs) == ("liar",)
 
 
 def test_those_that_have_left_say_nothing() -> None:
     directions = Directions(SIZE)
     for seed in range(6):
-        a_round(directions, changes(seed, {"a": 1.0, "b": 1.0, "gone": 1.0}))
+        a_round(directions, deltas(seed, {"a": 1.0, "b": 1.0, "gone": 1.0}))
     for seed in range(20):
-        a_round(directions, changes(seed, {"a": 1.0, "b": -1.0}))
+        a_round(directions, deltas(seed, {"a": 1.0, "b": -1.0}))
     assert set(directions.opposed(["a", "b"])) == {"a", "b"}
 
 
-@pytest.mark.parametrize("change", [torch.zeros(SIZE), torch.full((SIZE,), torch.nan), torch.full((SIZE,), torch.inf)])
-def test_what_has_no_direction_is_not_compared(change: torch.Tensor) -> None:
+@pytest.mark.parametrize("delta", [torch.zeros(SIZE), torch.full((SIZE,), torch.nan), torch.full((SIZE,), torch.inf)])
+def test_what_has_no_direction_is_not_compared(delta: torch.Tensor) -> None:
     directions = Directions(SIZE)
     for seed in range(10):
-        a_round(directions, {"odd": change} | changes(seed, {"a": 1.0, "b": -1.0}))
+        a_round(directions, {"odd": delta} | deltas(seed, {"a": 1.0, "b": -1.0}))
     assert set(directions.opposed(["a", "b", "odd"])) == {"a", "b"}
 
 
@@ -91,5 +91,5 @@ def test_comparing_all_sums_once(monkeypatch: pytest.MonkeyPatch) -> None:
     stack = torch.stack
     monkeypatch.setattr(torch, "stack", lambda tensors: (sums.append(len(tensors)), stack(tensors))[1])
     directions = Directions(SIZE)
-    a_round(directions, changes(0, {str(number): 1.0 for number in range(30)}))
+    a_round(directions, deltas(0, {str(number): 1.0 for number in range(30)}))
     assert sums == [30]

@@ -43,27 +43,27 @@ def test_by_hand() -> None:
 @given(
     size=st.sampled_from([1, 7, 1000, TILE + 3]),
     works=st.lists(st.sampled_from([0.0, 1.0, 640.0, 1e6]), min_size=1, max_size=6).filter(any),
-    changes=st.sets(st.integers(0, 5)),
+    deltas=st.sets(st.integers(0, 5)),
     seed=st.integers(0, 100),
 )
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
-def test_against_float64(size: int, works: list[float], changes: set[int], seed: int) -> None:
+def test_against_float64(size: int, works: list[float], deltas: set[int], seed: int) -> None:
     base = numbers(size, seed)
     merge = opened(base)
     expected = torch.zeros(size, dtype=torch.float64)
     for index, work in enumerate(works):
         upload = base + numbers(size, seed + index + 1, 0.01)
         expected += upload.double() * work / sum(works)
-        is_change = index in changes
-        merge.add(upload - base if is_change else upload, work, is_change=is_change)
+        is_delta = index in deltas
+        merge.add(upload - base if is_delta else upload, work, is_delta=is_delta)
     assert torch.allclose(result(merge, size).double(), expected, rtol=1e-6, atol=2e-6)
 
 
-def test_changes_of_zero_leave_the_base_alone_to_the_bit() -> None:
+def test_deltas_of_zero_leave_the_base_alone_to_the_bit() -> None:
     base = numbers(1000, 1)
     merge = opened(base)
     for work in (3, 640, 17):
-        merge.add(torch.zeros(1000), work, is_change=True)
+        merge.add(torch.zeros(1000), work, is_delta=True)
     assert torch.equal(result(merge, 1000), base)
 
 
@@ -79,7 +79,7 @@ def test_a_round_forgets_the_one_before() -> None:
 def test_the_mean_may_overwrite_the_base() -> None:
     base = torch.tensor([1.0, 1.0])
     merge = opened(base)
-    merge.add(torch.tensor([1.0, 0.0]), 1, is_change=True)
+    merge.add(torch.tensor([1.0, 0.0]), 1, is_delta=True)
     merge.add(torch.tensor([4.0, 1.0]), 1)
     assert merge.mean(base).tolist() == [3.0, 1.0]
 
@@ -97,8 +97,8 @@ def test_no_work_makes_no_mean() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e20, -3e38])
 @pytest.mark.parametrize("where", [0, TILE - 1, TILE + 2])
-@pytest.mark.parametrize("is_change", [False, True])
-def test_what_is_not_finite_leaves_no_trace(bad: float, where: int, is_change: bool) -> None:
+@pytest.mark.parametrize("is_delta", [False, True])
+def test_what_is_not_finite_leaves_no_trace(bad: float, where: int, is_delta: bool) -> None:
     size = TILE + 3
     base = numbers(size, 1)
     merge, clean = opened(base), opened(base)
@@ -107,7 +107,7 @@ def test_what_is_not_finite_leaves_no_trace(bad: float, where: int, is_change: b
     poisoned = base.clone()
     poisoned[where] = bad
     with pytest.raises(WeightsRefused, match="finite"):
-        merge.add(poisoned, 10, is_change=is_change)
+        merge.add(poisoned, 10, is_delta=is_delta)
     for one in (merge, clean):
         one.add(base - 0.5, 20)
     assert torch.equal(result(merge, size), result(clean, size))
@@ -133,13 +133,13 @@ def test_what_is_cut_counts_for_the_base() -> None:
     assert result(merge, 2).tolist() == pytest.approx([10 + 0.25 * 3 + 0.75 * 6, 10 + 0.25 * 4 + 0.75 * 8])
 
 
-def test_a_clipped_change_and_a_clipped_upload_mean_the_same() -> None:
+def test_a_clipped_delta_and_a_clipped_upload_mean_the_same() -> None:
     base, means = numbers(500, 1), []
-    for is_change in (False, True):
+    for is_delta in (False, True):
         merge = opened(base)
         for seed in range(6):
-            change = numbers(500, seed + 2, 0.1)
-            merge.add(change if is_change else base + change, 10, is_change=is_change, shorten=half)
+            delta = numbers(500, seed + 2, 0.1)
+            merge.add(delta if is_delta else base + delta, 10, is_delta=is_delta, shorten=half)
         means.append(result(merge, 500))
     assert torch.allclose(means[0], means[1], rtol=1e-4, atol=1e-5)
 

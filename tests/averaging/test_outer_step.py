@@ -37,10 +37,10 @@ def test_it_is_nesterov_sgd(lr: float, momentum: float) -> None:
     reference = torch.nn.Parameter(base.double())
     sgd = torch.optim.SGD([reference], lr=lr, momentum=momentum, nesterov=momentum > 0)
     for round_number in range(10):
-        change = numbers(size, round_number + 1) * 0.1
-        reference.grad = -change.double()
+        delta = numbers(size, round_number + 1) * 0.1
+        reference.grad = -delta.double()
         sgd.step()
-        base = outer_step(base, base + change, velocity, lr=lr, momentum=momentum)
+        base = outer_step(base, base + delta, velocity, lr=lr, momentum=momentum)
     assert torch.allclose(base.double(), reference.detach(), rtol=1e-5, atol=1e-5)
 
 

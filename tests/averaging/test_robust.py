@@ -58,7 +58,7 @@ def test_krum_by_its_definition() -> None:
 
 def test_clipping_by_hand() -> None:
     base = torch.tensor([1.0, 1.0])
-    given = [base + torch.tensor(change) for change in ([3.0, 4.0], [-5.0, 0.0], [300.0, 400.0], [0.0, 0.0])]
+    given = [base + torch.tensor(delta) for delta in ([3.0, 4.0], [-5.0, 0.0], [300.0, 400.0], [0.0, 0.0])]
     # Norms 5, 5, 500, 0: the median is 5, and the third becomes (3, 4).
     expected = [1 + (3 - 5 + 3) / 4, 1 + (4 + 0 + 4) / 4]
     assert clipped_mean(given, base, torch.empty(2)).tolist() == pytest.approx(expected)
@@ -140,21 +140,19 @@ def test_the_door_is_guarded() -> None:
         merge.mean(torch.empty(250_000))
 
 
-@pytest.mark.parametrize("is_change", [False, True])
-def test_a_long_change_is_shortened_here_too(is_change: bool) -> None:
+@pytest.mark.parametrize("is_delta", [False, True])
+def test_a_long_delta_is_shortened_here_too(is_delta: bool) -> None:
     merge, base = RobustMean(2, "median"), torch.tensor([1.0, 1.0])
     merge.begin(base)
-    change = torch.tensor([8.0, 4.0])
-    assert (
-        merge.add(change if is_change else base + change, 1, is_change=is_change, shorten=lambda norm: 0.25)[1] == 0.25
-    )
+    delta = torch.tensor([8.0, 4.0])
+    assert merge.add(delta if is_delta else base + delta, 1, is_delta=is_delta, shorten=lambda norm: 0.25)[1] == 0.25
     assert merge.mean(torch.empty(2)).tolist() == [3.0, 2.0]
 
 
-def test_changes_and_later_rounds() -> None:
+def test_deltas_and_later_rounds() -> None:
     merge = RobustMean(2, "median")
     for base in (torch.zeros(2), torch.ones(2)):
         merge.begin(base)
         for value in (1.0, 2.0, 9.0):
-            merge.add(torch.full((2,), value), 1, is_change=True)
+            merge.add(torch.full((2,), value), 1, is_delta=True)
         assert torch.equal(merge.mean(torch.empty(2)), base + 2)

@@ -18,7 +18,7 @@ def test_without_anything_known_nothing_is_clipped_before_five_were_accepted() -
     assert lengths.factor("a", 10, 1) == 1.0
 
 
-def test_the_first_change_is_bounded_by_what_learning_can_be() -> None:
+def test_the_first_delta_is_bounded_by_what_learning_can_be() -> None:
     lengths = Lengths()
     room = Room(usual=4.0, most=28.0, first=100.0)
     assert lengths.factor("a", 8.0, 1, room) == 0.5
@@ -71,7 +71,7 @@ def test_a_patient_liar_is_cut_to_the_usual_length_and_named() -> None:
     assert named >= 1
 
 
-def test_a_change_beside_those_of_others_may_always_be_as_long_as_work_that_counts_makes_it() -> None:
+def test_a_delta_beside_those_of_others_may_always_be_as_long_as_work_that_counts_makes_it() -> None:
     lengths, room = Lengths(ratio=10), Room(usual=1e3, most=1e4, floor=8.0)
     for _ in range(5):
         lengths.factor("honest", 0.01, 1, room)
@@ -79,7 +79,7 @@ def test_a_change_beside_those_of_others_may_always_be_as_long_as_work_that_coun
 
 
 def test_honest_children_that_differ_are_neither_cut_nor_named() -> None:
-    """Of many workers and few, where a change grows with its work and where with its root; one that has just come."""
+    """Of many workers and few, where a delta grows with its work and where with its root; one that has just come."""
     lengths, room = Lengths(ratio=10), Room(usual=8.0, most=60.0)
     for number in range(100):
         for child, norm, work in (("big", 4.0, 64), ("small", 0.25, 1), ("noisy", 2.0, 4), ("late", 6.0, 16)):

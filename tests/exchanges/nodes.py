@@ -67,9 +67,9 @@ class Child:
         """The live weights, as the workers see them."""
         return self.block["weights"]
 
-    def learn(self, change: float | torch.Tensor, steps: int, worker: int = 0) -> None:
+    def learn(self, delta: float | torch.Tensor, steps: int, worker: int = 0) -> None:
         """What a worker does: steps in the environment, and weights that move."""
-        self.shared.add_(change)
+        self.shared.add_(delta)
         array(self.block, "counters")[worker, STEPS] += steps
 
     def see(self, observations: list[list[float]], worker: int = 0) -> None:

@@ -36,9 +36,9 @@ def make(clock: Clock, *names: str) -> tuple[WeightsParent, list[Child], Childre
     return parent, children, heard
 
 
-def play(child: Child, change: float | torch.Tensor, *returns: float) -> None:
+def play(child: Child, delta: float | torch.Tensor, *returns: float) -> None:
     """A round's steps, then the workers stand still of their own accord."""
-    child.learn(change, 100)
+    child.learn(delta, 100)
     ring(child.block, 0).write(np.array([[each, 10.0] for each in returns]).reshape(-1, 2))
     array(child.block, "waiting")[:, 0] = array(child.block, "pause")[OVER] + 1
 
@@ -87,12 +87,12 @@ def test_what_was_lost_is_sent_again_and_counts_once(arrived: int, clock: Clock)
 
 def test_sums_are_made_in_the_order_of_ranks(clock: Clock) -> None:
     generator = torch.Generator().manual_seed(0)
-    changes = {name: torch.randn(SIZE, generator=generator) for name in "abc"}
+    deltas = {name: torch.randn(SIZE, generator=generator) for name in "abc"}
 
     def mean(names: str, order: tuple[int, ...]) -> torch.Tensor:
         parent, children, _ = make(clock, *names)
         for child in children:
-            play(child, changes[child.name])
+            play(child, deltas[child.name])
         uploads = [say(child)[1] for child in children]
         a_version(parent, *(uploads[rank] for rank in order))
         return parent.current.weights

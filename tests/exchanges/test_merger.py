@@ -51,7 +51,7 @@ def test_a_refused_upload_leaves_no_trace(kind: type[Merger], bad: float) -> Non
         children = {name: row.tolist() for name, row in observed._children.items()}
         usual = merger.vetting._work._usual._own, merger.vetting._weights._usual._own, merger.vetting.saved()
         directions = merger.directions
-        cosines = {name: change.tolist() for name, change in directions._changes.items()}, directions._agreement
+        cosines = {name: delta.tolist() for name, delta in directions._deltas.items()}, directions._agreement
         stood = {name: at.tolist() for name, at in getattr(merger, "_stood", {}).items()}
         return str((children, usual, cosines, directions._seen, stood, merger._statistics, merger.num_uploads))
 
@@ -88,7 +88,7 @@ def test_a_long_path_that_leads_nowhere_excuses_no_long_upload() -> None:
     merger.add(upload("honest", before + 0.01), Sent("honest", 1.0))
 
 
-def test_claimed_work_makes_no_room_for_a_long_change() -> None:
+def test_claimed_work_makes_no_room_for_a_long_delta() -> None:
     """What counts no more in the mean does not count for the length, either."""
     reach = Reach(usual=0.1, most=0.7, warm_up=0.0, per_step=1 / WORK, per_trajectory=0.0, lag=0.0)
     moved = []

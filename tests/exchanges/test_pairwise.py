@@ -50,10 +50,10 @@ def test_what_is_not_finite_is_refused() -> None:
     assert torch.equal(child.shared, weights(1.0))
 
 
-def sent(parent: MergingParent, clock: Clock, child: Child, change: float) -> int:
+def sent(parent: MergingParent, clock: Clock, child: Child, delta: float) -> int:
     """Versions that an upload makes."""
     before = parent.current.version
-    child.learn(change, 10)
+    child.learn(delta, 10)
     clock.now += 5
     child.take(arrives(parent, child.upload()))
     return parent.current.version - before

@@ -82,8 +82,8 @@ def test_a_robust_rule_withstands_a_poisoned_child_and_says_what_it_costs(clock:
     parent = WeightsParent(weights(0.0), settings, name="parent", note=said.append, clock=clock)
     assert "keeps a copy of every upload" in said[0]
     children = join(parent, clock, "a", "b", "c")
-    for child, change in zip(children, (1.0, 1.0, -500.0), strict=True):
-        child.learn(change, 10)
+    for child, delta in zip(children, (1.0, 1.0, -500.0), strict=True):
+        child.learn(delta, 10)
     a_round(parent, clock, children)
     assert torch.equal(parent.current.weights, weights(1.0))
 

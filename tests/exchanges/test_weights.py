@@ -118,9 +118,9 @@ def test_with_rounding_both_ends_hold_the_same_bits(clock: Clock, codec: str) ->
     start = parent.current.weights.clone()
     for _ in range(30):
         for child in (a, b):
-            change = 0.01 * torch.randn(SIZE, generator=generator)
-            total += change.double() / 2
-            child.learn(change, 10)
+            delta = 0.01 * torch.randn(SIZE, generator=generator)
+            total += delta.double() / 2
+            child.learn(delta, 10)
         a_round(parent, clock, [a, b])
         assert torch.equal(a.side._g, parent.current.weights)
         assert torch.equal(b.side._g, parent.current.weights)
@@ -131,7 +131,7 @@ def test_with_rounding_both_ends_hold_the_same_bits(clock: Clock, codec: str) ->
 
 
 def test_a_version_is_hashed_once_however_many_children(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is sent down is hashed for all of them together; so is the name of the weights that a change leads to."""
+    """What is sent down is hashed for all of them together; so is the name of the weights that a delta leads to."""
     hashed: dict[str, list[int]] = {"payload": [], "name": []}
 
     def payload(arrays: Mapping[str, Array]) -> bytes:
@@ -155,7 +155,7 @@ def test_a_version_is_hashed_once_however_many_children(clock: Clock, monkeypatc
         assert all(torch.equal(child.shared, parent.current.weights) for child in children)
 
 
-def test_a_change_that_does_not_fit_is_followed_by_full_weights(clock: Clock) -> None:
+def test_a_delta_that_does_not_fit_is_followed_by_full_weights(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock, codec="int8")
     (child,) = join(parent, clock, "a", codec="int8")
     child.learn(1.0, 10)

@@ -27,7 +27,7 @@ class Truth(NamedTuple):
             arrays["moments"] = statistics
         return [self.upload._replace(arrays=arrays, info={**self.upload.info, **facts})]
 
-    def change(self) -> Tensor:
+    def delta(self) -> Tensor:
         """What was learned."""
         learned = self.upload.arrays["weights"]
         assert isinstance(learned, Tensor)
@@ -36,7 +36,7 @@ class Truth(NamedTuple):
     def random(self, seed: int) -> Tensor:
         """In a random direction, as long as what was learned."""
         noise = torch.randn(self.weights.shape, generator=torch.Generator().manual_seed(seed))
-        return noise * (self.change().norm() / noise.norm())
+        return noise * (self.delta().norm() / noise.norm())
 
     def statistics(self, count: float, mean: float, deviation: float) -> Tensor | None:
         """Statistics of that."""
@@ -54,24 +54,24 @@ def _count(truth: Truth) -> float:
 
 
 def _stale(truth: Truth) -> list[Message]:
-    upload = truth.says(truth.weights - truth.change())[0]
+    upload = truth.says(truth.weights - truth.delta())[0]
     return [upload._replace(version=max(0, upload.version - 5)), upload._replace(term=upload.term + 1), upload]
 
 
 LIES: dict[str, Lie] = {
     "no numbers": lambda t: t.says(torch.full_like(t.weights, float("nan"))),
-    "huge": lambda t: t.says(t.weights - 1e6 * t.change()),
+    "huge": lambda t: t.says(t.weights - 1e6 * t.delta()),
     "ten times, one direction": lambda t: t.says(t.weights + 10 * t.random(0)),
-    "backwards": lambda t: t.says(t.weights - t.change()),
+    "backwards": lambda t: t.says(t.weights - t.delta()),
     "zeros": lambda t: t.says(torch.zeros_like(t.weights)),
     "nothing learned": lambda t: t.says(t.weights.clone()),
     "random": lambda t: t.says(t.weights + t.random(t.number)),
-    "work 2^50": lambda t: t.says(t.weights - t.change(), work=2**50),
-    "work 0, huge": lambda t: t.says(t.weights - 1e3 * t.change(), work=0),
-    "negative work": lambda t: t.says(t.weights - t.change(), work=-1000),
+    "work 2^50": lambda t: t.says(t.weights - t.delta(), work=2**50),
+    "work 0, huge": lambda t: t.says(t.weights - 1e3 * t.delta(), work=0),
+    "negative work": lambda t: t.says(t.weights - t.delta(), work=-1000),
     "a million seen in nothing": lambda t: t.says(t.weights, t.statistics(1e6, 50.0, 100.0), work=0),
     "absurd statistics": lambda t: t.says(statistics=t.statistics(_count(t), 1e6, 1e6)),
     "nothing ever changes": lambda t: t.says(statistics=t.statistics(_count(t), 1.0, 0.0)),
     "stale versions": _stale,
-    "the same twice": lambda t: [*t.says(t.weights - t.change()), *t.says(t.weights - 2 * t.change())],
+    "the same twice": lambda t: [*t.says(t.weights - t.delta()), *t.says(t.weights - 2 * t.delta())],
 }

@@ -23,10 +23,10 @@ def numbers(size: int, seed: int, scale: float = 0.01) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(seed)) * scale
 
 
-def encode(name: str, change: Tensor, error: Tensor | None = None, pending: Tensor | None = None) -> Tensor:
+def encode(name: str, delta: Tensor, error: Tensor | None = None, pending: Tensor | None = None) -> Tensor:
     codec = build_codec(name)
-    payload = torch.full((codec.num_bytes(change.numel()),), 0xA5, dtype=torch.uint8)
-    codec.encode(change, error, payload, pending)
+    payload = torch.full((codec.num_bytes(delta.numel()),), 0xA5, dtype=torch.uint8)
+    codec.encode(delta, error, payload, pending)
     return payload
 
 
@@ -36,11 +36,11 @@ def decode(name: str, payload: Tensor, size: int, base: Tensor | None = None) ->
     return out
 
 
-def half_steps(name: str, change: Tensor) -> Tensor:
+def half_steps(name: str, delta: Tensor) -> Tensor:
     """Half a step of each number's block, in float64, written slowly."""
     block, levels = BLOCKS[name]
     limits = []
-    for part in change.double().split(block):
+    for part in delta.double().split(block):
         step = max(float(part.abs().max()) / levels, blocks.SMALLEST_SCALE)
         limits += [step / 2] * len(part)
     return torch.tensor(limits, dtype=torch.float64)
@@ -49,10 +49,10 @@ def half_steps(name: str, change: Tensor) -> Tensor:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", CODECS)
 def test_nothing_is_lost_between_payload_and_residue(name: str, size: int) -> None:
-    change, error, pending = numbers(size, 1), numbers(size, 2, 1e-4), torch.full((size,), math.nan)
-    payload = encode(name, change, error, pending)
+    delta, error, pending = numbers(size, 1), numbers(size, 2, 1e-4), torch.full((size,), math.nan)
+    payload = encode(name, delta, error, pending)
     decoded = decode(name, payload, size)
-    assert torch.equal(pending, (change + error) - decoded)
+    assert torch.equal(pending, (delta + error) - decoded)
 
 
 @given(
@@ -65,19 +65,19 @@ def test_nothing_is_lost_between_payload_and_residue(name: str, size: int) -> No
 @settings(max_examples=120, deadline=None, derandomize=True, database=None)
 def test_integers_are_within_half_a_step(name: str, size: int, seed: int, exponent: int, spread: int) -> None:
     wide = numbers(size, seed, 1.0).double() * 10.0 ** (exponent + spread * torch.rand(size).double() - spread)
-    change = wide.clamp(-1e38, 1e38).float()
-    decoded = decode(name, encode(name, change), size)
+    delta = wide.clamp(-1e38, 1e38).float()
+    decoded = decode(name, encode(name, delta), size)
     # The last bits of float32: a scale, its inverse and two products are each rounded once.
-    allowed = half_steps(name, change) * (1 + 2.0**-13)
-    assert bool(((change.double() - decoded.double()).abs() <= allowed).all())
+    allowed = half_steps(name, delta) * (1 + 2.0**-13)
+    assert bool(((delta.double() - decoded.double()).abs() <= allowed).all())
 
 
 @pytest.mark.parametrize("name", sorted(RELATIVE))
 def test_short_floats_are_within_half_of_their_last_bit(name: str) -> None:
-    change = numbers(5000, 3, 10.0)
-    decoded = decode(name, encode(name, change), 5000)
-    allowed = change.double().abs() * RELATIVE[name] + (2.0**-25 if name == "float16" else 0)
-    assert bool(((change.double() - decoded.double()).abs() <= allowed).all())
+    delta = numbers(5000, 3, 10.0)
+    decoded = decode(name, encode(name, delta), 5000)
+    allowed = delta.double().abs() * RELATIVE[name] + (2.0**-25 if name == "float16" else 0)
+    assert bool(((delta.double() - decoded.double()).abs() <= allowed).all())
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -86,16 +86,16 @@ def test_zeros_stay_zeros(name: str) -> None:
 
 
 def test_int8_by_hand() -> None:
-    change = torch.tensor([127.0, -127.0, 0.4, 0.6, -63.5, 2.5])  # the scale is 1; halves go to even
-    payload = encode("int8", change)
+    delta = torch.tensor([127.0, -127.0, 0.4, 0.6, -63.5, 2.5])  # the scale is 1; halves go to even
+    payload = encode("int8", delta)
     assert payload[:4].view(torch.float32).tolist() == [1.0]
     assert payload[4:].view(torch.int8).tolist() == [127, -127, 0, 1, -64, 2]
 
 
 def test_int4_by_hand() -> None:
-    change = torch.zeros(70)
-    change[0], change[1], change[64], change[69] = 7.0, -3.2, -7.0, 2.0
-    payload = encode("int4", change)
+    delta = torch.zeros(70)
+    delta[0], delta[1], delta[64], delta[69] = 7.0, -3.2, -7.0, 2.0
+    payload = encode("int4", delta)
     assert payload[:4].view(torch.float32).tolist() == [1.0]
     assert payload.numel() == 4 + 64  # element 64 shares the byte of element 0
     assert [int(byte) for byte in payload[4:11]] == [0x1F, 0x85, 0x88, 0x88, 0x88, 0xA8, 0x88]
@@ -114,14 +114,14 @@ def test_both_ends_get_the_same_bits(name: str) -> None:
     size = TILE + 333
     base = numbers(size, 5, 1.0)
     payload = encode(name, numbers(size, 6))
-    change = decode(name, payload, size)
+    delta = decode(name, payload, size)
     there = decode(name, payload, size, base)
     here = base.clone()
     build_codec(name).decode(payload.clone(), here, here)
     assert torch.equal(there, here)
-    assert torch.equal(there, base + change)
+    assert torch.equal(there, base + delta)
     if name in BLOCKS:
-        assert torch.equal(change, multiplied(name, payload, size))
+        assert torch.equal(delta, multiplied(name, payload, size))
 
 
 def multiplied(name: str, payload: Tensor, size: int) -> Tensor:
@@ -148,14 +148,14 @@ def test_encoding_is_deterministic_and_free_of_what_came_before(name: str) -> No
 
 @pytest.mark.parametrize("name", CODECS)
 def test_feedback_keeps_the_sum(name: str) -> None:
-    """After many rounds the decoded changes differ from the true ones by the last residue alone: nothing drifts."""
+    """After many rounds the decoded deltas differ from the true ones by the last residue alone: nothing drifts."""
     size, error = 3000, torch.zeros(3000)
     true, sent = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
     for round_number in range(100):
-        change = numbers(size, round_number) + 0.002  # a bias smaller than a step of int4
-        true += change.double()
-        scratch = change.clone()
-        payload = encode(name, scratch, error, scratch)  # the residue overwrites the change, as the exchange does it
+        delta = numbers(size, round_number) + 0.002  # a bias smaller than a step of int4
+        true += delta.double()
+        scratch = delta.clone()
+        payload = encode(name, scratch, error, scratch)  # the residue overwrites the delta, as the exchange does it
         error = scratch
         sent += decode(name, payload, size).double()
     # Each round adds in float32: allow its last bits, far below the 0.2 that the biases sum up to.
@@ -164,8 +164,8 @@ def test_feedback_keeps_the_sum(name: str) -> None:
 
 
 def test_float16_saturates_and_sends_the_rest_later() -> None:
-    change, error = torch.tensor([100_000.0, -200_000.0, 1.0]), torch.zeros(3)
-    first = decode("float16", encode("float16", change, error, error), 3)
+    delta, error = torch.tensor([100_000.0, -200_000.0, 1.0]), torch.zeros(3)
+    first = decode("float16", encode("float16", delta, error, error), 3)
     assert first.tolist() == [65504.0, -65504.0, 1.0]
     second = decode("float16", encode("float16", torch.zeros(3), error, error), 3)
     assert (first + second)[0] == pytest.approx(100_000, rel=1e-3)
@@ -182,18 +182,18 @@ def test_bfloat16_never_rounds_to_infinity() -> None:
 @pytest.mark.parametrize("where", [0, 1500, TILE + 5])
 @pytest.mark.parametrize("name", CODECS)
 def test_what_is_not_finite_is_not_encoded(name: str, where: int, bad: float) -> None:
-    change = numbers(TILE + 10, 1)
-    change[where] = bad
+    delta = numbers(TILE + 10, 1)
+    delta[where] = bad
     with pytest.raises(WeightsRefused, match=name):
-        encode(name, change)
+        encode(name, delta)
     with pytest.raises(WeightsRefused, match=name):
-        encode(name, torch.zeros(TILE + 10), change)
+        encode(name, torch.zeros(TILE + 10), delta)
 
 
 @pytest.mark.parametrize("name", sorted(BLOCKS))
 def test_huge_numbers_are_encoded_or_refused(name: str) -> None:
-    change = torch.tensor([1e38, -1e38, 1.0])
-    assert decode(name, encode(name, change), 3).tolist() == pytest.approx([1e38, -1e38, 0.0])
+    delta = torch.tensor([1e38, -1e38, 1.0])
+    assert decode(name, encode(name, delta), 3).tolist() == pytest.approx([1e38, -1e38, 0.0])
     with pytest.raises(WeightsRefused, match="too large"):
         encode(name, torch.tensor([3.4e38]))
     with pytest.raises(WeightsRefused, match="too large"):

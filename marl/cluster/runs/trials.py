@@ -1,4 +1,4 @@
-"""Who lies, of two children whose changes of the weights go against each other: what each alone makes of them tells.
+"""Who lies, of two children whose deltas go against each other: what each alone makes of them tells.
 
 No comparison of uploads can tell that where there are only two, and episodes with the weights of one upload tell
 little: a round is short. So each of the two trains alone for some rounds, while nothing of the other is merged, and the

@@ -1,4 +1,4 @@
-"""The parent's broadcasts to a child: a change of the weights, all weights, or a message that there are no new ones."""
+"""The parent's broadcasts to a child: a delta of the weights, all weights, or a message that there are no new ones."""
 
 from marl.exchanges.child_reports import report_every
 from marl.exchanges.member import Member
@@ -36,13 +36,13 @@ class Broadcasts:
         return Answer(shared.message._replace(info=info), shared.digest)
 
     def _kind_for(self, member: Member, refused: bool) -> str:
-        """Kind of broadcast: "nothing" new, a "change" for a child with the previous version, else all "weights"."""
+        """Kind of broadcast: "nothing" new, a "delta" for a child with the version before, else all "weights"."""
         current = self._merger.current
         if refused or member.version is None:
             return "weights"
         if member.version == current.version:
             return "nothing"
-        return "change" if current.change is not None and member.version == current.version - 1 else "weights"
+        return "delta" if current.delta is not None and member.version == current.version - 1 else "weights"
 
     def _make(self, kind: str) -> Answer:
         current = self._merger.current
@@ -52,10 +52,10 @@ class Broadcasts:
             arrays["normalizer"] = current.statistics
         if kind == "weights":
             arrays["weights"] = current.weights
-        elif kind == "change" and current.change is not None:
-            arrays["change"] = current.change
+        elif kind == "delta" and current.delta is not None:
+            arrays["change"] = current.delta
         digest = digest_of(arrays)
-        if kind == "change" and current.name is not None:
+        if kind == "delta" and current.name is not None:
             info["hash"] = current.name.result()
         message = Message(Kind.ANSWER, self._name, self._term, current.version, arrays=arrays, info=info)
         return Answer(message, digest)

@@ -13,7 +13,7 @@ from marl.averaging.directions import Directions
 from marl.averaging.mean import Accepted, Merge, RunningMean
 from marl.averaging.outer_step import outer_step
 from marl.averaging.robust import RobustMean
-from marl.averaging.tiles import ChangeMeter
+from marl.averaging.tiles import DeltaMeter
 from marl.digests import begin_name
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.vetting import Sent, Vetting
@@ -37,7 +37,7 @@ class Merged(NamedTuple):
 
     work: float  # environment steps that it is believed to hold
     weight: float  # that it has in the round's mean
-    factor: float  # its change was multiplied by this; below 1: clipped
+    factor: float  # its delta was multiplied by this; below 1: clipped
 
 
 class Merger:
@@ -69,7 +69,7 @@ class Merger:
         self._observed, self._seen_beside = observed, seen_beside
         self._codec: Codec | None = None
         self._decoded = torch.empty(0)
-        self._meter = ChangeMeter()
+        self._meter = DeltaMeter()
         self.directions = Directions(size)
         self._statistics: dict[str, Tensor] = {}  # of observations that no version counts yet, by child
         self._mean: Merge = RunningMean(size)
@@ -116,16 +116,16 @@ class Merger:
                 sent.child, tensor_of(upload, "moments"), SEEN_PER_STEP * work + self._seen_beside * sent.workers
             )
         )
-        numbers, is_change = self.uploaded(upload), "change" in upload.arrays
+        numbers, is_delta = self.uploaded(upload), "change" in upload.arrays
         if not work:
             self._meter.norm(numbers)
             self._idle += 1
             self._remember(sent, work, statistics)
             return Merged(0.0, 0.0, 1.0)
         weight = self.vetting.weight(sent.child, work, agrees=not self.directions.is_against(sent.child))
-        accepted = self._put(numbers, work, weight, sent, is_change=is_change)
+        accepted = self._put(numbers, work, weight, sent, is_delta=is_delta)
         # It is accepted. Nothing of an upload is remembered before: a refused one must leave no trace.
-        self._compare(sent.child, numbers, is_change=is_change)
+        self._compare(sent.child, numbers, is_delta=is_delta)
         self._remember(sent, work, statistics)
         self._steps += work
         if not accepted.factor:
@@ -144,20 +144,20 @@ class Merger:
             statistics if before is None else torch.from_numpy(together(before.numpy(), statistics.numpy()))
         )
 
-    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
+    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_delta: bool) -> Accepted:
         """Into the round's mean."""
         shorten = self.vetting.shorten(sent, work, weight)
 
         def factor(norm: float) -> float:
             return 0.0 if self.vetting.is_nothing(sent.child, norm, weight) else shorten(norm)
 
-        return self._mean.add(numbers, weight, is_change=is_change, shorten=factor)
+        return self._mean.add(numbers, weight, is_delta=is_delta, shorten=factor)
 
-    def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
-        """Note in which direction a change goes."""
+    def _compare(self, child: str, numbers: Tensor, *, is_delta: bool) -> None:
+        """Note in which direction a delta goes."""
         sample = self.directions.sample(numbers)
         base = self.directions.sample(self.current.weights)
-        self.directions.add(child, sample.clone() if is_change else sample - base)
+        self.directions.add(child, sample.clone() if is_delta else sample - base)
 
     def go_back(self, to: Global) -> None:
         """The weights of an earlier version are the newest again, which all are sent in full."""
@@ -173,7 +173,7 @@ class Merger:
         """An upload was put in: the round goes on."""
 
     def uploaded(self, upload: Message) -> Tensor:
-        """The numbers of an upload, weights or a change of them.
+        """The numbers of an upload, weights or a delta of them.
 
         Raises:
             WeightsRefused: they cannot be decoded.
@@ -233,15 +233,15 @@ class Merger:
             target.copy_(before.weights)  # steps without learning, such as those that fill a replay
         outer_step(before.weights, target, self.velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
         self._meter.norm(target, before.weights)  # momentum may have thrown them out of range
-        change = name = None
+        delta = name = None
         if self._codec is not None and self.error is not None:
             difference = torch.sub(target, before.weights, out=self._decoded)
-            change = torch.empty(self._codec.num_bytes(target.numel()), dtype=torch.uint8)
-            self._codec.encode(difference, self.error, change, pending=self.error)
-            self._codec.decode(change, target, base=before.weights)
+            delta = torch.empty(self._codec.num_bytes(target.numel()), dtype=torch.uint8)
+            self._codec.encode(difference, self.error, delta, pending=self.error)
+            self._codec.decode(delta, target, base=before.weights)
             name = begin_name(bytes_of(target))
         steps = before.steps + int(self._steps)
-        self.current = Global(before.version + 1, target, self._folded(ranks), steps, change, name)
+        self.current = Global(before.version + 1, target, self._folded(ranks), steps, delta, name)
 
     def _folded(self, ranks: Mapping[str, int]) -> Tensor | None:
         """The normaliser's statistics with those of uploads, which are forgotten."""

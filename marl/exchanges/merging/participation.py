@@ -24,7 +24,7 @@ class Participation:
             self._ranks[child], self._workers[child] = rank, workers
 
     def opposed(self) -> tuple[str, ...]:
-        """The two children of the run, if their changes of the weights point against each other; else empty."""
+        """The two children of the run, if their deltas point against each other; else empty."""
         with self._changed:
             opposed = self._merger.directions.opposed(self._takers())
             return opposed if len(opposed) == 2 else ()

@@ -1,4 +1,4 @@
-"""What an upload may do, for every exchange that merges weights: plausible work, changes that learning can make."""
+"""What an upload may do, for every exchange that merges weights: plausible work, deltas that learning can make."""
 
 import math
 from collections.abc import Callable
@@ -60,16 +60,16 @@ class Vetting:
         """What the upload counts in the round's mean.
 
         Args:
-            agrees: its changes do not go against those of the others; else it counts no more than they do.
+            agrees: its deltas do not go against those of the others; else it counts no more than they do.
         """
         return self._weights.weigh(child, work, MOST_WEIGHT if agrees else 1.0)
 
     def is_nothing(self, child: str, norm: float, counts: float) -> bool:
-        """Whether a change of some norm has learned nothing, and gets no say: it would only slow the others down."""
+        """Whether a delta of some norm has learned nothing, and gets no say: it would only slow the others down."""
         return self._lengths.is_nothing(child, norm, counts)
 
     def shorten(self, sent: Sent, work: float, counts: float, explained: float = 0.0) -> Callable[[float], float]:
-        """How much of a change of some norm is used.
+        """How much of a delta of some norm is used.
 
         Args:
             counts: what the upload counts in the mean.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from marl.exchanges.pairwise.child import PairwiseChild
     from marl.exchanges.pairwise.parent import PairwiseParent
 
-CODECS = ("float32", "bfloat16", "float16")  # the other codecs are for changes, but here whole weights are sent
+CODECS = ("float32", "bfloat16", "float16")  # the other codecs are for deltas, but here whole weights are sent
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class MixingMerger(Merger):
         self._alpha = self._step_size(upload)
         return super().add(upload, sent)
 
-    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_change: bool) -> Accepted:
+    def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_delta: bool) -> Accepted:
         before, alpha = self.current, self._alpha
         held = self._held.get(sent.child, Held(0.0, self._path))
         norm = self._meter.norm(numbers, before.weights)
@@ -94,7 +94,7 @@ class MixingMerger(Merger):
         steps, self._steps = before.steps + int(self._steps), 0.0
         self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
 
-    def _compare(self, child: str, numbers: Tensor, *, is_change: bool) -> None:
+    def _compare(self, child: str, numbers: Tensor, *, is_delta: bool) -> None:
         """Compare with the child's weights after its last broadcast, not with weights that others have moved since."""
         sample = self.directions.sample(numbers)
         stood = self._stood.get(child)
@@ -105,7 +105,7 @@ class MixingMerger(Merger):
         self._stood[child] = torch.lerp(sample, self.directions.sample(self._mixed), self._settings.beta)
 
     def _rounded(self, weights: Tensor) -> Tensor | None:
-        """All weights, encoded: there is no version that all children have, so no change can be sent."""
+        """All weights, encoded: there is no version that all children have, so no delta can be sent."""
         if self._codec is None:
             return None
         rounded = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)

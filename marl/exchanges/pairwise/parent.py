@@ -19,7 +19,7 @@ class MixingBroadcasts(Broadcasts):
     """Pairwise: all weights each time, encoded if there is a codec that the child knows of."""
 
     def _kind_for(self, member: Member, refused: bool) -> str:
-        return "weights" if self._merger.current.change is None or member.version is None else "change"
+        return "weights" if self._merger.current.delta is None or member.version is None else "delta"
 
 
 class PairwiseParent(MergingParent):

@@ -29,7 +29,7 @@ from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value, count_of
 from marl.wire.places import into, nowhere
 
-TOO_FAR_BEHIND = 4  # rounds; changes of older weights are useless
+TOO_FAR_BEHIND = 4  # rounds; deltas of older weights are useless
 LONGEST_PAUSE = 0.05  # seconds until a stop, or a trigger in steps, is noticed
 
 
@@ -198,7 +198,7 @@ class WeightsChild:
         """
         if self._rounding.codec is None:
             return {"weights": self._s}
-        return {"change": self._rounding.encode_change(self._s, self._g)}
+        return {"change": self._rounding.encode_delta(self._s, self._g)}
 
     def _take(self, broadcast: Message) -> None:
         """Go on from the broadcast's weights."""

@@ -28,8 +28,8 @@ class Rounding:
             self.up = torch.empty(self.codec.num_bytes(self._size), dtype=torch.uint8)
             self.down = torch.empty_like(self.up)
 
-    def encode_change(self, weights: Tensor, base: Tensor) -> Tensor:
-        """Encode the change from ``base`` to ``weights``, plus the rounding error of before.
+    def encode_delta(self, weights: Tensor, base: Tensor) -> Tensor:
+        """Encode the delta from ``base`` to ``weights``, plus the rounding error of before.
 
         Raises:
             WeightsRefused: it is not finite.
