@@ -65,9 +65,9 @@ class Directions:
         self._agreement.clear()
         self._seen.clear()
 
-    def is_against(self, child: str) -> bool:
-        """Whether a child has gone against the others of late."""
-        return self._seen.get(child, 0) >= AFTER and self._agreement[child] < AGAINST
+    def agrees(self, child: str) -> bool:
+        """Whether a child is known not to go against the others: its deltas were compared often enough to tell."""
+        return self._seen.get(child, 0) >= AFTER and self._agreement[child] >= AGAINST
 
     def opposed(self, among: Collection[str]) -> tuple[str, ...]:
         """Who goes against the others: one child against several; both of two, for no direction tells which lies.

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from marl.averaging.directions import AFTER
 from marl.averaging.upload_limits import MOST_WEIGHT
 from marl.data.normalizer import RunningStatistics, as_row
 from marl.errors import WeightsRefused
@@ -146,14 +147,21 @@ def test_pairwise_stays_where_it_is_for_who_learned_nothing() -> None:
     assert merger.current.steps == before.steps + 2 * WORK  # its steps were made
 
 
-def test_who_goes_against_the_others_counts_no_more_than_they_do() -> None:
-    """However much work it claims."""
-    merger = made(Merger)
-    weights = []
+def weights_in_rounds(direction: float) -> list[float]:
+    """What a child that claims much work counts in each round, beside an honest one."""
+    merger, weights = made(Merger), []
     for _ in range(8):
         merger.add(upload("honest", merger.current.weights + 1.0), Sent("honest", None))
-        liar = upload("liar", merger.current.weights - 1.0, work=50 * WORK)
-        weights.append(merger.add(liar, Sent("liar", None)).weight)
+        large = upload("large", merger.current.weights + direction, work=50 * WORK)
+        weights.append(merger.add(large, Sent("large", None)).weight)
         merger.close({})
-    assert weights[0] == MOST_WEIGHT * WORK
-    assert weights[-1] == WORK
+    return weights
+
+
+def test_much_work_counts_once_it_is_known_to_go_where_the_others_go() -> None:
+    assert weights_in_rounds(1.0) == [WORK] * AFTER + [MOST_WEIGHT * WORK] * (8 - AFTER)
+
+
+def test_who_goes_against_the_others_counts_no_more_than_they_do() -> None:
+    """However much work it claims."""
+    assert weights_in_rounds(-1.0) == [WORK] * 8

@@ -2,12 +2,16 @@
 
 No comparison of uploads can tell that where there are only two, and episodes with the weights of one upload tell
 little: a round is short. So each of the two trains alone for some rounds, while nothing of the other is merged, and the
-parent plays episodes with the weights before and after. Honest learning earns more in time, or as much. Who makes the
-weights lose half of what they had gained, again and again while the other does not, is named and quarantined, and they
-go back to what they were. They go back before the trials, too, where a liar has ruined them already: from weights that
-nothing can be learned with, honest learning earns no more than lies.
+parent plays episodes with the weights before and after. The first begins at once, also where the process that plays has
+to be started: uploads that go against each other cancel out meanwhile.
+
+Honest learning earns more in time, or as much. A child that makes the weights lose most of what they had gained, again
+and again while the other does not, is named and quarantined, and they go back to what they were. They go back before
+the trials, too, where a liar has ruined them already: from weights that nothing can be learned with, honest learning
+earns no more than lies.
 """
 
+import dataclasses
 import math
 import statistics
 import time
@@ -26,16 +30,23 @@ ROUNDS = 8  # that a child trains alone; as many uploads where there are no roun
 PATIENCE_S, USUAL_ROUNDS, LONGEST_S = 5.0, 3.0, 60.0  # for one of these; beside that, usual rounds; at most in all
 STRIKES = 2  # bad trials of a child, one after the other, after which it is named
 PLAY_S, MOST_DEATHS = 300.0, 3  # for one score; processes that ended without one
-CLEARLY = 3.0  # standard errors
+CLEARLY, RUINED = 3.0, 0.75  # standard errors; of what weights had gained: learning that goes astray may lose half
 MOST_TRIALS = 6
-PEACE_S = 5.0  # after the first case that named nobody, and twice as long after each further one
+PEACE_S = 2.0  # after the first case that named nobody, and twice as long after each further one
 LONG_PEACE_S = 600.0  # after one that could not be judged at all
 
 
 class Auditor(Evaluator):
-    """A process of its own, which is started when there is something to plays: the run's evaluation goes on."""
+    """A process of its own, which is started when there is something to play: the run's evaluation goes on.
+
+    Actions are drawn as in training: what a policy that has hardly begun earns by its most likely ones is luck.
+    """
 
     NAME = "auditor"
+
+    def __init__(self, config: Config, spaces: Spaces, group: ProcessGroup) -> None:
+        drawn = dataclasses.replace(config.evaluation, greedy=False)
+        super().__init__(dataclasses.replace(config, evaluation=drawn), spaces, group)
 
 
 class Kept(NamedTuple):
@@ -56,12 +67,13 @@ class Audit:
         self._pair: tuple[str, ...] = ()
         self._first = side.current  # what the run begins with
         self._best: Kept | None = None  # of all weights that were played
-        self._kept: Kept | None = None  # the best weights of this case
+        self._began = self._first  # what the case begins with
+        self._kept: Kept | None = None  # the best weights of this case; None until what it begins with was played
         self._played: Global | None = None  # the weights that are being played
         self._trial, self._silent, self._deaths = 0, 0, 0
         self._strikes: dict[str, int] = {}
         self._cleared: set[str] = set()  # who has once trained alone and ruined nothing
-        self._first_version, self._version, self._until = 0, 0, 0.0
+        self._first_version, self._version, self._until, self._played_until = 0, 0, 0.0, 0.0
         self._pace = Pace()
         self._lowest = math.inf
         self._calm_until, self._peace = 0.0, PEACE_S
@@ -70,9 +82,10 @@ class Audit:
         """Go on with the case; never waits."""
         if not self._pair:
             self._look()
-        elif self._played is not None:
+            return
+        if self._played is not None:
             self._await_score()
-        else:
+        if self._pair and (self._played is None or self._kept is None):
             self._watch_trial()
 
     def _look(self) -> None:
@@ -86,7 +99,9 @@ class Audit:
             if self._pair:
                 first, second = self._pair
                 self._note(f"what {first} and {second} upload goes against each other: each is tried alone")
-                self._play(self._first if self._best is None else None)
+                self._began = self._side.current
+                self._play(self._first if self._best is None else self._began)
+                self._try()  # at once: a process that plays may have to be started first
 
     def _await_score(self) -> None:
         assert self._played is not None
@@ -96,7 +111,7 @@ class Audit:
             self._deaths = 0
             self._hear(Kept(self._played, score))
         elif self._auditor.busy:
-            if time.monotonic() >= self._until:
+            if time.monotonic() >= self._played_until:
                 self._give_up(f"no evaluation of their weights ended within {PLAY_S:.0f} s")
         elif self._deaths + 1 < MOST_DEATHS:
             self._deaths += 1
@@ -114,7 +129,7 @@ class Audit:
         version, now, tried = self._side.current.version, time.monotonic(), self._pair[0]
         standing = self._side.standing(tried)
         if version >= self._first_version + ROUNDS:
-            self._play()
+            self._play_trial()
         elif standing is Standing.GONE:
             self._close(0.0)  # that proves nothing; the case begins again when both are there
         elif standing is Standing.QUARANTINED:
@@ -123,7 +138,7 @@ class Audit:
             self._version, self._until = version, now + self._pace.patience()
         elif now >= self._until:
             if version > self._first_version:
-                return self._play()  # what it did make tells, too
+                return self._play_trial()  # what it did make tells, too
             self._silent += 1
             if self._silent < STRIKES:  # chance may do that once
                 return self._try()
@@ -140,14 +155,19 @@ class Audit:
         self._first_version = self._version = self._side.current.version
         self._until = time.monotonic() + self._pace.patience()
 
-    def _play(self, weights: Global | None = None) -> None:
-        """Find out what weights earn; None: the newest."""
-        self._played = current = weights or self._side.current
-        tensors = {"weights": current.weights}
-        if current.statistics is not None:
-            tensors["observations"] = current.statistics[None]
+    def _play_trial(self) -> None:
+        """Find out what the child has made of the weights; until it is known what those earn, it may go on."""
+        if self._kept is not None:
+            self._play(self._side.current)
+
+    def _play(self, weights: Global) -> None:
+        """Find out what weights earn."""
+        self._played = weights
+        tensors = {"weights": weights.weights}
+        if weights.statistics is not None:
+            tensors["observations"] = weights.statistics[None]
         self._auditor.submit(Snapshot(tensors, 0, 0))
-        self._until = time.monotonic() + PLAY_S
+        self._played_until = time.monotonic() + PLAY_S
 
     def _hear(self, now: Kept) -> None:
         """The weights before all trials, or after one."""
@@ -157,13 +177,14 @@ class Audit:
         if best is None or now.earns.mean > best.earns.mean:
             self._best = now
         if best is None:
-            return self._play()  # those were the first weights of all
+            return self._play(self._began)  # those were the first weights of all
         before, self._kept = self._kept, now
-        if before is None and self._is_ruined(best.earns, now.earns):
-            self._side.go_back(best.weights)
-            self._kept = best
         if before is None:
-            return self._try()
+            if self._is_ruined(best.earns, now.earns):
+                self._side.go_back(best.weights)
+                self._kept = best
+                self._try()
+            return
         self._silent = 0
         tried, other = self._pair
         ruined = self._is_ruined(before.earns, now.earns)
@@ -192,7 +213,7 @@ class Audit:
 
     def _is_ruined(self, before: Score, now: Score) -> bool:
         error = math.sqrt((before.std**2 + now.std**2) / self._episodes)
-        return before.mean - now.mean > max(CLEARLY * error, (before.mean - self._lowest) / 2)
+        return before.mean - now.mean > max(CLEARLY * error, RUINED * (before.mean - self._lowest))
 
     def _close(self, peace: float | None = None) -> None:
         """End the case; None: it has named nobody."""

@@ -122,7 +122,7 @@ class Merger:
             self._idle += 1
             self._remember(sent, work, statistics)
             return Merged(0.0, 0.0, 1.0)
-        weight = self.vetting.weight(sent.child, work, agrees=not self.directions.is_against(sent.child))
+        weight = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
         accepted = self._put(numbers, work, weight, sent, is_delta=is_delta)
         # It is accepted. Nothing of an upload is remembered before: a refused one must leave no trace.
         self._compare(sent.child, numbers, is_delta=is_delta)

@@ -60,7 +60,7 @@ class Vetting:
         """What the upload counts in the round's mean.
 
         Args:
-            agrees: its deltas do not go against those of the others; else it counts no more than they do.
+            agrees: its deltas are known not to go against those of the others; else it counts no more than they do.
         """
         return self._weights.weigh(child, work, MOST_WEIGHT if agrees else 1.0)
 
