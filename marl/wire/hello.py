@@ -37,7 +37,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     oldest_protocol: _Protocol = OLDEST_PROTOCOL
     newest_protocol: _Protocol = PROTOCOL
     run_id: _Word
-    term: _Count = msgspec.field(name="epoch")  # of the parent: one process has one, the next has the next
+    term: _Count = msgspec.field(name="epoch")  # number of the parent process within the run, from 1
     instance: _Word  # random, new at each start: two parents of one term differ in it
     fingerprint: _Hash  # of the network, see fingerprint.py
     spaces: _Line = ""  # of the environment, for people: where fingerprints differ they may tell why
