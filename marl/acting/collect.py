@@ -7,8 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Layout, batched, flattened, is_empty, mapped
+from marl.data.layout import Layout, Values, at, batched, flattened, is_empty, joined, mapped, put, steps
 from marl.data.normalizer import Normalizer, RunningStatistics, statistics_of
+from marl.data.preprocess import Preprocess
 from marl.data.trajectory import Trajectory, trajectory_tree
 from marl.environments.numbers import fault_of
 from marl.environments.vector import Environments, Step
@@ -49,21 +50,24 @@ class Collector:
         self._lengths = np.zeros(count, np.int64)
         self._discounted = np.zeros(count)
         self._wide = spaces.observation_wide
-        self._dtype = spaces.observation_dtype
-        self._observation = spaces.raw
+        self._spaces, self._observation = spaces, spaces.raw
         self._raw = Layout(batched(spaces.raw, length + 1, count)).new()
+        self._raw_steps = steps(self._raw)
         self._flat = flattened(spaces.raw, self._raw)
+        self._flat_steps = steps(self._flat)
+        self._preprocess = Preprocess(spaces)
         tree = trajectory_tree(
             length=length,
             environments=count,
-            observation=spaces.observation(normalized=True),
+            observation=(),  # see ``_places``
             action=spaces.action,
             num_parameters=0,  # the network's, and so are its tensors
             max_last=0,
         )
         whole = Layout(tree).new()
         self._whole = Trajectory(**mapped(torch.from_numpy, whole), version=0)
-        self._seen = whole["observations"]  # normalised or narrowed; not used where nothing is
+        self._seen: Values = None  # normalised or narrowed; not used where nothing is
+        self._normalized = False
         self._actions, self._rewards = whole["actions"], whole["rewards"]
         self._ends = whole["terminated"], whole["truncated"], whole["valid"]
         self._ends[2][:] = True
@@ -73,7 +77,7 @@ class Collector:
 
     def reset(self, seeds: list[int]) -> None:
         """Start a new episode in every environment; episodes under way are dropped."""
-        self._raw[self._length] = self._environments.reset(seeds)
+        put(self._raw_steps[self._length], self._environments.reset(seeds))
         self._state: State | None = None  # what the network remembers; None: every episode is about to begin
         self._returns[:] = self._lengths[:] = self._discounted[:] = 0
 
@@ -84,18 +88,18 @@ class Collector:
             EnvironmentFault: the environment raised, or answered with another shape or with a number that is not
             finite, or too large for float32.
         """
-        raw, length = self._raw, self._length
+        length = self._length
         as_they_are = normalizer is None and not self._wide
-        seen = self._flat if as_they_are else self._seen
-        inputs = torch.from_numpy(seen).unbind()
+        seen = self._flat if as_they_are else self._places(normalized=normalizer is not None)
+        inputs = steps(mapped(torch.from_numpy, seen))
         terminated, truncated, valid = self._ends
         sampler = self._sampler or OnPolicy(network.distribution)
         noise = sampler.noise((length, self._environments.count), self._generator)
         behaviour: list[Tensor] = []
-        last: list[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]] = []
+        last: list[tuple[Values, npt.NDArray[np.int64]]] = []
         returns: list[npt.NDArray[np.float64]] = []
         lengths: list[npt.NDArray[np.int64]] = []
-        raw[0] = raw[length]
+        put(self._raw_steps[0], self._raw_steps[length])
         decide = network.step
         with torch.inference_mode(), np.errstate(over="ignore"):  # what does not fit is refused below
             initial = network.initial_state(self._environments.count)
@@ -103,7 +107,7 @@ class Collector:
             remembers = not is_empty(initial)
             for step, draws in enumerate(noise.unbind()):
                 if not as_they_are:
-                    seen[step] = self._flat[step] if normalizer is None else normalizer(self._flat[step])
+                    put(self._seen_steps[step], self._preprocess(self._flat_steps[step], normalizer))
                 parameters, _, state = decide(inputs[step], state)
                 drawn, acted = sampler.act(parameters, draws)
                 behaviour.append(acted)
@@ -130,7 +134,7 @@ class Collector:
                 if len(answer.last_index):
                     last.append((answer.last_observations, answer.last_index + step * self._environments.count))
             if not as_they_are:
-                seen[length] = self._flat[length] if normalizer is None else normalizer(self._flat[length])
+                put(self._seen_steps[length], self._preprocess(self._flat_steps[length], normalizer))
         self._state = state
         self._check([observations for observations, _ in last])
         self._rewards[:] = self._answered
@@ -144,7 +148,8 @@ class Collector:
 
     def observation_statistics(self) -> RunningStatistics:
         """Statistics of the raw observations of the last trajectory."""
-        return statistics_of(self._flat[1:].reshape(-1, self._flat.shape[-1]))
+        numbers = self._preprocess.numbers(at(self._flat, slice(1, None)))
+        return statistics_of(numbers.reshape(-1, numbers.shape[-1]))
 
     def reward_statistics(self) -> RunningStatistics:
         """Statistics of the discounted return so far, of every transition of the last trajectory [1]."""
@@ -168,6 +173,14 @@ class Collector:
         """Seconds spent so far inside the environments' own ``step``."""
         return self._environments.seconds
 
+    def _places(self, *, normalized: bool) -> Values:
+        """Where observations lie as the network sees them [T + 1, B, D]."""
+        if self._seen is None or normalized != self._normalized:
+            observation = self._spaces.observation(normalized=normalized)
+            self._seen = Layout(batched(observation, self._length + 1, self._environments.count)).new()
+            self._seen_steps, self._normalized = steps(self._seen), normalized
+        return self._seen
+
     def _step(self, actions: npt.NDArray[Any]) -> Step:
         try:
             return self._environments.step(actions)
@@ -175,43 +188,42 @@ class Collector:
             self._check([])  # it may have raised over an action that came of a number which is none
             raise
 
-    def _store(self, step: int, observations: npt.NDArray[Any]) -> None:
-        if np.shape(observations) != self._raw.shape[1:]:  # numpy would spread a smaller one over the whole place
-            self._environments.refuse_shape(observations)
-        self._raw[step + 1] = observations
+    def _store(self, step: int, observations: Values) -> None:
+        self._environments.demand_shape(observations)  # numpy would spread a smaller one over the whole place
+        put(self._raw_steps[step + 1], observations)
 
-    def _check(self, last: list[npt.NDArray[Any]]) -> None:
+    def _check(self, last: list[Values]) -> None:
         """One pass a trajectory rather than one a step; nothing was learned from it yet."""
-        named = [("observation", self._raw), ("reward", self._answered), *(("last observation", each) for each in last)]
-        for name, numbers in named:
-            if fault := fault_of(name, numbers):
-                self._environments.refuse_number(fault)
+        self._environments.demand_numbers("observation", self._raw)
+        if fault := fault_of("reward", self._answered):
+            self._environments.refuse_number(fault)
+        for each in last:
+            self._environments.demand_numbers("last observation", each)
 
     def _trajectory(
         self,
-        seen: npt.NDArray[Any],
+        seen: Values,
         behaviour: Tensor,
-        last: list[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]],
+        last: list[tuple[Values, npt.NDArray[np.int64]]],
         normalizer: Normalizer | None,
         version: int,
     ) -> Trajectory:
-        last_observations, last_index = seen[0, :0], np.zeros(0, np.int64)
+        last_observations, last_index = at(seen, (0, slice(0))), np.zeros(0, np.int64)
         if last:
-            flat = self._rows(np.concatenate([part for part, _ in last]))
-            last_observations = flat.astype(self._dtype) if normalizer is None else normalizer(flat)
+            flat = self._rows(joined([part for part, _ in last]), sum(len(index) for _, index in last))
+            last_observations = self._preprocess(flat, normalizer)
             last_index = np.concatenate([index for _, index in last])
         return self._whole._replace(
-            observations=torch.from_numpy(seen),
-            last_observations=torch.from_numpy(last_observations),
+            observations=mapped(torch.from_numpy, seen),
+            last_observations=mapped(torch.from_numpy, last_observations),
             last_index=torch.from_numpy(last_index),
             behaviour=behaviour,
             version=version,
         )
 
-    def _rows(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _rows(self, observations: Values, count: int) -> Values:
         """Observations [K, ...] as they are held [K, D]."""
-        layout = Layout(batched(self._observation, len(observations)))
+        layout = Layout(batched(self._observation, count))
         memory = np.empty(layout.num_bytes, np.uint8)
         layout.pack(observations, memory)
-        rows: npt.NDArray[Any] = flattened(self._observation, layout.open(memory))
-        return rows
+        return flattened(self._observation, layout.open(memory))

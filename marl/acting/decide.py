@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from marl.data.layout import mapped
+from marl.data.layout import Values, at, joined, num_rows
 from marl.networks.contract import Acts, State
 from marl.networks.sampling import OnPolicy, Sampler
 
@@ -33,7 +33,7 @@ class ActionNoise:
 class Question(NamedTuple):
     """Environments that wait for actions."""
 
-    observations: Tensor  # [N, D]
+    observations: Values  # [N, D]
     state: State  # [N, ...]  what the network remembers
     noises: Sequence[ActionNoise]  # of the groups, in order
 
@@ -58,28 +58,24 @@ class Decider:
         """Answer all."""
         version = self._refresh()
         with torch.inference_mode():
-            together = _joined([each.observations for each in questions])
-            before = mapped(lambda *each: _joined(list(each)), *[question.state for question in questions])
+            together = joined([each.observations for each in questions])
+            before = joined([each.state for each in questions])
             parameters, _, state = self._network.step(together, before)
             drawn, end = [], 0
             for _, run in groupby((noises for each in questions for noises in each.noises), key=_alike):
                 group = list(run)
                 start, end = end, end + sum(noises.count for noises in group)
-                noise = _joined([noises.noise(self._generator) for noises in group])
+                noise = joined([noises.noise(self._generator) for noises in group])
                 drawn.append(group[0].sampler.act(parameters[start:end], noise))
-            actions, behaviour = _joined([each for each, _ in drawn]), _joined([each for _, each in drawn])
+            actions, behaviour = joined([each for each, _ in drawn]), joined([each for _, each in drawn])
         answers, end = [], 0
         for question in questions:
-            start, end = end, end + len(question.observations)
-            own = mapped(lambda rows, start=start, end=end: rows[start:end], state)
-            answers.append(Answers(actions[start:end], behaviour[start:end], own, version))
+            start, end = end, end + num_rows(question.observations)
+            own = slice(start, end)
+            answers.append(Answers(actions[own], behaviour[own], at(state, own), version))
         return answers
 
 
 def _alike(noises: ActionNoise) -> int:
     """The same for those who can act at once; a sampler of another kind acts for one group at a time."""
     return id(noises.sampler if type(noises.sampler) is OnPolicy else noises)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

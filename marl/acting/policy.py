@@ -1,13 +1,15 @@
 """A trained policy on its own: observations in, actions out, normaliser included."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.layout import dtype_name, flattened, is_empty
+from marl.data.layout import Leaf, Values, at, dtype_name, flattened, is_empty, mapped, num_rows
 from marl.data.normalizer import Normalizer, RunningStatistics
+from marl.data.preprocess import Preprocess
 from marl.data.spaces import Spaces
 from marl.environments.actions import action_mapping
 from marl.errors import EnvironmentFault
@@ -31,6 +33,7 @@ class Policy:
         if statistics is not None:
             self.normalizer = Normalizer(spaces.observation_size)
             self.normalizer.use(statistics)
+        self._preprocess = Preprocess(spaces)
         self.reset()
 
     def reset(self, ended: npt.ArrayLike | None = None) -> None:
@@ -44,40 +47,46 @@ class Policy:
                 self._state = renewed(self._state, fresh, self.network.initial_state(self._rows))
 
     def act(
-        self, observation: npt.ArrayLike, *, greedy: bool = True, generator: torch.Generator | None = None
+        self, observation: Values, *, greedy: bool = True, generator: torch.Generator | None = None
     ) -> npt.NDArray[Any]:
         """Actions for observations [*shape] or [N, *shape], as the environment's ``step`` takes them.
+
+        Args:
+            observation: an array, or a tree of arrays where the space is one.
 
         Raises:
             EnvironmentFault: the observation has another shape than the policy was trained on, or a policy that
             remembers is shown more or fewer at once than before.
         """
-        array = np.asarray(observation)
-        single = array.shape == self.spaces.observation_shape
-        if not single and array.shape[1:] != self.spaces.observation_shape:
-            raise EnvironmentFault(
-                f"expected an observation of shape {self.spaces.observation_shape}, or many in a row, got {array.shape}"
-            )
-        actions = self.draw(array[None] if single else array, greedy=greedy, generator=generator)
+        observations, single = self._many(observation)
+        actions = self.draw(observations, greedy=greedy, generator=generator)
         mapped = action_mapping(self.spaces)(actions)
         return mapped[0] if single else mapped
 
-    def draw(
-        self, observations: npt.NDArray[Any], *, greedy: bool, generator: torch.Generator | None = None
-    ) -> npt.NDArray[Any]:
+    def draw(self, observations: Values, *, greedy: bool, generator: torch.Generator | None = None) -> npt.NDArray[Any]:
         """Actions [N, ...] before they are brought to the environment's range."""
-        flat = flattened(self.spaces.raw, observations)
-        if self.normalizer is None:
-            seen = flat.astype(self.spaces.observation_dtype)
-        else:
-            seen = self.normalizer(flat.astype(dtype_name(self.spaces.raw.dtype), copy=False))
-        distribution = self.network.distribution
+        rows = flattened(self.spaces.raw, mapped(_as_held, self.spaces.raw, observations))
+        seen = mapped(torch.from_numpy, self._preprocess(rows, self.normalizer))
+        count, distribution = num_rows(seen), self.network.distribution
         with torch.inference_mode():
-            parameters, _, self._state = self.network.step(torch.from_numpy(seen), self._remembered(len(seen)))
+            parameters, _, self._state = self.network.step(seen, self._remembered(count))
             if greedy:
                 return distribution.mode(parameters).numpy()
-            noise = distribution.noise((len(seen),), generator or torch.default_generator)
+            noise = distribution.noise((count,), generator or torch.default_generator)
             return distribution.sample(parameters, noise).numpy()
+
+    def _many(self, observation: Values) -> tuple[Values, bool]:
+        """Observations in a row, and whether it was a single one."""
+        raw, shapes = self.spaces.raw, mapped(lambda leaf: leaf.shape, self.spaces.raw)
+        came: Any = f"{type(observation).__name__} of another structure"
+        with contextlib.suppress(ValueError):
+            arrays = mapped(lambda unused_leaf, value: np.asarray(value), raw, observation)
+            came = mapped(np.shape, arrays)
+            if came == shapes:
+                return at(arrays, None), True
+            if mapped(lambda each: each.shape[1:], arrays) == shapes:
+                return arrays, False
+        raise EnvironmentFault(f"expected an observation of shape {shapes}, or many in a row, got {came}")
 
     def _remembered(self, rows: int) -> State:
         if self._state is None:
@@ -87,3 +96,7 @@ class Policy:
                 f"expected {self._rows} observations as before, got {rows}: call reset() where other episodes begin"
             )
         return self._state
+
+
+def _as_held(leaf: Leaf, value: Any) -> npt.NDArray[Any]:
+    return np.asarray(value, dtype_name(leaf.dtype))

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from marl.acting.collect import Episodes
-from marl.data.layout import flattened
+from marl.data.layout import Leaf, at, flattened, mapped, put
 from marl.data.requests import ANSWERED, ASKED, BEGUN, GROUPS, RequestLayout
 from marl.data.shared import SharedBlock
 from marl.environments.numbers import fault_of
@@ -38,7 +39,7 @@ class Stepper:
         self._steps = self._turn = 0
         for group, (environments, own) in enumerate(zip(groups, seeds, strict=True)):
             none = np.zeros(environments.count, bool)
-            start = Step(environments.reset(own), none, none, none, none, none[:0], none[:0])
+            start = Step(environments.reset(own), none, none, none, none, (), none[:0])
             self._ask(group, start, first=True)
 
     def step(self, go_on: Callable[[], bool]) -> Episodes | None:
@@ -85,22 +86,27 @@ class Stepper:
 
     def _ask(self, group: int, step: Step, *, first: bool) -> None:
         environments, counts = self._groups[group], self._counts[group]
-        count = environments.count
-        seen = np.asarray(step.observations)
-        if seen.shape != (count, *environments.spaces.observation_shape):
-            environments.refuse_shape(seen)
+        environments.demand_shape(step.observations)
+        observation = environments.spaces.raw
+        seen = mapped(_as_array, observation, step.observations)
         question, num_last = int(counts[ASKED]) + 1, len(step.last_index)
-        last = np.asarray(step.last_observations)
-        for name, numbers in (("observation", seen), ("reward", step.rewards), ("last observation", last)):
-            if fault := fault_of(name, numbers):
-                environments.refuse_number(fault)
+        environments.demand_numbers("observation", seen)
+        if fault := fault_of("reward", step.rewards):
+            environments.refuse_number(fault)
+        if num_last:
+            last = mapped(_as_array, observation, step.last_observations)
+            environments.demand_numbers("last observation", last)
         counts[BEGUN] = question  # first: who reads meanwhile knows that the slot is not whole
-        slot, observation = self._slots[group], environments.spaces.raw
-        slot["observations"][:] = flattened(observation, seen)
+        slot = self._slots[group]
+        put(slot["observations"], flattened(observation, seen))
         slot["rewards"][:] = step.rewards
         slot["ends"][:] = step.terminated, step.truncated, step.valid
         if num_last:
-            slot["last_observations"][:num_last] = flattened(observation, last)
+            put(at(slot["last_observations"], slice(num_last)), flattened(observation, last))
             slot["last_index"][:num_last] = step.last_index
         slot["header"][:5] = self._worker, group, question, first, num_last
         counts[ASKED] = question  # last: who sees it finds everything in place
+
+
+def _as_array(unused_leaf: Leaf, value: Any) -> npt.NDArray[Any]:
+    return np.asarray(value)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Layout, Tree, is_empty, mapped
+from marl.data.layout import Layout, Tree, Values, is_empty, joined, mapped, put, steps
 from marl.data.trajectory import Trajectory, trajectory_tree
 from marl.networks.contract import Acts, State, renewed, state_tree
 
@@ -19,10 +19,10 @@ class Answered(NamedTuple):
 
     question: int  # counts them, one by one
     first: bool  # a worker has just begun: nothing was sent
-    observations: Array  # [B, D]  as the network sees them
+    observations: Values  # [B, D]  as the network sees them
     rewards: Array  # [B]
     ends: Array  # [3, B]  terminated, truncated, valid
-    last_observations: Array  # [K, D]  see ``Trajectory``
+    last_observations: Values  # [K, D]  see ``Trajectory``
     last_index: Array  # [K]  of which environments
 
 
@@ -52,14 +52,15 @@ class Stream:
         )
         self._whole = Trajectory(**mapped(torch.from_numpy, Layout(tree).new()), version=0)
         # The same memory as numpy sees it: a step copies a dozen small arrays.
-        self._observations, self._rewards = self._whole.observations.numpy(), self._whole.rewards.numpy()
+        self._observations = steps(mapped(Tensor.numpy, self._whole.observations))
+        self._rewards = self._whole.rewards.numpy()
         self._actions, self._behaviour = self._whole.actions.numpy(), self._whole.behaviour.numpy()
         self._ends = [each.numpy() for each in (self._whole.terminated, self._whole.truncated, self._whole.valid)]
         with torch.inference_mode():
             self._initial = network.initial_state(environments)
         self._state: State = self._initial  # what the network remembers
         self._remembers = not is_empty(self._initial)
-        self._last: list[tuple[Array, Array]] = []
+        self._last: list[tuple[Values, Array]] = []
         self._step = 0
         self._question: int | None = None  # the one whose actions are decided
         self._first: tuple[Array, Array, int, State] | None = None  # decided for the first step of the next trajectory
@@ -76,13 +77,13 @@ class Stream:
         """
         if not self.follows(answered):
             self._question, self._step, self._last, self._first = None, 0, [], None
-            self._observations[0] = answered.observations
+            put(self._observations[0], answered.observations)
             self._state = self._initial
             return None
         self._question = None  # no answer is taken twice
         if self._step == self._length:  # the actions on the last observation are the first of the next trajectory
             assert self._first is not None
-            self._observations[0] = self._observations[self._length]
+            put(self._observations[0], self._observations[self._length])
             self._step, self._last = 0, []
             self._store(*self._first)
         step = self._step
@@ -91,18 +92,17 @@ class Stream:
             kept[step] = came
         if len(answered.last_index):
             # Copies: what came lies in memory that is used again.
-            self._last.append((answered.last_observations.copy(), answered.last_index + step * self._count))
-        self._observations[step + 1] = answered.observations
+            self._last.append((mapped(np.copy, answered.last_observations), answered.last_index + step * self._count))
+        put(self._observations[step + 1], answered.observations)
         if self._remembers:  # an episode begins with the initial state: after an end, and after a reset's own step
             fresh = torch.from_numpy(np.array(answered.ends[0] | answered.ends[1] | (answered.ends[2] ^ 1), bool))
             self._state = renewed(self._state, fresh, self._initial)
         self._step += 1
         return self._trajectory() if self._step == self._length else None
 
-    def newest(self) -> Array:
+    def newest(self) -> Values:
         """What the next actions are for [B, D]."""
-        newest: Array = self._observations[self._step]
-        return newest
+        return self._observations[self._step]
 
     def state(self) -> State:
         """What the network remembers of each environment [B, ...]."""
@@ -129,6 +129,6 @@ class Stream:
         if not self._last:
             return whole
         return whole._replace(
-            last_observations=torch.from_numpy(np.concatenate([each for each, _ in self._last])),
+            last_observations=mapped(torch.from_numpy, joined([each for each, _ in self._last])),
             last_index=torch.from_numpy(np.concatenate([index for _, index in self._last])),
         )

@@ -206,7 +206,10 @@ def _tune(link: Link, protocol: int, max_bytes: int) -> None:
 
 def _fingerprint(config: Config, spaces: Spaces, network: nn.Module) -> str:
     modules = sorted({module for name in plugin_names(config) for module in modules_of(name)})
-    settings: Mapping[str, Any] = {"algorithm": config.algorithm.name, "network": to_tree(config)["network"]}
+    settings: dict[str, Any] = {"algorithm": config.algorithm.name, "network": to_tree(config)["network"]}
+    payload = config.exchange.payload(config, spaces, network)
+    if payload is not None:
+        settings["payload"] = payload.header
     sources = sources_of(modules) if modules else None
     return fingerprint(network, settings=settings, spaces=spaces, sources=sources)
 

@@ -5,7 +5,7 @@ or a tensor for each leaf. An observation that is one box is a leaf, and its val
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
@@ -81,14 +81,6 @@ class Layout:
         """What tells this layout from every other, in plain words and numbers."""
         return header_of(self.tree)
 
-    def check(self, header: Header) -> None:
-        """Whether bytes that are said to be laid out like this can be opened here.
-
-        Raises:
-            MessageRefused: they lie otherwise; the text names the first difference.
-        """
-        compare(self.header, header)
-
 
 def header_of(values: Values) -> Header:
     """Of a tree, or of arrays or tensors with the structure of one."""
@@ -106,6 +98,48 @@ def mapped(function: Callable[..., Any], tree: Values, *others: Values) -> Any:
     if not isinstance(tree, dict) and type(tree) is not tuple:
         return function(tree, *others)
     return _walk(lambda unused_path, *each: function(*each), "", tree, *others)
+
+
+def named(tree: Tree, values: Values) -> list[tuple[str, Any]]:
+    """The values of a tree with the path of each, such as camera/left; of one leaf, with its name."""
+    found: list[tuple[str, Any]] = []
+    _walk(lambda path, leaf, value: found.append((path or leaf.name, value)), "", tree, values)
+    return found
+
+
+def steps(values: Values) -> Sequence[Values]:
+    """Arrays or tensors [T, ...] of a tree as T trees [...], which share their memory."""
+    if isinstance(values, Tensor):
+        return values.unbind()
+    if isinstance(values, np.ndarray):
+        return list(values)
+    return [at(values, step) for step in range(num_rows(values))]
+
+
+def at(values: Values, index: Any) -> Values:
+    """Of each leaf's array or tensor the part at an index, which may be a slice."""
+    return mapped(lambda each: each[index], values)
+
+
+def num_rows(values: Values) -> int:
+    """The length of the first dimension, which all leaves share."""
+    return len(named(values, values)[0][1])
+
+
+def put(places: Values, values: Values) -> None:
+    """Write a tree's values into arrays of the same shapes, converted to their types.
+
+    Raises:
+        ValueError: the values have another structure.
+    """
+    mapped(lambda place, value: place.__setitem__(..., value), places, values)
+
+
+def joined(parts: Sequence[Values]) -> Values:
+    """One tree of many: each leaf's arrays or tensors [N, ...] behind each other; of one part, no copy."""
+    if len(parts) == 1:
+        return parts[0]
+    return mapped(lambda *each: (torch.cat if isinstance(each[0], Tensor) else np.concatenate)(each), *parts)
 
 
 def on_device(values: Any, device: torch.device) -> Any:

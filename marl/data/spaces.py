@@ -6,9 +6,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from gymnasium import spaces as gym_spaces
-from torch import Tensor
 
-from marl.data.layout import Leaf, Tree
+from marl.data.layout import Leaf, Tree, Values, batched, mapped
 from marl.errors import EnvironmentFault
 
 
@@ -29,17 +28,17 @@ class Spaces(NamedTuple):
         """How many numbers one observation has."""
         return math.prod(self.observation_shape)
 
-    def zeros(self, *leading: int) -> Tensor:
+    def zeros(self, *leading: int) -> Values:
         """Blank observations [..., D], flat, as the environment has them."""
-        return torch.zeros(*leading, self.observation_size, dtype=getattr(torch, self.observation_dtype))
+        return mapped(lambda leaf: torch.zeros(leaf.shape, dtype=leaf.dtype), batched(self.observation(), *leading))
 
     @property
-    def raw(self) -> Leaf:
+    def raw(self) -> Tree:
         """One observation, as it is held until it has been normalised."""
         dtype = "float64" if self.observation_wide else self.observation_dtype
         return Leaf(self.observation_shape, getattr(torch, dtype), name="observations")
 
-    def observation(self, *, normalized: bool = False) -> Leaf:
+    def observation(self, *, normalized: bool = False) -> Tree:
         """One observation in a row, as the network sees it; pixels stay bytes, but not once they are normalised."""
         dtype = "float32" if normalized else self.observation_dtype
         return Leaf((self.observation_size,), getattr(torch, dtype), name="observations")

@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from marl.data.layout import flattened
+from marl.data.layout import flattened, joined, mapped
+from marl.data.preprocess import Preprocess
 from marl.data.spaces import Spaces, describe
 from marl.environments.actions import hidden_ranges
 from marl.environments.closing import closed
@@ -77,14 +78,15 @@ def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
         return None
     environments = make_environments(settings, 1)
     try:
-        seen = [np.array(environments.reset([0]))]
+        seen = [mapped(np.array, environments.reset([0]))]
         generator = np.random.default_rng(0)
-        seen += [np.array(environments.step(_random_actions(spaces, 1, generator)).observations) for _ in range(LOOKS)]
+        for _ in range(LOOKS):
+            seen.append(mapped(np.array, environments.step(_random_actions(spaces, 1, generator)).observations))
     except EnvironmentFault:
         return None
     finally:
         environments.close()
-    return blurred(flattened(spaces.raw, np.concatenate(seen)))
+    return blurred(Preprocess(spaces).numbers(flattened(spaces.raw, joined(seen))))
 
 
 def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> list[str]:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Env
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import concatenate
 
 from marl.environments.closing import close_all
 
@@ -29,6 +31,7 @@ class SerialVector(SyncVectorEnv[Any, Any]):
         except BaseException:  # one of them does not start, or a signal says to stop
             close_all(made, name)
             raise
+        self._is_box = isinstance(self.single_observation_space, Box)
 
     def _add_info(self, vector_infos: dict[str, Any], unused_info: dict[str, Any], unused_index: int) -> dict[str, Any]:
         return vector_infos
@@ -50,7 +53,10 @@ class SerialVector(SyncVectorEnv[Any, Any]):
                     truncated[index],
                     _,
                 ) = environment.step(action)
-        np.stack(observations, out=self._observations)
+        if self._is_box:
+            np.stack(observations, out=self._observations)
+        else:
+            self._observations = concatenate(self.single_observation_space, observations, self._observations)
         np.logical_or(terminated, truncated, out=self._autoreset_envs)
         return self._observations, rewards.copy(), terminated.copy(), truncated.copy(), {}
 

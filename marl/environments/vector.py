@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from marl.data.layout import Layout, Leaf, Values, batched, mapped, named
 from marl.data.spaces import Spaces, describe
 from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
@@ -27,12 +28,12 @@ Array = npt.NDArray[Any]
 class Step(NamedTuple):
     """What B environments answer to B actions."""
 
-    observations: Array  # [B, ...]  what the policy sees next
+    observations: Values  # [B, ...]  what the policy sees next: an array, or a tree of arrays
     rewards: Array  # [B]
     terminated: Array  # [B]
     truncated: Array  # [B]
     valid: Array  # [B]  False where this step was a reset
-    last_observations: Array  # [K, ...]  true last observations of truncated episodes, where `observations` hides them
+    last_observations: Values  # [K, ...]  true last observations of truncated episodes, where `observations` hides them
     last_index: Array  # [K]  of which environments
 
 
@@ -54,10 +55,12 @@ class Environments:
             ) from None
         self._resets_next = np.zeros(self.count, bool)  # ended at the last step; only used with NEXT_STEP
         self._all_valid = np.ones(self.count, bool)
-        self._none = np.zeros((0, *self.spaces.observation_shape), self.spaces.observation_dtype), np.zeros(0, np.int64)
+        self._raw = self.spaces.raw
+        self._shapes = mapped(lambda leaf: (self.count, *leaf.shape), self._raw)
+        self._none = Layout(batched(self._raw, 0)).new(), np.zeros(0, np.int64)
         self._to_action = action_mapping(self.spaces)
 
-    def reset(self, seeds: list[int] | None = None) -> Array:
+    def reset(self, seeds: list[int] | None = None) -> Values:
         """Start a new episode in each environment, from its seed or its own next random numbers; observations [B, ...].
 
         Raises:
@@ -65,13 +68,11 @@ class Environments:
         """
         seed: Any = seeds if seeds is None or isinstance(self._vector.unwrapped, SyncVectorEnv) else seeds[0]
         try:
-            reset: tuple[Array, Any] = self._vector.reset(seed=seed)
+            observations = self._vector.reset(seed=seed)[0]
         except (Exception, SystemExit) as error:
             raise self._fault("reset", error) from error
         self._resets_next = np.zeros(self.count, bool)
-        observations = reset[0]
-        if np.shape(observations) != (self.count, *self.spaces.observation_shape):
-            self.refuse_shape(observations)
+        self.demand_shape(observations)
         return observations
 
     def step(self, actions: Array) -> Step:
@@ -100,7 +101,7 @@ class Environments:
             if self._mode is AutoresetMode.SAME_STEP:
                 last = self._final_observations(info, cut), cut
             else:
-                last = np.array(observations[cut], copy=True), cut
+                last = mapped(lambda each: np.array(each[cut], copy=True), observations), cut
                 observations = self._restart(ended)
         return Step(observations, rewards, terminated, truncated, self._all_valid, *last)
 
@@ -108,14 +109,13 @@ class Environments:
         """Release what the environments hold."""
         close_all([self._vector], self.name)
 
-    def _restart(self, ended: Array) -> Array:
+    def _restart(self, ended: Array) -> Values:
         try:
-            observations: Array = self._vector.reset(options={"reset_mask": ended})[0]
+            return self._vector.reset(options={"reset_mask": ended})[0]
         except (Exception, SystemExit) as error:
             raise self._fault("reset", error) from error
-        return observations
 
-    def _final_observations(self, info: dict[str, Any], cut: Array) -> Array:
+    def _final_observations(self, info: dict[str, Any], cut: Array) -> Values:
         if not len(cut):
             return self._none[0]
         final = info.get("final_obs", info.get("final_observation"))
@@ -124,22 +124,39 @@ class Environments:
                 f"{self.name} resets within the step but gives no info['final_obs']: "
                 "a cut episode cannot be bootstrapped"
             )
-        observations = [np.asarray(final[index]) for index in cut]
-        for observation in observations:
-            if observation.shape != self.spaces.observation_shape:
-                self.refuse_shape(np.broadcast_to(observation, (self.count, *observation.shape)))
-        return np.stack(observations)
+        observations = [final[index] for index in cut]
+        for each in observations:
+            self.demand_shape(mapped(lambda value: np.broadcast_to(value, (self.count, *np.shape(value))), each))
+        return mapped(lambda unused_leaf, *each: np.stack(each), self._raw, *observations)
 
-    def refuse_shape(self, observations: Any) -> NoReturn:
-        """Say that observations do not fit the declared space.
+    def demand_shape(self, observations: Values) -> None:
+        """Whether observations [B, ...] fit the declared space.
 
         Raises:
-            EnvironmentFault: always.
+            EnvironmentFault: they do not.
         """
-        raise EnvironmentFault(
-            f"{self.name}: expected observations of shape {(self.count, *self.spaces.observation_shape)} as its space "
-            f"declares, got {np.shape(observations)}: mend the environment (`marl check {self.name}` says more)"
-        )
+        try:
+            fits = mapped(_shape, self._raw, observations) == self._shapes
+        except ValueError:  # a tree of another structure
+            fits = False
+        if not fits:
+            raise EnvironmentFault(
+                f"{self.name}: expected observations of shape {self._shapes} as its space declares, got "
+                f"{mapped(np.shape, observations)}: mend the environment (`marl check {self.name}` says more)"
+            )
+
+    def demand_numbers(self, name: str, values: Values) -> None:
+        """Whether observations, as they came, can be learned from.
+
+        Args:
+            name: begins the text of a refusal.
+
+        Raises:
+            EnvironmentFault: they cannot.
+        """
+        for path, numbers in named(self._raw, values):
+            if fault := fault_of(name if isinstance(self._raw, Leaf) else f"{name} {path}", numbers):
+                self.refuse_number(fault)
 
     def refuse_number(self, fault: str) -> NoReturn:
         """Say why an observation or a reward is no number to learn from.
@@ -157,6 +174,10 @@ class Environments:
         return EnvironmentFault(
             f"{self.name} raised {type(error).__name__} in {where}: {error} (`marl check {self.name}` tries it alone)"
         )
+
+
+def _shape(unused_leaf: Leaf, value: Any) -> tuple[int, ...]:
+    return np.shape(value)
 
 
 def make_environments(settings: EnvironmentSettings, count: int) -> Environments:

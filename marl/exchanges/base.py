@@ -145,6 +145,12 @@ class Exchange(ExchangeSettings, ABC):
         """Fields of a node's shared memory for this exchange, beside weights, counters and statistics."""
         return {}
 
+    def payload(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> Layout | None:
+        """How what a message carries beside weights, statistics and reports lies in its bytes; None: it carries no such
+        thing. Parent and child compare it when they meet.
+        """
+        return None
+
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
         """The most that one message carries beside weights, statistics and reports."""
         return 0

@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from marl.data.layout import Values, at, named
 from marl.data.spaces import Spaces
 from marl.networks.contract import Decision, Outputs, State, StatelessCritic
 from marl.networks.distributions import distribution_for
@@ -40,24 +41,24 @@ class _Torsos(nn.Module):
 class ActorCritic(_Torsos, StatelessCritic):
     """What the present observation says is all there is."""
 
-    def policy(self, observations: Tensor) -> Tensor:
+    def policy(self, observations: Values) -> Tensor:
         """Distribution parameters [..., P] of observations [..., D]."""
         shared, act, _ = self._listed
         outputs = act(observations)
         return self._with_deviation(outputs[..., :-1] if shared else outputs)
 
-    def values(self, observations: Tensor) -> Tensor:
+    def values(self, observations: Values) -> Tensor:
         """Values [...] of observations [..., D]."""
         shared, _, judge = self._listed
         return judge(observations)[..., -1] if shared else judge(observations).squeeze(-1)
 
-    def unroll(self, observations: Tensor, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
+    def unroll(self, observations: Values, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``; a shared trunk is passed once."""
         shared, act, _ = self._listed
         if shared:
             outputs = act(observations)
             return Outputs(self._with_deviation(outputs[:acted, ..., :-1]), outputs[..., -1])
-        return Outputs(self.policy(observations[:acted]), self.values(observations))
+        return Outputs(self.policy(at(observations, slice(acted))), self.values(observations))
 
 
 class RecurrentActorCritic(_Torsos):
@@ -67,16 +68,17 @@ class RecurrentActorCritic(_Torsos):
         """See ``Acts``; one core's after the other's."""
         return tuple(each.initial_state(rows) for each in self._torsos())
 
-    def step(self, observations: Tensor, state: State) -> Decision:
+    def step(self, observations: Values, state: State) -> Decision:
         """See ``Acts``; the critic is asked as well, since it has to remember."""
         found = [each.step(observations, kept) for each, kept in zip(self._torsos(), state, strict=True)]
         parameters, values = self._meant([outputs for outputs, _ in found])
         return Decision(parameters, values, tuple(kept for _, kept in found))
 
-    def unroll(self, observations: Tensor, state: State, resets: Tensor | None, acted: int) -> Outputs:
+    def unroll(self, observations: Values, state: State, resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``."""
         if resets is None:
-            resets = torch.zeros(observations.shape[:2], dtype=torch.bool, device=observations.device)
+            seen = named(observations, observations)[0][1]
+            resets = torch.zeros(seen.shape[:2], dtype=torch.bool, device=seen.device)
         pairs = zip(self._torsos(), state, strict=True)
         parameters, values = self._meant([each.unroll(observations, kept, resets) for each, kept in pairs])
         return Outputs(parameters[:acted], values)

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from marl.data.layout import header_of, is_empty
+from marl.data.layout import Values, at, header_of, is_empty, mapped
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError, MarlError, PluginError
 from marl.networks.actor_critic import ActorCritic, RecurrentActorCritic
@@ -56,22 +56,23 @@ def _try_policy(who: str, spaces: Spaces, network: nn.Module) -> None:
     outputs, policy = _acting_parameters(network, who), cast(Policy, network)
     state = _initial_state(who, policy)
     seen = spaces.zeros(TIMES, ROWS)  # S = T + 1
+    first = at(seen, 0)
     resets = None if is_empty(state) else torch.zeros(TIMES, ROWS, dtype=torch.bool)
 
     def step() -> Tensor:
-        decision = policy.step(seen[0], state)
+        decision = policy.step(first, state)
         _demand_same_state(who, state, decision.state)
         return decision.parameters
 
-    def unrolled(observations: Tensor, number: int, acted: int) -> Callable[[], Tensor]:
+    def unrolled(observations: Values, number: int, acted: int) -> Callable[[], Tensor]:
         return lambda: policy.unroll(observations, state, resets, acted)[number]
 
-    _demand_shape(who, "step", seen[0], (ROWS, outputs), step)
+    _demand_shape(who, "step", first, (ROWS, outputs), step)
     for acted in (TIMES - 1, TIMES, 0):
         _demand_shape(who, "the parameters of unroll", seen, (acted, ROWS, outputs), unrolled(seen, 0, acted))
         _demand_shape(who, "the values of unroll", seen, (TIMES, ROWS), unrolled(seen, 1, acted))
     if resets is None:
-        _demand_shape(who, "the values of unroll", seen[0], (ROWS,), unrolled(seen[0], 1, ROWS))
+        _demand_shape(who, "the values of unroll", first, (ROWS,), unrolled(first, 1, ROWS))
 
 
 def _initial_state(who: str, policy: Policy) -> State:
@@ -130,9 +131,10 @@ def _acting_parameters(network: nn.Module, who: str) -> int:
     return outputs
 
 
-def _demand_shape(who: str, method: str, seen: Tensor, expected: tuple[int, ...], answer: Callable[[], Tensor]) -> None:
+def _demand_shape(who: str, method: str, seen: Values, expected: tuple[int, ...], answer: Callable[[], Tensor]) -> None:
     """Refuse a network before any process starts rather than in the first batch."""
-    asked = f"{who}: expected {method} to make {list(expected)} of observations {list(seen.shape)}"
+    shapes = mapped(lambda each: list(each.shape), seen)
+    asked = f"{who}: expected {method} to make {list(expected)} of observations {shapes}"
     try:
         with torch.no_grad():
             shape = tuple(answer().shape)

@@ -1,5 +1,7 @@
 """The contract of a policy: whatever acts or learns reaches a network by these methods.
 
+Observations are a tensor, or a tree of them where the space is one.
+
 The state is what a network remembers from one step to the next: a tree (dictionaries and plain tuples) of tensors
 [B, ...], one row for each environment. A network that remembers nothing has the empty state, ``()``. An episode begins
 with ``initial_state``.
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from marl.data.layout import Leaf, Tree, Values, mapped
+from marl.data.layout import Leaf, Tree, Values, at, mapped
 from marl.networks.distributions import ActionRule, Distribution
 
 State: TypeAlias = Values
@@ -41,7 +43,7 @@ class Acts(Protocol):
     def initial_state(self, rows: int) -> State:
         """With which the first step of an episode is decided, for this many environments."""
 
-    def step(self, observations: Tensor, state: State) -> Decision:
+    def step(self, observations: Values, state: State) -> Decision:
         """Of observations [B, D] and what is remembered of the steps before."""
 
 
@@ -52,7 +54,7 @@ class Policy(Acts, Protocol):
     def distribution(self) -> Distribution:
         """What its parameters are of."""
 
-    def unroll(self, observations: Tensor, state: State, resets: Tensor | None, acted: int) -> Outputs:
+    def unroll(self, observations: Values, state: State, resets: Tensor | None, acted: int) -> Outputs:
         """The same as ``step``, one observation after the other, with a gradient.
 
         Args:
@@ -67,7 +69,7 @@ class Policy(Acts, Protocol):
 class Stateless(nn.Module):
     """A network that remembers nothing: its ``policy`` is all that a step needs."""
 
-    def policy(self, observations: Tensor) -> Tensor:
+    def policy(self, observations: Values) -> Tensor:
         """Distribution parameters [..., P] of observations [..., D]."""
         raise NotImplementedError
 
@@ -75,7 +77,7 @@ class Stateless(nn.Module):
         """See ``Acts``."""
         return ()
 
-    def step(self, observations: Tensor, state: State) -> Decision:
+    def step(self, observations: Values, state: State) -> Decision:
         """See ``Acts``."""
         return Decision(self.policy(observations), None, state)
 
@@ -83,13 +85,13 @@ class Stateless(nn.Module):
 class StatelessCritic(Stateless):
     """Likewise with a value of each observation; ``unroll`` may be written again where both have layers in common."""
 
-    def values(self, observations: Tensor) -> Tensor:
+    def values(self, observations: Values) -> Tensor:
         """Values [...] of observations [..., D]."""
         raise NotImplementedError
 
-    def unroll(self, observations: Tensor, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
+    def unroll(self, observations: Values, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``."""
-        return Outputs(self.policy(observations[:acted]), self.values(observations))
+        return Outputs(self.policy(at(observations, slice(acted))), self.values(observations))
 
 
 def renewed(state: State, fresh: Tensor, initial: State) -> State:

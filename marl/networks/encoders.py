@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.heads import Linear, linear
@@ -26,8 +27,8 @@ class Encoder(Protocol):
 
     size: int  # features
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """Features [..., size] of observations [..., D], which come flat."""
+    def forward(self, observations: Values) -> Tensor:
+        """Features [..., size] of observations [..., D]: rows, or a tree of rows."""
 
 
 class MLP(nn.ModuleList):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.contract import Stateless
@@ -44,11 +45,11 @@ class QNetwork(Stateless):
         self.past = as_buffers(self.online)
         self._combine = dueling_matrix(spaces.num_actions) if dueling and spaces.num_actions <= MAX_COMBINED else None
 
-    def policy(self, observations: Tensor) -> Tensor:
+    def policy(self, observations: Values) -> Tensor:
         """Action values [..., A] of observations [..., D]."""
         return self._values(self.online.forward(observations))
 
-    def target(self, observations: Tensor) -> Tensor:
+    def target(self, observations: Values) -> Tensor:
         """The same by the copy."""
         return self._values(self.past.forward(observations))
 

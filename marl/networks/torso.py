@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.networks.contract import State
 from marl.networks.cores import Core, make_core, unrolled
@@ -38,7 +39,7 @@ class Torso(nn.Module):
         self.head = linear(size, outputs, head_gain, generator)
         self.relist()
 
-    def forward(self, observations: Tensor) -> Tensor:
+    def forward(self, observations: Values) -> Tensor:
         """Where there is no core."""
         encode, weight, bias = self._listed
         return functional.linear(encode(observations), weight, bias)
@@ -47,13 +48,13 @@ class Torso(nn.Module):
         """Of the core."""
         return cast(Core, self.core).initial_state(rows)
 
-    def step(self, observations: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, observations: Values, state: State) -> tuple[Tensor, State]:
         """Outputs [B, outputs] of observations [B, D], and the core's next state."""
         encode, weight, bias = self._listed
         features, state = cast(Core, self.core).step(encode(observations), state)
         return functional.linear(features, weight, bias), state
 
-    def unroll(self, observations: Tensor, state: State, resets: Tensor) -> Tensor:
+    def unroll(self, observations: Values, state: State, resets: Tensor) -> Tensor:
         """Outputs [S, B, outputs] of observations [S, B, D], one step after the other."""
         encode, weight, bias = self._listed
         features = unrolled(cast(nn.Module, self.core), encode(observations), state, resets)

@@ -10,7 +10,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marl.data.layout import ALIGNMENT, Layout, Leaf, Tree, batched, dtype_name, flat, flattened, header_of, mapped
+from marl.data.layout import (
+    ALIGNMENT,
+    Layout,
+    Leaf,
+    Tree,
+    at,
+    batched,
+    compare,
+    dtype_name,
+    flat,
+    flattened,
+    header_of,
+    joined,
+    mapped,
+    named,
+    num_rows,
+    put,
+    steps,
+)
 from marl.errors import MessageRefused
 
 DTYPES = [torch.uint8, torch.float32, torch.int64, torch.float64, torch.bool, torch.int8, torch.uint16, torch.float16]
@@ -88,12 +106,12 @@ def test_views_share_memory(tree: Tree, rows: list[int], seed: int) -> None:
 @given(TREES, TREES)
 def test_a_wrong_header_is_refused_and_both_are_named(tree: Tree, other: Tree) -> None:
     layout, header = Layout(tree), Layout(other).header
-    layout.check(layout.header)
+    compare(layout.header, layout.header)
     if header == layout.header:
-        layout.check(header)
+        compare(layout.header, header)
         return
     with pytest.raises(MessageRefused) as refused:
-        layout.check(header)
+        compare(layout.header, header)
     here, there = next(pair for pair in zip_longest(layout.header, header) if pair[0] != pair[1])
     assert str(refused.value) == f"expected {words_of(here)}, got {words_of(there)}"
 
@@ -113,7 +131,7 @@ def words_of(line: tuple[str, str, tuple[int, ...]] | None) -> str:
 )
 def test_the_words_of_a_refusal(change: dict[str, Tree], words: str) -> None:
     with pytest.raises(MessageRefused, match=f"^{words}$"):
-        Layout(CAMERA).check(Layout({**CAMERA, **change}).header)
+        compare(Layout(CAMERA).header, Layout({**CAMERA, **change}).header)
 
 
 def test_paths_and_offsets_by_hand() -> None:
@@ -157,3 +175,36 @@ def test_batches_and_rows() -> None:
     assert header_of(rows) == Layout(batched(flat(CAMERA), 5)).header
     assert np.shares_memory(rows["camera"], values["camera"])
     assert flattened(Leaf((2, 3), torch.uint8), np.zeros((0, 2, 3))).shape == (0, 6)
+
+
+@pytest.mark.parametrize("made", [np.asarray, torch.as_tensor])
+def test_parts_of_a_tree(made: Any) -> None:
+    """Of arrays and of tensors; views, not copies."""
+    numbers = mapped(made, {"a": np.arange(12.0).reshape(4, 3), "b": (np.arange(4),)})
+    assert num_rows(numbers) == 4
+    assert [path for path, _ in named(numbers, numbers)] == ["a", "b/0"]
+    for step, each in enumerate(steps(numbers)):
+        assert (each["a"] == numbers["a"][step]).all()
+        assert each["b"][0] == step
+    part = at(numbers, slice(1, 3))
+    part["a"][0, 0] = 50.0
+    assert numbers["a"][1, 0] == 50.0
+    whole = joined([at(numbers, slice(1)), part, at(numbers, slice(3, None))])
+    assert header_of(whole) == header_of(numbers)
+    assert (whole["a"] == numbers["a"]).all()
+
+
+def test_one_array_is_a_tree_as_well() -> None:
+    numbers = np.arange(6.0).reshape(3, 2)
+    assert named(Leaf((2,), torch.float64, name="seen"), numbers)[0][0] == "seen"
+    assert joined([numbers]) is numbers
+    assert np.shares_memory(steps(numbers)[1], numbers)
+    assert [each.tolist() for each in steps(torch.from_numpy(numbers))] == numbers.tolist()
+
+
+def test_values_are_put_where_a_tree_has_room() -> None:
+    places = {"a": np.zeros(2), "b": np.zeros(1, np.uint8)}
+    put(places, {"a": np.float32([1, 2]), "b": [7]})
+    assert (places["a"].tolist(), places["b"].tolist()) == ([1, 2], [7])
+    with pytest.raises(ValueError, match="named a, b"):
+        put(places, {"a": [1, 2]})

@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces as gym_spaces
 from torch import Tensor
 
 from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.data.layout import Layout, Leaf
+from marl.data.preprocess import Preprocess
 from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
 from marl.data.rollout import rollout_tree, unpack
+from marl.data.spaces import describe
 from marl.data.trajectory import Trajectory
 from marl.exchanges.observations.batcher import Batcher
 from marl.exchanges.observations.child import ObservationsChild
@@ -26,6 +29,7 @@ from marl.wire.message import Kind, Message
 from tests.exchanges.nodes import carried
 
 ENVIRONMENTS, SIZE, NUM_ACTIONS, LENGTH = 2, 3, 4, 3
+SPACES = describe(gym_spaces.Box(-1, 1, (SIZE,)), gym_spaces.Discrete(NUM_ACTIONS))
 OBSERVATION, ACTION = Leaf((SIZE,), torch.float32), Leaf((), torch.int64, (NUM_ACTIONS,))
 
 
@@ -155,7 +159,7 @@ class Parent:
             self.placed.append(place)  # type: ignore[arg-type]
             return sampler
 
-        places = Places(lambda: stream(self.network, length), made, lambda trajectory: None)
+        places = Places(lambda: stream(self.network, length), made, lambda trajectory: None, Preprocess(SPACES))
         self.batcher = batcher(decider.decide, most=64, wait_s=0.0, crowd=self.side.num_live)
         self.side.begin(layout(), places, self.batcher, length)
 

@@ -11,7 +11,7 @@ from marl.algorithms.build import build_network
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
 from marl.data import seeds
-from marl.data.layout import Leaf
+from marl.data.layout import Leaf, Values
 from marl.data.normalizer import as_row, from_row, num_columns
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
@@ -157,7 +157,7 @@ class _Limited:
         self.count = environments.count
         self._environments, self._left = environments, max_steps
 
-    def reset(self, seeds: list[int] | None = None) -> Array:
+    def reset(self, seeds: list[int] | None = None) -> Values:
         return self._environments.reset(seeds)
 
     def step(self, actions: Array) -> Step:

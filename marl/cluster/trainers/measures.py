@@ -10,8 +10,9 @@ from torch import nn
 from marl.cluster.statistics import statistics_size
 from marl.config.settings import Config
 from marl.data import seeds
-from marl.data.layout import flattened
+from marl.data.layout import Values, flattened
 from marl.data.normalizer import RunningStatistics, statistics_of
+from marl.data.preprocess import Preprocess
 from marl.data.spaces import Spaces
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
@@ -66,12 +67,18 @@ def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
     sequence = seeds.stream(config.seed or 0, child=0, worker=0, purpose=seeds.EVALUATION, interval=2)
     generator = np.random.default_rng(sequence)
     until = time.monotonic() + SAMPLE_S
+    preprocess = Preprocess(spaces)
     running, returns = 0.0, [0.0]
+
+    def numbers(observations: Values) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = preprocess.numbers(flattened(spaces.raw, observations))[0].copy()
+        return found
+
     try:
-        seen = [flattened(spaces.raw, environments.reset([seeds.integer(sequence)]))[0]]
+        seen = [numbers(environments.reset([seeds.integer(sequence)]))]
         while len(seen) < SAMPLE and time.monotonic() < until:
             step = environments.step(_random_actions(spaces, generator))
-            seen.append(flattened(spaces.raw, np.array(step.observations))[0])
+            seen.append(numbers(step.observations))
             running = running * config.algorithm.discount + float(step.rewards[0])
             returns.append(running)
             running *= not (step.terminated[0] or step.truncated[0])

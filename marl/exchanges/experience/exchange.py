@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from torch import nn
 
 from marl.algorithms.base import demand_off_policy
-from marl.data.layout import Tree
+from marl.data.layout import Layout, Tree
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
@@ -47,6 +47,10 @@ class Experience(Exchange):
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. The send queue, into which workers put trajectories for the learner."""
         return send_queue_fields(self.layout(run, spaces, network), workers)
+
+    def payload(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> Layout:
+        """See ``Exchange``."""
+        return self.layout(run, spaces, network)
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
         """See ``Exchange``."""

@@ -9,6 +9,7 @@ from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.algorithms.build import build_network, make_sampler
 from marl.data import seeds
+from marl.data.preprocess import Preprocess
 from marl.data.requests import RequestLayout
 from marl.data.trajectory import Trajectory
 from marl.exchanges.base import ParentFacts
@@ -69,4 +70,4 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
         wait_s=1e-6 * settings.inference_wait_us,
         crowd=side.num_live,
     )
-    side.begin(requests, Places(stream, sampler, priorities), batcher, algorithm.t_max)
+    side.begin(requests, Places(stream, sampler, priorities, Preprocess(spaces)), batcher, algorithm.t_max)

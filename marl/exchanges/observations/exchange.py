@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from marl.data.layout import Tree, flat
+from marl.data.layout import Layout, Tree, flat
 from marl.data.requests import GROUPS, RequestLayout, request_fields
 from marl.data.shared import memory_bytes
 from marl.data.spaces import Spaces
@@ -55,6 +55,10 @@ class Observations(Experience):
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``."""
         return request_fields(self.requests(run, spaces), workers)
+
+    def payload(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> Layout:
+        """See ``Exchange``."""
+        return self.requests(run, spaces)
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
         """See ``Exchange``. Of observations up, or of actions down."""

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from marl.acting.decide import ActionNoise, Answers, Question
 from marl.acting.streams import Answered, Stream
-from marl.data.layout import mapped
+from marl.data.layout import Values, at, joined, mapped
 from marl.data.normalizer import Normalizer, as_row, from_row, statistics_of
+from marl.data.preprocess import Preprocess
 from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_requests
 from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
@@ -49,6 +50,7 @@ class Places(NamedTuple):
     stream: Callable[[], Stream]
     sampler: Callable[[int, int, int], Sampler]  # of a child's rank, a worker, and how many workers that child has
     priorities: Callable[[Trajectory], Tensor | None]
+    preprocess: Preprocess
 
 
 class _Workspace:
@@ -160,8 +162,8 @@ class ObservationsParent(ExperienceParent):
         fail("parent.deciding")
         size = count * self._request_layout.num_environments
         question = Question(
-            torch.from_numpy(seen.reshape(size, -1)),
-            mapped(lambda *rows: torch.cat(rows), *[each.state() for each in streams]),
+            mapped(lambda each: torch.from_numpy(each.reshape(size, *each.shape[2:])), seen),
+            joined([each.state() for each in streams]),
             [self._action_noise(member.name, workspace, place) for place in places],
         )
         try:
@@ -174,8 +176,7 @@ class ObservationsParent(ExperienceParent):
         actions, behaviour = (self._by_request(count, each).numpy() for each in (answers.actions, answers.behaviour))
         state = mapped(lambda each: self._by_request(count, each), answers.state)
         for number, stream in enumerate(streams):
-            own = mapped(lambda each, number=number: each[number], state)
-            stream.decided(questions[number], actions[number], behaviour[number], own, answers.version)
+            stream.decided(questions[number], actions[number], behaviour[number], at(state, number), answers.version)
         return self._say(member, answers.version, {"actions": torch.from_numpy(actions)}, upload.counter)
 
     def _by_request(self, count: int, rows: Tensor) -> Tensor:
@@ -207,16 +208,16 @@ class ObservationsParent(ExperienceParent):
             workspace.noises[place] = ActionNoise(workspace.samplers[worker], self._noise_length, environments)
         return workspace.noises[place]
 
-    def _answered(self, requests: Requests, seen: Numbers) -> list[Answered]:
+    def _answered(self, requests: Requests, seen: Values) -> list[Answered]:
         """What each request says."""
         answered = []
         for request, (_, _, question, first, num_last) in enumerate(requests["header"][:, :5].tolist()):
-            last = requests["last_observations"][request, :num_last]
+            last = at(requests["last_observations"], (request, slice(num_last)))
             answered.append(
                 Answered(
                     question,
                     bool(first),
-                    seen[request],
+                    at(seen, request),
                     requests["rewards"][request],
                     requests["ends"][request],
                     self._prepare(last) if num_last else last,
@@ -249,8 +250,8 @@ class ObservationsParent(ExperienceParent):
             self.steps += steps
         if self._observed is None:
             return
-        observations = requests["observations"][follow]
-        new = torch.from_numpy(as_row(statistics_of(observations.reshape(-1, observations.shape[-1]))))
+        numbers = self._places.preprocess.numbers(at(requests["observations"], follow))
+        new = torch.from_numpy(as_row(statistics_of(numbers.reshape(-1, numbers.shape[-1]))))
         with self._statistics:
             try:
                 vetted = self._observed.vet(child, new, float(new[0]))
@@ -265,8 +266,9 @@ class ObservationsParent(ExperienceParent):
         normalizer.use(from_row(row))
         self._normalizer, self._used = normalizer, float(row[0])
 
-    def _prepare(self, observations: Numbers) -> Numbers:
-        return observations if self._normalizer is None else self._normalizer(observations)
+    def _prepare(self, rows: Values) -> Values:
+        """Where nothing is normalised, they lie in their slots as the network sees them."""
+        return rows if self._normalizer is None else self._places.preprocess(rows, self._normalizer)
 
 
 def _places_of(requests: Requests, workers: int) -> list[tuple[int, int]]:

@@ -78,7 +78,11 @@ def test_it_solves_a_probe(algorithm: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"queue": 1}, {"queue": 2, "batch": 2, "max_staleness": 0}, {"queue": 200}],
+    [
+        {"queue": 1},
+        {"queue": 2, "batch": 2, "max_staleness": 0},
+        {"queue": 16},
+    ],  # less than is played: a late learner is waited for
     ids=str,
 )
 def test_any_queue_moves_on(settings: dict[str, int], tmp_path: Path) -> None:
