@@ -36,12 +36,14 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     """Facts and problems of one environment.
 
     Raises:
-        EnvironmentFault, MissingExtra: it cannot even be made.
+        EnvironmentFault, MissingExtra: it cannot even be made, or does not say what it shows and takes.
     """
     environment = make_single(settings)
-    report = Report([f"observations {environment.observation_space}", f"actions {environment.action_space}"], [], [])
+    report = Report([], [], [])
     try:
-        spaces = describe(environment.observation_space, environment.action_space)
+        observation, action = environment.observation_space, environment.action_space
+        report.facts.extend([f"observations {observation}", f"actions {action}"])
+        spaces = describe(observation, action)
         report.problems.extend(_play(environment, seed, report.facts) or _standard(environment))
     except EnvironmentFault as error:
         report.problems.append(str(error))

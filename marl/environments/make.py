@@ -33,7 +33,7 @@ def make_vector(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
         raise EnvironmentFault(f"environment.backend: expected 'gymnasium' or 'envpool', got {settings.backend!r}")
     factory = _find_factory(settings.id)
     if factory is not None:
-        return _vector(settings, lambda: _vectorize(settings.id, factory, settings.kwargs, count))
+        return _vector(settings, lambda: _vectorize(settings.id, factory, settings.kwargs, count), factory)
     spec = _find_spec(settings.id)
     if spec.vector_entry_point is not None and not spec.additional_wrappers:
         return _vector(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **settings.kwargs))
@@ -51,7 +51,7 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
     kwargs = dict(settings.kwargs)
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
-    environment = _guarded(settings, lambda: factory(**kwargs))
+    environment = _guarded(settings, lambda: factory(**kwargs), factory)
     if not isinstance(environment, gymnasium.Env | VectorEnv):
         raise _no_environment(settings.id, environment)
     if isinstance(environment, VectorEnv):
@@ -59,7 +59,21 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
         raise EnvironmentFault(
             f"expected {settings.id} to make one environment, got a vector of {environment.num_envs}"
         )
+    _demand_spaces(settings.id, environment)
     return environment
+
+
+def _demand_spaces(name: str, environment: GymEnv) -> None:
+    """Close an environment that does not say what it shows and takes."""
+    for space in ("observation_space", "action_space"):
+        try:
+            getattr(environment, space)
+        except (Exception, SystemExit) as error:
+            close_all([environment], name)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise EnvironmentFault(
+                f"expected {name} to have an {space}, got {reason}: set it in the environment's __init__"
+            ) from error
 
 
 def registered_threshold(settings: EnvironmentSettings) -> float | None:
@@ -157,22 +171,24 @@ def _takes_num_envs(factory: Callable[..., Any]) -> bool:
         return False
 
 
-def _vector(settings: EnvironmentSettings, make: Callable[[], GymVectorEnv]) -> GymVectorEnv:
-    vector: GymVectorEnv = _guarded(settings, make)
+def _vector(
+    settings: EnvironmentSettings, make: Callable[[], GymVectorEnv], factory: Callable[..., Any] | None = None
+) -> GymVectorEnv:
+    vector: GymVectorEnv = _guarded(settings, make, factory)
     return vector
 
 
-def _guarded(settings: EnvironmentSettings, make: Callable[[], Any]) -> Any:
+def _guarded(settings: EnvironmentSettings, make: Callable[[], Any], factory: Callable[..., Any] | None) -> Any:
     """Whatever a foreign constructor raises, as one line with a remedy."""
     try:
         return make()
     except MarlError:
         raise
     except (Exception, SystemExit) as error:
-        raise _fault(settings, error) from error
+        raise _fault(settings, error, factory) from error
 
 
-def _fault(settings: EnvironmentSettings, error: BaseException) -> MarlError:
+def _fault(settings: EnvironmentSettings, error: BaseException, factory: Callable[..., Any] | None) -> MarlError:
     name = settings.id
     if isinstance(error, gymnasium.error.DependencyNotInstalled):
         found = re.search(r"gymnasium\[([\w-]+)\]", str(error))
@@ -183,9 +199,27 @@ def _fault(settings: EnvironmentSettings, error: BaseException) -> MarlError:
         return EnvironmentFault(
             f"{name} needs the package {error.name!r}: install it (for gymnasium's own, see its extras)"
         )
-    if isinstance(error, TypeError):
+    if isinstance(error, TypeError) and _misfit(factory, settings.kwargs, str(error)):
         return EnvironmentFault(f"{name} does not accept {settings.kwargs or 'no arguments'}: {error}")
     return EnvironmentFault(f"{name} does not start: {type(error).__name__}: {error}")
+
+
+def _misfit(factory: Callable[..., Any] | None, kwargs: dict[str, Any], text: str) -> bool:
+    """Whether the arguments are what a TypeError is about: a factory does not take them, or what it hands them to."""
+    named = re.search(r"(?:unexpected keyword argument|multiple values for (?:keyword )?argument) '(\w+)'", text)
+    if named and named[1] in kwargs:
+        return True
+    if factory is None:
+        return False
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # written in C
+        return False
+    try:
+        signature.bind(**({"num_envs": 1} if "num_envs" in signature.parameters else {}), **kwargs)
+    except TypeError:
+        return True
+    return False
 
 
 def _make_envpool(settings: EnvironmentSettings, count: int) -> GymVectorEnv:

@@ -189,6 +189,10 @@ def make_environments(settings: EnvironmentSettings, count: int) -> Environments
     vector = make_vector(settings, count)
     try:
         return Environments(vector, settings.id)
-    except BaseException:
+    except BaseException as error:
         close_all([vector], settings.id)
-        raise
+        if isinstance(error, MarlError) or not isinstance(error, Exception):
+            raise
+        raise EnvironmentFault(  # a vector of the user's own that lacks what gymnasium's have
+            f"{settings.id} does not start: {type(error).__name__}: {error}"
+        ) from error

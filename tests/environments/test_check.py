@@ -1,11 +1,16 @@
 import re
 from typing import Any
 
+import gymnasium
 import pytest
+from gymnasium.spaces import Discrete
 
 from marl.environments.check import examine
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault
+from tests.fakes import CountingEnv
+
+HERE = "tests.environments.test_check"
 
 
 def problems(factory: str, **kwargs: Any) -> list[str]:
@@ -67,3 +72,41 @@ def test_spaces_that_nothing_here_can_handle() -> None:
 def test_what_cannot_even_be_made() -> None:
     with pytest.raises(EnvironmentFault, match="no licence found"):
         problems("refuses_to_start")
+
+
+class Undeclared(gymnasium.Env[Any, Any]):
+    """Sets only the space that it is told to; counts how often it is closed."""
+
+    closed = 0
+
+    def __init__(self, has: str = "") -> None:
+        if has:
+            setattr(self, has, CountingEnv().observation_space if has == "observation_space" else Discrete(3))
+
+    def close(self) -> None:
+        Undeclared.closed += 1
+
+
+class Unready(Undeclared):
+    """Its property needs what only a reset makes."""
+
+    @property
+    def observation_space(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("reset\nfirst")
+
+
+@pytest.mark.parametrize(
+    ("factory", "has", "words"),
+    [
+        ("Undeclared", "", "Undeclared to have an observation_space, got AttributeError: "),
+        ("Undeclared", "action_space", "Undeclared to have an observation_space, got AttributeError: "),
+        ("Undeclared", "observation_space", "Undeclared to have an action_space, got AttributeError: "),
+        ("Unready", "action_space", "Unready to have an observation_space, got RuntimeError: reset first: "),
+    ],
+)
+def test_an_environment_that_does_not_say_what_it_shows_or_takes_is_closed(factory: str, has: str, words: str) -> None:
+    Undeclared.closed = 0
+    with pytest.raises(EnvironmentFault, match=words) as caught:
+        examine(EnvironmentSettings(id=f"{HERE}:{factory}", kwargs={"has": has}), seed=1, seconds=0.01)
+    assert "\n" not in str(caught.value)
+    assert Undeclared.closed == 1

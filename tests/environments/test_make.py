@@ -91,6 +91,37 @@ def test_arguments_that_an_environment_does_not_take(name: str) -> None:
         make_vector(EnvironmentSettings(id=name, kwargs={"wheels": 3}), 2)
 
 
+class Undescribed(CountingEnv):
+    """Its metadata is no dictionary."""
+
+    metadata = None  # type: ignore[assignment]
+
+
+def needs_wheels(wheels: int) -> CountingEnv:
+    """An argument without a default value."""
+    return CountingEnv(length=wheels)
+
+
+def wheels_of_words(wheels: str = "three") -> CountingEnv:
+    """Takes its argument, and stumbles over it."""
+    return CountingEnv(length=wheels + 1)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "words"),
+    [
+        ("Undescribed", {}, "Undescribed does not start: TypeError: "),
+        ("wheels_of_words", {}, "wheels_of_words does not start: TypeError: "),
+        ("wheels_of_words", {"wheels": "four"}, "wheels_of_words does not start: TypeError: "),
+        ("needs_wheels", {}, r"needs_wheels does not accept no arguments: .*missing 1 required positional argument"),
+        ("wheels_of_words", {"seats": 2}, r"wheels_of_words does not accept \{'seats': 2\}: "),
+    ],
+)
+def test_only_arguments_that_do_not_fit_are_called_so(name: str, kwargs: dict[str, Any], words: str) -> None:
+    with pytest.raises(EnvironmentFault, match=words):
+        make_vector(EnvironmentSettings(id=f"tests.environments.test_make:{name}", kwargs=kwargs), 2)
+
+
 def test_an_unknown_backend() -> None:
     with pytest.raises(EnvironmentFault, match="expected 'gymnasium' or 'envpool', got 'gpu'"):
         make_vector(EnvironmentSettings(backend="gpu"), 2)

@@ -1,5 +1,8 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from gymnasium.vector import VectorEnv
 
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
@@ -178,3 +181,22 @@ def test_a_first_observation_of_another_shape() -> None:
     vector.reset = lambda **unused: (np.zeros((2, 5)), {})  # type: ignore[method-assign]
     with pytest.raises(EnvironmentFault, match=r"shape \(2, 3\).*got \(2, 5\)"):
         Environments(vector, "mine").reset([0, 1])
+
+
+class Bare(VectorEnv[Any, Any, Any]):
+    """Says how many environments it has, and nothing else."""
+
+    closed = 0
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+
+    def close(self, **unused: Any) -> None:
+        Bare.closed += 1
+
+
+def test_a_vector_that_lacks_what_gymnasium_asks_for_is_closed() -> None:
+    Bare.closed = 0
+    with pytest.raises(EnvironmentFault, match=r"Bare does not start: AttributeError: .*single_observation_space"):
+        make_environments(EnvironmentSettings(id="tests.environments.test_vector:Bare"), 2)
+    assert Bare.closed == 1
