@@ -6,6 +6,7 @@ enough that a liar cannot spoil the normalisation of the others. The farther awa
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,13 @@ MOST = 1e30  # larger numbers are refused: sums of smaller ones stay finite
 SEEN_PER_STEP = 4.0  # most observations per counted step; includes those of resets and of ends of episodes
 NEAR = 3.0  # standard deviations of the others: largest distance of a mean from theirs, and largest own deviation
 ENOUGH = 20.0  # observations of the others that are needed for a comparison
+
+
+class Vetted(NamedTuple):
+    """What is merged of a child's statistics."""
+
+    row: Tensor  # [1 + 2 D]
+    counted: float  # observations, before those far away were made to count less: nobody else is measured by that cut
 
 
 class Observed:
@@ -41,8 +49,8 @@ class Observed:
         self._children: dict[str, Array] = {}
         self._counts = Weights()  # limits how much more one child's observations count than the others'
 
-    def vet(self, child: str, said: Tensor, most: float) -> Tensor | None:
-        """The part of a child's statistics [1 + 2 D] that is merged; None: nothing.
+    def vet(self, child: str, said: Tensor, most: float) -> Vetted | None:
+        """The part of a child's statistics that is merged; None: nothing.
 
         Args:
             most: how many observations the child can have made.
@@ -56,16 +64,31 @@ class Observed:
         most = min(most, self._counts.weigh(child, statistics.count))
         if statistics.count > most:
             statistics = RunningStatistics(most, statistics.mean, statistics.m2 * (most / statistics.count))
-        others = self._others(child)
+        count, others = statistics.count, self._others(child)
         if others is not None:
             statistics = self._near(statistics, others)
-        return torch.from_numpy(as_row(statistics))
+        return Vetted(torch.from_numpy(as_row(statistics)), count)
 
-    def remember(self, child: str, vetted: Tensor) -> None:
+    def remember(self, child: str, vetted: Vetted) -> None:
         """Remember statistics whose upload was accepted; later ones are compared with them."""
-        self._counts.remember(child, float(vetted[0]))
-        before = self._children.get(child)
-        self._children[child] = vetted.numpy() if before is None else together(before, vetted.numpy())
+        self._counts.remember(child, vetted.counted)
+        row, before = vetted.row.numpy(), self._children.get(child)
+        self._children[child] = row if before is None else together(before, row)
+
+    def add(self, child: str, said: Tensor, most: float) -> float:
+        """Vet, remember and fold at once, for an exchange in which nothing else of the upload can be refused.
+
+        Returns how many observations were added.
+
+        Raises:
+            WeightsRefused: see ``vet``.
+        """
+        vetted = self.vet(child, said, most)
+        if vetted is None:
+            return 0.0
+        self.remember(child, vetted)
+        self.fold([vetted.row])
+        return float(vetted.row[0])
 
     def fold(self, vetted: list[Tensor]) -> Tensor:
         """Add these to the normaliser's statistics. Returns the sum."""

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from marl.data.normalizer import add, statistics_of
+from marl.data.normalizer import RunningStatistics, add, statistics_of
 from marl.exchanges.experience.child import ExperienceChild
 from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.sides import Answer
@@ -95,6 +95,7 @@ class Learning:
         children: int = 1,
         max_staleness: int = 100,
         normalizes: bool = False,
+        sample: RunningStatistics | None = None,
         unpacks: bool = False,
     ) -> None:
         self.block = node_memory(
@@ -119,6 +120,7 @@ class Learning:
             batch=batch,
             unpacks=unpacks,
             observation_size=OBSERVATION if normalizes else 0,
+            sample=sample,
             note=self.notes.append,
             clock=clock,
         )

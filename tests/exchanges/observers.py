@@ -11,6 +11,7 @@ from torch import Tensor
 from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.data.layout import Layout, Leaf
+from marl.data.normalizer import RunningStatistics
 from marl.data.preprocess import Preprocess
 from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
 from marl.data.rollout import rollout_tree, unpack
@@ -129,6 +130,7 @@ class Parent:
         queue: int = 8,
         length: int = LENGTH,
         normalizes: bool = False,
+        sample: RunningStatistics | None = None,
         batcher: Callable[..., Batcher[Question, Answers]] = Batcher,
     ) -> None:
         self.network = network or Sure()
@@ -149,6 +151,7 @@ class Parent:
             1,
             name="parent",
             observation_size=SIZE if normalizes else 0,
+            sample=sample,
             note=self.notes.append,
         )
         decider = Decider(self.network, lambda: self.version, torch.Generator().manual_seed(1))

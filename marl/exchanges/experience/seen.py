@@ -40,7 +40,4 @@ class Seen:
         member.trajectories += count
         beside = self._workers.get(member.name, 1) * (RING_LENGTH + 2)
         most = (member.trajectories + beside) * self._steps - member.seen
-        statistics = self._observed.vet(member.name, said, most if count else 0)
-        if statistics is not None:
-            member.seen += float(statistics[0])
-            self._observed.fold([statistics])
+        member.seen += self._observed.add(member.name, said, most if count else 0)

@@ -17,7 +17,7 @@ from marl.averaging.tiles import DeltaMeter
 from marl.digests import begin_name
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.vetting import Sent, Vetting
-from marl.exchanges.observed import SEEN_PER_STEP, Observed, together
+from marl.exchanges.observed import SEEN_PER_STEP, Observed, Vetted, together
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global
 from marl.exchanges.triggers import parse_trigger
@@ -109,7 +109,7 @@ class Merger:
             WeightsRefused: it is not finite, of another length, or claims what cannot be.
         """
         work = self.vetting.work(upload, sent)
-        statistics = (
+        vetted = (
             None
             if self._observed is None
             else self._observed.vet(
@@ -120,13 +120,13 @@ class Merger:
         if not work:
             self._meter.norm(numbers)
             self._idle += 1
-            self._remember(sent, work, statistics)
+            self._remember(sent, work, vetted)
             return Merged(0.0, 0.0, 1.0)
         weight = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
         accepted = self._put(numbers, work, weight, sent, is_delta=is_delta)
         # It is accepted. Nothing of an upload is remembered before: a refused one must leave no trace.
         self._compare(sent.child, numbers, is_delta=is_delta)
-        self._remember(sent, work, statistics)
+        self._remember(sent, work, vetted)
         self._steps += work
         if not accepted.factor:
             self._idle += 1
@@ -134,14 +134,14 @@ class Merger:
         self._added()
         return Merged(work, weight, accepted.factor)
 
-    def _remember(self, sent: Sent, work: float, statistics: Tensor | None) -> None:
+    def _remember(self, sent: Sent, work: float, vetted: Vetted | None) -> None:
         self.vetting.remember(sent, work)
-        if self._observed is None or statistics is None:
+        if self._observed is None or vetted is None:
             return
-        self._observed.remember(sent.child, statistics)
+        self._observed.remember(sent.child, vetted)
         before = self._statistics.get(sent.child)  # of uploads that made no version, which may be many
         self._statistics[sent.child] = (
-            statistics if before is None else torch.from_numpy(together(before.numpy(), statistics.numpy()))
+            vetted.row if before is None else torch.from_numpy(together(before.numpy(), vetted.row.numpy()))
         )
 
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_delta: bool) -> Accepted:

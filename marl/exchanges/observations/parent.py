@@ -254,10 +254,10 @@ class ObservationsParent(ExperienceParent):
         new = torch.from_numpy(as_row(statistics_of(numbers.reshape(-1, numbers.shape[-1]))))
         with self._statistics:
             try:
-                vetted = self._observed.vet(child, new, float(new[0]))
+                self._observed.add(child, new, float(new[0]))
             except MessageRefused as error:
                 raise self._unusable(child, str(error)) from error
-            row = self._observed.fold([] if vetted is None else [vetted]).numpy()
+            row = self._observed.statistics.numpy()
             if row[0] >= NEWER * self._used:
                 self._use(row)
 
