@@ -1,12 +1,13 @@
 """The parent's thread for one child: meet, shake hands, converse, and meet again."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from marl.cluster.handshake import offer
+from marl.cluster.trainers.child_metrics import ChildrenMetrics
 from marl.errors import HandshakeRefused, LinkError, MarlError, TrustError
 from marl.exchanges.conversation import converse
 from marl.exchanges.sides import RunSide
@@ -26,7 +27,7 @@ class Plan(NamedTuple):
     side: RunSide
     name: str  # the parent's
     events: Stream  # gets the children that join and leave, with reasons
-    forget: Callable[[str], None]  # called with a child that was restarted and counts from 0 again
+    metrics: ChildrenMetrics  # what children report, limited by what they said when they came
 
 
 class Registry:
@@ -129,9 +130,10 @@ class Caller(threading.Thread):
             self.state = "asking"  # it may take its time to import the environment
             self.welcome = offer(link, hello, plan.max_bytes, name=plan.name)
             plan.side.assign_rank(node, self._rank, self.welcome.workers)
+            plan.metrics.assign(node, min(self.welcome.workers, self.welcome.cores))
             if self._registry.is_new(node, self.welcome.instance):
                 plan.side.forget(node)
-                plan.forget(node)
+                plan.metrics.forget(node)
             if self.ever_in:
                 self._lines("state", f"{self.address}: the child is in again")
             self.node, self.state, self.why, self.ever_in = node, "training", "", True

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.cluster.trainers.trainer import Counts
-from marl.exchanges.child_reports import Report
-from marl.training.metrics import TOTALS
+from marl.exchanges.child_reports import MAX_WORKERS, Report
+from marl.training.metrics import SKIPPED_UPDATES, TOTALS
 
 MAX_NAMES = 64  # of metrics, whatever children say
 SPAN = 2.0  # seconds that a speed is measured over
 FASTEST = 1e6  # steps, or updates, per second of one worker: no environment is as fast
+MOST_RESTARTS = 10.0  # per second of one worker: a process has to start before it can die
 HEAD_START_S = 60.0  # seconds added before the first report: the child may have joined earlier
 
 Numbers = npt.NDArray[np.int64]
@@ -37,7 +38,8 @@ class ChildMetrics:
 
     def __init__(self, now: float, told: Told = NOTHING) -> None:
         """``told``: was already counted by the parent that this one resumes."""
-        self.steps = self.updates = self.restarts = 0  # over all lives of the child
+        self.steps = self.updates = 0  # over all lives of the child
+        self.restarts = 0  # of its workers, since its last start
         self.metrics: dict[str, float] = {}
         self.told = told  # since its last start
         self._since = now
@@ -50,17 +52,25 @@ class ChildMetrics:
         """The child has started again: it counts from 0."""
         self.told = NOTHING
 
-    def hear(self, report: Report, now: float) -> tuple[npt.NDArray[np.float64], Numbers]:
-        """Add a report. Gives the returns and lengths of its new episodes."""
+    def hear(self, report: Report, now: float, workers: int = 1) -> tuple[npt.NDArray[np.float64], Numbers]:
+        """Add a report. Gives the returns and lengths of its new episodes.
+
+        Args:
+            workers: most that can have played at once.
+        """
         before = self.told
-        most = int(FASTEST * len(report.steps) * (now - self._since + HEAD_START_S))
+        worker_seconds = workers * (now - self._since + HEAD_START_S)
+        most = int(FASTEST * worker_seconds)
         steps, updates = int(report.steps.sum()), report.updates
         new = max(0, min(steps - before.steps, most - self.steps))
         self.steps += new
         self.updates += max(0, min(updates - before.updates, most - self.updates))
         heard = report.first + len(report.returns)
         self.told = Told(*map(max, before, (steps, updates, heard)))
-        self.restarts, self.metrics = report.restarts, report.metrics
+        self.restarts, self.metrics = min(report.restarts, int(MOST_RESTARTS * worker_seconds)), dict(report.metrics)
+        skipped = int(min(self.metrics.pop(SKIPPED_UPDATES, 0.0), most))  # each was an update that was tried
+        if skipped > 0:
+            self.metrics[SKIPPED_UPDATES] = float(skipped)
         self._speeds.append((now, self.steps))
         self._played += new
         return self._new_episodes(report, before.episodes)
@@ -108,10 +118,16 @@ class ChildrenMetrics:
         self._lock = threading.Lock()  # guards everything
         self._closed = False
         self._children: dict[str, ChildMetrics] = {}
+        self._workers: dict[str, int] = {}  # most that each child can have had at once
         self._episodes: dict[str, list[tuple[npt.NDArray[np.float64], Numbers]]] = {}
         # As of the last call of ``counts``, and of ``episodes``.
         self._counted = dict(self._before)
         self._collected = {child: told.episodes for child, told in self._before.items()}
+
+    def assign(self, child: str, workers: int) -> None:
+        """A child has come with so many workers that can play at once; what it reports is limited by them."""
+        with self._lock:  # it may have come with more before, whose steps still count
+            self._workers[child] = max(self._workers.get(child, 1), min(workers, MAX_WORKERS))
 
     def hear(self, child: str, report: Report) -> int:
         """Add a child's report. Returns how many of its episodes were reported in all."""
@@ -122,7 +138,7 @@ class ChildrenMetrics:
                 metrics = self._children[child] = ChildMetrics(now, self._before.pop(child, NOTHING))
             if self._closed:
                 return metrics.told.episodes
-            episodes = metrics.hear(report, now)
+            episodes = metrics.hear(report, now, self._workers.get(child, 1))
             if len(episodes[0]):
                 self._episodes.setdefault(child, []).append(episodes)
             return metrics.told.episodes

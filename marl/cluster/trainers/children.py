@@ -62,7 +62,7 @@ class Children:
             children=len(endpoints),
         )
         longest = payload_of(config, given.spaces, given.network)
-        plan = Plan(hello, longest, side, NAME, events, metrics.forget)
+        plan = Plan(hello, longest, side, NAME, events, metrics)
         self._callers = [Caller(endpoint, rank, plan, self._registry) for rank, endpoint in enumerate(endpoints)]
         self._look_at = 0.0
         self._missing: list[str] = []

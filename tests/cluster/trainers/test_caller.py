@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from marl.cluster.trainers import caller
 from marl.cluster.trainers.caller import Caller, Plan, Registry
+from marl.cluster.trainers.child_metrics import FASTEST, HEAD_START_S, ChildrenMetrics
 from marl.errors import HandshakeRefused, LinkClosed, MarlError, TrustError
+from marl.exchanges.child_reports import Report
 from marl.reports.events import ChildJoined, ChildLeft, Event
 from marl.wire.link import Link
 from tests.commands import until
@@ -52,7 +55,7 @@ class Failing:
 
 
 def plan(side: Any, events: Any) -> Plan:
-    return Plan(hello(), 0, side, "parent", events, lambda node: None)
+    return Plan(hello(), 0, side, "parent", events, ChildrenMetrics())
 
 
 def notes_of(failing: Failing, *errors: MarlError) -> tuple[list[str], Caller]:
@@ -105,11 +108,14 @@ def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pyte
         raise error
 
     monkeypatch.setattr(failing, "meet", meets)
-    monkeypatch.setattr(caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, instance="i"))
+    monkeypatch.setattr(
+        caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, cores=2, instance="i")
+    )
     monkeypatch.setattr(caller, "converse", converses)
     side = SimpleNamespace(assign_rank=lambda *unused: None)
     events = SimpleNamespace(note=lambda text: None, on=heard.append)
-    made = Caller(failing, 0, plan(side, events), Registry())
+    agreed = plan(side, events)
+    made = Caller(failing, 0, agreed, Registry())
     made.start()
     assert failing.over.wait(WAIT_S)
     until(lambda: len(heard) == 4)
@@ -118,6 +124,9 @@ def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pyte
     joined = ChildJoined(address="box:5050", node="box:5050", workers=3)
     left = ChildLeft(address="box:5050", node="box:5050", why="box: gone")
     assert heard == [joined, left, joined, replace(left, why="box: gone again")]
+    nothing = np.zeros(0, np.int64)
+    agreed.metrics.hear("box:5050", Report(np.full(3, 2**50), 0, 0, {}, 0, np.zeros(0), nothing))
+    assert agreed.metrics.counts(["box:5050"]).steps.tolist() == [2 * FASTEST * HEAD_START_S]  # of its cores
 
 
 def test_a_child_that_may_speak_no_more_is_dropped_for_good(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +146,9 @@ def test_a_child_that_may_speak_no_more_is_dropped_for_good(failing: Failing, mo
         raise TrustError("box was revoked")
 
     monkeypatch.setattr(failing, "meet", meets)
-    monkeypatch.setattr(caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, instance="i"))
+    monkeypatch.setattr(
+        caller, "offer", lambda *unused, **unused_named: SimpleNamespace(workers=3, cores=2, instance="i")
+    )
     monkeypatch.setattr(caller, "converse", converses)
     heard: list[Event] = []
     events = SimpleNamespace(note=lambda text: None, on=heard.append)

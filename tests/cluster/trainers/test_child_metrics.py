@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from marl.cluster.trainers.child_metrics import FASTEST, HEAD_START_S, ChildrenMetrics, joined
-from marl.exchanges.child_reports import MOST_STEPS, Report
+from marl.cluster.trainers.child_metrics import FASTEST, HEAD_START_S, MOST_RESTARTS, ChildrenMetrics, joined
+from marl.exchanges.child_reports import MAX_WORKERS, MOST_STEPS, Report
 
 
 def report(steps: int, updates: int = 0, returns: tuple[float, ...] = (), *, first: int = 0, length: int = 1) -> Report:
@@ -94,19 +94,53 @@ def test_an_episode_that_is_told_again_counts_once() -> None:
 
 
 @pytest.mark.parametrize("lie", [MOST_STEPS, 2**40, 10**12])
-def test_what_a_liar_counts_is_what_time_and_cores_allow(lie: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", [1, 1024])
+def test_what_a_liar_counts_is_what_time_and_cores_allow(
+    lie: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the arrays in its reports are: it has said at first how many workers it has."""
     now = 100.0
     monkeypatch.setattr("marl.cluster.trainers.child_metrics.time.monotonic", lambda: now)
     child_metrics = ChildrenMetrics()
+    child_metrics.assign("a", 2)
     most = int(2 * FASTEST * HEAD_START_S)
+
+    def hear(number: int) -> None:
+        said = lie * (number % 2)
+        steps = np.full(columns, said // columns)
+        metrics = {"skipped_updates": said * 1e10}
+        child_metrics.hear("a", Report(steps, said, said, metrics, 0, np.zeros(0), np.zeros(0, np.int64)))
+
     for number in range(20):
-        child_metrics.hear("a", report(lie * (number % 2), lie * (number % 2)))
+        hear(number)
         child_metrics.forget("a")  # it says that it has started again
-    assert child_metrics.counts(["a"]).steps.tolist() == child_metrics.counts(["a"]).updates.tolist() == [most]
+    counts = child_metrics.counts(["a"])
+    assert counts.steps.tolist() == counts.updates.tolist() == [most]
+    assert counts.restarts == 2 * MOST_RESTARTS * HEAD_START_S
+    assert counts.metrics == {"skipped_updates": most}
     now += 1.0
     for number in range(20):  # and without that word
-        child_metrics.hear("a", report(lie * (number % 2)))
-    assert child_metrics.counts(["a"]).steps.tolist() == [most + int(2 * FASTEST)]
+        hear(number)
+    counts = child_metrics.counts(["a"])
+    assert counts.steps.tolist() == [most + int(2 * FASTEST)]
+    assert counts.restarts == 2 * MOST_RESTARTS * (HEAD_START_S + 1)
+    assert counts.metrics == {"skipped_updates": most + int(2 * FASTEST)}
+
+
+def test_who_comes_with_more_workers_than_reports_hold_counts_as_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marl.cluster.trainers.child_metrics.time.monotonic", lambda: 0.0)
+    child_metrics = ChildrenMetrics()
+    child_metrics.assign("a", 2**20)
+    child_metrics.assign("a", 1)  # what the many did before still counts
+    child_metrics.hear("a", report(2**60))
+    assert child_metrics.counts(["a"]).steps.tolist() == [int(MAX_WORKERS * FASTEST * HEAD_START_S)]
+
+
+@pytest.mark.parametrize("said", [-1e30, -1.0, 0.5, 0.0])
+def test_no_update_was_skipped_less_than_once(said: float) -> None:
+    child_metrics = ChildrenMetrics()
+    child_metrics.hear("a", report(10)._replace(metrics={"skipped_updates": said, "entropy": 0.5}))
+    assert child_metrics.counts(["a"]).metrics == {"entropy": 0.5}
 
 
 def test_nobody_has_played_more_episodes_than_steps() -> None:
