@@ -14,8 +14,9 @@ from contextlib import suppress
 from marl.errors import LinkClosed, LinkTimeout
 from marl.links.message_parts import outgoing_within, receive
 from marl.links.receive_queue import ReceiveQueue
-from marl.wire.message import OLDEST_PROTOCOL, Message
+from marl.wire.message import Message
 from marl.wire.payload import CHUNK_BYTES, Place
+from marl.wire.protocol import OLDEST_PROTOCOL
 
 HERE, PATIENCE_S, CLOSED = "127.0.0.1", 20.0, "the other side closed the link"
 

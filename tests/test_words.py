@@ -1,9 +1,9 @@
-"""Words from elsewhere: what a terminal may be given, and how often."""
+"""Words from elsewhere: what a terminal may be given."""
 
 import pytest
 
 from marl import words
-from marl.words import Lines, printable
+from marl.words import printable
 
 
 @pytest.mark.parametrize(
@@ -33,30 +33,3 @@ def test_a_line_ends_somewhere() -> None:
     assert printable("x" * 20, 10) == "xxxxxx ..."
     assert len(printable("x" * 10**7)) == words.MOST
     assert len(printable("\n\x1b" * 10**6)) <= words.MOST
-
-
-def test_a_cause_is_told_of_now_and_then_whatever_it_says() -> None:
-    now, told = [0.0], list[str]()
-    lines = Lines(told.append, burst=2, every_s=10.0, clock=lambda: now[0])
-    for number in range(1000):
-        lines("a", f"text {number}")
-    lines("b", "another")
-    assert told == ["text 0", "text 1", "another"]
-    now[0] = 10.0
-    lines("a", "text 1000")
-    lines("a", "text 1001")
-    assert told[3:] == ["text 1000 (998 more lines like this were left out)"]
-
-
-def test_many_causes_are_told_of_now_and_then_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, told = [0.0], list[str]()
-    lines = Lines(told.append, burst_of_all=5, clock=lambda: now[0])
-    monkeypatch.setattr(words, "_MAX_CAUSES", 10)
-    for number in range(1000):
-        lines(number, "from here")
-    assert told == ["from here"] * 5
-    assert len(lines._buckets) == 10
-    now[0] = 1.0
-    lines("new", "x" * 10**5)
-    assert told[5].endswith(" ... (986 more lines like this were left out)")  # 9 are remembered with their causes
-    assert len(told[5]) < words.MOST + 100

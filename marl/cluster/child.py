@@ -14,6 +14,7 @@ from marl.cluster.fence import Fence
 from marl.cluster.handshake import examine, read_hello, refuse
 from marl.cluster.listening import Listening
 from marl.errors import HandshakeRefused, LinkError, MarlError
+from marl.log_throttle import LogThrottle
 from marl.processes.cores import count_cores
 from marl.processes.signals import stop_event, stop_with_pipe, stop_with_stdin
 from marl.processes.threads import one_thread
@@ -24,7 +25,6 @@ from marl.trust.names import check_name
 from marl.trust.options import TrustOptions
 from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
-from marl.words import Lines
 
 READY = "listening on"  # a program that starts children waits for these words
 LOOK_EVERY = 0.5  # seconds
@@ -114,7 +114,7 @@ class _Child:
         self._settings, self._endpoint, self._name = settings, endpoint, name
         self._events, self._stopped, self._poll = events, stopped, poll
         self._workers = settings.workers or max(1, count_cores() - 1)
-        self._say = Lines(events.note, burst=8, every_s=ECHO_S)
+        self._say = LogThrottle(events.note, burst=8, every_s=ECHO_S)
         self._fence = Fence(home, name)
         self._candidates: queue.Queue[Candidate] = queue.Queue()
         self._failure: MarlError | None = None  # of the endpoint; another attempt cannot help

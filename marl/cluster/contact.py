@@ -18,6 +18,7 @@ from marl.errors import HandshakeRefused, LinkError, MarlError
 from marl.exchanges.base import ChildFacts
 from marl.exchanges.conversation import report
 from marl.exchanges.sides import Serving
+from marl.log_throttle import LogThrottle
 from marl.processes.group import ProcessGroup
 from marl.reports.events import ChildStatus
 from marl.reports.stream import Stream
@@ -25,7 +26,7 @@ from marl.training.node_memory import STEPS, array
 from marl.wire.hello import Hello
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
-from marl.words import Lines, printable
+from marl.words import printable
 
 TICK = 0.05  # seconds between two looks at the workers
 GRACEFUL_CLOSE_S = 5.0  # for a last upload on leaving
@@ -67,7 +68,7 @@ class Contact:
         self._fence, self._tend, self._turn_away = fence, tend, turn_away
         self._leaving = threading.Event()
         self._trouble = ""  # why this child cannot go on
-        self._say = Lines(events.note, burst=5)  # lines that the parent can cause, limited in number
+        self._say = LogThrottle(events.note, burst=5)  # lines that the parent can cause, limited in number
 
     def serve(self, candidates: "queue.Queue[Candidate]", stopped: threading.Event) -> str:
         """Train until the run is over for this child. Returns the reason, in words.

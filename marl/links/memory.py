@@ -4,8 +4,9 @@ from marl.errors import LinkClosed, LinkTimeout
 from marl.links.message_parts import outgoing_within, receive
 from marl.links.receive_queue import ReceiveQueue
 from marl.wire.header import MAX_INT
-from marl.wire.message import OLDEST_PROTOCOL, Buffer, Message
+from marl.wire.message import Buffer, Message
 from marl.wire.payload import CHUNK_BYTES, Place
+from marl.wire.protocol import OLDEST_PROTOCOL
 
 
 class CountedQueue(ReceiveQueue):

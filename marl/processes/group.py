@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from multiprocessing import connection, parent_process
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from marl.processes.bootstrap import (
 from marl.processes.descendants import kill_descendants, mark_descendants, new_mark
 from marl.processes.ending import close_at_the_end, ends_by_sigterm
 from marl.processes.memory import NO_MEMORY, out_of_memory
+from marl.processes.parent_death import end_with_main_process
 from marl.processes.signals import STOPPING
 
 logger = logging.getLogger(__name__)
@@ -207,7 +208,10 @@ def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, a
             os.setsid()  # Ctrl-C in the terminal is for the main process, which then tells this one
         fork_forkserver()  # now, while there is one thread; in the same session
     orphaned = threading.Event()
-    threading.Thread(target=_die_with_parent, args=(mark, orphaned), name="watch main process", daemon=True).start()
+    watch = threading.Thread(
+        target=end_with_main_process, args=(mark, orphaned, CLOSING_S), name="watch main process", daemon=True
+    )
+    watch.start()
     with ends_by_sigterm():
         close_at_the_end(_Started(mark, orphaned))
         try:
@@ -239,18 +243,6 @@ class _Started(NamedTuple):
                 child.kill()
         if self.orphaned.is_set():
             kill_descendants([self.mark])
-
-
-def _die_with_parent(mark: str, orphaned: threading.Event) -> None:
-    """Under a forkserver a worker is not the main process's child: nobody else would end it."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        orphaned.set()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(CLOSING_S)  # the main thread closes its environments meanwhile
-        kill_descendants([mark])
-        os._exit(1)
 
 
 def _leave_standard_output() -> None:

@@ -2,7 +2,7 @@
 
 from marl.errors import HandshakeRefused
 from marl.wire.hello import Hello, Welcome
-from marl.wire.message import OLDEST_PROTOCOL, PROTOCOL, foreign_protocol
+from marl.wire.protocol import OLDEST_PROTOCOL, PROTOCOL, foreign_protocol
 
 
 def agree_protocol(hello: Hello, *, oldest: int = OLDEST_PROTOCOL, newest: int = PROTOCOL) -> int:

@@ -12,7 +12,8 @@ import torch
 from msgspec import Meta
 
 from marl.errors import MessageRefused
-from marl.wire.message import OLDEST_PROTOCOL, PROTOCOL, Buffer, Kind, Message, Value, foreign_protocol
+from marl.wire.message import Buffer, Kind, Message, Value
+from marl.wire.protocol import OLDEST_PROTOCOL, PROTOCOL, foreign_protocol
 from marl.words import printable
 
 MAX_HEADER_BYTES = 64 * 1024

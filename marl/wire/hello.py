@@ -13,7 +13,8 @@ from msgspec import Meta
 
 from marl.errors import HandshakeRefused, MessageRefused
 from marl.wire.header import MAX_INT
-from marl.wire.message import OLDEST_PROTOCOL, PROTOCOL, Kind, Value, foreign_protocol
+from marl.wire.message import Kind, Value
+from marl.wire.protocol import OLDEST_PROTOCOL, PROTOCOL, foreign_protocol
 from marl.words import printable
 
 MAX_DEPTH = 8  # of nested keyword arguments in a configuration

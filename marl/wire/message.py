@@ -8,9 +8,6 @@ from torch import Tensor
 
 from marl.errors import MessageRefused
 
-PROTOCOL = 2  # raised whenever an older node could misread a newer one
-OLDEST_PROTOCOL = 2  # spoken too; 1 ends its messages with another digest
-
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Array: TypeAlias = Tensor | Buffer  # contiguous, on the CPU, unchanged until it is sent
 Value: TypeAlias = bool | int | float | str | list[bool | int | float | str | None] | None
@@ -52,10 +49,3 @@ def count_of(message: Message, name: str) -> int:
     if not isinstance(value, int) or value < 0:
         raise MessageRefused(f"{message.kind} from {message.sender}: expected a count as {name}, got {value!r:.40}")
     return value
-
-
-def foreign_protocol(theirs: str, *, oldest: int = OLDEST_PROTOCOL, newest: int = PROTOCOL) -> str:
-    """The one sentence about nodes that have no protocol in common."""
-    return (
-        f"this node speaks protocol {oldest} to {newest}, the other {theirs}: install the same version of marl on both"
-    )

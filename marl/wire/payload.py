@@ -12,7 +12,8 @@ from marl.digests import traffic_digest
 from marl.errors import MessageRefused
 from marl.wire.arrays import bytes_of, entry_of, tensor_over
 from marl.wire.header import MAX_INT, Header, decode_header, encode_header
-from marl.wire.message import PROTOCOL, Buffer, Message
+from marl.wire.message import Buffer, Message
+from marl.wire.protocol import PROTOCOL
 
 CHUNK_BYTES = 256 * 1024
 

@@ -23,8 +23,9 @@ from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing, create_keys, key_path
 from marl.wire.hello import Hello
-from marl.wire.message import Kind, Message, foreign_protocol
+from marl.wire.message import Kind, Message
 from marl.wire.places import nowhere
+from marl.wire.protocol import foreign_protocol
 from tests.commands import FACTOR
 from tests.faults.runs import RUN, peak_bytes
 from tests.slow.cluster import Child, child, parent, wait_for_rounds

@@ -13,7 +13,7 @@ from marl.errors import LinkClosed
 from marl.links.websocket import server
 from marl.links.websocket.client import connect
 from marl.links.websocket.gate import Gate, origin
-from marl.links.websocket.greeting import MAX_HELLO_BYTES
+from marl.links.websocket.hello_limit import MAX_HELLO_BYTES
 from marl.links.websocket.loop import IOLoop
 from marl.links.websocket.server import Limits
 from marl.trust.identity import Identity

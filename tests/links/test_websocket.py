@@ -13,9 +13,10 @@ from marl.links.websocket import link as websocket
 from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.header import Header
-from marl.wire.message import PROTOCOL, Kind, Message
+from marl.wire.message import Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Outgoing
 from marl.wire.places import fresh, nowhere
+from marl.wire.protocol import PROTOCOL
 from tests.commands import until
 from tests.links.pairs import WAIT_S, Background, Proxy, websocket_pair
 

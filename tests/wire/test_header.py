@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from marl.errors import MessageRefused
 from marl.wire.header import IN_JSON, MAX_ARRAYS, MAX_HEADER_BYTES, ArrayEntry, Header, decode_header, encode_header
-from marl.wire.message import PROTOCOL, Kind, Message
+from marl.wire.message import Kind, Message
+from marl.wire.protocol import PROTOCOL
 
 AGREED = 1 << 20
 ENTRY = {"name": "weights", "dtype": "float32", "shape": [3, 2], "nbytes": 24}

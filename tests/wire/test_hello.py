@@ -13,7 +13,7 @@ from marl.errors import HandshakeRefused, MessageRefused
 from marl.networks.settings import NetworkSettings
 from marl.wire.agreement import agree_protocol, compare
 from marl.wire.hello import MAX_DEPTH, Hello, Refusal, Welcome, from_info, to_info
-from marl.wire.message import PROTOCOL
+from marl.wire.protocol import PROTOCOL
 
 
 def hello(**changes: Any) -> Hello:

@@ -11,12 +11,12 @@ from marl.cluster.trainers.child_metrics import ChildrenMetrics
 from marl.errors import HandshakeRefused, LinkError, MarlError, TrustError
 from marl.exchanges.conversation import converse
 from marl.exchanges.sides import RunSide
+from marl.log_throttle import LogThrottle
 from marl.reports.events import ChildJoined, ChildLeft
 from marl.reports.stream import Stream
 from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Hello, Welcome
 from marl.wire.link import Link
-from marl.words import Lines
 
 
 class Plan(NamedTuple):
@@ -77,7 +77,7 @@ class Caller(threading.Thread):
         self.ever_in = False
         self.superseded = False  # another parent leads the run
         self._endpoint, self._rank, self._plan, self._registry = endpoint, rank, plan, registry
-        self._lines = Lines(plan.events.note, burst=6)
+        self._lines = LogThrottle(plan.events.note, burst=6)
         self._ending = threading.Event()
         self._dropped: str | None = None
 

@@ -30,13 +30,13 @@ from marl.exchanges.merging.merger import tensor_of
 from marl.exchanges.observed import Observed
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail
+from marl.log_throttle import LogThrottle
 from marl.training.trajectory_queue import Published, TrajectoryQueue
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
 from marl.wire.places import into, nowhere
 from marl.wire.zstandard import unpack
-from marl.words import Lines
 
 LONGEST_WAIT = 0.5  # seconds until a conversation checks again
 STARVED_WAIT = 0.002  # seconds per child, while a child waits for credit
@@ -79,7 +79,7 @@ class ExperienceParent:
         self.failure: Exception | None = None  # an error that no child and no new conversation can repair
         self._trajectory_queue, self._layout = trajectory_queue, layout
         self._name, self._hear, self._clock = name, hear, clock
-        self._tell = Lines(note, clock=clock)  # lines that children can cause, limited in number
+        self._tell = LogThrottle(note, clock=clock)  # lines that children can cause, limited in number
         self._lock = threading.Lock()
         self._closed, self._unpacks = False, unpacks
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None

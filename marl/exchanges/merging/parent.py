@@ -21,12 +21,12 @@ from marl.exchanges.observed import Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Audited, Global, State
 from marl.failpoints import fail
+from marl.log_throttle import LogThrottle
 from marl.reports.history import record, recording
 from marl.training.reach import Reach
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
-from marl.words import Lines
 
 LONGEST_AWAY = 3600.0  # seconds that children can have learned alone while no parent lived
 LONGEST_WAIT = 0.5  # seconds until a conversation checks again
@@ -66,7 +66,7 @@ class MergingParent(Participation):
         """
         self.term, self._name = term, name
         self._settings, self._hear, self._note, self._clock = settings, hear, note, clock
-        self._tell = Lines(note, clock=clock)  # lines that children can cause, limited in number
+        self._tell = LogThrottle(note, clock=clock)  # lines that children can cause, limited in number
         self._changed = threading.Condition()
         self._closed = False
         self._expected = children

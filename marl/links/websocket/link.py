@@ -15,8 +15,9 @@ from marl.links.message_parts import outgoing_within, receive
 from marl.links.websocket.connection import WRITE_LIMIT, FrameConnection, ParentConnection
 from marl.links.websocket.loop import IOLoop
 from marl.trust.tls.peers import Peer
-from marl.wire.message import OLDEST_PROTOCOL, Message
+from marl.wire.message import Message
 from marl.wire.payload import Outgoing, Place
+from marl.wire.protocol import OLDEST_PROTOCOL
 
 MOST_UNSENT = 4 * WRITE_LIMIT  # bytes: senders wait far below; only answers to pings come on top
 SHORT_BYTES = 32 * 1024  # of a message that leaves in one piece

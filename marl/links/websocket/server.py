@@ -17,18 +17,18 @@ from websockets.server import ServerProtocol
 from marl.errors import LinkClosed, MarlError
 from marl.links.websocket.connection import QUIET, ChildConnection
 from marl.links.websocket.gate import Gate, origin
-from marl.links.websocket.greeting import look
+from marl.links.websocket.hello_limit import look
 from marl.links.websocket.link import WebSocketLink
 from marl.links.websocket.loop import IOLoop
 from marl.links.websocket.sockets import listen
 from marl.links.websocket.tls import shake_hands
 from marl.links.websocket.transport import SocketTransport
+from marl.log_throttle import LogThrottle
 from marl.processes.heap import give_back
 from marl.trust.identity import Identity
 from marl.trust.tls.contexts import server_context
 from marl.trust.tls.explain import explain
 from marl.wire.payload import CHUNK_BYTES
-from marl.words import Lines
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Server:
         self._io = io
         self._on_link = on_link
         self._on_refused = on_refused
-        self._say = Lines(self._tell, every_s=limits.echo_s)
+        self._say = LogThrottle(self._tell, every_s=limits.echo_s)
         self._limits = limits
         self._silence = silence
         self._patience = patience
