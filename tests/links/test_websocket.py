@@ -189,7 +189,7 @@ def test_a_payload_in_drops_is_given_up(
     monkeypatch.setattr(message_parts, "SLOWEST_RATE", 100 * MIB)
     with (
         Proxy(rate=2.5 * MIB) as proxy,
-        websocket_pair(io, parent, child, proxy=proxy, patience=0.3) as (here, there),
+        websocket_pair(io, parent, child, proxy=proxy, patience=1.5) as (here, there),  # no pause is as long
     ):
         sending = Background(lambda: here.send(upload(40 * MIB)))
         with pytest.raises(LinkClosed, match=r"upload from child:5050: it comes too slowly"):
