@@ -125,6 +125,13 @@ def has_a_deaf_process_of_its_own(pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, before)
 
 
+def has_a_semaphore(pipe: Connection) -> None:
+    """By a name, as those of a vector of environments with processes; it never ends by itself."""
+    lock: Any = multiprocessing.get_context("spawn").Lock()
+    pipe.send(lock._semlock.name)
+    threading.Event().wait()
+
+
 def starts_a_program(pipe: Connection) -> None:
     """As a simulator that leads a session of its own, which never ends by itself; neither does this process."""
     program = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)

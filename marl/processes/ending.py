@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import util
 from types import FrameType
 from typing import ClassVar, Protocol, TypeVar
 
@@ -48,6 +49,7 @@ def ends_by_sigterm() -> Iterator[None]:
                 stack.callback(thing.close)
             _State.to_close.clear()
     if terminated:
+        util._run_finalizers(0)  # type: ignore[attr-defined]  # semaphores that this process has made, by name
         _end()
 
 

@@ -22,6 +22,7 @@ class Interrupted(BaseException):
         self.number = number
 
 
+_installer = 0  # the process that has set the handlers; those that it forks have them too
 _leftovers: dict[Callable[[], object], int] = {}  # what removes them, and in which process
 
 
@@ -42,7 +43,23 @@ def end_at_once() -> None:
         _handle(_end)
 
 
+def _forked(number: int) -> bool:
+    """Whether this process is only forked from the one that set the handlers; then the signal is dealt with.
+
+    SIGTERM ends it as if there were no handler. The others go to the whole group: who has forked it answers them, and
+    ends it in good order.
+    """
+    if os.getpid() == _installer:
+        return False
+    if number == signal.SIGTERM:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return True
+
+
 def _end(number: int, unused_frame: FrameType | None) -> None:
+    if _forked(number):
+        return
     with contextlib.suppress(OSError):  # the terminal may be gone
         os.write(2, b"Error: stopped\n")
     for remove, owner in list(_leftovers.items()):
@@ -54,6 +71,8 @@ def _end(number: int, unused_frame: FrameType | None) -> None:
 
 def _handle(handler: Callable[[int, FrameType | None], object]) -> dict[int, Any]:
     """Set it for all of them; what there was before. ``nohup`` ignores the end of a terminal, and that stays so."""
+    global _installer
+    _installer = os.getpid()
     ignored = {number for number in STOPPING[2:] if signal.getsignal(number) is signal.SIG_IGN}
     return {number: signal.signal(number, handler) for number in STOPPING if number not in ignored}
 
@@ -63,6 +82,8 @@ def raising() -> Iterator[None]:
     """A signal that would end the process at once raises ``Interrupted`` in the block; the next one ends it at once."""
 
     def interrupt(number: int, unused_frame: FrameType | None) -> None:
+        if _forked(number):
+            return
         _handle(_end)
         raise Interrupted(number)
 
@@ -95,7 +116,7 @@ def stop_event() -> Iterator[StopEvent]:
     reader, writer = os.pipe()
     thread = threading.Thread(target=_set_when_told, args=(reader, event), name="watch signals", daemon=True)
     thread.start()
-    before = _handle(lambda came, unused: os.write(writer, bytes([came])))
+    before = _handle(lambda came, unused: _forked(came) or os.write(writer, bytes([came])))
     try:
         yield event
     finally:

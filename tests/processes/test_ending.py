@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -51,6 +52,16 @@ def test_a_process_may_have_processes_which_end_with_it(
 ) -> None:
     own = os.pidfd_open(cast(int, said(group.start("one", target))))
     assert_ended(own)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores cannot be seen here")
+def test_a_semaphore_ends_with_the_process_that_made_it(group: ProcessGroup) -> None:
+    member = group.start("one", targets.has_a_semaphore)
+    semaphore = Path(f"/dev/shm/sem.{cast(str, said(member)).removeprefix('/')}")
+    assert semaphore.exists()
+    os.kill(member.process.pid, signal.SIGTERM)
+    member.process.join(WAIT_S)
+    assert not semaphore.exists()
 
 
 @pytest.mark.parametrize(

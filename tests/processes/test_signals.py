@@ -117,3 +117,29 @@ except BaseException:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "Error: stopped\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+@pytest.mark.parametrize("where", ["raising", "stop_event", "contextlib.nullcontext"])
+def test_what_is_forked_answers_no_signal_for_this_process(where: str) -> None:
+    """SIGTERM ends it in silence; the others, which a whole group gets, are left to who has forked it."""
+    code = f"""
+import contextlib, os, signal
+from marl.processes.signals import end_at_once, raising, stop_event
+
+end_at_once()
+with {where}() as stopped:
+    alive, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.write(told, b"1")
+        signal.pause()
+        os._exit(5)
+    assert os.read(alive, 1) == b"1"
+    os.kill(pid, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    assert stopped is None or not stopped.is_set()
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{-signal.SIGTERM}\n", "")
