@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from marl.environments.closing import close_all
 from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
+from marl.environments.single import OfVector
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
 from marl.plugins import described, hidden, load_module, load_object
 
@@ -51,14 +52,13 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
     kwargs = dict(settings.kwargs)
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
-    environment = _guarded(settings, lambda: factory(**kwargs), factory)
-    if not isinstance(environment, gymnasium.Env | VectorEnv):
-        raise _no_environment(settings.id, environment)
-    if isinstance(environment, VectorEnv):
-        close_all([environment], settings.id)
-        raise EnvironmentFault(
-            f"expected {settings.id} to make one environment, got a vector of {environment.num_envs}"
-        )
+
+    def make() -> GymEnv:
+        if _takes_num_envs(factory):
+            return OfVector(_vectorize(settings.id, factory, kwargs, 1))
+        return _one(settings.id, factory(**kwargs))
+
+    environment: GymEnv = _guarded(settings, make, factory)
     _demand_spaces(settings.id, environment)
     return environment
 
@@ -144,24 +144,39 @@ def _vectorize(name: str, factory: Callable[..., Any], kwargs: dict[str, Any], c
     if _takes_num_envs(factory):
         vector = factory(num_envs=count, **kwargs)
         if not isinstance(vector, VectorEnv):
+            if isinstance(vector, gymnasium.Env):
+                close_all([vector], name)
             raise EnvironmentFault(f"a factory that takes num_envs must make a gymnasium VectorEnv, got {type(vector)}")
+        number = getattr(vector, "num_envs", None)
+        if number != count:
+            close_all([vector], name)
+            raise EnvironmentFault(
+                f"expected {name} to make a vector of num_envs = {count}, got one of {number}: "
+                "make as many environments as num_envs says"
+            )
         return vector
 
-    def make() -> GymEnv:
-        environment = factory(**kwargs)
-        if not isinstance(environment, gymnasium.Env):
-            raise _no_environment(name, environment)
-        return environment
-
-    return SerialVector(make, count, name)
+    return SerialVector(lambda: _one(name, factory(**kwargs)), count, name)
 
 
-def _no_environment(name: str, made: object) -> EnvironmentFault:
-    """What a factory made is checked before anything of it is used."""
-    return EnvironmentFault(
-        f"expected {name} to make a gymnasium environment, got {type(made).__name__}: "
-        "derive its class from gymnasium.Env"
-    )
+def _one(name: str, made: object) -> GymEnv:
+    """What a factory made, once it is known to be one environment.
+
+    Raises:
+        EnvironmentFault: it is something else, and closed if it is a vector.
+    """
+    if isinstance(made, VectorEnv):
+        close_all([made], name)
+        raise EnvironmentFault(
+            f"expected {name} to make one environment, got a vector of {made.num_envs}: "
+            "give it an argument num_envs, and let it make a vector of so many"
+        )
+    if not isinstance(made, gymnasium.Env):
+        raise EnvironmentFault(
+            f"expected {name} to make a gymnasium environment, got {type(made).__name__}: "
+            "derive its class from gymnasium.Env"
+        )
+    return made
 
 
 def _takes_num_envs(factory: Callable[..., Any]) -> bool:
@@ -215,8 +230,9 @@ def _misfit(factory: Callable[..., Any] | None, kwargs: dict[str, Any], text: st
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # written in C
         return False
+    given = {"num_envs": 1} if "num_envs" in signature.parameters else {}
     try:
-        signature.bind(**({"num_envs": 1} if "num_envs" in signature.parameters else {}), **kwargs)
+        signature.bind(**given, **kwargs)
     except TypeError:
         return True
     return False

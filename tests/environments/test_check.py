@@ -1,9 +1,11 @@
+import multiprocessing
 import re
 from typing import Any
 
 import gymnasium
 import pytest
 from gymnasium.spaces import Discrete
+from gymnasium.vector import AsyncVectorEnv
 
 from marl.environments.check import examine
 from marl.environments.settings import EnvironmentSettings
@@ -110,3 +112,30 @@ def test_an_environment_that_does_not_say_what_it_shows_or_takes_is_closed(facto
         examine(EnvironmentSettings(id=f"{HERE}:{factory}", kwargs={"has": has}), seed=1, seconds=0.01)
     assert "\n" not in str(caught.value)
     assert Undeclared.closed == 1
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+@pytest.mark.parametrize(("ends", "words"), [("terminated", "250 episodes term"), ("truncated", "250 were cut")])
+def test_a_factory_that_makes_a_vector_itself(mode: str, ends: str, words: str) -> None:
+    kwargs = {"mode": mode, "length": 4, "ends": ends}
+    settings = EnvironmentSettings(id="tests.fakes:counting_vector", kwargs=kwargs, per_worker=2)
+    report = examine(settings, seed=1, seconds=0.01)
+    assert (report.problems, words in "".join(report.facts)) == ([], True)
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_faults_within_a_vector_are_named_with_their_step(mode: str) -> None:
+    """Also in the last step of an episode, whose observation a vector may have put aside."""
+    assert problems("faulty_vector", mode=mode, fault="nan", at=5, length=5) == [
+        "observation nan is not finite in step 5"
+    ]
+
+
+def counting_in_processes(num_envs: int) -> AsyncVectorEnv:
+    return AsyncVectorEnv([lambda: CountingEnv(length=4)] * num_envs)
+
+
+def test_a_vector_that_has_processes() -> None:
+    report = examine(EnvironmentSettings(id=f"{HERE}:counting_in_processes", per_worker=2), seed=1, seconds=0.01)
+    assert report.problems == []
+    assert multiprocessing.active_children() == []

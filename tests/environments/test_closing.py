@@ -1,6 +1,7 @@
 """Every environment that was made is closed, once, whatever happens to it and to the others."""
 
 import logging
+import multiprocessing
 import sys
 from typing import Any
 
@@ -8,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.vector import AsyncVectorEnv
 
 from marl.environments.check import examine
 from marl.environments.settings import EnvironmentSettings
@@ -170,3 +172,43 @@ class ExitsInStep(Counted):
 
 def test_check_of_one_that_ends_the_program() -> None:
     assert examine(settings(ExitsInStep), seed=0, seconds=0.01).problems == ["SystemExit in step 1: 3"]
+
+
+def in_processes(num_envs: int) -> AsyncVectorEnv:
+    return AsyncVectorEnv([Counted] * num_envs)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_vector_whose_processes_are_in_the_middle_of_a_step(killed: bool) -> None:
+    """As a signal leaves it that comes when some answers are taken; or one process has died."""
+    environments = make_environments(EnvironmentSettings(id=f"{HERE}:in_processes"), 3)
+    environments.reset([0, 1, 2])
+    vector = environments._vector.unwrapped
+    vector.step_async([0, 1, 0])
+    assert vector.parent_pipes[0].recv()[1]
+    if killed:
+        vector.processes[1].kill()
+        vector.processes[1].join()
+    environments.close()
+    assert [process.exitcode == 0 for process in vector.processes] == [not killed] * 3
+    assert not any(process.is_alive() for process in vector.processes)
+
+
+def always_a_vector() -> AsyncVectorEnv:
+    return AsyncVectorEnv([Counted] * 2)
+
+
+@pytest.mark.parametrize("name", ["always_a_vector", "two_at_least"])
+def test_a_factory_that_makes_another_vector_than_was_asked_for(name: str) -> None:
+    words = (
+        "got a vector of 2: give it an argument num_envs" if name == "always_a_vector" else "= 1, got one of 2: make"
+    )
+    for use in (lambda asked: make_environments(asked, 1), lambda asked: examine(asked, seed=0, seconds=0.01)):
+        with pytest.raises(EnvironmentFault, match=words):
+            use(EnvironmentSettings(id=f"{HERE}:{name}"))
+        assert multiprocessing.active_children() == []
+
+
+def two_at_least(num_envs: int) -> AsyncVectorEnv:
+    return AsyncVectorEnv([Counted] * max(2, num_envs))

@@ -44,10 +44,11 @@ def test_a_factory_that_makes_its_own_vector() -> None:
     assert make_vector(settings, 4).num_envs == 4
 
 
-def test_one_is_wanted_and_a_vector_comes() -> None:
+def test_how_many_a_vector_has_is_not_the_settings_to_say() -> None:
     settings = EnvironmentSettings(id="tests.fakes:counting_vector", kwargs={"mode": "SameStep", "num_envs": 4})
-    with pytest.raises(EnvironmentFault, match="one environment, got a vector of 4"):
-        make_single(settings)
+    for make in (make_single, lambda settings: make_vector(settings, 2)):
+        with pytest.raises(EnvironmentFault, match=r"does not accept \{.*'num_envs': 4\}: .* multiple values"):
+            make(settings)
 
 
 @pytest.mark.parametrize(

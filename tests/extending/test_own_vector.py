@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from marl.api import train
+from tests.fakes import CountingEnv
 
 DRIFT = f"{__name__}:Drift"
 LIMIT = 20
@@ -70,3 +71,26 @@ def test_a_vector_of_ones_own_is_trained_on(tmp_path: Any, monkeypatch: pytest.M
     assert result.evaluation_episodes == 4
     assert result.evaluation_mean is not None
     assert 0 <= result.evaluation_mean <= LIMIT
+
+
+def in_processes(num_envs: int) -> AsyncVectorEnv:
+    return AsyncVectorEnv([CountingEnv] * num_envs)
+
+
+def test_a_vector_that_has_processes_is_trained_on(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a worker, which may have children of its own; all of them end with the run, and in silence."""
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "environment.per_worker": 2,
+        "node.workers": 1,
+        "stop.steps": 400,
+        "report.pictures": False,
+        "report.sinks": [],
+        "evaluation.episodes": 2,
+        "evaluation.final_episodes": 0,
+    }
+    result = train(f"{__name__}:in_processes", settings=settings, live=False)
+    assert (result.reason, result.updates > 0) == ("steps", True)
+    assert "Traceback" not in capfd.readouterr().err
