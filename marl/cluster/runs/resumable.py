@@ -10,8 +10,12 @@ from marl.cluster.runs.restore import config_of
 from marl.config.files import load_config
 from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError, RunFolderError, WeightsFileError
+from marl.reports.plots.curve import MOST as MOST_POINTS
+from marl.reports.plots.curve import Point
 from marl.reports.run_folder import RunFolder
 from marl.training.saved.weights_file import WeightsFile
+
+MOST_LISTED = 10_000  # episodes that a meter remembers: far more than any window
 
 _Check = Callable[[Any], bool]
 
@@ -20,16 +24,37 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
+def _is_real(value: Any) -> bool:
+    """A number, NaN and infinity included: an environment may return these."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+
+
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return _is_real(value) and math.isfinite(value)
 
 
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) in (int, float) for each in value)
+def _are_seconds(value: Any) -> bool:
+    return _is_number(value) and value >= 0
 
 
-def _are_told(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= 3 and all(map(_is_count, value))
+def _list_of(check: _Check, most: int = MOST_LISTED) -> _Check:
+    return lambda value: isinstance(value, list) and len(value) <= most and all(map(check, value))
+
+
+def _is_point(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != len(Point._fields):
+        return False
+    steps, seconds, *returns = value
+    return _is_count(steps) and _are_seconds(seconds) and all(map(_is_real, returns))
+
+
+def _is_curve(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_count(value.get("spacing"))
+        and value["spacing"] >= 1
+        and _list_of(_is_point, MOST_POINTS)(value.get("points"))
+    )
 
 
 def _is_short(value: Any) -> bool:
@@ -41,18 +66,21 @@ def _table_of(check: _Check) -> _Check:
 
 
 _METER: dict[str, tuple[_Check, str]] = {
-    "returns": (_are_numbers, "a list of numbers"),
-    "lengths": (_are_numbers, "a list of numbers"),
+    "returns": (_list_of(_is_real), "a list of numbers"),
+    "lengths": (_list_of(_is_count), "a list of counts"),
     "episodes": (_is_count, "a count"),
     "steps": (_is_count, "a count"),
     "updates": (_is_count, "a count"),
-    "seconds": (_is_number, "seconds"),
+    "seconds": (_are_seconds, "seconds"),
     "first_mean": (lambda value: value is None or _is_number(value), "a number, or nothing"),
+}
+_SOMETIMES_METER: dict[str, tuple[_Check, str]] = {
+    "curve": (_is_curve, f"a spacing of at least 1, and at most {MOST_POINTS} points"),  # earlier versions saved none
 }
 _ALWAYS: dict[str, tuple[_Check, str]] = {
     "steps": (_is_count, "a count"),
     "updates": (_is_count, "a count"),
-    "seconds": (_is_number, "seconds"),
+    "seconds": (_are_seconds, "seconds"),
 }
 _SOMETIMES: dict[str, tuple[_Check, str]] = {
     "segment": (_is_count, "a count"),
@@ -62,7 +90,7 @@ _SOMETIMES: dict[str, tuple[_Check, str]] = {
     "run_id": (_is_short, "a name"),
     "merged": (_table_of(_is_count), "counts"),
     "instances": (_table_of(_is_short), "names"),
-    "told": (_table_of(_are_told), "what children had told"),
+    "told": (_table_of(_list_of(_is_count, 3)), "what children had told"),
     "limits": (lambda value: isinstance(value, Mapping), "what is usual"),
 }
 
@@ -78,13 +106,13 @@ def demand_resumable(file: WeightsFile, path: Path) -> None:
         return
     if not isinstance(meter, Mapping):
         raise _damaged(path, "meter", "counts", meter)
-    for where, table, checks in (("", file.info, _ALWAYS), ("meter.", meter, _METER)):
-        for key, (check, expected) in checks.items():
-            if not check(table.get(key)):
+    for where, table, always, sometimes in (
+        ("", file.info, _ALWAYS, _SOMETIMES),
+        ("meter.", meter, _METER, _SOMETIMES_METER),
+    ):
+        for key, (check, expected) in {**always, **sometimes}.items():
+            if (key in always or key in table) and not check(table.get(key)):
                 raise _damaged(path, where + key, expected, table.get(key))
-    for key, (check, expected) in _SOMETIMES.items():
-        if key in file.info and not check(file.info[key]):
-            raise _damaged(path, key, expected, file.info[key])
 
 
 def resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, Any], allow: tuple[str, ...]) -> Config:
