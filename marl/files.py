@@ -15,6 +15,7 @@ HALF_LETTER = "a text holds half a letter: a surrogate without the other one"
 MAX_DEPTH = 32  # of tables and lists within each other
 _HALF = re.compile("[\ud800-\udfff]")
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO waits for a writer otherwise
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -24,12 +25,45 @@ def open_regular(path: Path) -> int:
     Raises:
         OSError: there is none, or something else lies there: a folder, a FIFO, a device.
     """
-    descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
+    return _regular(os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY), path)
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor of a regular file of this name, to add to; the file is made if there is none.
+
+    Raises:
+        OSError: it cannot be, or something else lies there: a symbolic link, a FIFO, a device.
+    """
+    refuse_special(path)  # a FIFO without a reader has an error of its own; and there are systems without O_NOFOLLOW
+    return _regular(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _NONBLOCK | _BINARY, 0o666), path)
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what exists and is no regular file: to write it would change something else, or wait for ever.
+
+    Raises:
+        OSError: it is a symbolic link, a folder, a FIFO, a device.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, _what(mode), str(path))
+
+
+def _regular(descriptor: int, path: Path) -> int:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, _what(mode), str(path))
     return descriptor
+
+
+def _what(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "it is a folder"
+    return "it is a symbolic link" if stat.S_ISLNK(mode) else "it is no regular file"
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:

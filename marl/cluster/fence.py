@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 from marl.errors import HandshakeRefused
+from marl.files import parse_json, read_file
 from marl.reports.run_folder import write_atomic
 from marl.wire.hello import Hello
 
+MAX_ENTRY = 1_000  # bytes of what is remembered of a run
 MOST_RUNS = 100  # remembered; the oldest are forgotten
 
 
@@ -49,7 +51,7 @@ class Fence:
 
 def _read(path: Path) -> tuple[int, str]:
     try:
-        seen = json.loads(path.read_bytes())
+        seen = parse_json(read_file(path, MAX_ENTRY))
         return int(seen["epoch"]), str(seen["instance"])
     except (OSError, ValueError, KeyError, TypeError):
         return -1, ""

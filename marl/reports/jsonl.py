@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from marl.files import open_to_append
+
 MAX_FILE, MAX_LINE = 1 << 30, 64_000  # bytes of such a file, and of one of its lines
 
 
@@ -22,7 +24,7 @@ class JsonLines:
         """
         try:
             # Open the file for each line: then an error leaves no buffer that would fail again at exit.
-            with open(self._path, "a+b") as file:
+            with open(open_to_append(self._path), "a+b") as file:
                 size = os.lseek(file.fileno(), 0, os.SEEK_END)
                 if size + len(line) >= MAX_FILE:
                     return self._lost(f"it has {size:,} bytes")

@@ -9,8 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from marl.errors import RunFolderError
+from marl.files import parse_json, read_file, refuse_special
+from marl.reports.run_folder import write_atomic
 
 LOCK, HOLDER = ".lock", ".holder"  # files of a run folder: what is locked, and who has locked it
+MAX_HOLDER = 1_000  # bytes
 
 
 @contextlib.contextmanager
@@ -26,6 +29,7 @@ def writing(folder: Path) -> Iterator[None]:
 
     lock = FileLock(folder / LOCK)
     try:
+        refuse_special(folder / LOCK)  # not every version of the library does
         lock.acquire(blocking=False)
     except Timeout:
         raise RunFolderError(
@@ -39,7 +43,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
         with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder stays unnamed
-            (folder / HOLDER).write_text(json.dumps(me))
+            write_atomic(folder / HOLDER, json.dumps(me).encode())
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -50,7 +54,7 @@ def writing(folder: Path) -> Iterator[None]:
 def _holder(folder: Path) -> str:
     """Who has the lock, in words."""
     try:
-        known = json.loads((folder / HOLDER).read_text()[:300])
+        known = parse_json(read_file(folder / HOLDER, MAX_HOLDER))
         return f"process {int(known['pid'])} on {_word(known['host'])}, since {_word(known['since'])},"
     except (OSError, ValueError, KeyError, TypeError):
         return "another command"

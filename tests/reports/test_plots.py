@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,18 @@ def test_marks_of_a_histogram_have_no_negative_zero(
     histogram(returns, summarize(returns), tmp_path / "histogram.png", "a title")
     assert not [text for text in texts if text.startswith(("mean -0", "median -0"))]
     assert returns.max() < 1 or "median 0.500" in texts
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none here")
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_lies_where_a_run_draws_is_replaced(kind: str, tmp_path: Path) -> None:
+    own, picture = tmp_path / "own.txt", tmp_path / "curve.png"
+    own.write_text("mine")
+    if kind == "link":
+        picture.symlink_to(own)
+    else:
+        os.mkfifo(picture)
+    histogram(np.array([1.0, 2.0]), summarize(np.array([1.0, 2.0])), picture, "a title")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert own.read_text() == "mine"

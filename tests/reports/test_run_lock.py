@@ -80,3 +80,45 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / LOCK).mkdir()
     with pytest.raises(RunFolderError, match="check its permissions"), writing(tmp_path):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none here")
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+@pytest.mark.timeout(30)
+def test_a_holder_that_is_no_file_of_the_folder_is_replaced(kind: str, tmp_path: Path) -> None:
+    own, folder = tmp_path / "own.txt", tmp_path / "run"
+    own.write_text("mine")
+    folder.mkdir()
+    if kind == "link":
+        (folder / HOLDER).symlink_to(own)
+    else:
+        os.mkfifo(folder / HOLDER)
+    with writing(folder), pytest.raises(RunFolderError, match=f"process {os.getpid()} on"), writing(folder):
+        pass
+    assert own.read_text() == "mine"
+    assert not (folder / HOLDER).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none here")
+@pytest.mark.timeout(30)
+def test_a_holder_that_is_never_written_is_not_waited_for(tmp_path: Path) -> None:
+    with writing(tmp_path):
+        (tmp_path / HOLDER).unlink()
+        os.mkfifo(tmp_path / HOLDER)
+        with pytest.raises(RunFolderError, match="another command writes"), writing(tmp_path):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none here")
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_lock_that_is_no_file_of_the_folder(kind: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("mine")
+    if kind == "link":
+        (tmp_path / LOCK).symlink_to(own)
+    else:
+        os.mkfifo(tmp_path / LOCK)
+    words = "it is a symbolic link" if kind == "link" else "it is no regular file"
+    with pytest.raises(RunFolderError, match=words), writing(tmp_path):
+        pass
+    assert own.read_text() == "mine"

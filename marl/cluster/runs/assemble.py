@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from marl.cluster.runs.checkpoint_manager import CheckpointManager, find_seal_key, latest_checkpoint
 from marl.cluster.runs.evaluation import Evaluation
@@ -11,6 +12,7 @@ from marl.cluster.runs.watch import Run
 from marl.cluster.trainers.trainer import Given, Trainer
 from marl.config.settings import Config
 from marl.errors import WeightsFileError
+from marl.files import open_to_append
 from marl.processes.group import ProcessGroup
 from marl.reports.meter import Meter, StopGoal
 from marl.reports.run_folder import RunFolder
@@ -46,11 +48,7 @@ def assembled(
     meter, note = Meter(goal=goal), events.note
     spaces, network, weights = parts.spaces, parts.network, parts.weights
     key = find_seal_key(note)
-
-    def log(trace: str) -> None:
-        with contextlib.suppress(OSError), (folder.path / "errors.log").open("a", encoding="utf-8") as file:
-            file.write(trace + "\n")
-
+    log = error_log(folder.path / "errors.log", note)
     with ProcessGroup() as group, contextlib.ExitStack() as stack:
         given = Given(config, spaces, network, weights, folder, group, events, log, parts.initial, resumed)
         with _damage_told(folder, resumed):
@@ -67,6 +65,19 @@ def assembled(
             if resumed is not None:
                 run.restore(resumed)
         yield run
+
+
+def error_log(path: Path, note: Callable[[str], None]) -> Callable[[str], None]:
+    """What adds a traceback to a file; ``note`` is told where it cannot."""
+
+    def log(trace: str) -> None:
+        try:
+            with open(open_to_append(path), "a", encoding="utf-8") as file:
+                file.write(trace + "\n")
+        except OSError as error:
+            note(f"a traceback is lost, {path} cannot be written ({error.strerror or error})")
+
+    return log
 
 
 @contextlib.contextmanager

@@ -3,9 +3,11 @@
 import contextlib
 import secrets
 
+from marl.files import read_file
 from marl.reports.run_folder import RunFolder, write_atomic
 
 LEADER = "leader"  # file of a run folder
+MAX_LEADER = 1_000  # bytes
 
 
 class Leader:
@@ -23,6 +25,6 @@ class Leader:
     def holds(self) -> bool:
         """Whether nobody else has claimed it since."""
         try:
-            return self._path.read_text() == self.instance
+            return read_file(self._path, MAX_LEADER) == self.instance.encode()
         except OSError:
             return True

@@ -1,5 +1,6 @@
 """Pictures of runs and evaluations, drawn without a screen and without matplotlib's global state."""
 
+import io
 import math
 import os
 import warnings
@@ -13,6 +14,7 @@ from marl.errors import ConfigError
 from marl.reports.children import shortened
 from marl.reports.numbers import decimals, exact_text, number_text
 from marl.reports.plots.distribution import Summary
+from marl.reports.run_folder import write_atomic
 from marl.words import printable
 
 if TYPE_CHECKING:
@@ -225,9 +227,11 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 
 def _save(figure: "Figure", path: Path) -> None:
+    picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters that the font lacks, as in a name: a box is drawn for them
-        figure.savefig(path, dpi=150, facecolor="white", format=_format(path))
+        figure.savefig(picture, dpi=150, facecolor="white", format=_format(path))
+    write_atomic(path, picture.getvalue())
 
 
 def _format(path: Path) -> str:

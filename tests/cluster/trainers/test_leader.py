@@ -1,6 +1,9 @@
 """Which of two parents of one run may write to its folder."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from marl.cluster.trainers.leader import LEADER, Leader
 from marl.reports.run_folder import RunFolder
@@ -20,3 +23,10 @@ def test_a_folder_that_cannot_be_read_is_nobody_elses(tmp_path: Path) -> None:
     leader.take()  # the children still know
     assert leader.holds()
     assert not (tmp_path / "gone" / LEADER).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none here")
+@pytest.mark.timeout(30)
+def test_a_claim_that_is_never_written_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LEADER)
+    assert Leader(RunFolder(tmp_path)).holds()
