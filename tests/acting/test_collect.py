@@ -1,4 +1,3 @@
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,68 +6,15 @@ import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from marl.acting.collect import Collector, Episodes
+from marl.acting.collect import Collector
 from marl.data.normalizer import Normalizer, RunningStatistics, add, from_row, num_columns
-from marl.data.trajectory import LAST, STEPS, Trajectory
+from marl.data.trajectory import LAST, STEPS
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Categorical, Gaussian
+from tests.acting.collecting import MODES, UNIFORM, collector, copied, counting_policy, played
 from tests.fakes import CountingEnv, FixedPolicy, Pixels, counting_vector, faulty_vector
-
-MODES = ["NextStep", "SameStep", "Disabled"]
-UNIFORM = [0.0, 0.0, 0.0]
-
-
-def counting_policy() -> FixedPolicy:
-    return FixedPolicy(Categorical(3), UNIFORM, size=3)
-
-
-def collector(
-    environments: Environments, *, length: int = 5, discount: float = 0.9, reward_scale: float = 1.0
-) -> Collector:
-    return Collector(
-        environments,
-        length=length,
-        discount=discount,
-        reward_scale=reward_scale,
-        generator=torch.Generator().manual_seed(7),
-        seeds=list(range(environments.count)),
-    )
-
-
-def copied(trajectory: Trajectory) -> Trajectory:
-    """The next ``collect`` writes into the same memory."""
-    return Trajectory(*(each.clone() if isinstance(each, torch.Tensor) else each for each in trajectory))
-
-
-def played(found: Collector, policy: FixedPolicy, times: int) -> tuple[Trajectory, Episodes]:
-    """Several trajectories joined: [times * T (+ 1), B]."""
-    parts = []
-    for _ in range(times):
-        trajectory, episodes = found.collect(policy, None, 0)
-        parts.append((copied(trajectory), episodes))
-    for (before, _), (after, _) in pairwise(parts):
-        assert torch.equal(before.observations[-1], after.observations[0])  # it plays on where it stopped
-    size = parts[0][0].rewards.numel()
-
-    def joined(name: str) -> torch.Tensor:
-        return torch.cat([getattr(part, name) for part, _ in parts])
-
-    trajectory = Trajectory(
-        observations=torch.cat([*(part.observations[:-1] for part, _ in parts), parts[-1][0].observations[-1:]]),
-        actions=joined("actions"),
-        rewards=joined("rewards"),
-        terminated=joined("terminated"),
-        truncated=joined("truncated"),
-        valid=joined("valid"),
-        last_observations=joined("last_observations"),
-        last_index=torch.cat([part.last_index + number * size for number, (part, _) in enumerate(parts)]),
-        behaviour=joined("behaviour"),
-        version=0,
-    )
-    returns, lengths = (np.concatenate([getattr(each, name) for _, each in parts]) for name in ("returns", "lengths"))
-    return trajectory, Episodes(returns, lengths)
 
 
 @pytest.mark.parametrize("ends", ["terminated", "truncated", "alternate"])

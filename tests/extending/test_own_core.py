@@ -1,15 +1,13 @@
 """A recurrent core from outside the package: its state goes from the collector into the trajectory and the loss."""
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from marl.acting.collect import Collector
 from marl.acting.policy import Policy as Trained
 from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm, Moment
@@ -20,144 +18,28 @@ from marl.api import evaluate, load, train
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.own_parts import try_parts
 from marl.config.files import load_config
-from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.environments.settings import EnvironmentSettings
-from marl.environments.vector import Environments, make_environments
+from marl.environments.vector import make_environments
 from marl.errors import ConfigError, EnvironmentFault, PluginError
-from marl.networks.actor_critic import RecurrentActorCritic
 from marl.networks.build_network import actor_critic
 from marl.networks.contract import Policy, State
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import hogwild_step
 from marl.training.optimizers import OptimizerSettings, make_optimizer
-from tests.fakes import Probe, counting_vector
+from tests.extending import memory
+from tests.extending.memory import (
+    COUNT,
+    MEMORY,
+    RECALL,
+    SEEN,
+    collector_of,
+    counting,
+    exact,
+)
 
-MEMORY, TOTAL, SEEN = (f"{__name__}:{name}" for name in ("Memory", "Total", "Seen"))
-RECALL = f"{__name__}:Recall"
-COUNT = 3
-
-
-class Memory(nn.Module):
-    """As in docs/extending.md."""
-
-    def __init__(self, features: int, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.size = settings.hidden[-1]
-        self.cell = nn.GRUCell(features, self.size)
-
-    def initial_state(self, rows: int) -> State:
-        return torch.zeros(rows, self.size)
-
-    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        state = self.cell(features, state)
-        return state, state
-
-
-class Seen(nn.Module):
-    """An encoder that shows the core what there is to see."""
-
-    def __init__(self, spaces: Spaces, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.size = spaces.observation_size
-
-    def forward(self, observations: Tensor) -> Tensor:
-        return observations
-
-
-class Total(nn.Module):
-    """The sum of all that an episode has shown, and how many steps that were; begins at 5 and 0."""
-
-    def __init__(self, features: int, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.size = features + 1
-
-    def initial_state(self, rows: int) -> State:
-        return {"total": torch.full((rows, self.size - 1), 5.0), "more": (torch.zeros(rows, dtype=torch.int64),)}
-
-    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        total, (steps,) = state["total"] + features, state["more"]
-        return torch.cat([total, steps.unsqueeze(-1).float()], -1), {"total": total, "more": (steps + 1,)}
-
-
-class WrongSize(Memory):
-    def __init__(self, features: int, settings: NetworkSettings) -> None:
-        super().__init__(features, settings)
-        self.size += 1
-
-
-class NoSize(Memory):
-    def __init__(self, features: int, settings: NetworkSettings) -> None:
-        super().__init__(features, settings)
-        del self.size
-
-
-class OneState(Memory):
-    """The same for all environments."""
-
-    def initial_state(self, rows: int) -> State:
-        return torch.zeros(self.size)
-
-
-class WrongEncoder(Seen):
-    def forward(self, observations: Tensor) -> Tensor:
-        return observations.repeat_interleave(2, -1)
-
-
-class Whole(RecurrentActorCritic):
-    """A network of one's own that remembers."""
-
-    def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
-        super().__init__(spaces, replace(settings, name="", core=MEMORY), seed)
-
-
-@dataclass(frozen=True)
-class Forgets(A3C):
-    """Its loss shows each observation alone."""
-
-    takes_state: ClassVar[bool] = False
-
-
-class Recall(Probe):
-    """Sees 1 or -1, then 0 twice; the last action is right if it says what was seen first."""
-
-    def _first(self) -> float:
-        self._cue, self._left = float(self.np_random.choice([-1.0, 1.0])), 2
-        return self._cue
-
-    def _answer(self, action: Any) -> tuple[float, bool]:
-        self._left -= 1
-        self._shown = np.float32(0.0)
-        right = 1.0 if (action == 1) == (self._cue > 0) else -1.0
-        return (0.0, False) if self._left >= 0 else (right, True)
-
-
-def counting(mode: str, ends: str, **kwargs: Any) -> Environments:
-    return Environments(counting_vector(COUNT, mode, ends=ends, **kwargs), "counting")
-
-
-def exact(spaces: Spaces, *, shared: bool) -> nn.Module:
-    """A network whose numbers are small multiples of 1/8: float32 holds each sum exactly, in whatever order."""
-    settings = NetworkSettings(encoder=SEEN, core=TOTAL, shared_trunk=shared)
-    network = actor_critic(spaces, settings, 1)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(torch.randint(-8, 9, parameter.shape, generator=generator) / 8)
-    return network
-
-
-def collector_of(environments: Environments, length: int) -> Collector:
-    return Collector(
-        environments,
-        length=length,
-        discount=0.9,
-        reward_scale=1.0,
-        generator=torch.Generator().manual_seed(7),
-        seeds=list(range(environments.count)),
-    )
-
+HERE = memory.__name__
 
 shared_or_not = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
 modes = pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
@@ -375,22 +257,22 @@ def test_what_does_not_go_with_it_is_refused_at_once(settings: dict[str, Any], w
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
-        ({"network.core": f"{__name__}:WrongSize"}, PluginError, "WrongSize: expected step to make .* it failed"),
-        ({"network.core": f"{__name__}:NoSize"}, PluginError, "NoSize to have a size, the number of its features"),
-        ({"network.core": f"{__name__}:OneState"}, PluginError, r"expected initial_state\(2\) to make tensors \[2, "),
-        ({"network.core": f"{__name__}:Recall"}, PluginError, "network.core: expected a class that derives from"),
+        ({"network.core": f"{HERE}:WrongSize"}, PluginError, "WrongSize: expected step to make .* it failed"),
+        ({"network.core": f"{HERE}:NoSize"}, PluginError, "NoSize to have a size, the number of its features"),
+        ({"network.core": f"{HERE}:OneState"}, PluginError, r"expected initial_state\(2\) to make tensors \[2, "),
+        ({"network.core": f"{HERE}:Recall"}, PluginError, "network.core: expected a class that derives from"),
         (
-            {"network.name": f"{__name__}:Whole", "algorithm.name": f"{__name__}:Forgets"},
+            {"network.name": f"{HERE}:Whole", "algorithm.name": f"{HERE}:Forgets"},
             ConfigError,
             "Whole remembers earlier steps, and .*Forgets learns from each step alone: leave it out, or use a3c",
         ),
         (
-            {"network.encoder": f"{__name__}:WrongEncoder"},
+            {"network.encoder": f"{HERE}:WrongEncoder"},
             PluginError,
             "WrongEncoder: expected step to make .* it failed",
         ),
         ({"network.encoder": SEEN, "network.core": MEMORY}, None, ""),
-        ({"network.name": f"{__name__}:Whole"}, None, ""),
+        ({"network.name": f"{HERE}:Whole"}, None, ""),
         ({"network.encoder": SEEN, "algorithm.name": "apex_dqn"}, None, ""),
     ],
 )
