@@ -4,7 +4,10 @@ One block means one file descriptor to hand to a worker, and nothing under a nam
 at once, so that even ``kill -9`` leaves nothing behind.
 """
 
+import contextlib
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -47,6 +50,9 @@ def _shared(size: int) -> Tensor:
     try:
         return torch.zeros(size, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call, no-any-return]
     except (RuntimeError, MemoryError, OSError) as error:
+        if begun := re.search(r"<(/torch_\w+)>", str(error)):  # torch leaves what it cannot make so large
+            with contextlib.suppress(OSError):
+                Path(f"/dev/shm{begun[1]}").unlink()
         raise ConfigError(
             f"expected {size / 2**20:,.1f} MiB of shared memory, the system has not so much: make network.hidden, "
             "replay.capacity or exchange.queue smaller, or take fewer node.workers "

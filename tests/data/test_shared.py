@@ -1,5 +1,8 @@
 import io
+import subprocess
+import sys
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +71,26 @@ def test_a_system_without_so_much_shared_memory_is_told_of_by_the_settings(monke
     monkeypatch.setattr(torch, "zeros", full)
     with pytest.raises(ConfigError, match=r"expected 0\.0 MiB of shared memory.*make network\.hidden.*--shm-size=1g"):
         SharedBlock(FIELDS)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="it is not a folder here")
+def test_what_the_system_does_not_let_grow_is_not_left_behind() -> None:
+    """Limited from the start, as by ``ulimit -f``."""
+    code = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+import torch
+from marl.data.layout import Leaf
+from marl.data.shared import SharedBlock
+from marl.errors import ConfigError
+SharedBlock({"small": Leaf((100,), torch.uint8)})
+try:
+    SharedBlock({"large": Leaf((1_000_000,), torch.uint8)})
+except ConfigError as error:
+    print(error)
+print([name for name in os.listdir("/dev/shm") if name.startswith(f"torch_{os.getpid()}_")])
+"""
+    done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, timeout=100)
+    refusal, left = done.stdout.splitlines()
+    assert refusal.startswith("expected 1.0 MiB of shared memory, the system has not so much: ")
+    assert left == "[]"
