@@ -11,6 +11,7 @@ import click
 
 from marl.cli.options import DEBUG
 from marl.cli.trust.keys import KEY
+from marl.files import refuse_special
 
 if TYPE_CHECKING:
     from marl.trust.secret import Secret
@@ -22,8 +23,14 @@ DAYS = click.option(
 
 def _can_be_written(unused_context: click.Context, unused_parameter: click.Parameter, out: Path | None) -> Path | None:
     """Looked at before the ticket is written down as given out."""
-    if out is not None and not out.absolute().parent.is_dir():
+    if out is None:
+        return None
+    if not out.absolute().parent.is_dir():
         raise click.BadParameter(f"expected a file in a folder that exists, got {str(out)!r}: make the folder first")
+    try:
+        refuse_special(out)
+    except OSError as error:
+        raise click.BadParameter(f"expected a file, got {str(out)!r}: {error.strerror}: name another file") from error
     return out
 
 

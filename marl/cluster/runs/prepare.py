@@ -23,6 +23,7 @@ from marl.errors import ConfigError
 from marl.plugins import foreign_code
 from marl.processes.cores import count_cores
 from marl.processes.signals import raising
+from marl.reports.places import demand_file
 from marl.reports.sinks.make_sinks import make_sinks
 from marl.reports.sinks.sink import Sink
 from marl.training.flat import flatten
@@ -118,8 +119,7 @@ def demand_writable(out: Path) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    if out.is_dir():
-        raise ConfigError(f"--out: expected a file to write, {out} is a folder")
+    demand_file(out, "--out")
     if not out.parent.is_dir():
         raise ConfigError(f"--out: the folder {out.parent} does not exist: make it first")
     if not os.access(out.parent, os.W_OK):

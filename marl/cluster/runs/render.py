@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection
+from pathlib import Path
 
 import torch
 
@@ -16,17 +17,21 @@ from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, MissingExtra
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
+from marl.reports.places import demand_folder
 
 
 def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Collection[str] = ()) -> float:
     """Play one episode in a window or for a video. Gives the episode's return.
 
     Raises:
+        ConfigError: the video is to go where no folder can be.
         WeightsFileError: the file cannot be read, or the environment's spaces are no longer those it was trained on.
         PluginError: it names code that is not allowed.
         EnvironmentFault: the environment cannot be rendered, or there is no display to show it on.
         MissingExtra: a video was asked for and moviepy is not installed.
     """
+    if video:
+        demand_folder(Path(video), "--video")
     policy, config = restore(path, allow=allow)
     if not video:
         _demand_display()

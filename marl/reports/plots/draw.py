@@ -13,6 +13,7 @@ import numpy as np
 from marl.errors import ConfigError
 from marl.reports.children import shortened
 from marl.reports.numbers import decimals, exact_text, number_text
+from marl.reports.places import demand_file
 from marl.reports.plots.distribution import Summary
 from marl.reports.run_folder import write_atomic
 from marl.words import printable
@@ -34,10 +35,9 @@ def demand_picture(path: Path, option: str) -> None:
     """Refuse a place for a picture before anything is done for it.
 
     Raises:
-        ConfigError: its folder does not exist or may not be written, it is a folder, or its ending names no format.
+        ConfigError: its folder does not exist or may not be written, it is no file, or its ending names no format.
     """
-    if path.is_dir():
-        raise ConfigError(f"{option}: expected a file to write, {path} is a folder")
+    demand_file(path, option)
     if not path.parent.is_dir():
         raise ConfigError(f"{option}: the folder {path.parent} does not exist: make it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -140,6 +140,8 @@ def test_a_file_that_cannot_be_leaves_no_ticket(command: Command, home: Path, tm
     (tmp_path / "folder").mkdir()
     refused(command("invite", "box", "--out", "no/such/box.ticket"), "a folder that exists", code=2)
     refused(command("invite", "box", "--out", "folder"), "is a directory", code=2)
+    Path("link").symlink_to("elsewhere")
+    refused(command("invite", "box", "--out", "link"), "'link': it is a symbolic link: name another file", code=2)
     refused(command("invite", "Box"), "expected a name of 1 to 63 small letters")
     refused(command("invite", "box", "--days", "0"), "--days", code=2)
     assert not (home / "nodes").exists()
