@@ -136,7 +136,8 @@ if __name__ == "__main__":
         child = subprocess.Popen([sys.executable, "-m", "examples.own_link", str(endpoint.port)])
         try:
             cluster = Cluster(endpoints=(endpoint,), wait_s=60.0)
-            print(train("examples.own_environment:Catch-v0", cluster=cluster).reason)
+            settings = {"algorithm.entropy_cost": 0.03}
+            print(train("examples.own_environment:Catch-v0", settings=settings, cluster=cluster).reason)
         finally:
             child.terminate()
             child.wait()
