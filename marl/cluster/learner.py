@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
 from marl.cluster.memory_demand import queue_places, replay_memory
-from marl.cluster.snapshot import Snapshot
+from marl.cluster.snapshot import LEARNED, Snapshot, put_back
 from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.layout import Layout
@@ -31,12 +31,10 @@ from marl.training.metrics import read_metrics
 from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
 from marl.training.optimizers import make_optimizer
-from marl.training.saved.weights_file import copy_exactly
 from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.training.worker_metrics import Telemetry
 
 NAME = "learner"
-SAVED = ("weights", "optimizer", "optimizer_steps")
 QUANTILES = {"median": 0.5, "p99": 0.99, "max": 1.0}  # of the staleness of the trajectories learned from
 
 
@@ -246,13 +244,11 @@ class LearnerNode:
 
     def tensors(self) -> dict[str, Tensor]:
         """A copy of what is learned."""
-        return {name: self.block[name].clone() for name in SAVED}
+        return {name: self.block[name].clone() for name in LEARNED}
 
     def restore(self, snapshot: Snapshot, version: int) -> None:
         """Continue from a snapshot, before ``start``."""
-        for name in SAVED:
-            if name in snapshot.tensors:
-                copy_exactly(self.block[name], snapshot.tensors[name], f"the checkpoint's {name}")
+        put_back(snapshot, self.block, self._config.optimizer)
         self._base_updates = snapshot.updates
         self.block["version"].fill_(version)
         self.progress(snapshot.steps)

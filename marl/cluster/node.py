@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.cluster.memory_demand import replay_memory
-from marl.cluster.snapshot import Snapshot
+from marl.cluster.snapshot import LEARNED, Snapshot, put_back
 from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import IntervalEnd, Job, work
 from marl.config.settings import Config
@@ -23,7 +23,8 @@ from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_
 from marl.training.saved.weights_file import copy_exactly
 
 # What a snapshot saves, so that a run continues as if it had not stopped. All other counts start at 0 again.
-SAVED = ("weights", "optimizer", "optimizer_steps", "observations", "rewards")
+STATISTICS = ("observations", "rewards")
+SAVED = (*LEARNED, *STATISTICS)
 
 
 class Node:
@@ -170,14 +171,13 @@ class Node:
     def snapshot(self) -> Snapshot:
         """A copy of what is learned; the workers do not wait."""
         tensors = {name: self.block[name].clone() for name in SAVED}
-        for name in ("observations", "rewards"):
+        for name in STATISTICS:
             tensors[name] = torch.from_numpy(as_row(merge(tensors[name].numpy())))[None]
         return Snapshot(tensors, self.steps(), self.updates())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot, with all workers stopped or waiting."""
-        for name in ("weights", "optimizer", "optimizer_steps"):
-            copy_exactly(self.block[name], snapshot.tensors.get(name), f"the checkpoint's {name}")
+        put_back(snapshot, self.block, self.config.optimizer)
         self.fold_statistics(snapshot)
         self.block["counters"].zero_()
         self.block["base_steps"].fill_(snapshot.steps)
@@ -185,7 +185,7 @@ class Node:
 
     def fold_statistics(self, snapshot: Snapshot) -> None:
         """Move all statistics into row 0, as a resumed run does: sums in another order would have other bits."""
-        for name in ("observations", "rewards"):
+        for name in STATISTICS:
             copy_exactly(self.block[name][:1], snapshot.tensors.get(name), f"the checkpoint's {name}")
             self.block[name][1:].zero_()
 

@@ -1,4 +1,4 @@
-"""Spaces and statistics out of a file, which may say anything."""
+"""Spaces, statistics and counts out of a file, which may say anything."""
 
 import math
 from collections.abc import Mapping
@@ -57,6 +57,11 @@ def read_statistics(row: np.ndarray, size: int) -> RunningStatistics:
     _demand(bool(np.isfinite(row).all()) and statistics.count >= 0, "statistics that are finite")
     _demand(bool((statistics.m2 >= 0).all()), "squared deviations of at least 0")
     return statistics
+
+
+def is_count(value: Any) -> bool:
+    """Whether it can be a number of steps, or of anything else that is counted."""
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -39,7 +39,7 @@ class Adam:
 
     def __init__(self, settings: OptimizerSettings, state: Tensor, count: Tensor) -> None:
         self._settings = settings
-        self._mean, self._square = state[0], state[1]
+        self._mean, self._square = state[0], state[SQUARES["adam"]]
         self._count = count
         self._apply = fused_adam if hasattr(torch, "_fused_adam_") else plain_adam
 
@@ -98,7 +98,7 @@ class RMSProp:
 
     def __init__(self, settings: OptimizerSettings, state: Tensor, count: Tensor) -> None:
         self._settings = settings
-        self._square = state[0]
+        self._square = state[SQUARES["rmsprop"]]
         self._count = count
 
     def step(self, weights: Tensor, gradient: Tensor, learning_rate: float) -> None:
@@ -124,6 +124,7 @@ class SGD:
         weights.add_(self._velocity, alpha=-learning_rate)
 
 
+SQUARES = {"adam": 1, "rmsprop": 0}  # which vector of the state holds mean squared gradients
 NUM_VECTORS = 2  # the most that any optimizer keeps
 OPTIMIZERS: dict[str, Callable[[OptimizerSettings, Tensor, Tensor], Optimizer]] = {
     "adam": Adam,
@@ -141,3 +142,9 @@ def make_optimizer(settings: OptimizerSettings, state: Tensor, count: Tensor) ->
     if settings.name not in OPTIMIZERS:
         raise ConfigError(f"optimizer.name: expected one of {', '.join(OPTIMIZERS)}, got {settings.name!r}")
     return OPTIMIZERS[settings.name](settings, state, count)
+
+
+def can_go_on(settings: OptimizerSettings, state: Tensor, count: Tensor) -> bool:
+    """Whether an optimizer can have left ``state`` and ``count``: it takes roots of its mean squares."""
+    square = SQUARES.get(settings.name)
+    return bool((count >= 0).all()) and (square is None or bool((state[square] >= 0).all()))

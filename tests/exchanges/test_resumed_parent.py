@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from marl.data.normalizer import from_row
+from marl.errors import WeightsFileError
 from marl.exchanges.sides import State
 from marl.exchanges.weights.parent import WeightsParent
 from tests.exchanges.nodes import (
@@ -204,3 +205,13 @@ def test_odd_times_in_a_checkpoint_are_none(merged_at: object, clock: Clock) -> 
     state = parent.saved()
     state.limits["merged_at"] = merged_at
     assert clock.now - resumed(state, clock).members["a"].merged_at in (0.0, clock.now)
+
+
+@pytest.mark.parametrize("name", ["velocity", "error"])
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(3), torch.zeros(SIZE, 2), torch.tensor(1.0), torch.tensor([torch.nan] * SIZE)]
+)
+def test_vectors_that_nobody_saved_are_refused_by_name(name: str, bad: torch.Tensor, clock: Clock) -> None:
+    parent = make_parent(weights(1.0), clock, **RICH)
+    with pytest.raises(WeightsFileError, match=f"the checkpoint's {name}: expected "):
+        parent.restore({name: bad}, {}, {})

@@ -9,7 +9,15 @@ from torch import Tensor
 from marl.errors import ConfigError
 from marl.processes.group import ProcessGroup
 from marl.training.node_memory import node_memory
-from marl.training.optimizers import NUM_VECTORS, OPTIMIZERS, OptimizerSettings, fused_adam, make_optimizer, plain_adam
+from marl.training.optimizers import (
+    NUM_VECTORS,
+    OPTIMIZERS,
+    OptimizerSettings,
+    can_go_on,
+    fused_adam,
+    make_optimizer,
+    plain_adam,
+)
 from tests.process_targets import optimizes
 
 SIZE, STEPS = 37, 60
@@ -125,3 +133,19 @@ def test_every_piece_of_state_is_shared(settings: OptimizerSettings) -> None:
     assert torch.equal(block["weights"], weights)
     assert weights.any()
     assert state.any()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_an_optimizer_leaves_can_be_gone_on_from_and_no_roots_of_less(name: str) -> None:
+    settings = OptimizerSettings(name, momentum=0.9)
+    state, count = torch.zeros(NUM_VECTORS, SIZE), torch.zeros(1)
+    optimizer = make_optimizer(settings, state, count)
+    for gradient in gradients()[:3]:
+        optimizer.step(torch.zeros(SIZE), gradient, 1e-3)
+    assert can_go_on(settings, state, count)
+    assert not can_go_on(settings, state, -count)
+    squares = [bool(vector.any()) and bool((vector >= 0).all()) for vector in state]
+    for vector, is_square in enumerate(squares):
+        lowered = state.clone()
+        lowered[vector, 0] = -1e-9
+        assert can_go_on(settings, lowered, count) == (not is_square)

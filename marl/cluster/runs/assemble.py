@@ -85,7 +85,7 @@ def _damage_told(folder: RunFolder, resumed: WeightsFile | None) -> Iterator[Non
     """Turn the errors that a damaged checkpoint causes in the block into one line."""
     try:
         yield
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         if resumed is None:
             raise
         damage = f"{type(error).__name__}: {error}"

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 
 from marl import __version__
 from marl.cluster.runs.evaluator import Score
+from marl.cluster.runs.restore import read_into
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
 from marl.data.normalizer import as_row
 from marl.data.spaces import Spaces
+from marl.data.stored import is_count
 from marl.errors import KeyFileError, WeightsFileError
 from marl.reports.run_folder import RunFolder, write_atomic
 from marl.training.saved.checkpoint import BackgroundWriter
-from marl.training.saved.weights_file import fill, network_tensors, read, to_bytes
+from marl.training.saved.weights_file import network_tensors, to_bytes
 from marl.trust.seal import make_seal_key
 from marl.trust.secret import Secret
 
@@ -80,16 +82,17 @@ class CheckpointManager:
         )
 
     def recall(self, best_mean: float) -> None:
-        """Load the best weights of the resumed run. If their file is missing, the next evaluated ones are the best."""
+        """Load the best weights of the resumed run. If their file is unusable, the next evaluated ones are the best."""
         try:
-            file = read(self._folder.path / BEST)
-            fill(self._network, file, self._folder.path / BEST)
+            file = read_into(self._network, self._folder.path / BEST, self._spaces, self._config.environment.id)
         except WeightsFileError:
+            return
+        if not is_count(file.info.get("steps")):
             return
         tensors = {"weights": self._weights.clone()}
         if "normalizer" in file.tensors:
             tensors["observations"] = file.tensors["normalizer"][None]
-        self.best = Score(Snapshot(tensors, int(file.info["steps"]), 0), best_mean, 0.0)
+        self.best = Score(Snapshot(tensors, file.info["steps"], 0), best_mean, 0.0)
         self.best_mean = best_mean
         self._best_info = {name: file.info[name] for name in ("selection",) if name in file.info}
 

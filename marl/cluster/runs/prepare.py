@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.memory_demand import queue_places, replay_memory
 from marl.cluster.own_parts import try_parts
-from marl.cluster.runs.restore import demand_same_spaces, read_initial, spaces_of
+from marl.cluster.runs.restore import demand_same_spaces, read_into, spaces_of
 from marl.cluster.trainers.measures import sample_observations
 from marl.config.rules import demand_end, demand_sendable
 from marl.config.settings import Config
@@ -27,7 +27,7 @@ from marl.reports.places import demand_file
 from marl.reports.sinks.make_sinks import make_sinks
 from marl.reports.sinks.sink import Sink
 from marl.training.flat import flatten
-from marl.training.saved.weights_file import WeightsFile
+from marl.training.saved.weights_file import WeightsFile, fill
 from marl.wire.zstandard import demand_zstd
 
 
@@ -55,7 +55,7 @@ def prepare(
 
     Args:
         init: the weights file to start from.
-        resume: the run to go on with; ``resumed`` is its checkpoint.
+        resume: the run to go on with; ``resumed`` is its checkpoint, whose weights the network gets.
 
     Raises:
         MarlError: something cannot work.
@@ -67,10 +67,12 @@ def prepare(
     sinks = make_sinks(config.report.sinks)
     network = try_parts(config, spaces)
     weights = flatten(network).weights
+    if resumed is not None:
+        fill(network, resumed, str(resume))
     if config.exchange.zstd:
         demand_zstd()
     _demand_room(config, spaces, network, on_children)
-    initial = None if init is None else read_initial(init, network, spaces, config.environment.id)
+    initial = None if init is None else read_into(network, init, spaces, config.environment.id)
     # A step that never returns can be interrupted here; once the run has begun, signals only set an event.
     with raising(), foreign_code(config.environment.id):
         blur = blur_of(config.environment, spaces)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
@@ -85,8 +85,8 @@ def play_restored(
         )
 
 
-def read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environment: str) -> WeightsFile:
-    """Read initial weights into ``network``. They must come from the same environment and an equal network.
+def read_into(network: nn.Module, path: str | Path, spaces: Spaces, environment: str) -> WeightsFile:
+    """Read weights into ``network``. They must come from the same environment and an equal network.
 
     Raises:
         WeightsFileError: they do not, or the file cannot be read.
@@ -97,10 +97,10 @@ def read_initial(path: str | Path, network: nn.Module, spaces: Spaces, environme
         demand_shapes(network, contents.stored, path)
         demand_little_beside(contents, path)
 
-    initial = read(path, check)
-    fill(network, initial, path)
-    policy_statistics(initial, spaces, path)
-    return initial
+    file = read(path, check)
+    demand_statistics(file, spaces, path)
+    fill(network, file, path)
+    return file
 
 
 def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) -> None:
@@ -184,10 +184,27 @@ def policy_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> Ru
     """
     if "normalizer" not in file.tensors:
         return None
+    return _statistics_in(file.tensors["normalizer"], spaces.observation_size, path, "observations")
+
+
+def demand_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> None:
+    """Refuse a file with statistics that nothing can have: those of its policy, and those that a run goes on with.
+
+    Raises:
+        WeightsFileError: it has such.
+    """
+    policy_statistics(file, spaces, path)
+    for name, size in (("observations", spaces.observation_size), ("rewards", 1)):
+        rows = file.tensors.get(name)
+        if rows is not None:
+            _statistics_in(rows[0] if rows.dim() == 2 and len(rows) == 1 else rows[None], size, path, name)
+
+
+def _statistics_in(row: Tensor, size: int, path: str | Path, name: str) -> RunningStatistics:
     try:
-        return read_statistics(file.tensors["normalizer"].numpy(), spaces.observation_size)
+        return read_statistics(row.numpy(), size)
     except ValueError as error:
-        raise WeightsFileError(f"{path}: the statistics of observations are damaged: {error}") from error
+        raise WeightsFileError(f"{path}: the statistics of {name} are damaged: {error}") from error
 
 
 def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str) -> None:

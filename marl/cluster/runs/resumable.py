@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from marl.cluster.runs.checkpoint_manager import latest_checkpoint
-from marl.cluster.runs.restore import config_of
+from marl.cluster.runs.restore import config_of, demand_statistics, spaces_of
 from marl.config.files import load_config
 from marl.config.settings import Config, to_tree
+from marl.data.stored import is_count
 from marl.errors import ConfigError, RunFolderError, WeightsFileError
 from marl.reports.plots.curve import MOST as MOST_POINTS
 from marl.reports.plots.curve import Point
@@ -18,10 +19,6 @@ from marl.training.saved.weights_file import WeightsFile
 MOST_LISTED = 10_000  # episodes that a meter remembers: far more than any window
 
 _Check = Callable[[Any], bool]
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**63
 
 
 def _is_real(value: Any) -> bool:
@@ -45,13 +42,13 @@ def _is_point(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != len(Point._fields):
         return False
     steps, seconds, *returns = value
-    return _is_count(steps) and _are_seconds(seconds) and all(map(_is_real, returns))
+    return is_count(steps) and _are_seconds(seconds) and all(map(_is_real, returns))
 
 
 def _is_curve(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
-        and _is_count(value.get("spacing"))
+        and is_count(value.get("spacing"))
         and value["spacing"] >= 1
         and _list_of(_is_point, MOST_POINTS)(value.get("points"))
     )
@@ -67,10 +64,10 @@ def _table_of(check: _Check) -> _Check:
 
 _METER: dict[str, tuple[_Check, str]] = {
     "returns": (_list_of(_is_real), "a list of numbers"),
-    "lengths": (_list_of(_is_count), "a list of counts"),
-    "episodes": (_is_count, "a count"),
-    "steps": (_is_count, "a count"),
-    "updates": (_is_count, "a count"),
+    "lengths": (_list_of(is_count), "a list of counts"),
+    "episodes": (is_count, "a count"),
+    "steps": (is_count, "a count"),
+    "updates": (is_count, "a count"),
     "seconds": (_are_seconds, "seconds"),
     "first_mean": (lambda value: value is None or _is_number(value), "a number, or nothing"),
 }
@@ -78,19 +75,19 @@ _SOMETIMES_METER: dict[str, tuple[_Check, str]] = {
     "curve": (_is_curve, f"a spacing of at least 1, and at most {MOST_POINTS} points"),  # earlier versions saved none
 }
 _ALWAYS: dict[str, tuple[_Check, str]] = {
-    "steps": (_is_count, "a count"),
-    "updates": (_is_count, "a count"),
+    "steps": (is_count, "a count"),
+    "updates": (is_count, "a count"),
     "seconds": (_are_seconds, "seconds"),
 }
 _SOMETIMES: dict[str, tuple[_Check, str]] = {
-    "segment": (_is_count, "a count"),
-    "epoch": (_is_count, "a count"),
-    "version": (_is_count, "a count"),
+    "segment": (is_count, "a count"),
+    "epoch": (is_count, "a count"),
+    "version": (is_count, "a count"),
     "best_mean": (lambda value: value is None or _is_number(value), "a number, or nothing"),
     "run_id": (_is_short, "a name"),
-    "merged": (_table_of(_is_count), "counts"),
+    "merged": (_table_of(is_count), "counts"),
     "instances": (_table_of(_is_short), "names"),
-    "told": (_table_of(_list_of(_is_count, 3)), "what children had told"),
+    "told": (_table_of(_list_of(is_count, 3)), "what children had told"),
     "limits": (lambda value: isinstance(value, Mapping), "what is usual"),
 }
 
@@ -99,8 +96,9 @@ def demand_resumable(file: WeightsFile, path: Path) -> None:
     """Refuse a checkpoint that nothing can go on from.
 
     Raises:
-        WeightsFileError: a number is missing or impossible.
+        WeightsFileError: a number is missing or impossible, or statistics of observations are.
     """
+    demand_statistics(file, spaces_of(file, path), path)
     meter = file.info.get("meter")
     if meter is None:  # weights, but no checkpoint: ``resumed_config`` refuses them
         return

@@ -8,7 +8,6 @@ from marl.cluster.trainers.trainer import Given, Trainer
 from marl.cluster.trainers.workers import Workers
 from marl.data.normalizer import RunningStatistics
 from marl.exchanges.base import ParentFacts
-from marl.training.saved.weights_file import fill
 
 PARENT = "parent"  # its name in messages
 
@@ -69,10 +68,8 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
 
 
 def _facts(given: Given) -> dict[str, Any]:
-    """The ``ParentFacts`` of every trainer. For a resumed run, this also puts its weights into the network."""
+    """The ``ParentFacts`` of every trainer."""
     config, start = given.config, given.resumed or given.initial
-    if given.resumed is not None:
-        fill(given.network, given.resumed, "the weights to start from")
     return {
         "name": PARENT,
         "observation_size": statistics_size(config, given.spaces),

@@ -24,6 +24,7 @@ from marl.failpoints import fail
 from marl.log_throttle import LogThrottle
 from marl.reports.history import record, recording
 from marl.training.reach import Reach
+from marl.training.saved.weights_file import copy_exactly
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
@@ -263,7 +264,7 @@ class MergingParent(Participation):
         """Continue from a ``saved`` state; called before any child joins."""
         for mine, name in ((self._merger.velocity, "velocity"), (self._merger.error, "error")):
             if mine is not None and name in tensors:
-                mine.copy_(tensors[name])
+                copy_exactly(mine, tensors[name], f"the checkpoint's {name}")
         for child, counter in merged.items():
             self.members[child] = Member(child, merged_counter=counter, last_counter=counter)
             self.members[child].merged_at = self._since(limits.get("merged_at"), child)

@@ -5,7 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from marl.cluster.runs.assemble import error_log
+from marl.cluster.runs.assemble import _damage_told, error_log
+from marl.errors import WeightsFileError
+from marl.reports.run_folder import RunFolder
+from marl.training.saved.weights_file import WeightsFile
+
+ERRORS = [RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_whatever_a_checkpoint_causes_is_told_of_it(error: type[Exception], tmp_path: Path) -> None:
+    with (
+        pytest.raises(WeightsFileError, match=rf"checkpoint.pt is damaged \({error.__name__}: .*\): use --init$"),
+        _damage_told(RunFolder(tmp_path), WeightsFile({}, {})),
+    ):
+        raise error("The size of tensor a (3) must match the size of tensor b (4)")
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_where_there_is_no_checkpoint_it_is_another_error(error: type[Exception], tmp_path: Path) -> None:
+    with pytest.raises(error, match="size"), _damage_told(RunFolder(tmp_path), None):
+        raise error("another size")
 
 
 def test_tracebacks_are_added_to_the_log(tmp_path: Path) -> None:

@@ -1,21 +1,31 @@
-"""Every file of ``tests/hostile.py``, read as the commands read it: one line or a result, no code, little memory."""
+"""Every file of ``tests/hostile.py`` and ``hostile_runs.py``, read as the commands read it: one line or a result, no
+code, little memory.
+"""
 
 import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from marl.api import evaluate
+from marl.cluster.runs.assemble import assembled
+from marl.cluster.runs.prepare import prepare
+from marl.cluster.runs.run import _settings
+from marl.cluster.runs.watch import Run
+from marl.cluster.trainers.make_trainer import on_this_machine
 from marl.config.files import load_config
-from marl.errors import MarlError
+from marl.errors import MarlError, WeightsFileError
 from marl.reports.plots.draw import learning_curve
 from marl.reports.run_folder import open_run_folder
 from tests.audit import recorded
 from tests.hostile import METRICS, SETTINGS, WEIGHTS, pickled, weights
+from tests.hostile_runs import BEST, CHECKPOINTS, best, checkpoint
 
 MOST_BYTES = 200_000_000  # over what the process has with a good file
 Read = Callable[[Path], object]
@@ -35,8 +45,33 @@ def plot(path: Path) -> None:
         learning_curve(metrics, path.parent / "curve.png", title="")
 
 
+@contextlib.contextmanager
+def gone_on(folder: Path) -> Iterator[Run]:
+    """A run that is ready to go on, as ``--resume`` makes it."""
+    events: Any = SimpleNamespace(note=lambda text: None, on=lambda event: None)
+    with contextlib.ExitStack() as stack:
+        config, run_folder, resumed = _settings(stack, None, {}, folder, None, ())
+        assert run_folder is not None
+        parts = prepare(config, on_children=False, init=None, resume=folder, resumed=resumed)
+        yield stack.enter_context(assembled(config, parts, run_folder, events, on_this_machine, resumed))
+
+
+def resume(path: Path) -> None:
+    with gone_on(path.parent):
+        pass
+
+
+def recall(path: Path) -> None:
+    """The checkpoint beside it is good."""
+    with gone_on(path.parent) as run:
+        if run.checkpoints.best is None:
+            raise WeightsFileError("the next weights that are evaluated are the best")
+
+
 KINDS: tuple[tuple[str, dict[str, Callable[[Path], object]], Read, str], ...] = (
     ("weights", WEIGHTS, play, "weights.pt"),
+    ("checkpoint", CHECKPOINTS, resume, "checkpoint.pt"),
+    ("best", BEST, recall, "best.pt"),
     ("settings", SETTINGS, load_config, "config.toml"),
     ("metrics", METRICS, plot, "metrics.jsonl"),
 )
@@ -66,6 +101,8 @@ def everything_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
     pickled(b"\x80\x02}.")(folder / "other.pt")  # names in another encoding than torch's
     with contextlib.suppress(MarlError):
         play(folder / "other.pt")
+    best(checkpoint())(folder / "best.pt")
+    recall(folder / "best.pt")
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
@@ -99,6 +136,8 @@ def test_little_memory(tmp_path: Path) -> None:
 def _main(folder: Path) -> None:
     weights()(folder / "good.pt")
     play(folder / "good.pt")
+    best(checkpoint())(folder / "best.pt")
+    recall(folder / "best.pt")
     for number, (kind, name) in enumerate(CASES):
         _, cases, read, file = next(each for each in KINDS if each[0] == kind)
         place = folder / str(number)

@@ -9,6 +9,7 @@ import pytest
 from marl.cluster.runs.resumable import demand_resumable, resumed_config
 from marl.config.files import load_config, to_toml
 from marl.config.settings import to_tree
+from marl.data.spaces import Spaces
 from marl.errors import PluginError, WeightsFileError
 from marl.reports.meter import Meter
 from marl.reports.run_folder import RunFolder
@@ -16,6 +17,7 @@ from marl.training.saved.weights_file import WeightsFile
 
 METER = {"returns": [1.0], "lengths": [5], "episodes": 1, "steps": 5, "updates": 1, "seconds": 1.0, "first_mean": None}
 GOOD = {
+    "spaces": Spaces((4,), 2, (), 0, (), ())._asdict(),
     "steps": 5,
     "updates": 1,
     "seconds": 1.0,
