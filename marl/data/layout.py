@@ -132,7 +132,10 @@ def put(places: Values, values: Values) -> None:
     Raises:
         ValueError: the values have another structure.
     """
-    mapped(lambda place, value: place.__setitem__(..., value), places, values)
+    if isinstance(places, np.ndarray):  # as at every step of a box
+        places[...] = values
+    else:
+        mapped(lambda place, value: place.__setitem__(..., value), places, values)
 
 
 def joined(parts: Sequence[Values]) -> Values:

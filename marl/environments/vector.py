@@ -56,6 +56,7 @@ class Environments:
         self._resets_next = np.zeros(self.count, bool)  # ended at the last step; only used with NEXT_STEP
         self._all_valid = np.ones(self.count, bool)
         self._raw = self.spaces.raw
+        self._is_one = isinstance(self._raw, Leaf)
         self._shapes = mapped(lambda leaf: (self.count, *leaf.shape), self._raw)
         self._none = Layout(batched(self._raw, 0)).new(), np.zeros(0, np.int64)
         self._to_action = action_mapping(self.spaces)
@@ -135,6 +136,8 @@ class Environments:
         Raises:
             EnvironmentFault: they do not.
         """
+        if self._is_one and np.shape(observations) == self._shapes:
+            return
         try:
             fits = mapped(_shape, self._raw, observations) == self._shapes
         except ValueError:  # a tree of another structure
