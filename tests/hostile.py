@@ -321,3 +321,33 @@ METRICS: dict[str, Write] = {
     "a folder": lambda path: path.mkdir(),
     "a device": lambda path: path.symlink_to("/dev/zero"),
 }
+
+SOLVED = '"ended": {"reason": "solved"}'
+FACTS: dict[str, Write] = {
+    "text": bytes_of(b"hello\n"),
+    "a text": bytes_of(b'"ended"'),
+    "a number": bytes_of(b"3"),
+    "a list": bytes_of(b'["ended"]'),
+    "null": bytes_of(b"null"),
+    "text for an end": bytes_of(b'{"ended": "solved"}'),
+    "a list for an end": bytes_of(b'{"ended": ["reason", "solved"]}'),
+    "NaN for an end": bytes_of(b'{"ended": NaN}'),
+    "NaN for a reason": bytes_of(b'{"ended": {"reason": NaN}}'),
+    "a list for a reason": bytes_of(b'{"ended": {"reason": ["solved"]}}'),
+    "no reason": bytes_of(b'{"ended": {}}'),
+    "5,000 digits": bytes_of(f'{{{SOLVED}, "seed": {DIGITS}}}'.encode()),
+    "4,000 digits": bytes_of(f'{{{SOLVED}, "seed": {DIGITS[:4000]}}}'.encode()),
+    "deep lists": bytes_of(f'{{{SOLVED}, "a": '.encode() + b"[" * DEEP + b"]" * DEEP + b"}"),
+    "deep tables": bytes_of(b'{"ended":' * DEEP + b"1" + b"}" * DEEP),
+    "half a letter": bytes_of(f'{{{SOLVED}, "a": "\\ud800"}}'.encode()),
+    "no UTF-8": bytes_of(f'{{{SOLVED}, "a": "'.encode() + b'\xff"}'),
+    "NUL": bytes_of(f"{{{SOLVED}}}".encode() + b"\x00"),
+    "cut short": bytes_of(f"{{{SOLVED}".encode()),
+    "twice": bytes_of(f"{{{SOLVED}}}".encode() * 2),
+    "a long file": bytes_of(f"{{{SOLVED}}}".encode() + b" " * 5_000_000),
+    "nothing": bytes_of(b""),
+    "eight gigabytes of nothing": sparse(8 << 30),
+    "a FIFO": lambda path: os.mkfifo(path),
+    "a folder": lambda path: path.mkdir(),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+}

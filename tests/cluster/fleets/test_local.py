@@ -11,7 +11,8 @@ import pytest
 from marl.cluster.fleets import local as module
 from marl.cluster.fleets.local import LocalFleet
 from marl.errors import LinkClosed
-from marl.processes.group import Failure, ProcessGroup
+from marl.processes.descendants import new_mark
+from marl.processes.group import Failure, Member, ProcessGroup
 from tests import process_targets as targets
 
 PATIENCE_S = 30.0
@@ -112,7 +113,62 @@ def died(children: LocalFleet) -> list[str]:
     return lines
 
 
-def test_all_end_side_by_side(start: Callable[[Any, int], LocalFleet]) -> None:
+def test_all_are_started_before_the_first_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes seconds until it listens: they take them side by side."""
+    order: list[str] = []
+
+    def start(self: LocalFleet, name: str, unused_port: int) -> None:
+        self._addresses[name] = ""
+        order.append(f"start {name}")
+
+    def wait(unused_self: LocalFleet, name: str, unused_deadline: float) -> str:
+        order.append(f"wait {name}")
+        return name.replace(" ", "-")
+
+    monkeypatch.setattr(LocalFleet, "_start", start)
+    monkeypatch.setattr(LocalFleet, "_wait", wait)
+    with LocalFleet(3) as children:
+        children.start()
+    assert order == [f"{what} child {number}" for what in ("start", "wait") for number in range(3)]
+
+
+class Noted:
+    """Notes all that is done to one child: as its process, and as the parent's end of its pipe."""
+
+    def __init__(self, name: str, order: list[str], *, deaf: bool) -> None:
+        self._name, self._order, self._deaf = name, order, deaf
+
+    def close(self) -> None:
+        self._order.append(f"tell {self._name}")
+
+    def is_alive(self) -> bool:
+        return self._deaf
+
+    def join(self, unused_seconds: float) -> None:
+        self._order.append(f"join {self._name}")
+
+    def terminate(self) -> None:
+        self._order.append(f"terminate {self._name}")
+        self._deaf = False
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_all_are_told_to_end_before_the_first_is_waited_for(deaf: bool) -> None:
+    """By their pipes, and where they do not listen to these by SIGTERM."""
+    order: list[str] = []
+    children = LocalFleet(3)
+    for number in range(3):
+        name = f"child {number}"
+        noted: Any = Noted(name, order, deaf=deaf)
+        children._group.members[name] = Member(name, noted, noted, new_mark())
+    children.close()
+    steps = ["tell", "join", "terminate", "join"] if deaf else ["tell", "join", "join"]
+    expected = [f"{what} child {number}" for what in steps for number in range(3)]
+    assert order[: len(expected)] == expected
+    assert children._group.members == {}
+
+
+def test_children_that_were_ended_leave_nothing(start: Callable[[Any, int], LocalFleet]) -> None:
     children = start(targets.listens, 3)
     children.start()
     processes = [member.process for member in children._group.members.values()]

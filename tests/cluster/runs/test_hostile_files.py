@@ -16,6 +16,7 @@ import pytest
 from marl.api import evaluate
 from marl.cluster.runs.assemble import assembled
 from marl.cluster.runs.prepare import prepare
+from marl.cluster.runs.result import finished
 from marl.cluster.runs.run import _settings
 from marl.cluster.runs.watch import Run
 from marl.cluster.trainers.make_trainer import on_this_machine
@@ -23,9 +24,10 @@ from marl.config.files import load_config
 from marl.errors import MarlError, WeightsFileError
 from marl.reports.plots.draw import learning_curve
 from marl.reports.run_folder import open_run_folder
+from marl.training.saved.weights_file import WeightsFile
 from tests.audit import recorded
-from tests.hostile import METRICS, SETTINGS, WEIGHTS, pickled, weights
-from tests.hostile_runs import BEST, CHECKPOINTS, best, checkpoint
+from tests.hostile import FACTS, METRICS, SETTINGS, WEIGHTS, pickled, weights
+from tests.hostile_runs import BEST, CHECKPOINTS, METER, STEPS, best, checkpoint
 
 MOST_BYTES = 200_000_000  # over what the process has with a good file
 Read = Callable[[Path], object]
@@ -68,11 +70,21 @@ def recall(path: Path) -> None:
             raise WeightsFileError("the next weights that are evaluated are the best")
 
 
+def finish(path: Path) -> None:
+    """As ``--resume`` asks whether the run has solved its environment; no file here says so and can be believed."""
+    (path.parent / "config.toml").touch()
+    told = WeightsFile({}, {"steps": STEPS, "updates": 1, "seconds": 1.0, "meter": METER})
+    config = load_config("CartPole-v1", {"stop.steps": STEPS})
+    result = finished(config, told, open_run_folder(path.parent), new_end=False)
+    assert result is None or (result["reason"], result["solved"]) == ("finished", False)
+
+
 KINDS: tuple[tuple[str, dict[str, Callable[[Path], object]], Read, str], ...] = (
     ("weights", WEIGHTS, play, "weights.pt"),
     ("checkpoint", CHECKPOINTS, resume, "checkpoint.pt"),
     ("best", BEST, recall, "best.pt"),
     ("settings", SETTINGS, load_config, "config.toml"),
+    ("facts", FACTS, finish, "facts.json"),
     ("metrics", METRICS, plot, "metrics.jsonl"),
 )
 CASES = [(kind, name) for kind, cases, _, _ in KINDS for name in cases]
@@ -98,6 +110,8 @@ def everything_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
     play(folder / "weights.pt")
     (folder / "metrics.jsonl").write_text('{"steps": 1, "seconds": 1.0, "return_mean": 1.0}\n' * 3)
     plot(folder / "metrics.jsonl")
+    (folder / "facts.json").write_text('{"ended": {"reason": "steps"}}')
+    finish(folder / "facts.json")
     pickled(b"\x80\x02}.")(folder / "other.pt")  # names in another encoding than torch's
     with contextlib.suppress(MarlError):
         play(folder / "other.pt")
@@ -111,7 +125,7 @@ def test_one_line_and_no_code(kind: str, name: str, tmp_path: Path, monkeypatch:
     before = set(sys.modules)
     with recorded() as events:
         line = line_of(kind, name, tmp_path / "run")
-    assert line or kind == "metrics", "it was read"
+    assert line or kind in ("metrics", "facts"), "it was read"
     assert len(line) < 1_000 + len(str(tmp_path))
     assert "\n" not in line
     assert "\x1b" not in line
