@@ -15,7 +15,8 @@ from marl import __version__
 from marl.config.presets import all_presets
 from tests.commands import ROOT
 
-EXTRAS = "box2d,zstd,discovery,video"  # envpool is large
+EXTRAS = "box2d,zstd,discovery,video"
+LARGE_EXTRAS = "mujoco,atari" + ",envpool" * (sys.platform == "linux")  # only resolved, not installed
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -33,6 +34,11 @@ def test_no_message_and_no_page_sends_anybody_to_another_package() -> None:
     elsewhere = re.compile(r"pip install ['\"]?marl(\b(?!-cluster|_cluster)|\[)")
     others = [page for page in pages if elsewhere.search(page.read_text(encoding="utf-8"))]
     assert others == []
+
+
+def test_every_extra_is_tried() -> None:
+    tried = {*EXTRAS.split(","), *LARGE_EXTRAS.split(","), "envpool"}
+    assert tried == set(PROJECT["optional-dependencies"]) - {"dev"}
 
 
 @pytest.mark.slow
@@ -56,6 +62,11 @@ def test_the_wheel_in_a_clean_environment(tmp_path: Path) -> None:
     pins = re.sub(r"\[\w+\]", "", (ROOT / "requirements.txt").read_text(encoding="utf-8"))
     (tmp_path / "pins.txt").write_text(pins)
     run(str(scripts / "python"), "-m", "pip", "install", "-c", "pins.txt", f"{wheel}[{EXTRAS}]", cwd=tmp_path)
+    others = ("-m", "pip", "install", "--dry-run", "-c", "pins.txt", f"{wheel}[{LARGE_EXTRAS}]")
+    resolved = run(str(scripts / "python"), *others, cwd=tmp_path)
+    (would,) = (line for line in resolved.splitlines() if line.startswith("Would install "))
+    wanted = LARGE_EXTRAS.replace("atari", "ale-py").split(",")
+    assert [name for name in wanted if not re.search(rf" {name}-\d", would.replace("_", "-"))] == []
     marl = str(scripts / "marl")
     assert run(marl, "--version", cwd=tmp_path) == f"marl {__version__}\n"
     assert "CartPole-v1" in run(marl, "presets", cwd=tmp_path)
