@@ -88,8 +88,7 @@ def test_a_vector_that_has_processes_is_trained_on(
         "stop.steps": 400,
         "report.pictures": False,
         "report.sinks": [],
-        "evaluation.episodes": 2,
-        "evaluation.final_episodes": 0,
+        "evaluation.episodes": 0,
     }
     result = train(f"{__name__}:in_processes", settings=settings, live=False)
     assert (result.reason, result.updates > 0) == ("steps", True)
