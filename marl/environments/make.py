@@ -169,7 +169,7 @@ def _one(name: str, made: object) -> GymEnv:
         close_all([made], name)
         raise EnvironmentFault(
             f"expected {name} to make one environment, got a vector of {made.num_envs}: "
-            "give it an argument num_envs, and let it make a vector of so many"
+            "give it an argument num_envs, the number of environments in its vector"
         )
     if not isinstance(made, gymnasium.Env):
         raise EnvironmentFault(

@@ -17,6 +17,7 @@ from marl.networks.actor_critic import ActorCritic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from tests.algorithms.cases import BOX, DISCRETE, random_batch
+from tests.algorithms.literal_ppo import torch_distribution
 
 both_spaces = pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
 
@@ -33,13 +34,6 @@ def played_by(network: ActorCritic, spaces: Spaces, seed: int) -> Trajectory:
     batch = random_batch(spaces, seed)
     with torch.no_grad():
         return batch._replace(behaviour=network.policy(batch.observations[:-1]))
-
-
-def torch_distribution(parameters: Tensor, discrete: bool) -> torch.distributions.Distribution:
-    if discrete:
-        return torch.distributions.Categorical(logits=parameters)
-    mean, log_std = parameters.chunk(2, -1)
-    return torch.distributions.Independent(torch.distributions.Normal(mean, log_std.exp()), 1)
 
 
 def literal_loss(

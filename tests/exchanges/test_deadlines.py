@@ -69,7 +69,7 @@ def test_in_the_first_round_the_first_arrival_says_what_is_usual(arrival: float,
 def test_after_the_flush_there_is_time_for_two_transfers(
     transfers: list[tuple[float, ...]], grace: float, arrival: float, flush: float
 ) -> None:
-    """Of the slowest that is waited for; who has uploaded is not. A first upload after the flush begins it anew."""
+    """The deadline counts only children that have not uploaded. A first upload after the flush starts it again."""
     stragglers = [member(f"child-{number}", (), each) for number, each in enumerate(transfers)]
     children = [*stragglers, member("done", (4.0,), (50.0,), uploaded=True)]
     assert open_round(first_upload_after=arrival).close_at(children, OPENED + 7) == OPENED + flush + grace

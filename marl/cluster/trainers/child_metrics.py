@@ -125,7 +125,7 @@ class ChildrenMetrics:
         self._collected = {child: told.episodes for child, told in self._before.items()}
 
     def assign(self, child: str, workers: int) -> None:
-        """A child has come with so many workers that can play at once; what it reports is limited by them."""
+        """Set how many workers of a child can play at once. This number limits what the child may report."""
         with self._lock:  # it may have come with more before, whose steps still count
             self._workers[child] = max(self._workers.get(child, 1), min(workers, MAX_WORKERS))
 

@@ -41,7 +41,7 @@ class MixingMerger(Merger):
         super().__init__(*args, **named)
 
     def joined(self, child: str, *, anew: bool) -> None:
-        """A child is sent the weights; ``anew``: it starts from them."""
+        """A child is sent the weights; ``anew``: it starts training from them, whatever it had learned before."""
         if anew:
             self._stood[child] = self.directions.sample(self.current.weights).clone()
             self._broadcast[child] = self._stood[child]

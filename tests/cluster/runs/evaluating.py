@@ -25,7 +25,7 @@ DETERMINISTIC = {"stop.steps": 1000, "deterministic": True}
 
 
 class Fake:
-    """An evaluator that answers the first so many requests at once; the returns are the number of the seed set."""
+    """An evaluator that answers a fixed number of requests, each at once. Each return is the number of the seed set."""
 
     def __init__(self, answers: float = NEVER) -> None:
         self.requests: list[dict[str, Any]] = []
