@@ -1,7 +1,10 @@
 """The socket under a link: bytes go straight to where they belong, and nowhere once nobody waits for them."""
 
+import errno
+import socket
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -62,6 +65,37 @@ def test_nothing_is_written_to_memory_that_nobody_waits_with(io: IOLoop, parent:
         with pytest.raises(LinkClosed):
             sending.end()
     assert not any(memory)
+
+
+class Broken:
+    """A socket that is found to be broken when something is sent."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, data: Buffer) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+@pytest.mark.parametrize("size", [0, MIB, 40 * MIB])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_break_that_the_sender_finds(size: int, waits: bool, io: IOLoop, parent: Identity, child: Identity) -> None:
+    """Before it has waited, or while it waits: what has not left is not called sent."""
+    with websocket_pair(io, parent, child) as (here, there):
+        connection = here._connection
+        if waits:
+            sending = Background(lambda: here.send(upload(bytes(40 * MIB + size))))
+            until(lambda: connection.paused)
+        io.loop.call_soon_threadsafe(lambda: setattr(connection.transport, "_sock", Broken(connection.transport._sock)))
+        if not waits:
+            sending = Background(lambda: here.send(upload(bytes(size))))
+        with pytest.raises(LinkClosed, match="the connection broke"):
+            there.recv(WAIT_S, fresh)
+        with pytest.raises(LinkClosed, match=r"the connection broke \(Broken pipe\)"):
+            sending.end()
 
 
 def test_who_waits_no_longer_says_so_first() -> None:

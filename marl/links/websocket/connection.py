@@ -76,7 +76,7 @@ class FrameConnection(Connection):
         start = memoryview(data)[: RECORD_BYTES - len(head)]
         self.transport.write(b"".join((head, start)))
         self.transport.write(memoryview(data)[len(start) :])
-        await self.drain()
+        await self._left()
 
     async def write_frames(self, parts: Sequence[Buffer]) -> None:
         """Send short parts at once: together they cost hardly more than one.
@@ -91,7 +91,21 @@ class FrameConnection(Connection):
         data = b"".join(piece for part in parts for piece in (frame_head(len(part), masked=self.masks), part))
         self.bytes_sent += len(data)
         self.transport.write(data)
-        await self.drain()
+        await self._left()
+
+    async def _left(self) -> None:
+        """Wait until what was written has left.
+
+        Raises:
+            ConnectionClosed: the connection has broken.
+        """
+        try:
+            await self.drain()
+            broken = self.connection_exc is not None
+        except OSError:  # as the library wakes who waits here
+            broken = True
+        if broken:
+            await self.send(b"")  # which raises
 
     def sign(self, *, probe: bool) -> None:
         """Send a few bytes, without waiting; a probe is answered, which measures the way there and back.

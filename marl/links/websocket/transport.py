@@ -186,7 +186,7 @@ class SocketTransport(asyncio.Transport):
             self.close()
 
     def _send(self) -> bool:
-        """Whether all has left. TLS wants the same piece again when the network takes no more."""
+        """Whether nothing waits: all has left, or it is lost. TLS wants the same piece again when no more is taken."""
         try:
             while self._unsent:
                 piece = self._unsent[0]
@@ -199,7 +199,7 @@ class SocketTransport(asyncio.Transport):
         except _WAITS:
             return False
         except OSError as error:
-            self._loop.call_soon(self._lose, error)
+            self._lose(error)
         return True
 
     def _send_on(self) -> None:
