@@ -105,6 +105,7 @@ def train(
     Raises:
         MarlError: anything the user can mend; its text is one line that says how.
     """
+    from marl.loading import loading
     from marl.processes.bootstrap import start_forkserver
 
     settings = dict(settings or {})
@@ -115,8 +116,9 @@ def train(
 
             fleet = stack.enter_context(contextlib.closing(make_fleet(cluster)))
         start_forkserver("marl.cluster.worker")
-        from marl.cluster.runs.run import run
-        from marl.processes.threads import one_thread
+        with loading():
+            from marl.cluster.runs.run import run
+            from marl.processes.threads import one_thread
 
         stack.enter_context(one_thread())
         outcome = run(

@@ -53,12 +53,14 @@ def child(**options: Any) -> None:
     trust = take_trust(options)
     if not options.pop("contact"):
         _supervise(options["host"], options["port"], trust, options["until_stdin_closes"], options["wait"])
+    from marl.loading import loading
     from marl.processes.bootstrap import start_forkserver
 
     start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
-    from marl.cluster.child import ChildSettings, run_child
-    from marl.reports.sinks.child_view import ChildView
-    from marl.trust.home import marl_home
+    with loading(for_good=True):
+        from marl.cluster.child import ChildSettings, run_child
+        from marl.reports.sinks.child_view import ChildView
+        from marl.trust.home import marl_home
 
     settings = ChildSettings(
         host=options["host"],

@@ -41,9 +41,12 @@ def evaluate(
     debug: bool,
 ) -> None:
     """Play many episodes with a trained policy and show how its un-normalised returns are distributed."""
-    from marl.api import evaluate as api_evaluate
-    from marl.reports.numbers import number_text
-    from marl.reports.run_folder import holds_run
+    from marl.loading import loading
+
+    with loading(for_good=True):
+        from marl.api import evaluate as api_evaluate
+        from marl.reports.numbers import number_text
+        from marl.reports.run_folder import holds_run
 
     if render or video:
         from marl.cluster.runs.render import watch

@@ -87,22 +87,25 @@ def run_training(
     debug: bool,
 ) -> None:
     """Train as the options say, on this machine or on ``cluster``; they override ``parameters``, which are settings."""
+    from marl.loading import loading
     from marl.processes.bootstrap import start_forkserver
 
     if cluster is None:
         start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
-    settings = collect_settings(
-        overrides,
-        algorithm__name=algorithm,
-        exchange__name=exchange,
-        seed=seed,
-        stop__steps=steps,
-        stop__minutes=minutes,
-        stop__episodes=episodes,
-        node__workers=workers,
-        report__runs=runs,
-        deterministic=deterministic or None,
-    )
+    with loading(for_good=True):
+        settings = collect_settings(
+            overrides,
+            algorithm__name=algorithm,
+            exchange__name=exchange,
+            seed=seed,
+            stop__steps=steps,
+            stop__minutes=minutes,
+            stop__episodes=episodes,
+            node__workers=workers,
+            report__runs=runs,
+            deterministic=deterministic or None,
+        )
+        from marl.api import train as api_train
     if resume is not None:
         parameters = None
     source: str | None = environment if environment is not None or resume is not None else "CartPole-v1"
@@ -112,8 +115,6 @@ def run_training(
         if environment is None:
             source = str(named or source)
             settings = {**parameters, **settings}
-    from marl.api import train as api_train
-
     result = api_train(
         source,
         settings=settings,

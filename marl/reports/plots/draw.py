@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marl.errors import ConfigError
+from marl.loading import loading
 from marl.reports.children import shortened
 from marl.reports.numbers import decimals, exact_text, number_text
 from marl.reports.places import demand_file
@@ -106,10 +107,9 @@ def histogram(returns: np.ndarray, summary: Summary, path: Path, title: str) -> 
     Raises:
         OSError: ``path`` cannot be written.
     """
-    from matplotlib.figure import Figure
+    figure = _new_figure(7.5, 4.4)
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7.5, 4.4), layout="constrained")
     axis = figure.subplots()
     _plain_style(axis)
     values = np.asarray(returns, np.float64).ravel()
@@ -158,10 +158,16 @@ def _solved_line(axis: "Axes", solved_return: float) -> Any:
     return axis.axhline(solved_return, color=_GREEN, linewidth=1.2, linestyle="--")
 
 
-def _two_panels(title: str) -> tuple["Figure", Sequence["Axes"]]:
-    from matplotlib.figure import Figure
+def _new_figure(width: float, height: float) -> "Figure":
+    """An empty one; the sides are in inches."""
+    with loading():
+        from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _two_panels(title: str) -> tuple["Figure", Sequence["Axes"]]:
+    figure = _new_figure(10.5, 4.4)
     if title:
         figure.suptitle(_shown(title), fontweight="bold", parse_math=False)
     axes: Sequence[Axes] = figure.subplots(1, 2, sharey=True).tolist()
