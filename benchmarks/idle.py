@@ -58,6 +58,7 @@ def measure_rounds(
     """
     exchange = exchange or ExchangeSettings(every="0.001 seconds")
     gc.collect()
+    gc.freeze()  # as the command does once it has loaded its libraries
     torch.manual_seed(0)
     start = torch.randn(num_weights)
     stop, faults = threading.Event(), list[str]()

@@ -1,5 +1,6 @@
 """Processes of children that do no work: marl's own without workers, or light ones that fit into one by hundreds."""
 
+import gc
 import multiprocessing
 import resource
 import threading
@@ -129,6 +130,7 @@ def serve(
     pipe: Connection, key: Path, names: list[str], num_weights: int, exchange: ExchangeSettings, kind: str
 ) -> None:
     """A process of children, each a server with a port of its own, until the pipe says otherwise."""
+    gc.freeze()  # as a contact does
     torch.set_num_threads(1)
     ring, stop, faults = load_keys(key), threading.Event(), list[str]()
     shared = torch.full((num_weights,), 0.5), torch.zeros(num_weights)
