@@ -122,10 +122,10 @@ class _Child:
         self._look_at = 0.0
 
     def run(self, where: str, ready: Callable[[], object] = lambda: None) -> None:
-        """Until stopped.
+        """Serve parents until stopped.
 
         Args:
-            where: the child meets parents, as words for the first line of output.
+            where: where the child meets parents, for the first line of output.
 
         Raises:
             MarlError: no parent can be met.

@@ -96,7 +96,7 @@ class Contact:
                 self._conversation.close()
 
     def _prepare(self, group: ProcessGroup) -> None:
-        """The memory that workers share, and this child's half of the exchange."""
+        """The memory that workers share, and this child's side of the exchange."""
         config, hello = self._offered.config, self._offered.hello
         workers = self._offered.welcome.workers
         self._node = Node(
@@ -242,7 +242,7 @@ class _Conversation(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Until the link breaks or the parent says that the run is over."""
+        """Converse until the link breaks, or the parent says that the run is over."""
         try:
             accept(self.link, self._offered, name=self._name_of_child)
             self.finished = report(self.link, self._side, self._leaving, name=self._name_of_child, reason=self._trouble)

@@ -15,7 +15,7 @@ MOST_RUNS = 100  # remembered; the oldest are forgotten
 
 
 class Fence:
-    """Lets in only parents that are not older than the newest one seen of their run."""
+    """Refuses a parent that is older than the newest parent seen of the same run."""
 
     def __init__(self, home: Path, node: str) -> None:
         self._folder = home / "runs" / hashlib.sha256(node.encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from marl.processes.signals import raising
 
 
 def find_spaces(config: Config) -> Spaces:
-    """Make one environment and look.
+    """Make one environment to find out its spaces.
 
     Raises:
         EnvironmentFault: there is no such environment, or none that can be trained on.

@@ -76,7 +76,7 @@ def make_hello(
 
 
 def offer(link: Link, hello: Hello, max_bytes: int, *, name: str) -> Welcome:
-    """The parent's half.
+    """The parent's part of the handshake: send the Hello, check the Welcome.
 
     Args:
         max_bytes: the longest payload that will travel, see ``payload_of``.

@@ -168,7 +168,7 @@ class LearnerNode:
         self.trajectory_queue, self.published = TrajectoryQueue(self.block), Published(self.block)
 
     def parent_side(self, **facts: Any) -> LearningSide:
-        """The parent's half of the run's exchange, over this learner.
+        """The parent's side of the run's exchange, over this learner.
 
         Args:
             facts: the fields of ``ParentFacts`` that this learner does not know.

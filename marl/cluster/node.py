@@ -84,7 +84,7 @@ class Node:
         self.block["stop"].fill_(1)
 
     def check(self, warn: Callable[[str], None], trace: Callable[[str], None], beginning: str = "") -> list[str]:
-        """Names of the dead processes, among those whose name begins with ``beginning``; give workers to ``restart``.
+        """Names of the processes that died, if they start with ``beginning``. The caller must ``restart`` the workers.
 
         Raises:
             WorkerFailed: more died than ``node.max_restarts`` allows, or a worker could not even begin.

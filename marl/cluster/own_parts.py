@@ -21,7 +21,7 @@ from marl.networks.sampling import Rank
 from marl.plugins import foreign_code, load_module
 from marl.training.optimizers import NUM_VECTORS
 
-STEPS, COUNT = 2, 3  # of a trial
+STEPS, COUNT = 2, 3  # steps and environments with which parts are tried
 MODE_DEPENDENT = (
     nn.modules.dropout._DropoutNd,
     nn.modules.batchnorm._BatchNorm,

@@ -14,7 +14,7 @@ LEARNED = (
     "weights",
     "optimizer",
     "optimizer_steps",
-)  # by updates: in the memory of a node and in snapshots
+)  # what updates change: names in a node's memory and in snapshots
 
 
 class Snapshot(NamedTuple):
@@ -25,7 +25,7 @@ class Snapshot(NamedTuple):
     updates: int
 
     def statistics(self) -> RunningStatistics | None:
-        """Of observations; None where none were gathered."""
+        """The statistics of observations; None if there are none."""
         if "observations" not in self.tensors:
             return None
         merged = merge(self.tensors["observations"].numpy())
@@ -33,10 +33,10 @@ class Snapshot(NamedTuple):
 
 
 def put_back(snapshot: Snapshot, block: SharedBlock, settings: OptimizerSettings) -> None:
-    """Copy what updates have changed into a node's memory.
+    """Copy weights and optimizer state from a snapshot into a node's memory.
 
     Raises:
-        WeightsFileError: it is missing, of another shape, or no optimizer can go on from it.
+        WeightsFileError: a tensor is missing or has another shape, or the optimizer cannot continue from its state.
     """
     for name in LEARNED:
         copy_exactly(block[name], snapshot.tensors.get(name), f"the checkpoint's {name}")

@@ -130,7 +130,7 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMini
 
 
 def _own_minibatches(job: Job, block: SharedBlock) -> MakeMinibatches:
-    """This worker learns itself: from what it has just played, or from a replay."""
+    """For a worker that trains: on what it has just played, or on samples of a replay."""
 
     def make(algorithm: Algorithm, network: nn.Module, unused_spaces: Spaces) -> MinibatchSource:
         config, ratio = job.config, replay_ratio(job.config)

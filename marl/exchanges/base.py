@@ -1,4 +1,4 @@
-"""The base class of exchanges: settings and their rules, the work of a worker, a child's half and a parent's half."""
+"""The base class of exchanges: settings and their rules, the work of a worker, a child's side and the parent's side."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -44,12 +44,12 @@ class Worker(Protocol):
         """Play and learn until told to stop.
 
         Args:
-            minibatches: makes the object that gets each trajectory; None: this worker learns from it, as set.
+            minibatches: makes the object that gets each trajectory; None: this worker trains on it itself.
         """
 
 
 class LearnerMemory(NamedTuple):
-    """The memory that the parent's half shares with the learner."""
+    """The memory that the parent's side shares with the learner."""
 
     trajectory_queue: TrajectoryQueue
     published: Published
@@ -57,7 +57,7 @@ class LearnerMemory(NamedTuple):
 
 
 class ChildFacts(NamedTuple):
-    """What a child's half is made of."""
+    """What a child's side is made of."""
 
     block: SharedBlock  # the node's memory
     name: str
@@ -68,7 +68,7 @@ class ChildFacts(NamedTuple):
 
 
 class ParentFacts(NamedTuple):
-    """What a parent's half is made of."""
+    """What the parent's side is made of."""
 
     run: RunSettings
     spaces: Spaces
@@ -80,7 +80,7 @@ class ParentFacts(NamedTuple):
     statistics: RunningStatistics | None = None  # of the normaliser, in a resumed run
     sample: RunningStatistics | None = None  # of the parent's own observations, to check those of children
     reach: Reach | None = None  # how far learning moves the weights, to check uploads
-    seen_beside: float = 0.0  # observations per worker that the steps of an upload may not include yet
+    seen_beside: float = 0.0  # observations per worker whose steps an upload may not have counted yet
     term: int = 0
     version: int = 0
     steps: int = 0  # environment steps so far
@@ -90,14 +90,14 @@ class ParentFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class Exchange(ExchangeSettings, ABC):
-    """A frozen dataclass of settings, and the one place that knows what they mean. A new exchange needs a ``name`` and
-    two halves. The other methods have defaults, for workers that learn from what they play themselves.
+    """The settings of one exchange, as a frozen dataclass. Only this class knows what they mean. A new exchange needs a
+    ``name`` and two sides. The other methods have defaults, for workers that learn from what they play themselves.
 
-    An exchange is sent to every process. So import the halves inside ``child`` and ``parent``.
+    An exchange is sent to every process. So import the two sides inside ``child`` and ``parent``.
     """
 
-    learner: ClassVar[bool] = False  # children only play, and one process learns: at the parent, or on the one machine
-    at_once: ClassVar[bool] = False  # no half waits for the other: in one process, one thread can run both
+    learner: ClassVar[bool] = False  # players only play; one process learns, at the parent or on the only machine
+    at_once: ClassVar[bool] = False  # neither side waits for the other, so one thread can run both
 
     def rules(self, run: RunSettings) -> None:
         """Refuse settings that do not go with this exchange.
@@ -130,7 +130,7 @@ class Exchange(ExchangeSettings, ABC):
         return Layout(self.tree(run, spaces, network))
 
     def tree(self, run: RunSettings, spaces: Spaces, network: nn.Module, *, priorities: bool = True) -> dict[str, Tree]:
-        """The fields of this layout, with or without the ``priorities`` of the transitions."""
+        """The fields of ``layout``, with or without the ``priorities`` of the transitions."""
         return rollout_tree(
             length=run.algorithm.t_max,
             environments=self.rows(run),
@@ -146,13 +146,13 @@ class Exchange(ExchangeSettings, ABC):
         return {}
 
     def payload(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> Layout | None:
-        """How what a message carries beside weights, statistics and reports lies in its bytes; None: it carries no such
-        thing. Parent and child compare it when they meet.
+        """The layout of the bytes that a message carries besides weights, statistics and reports; None: there are no
+        such bytes. Parent and child compare this layout in the handshake.
         """
         return None
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
-        """The most that one message carries beside weights, statistics and reports."""
+        """The largest number of bytes that one message carries besides weights, statistics and reports."""
         return 0
 
     def work(self, worker: Worker) -> None:
@@ -161,8 +161,8 @@ class Exchange(ExchangeSettings, ABC):
 
     @abstractmethod
     def child(self, facts: ChildFacts) -> Serving:
-        """A child's half, over its node's memory."""
+        """A child's side, over its node's memory."""
 
     @abstractmethod
     def parent(self, facts: ParentFacts) -> RunSide:
-        """The parent's half; with a learner it is a ``LearningSide``."""
+        """The parent's side; with a learner it is a ``LearningSide``."""

@@ -21,7 +21,7 @@ from marl.wire.message import Kind, Message, Value
 from marl.wire.places import fresh
 
 EVERY = 0.25  # seconds between two reports of a child
-SHARE = 0.02  # the pause is at least this long for each child of the run: a report costs the parent a millisecond
+SHARE = 0.02  # the pause is at least this times the number of children: a report costs the parent about 1 ms
 METRIC = "metric."  # prefix of the metrics' names in a report
 LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 MAX_EPISODES = 4096  # in one message
@@ -81,7 +81,7 @@ class Reporter:
         return passed >= (self._every if self._sent <= self._first else LONGEST_SILENCE)
 
     def obey(self, answer: Message) -> None:
-        """Use the pause between reports that the parent asks for, if it does."""
+        """Use the pause between reports that the parent's answer asks for. An answer without one changes nothing."""
         pause = answer.info.get("report_every")
         if isinstance(pause, (int, float)):
             self._every = min(max(EVERY, float(pause)), LONGEST_SILENCE)
@@ -116,7 +116,7 @@ class Reporter:
             self._first, self._rows = self._first + heard, self._rows[heard:]
 
     def return_mean(self) -> float | None:
-        """Of the last 100 episodes that were gathered."""
+        """The mean return of the last 100 gathered episodes; None if there are none."""
         return sum(self._window) / len(self._window) if self._window else None
 
     def _message(self, name: str, restarts: int, first: int, episodes: npt.NDArray[np.float64]) -> Message:

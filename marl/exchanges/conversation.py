@@ -1,4 +1,4 @@
-"""The loops that run an exchange: one for each side of a link, and one for both halves in one process. None of them
+"""The loops that run an exchange: one for each side of a link, and one for both sides in one process. None of them
 knows what is exchanged.
 """
 
@@ -17,7 +17,7 @@ from marl.wire.payload import hand_over
 def report(
     link: Link, side: ChildSide, stop: threading.Event, *, name: str, reason: Callable[[], str] = lambda: ""
 ) -> bool:
-    """Run a child's half: send what is due, accept what comes. True if the parent said that the run is over.
+    """Run a child's side: send what is due, accept what comes. True if the parent said that the run is over.
 
     Once ``stop`` is set, the child still sends what is due, then closes gracefully.
 
@@ -30,9 +30,8 @@ def report(
     side.joined()
     while True:
         leaving = stop.is_set()
-        with contextlib.suppress(
-            LinkClosed
-        ):  # a graceful close may have come before the end: recv gives it, or says why
+        # The parent may have closed the link already. Then recv returns its last message, or raises the reason.
+        with contextlib.suppress(LinkClosed):
             for message in side.outgoing():
                 fail(f"child.sending.{message.kind}")
                 link.send(message)
@@ -54,11 +53,11 @@ def report(
 
 
 def confer(child: ChildSide, parent: ParentSide, stop: threading.Event, *, name: str) -> None:
-    """Run both halves in one thread of one process, until ``stop`` is set. The parent's half must not wait for long.
+    """Run both sides in one thread of one process, until ``stop`` is set. The parent's side must not wait for long.
     Messages are not turned into bytes, and no thread has to be woken.
 
     Raises:
-        LinkError, MessageRefused: one half cannot use what the other said.
+        LinkError, MessageRefused: one side cannot use a message of the other.
     """
     child.joined()
     try:
@@ -77,7 +76,7 @@ def confer(child: ChildSide, parent: ParentSide, stop: threading.Event, *, name:
 
 
 def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *, name: str) -> None:
-    """Run the parent's half for one child, until ``stop`` is set or the child closes gracefully.
+    """Run the parent's side for one child, until ``stop`` is set or the child closes gracefully.
 
     Raises:
         HandshakeRefused: the child cannot go on with this run.
@@ -104,9 +103,8 @@ def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *,
                 answer = side.answer(child, message)
             if answer is not None:
                 fail(f"parent.sending.{answer.message.kind}")
-                with contextlib.suppress(
-                    LinkClosed
-                ):  # a graceful close may have come before: recv gives it, or says why
+                # The child may have closed the link already. Then recv returns its last message, or raises the reason.
+                with contextlib.suppress(LinkClosed):
                     link.send(answer.message, answer.digest)
         with contextlib.suppress(LinkError):
             link.send(Message(Kind.STOP, name))

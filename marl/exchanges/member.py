@@ -9,7 +9,7 @@ QUARANTINE_AFTER, SHORT_QUARANTINE = (
     3,
     10,
 )  # refused uploads in a row that lead to a quarantine, and its number of rounds
-HISTORY = 5  # of a child's last broadcasts
+HISTORY = 5  # how many of a child's last broadcasts are timed
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Member:
     uploaded: bool = False  # in this round
     flushed: bool = False  # told to upload at once, in this round
     arrived: int = 0  # uploads that came, merged or not
-    turns: float = 0.0  # without rounds: how much its own merged uploads have advanced the common count
+    turns: float = 0.0  # pairwise: the part of the common count that its own merged uploads have added
     last_counter: int = 0  # of its uploads
     merged_counter: int = 0
     merged_at: float = 0.0
@@ -40,14 +40,14 @@ class Member:
     steps: int = 0
     moved_at: float = 0.0  # when its environments last made a step
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # from broadcast to complete upload
-    transfers: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # of these, the payload's
+    transfers: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))  # of these, for the payload
 
     def refuse(self, reason: str, count: int | None) -> str:
         """Count a refused upload. Too many in a row quarantine the child. Returns a line for the user.
 
         Args:
-            count: number of the round, or another count that grows with time; None if it cannot grow without this
-                child, which is then never quarantined.
+            count: number of the round, or another count that grows with time. None: it cannot grow without this
+                child. Then the child is never quarantined.
         """
         self.refusal = reason
         self.refused += 1

@@ -18,7 +18,7 @@ from marl.errors import WeightsRefused
 
 MOST = 1e30  # larger numbers are refused: sums of smaller ones stay finite
 SEEN_PER_STEP = 4.0  # most observations per counted step; includes those of resets and of ends of episodes
-NEAR = 3.0  # standard deviations of the others: largest distance of a mean from theirs, and largest own deviation
+NEAR = 3.0  # limit of the distance from the others' mean, and of the deviation, in standard deviations of the others
 ENOUGH = 20.0  # observations of the others that are needed for a comparison
 
 
@@ -26,7 +26,8 @@ class Vetted(NamedTuple):
     """What is merged of a child's statistics."""
 
     row: Tensor  # [1 + 2 D]
-    counted: float  # observations, before those far away were made to count less: nobody else is measured by that cut
+    # Number of observations before distance from the others reduced it: the limits for the others are based on this.
+    counted: float
 
 
 class Observed:
@@ -76,7 +77,7 @@ class Observed:
         self._children[child] = row if before is None else together(before, row)
 
     def add(self, child: str, said: Tensor, most: float) -> float:
-        """Vet, remember and fold at once, for an exchange in which nothing else of the upload can be refused.
+        """Vet, remember and fold in one call: for an exchange in which no later check can refuse these statistics.
 
         Returns how many observations were added.
 
@@ -102,21 +103,21 @@ class Observed:
         if not theirs and child in self._children:
             if self._sample is None:
                 return None
-            theirs = [as_row(self._sample), self._children[child]]  # an only child may go anywhere, but in steps
+            theirs = [as_row(self._sample), self._children[child]]  # a single child may reach any region, but slowly
         merged = merge(np.stack([self._before, *theirs]))
         return merged if merged.count >= ENOUGH else self._sample
 
     def _near(self, statistics: RunningStatistics, others: RunningStatistics) -> RunningStatistics:
         deviation = others.std()
-        if self._sample is not None:  # the others cannot claim that nothing ever changes
+        if self._sample is not None:  # otherwise the others could claim that no number ever varies
             deviation = np.maximum(deviation, self._sample.std())
         constant = deviation <= MIN_STD
-        if constant.any():  # it may begin to change, by as much as other numbers do
+        if constant.any():  # it may begin to vary, by as much as the largest of all numbers
             deviation = np.where(constant, max(1.0, float((np.abs(others.mean) + deviation).max())), deviation)
         room = NEAR * deviation
         mean = np.clip(statistics.mean, others.mean - room, others.mean + room)
         m2 = np.minimum(statistics.m2, statistics.count * np.square(room))
-        # The square root: an honest child in a far region still counts enough to be followed.
+        # Only the square root: an honest child in a far region still counts enough to move the common statistics there.
         farthest = float((np.maximum(np.abs(statistics.mean - others.mean), statistics.std()) / room).max())
         counts = statistics.count / math.sqrt(max(1.0, farthest))
         return RunningStatistics(counts, mean, m2 * (counts / statistics.count))

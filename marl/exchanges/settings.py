@@ -13,5 +13,5 @@ from marl.exchanges.weights.settings import WeightsSettings
 class ExchangeSettings(ObservationsSettings, ExperienceSettings, MergingSettings, PairwiseSettings, WeightsSettings):
     """How parent and children share one policy; without children most of it is not used.
 
-    Files and messages hold the fields in the order of their bases, the last base first.
+    In files and messages, the fields have the order of the base classes, from the last to the first.
     """

@@ -1,4 +1,4 @@
-"""The interfaces of the two halves of an exchange, which the loops of ``conversation.py`` call."""
+"""The interfaces of the two sides of an exchange, which the loops of ``conversation.py`` call."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ class Global(NamedTuple):
     weights: Tensor  # [N]
     statistics: Tensor | None  # [1 + 2 D] float64: the normaliser's statistics of this version
     steps: int  # environment steps merged so far
-    delta: Tensor | None = None  # encoded, from the version before; pairwise: from zero
+    delta: Tensor | None = None  # encoded: from the version before to this one; pairwise: all weights
     name: Future[str] | None = None  # hash of the weights, for children that compute them from ``delta``
 
 
@@ -38,11 +38,11 @@ class State(NamedTuple):
     velocity: Tensor | None = None
     error: Tensor | None = None
     merged: Mapping[str, int] = {}  # the last counter merged from each child
-    limits: Mapping[str, Any] = {}  # known of earlier uploads, to check later ones; plain numbers and names
+    limits: Mapping[str, Any] = {}  # what earlier uploads have shown, to check later ones; plain numbers and names
 
 
 class ChildSide(Protocol):
-    """A child's half of an exchange. All calls but ``flush_stragglers`` come from the thread of its conversation."""
+    """A child's side of an exchange. All calls but ``flush_stragglers`` come from the thread of its conversation."""
 
     def joined(self) -> None:
         """A conversation begins: the first one, or the next one after a break."""
@@ -64,7 +64,7 @@ class ChildSide(Protocol):
 
 
 class ParentSide(Protocol):
-    """The parent's half; every child has a thread of its own here."""
+    """The parent's side; every child has a thread of its own here."""
 
     def join(self, child: str) -> Answer:
         """A child has joined. Returns the first message to it."""
@@ -89,19 +89,19 @@ class ParentSide(Protocol):
 
 
 class Serving(ChildSide, Protocol):
-    """What the contact needs of a child's half in addition; may be called from any thread."""
+    """What the contact needs besides ``ChildSide``; may be called from any thread."""
 
     started: threading.Event  # weights are there: workers may begin
 
     @property
     def version(self) -> int:
-        """Of the weights that are in place."""
+        """The version of the weights that are in place."""
 
     def flush_stragglers(self) -> None:
         """Upload what there is as soon as possible."""
 
     def return_mean(self) -> float | None:
-        """Of this child's last episodes."""
+        """The mean return of this child's last episodes; None if there are none."""
 
     def leave(self) -> None:
         """The conversation is to end: stop all waits."""
@@ -114,7 +114,7 @@ class Serving(ChildSide, Protocol):
 
 
 class RunSide(ParentSide, Protocol):
-    """What the rest of the parent needs of its half in addition; may be called from any thread."""
+    """What the rest of the parent needs besides ``ParentSide``; may be called from any thread."""
 
     term: int
 
@@ -127,7 +127,7 @@ class RunSide(ParentSide, Protocol):
         """What is known of each child."""
 
     def assign_rank(self, child: str, rank: int, workers: int) -> None:
-        """Set a child's place in the order of all sums, and its number of workers; called before it joins."""
+        """Set a child's rank and number of workers, before it joins. All sums add children in the order of ranks."""
 
     def forget(self, child: str) -> None:
         """The child was restarted: its counters begin at 0."""
@@ -148,7 +148,7 @@ class RunSide(ParentSide, Protocol):
         """End all waits; threads that wait for an answer get none."""
 
     def audited(self) -> "Audited | None":
-        """This half, if it merges what children upload and can try children one by one; else None."""
+        """This side, if it merges uploads and can let children train alone, to test them; else None."""
 
 
 class Standing(Enum):
@@ -160,7 +160,7 @@ class Standing(Enum):
 
 
 class Audited(Protocol):
-    """What an audit needs of a parent's half that merges what children upload; from any thread."""
+    """What an audit needs of a parent's side, to find a child that uploads poisoned weights; from any thread."""
 
     @property
     def current(self) -> Global:
@@ -186,7 +186,7 @@ class Audited(Protocol):
 
 
 class LearningSide(RunSide, Protocol):
-    """The parent's half of an exchange that has a learner."""
+    """The parent's side of an exchange that has a learner."""
 
     steps: int  # environment steps that have come, in all
     refused: int  # trajectories, or uploads of observations

@@ -1,1 +1,1 @@
-"""How a network changes."""
+"""Training: flat weights, optimizers, the training loop, queues of trajectories, files of weights."""

@@ -21,7 +21,7 @@ class Source(Protocol):
     """Where trajectories come from: a worker's ``Rollouts``, or a learner's ``Arrivals``."""
 
     def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
-        """The next one, and the episodes that ended in it."""
+        """The next trajectory, and the episodes that ended in it."""
 
     def num_steps(self) -> int:
         """Transitions in the last trajectory."""
@@ -77,7 +77,7 @@ def train(
 
 
 def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, rate: float, max_norm: float) -> float:
-    """Gradient of the local weights, clipped, applied to the shared ones; a gradient that is not finite is skipped."""
+    """Apply the local weights' clipped gradient to the shared weights, if it is finite. Returns its norm."""
     local.gradient.zero_()
     loss.total.backward()  # type: ignore[no-untyped-call]
     norm = float(torch.linalg.vector_norm(local.gradient))

@@ -17,14 +17,14 @@ STATE_EVERY_S = 10.0  # between two copies of a device's optimizer state, which 
 
 
 class SharedWeights:
-    """Hogwild's: the network has a copy of its own, updates move the shared vector. See ``LearnedWeights``."""
+    """For Hogwild workers: the network has its own copy, updates move the shared vector. See ``LearnedWeights``."""
 
     def __init__(self, local: Flat, shared: Tensor, optimizer: Optimizer) -> None:
         self._local, self._optimizer = local, optimizer
         self.vector, self.num_parameters = shared, local.gradient.numel()
 
     def fetch(self) -> None:
-        """The network takes what all have learned meanwhile."""
+        """Copy the shared weights into the network."""
         self._local.weights.copy_(self.vector)
 
     def step(self, loss: Loss, rate: float, max_norm: float) -> float:
@@ -33,7 +33,7 @@ class SharedWeights:
 
 
 class DeviceWeights:
-    """One learner's: weights, gradient and optimizer state stay on the device. See ``LearnedWeights``.
+    """For one learner: weights, gradient and optimizer state stay on the device. See ``LearnedWeights``.
 
     The block of shared memory is used to save the run and to restart a learner that died. It gets the weights with
     each published version, in one copy off the device. It gets the optimizer's state every ``STATE_EVERY_S`` seconds.

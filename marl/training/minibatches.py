@@ -31,7 +31,7 @@ class MinibatchSource(Protocol):
 
 
 class Fresh:
-    """Each trajectory as it comes."""
+    """Trains on each trajectory once, when it comes."""
 
     def __init__(self, algorithm: Algorithm, network: nn.Module) -> None:
         self._algorithm, self._network = algorithm, network
@@ -68,7 +68,7 @@ class ReplayRatioLimiter:
 
 
 class ReplayedTrajectories:
-    """Save the trajectory, then learn from whole ones drawn at random: ``ratio`` for each that is played."""
+    """Stores each trajectory, then trains on ``ratio`` trajectories on average, sampled from the replay."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class ReplayedTrajectories:
             yield from self._algorithm.minibatches(self._network, on_device(sampled, self._device), moment)
 
     def learned(self, loss: Loss) -> None:
-        """All trajectories have the same chance, whatever they taught."""
+        """Nothing to do: trajectories have no priorities."""
 
 
 class ReplayedTransitions:
@@ -118,7 +118,7 @@ class ReplayedTransitions:
     ) -> None:
         """
         Args:
-            priorities: gives those of the next trajectory, if its actor has computed them.
+            priorities: returns those that the actor has computed for the next trajectory; None: compute them here.
             device: of the network; the replay lies in the machine's memory.
         """
         self._algorithm, self._network, self._settings, self._rng = algorithm, network, settings, rng
@@ -128,7 +128,7 @@ class ReplayedTransitions:
         self._priorities = Priorities(block, settings.alpha)
         self._limiter = ReplayRatioLimiter(ratio)
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        self._drawn: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None  # indices, which of them are whole
+        self._drawn: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None  # indices; which are complete
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
         """See ``MinibatchSource``."""

@@ -145,6 +145,6 @@ def make_optimizer(settings: OptimizerSettings, state: Tensor, count: Tensor) ->
 
 
 def can_go_on(settings: OptimizerSettings, state: Tensor, count: Tensor) -> bool:
-    """Whether an optimizer can have left ``state`` and ``count``: it takes roots of its mean squares."""
+    """Whether an optimizer can continue from ``state`` and ``count``: it takes roots of its mean squares."""
     square = SQUARES.get(settings.name)
     return bool((count >= 0).all()) and (square is None or bool((state[square] >= 0).all()))

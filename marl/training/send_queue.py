@@ -1,7 +1,8 @@
-"""Trajectories on their way from the actors of a node to its contact: one ring of rollouts a worker, and no lock.
+"""Trajectories on their way from the actors of a node to its contact: one ring for each worker, without a lock.
 
-A worker fills the next rollout of its ring and then counts it as written; the contact sends it and then counts it as
-taken. A worker that is killed meanwhile has written nothing: its successor fills the same rollout again.
+A rollout is the memory of one serialised trajectory. A worker fills the next rollout of its ring and then counts it as
+written; the contact sends it and then counts it as taken. A worker that is killed meanwhile has written nothing: its
+successor fills the same rollout again.
 """
 
 import time
@@ -66,7 +67,7 @@ class Sender:
         self._next = 0  # number of the worker whose turn it is
 
     def waiting(self, most: int) -> list[Posted]:
-        """The next rollouts, the oldest of each worker first, all workers in turn; they stay until ``taken``."""
+        """The next rollouts: workers take turns, and each begins with its oldest. They stay until ``taken``."""
         found: list[Posted] = []
         workers = len(self._counts)
         ready = self._counts[:, WRITTEN] - self._counts[:, TAKEN]

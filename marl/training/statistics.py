@@ -50,7 +50,7 @@ class Statistics:
         collector.scale_rewards(scale)
 
     def _learn_both(self, collector: Collector) -> None:
-        """Likewise if returns follow observations in the same row: the statistics of all children scale the rewards."""
+        """Like ``learn_from``, for a child. Its row has returns too; the statistics of all children scale rewards."""
         both = collector.reward_statistics()
         if self.normalizer is not None and both.count:
             both = beside(collector.observation_statistics(), both)

@@ -1,8 +1,8 @@
 """Trajectories on their way from the parent's conversations to its learner: a queue of fixed length in shared memory.
 
-Any thread of the parent may put a rollout in. Only the learner, another process, takes rollouts out, in the same order,
-and gives each back after use. There are two rings of rollout numbers, one to the learner and one back. Each has only
-one writer, so neither side can block the other.
+A rollout is the memory of one serialised trajectory. Any thread of the parent may put one in. Only the learner, another
+process, takes rollouts out, in the same order, and gives each back after use. There are two rings of rollout numbers,
+one to the learner and one back. Each has only one writer, so neither side can block the other.
 """
 
 import threading
@@ -24,7 +24,7 @@ from marl.networks.contract import Acts
 
 PUT = 0  # column of the parent's counts
 SEEN, BACK, STALE, USED = range(4)  # of the learner's: rollouts looked at, given back, too old, learned from
-BEGUN, DONE, VERSIONS = range(3)  # of the numbers of published weights
+BEGUN, DONE, VERSIONS = range(3)  # indices of "published_numbers"; at VERSIONS: those of both copies
 AGES = 256  # staleness is counted up to here
 
 
@@ -137,7 +137,7 @@ def flow(block: SharedBlock) -> Flow:
 
 
 class Arrivals:
-    """The learner's side, which gives it trajectories as a collector does to a worker. ``wait`` before ``collect``."""
+    """The learner's side: a ``Source`` of trajectories for its loop. Call ``wait`` before each ``collect``."""
 
     def __init__(
         self, block: SharedBlock, layout: Layout, *, batch: int, max_staleness: int, device: torch.device
@@ -184,7 +184,7 @@ class Arrivals:
         self._taken[BACK] = back + 1
 
     def collect(self, unused_network: Acts, version: int) -> tuple[Trajectory, Episodes]:
-        """The batch as one trajectory of more environments; episodes are told by the actors themselves."""
+        """The batch as one trajectory of more environments. There are no episodes: the actors report them."""
         rollouts = [self._rollouts[number] for number in self._in_hand]
         opened = [unpack(rollout) for rollout in rollouts]
         for trajectory, _ in opened:
@@ -209,7 +209,7 @@ class Arrivals:
 
 
 def side_by_side(trajectories: list[Trajectory]) -> Trajectory:
-    """Trajectories of equal length as one of all their environments; its version is the oldest of theirs."""
+    """Join trajectories of equal length into one, with all their environments. Its version is the oldest of theirs."""
     if len(trajectories) == 1:
         return trajectories[0]
     counts = [each.rewards.shape[1] for each in trajectories]
@@ -256,5 +256,5 @@ class Published:
                 return version
 
     def version(self) -> int:
-        """Of the newest weights."""
+        """The version of the newest weights."""
         return int(self._numbers[VERSIONS + int(self._numbers[DONE]) % 2])

@@ -32,7 +32,7 @@ HOST = "127.0.0.1"
 READY_S = 60.0  # seconds until the first child listens: torch is imported meanwhile
 READY_EACH_S = 2.0  # seconds more for each child
 STOP_S = 10.0
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two lives of a child
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between the end of a child and its restart
 LONG_LIFE_S = 30.0  # seconds; if a child has lived longer, its end is unrelated to the one before
 
 
@@ -48,7 +48,7 @@ class LocalFleet:
 
         Args:
             workers: of each child; 0: all cores but one, shared among them, at least one each.
-            trust: who this parent is to them.
+            trust: the key or certificates of this parent.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="marl-local-")
         self.home = Path(self._folder.name)
@@ -112,7 +112,7 @@ class LocalFleet:
         return f"the local child at {self._addresses[name]} ended ({failure.text}) and is started again"
 
     def close(self) -> None:
-        """End them all, side by side. May be called twice."""
+        """End all children at the same time. May be called twice."""
         if self._dialing is not None:
             self._dialing.close()
         self._ends.clear()
@@ -153,7 +153,7 @@ class _Ends:
     """The recent ends of one child, which came soon after each other."""
 
     def __init__(self) -> None:
-        self.pause = SHORTEST_PAUSE  # before the next life
+        self.pause = SHORTEST_PAUSE  # before the next restart
         self.start_at = 0.0
         self.said: set[str] = set()  # reasons
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_fleet(cluster: Cluster) -> Fleet:
-    """No child is started before the fleet is opened.
+    """Make the fleet. Its children are started only when it is opened.
 
     Raises:
         ConfigError: something is no address, or is named twice.

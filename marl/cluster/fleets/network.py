@@ -21,7 +21,7 @@ class NetworkFleet:
         """
         Args:
             texts: addresses, see ``parse_addresses``; ``port`` is for those without a port.
-            trust: who this parent is to them.
+            trust: the key or certificates of this parent.
 
         Raises:
             ConfigError: a text is no address, or an address occurs twice.

@@ -1,4 +1,4 @@
-"""The parts of a run, made and joined: where steps are played, evaluation, checkpoints, sinks."""
+"""Makes and joins the parts of a run: trainer, evaluation, checkpoints, sinks."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ def assembled(
 
 
 def error_log(path: Path, note: Callable[[str], None]) -> Callable[[str], None]:
-    """What adds a traceback to a file; ``note`` is told where it cannot."""
+    """Returns a function that appends a traceback to a file. If it cannot, it tells ``note``."""
 
     def log(trace: str) -> None:
         try:

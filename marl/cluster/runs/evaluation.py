@@ -21,10 +21,10 @@ from marl.reports.meter import Meter
 from marl.reports.plots.distribution import Summary, summarize
 
 TICK = 0.02  # seconds between two looks at what is going on
-# After training, all evaluation takes no longer than this many seconds, and this share of the training time.
+# Limit of all evaluation after training: LAST_S seconds plus LAST_SHARE of the training time, capped at LAST_MOST_S.
 LAST_S, LAST_SHARE, LAST_MOST_S = 3.0, 0.05, 60.0
-# In a deterministic run time must decide nothing: environment steps bound each evaluation instead, and all sets of the
-# final one together.
+# In a deterministic run, time must decide nothing. There, a number of environment steps limits each evaluation. In the
+# final evaluation, it limits all sets together.
 LAST_STEPS, LAST_STEPS_SHARE = 50_000, 0.1
 
 
@@ -57,7 +57,7 @@ class Evaluation:
         """
         self.evaluator = Evaluator(config, spaces, group)
         self.solved = False  # training has reached the threshold, and so have the kept weights
-        self.solved_at: float | None = None  # time.time() since when training's mean return has been at the threshold
+        self.solved_at: float | None = None  # time.time() when training's mean return rose to the threshold
         self._config, self._group, self._checkpoints, self._meter = config, group, checkpoints, meter
         self._note, self._log, self._tell = note, log, tell
         self._failures = 0  # in a row
@@ -80,7 +80,7 @@ class Evaluation:
         """Use the evaluator's answer, if one has come.
 
         Raises:
-            WorkerFailed: the evaluator keeps failing, and nothing but being solved would end the run.
+            WorkerFailed: the evaluator keeps failing, and the run is deterministic or would end only when solved.
         """
         self._take_score(self.evaluator.score())
         self._check()
@@ -152,7 +152,7 @@ class Evaluation:
         self._over, begun = True, time.monotonic()
         deadline = math.inf if max_steps is not None else deadline
         while self.evaluator.busy and not stopped.is_set() and time.monotonic() < deadline:
-            self.evaluator.played(TICK)  # this answer is about other weights, and too late
+            self.evaluator.played(TICK)  # drop the late answer to an earlier request
             self._check()
         sets: list[Played] = []
         num_played, left = 0, max_steps

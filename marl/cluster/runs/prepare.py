@@ -32,7 +32,7 @@ from marl.wire.zstandard import demand_zstd
 
 
 class Prepared(NamedTuple):
-    """What the settings ask for, found and tried."""
+    """The parts that the settings ask for, made and tested."""
 
     spaces: Spaces
     sinks: dict[str, Sink]
@@ -116,10 +116,10 @@ def complete(config: Config) -> Config:
 
 
 def demand_writable(out: Path) -> None:
-    """Refuse a place where no weights file can be written: else it would show only when training is over.
+    """Refuse a place where no weights file can be written. Otherwise the error would come only after training.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: no weights file can be written there.
     """
     demand_file(out, "--out")
     if not out.parent.is_dir():

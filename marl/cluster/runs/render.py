@@ -24,7 +24,7 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
     """Play one episode in a window or for a video. Gives the episode's return.
 
     Raises:
-        ConfigError: the video is to go where no folder can be.
+        ConfigError: the folder for the video cannot be made.
         WeightsFileError: the file cannot be read, or the environment's spaces are no longer those it was trained on.
         PluginError: it names code that is not allowed.
         EnvironmentFault: the environment cannot be rendered, or there is no display to show it on.

@@ -1,4 +1,4 @@
-"""The stream of a run's events, from its settings; open as long as the run is."""
+"""Makes the stream of a run's events from its settings, and closes it when the run ends."""
 
 import contextlib
 from collections.abc import Iterator, Mapping

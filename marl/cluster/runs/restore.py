@@ -27,7 +27,8 @@ from marl.processes.signals import raising
 from marl.processes.threads import one_thread
 from marl.training.saved.weights_file import Contents, WeightsFile, demand_shapes, fill, read
 
-# What a checkpoint may hold beside its network: the optimizer's state and statistics, at most.
+# Limit of what a checkpoint holds besides its network (optimizer state, statistics): REST_FACTOR times the network's
+# bytes, plus REST_BYTES.
 REST_FACTOR, REST_BYTES = 32, 16_000_000
 
 
@@ -132,7 +133,7 @@ def demand_little_beside(contents: Contents, path: str | Path) -> None:
     """Refuse a file in which the network is a small part.
 
     Raises:
-        WeightsFileError: it is.
+        WeightsFileError: the rest of the file is too large.
     """
     network = {name: each for name, each in contents.stored.items() if name.startswith("network.")}
     numbers = sum(math.prod(each.shape) for each in network.values())
@@ -188,10 +189,10 @@ def policy_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> Ru
 
 
 def demand_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> None:
-    """Refuse a file with statistics that nothing can have: those of its policy, and those that a run goes on with.
+    """Refuse a file with impossible statistics: those of its policy, and those that a resumed run continues with.
 
     Raises:
-        WeightsFileError: it has such.
+        WeightsFileError: statistics in it are impossible.
     """
     policy_statistics(file, spaces, path)
     for name, size in (("observations", spaces.observation_size), ("rewards", 1)):

@@ -96,7 +96,7 @@ def demand_resumable(file: WeightsFile, path: Path) -> None:
     """Refuse a checkpoint that nothing can go on from.
 
     Raises:
-        WeightsFileError: a number is missing or impossible, or statistics of observations are.
+        WeightsFileError: a number is missing or impossible, or the statistics are impossible.
     """
     demand_statistics(file, spaces_of(file, path), path)
     meter = file.info.get("meter")

@@ -58,7 +58,7 @@ def run(
     Raises:
         MarlError: anything the user can mend.
     """
-    with contextlib.ExitStack() as stack:  # the run folder is this process's own as long as this is open
+    with contextlib.ExitStack() as stack:  # while this is open, no other process writes to the run folder
         config, folder, resumed = _settings(stack, source, settings, resume, init, allow)
         if resumed is not None and folder is not None:
             demand_same_kind(resumed, folder, fleet is not None)
@@ -116,7 +116,7 @@ def _settings(
 
 
 def _new_folder(stack: contextlib.ExitStack, config: Config) -> RunFolder:
-    """Of a new run, with its settings in it."""
+    """Make the folder of a new run, with its settings in it."""
     name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in config.environment.id)
     folder = create_run_folder(Path(config.report.runs), name.strip("-."))
     stack.enter_context(writing(folder.path))
@@ -125,7 +125,7 @@ def _new_folder(stack: contextlib.ExitStack, config: Config) -> RunFolder:
 
 
 def _sweep(folder: RunFolder, resumed: WeightsFile) -> None:
-    """Remove what the run folder has from after the checkpoint."""
+    """Remove from the run folder what was written after the checkpoint."""
     folder.sweep()
     # The number of steps that was shown; the number that is merged into the weights may be smaller.
     folder.truncate_metrics(int(resumed.info["meter"]["steps"]), float(resumed.info["seconds"]))

@@ -20,7 +20,7 @@ class StatusReporter:
     """Hands the trainer's numbers to the meter, and the meter's status to the events."""
 
     def __init__(self, trainer: Trainer, meter: Meter, events: Stream, seconds: Callable[[], float]) -> None:
-        """``seconds`` of training, over all resumes."""
+        """``seconds``: returns the seconds of training, over all resumes."""
         self._trainer, self._meter, self._events, self._seconds = trainer, meter, events, seconds
         self._shown, self._recorded = Pace(seconds()), Pace(seconds())
         self._over = False

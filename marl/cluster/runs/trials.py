@@ -1,14 +1,14 @@
-"""Who lies, of two children whose deltas go against each other: what each alone makes of them tells.
+"""Trials find out which of two children poisons the weights, if their deltas oppose each other.
 
-No comparison of uploads can tell that where there are only two, and episodes with the weights of one upload tell
-little: a round is short. So each of the two trains alone for some rounds, while nothing of the other is merged, and the
-parent plays episodes with the weights before and after. The first begins at once, also where the process that plays has
-to be started: uploads that go against each other cancel out meanwhile.
+With two children, a comparison of uploads cannot tell which one is poisoned. Episodes with the weights of one upload
+tell little, because a round is short. So each child trains alone for some rounds. This is a trial: nothing of the other
+child is merged meanwhile, and the parent plays episodes with the weights before and after it. The first trial begins at
+once, although the process that plays may still have to start: until then, opposed uploads would only cancel out.
 
-Honest learning earns more in time, or as much. A child that makes the weights lose most of what they had gained, again
-and again while the other does not, is named and quarantined, and they go back to what they were. They go back before
-the trials, too, where a liar has ruined them already: from weights that nothing can be learned with, honest learning
-earns no more than lies.
+Honest training raises the return in time, or keeps it. A bad trial is one in which the weights lose most of their gain.
+A child is quarantined after bad trials in a row, if a trial of the other child was not bad. Then the weights go back to
+those before the trial. They also go back before the first trial if they are ruined already: from ruined weights, honest
+training gains no more than poisoned uploads do.
 """
 
 import dataclasses
@@ -26,20 +26,23 @@ from marl.data.spaces import Spaces
 from marl.exchanges.sides import Audited, Global, Standing
 from marl.processes.group import ProcessGroup
 
-ROUNDS = 8  # that a child trains alone; as many uploads where there are no rounds
-PATIENCE_S, USUAL_ROUNDS, LONGEST_S = 5.0, 3.0, 60.0  # for one of these; beside that, usual rounds; at most in all
-STRIKES = 2  # bad trials of a child, one after the other, after which it is named
-PLAY_S, MOST_DEATHS = 300.0, 3  # for one score; processes that ended without one
-CLEARLY, RUINED = 3.0, 0.75  # standard errors; of what weights had gained: learning that goes astray may lose half
+ROUNDS = 8  # of one trial; in an exchange without rounds: uploads
+# A trial waits for each round: PATIENCE_S seconds plus the time of USUAL_ROUNDS usual rounds, at most LONGEST_S.
+PATIENCE_S, USUAL_ROUNDS, LONGEST_S = 5.0, 3.0, 60.0
+STRIKES = 2  # bad trials of a child in a row, after which it is quarantined
+PLAY_S, MOST_DEATHS = 300.0, 3  # seconds for one evaluation; processes that may end without a result
+# Weights are ruined if the mean return falls by more than CLEARLY standard errors, and by more than the share RUINED of
+# what they had gained. Honest training may lose half of its gain.
+CLEARLY, RUINED = 3.0, 0.75
 MOST_TRIALS = 6
-PEACE_S = 2.0  # after the first case that named nobody, and twice as long after each further one
-LONG_PEACE_S = 600.0  # after one that could not be judged at all
+PEACE_S = 2.0  # seconds until the next case, after the first one without a quarantine; doubled after each further one
+LONG_PEACE_S = 600.0  # seconds until the next case, after one that could not be decided
 
 
 class Auditor(Evaluator):
-    """A process of its own, which is started when there is something to play: the run's evaluation goes on.
+    """Plays the episodes of trials in a process of its own, so that the run's evaluation goes on meanwhile.
 
-    Actions are drawn as in training: what a policy that has hardly begun earns by its most likely ones is luck.
+    Actions are sampled, as in training. Early in a run, the return of a policy's most likely actions is mostly luck.
     """
 
     NAME = "auditor"
@@ -57,7 +60,7 @@ class Kept(NamedTuple):
 
 
 class Audit:
-    """One case after another, each in many calls of ``tend``."""
+    """Decides cases, one after another. A case begins when two children oppose each other. ``tend`` works on it."""
 
     def __init__(
         self, config: Config, spaces: Spaces, group: ProcessGroup, side: Audited, note: Callable[[str], None]
@@ -65,14 +68,14 @@ class Audit:
         self._auditor, self._group, self._side, self._note = Auditor(config, spaces, group), group, side, note
         self._episodes = config.evaluation.episodes
         self._pair: tuple[str, ...] = ()
-        self._first = side.current  # what the run begins with
-        self._best: Kept | None = None  # of all weights that were played
-        self._began = self._first  # what the case begins with
-        self._kept: Kept | None = None  # the best weights of this case; None until what it begins with was played
-        self._played: Global | None = None  # the weights that are being played
+        self._first = side.current  # the weights at the start of the run
+        self._best: Kept | None = None  # of all weights that were evaluated
+        self._began = self._first  # the weights at the start of the case
+        self._kept: Kept | None = None  # the best weights of this case; None until those at its start are evaluated
+        self._played: Global | None = None  # the weights that are being evaluated
         self._trial, self._silent, self._deaths = 0, 0, 0
         self._strikes: dict[str, int] = {}
-        self._cleared: set[str] = set()  # who has once trained alone and ruined nothing
+        self._cleared: set[str] = set()  # children with a trial that ruined nothing
         self._first_version, self._version, self._until, self._played_until = 0, 0, 0.0, 0.0
         self._pace = Pace()
         self._lowest = math.inf
@@ -89,11 +92,11 @@ class Audit:
             self._watch_trial()
 
     def _look(self) -> None:
-        """Whether there is a case."""
+        """Begin a case if two children oppose each other."""
         now = time.monotonic()
         self._pace.see(self._side.current.version, now)
         if self._auditor.busy:
-            self._auditor.score()  # of a case that was given up: what comes late must not be taken for the next one
+            self._auditor.score()  # drop the late result of a case that was given up
         elif self._episodes and now >= self._calm_until:
             self._pair = self._side.opposed()
             if self._pair:
@@ -101,7 +104,7 @@ class Audit:
                 self._note(f"what {first} and {second} upload goes against each other: each is tried alone")
                 self._began = self._side.current
                 self._play(self._first if self._best is None else self._began)
-                self._try()  # at once: a process that plays may have to be started first
+                self._try()  # at once, although the auditor may still have to start
 
     def _await_score(self) -> None:
         assert self._played is not None
@@ -125,7 +128,7 @@ class Audit:
         self._close(LONG_PEACE_S)
 
     def _watch_trial(self) -> None:
-        """Until the child has made its rounds, is gone or quarantined, or says nothing for too long."""
+        """End the trial once the child has made its rounds, is gone or quarantined, or has been silent for too long."""
         version, now, tried = self._side.current.version, time.monotonic(), self._pair[0]
         standing = self._side.standing(tried)
         if version >= self._first_version + ROUNDS:
@@ -138,9 +141,9 @@ class Audit:
             self._version, self._until = version, now + self._pace.patience()
         elif now >= self._until:
             if version > self._first_version:
-                return self._play_trial()  # what it did make tells, too
+                return self._play_trial()  # fewer rounds are evidence, too
             self._silent += 1
-            if self._silent < STRIKES:  # chance may do that once
+            if self._silent < STRIKES:  # once may happen by chance
                 return self._try()
             self._accuse(tried, "when it was to train alone, nothing came of it")
 
@@ -150,18 +153,18 @@ class Audit:
         self._side.accuse(child, reason)
 
     def _try(self) -> None:
-        """The first of the pair trains alone."""
+        """Begin a trial: the first of the pair trains alone."""
         self._side.set_aside(self._pair[1])
         self._first_version = self._version = self._side.current.version
         self._until = time.monotonic() + self._pace.patience()
 
     def _play_trial(self) -> None:
-        """Find out what the child has made of the weights; until it is known what those earn, it may go on."""
+        """Evaluate the weights after the trial. The trial goes on if those before it are not evaluated yet."""
         if self._kept is not None:
             self._play(self._side.current)
 
     def _play(self, weights: Global) -> None:
-        """Find out what weights earn."""
+        """Start an evaluation of weights."""
         self._played = weights
         tensors = {"weights": weights.weights}
         if weights.statistics is not None:
@@ -170,14 +173,14 @@ class Audit:
         self._played_until = time.monotonic() + PLAY_S
 
     def _hear(self, now: Kept) -> None:
-        """The weights before all trials, or after one."""
+        """Use the evaluation of the weights before all trials, or after one trial."""
         self._played = None
         self._lowest = min(self._lowest, now.earns.mean)
         best = self._best
         if best is None or now.earns.mean > best.earns.mean:
             self._best = now
         if best is None:
-            return self._play(self._began)  # those were the first weights of all
+            return self._play(self._began)  # the score was that of the run's first weights
         before, self._kept = self._kept, now
         if before is None:
             if self._is_ruined(best.earns, now.earns):
@@ -192,11 +195,11 @@ class Audit:
         if not ruined:
             self._cleared.add(tried)
         improved = now.earns.mean > before.earns.mean
-        if not improved:  # the other begins where this one did, not with what a liar may have left
+        if not improved:  # the other child must not start from weights that may be poisoned
             self._side.go_back(before.weights)
             self._kept = before
         for child, beside in (tried, other), (other, tried):
-            # Learning that has hardly begun may ruin its weights, too: then both do.
+            # Early in a run, honest training may ruin its weights, too. Then both children do.
             if self._strikes.get(child, 0) >= STRIKES and beside in self._cleared:
                 return self._accuse(
                     child,
@@ -216,7 +219,7 @@ class Audit:
         return before.mean - now.mean > max(CLEARLY * error, RUINED * (before.mean - self._lowest))
 
     def _close(self, peace: float | None = None) -> None:
-        """End the case; None: it has named nobody."""
+        """End the case. ``peace``: seconds until the next one; None: as after a case without a quarantine."""
         if peace is None:
             peace, self._peace = self._peace, min(2 * self._peace, LONG_PEACE_S)
         for child in self._pair:
@@ -230,14 +233,14 @@ class Audit:
 
 
 class Pace:
-    """How long rounds take while nobody is tried."""
+    """How long rounds take while there is no trial."""
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=11)
         self._last: tuple[int, float] | None = None
 
     def see(self, version: int, now: float) -> None:
-        """The newest version, often."""
+        """Measure rounds by the newest version; call this often."""
         if self._last is None:
             self._last = version, now
         elif version > self._last[0]:
@@ -245,10 +248,10 @@ class Pace:
             self._last = version, now
 
     def rest(self) -> None:
-        """Versions have come that are not usual."""
+        """Leave out the versions since the last call of ``see``: they came from trials."""
         self._last = None
 
     def patience(self) -> float:
-        """Seconds in which a child that trains alone makes a round, with room to spare."""
+        """How many seconds to wait for a round of a child that trains alone."""
         usual = statistics.median(self._seconds) if self._seconds else LONGEST_S
         return min(LONGEST_S, PATIENCE_S + USUAL_ROUNDS * usual)

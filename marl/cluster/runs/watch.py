@@ -38,14 +38,14 @@ class Outcome(NamedTuple):
     last: Snapshot
     learned: bool  # whether there was any update, in this run or in those that it resumes
     first_update_at: float | None  # time.time() of the first optimizer step
-    solved_at: float | None  # time.time() when training's mean return first reached the threshold and stayed confirmed
+    solved_at: float | None  # time.time() when training's mean return rose to the threshold for good
     ended_at: float  # time.time() when training ended
     training_seconds: float  # of this process, without those of runs it resumes
     shares: npt.NDArray[np.float64]  # [M, 3] seconds of each worker: acting, of these inside the environment, learning
 
 
 class Run:
-    """Joins where steps are played, evaluation, checkpoints and sinks; ``assembled`` makes one."""
+    """Joins trainer, evaluation, checkpoints and sinks; ``assembled`` makes one."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Run:
         """
         Args:
             goal: when the run ends.
-            group: its processes are waited for between two looks.
+            group: the run's processes; the loop sleeps until one of them sends something or ends.
             writer: of files, in the background.
             audit: finds children that lie; None if they cannot harm the weights.
         """
@@ -120,7 +120,7 @@ class Run:
         self._saved_meter, self._facts = self._meter.state(), self._trainer.facts()
 
     def _seconds(self) -> float:
-        """Of training, over all resumes."""
+        """Seconds of training, over all resumes."""
         return self._base_seconds + self._ended_at() - self._started
 
     def _ended_at(self) -> float:

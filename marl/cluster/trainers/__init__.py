@@ -1,1 +1,1 @@
-"""Where steps are played and learned from: workers here, actors and a learner, children."""
+"""Trainers play the steps of a run and learn from them: workers here, actors and a learner, or children."""

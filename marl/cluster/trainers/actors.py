@@ -1,8 +1,8 @@
 """Actors of this machine play for a learner of this machine: the same exchange as with children, over a link in memory.
 
-Worker processes play and never learn; this process joins the two halves of the exchange by two threads, just as a
+Worker processes play and never learn; this process joins the two sides of the exchange by two threads, just as a
 parent and its children are joined across a network. With the observations exchange one thread is enough, because
-neither half waits for the other.
+neither side waits for the other.
 """
 
 import threading
@@ -73,7 +73,7 @@ class Actors:
         for thread in self._threads:
             thread.start()
         while not self._child.started.wait(0.01) and not self._errors:
-            pass  # two threads of this process: nobody else is waited for
+            pass  # no time-out: the other side is a thread of this process
         self._node.start()
 
     def stop(self) -> None:

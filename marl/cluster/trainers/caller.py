@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     side: RunSide
     name: str  # the parent's
     events: Stream  # gets the children that join and leave, with reasons
-    metrics: ChildrenMetrics  # what children report, limited by what they said when they came
+    metrics: ChildrenMetrics  # what children report, limited by the workers in their Welcome
 
 
 class Registry:
@@ -89,7 +89,7 @@ class Caller(threading.Thread):
             self.link.close()  # do not wait for its welcome, which may take a minute
 
     def check(self) -> None:
-        """End the conversation for good if the child may not take part any more; asked about twice a second."""
+        """End the conversation for good if the child may no longer take part. Called about twice a second."""
         if self.state != "training" or self.link is None:
             return
         try:
@@ -99,7 +99,7 @@ class Caller(threading.Thread):
             self.link.close()
 
     def run(self) -> None:
-        """Until stopped, or until another try cannot help."""
+        """Converse again and again, until stopped or until another attempt cannot help."""
         while not self._ending.is_set():
             try:
                 self._converse()

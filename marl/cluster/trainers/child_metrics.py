@@ -37,7 +37,7 @@ class ChildMetrics:
     """One child's numbers, limited to what its workers can have done since the first report."""
 
     def __init__(self, now: float, told: Told = NOTHING) -> None:
-        """``told``: was already counted by the parent that this one resumes."""
+        """``told``: what the parent that this one resumes had already counted."""
         self.steps = self.updates = 0  # over all lives of the child
         self.restarts = 0  # of its workers, since its last start
         self.metrics: dict[str, float] = {}
@@ -86,15 +86,15 @@ class ChildMetrics:
         return returns, lengths
 
     def steps_per_second(self, now: float) -> float:
-        """Over the last seconds."""
+        """The speed over the last ``SPAN`` seconds."""
         return _rate(self._speeds, now)
 
     def return_mean(self) -> float | None:
-        """Of the last 100 episodes."""
+        """The mean return of the last 100 episodes; None if there are none."""
         return sum(self._returns) / len(self._returns) if self._returns else None
 
     def bytes_per_second(self, total: int, now: float) -> float:
-        """Over the last seconds, ``total`` being the bytes of the link so far."""
+        """The traffic over the last ``SPAN`` seconds. ``total``: bytes of the link so far."""
         if self._traffic and total < self._traffic[-1][1]:
             self._traffic.clear()  # another link
         self._traffic.append((now, total))
@@ -126,7 +126,7 @@ class ChildrenMetrics:
 
     def assign(self, child: str, workers: int) -> None:
         """Set how many workers of a child can play at once. This number limits what the child may report."""
-        with self._lock:  # it may have come with more before, whose steps still count
+        with self._lock:  # keep the largest number: the steps of earlier workers still count
             self._workers[child] = max(self._workers.get(child, 1), min(workers, MAX_WORKERS))
 
     def hear(self, child: str, report: Report) -> int:

@@ -21,7 +21,7 @@ class Learning(Trainer):
     """See ``Trainer``."""
 
     def __init__(self, given: Given, learner: LearnerNode, side: LearningSide, players: Players) -> None:
-        """``side`` is the parent's half of the exchange, between the learner and its players."""
+        """``side`` is the parent's side of the exchange, between the learner and its players."""
         self._given, self._learner, self._side, self._players = given, learner, side, players
         self._base_steps, self._version = side.steps, 0
 
@@ -105,7 +105,7 @@ class Learning(Trainer):
 
 
 def make_learner(given: Given, *, children: int) -> LearnerNode:
-    """A learner with the initial weights, or as the checkpoint has it."""
+    """A learner with the initial weights; in a resumed run, with the state in the checkpoint."""
     learner = LearnerNode(given.config, given.spaces, given.network, given.weights, given.group, children=children)
     learner.interval = seeds.first_interval(given.term)
     if given.resumed is not None:

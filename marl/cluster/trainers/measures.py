@@ -1,4 +1,4 @@
-"""Bounds that the parent finds by itself: how far its children can learn, and what they can observe."""
+"""Measures to check uploads with: how far learning can move the weights, and observations of the parent itself."""
 
 import time
 from typing import Any
@@ -38,7 +38,7 @@ def find_reach(config: Config, network: nn.Module) -> Reach:
 
 
 def seen_beside(config: Config) -> float:
-    """How many observations of a worker its count of steps may not include yet: those of two trajectories."""
+    """The number of a worker's observations whose steps may not be counted yet: those of two trajectories."""
     return 2 * SEEN_PER_STEP * config.algorithm.t_max * config.environment.per_worker
 
 

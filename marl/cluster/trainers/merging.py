@@ -20,7 +20,7 @@ class Merging(Trainer):
     """See ``Trainer``."""
 
     def __init__(self, given: Given, side: RunSide, children: Children) -> None:
-        """``side`` is the parent's half of the exchange, which the ``children`` speak to."""
+        """``side`` is the parent's side of the exchange, which the ``children`` speak to."""
         self._given, self._side, self._children = given, side, children
         self._base_updates = int(given.info.get("updates", 0))
         self._paused_at = 0  # version

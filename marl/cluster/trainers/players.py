@@ -13,7 +13,7 @@ from marl.reports.events import ChildRow
 class Players(Protocol):
     """Play with the learner's newest weights and send what they see. All calls come from the run's main thread."""
 
-    local: bool  # all are processes of this group; an error on the learner's side ends them
+    local: bool  # they run on this machine; then ``tend`` also raises errors of the parent's side
 
     def start(self, save: Callable[[], None]) -> None:
         """Begin to play; the learner has started.
@@ -42,7 +42,7 @@ class Players(Protocol):
         """What a checkpoint saves about the players."""
 
     def facts(self) -> dict[str, Any]:
-        """For the run folder."""
+        """Facts about the players for the run folder."""
 
     def leads(self) -> bool:
         """See ``Trainer``."""

@@ -48,7 +48,7 @@ class Given(NamedTuple):
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """Of the checkpoint; empty for a new run."""
+        """The checkpoint's ``info``; empty for a new run."""
         return {} if self.resumed is None else self.resumed.info
 
     @property
@@ -110,16 +110,16 @@ class Trainer(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """For the run folder."""
+        """Facts about the trainer for the run folder."""
 
     @property
     def version(self) -> int | None:
-        """Of the weights; None where they change with every update."""
+        """The version of the weights; None if every update changes them."""
         return None
 
     def pause(self) -> int | None:
-        """In deterministic mode: the number of the checkpoint interval or version that is over, while all wait for
-        ``proceed``. Each number is returned once. None while they play.
+        """In deterministic mode: the number of the checkpoint interval or version that has just ended. It is returned
+        once; then all workers or children wait for ``proceed``. None while they play.
         """
         return None
 
@@ -139,7 +139,7 @@ class Trainer(ABC):
         """The run ends now: take in what is under way."""
 
     def leads(self) -> bool:
-        """Whether the run is still this process's: another one may have resumed it."""
+        """Whether this process still owns the run. If another process has resumed it, that one does."""
         return True
 
     def never_began(self) -> bool:
@@ -147,7 +147,7 @@ class Trainer(ABC):
         return False
 
     def audited(self) -> Audited | None:
-        """The parent's half, if lying children can harm the weights and can be found by trials; else None."""
+        """The parent's side, if poisoned uploads can harm the weights and trials can find their sender; else None."""
         return None
 
     def rows(self) -> list[ChildRow] | None:

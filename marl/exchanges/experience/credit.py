@@ -18,7 +18,7 @@ from marl.training.trajectory_queue import TrajectoryQueue
 from marl.wire.payload import CHUNK_BYTES
 
 IN_FLIGHT = 2  # uploads per child: one travels while the parent processes another
-LARGE_BYTES = CHUNK_BYTES  # a link can buffer several times as much while nobody receives
+LARGE_BYTES = CHUNK_BYTES  # up to this size, sending weights never blocks: a link buffers several times as much
 
 
 @dataclass
@@ -31,7 +31,7 @@ class ActorMember(Member):
     sent_bytes: int = 0  # since the parent last sent it weights
     trajectories: int = 0  # how many have come in all
     seen: float = 0.0  # observations in the statistics that it has sent
-    placed: list[int] = field(default_factory=list)  # rollouts of the queue that hold its upload
+    placed: list[int] = field(default_factory=list)  # numbers of the queue's rollouts into which its upload arrives
     packed: Tensor = field(default_factory=lambda: torch.empty(0, 0))  # [16, num_bytes]  trajectories to decompress
 
 

@@ -84,7 +84,7 @@ class Experience(Exchange):
         return self.learning_side(ExperienceParent, facts)
 
     def learning_side(self, kind: type[Side], facts: ParentFacts) -> Side:
-        """The parent's half, as an object of the class ``kind``."""
+        """The parent's side, as an object of the class ``kind``."""
         assert facts.learner is not None
         return kind(
             *facts.learner,

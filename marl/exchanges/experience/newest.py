@@ -30,14 +30,14 @@ class Newest:
     """Serves many conversations: one of them reads a version, the others get the same object."""
 
     def __init__(self, published: Published, num_weights: int, statistics: Callable[[], Tensor | None]) -> None:
-        """``slot``: copies the normaliser's statistics, to be sent with the weights; gives None if there are none."""
+        """``statistics``: returns a copy of the normaliser's, to be sent with the weights; None if there are none."""
         self._published, self._num_weights, self._statistics = published, num_weights, statistics
         self._reading = threading.Lock()  # guards _latest
         self._latest: Weights | None = None
 
     @property
     def num_bytes(self) -> int:
-        """Of the weights."""
+        """Length of the weights."""
         return 4 * self._num_weights
 
     def version(self) -> int:

@@ -117,7 +117,7 @@ class ExperienceParent:
         self._closed = True
 
     def audited(self) -> None:
-        """See ``RunSide``: weights of no child are merged."""
+        """None, see ``RunSide``: children upload no weights."""
 
     def last_round(self, seconds: float) -> None:
         """Nothing to do: there are no rounds."""
@@ -143,7 +143,7 @@ class ExperienceParent:
             member = self.members.setdefault(child, ActorMember(child))
             member.live, member.version, member.credit, member.granted = True, None, 0, 0
             if self._unpacks and not len(member.packed):
-                member.packed = torch.empty(PER_MESSAGE, self._layout.num_bytes, dtype=torch.uint8)  # touched when used
+                member.packed = torch.empty(PER_MESSAGE, self._layout.num_bytes, dtype=torch.uint8)  # allocated lazily
         return self._reply(member)
 
     def leave(self, child: str) -> None:
@@ -231,7 +231,7 @@ class ExperienceParent:
         return self.late(member.name)
 
     def _take(self, member: ActorMember, upload: Message) -> None:
-        """Queue the trajectories of an upload; a rollout that is no trajectory is refused alone."""
+        """Queue the trajectories of an upload. If one of them is not valid, only that one is refused."""
         with self._lock:
             placed, member.placed = member.placed, []
             member.sent_bytes += sum(len(bytes_of(each)) for each in upload.arrays.values())
@@ -242,7 +242,7 @@ class ExperienceParent:
             self._credit.discard(placed)
             return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
         clean = True
-        if self._seen is not None:  # first: a snapshot that is taken meanwhile counts no steps without their statistics
+        if self._seen is not None:  # before the steps: no snapshot counts steps whose statistics it lacks
             try:
                 with self._lock:
                     self._seen.learn(member, tensor_of(upload, "moments"), len(placed))

@@ -10,7 +10,7 @@ from marl.training.send_queue import RING_LENGTH
 
 
 class Seen:
-    """Adds them to the normaliser's statistics. Call it only with the owner's lock held."""
+    """Adds the statistics of actors to the normaliser's. Call it only with the owner's lock held."""
 
     def __init__(self, observed: Observed, steps: int) -> None:
         """

@@ -1,4 +1,4 @@
-"""The base class of exchanges whose parent merges weights: makes both halves, and checks deterministic runs."""
+"""The base class of exchanges whose parent merges weights: makes both sides, and checks deterministic runs."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ if TYPE_CHECKING:  # a worker needs neither
 
 @dataclass(frozen=True)
 class Merging(Exchange):
-    """A subclass names the classes of its two halves."""
+    """A subclass names the classes of its two sides."""
 
     @abstractmethod
     def child_class(self) -> "type[WeightsChild]":
-        """The class of a child's half."""
+        """The class of a child's side."""
 
     @abstractmethod
     def parent_class(self) -> "type[MergingParent]":
-        """The class of the parent's half."""
+        """The class of the parent's side."""
 
     def demand_same_bits(self) -> None:
         """See ``Exchange``."""

@@ -1,4 +1,4 @@
-"""What a round's uploads become: the next global weights, and with a codec that rounds, the very bits children hold.
+"""Turns a round's uploads into the next global weights. With a codec that rounds, children hold exactly these bits.
 
 Nothing here knows of threads or time; the owner of a merger holds a lock while it uses it.
 """
@@ -28,7 +28,8 @@ from marl.wire.compression import build_codec
 from marl.wire.header import Header
 from marl.wire.message import Message
 
-# With codec "auto": the most of a round's time that a payload may travel.
+# Codec "auto" lets a transfer take at most this share of a round. A round counts as MIN_PERIOD seconds or more, and as
+# USUAL_PERIOD seconds if ``exchange.every`` is not in seconds.
 TRANSFER_SHARE, MIN_PERIOD, USUAL_PERIOD = 0.1, 0.5, 5.0
 
 
@@ -56,14 +57,14 @@ class Merger:
         """
         Args:
             observed: owns the normaliser's statistics; None: nothing is normalised.
-            reach: of the run's learning; None: not known.
-            seen_beside: observations of each worker that an upload's steps do not count yet.
+            reach: how far learning can move the weights; None: not known.
+            seen_beside: observations per worker whose steps an upload may not have counted yet.
         """
         size = current.weights.numel()
         self.current = current
         self.codec = "float32"  # of the next uploads
         self.velocity = torch.zeros(size) if settings.outer_momentum else None
-        self.error: Tensor | None = None  # of what was sent down
+        self.error: Tensor | None = None  # rounding error of the last broadcast
         self.vetting = Vetting(current.weights, settings.clip, reach)
         self._settings, self._note = settings, note
         self._observed, self._seen_beside = observed, seen_beside
@@ -71,7 +72,7 @@ class Merger:
         self._decoded = torch.empty(0)
         self._meter = DeltaMeter()
         self.directions = Directions(size)
-        self._statistics: dict[str, Tensor] = {}  # of observations that no version counts yet, by child
+        self._statistics: dict[str, Tensor] = {}  # of observations that are in no version yet, by child
         self._mean: Merge = RunningMean(size)
         if settings.aggregate != "mean":
             self._mean = RobustMean(size, settings.aggregate)
@@ -83,12 +84,12 @@ class Merger:
     def _begin(self) -> None:
         """A round begins."""
         self._mean.begin(self.current.weights)
-        self._idle = 0  # uploads of no work, or of nothing learned: they move nothing, by whatever rule
+        self._idle = 0  # uploads without work or without learning: they do not enter the mean
         self._steps = 0.0
 
     @property
     def num_uploads(self) -> int:
-        """Of the open round."""
+        """How many uploads the open round has."""
         return self._mean.num_uploads + self._idle
 
     def place(self, header: Header, buffer: Tensor) -> dict[str, Tensor]:
@@ -103,7 +104,7 @@ class Merger:
         return wanted
 
     def add(self, upload: Message, sent: Sent) -> Merged:
-        """Merge an upload, as far as that may be; one that raises has left no trace.
+        """Merge an upload within the limits. An upload that is refused changes nothing.
 
         Raises:
             WeightsRefused: it is not finite, of another length, or claims what cannot be.
@@ -124,7 +125,7 @@ class Merger:
             return Merged(0.0, 0.0, 1.0)
         weight = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
         accepted = self._put(numbers, work, weight, sent, is_delta=is_delta)
-        # It is accepted. Nothing of an upload is remembered before: a refused one must leave no trace.
+        # It is accepted. Only now is anything of it remembered: a refused upload must change nothing.
         self._compare(sent.child, numbers, is_delta=is_delta)
         self._remember(sent, work, vetted)
         self._steps += work
@@ -139,13 +140,13 @@ class Merger:
         if self._observed is None or vetted is None:
             return
         self._observed.remember(sent.child, vetted)
-        before = self._statistics.get(sent.child)  # of uploads that made no version, which may be many
+        before = self._statistics.get(sent.child)  # of its earlier uploads since the last version
         self._statistics[sent.child] = (
             vetted.row if before is None else torch.from_numpy(together(before.numpy(), vetted.row.numpy()))
         )
 
     def _put(self, numbers: Tensor, work: float, weight: float, sent: Sent, *, is_delta: bool) -> Accepted:
-        """Into the round's mean."""
+        """Add an upload to the round's mean, within the limits of length."""
         shorten = self.vetting.shorten(sent, work, weight)
 
         def factor(norm: float) -> float:
@@ -160,7 +161,7 @@ class Merger:
         self.directions.add(child, sample.clone() if is_delta else sample - base)
 
     def go_back(self, to: Global) -> None:
-        """The weights of an earlier version are the newest again, which all are sent in full."""
+        """Make the weights of an earlier version the newest ones. All children then receive full weights."""
         self.current = Global(self.current.version + 1, to.weights, self.current.statistics, self.current.steps)
         for each in (self.velocity, self.error):
             if each is not None:
@@ -184,7 +185,7 @@ class Merger:
         return self._decoded
 
     def close(self, ranks: Mapping[str, int]) -> None:
-        """End the round: the next version, unless there was no work, or it would not be usable; then a new round.
+        """End the round and begin a new one. It makes a version, unless it has no work or its weights are not usable.
 
         Args:
             ranks: of children; sums in another order have other bits.
@@ -200,7 +201,7 @@ class Merger:
         self._begin()
 
     def choose_codec(self, slowest: float) -> None:
-        """With codec "auto", once: the least rounding that leaves most of a round's time to learning.
+        """With codec "auto", choose the first of ``CODECS`` whose transfers are short enough; else the last one.
 
         Args:
             slowest: seconds that the slowest child needed for all weights.
@@ -244,7 +245,7 @@ class Merger:
         self.current = Global(before.version + 1, target, self._folded(ranks), steps, delta, name)
 
     def _folded(self, ranks: Mapping[str, int]) -> Tensor | None:
-        """The normaliser's statistics with those of uploads, which are forgotten."""
+        """Fold the statistics of uploads into the normaliser's, and drop them. Returns the result."""
         if self._observed is None:
             return None
         in_order = sorted(self._statistics, key=lambda name: (ranks.get(name, 0), name))

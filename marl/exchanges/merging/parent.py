@@ -29,7 +29,7 @@ from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
 
-LONGEST_AWAY = 3600.0  # seconds that children can have learned alone while no parent lived
+LONGEST_AWAY = 3600.0  # limit of the seconds that children may have trained without a parent
 LONGEST_WAIT = 0.5  # seconds until a conversation checks again
 
 
@@ -59,10 +59,10 @@ class MergingParent(Participation):
         Args:
             observation_size: of the normaliser; 0: there is none.
             sample: statistics of the parent's own observations, to check those of children.
-            reach: how far learning can move weights, to check uploads. None: only earlier uploads serve for this.
-            seen_beside: observations per worker that the steps of an upload may not include yet.
-            children: for the same bits each time, wait for this many in every round, in the order of their ranks;
-                each new version waits for ``release``. None: a round takes the children that upload in time.
+            reach: how far learning can move weights, to check uploads. None: check them only by earlier uploads.
+            seen_beside: observations per worker whose steps an upload may not have counted yet.
+            children: deterministic mode: each round waits for this many children and merges them by rank. Each new
+                version waits for ``release``. None: a round takes the children that upload in time.
             hear: gets each child's reports, in the thread of its conversation.
         """
         self.term, self._name = term, name
@@ -211,7 +211,7 @@ class MergingParent(Participation):
             self._tell(child, f"a message of {child} cannot be used: {reason}")
         with self._changed:
             if self.members[child].arriving == Kind.TELEMETRY:
-                return None  # the child expects no broadcast: it would take one for that after its next upload
+                return None  # the child would take a broadcast now for the one after its next upload
             return self._reply(self.members[child])
 
     def patience(self, child: str) -> float:

@@ -21,10 +21,10 @@ class MergingSettings(SettingsPart):
         demand(self.clip >= 1, "exchange.clip", "at least 1", self.clip)
 
     def demand_mean(self, why: str) -> None:
-        """Refuse every other ``aggregate``, where uploads are not averaged.
+        """Refuse an ``aggregate`` other than "mean", for an exchange that does not average uploads.
 
         Raises:
-            ConfigError: it is another.
+            ConfigError: ``aggregate`` is not "mean".
         """
         expected = f"'mean' with exchange.name = {self.name!r}, where {why}"
         demand(self.aggregate == "mean", "exchange.aggregate", expected, self.aggregate)

@@ -1,4 +1,4 @@
-"""What an upload may do, for every exchange that merges weights: plausible work, deltas that learning can make."""
+"""Limits of an upload, for every exchange that merges weights: its work must be plausible, its delta not too long."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from marl.errors import WeightsRefused
 from marl.training.reach import Reach
 from marl.wire.message import Message
 
-MOST_SPEED = 2e5  # environment steps a second that no worker can make: the bound on first claims
+MOST_SPEED = 2e5  # upper bound of a worker's environment steps per second, also while nothing else is known
 MOST_WORKERS = 1024  # of one child
 
 
@@ -31,17 +31,17 @@ class Vetting:
         """
         Args:
             weights: that the run starts from.
-            reach: of the run's learning; None: not known.
+            reach: how far learning can move the weights; None: not known.
         """
         self._reach = reach
         self._longest_first = max(1.0, float(torch.linalg.vector_norm(weights))) if reach else math.inf
         self._lengths, self._work, self._weights = Lengths(ratio=clip), WorkCap(), Weights()
 
     def work(self, upload: Message, sent: Sent) -> float:
-        """Environment steps that an upload is believed to hold.
+        """The environment steps that are counted for an upload: those that it claims, at most what is plausible.
 
         Raises:
-            WeightsRefused: it claims what is no count.
+            WeightsRefused: what it claims is no count.
         """
         claimed: float = work_of(upload)
         check_work(claimed)
@@ -51,7 +51,7 @@ class Vetting:
         return self._work.plausible(sent.child, min(claimed, fastest), sent.elapsed_s)
 
     def remember(self, sent: Sent, work: float) -> None:
-        """An upload that holds so much was accepted; one that is refused must not change what is usual."""
+        """An upload of ``work`` steps was accepted. Do not remember a refused one: it would change what is usual."""
         self._weights.remember(sent.child, work)
         if sent.elapsed_s is not None:
             self._work.remember(sent.child, work, sent.elapsed_s)
@@ -60,16 +60,16 @@ class Vetting:
         """What the upload counts in the round's mean.
 
         Args:
-            agrees: its deltas are known not to go against those of the others; else it counts no more than they do.
+            agrees: its deltas are known not to oppose those of the others. If False, it counts no more than they do.
         """
         return self._weights.weigh(child, work, MOST_WEIGHT if agrees else 1.0)
 
     def is_nothing(self, child: str, norm: float, counts: float) -> bool:
-        """Whether a delta of some norm has learned nothing, and gets no say: it would only slow the others down."""
+        """Whether a delta of this norm is too short to be learning. In the mean, it would only slow the others down."""
         return self._lengths.is_nothing(child, norm, counts)
 
     def shorten(self, sent: Sent, work: float, counts: float, explained: float = 0.0) -> Callable[[float], float]:
-        """How much of a delta of some norm is used.
+        """Returns a function. It takes the norm of a delta, and returns the factor by which the delta is multiplied.
 
         Args:
             counts: what the upload counts in the mean.
@@ -92,7 +92,7 @@ class Vetting:
         return {"lengths": self._lengths.saved(), "speeds": self._work.saved()}
 
     def restore(self, saved: object) -> None:
-        """Go on from what ``saved`` said."""
+        """Continue from what ``saved`` returned."""
         if isinstance(saved, dict):
             self._lengths.restore(saved.get("lengths"))
             self._work.restore(saved.get("speeds"))

@@ -1,1 +1,1 @@
-"""Children upload observations, the parent decides and learns."""
+"""Children upload observations, the parent chooses actions and learns."""

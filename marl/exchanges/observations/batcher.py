@@ -1,7 +1,7 @@
 """Many requests answered by one pass of a network: as soon as enough have come, or the first has waited long enough.
 
-There is no thread of its own for it. The thread that asks first leads: it waits for others, then serves them all,
-while the next to ask leads those that come meanwhile.
+A batcher has no thread. The thread that asks first becomes the leader: it waits for further requests, then serves all
+of them. Meanwhile, the next thread that asks becomes the leader of the next batch.
 """
 
 import threading
@@ -32,9 +32,9 @@ class Batcher(Generic[Request, Reply]):
     ) -> None:
         """
         Args:
-            most: sizes of waiting requests that are enough together.
+            most: total size of the waiting requests at which they are served at once.
             wait_s: seconds that the first request waits for others.
-            crowd: how many can ask at once; where all of them do, there is nobody left to wait for.
+            crowd: returns how many threads can ask; once that many wait, their requests are served at once.
         """
         self._serve, self._most, self._wait_s, self._crowd, self._clock = serve, most, wait_s, crowd, clock
         self._changed = condition()  # guards all below
@@ -80,7 +80,7 @@ class Batcher(Generic[Request, Reply]):
         return self._size >= self._most or len(self._waiting) >= self._crowd()
 
     def _gather(self) -> "list[_Ticket[Request, Reply]]":
-        """Lead those who wait, until they may be served; none if closed."""
+        """Wait for further requests, as the leader. Returns all that are to be served now; none if closed."""
         self._led = True
         deadline = self._clock() + self._wait_s
         while not self._closed:
@@ -102,7 +102,7 @@ class Batcher(Generic[Request, Reply]):
             replies = self._serve([each.request for each in tickets])
             for ticket, reply in zip(tickets, replies, strict=True):
                 ticket.reply = reply
-        except Exception as error:  # raised where it was asked for
+        except Exception as error:  # each thread that asked raises it
             for ticket in tickets:
                 ticket.error = error
         finally:

@@ -1,4 +1,4 @@
-"""The observations exchange at a child: what environments answer goes up, actions come down. No weights ever do."""
+"""The observations exchange at a child: observations go up, actions come down, weights are never sent."""
 
 import threading
 import time
@@ -20,16 +20,16 @@ from marl.wire.message import Kind, Message
 from marl.wire.places import into, nowhere
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.0001, 0.002  # seconds between two looks at the slots
-PATIENT = 0.1  # of the time since a slot was ready last, one waits until one looks again
+PATIENT = 0.1  # the pause before the next look, as a share of the time since a slot was last ready
 
 Numbers = npt.NDArray[np.int64]
 
 
 class Asked(NamedTuple):
-    """Desks whose actions are on their way."""
+    """Request slots whose actions have not arrived yet."""
 
     slots: Numbers  # [K]  counted over all workers and groups
-    questions: Numbers  # [K]
+    questions: Numbers  # [K]  numbers of the requests that were sent from these slots
 
 
 class ObservationsChild:
@@ -47,7 +47,7 @@ class ObservationsChild:
         self.started = threading.Event()
         self.version = self.term = 0
         self._block, self._name, self._restarts, self._note, self._clock = block, name, restarts, note, clock
-        # Desks of all workers in one row.
+        # The request slots of all workers and groups, along one axis.
         self._counts: Numbers = block["request_counts"].flatten(0, 1).numpy()
         self._requests: npt.NDArray[np.uint8] = block["requests"].flatten(0, 1).numpy()
         self._actions: npt.NDArray[Any] = block["request_actions"].flatten(0, 1).numpy()
@@ -66,7 +66,7 @@ class ObservationsChild:
         """Observations are always sent at once."""
 
     def return_mean(self) -> float | None:
-        """Of this child's last episodes."""
+        """The mean return of this child's last episodes; None if there are none."""
         return self._reporter.return_mean()
 
     def joined(self) -> None:
@@ -105,7 +105,7 @@ class ObservationsChild:
             yield Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays)
 
     def pause(self) -> float:
-        """See ``ChildSide``. Nobody can wake us but the link; the longer nothing came, the less does it matter when."""
+        """See ``ChildSide``. Workers cannot wake this thread, so it polls: less often the longer no slot was ready."""
         return min(max(SHORTEST_PAUSE, PATIENT * (self._clock() - self._last_ready)), LONGEST_PAUSE)
 
     def place(self, header: Header) -> Mapping[str, memoryview]:
@@ -140,14 +140,14 @@ class ObservationsChild:
         self._counts[slots, ANSWERED] = asked.questions[wanted]
 
     def rejected(self, reason: str) -> None:
-        """See ``ChildSide``. The slots of that answer are asked about again."""
+        """See ``ChildSide``. The requests that this message answers are sent again."""
         self._note(f"actions cannot be used: {reason}")
         asked = self._under_way.pop(self._arriving, None) if self._arriving is not None else None
         if asked is not None:
             self._seen[asked.slots] = np.minimum(self._seen[asked.slots], asked.questions - 1)
 
     def _copy(self, slots: Numbers) -> Asked:
-        """Their questions, in memory that no worker writes to; those that are being replaced come later."""
+        """Copy the requests in these slots, so that no worker overwrites them. Leave out those being replaced now."""
         questions = self._counts[slots, ASKED]
         place = self._outgoing.numpy()[: len(slots)]
         np.take(self._requests, slots, axis=0, out=place, mode="clip")

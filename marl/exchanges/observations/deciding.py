@@ -22,13 +22,13 @@ from marl.training.flat import flatten
 
 
 def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: RequestLayout, facts: ParentFacts) -> None:
-    """Give the parent's half what deciding needs."""
+    """Give the parent's side what it needs to choose actions."""
     assert facts.learner is not None
     run, spaces, published = facts.run, facts.spaces, facts.learner.published
     algorithm = run.algorithm
     network = build_network(algorithm, spaces, run.network)
     acts, flat = cast(Acts, network), flatten(network)
-    moving = threading.Lock()  # the weights while they are exchanged
+    moving = threading.Lock()  # guards the network while its weights are replaced
     held = -1
 
     def refresh() -> int:
@@ -52,7 +52,8 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
 
     def sampler(child: int, worker: int, workers: int) -> Sampler:
         made = make_sampler(algorithm, run.exploration, network, Rank.among(worker, workers, child, facts.children))
-        return usual if type(made) is OnPolicy else made  # who acts alike acts at once
+        # Workers that sample alike share one object: then their actions are drawn together.
+        return usual if type(made) is OnPolicy else made
 
     def priorities(trajectory: Trajectory) -> torch.Tensor | None:
         if not algorithm.from_transitions:

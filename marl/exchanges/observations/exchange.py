@@ -1,4 +1,4 @@
-"""The observations exchange: children upload observations, the parent decides and learns."""
+"""The observations exchange: children upload observations, the parent chooses actions and learns."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -41,11 +41,11 @@ class Observations(Experience):
         demand(self.inference_wait_us >= 0, "exchange.inference_wait_us", "0 or more", self.inference_wait_us)
 
     def rows(self, run: RunSettings) -> int:
-        """Those of one group."""
+        """Environments [B] of one group."""
         return run.environment.per_worker // GROUPS
 
     def requests(self, run: RunSettings, spaces: Spaces) -> RequestLayout:
-        """Where one group of a worker's environments writes what it answered; the parent normalises it."""
+        """The layout of one request: what one group of environments returned. The parent normalises observations."""
         return RequestLayout(
             environments=self.rows(run),
             observation=flat(spaces.raw) if run.environment.normalize_observations else spaces.observation(),
@@ -61,7 +61,7 @@ class Observations(Experience):
         return self.requests(run, spaces)
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
-        """See ``Exchange``. Of observations up, or of actions down."""
+        """See ``Exchange``. The larger of two messages: observations up, or actions down."""
         requests = self.requests(run, spaces)
         return PER_MESSAGE * max(requests.num_bytes, memory_bytes({"actions": requests.actions}))
 

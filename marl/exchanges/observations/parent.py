@@ -1,8 +1,8 @@
-"""The observations exchange at the parent (SEED): it decides for all environments of all children, and learns.
+"""The observations exchange at the parent (SEED): it chooses the actions of all environments, and learns.
 
 Espeholt et al., "SEED RL: Scalable and Efficient Deep-RL with Accelerated Central Inference" (2020). Trajectories are
-put together here, where observations arrive and actions are chosen, and go into the learner's queue; while that is
-full, answers wait, and with them the environments.
+put together here, where observations arrive and actions are chosen, and go into the learner's queue. While the queue
+is full, the parent does not answer, so the environments wait.
 """
 
 import threading
@@ -38,7 +38,7 @@ from marl.wire.places import into, nowhere
 
 MAX_WORKERS = 1024  # of one child
 ROOM_S = 0.0003  # seconds between two looks whether the queue has room
-NEWER = 1.01  # statistics over this many times the observations replace the ones in use
+NEWER = 1.01  # new statistics replace those in use once they count this many times as many observations
 
 ALONE = 0, MAX_WORKERS  # rank and workers of a child that nobody has given a rank
 Numbers = npt.NDArray[Any]
@@ -70,7 +70,7 @@ class ObservationsParent(ExperienceParent):
     def begin(
         self, layout: RequestLayout, places: Places, batcher: Batcher[Question, Answers], noise_length: int
     ) -> None:
-        """What deciding needs; before any child joins.
+        """Set what is needed to choose actions; called before any child joins.
 
         Args:
             noise_length: steps for which a sampler draws at once.
@@ -93,7 +93,7 @@ class ObservationsParent(ExperienceParent):
         self._ranks[child] = rank, workers
 
     def close(self) -> None:
-        """Decide nothing any more."""
+        """Choose no more actions."""
         super().close()
         self._batcher.close()
 
@@ -103,7 +103,7 @@ class ObservationsParent(ExperienceParent):
         return super().join(child)
 
     def leave(self, child: str) -> None:
-        """See ``ParentSide``. What was gathered of its trajectories has no sequel."""
+        """See ``ParentSide``. Its unfinished trajectories are dropped."""
         super().leave(child)
         self._workspaces.pop(child, None)
 
@@ -125,11 +125,11 @@ class ObservationsParent(ExperienceParent):
         return 0.5
 
     def late(self, child: str) -> Answer | None:
-        """Nothing is ever due of the parent's own accord."""
+        """Nothing to do: the parent only answers."""
         return None
 
     def rejected(self, child: str, reason: str) -> Answer | None:
-        """See ``ParentSide``. The child would wait for actions for ever: it asks again in a new conversation."""
+        """See ``ParentSide``. End the conversation: in a new one the child asks again, here it would wait for ever."""
         if self.members[child].arriving == Kind.TELEMETRY:
             return super().rejected(child, reason)
         raise self._unusable(child, reason)
@@ -168,7 +168,7 @@ class ObservationsParent(ExperienceParent):
         )
         try:
             answers = self._batcher.ask(question, size)
-        except Exception as error:  # of the network, which is ours: it will not get better by asking again
+        except Exception as error:  # an error of the parent's own network: asking again cannot help
             self.failure = error
             raise
         if answers is None:
@@ -188,7 +188,7 @@ class ObservationsParent(ExperienceParent):
     def _say(
         self, member: ActorMember, version: int, arrays: Mapping[str, Array] | None = None, counter: int = 0
     ) -> Answer:
-        """``counter`` of the upload that it answers."""
+        """``counter``: of the upload that this message answers; 0: of none."""
         member.version, member.answered_at = version, self._clock()
         info: dict[str, Value] = {"report_every": report_every(len(self.members))}
         return Answer(Message(Kind.ANSWER, self._name, self.term, version, counter, arrays or {}, info))
@@ -227,13 +227,13 @@ class ObservationsParent(ExperienceParent):
         return answered
 
     def _hand_over(self, trajectory: Trajectory) -> None:
-        """Into the learner's queue, once that has room."""
+        """Put a trajectory into the learner's queue, once that has room."""
         priorities = self._places.priorities(trajectory)
         place = self._trajectory_queue.place_if_free()
         while place is None:
             if self._closed:
                 return
-            time.sleep(ROOM_S)  # the learner, another process, shares no lock that it could die with
+            time.sleep(ROOM_S)  # poll: a lock would stay locked if the learner died with it
             place = self._trajectory_queue.place_if_free()
         number, _ = place
         pack(self._rollouts[number], trajectory, priorities)
@@ -242,7 +242,7 @@ class ObservationsParent(ExperienceParent):
             self.received += 1
 
     def _count(self, child: str, requests: Requests, follow: list[int]) -> None:
-        """What followed on actions counts: a question that is asked again has been counted already."""
+        """Count the steps that followed on actions. A request that is sent again was counted the first time."""
         if not follow:
             return
         steps = int(np.count_nonzero(requests["ends"][follow, 2]))
@@ -267,7 +267,7 @@ class ObservationsParent(ExperienceParent):
         self._normalizer, self._used = normalizer, float(row[0])
 
     def _prepare(self, rows: Values) -> Values:
-        """Where nothing is normalised, they lie in their slots as the network sees them."""
+        """Observations as the network sees them. If nothing is normalised, requests have them in this form already."""
         return rows if self._normalizer is None else self._places.preprocess(rows, self._normalizer)
 
 

@@ -1,4 +1,4 @@
-"""What a run says about deciding at the parent."""
+"""What a run says about choosing actions at the parent."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ PER_MESSAGE = 64  # requests at most
 
 @dataclass(frozen=True)
 class ObservationsSettings(SettingsPart):
-    """How many observations one forward pass decides for."""
+    """For how many observations one forward pass chooses actions."""
 
-    inference_batch: int = 256  # observations: a batch of this many environments waits for no more
-    inference_wait_us: float = 300.0  # observations: microseconds that the first of them waits for others
+    inference_batch: int = 256  # observations: a forward pass starts once this many environments wait
+    inference_wait_us: float = 300.0  # observations: otherwise this many microseconds after the first

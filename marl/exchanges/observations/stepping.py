@@ -1,4 +1,4 @@
-"""What a worker does whose parent decides: it only steps environments."""
+"""The work of a worker if the parent chooses the actions: it only steps environments."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from marl.training.worker_metrics import Telemetry
 
 
 def step(worker: Worker, layout: Callable[[Spaces], RequestLayout]) -> None:
-    """Until told to stop."""
+    """Step environments until told to stop."""
     count = worker.run.environment.per_worker // GROUPS
     groups = [worker.environments(count) for unused in range(GROUPS)]
     all_seeds = worker.seeds(GROUPS * count)

@@ -20,7 +20,7 @@ class Held(NamedTuple):
     """Where a child's weights are after a broadcast."""
 
     distance: float  # from the global weights at that time
-    path: float  # length of the way of the global weights until then
+    path: float  # length of all steps of the global weights until then
 
 
 class MixingMerger(Merger):

@@ -2,7 +2,7 @@
 
 ``P = (1 - alpha) P + alpha C`` under one lock, then ``shared += beta (P - s)`` at the child that sent ``C``. There
 are no rounds, nobody waits, and the nodes never hold the same weights. A4C worked in this way. Elastic averaging (Zhang
-et al. 2015) is the same, if both halves are applied to one difference.
+et al. 2015) is the same, if both steps are applied to one difference.
 """
 
 from typing import Any

@@ -119,7 +119,7 @@ class WeightsChild:
                 return
             upload = self._upload()
             if upload is not None:
-                yield from self._report()  # first: the steps of a merged upload have been reported
+                yield from self._report()  # first: the parent must know the steps of an upload before it merges it
                 yield upload
 
     def pause(self) -> float:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights(Merging):
-    """The default exchange; without children, the workers of one machine share its weights."""
+    """The default exchange. In a run on one machine, nothing is uploaded: the workers share the weights in memory."""
 
     name: str = "weights"
 

@@ -22,7 +22,7 @@ class Rest:
         return bool(self._pause[ASKED] > self._pause[OVER])
 
     def is_complete(self) -> bool:
-        """Whether every worker rests, asked or by itself."""
+        """Whether every worker rests: it was asked to, or it has made its steps of the round (deterministic mode)."""
         return bool((self._waiting > self._pause[OVER]).all())
 
     def begin(self, work: Callable[[], int]) -> Iterator[bool]:

@@ -29,7 +29,7 @@ class Rounding:
             self.down = torch.empty_like(self.up)
 
     def encode_delta(self, weights: Tensor, base: Tensor) -> Tensor:
-        """Encode the delta from ``base`` to ``weights``, plus the rounding error of before.
+        """Encode the delta from ``base`` to ``weights``, plus the rounding error of the last merged upload.
 
         Raises:
             WeightsRefused: it is not finite.

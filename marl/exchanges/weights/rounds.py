@@ -30,7 +30,7 @@ class Round:
     def waited_for(self, members: Iterable[Member], now: float) -> list[Member]:
         """Children whose upload is still to come and worth waiting for.
 
-        A child that joined during the round may upload, but only the first round of all waits for it.
+        A child that joined during the round may upload to it, but only round 0 waits for such a child.
         """
         return [each for each in members if self.waits_for(each, now)]
 

@@ -24,7 +24,8 @@ class Schedule:
         self._flush.set()
 
     def is_due(self, now: float, work: int) -> bool:
-        """
+        """Whether an upload is due.
+
         Args:
             work: environment steps since the last merged upload.
         """

@@ -1,1 +1,1 @@
-"""What a run saves: checkpoints and weights files, whose contents are believed only where marl wrote them."""
+"""What a run saves: checkpoints and weights files. A file is checked before anything in it is used."""

@@ -158,7 +158,7 @@ class _Plan(pickle.Unpickler):
         self, storage: Any, offset: Any, shape: Any, stride: Any, learns: Any, hooks: Any, *more: Any
     ) -> Stored:
         dtype, count = storage
-        if learns is not False or hooks or more:  # ``more``: such as that numbers are to be negated
+        if learns is not False or hooks or more:  # ``more``: flags, for example that numbers are negated
             _refuse("a tensor with gradients or flags")
         if (
             offset != 0

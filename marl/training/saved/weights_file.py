@@ -32,7 +32,7 @@ class WeightsFile(NamedTuple):
 
     tensors: dict[str, Tensor]
     info: dict[str, Any]
-    own: bool = False  # whether this user wrote it on this machine: only then are its names imported unasked
+    own: bool = False  # this user wrote it on this machine, so it may name any code to import
 
 
 class Contents(NamedTuple):
