@@ -20,7 +20,7 @@ def fingerprint(
 
     Args:
         settings: of the network, as plain data.
-        sources: text of each plug-in module that takes part, by name; see ``source_of``.
+        sources: text of each plug-in module that takes part, by name; see ``sources_of``.
     """
     tensors = [*network.named_parameters(), *network.named_buffers()]
     described = {
