@@ -36,7 +36,7 @@ class Prepared(NamedTuple):
 
     spaces: Spaces
     sinks: dict[str, Sink]
-    network: nn.Module  # the only one of this process, with the weights to start from
+    network: nn.Module  # with the weights to start from; once the run has begun, only files are written with it
     weights: Tensor  # [N]  its numbers as one vector
     initial: WeightsFile | None  # file that these weights are from
     blur: str | None  # a warning, in one line, that float32 makes some observations equal
