@@ -154,6 +154,10 @@ class Learning:
         """Trajectories in the queue that nobody has looked at."""
         return int(self.block["inbox_put"][0] - self.block["inbox_taken"][0])
 
+    def queued(self) -> int:
+        """Trajectories that have come into the queue, whatever became of them."""
+        return int(self.block["inbox_put"][0])
+
     def flow(self) -> Flow:
         """What became of the trajectories."""
         return flow(self.block)

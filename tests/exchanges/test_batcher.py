@@ -88,7 +88,6 @@ def test_enough_environments_are_served_at_once() -> None:
     table.ask(2, size=2)
     assert table.join() == {1: -1, 2: -2}
     assert table.lists == [[1, 2]]
-    assert (table.batcher.passes, table.batcher.served) == (1, 2)
     assert table.watched.now == 0
 
 
@@ -208,4 +207,3 @@ def test_hundreds_of_requests_from_many_threads_are_all_answered() -> None:
     for thread in threads:
         thread.join(PATIENCE_S)
     assert answers == [[2 * (100 * number + each) for each in range(100)] for number in range(8)]
-    assert batcher.served == 800

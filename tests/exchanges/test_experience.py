@@ -43,7 +43,7 @@ def test_trajectories_arrive_whole_once_and_in_order(clock: Clock) -> None:
     came = [learning.learn()[0] for _ in range(5)]
     assert sorted(came) == [0, 1, 2, PER_WORKER, PER_WORKER + 1]
     assert [number for number in came if number < PER_WORKER] == [0, 1, 2]
-    assert learning.side.received == 5
+    assert learning.queued() == 5
     assert learning.side.steps == sum(map(steps_of, came))
     assert child.uploads() == []
 
@@ -56,7 +56,7 @@ def test_packed_trajectories_arrive_whole_and_are_fewer_bytes(clock: Clock) -> N
     assert sum(map(len, upload.arrays.values())) < 3 * layout_of().num_bytes
     learning.receive(upload)
     assert [learning.learn()[0] for _ in range(3)] == [0, 1, 2]
-    assert learning.side.received == 3
+    assert learning.queued() == 3
 
 
 def test_credit_is_never_exceeded_and_a_learner_that_stops_holds_actors_back(clock: Clock) -> None:
@@ -144,7 +144,7 @@ def test_a_child_that_started_anew_counts_from_one_again(clock: Clock) -> None:
     learning.join(again)
     again.play()
     exchange(learning, again)
-    assert learning.side.received == 3
+    assert learning.queued() == 3
 
 
 def test_what_was_under_way_when_a_conversation_broke_is_lost_and_never_sent_twice(clock: Clock) -> None:
@@ -156,7 +156,6 @@ def test_what_was_under_way_when_a_conversation_broke_is_lost_and_never_sent_twi
     sending.close()  # type: ignore[attr-defined]  # the link broke while it was sent
     learning.side.leave("a")
     child.side.joined()
-    assert child.side.lost == 3
     child.play(count=2)
     assert child.uploads() == []  # no credit of the conversation before
     learning.join(child)
@@ -240,6 +239,6 @@ def test_over_a_link_every_trajectory_arrives_once_and_in_order(
         10 * rank + worker: True for rank in range(children) for worker in range(workers)
     }
     assert most <= max(queue, children) + batch - 1
-    assert learning.side.received == children * workers * each_plays
+    assert learning.queued() == children * workers * each_plays
     assert learning.side.refused == 0
     assert learning.notes == [note for node in nodes for note in node.notes] == []

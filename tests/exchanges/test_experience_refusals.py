@@ -83,7 +83,7 @@ def test_a_bad_trajectory_is_refused_alone_and_its_child_is_told(clock: Clock) -
     child.heard(learning.receive(upload))
     assert [learning.learn(), learning.learn()] == [[0], [2]]
     assert learning.waiting() == 0
-    assert (learning.side.received, learning.side.refused) == (2, 1)
+    assert (learning.queued(), learning.side.refused) == (2, 1)
     assert learning.side.steps == steps_of(0) + steps_of(2)
     assert learning.notes == ["an upload of a is refused: a trajectory has a number that is not finite"]
     assert child.notes == ["trajectories were refused: a trajectory has a number that is not finite"]
@@ -106,12 +106,12 @@ def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while(clock: 
     for _ in range(3 * SHORT_QUARANTINE):
         child.play()
         exchange(learning, child)
-    assert learning.side.received == 0
+    assert learning.queued() == 0
     assert "quarantined" in child.notes[-1]
     clock.now += SHORT_QUARANTINE
     child.play()
     exchange(learning, child)
-    assert learning.side.received == 1
+    assert learning.queued() == 1
     assert len(learning.notes) == QUARANTINE_AFTER
     assert learning.trajectory_queue.num_free() == 7
 
@@ -126,7 +126,7 @@ def test_refusals_count_only_in_a_row(clock: Clock) -> None:
         exchange(learning, child)
         learning.learn()
     learning.rest()
-    assert learning.side.received == 2 * QUARANTINE_AFTER
+    assert learning.queued() == 2 * QUARANTINE_AFTER
     assert not any("quarantined" in note for note in learning.notes)
 
 
@@ -153,7 +153,7 @@ def test_an_upload_that_came_twice_counts_once(clock: Clock) -> None:
     (upload,) = child.uploads()
     child.heard(learning.receive(upload))
     child.heard(learning.receive(upload))
-    assert learning.side.received == 2
+    assert learning.queued() == 2
     assert learning.side.refused == 2
     assert [learning.learn(), learning.learn()] == [[0], [1]]
     assert learning.waiting() == 0
@@ -172,7 +172,7 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
     statistics = learning.side.current.statistics
     assert statistics is not None
     assert not statistics.any()
-    assert learning.side.received == 1  # the trajectory itself is sound
+    assert learning.queued() == 1  # the trajectory itself is sound
     assert any("refused" in note for note in child.notes)
 
 

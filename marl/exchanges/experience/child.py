@@ -52,7 +52,6 @@ class ExperienceChild:
     ) -> None:
         self.started = threading.Event()
         self.version = self.term = self.steps = 0
-        self.lost = 0  # trajectories that were under way when a conversation broke
         self._block, self._shared = block, block["weights"]
         self._name, self._normalizes, self._packs, self._restarts = name, normalizes, packs, restarts
         self._note = note
@@ -76,7 +75,6 @@ class ExperienceChild:
         """See ``ChildSide``. Trajectories under way are given up, because they may have arrived."""
         self._granted = self._sent = 0
         self._reporter.joined()
-        self.lost += len(self._under_way)
         self._sender.taken(self._under_way)
         self._under_way = []
 

@@ -75,7 +75,7 @@ class ExperienceParent:
         """
         self.term, self.steps = term, steps
         self.members: dict[str, ActorMember] = {}
-        self.received = self.refused = 0  # trajectories
+        self.refused = 0  # trajectories
         self.failure: Exception | None = None  # an error that no child and no new conversation can repair
         self._trajectory_queue, self._layout = trajectory_queue, layout
         self._name, self._hear, self._clock = name, hear, clock
@@ -265,7 +265,6 @@ class ExperienceParent:
             self._trajectory_queue.queue(rollout)
             with self._lock:
                 member.merged_counter = upload.counter
-                self.received += 1
                 self.steps += steps
         if clean and placed:
             with self._lock:

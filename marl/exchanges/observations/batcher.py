@@ -41,7 +41,6 @@ class Batcher(Generic[Request, Reply]):
         self._waiting: list[_Ticket[Request, Reply]] = []
         self._size = 0
         self._led = self._serving = self._closed = False
-        self.passes = self.served = 0
 
     def ask(self, request: Request, size: int) -> Reply | None:
         """The reply to this request; None if the batcher is closed.
@@ -107,7 +106,6 @@ class Batcher(Generic[Request, Reply]):
                 ticket.error = error
         finally:
             with self._changed:
-                self.passes, self.served = self.passes + 1, self.served + len(tickets)
                 self._serving = False
                 self._changed.notify()
             for ticket in tickets:

@@ -238,8 +238,6 @@ class ObservationsParent(ExperienceParent):
         number, _ = place
         pack(self._rollouts[number], trajectory, priorities)
         self._trajectory_queue.queue(number)
-        with self._lock:
-            self.received += 1
 
     def _count(self, child: str, requests: Requests, follow: list[int]) -> None:
         """Count the steps that followed on actions. A request that is sent again was counted the first time."""
