@@ -57,7 +57,7 @@ def assembled(
             checkpoints = CheckpointManager(config, spaces, network, weights, folder, writer, key)
             evaluation = Evaluation(config, spaces, group, checkpoints, meter, note=note, log=log, tell=events.on)
             side = trainer.audited()
-            audit = None if side is None else Audit(config, spaces, group, side, note)
+            audit = None if side is None else Audit(config, spaces, group, side, note=note, log=log)
             run = Run(
                 config, trainer, evaluation, checkpoints, meter, goal, folder, events,
                 group=group, writer=writer, audit=audit,

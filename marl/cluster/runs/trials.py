@@ -63,9 +63,21 @@ class Audit:
     """Decides cases, one after another. A case begins when two children oppose each other. ``tend`` works on it."""
 
     def __init__(
-        self, config: Config, spaces: Spaces, group: ProcessGroup, side: Audited, note: Callable[[str], None]
+        self,
+        config: Config,
+        spaces: Spaces,
+        group: ProcessGroup,
+        side: Audited,
+        *,
+        note: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
-        self._auditor, self._group, self._side, self._note = Auditor(config, spaces, group), group, side, note
+        """
+        Args:
+            note: takes a line for the user, ``log`` the traceback of an auditor that failed.
+        """
+        self._auditor, self._group, self._side = Auditor(config, spaces, group), group, side
+        self._note, self._log = note, log
         self._episodes = config.evaluation.episodes
         self._pair: tuple[str, ...] = ()
         self._first = side.current  # the weights at the start of the run
@@ -83,21 +95,28 @@ class Audit:
 
     def tend(self) -> None:
         """Go on with the case; never waits."""
+        score = self._auditor.score()  # while there is no case: the late result of one that was given up
+        self._check()
         if not self._pair:
             self._look()
             return
         if self._played is not None:
-            self._await_score()
+            self._await_score(score)
         if self._pair and (self._played is None or self._kept is None):
             self._watch_trial()
+
+    def _check(self) -> None:
+        """Tell of an auditor that has died. Until it leaves the group, every wait of the run ends at once."""
+        for _, failure in self._group.check(Auditor.NAME):
+            if failure.trace:
+                self._log(failure.trace)
+            self._note(f"{Auditor.NAME} died ({failure.text}); it is started again when weights are to be played")
 
     def _look(self) -> None:
         """Begin a case if two children oppose each other."""
         now = time.monotonic()
         self._pace.see(self._side.current.version, now)
-        if self._auditor.busy:
-            self._auditor.score()  # drop the late result of a case that was given up
-        elif self._episodes and now >= self._calm_until:
+        if self._episodes and not self._auditor.busy and now >= self._calm_until:
             self._pair = self._side.opposed()
             if self._pair:
                 first, second = self._pair
@@ -106,10 +125,8 @@ class Audit:
                 self._play(self._first if self._best is None else self._began)
                 self._try()  # at once, although the auditor may still have to start
 
-    def _await_score(self) -> None:
+    def _await_score(self, score: Score | None) -> None:
         assert self._played is not None
-        score = self._auditor.score()
-        self._group.check(Auditor.NAME)
         if score is not None:
             self._deaths = 0
             self._hear(Kept(self._played, score))

@@ -17,10 +17,12 @@ from marl.cluster.runs.trials import (
     Audit,
     Auditor,
 )
+from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
-from marl.exchanges.sides import Global, Standing
+from marl.exchanges.sides import Audited, Global, Standing
 from marl.processes.group import ProcessGroup
+from tests import process_targets as targets
 from tests.cluster.runs.trial import Group, Plays, Side, better, held, made, made_with, worse
 
 
@@ -237,5 +239,24 @@ def test_who_never_answers_holds_nobody_up(clock: Clock) -> None:
     silent(audit, clock, 1000)
     assert plays.asked == asked  # its late answer would be taken for another
     plays.hangs = False
-    silent(audit, clock, 2)
+    silent(audit, clock, 1)
     assert plays.asked == asked + 1
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["idle", "playing for a case that was given up"])
+def test_an_auditor_that_dies_between_cases_leaves_the_group_and_is_told_of(asked: bool) -> None:
+    """Every wait of the group would end at once, and no case would ever begin."""
+    notes, traces = list[str](), list[str]()
+    config, side = load_config("CartPole-v1", {}), cast(Audited, Side(20.0, {}))
+    with ProcessGroup() as group:
+        audit = Audit(config, cast(Spaces, None), group, side, note=notes.append, log=traces.append)
+        if asked:
+            audit._auditor._under_way = Snapshot({}, 0, 0)
+        group.start(Auditor.NAME, targets.fails).process.join()
+        for _ in range(2):
+            audit.tend()
+        assert group.members == {}
+    assert not audit._auditor.busy
+    died = "auditor died (ValueError: the sum is wrong)"
+    assert notes == [f"{died}; it is started again when weights are to be played"]
+    assert ["in fails" in trace for trace in traces] == [True]

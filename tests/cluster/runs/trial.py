@@ -14,7 +14,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
 from marl.data.spaces import Spaces
 from marl.exchanges.sides import Audited, Global, Standing
-from marl.processes.group import ProcessGroup
+from marl.processes.group import Failure, ProcessGroup
 
 
 class Side:
@@ -71,16 +71,19 @@ class Plays:
         if self.hangs:
             return None
         snapshot, self._snapshot = self._snapshot, None
+        if snapshot is None:
+            return None
         self.dies -= 1
-        if snapshot is None or self.dies >= 0:
+        if self.dies >= 0:
             return None
         mean = float(snapshot.tensors["weights"][0])
         return Score(snapshot, mean, 0.3 * mean)
 
 
 class Group:
-    def check(self, unused_name: str) -> None:
+    def check(self, unused_name: str) -> list[tuple[str, Failure]]:
         """Nobody died."""
+        return []
 
 
 def better(earned: float) -> float:
@@ -99,7 +102,8 @@ def made(side: Side, notes: list[str], dies: int = 0) -> Audit:
 
 def made_with(side: Side, notes: list[str] | None = None) -> tuple[Audit, Plays]:
     config, spaces, said = load_config("CartPole-v1", {}), cast(Spaces, None), notes if notes is not None else []
-    audit = Audit(config, spaces, cast(ProcessGroup, Group()), cast(Audited, side), said.append)
+    group, audited = cast(ProcessGroup, Group()), cast(Audited, side)
+    audit = Audit(config, spaces, group, audited, note=said.append, log=said.append)
     plays = Plays()
     audit._auditor = cast(Auditor, plays)
     return audit, plays
