@@ -17,7 +17,7 @@ def cut(trajectory: Trajectory, *, discount: float, n: int) -> Transitions:
         trajectory.rewards, trajectory.terminated, trajectory.truncated, trajectory.valid, discount=discount, n=n
     )
     count = trajectory.rewards.shape[1]
-    next_index = (sums.bootstrap_index * count + torch.arange(count)).flatten()
+    next_index = (sums.bootstrap_index * count + torch.arange(count, device=trajectory.rewards.device)).flatten()
     kept = trajectory.valid.flatten().nonzero().squeeze(1)
     bootstraps = next_index[kept]
 
@@ -33,7 +33,7 @@ def cut(trajectory: Trajectory, *, discount: float, n: int) -> Transitions:
         returns=sums.returns.flatten()[kept],
         discounts=sums.discounts.flatten()[kept],
         next_observations=mapped(next_of, trajectory.observations, trajectory.last_observations),
-        versions=torch.full((len(kept),), trajectory.version),
+        versions=torch.full((len(kept),), trajectory.version, device=kept.device),
     )
 
 

@@ -12,6 +12,7 @@ from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.heads import Linear, linear
+from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.own_module import demand_size, own_module
 from marl.networks.settings import NetworkSettings
 
@@ -31,7 +32,7 @@ class Encoder(Protocol):
         """Features [..., size] of observations [..., D]: rows, or a tree of rows."""
 
 
-class MLP(nn.ModuleList):
+class MLP(KeepsTensors, nn.ModuleList):
     """Hidden layers, each followed by the activation.
 
     One loop over the layers' tensors: at the size of these networks a module call a layer costs as much as the layer.
@@ -57,7 +58,7 @@ class MLP(nn.ModuleList):
         return inputs
 
     def relist(self) -> None:
-        """Find the layers' tensors again, after they have been replaced."""
+        """See ``KeepsTensors``."""
         self._layers = [(layer.weight, layer.bias) for layer in (cast(Linear, each) for each in self)]
 
 

@@ -7,13 +7,14 @@ from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.contract import Stateless
+from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso, as_buffers
 
 MAX_COMBINED = 1024  # actions: the matrix grows with their square
 
 
-class QNetwork(Stateless):
+class QNetwork(KeepsTensors, Stateless):
     """One network, and a copy of it as buffers, which judges what the first one chooses.
 
     Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): it
@@ -43,7 +44,7 @@ class QNetwork(Stateless):
             generator=torch.Generator().manual_seed(seed),
         )
         self.past = as_buffers(self.online)
-        self._combine = dueling_matrix(spaces.num_actions) if dueling and spaces.num_actions <= MAX_COMBINED else None
+        self.relist()
 
     def policy(self, observations: Values) -> Tensor:
         """Action values [..., A] of observations [..., D]."""
@@ -52,6 +53,13 @@ class QNetwork(Stateless):
     def target(self, observations: Values) -> Tensor:
         """The same by the copy."""
         return self._values(self.past.forward(observations))
+
+    def relist(self) -> None:
+        """See ``KeepsTensors``. The matrix is not a buffer: all buffers are the copy's (see ``replayed.parts``)."""
+        self._combine: Tensor | None = None
+        if self._dueling and self.distribution.num_parameters <= MAX_COMBINED:
+            beside = next(self.online.parameters())
+            self._combine = dueling_matrix(self.distribution.num_parameters).to(beside)
 
     def _values(self, outputs: Tensor) -> Tensor:
         if not self._dueling:

@@ -11,14 +11,15 @@ from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.networks.contract import State
 from marl.networks.cores import Core, make_core, unrolled
-from marl.networks.encoders import MLP, make_encoder
+from marl.networks.encoders import make_encoder
 from marl.networks.heads import linear
+from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class Torso(nn.Module):
+class Torso(KeepsTensors):
     """Outputs [..., outputs] of observations [..., D]."""
 
     def __init__(
@@ -61,7 +62,7 @@ class Torso(nn.Module):
         return functional.linear(features, weight, bias)
 
     def relist(self) -> None:
-        """Find the head's tensors again, after they have been replaced: torch takes longer to look up a module."""
+        """See ``KeepsTensors``."""
         self._listed = self.hidden.forward, self.head.weight, self.head.bias
 
 
@@ -75,6 +76,6 @@ def as_buffers(network: Network) -> Network:
             delattr(module, name)
             module.register_buffer(name, parameter.detach())
     for module in copied.modules():
-        if isinstance(module, MLP | Torso):
+        if isinstance(module, KeepsTensors):
             module.relist()
     return copied

@@ -57,6 +57,24 @@ def test_the_copy_lies_behind_the_parameters_in_their_order(dueling: bool) -> No
     assert torch.equal(network.target(observations), network.policy(observations))
 
 
+def test_network_and_copy_follow_a_change_of_type() -> None:
+    """For which torch makes new buffers, as it does for another device."""
+    network = QNetwork(DISCRETE, NetworkSettings(), 0)
+    with torch.no_grad():
+        network.online.head.weight.normal_()
+    observations = torch.randn(5, 6)
+    expected = network.policy(observations), network.target(observations)
+    network.double()
+    found = network.policy(observations.double()), network.target(observations.double())
+    for ours, before in zip(found, expected, strict=True):
+        assert ours.dtype is torch.float64
+        torch.testing.assert_close(ours, before.double(), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for buffer in network.buffers():
+            buffer.zero_()
+    assert not network.target(observations.double()).any()
+
+
 def test_no_gradient_reaches_the_copy() -> None:
     network = QNetwork(DISCRETE, NetworkSettings(), 0)
     assert not network.target(torch.randn(5, 6)).requires_grad

@@ -7,24 +7,19 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from marl.algorithms.a3c import A3C
-from marl.algorithms.apex_dqn import ApexDQN
-from marl.algorithms.base import Algorithm
 from marl.algorithms.impala import IMPALA
-from marl.algorithms.sac import SAC
 from marl.data.layout import on_device
 from marl.data.shared import SharedBlock
-from marl.data.spaces import Spaces
-from marl.data.transitions import Sampled
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import LearnedWeights
 from marl.training.learned_weights import STATE_EVERY_S, DeviceWeights, SharedWeights, own_device
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
-from tests.algorithms.cases import BOX, DISCRETE, random_batch
+from tests.algorithms.cases import DISCRETE, random_batch
+from tests.devices import META
 
-SMALL, META = NetworkSettings(hidden=(8,)), torch.device("meta")
+SMALL = NetworkSettings(hidden=(8,))
 ALGORITHM = IMPALA()
 
 
@@ -124,29 +119,6 @@ def test_a_device_goes_on_from_what_was_saved() -> None:
     weights.save_state()
     assert float(block["optimizer_steps"]) == 8
     assert 0 < float((block["optimizer"][0] - 0.5).abs().max()) < 0.2  # it decays from there
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "spaces"),
-    [(A3C(), DISCRETE), (A3C(), BOX), (IMPALA(), DISCRETE), (IMPALA(), BOX), (ApexDQN(), DISCRETE), (SAC(), BOX)],
-    ids=lambda each: getattr(each, "name", None) or ("discrete" if each.discrete else "box"),
-)
-def test_no_loss_leaves_its_device(algorithm: Algorithm, spaces: Spaces) -> None:
-    """On torch's "meta" device, which holds shapes only, and refuses a tensor of any other."""
-    network = algorithm.build_network(spaces, SMALL, 0)
-    batch = random_batch(spaces, 0)
-    with META:
-        there = algorithm.build_network(spaces, SMALL, 0)
-    local = flatten(there, META)
-    if algorithm.from_transitions:
-        transitions, priorities = algorithm.transitions(network, batch)
-        batches = [Sampled(transitions, torch.ones(len(priorities)), torch.Generator())]
-    else:
-        parameters = network.distribution.num_parameters  # type: ignore[union-attr]
-        batches = [batch._replace(behaviour=torch.zeros(7, 3, parameters))]  # type: ignore[list-item]
-    loss = algorithm.loss(there, on_device(batches[0], META))
-    loss.total.backward()  # type: ignore[no-untyped-call]
-    assert loss.total.device == local.gradient.device == META
 
 
 def test_what_is_on_its_device_is_not_copied() -> None:
