@@ -61,7 +61,7 @@ class Policy(Acts, Protocol):
             observations: [S, B, D]; where nothing is remembered also without an order, [N, D].
             state: before the first of them.
             resets: [S, B]  where an episode begins: the initial state takes the place of what is remembered. None where
-                nothing is.
+                nothing is. ``initial_state`` may be on the CPU while a learner's observations are on another device.
             acted: of how many observations, from the first, the parameters are wanted.
         """
 

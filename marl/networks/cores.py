@@ -5,6 +5,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from marl.data.layout import on_device
 from marl.networks.contract import State, renewed
 from marl.networks.own_module import demand_size, own_module
 from marl.networks.settings import NetworkSettings
@@ -39,7 +40,9 @@ def make_core(features: int, settings: NetworkSettings, generator: torch.Generat
 def unrolled(core: nn.Module, features: Tensor, state: State, resets: Tensor) -> Tensor:
     """Features [S, B, size] of features [S, B, F], one step after the other."""
     steps = cast(Core, core)
-    initial = steps.initial_state(features.shape[1])
+    # A core may make its initial state on the CPU while a learner's features are on another device.
+    initial = on_device(steps.initial_state(features.shape[1]), features.device)
+    state = on_device(state, features.device)
     found = []
     for now, fresh in zip(features.unbind(), resets.unbind(), strict=True):
         made, state = steps.step(now, renewed(state, fresh, initial))

@@ -17,6 +17,7 @@ from marl.data.spaces import Spaces
 from marl.training.flat import flatten
 from tests.algorithms.cases import BOX, DISCRETE, random_batch
 from tests.devices import META, MetaDevice
+from tests.extending.memory import MEMORY
 
 ENVIRONMENTS, STEPS = 2, 4
 
@@ -88,11 +89,15 @@ class Learner:
     [
         ("a3c", DISCRETE, {}),
         ("a3c", BOX, {"algorithm__normalize_advantages": True}),
+        ("a3c", DISCRETE, {"network__core": MEMORY}),
         ("impala", DISCRETE, {"exchange__batch": 2}),
         ("impala", BOX, {"algorithm__normalize_advantages": True}),
+        ("impala", DISCRETE, {"network__core": MEMORY, "network__shared_trunk": True}),
         ("impala", DISCRETE, {"replay__ratio": 1.0}),
         ("ppo", DISCRETE, {"algorithm__kl_stop": 0.6}),
         ("ppo", BOX, {"algorithm__target": "td_lambda", "algorithm__upgo_cost": 1.0, "algorithm__value_clip": 0.2}),
+        ("ppo", DISCRETE, {"network__core": MEMORY, "algorithm__num_minibatches": 2}),
+        ("ppo", DISCRETE, {"network__core": MEMORY, "replay__ratio": 1.0, "algorithm__epochs": 1}),
         ("apex_dqn", DISCRETE, {}),
         ("apex_dqn", DISCRETE, {"algorithm__dueling": False, "algorithm__target_period": 1}),
         ("sac", BOX, {}),
