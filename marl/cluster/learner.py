@@ -24,13 +24,12 @@ from marl.exchanges.run import replay_ratio
 from marl.exchanges.sides import LearningSide
 from marl.processes.group import ProcessGroup
 from marl.processes.heap import tidily
-from marl.training.flat import Flat, flatten
+from marl.training.flat import Flat, flatten, num_parameters
 from marl.training.hogwild import train
-from marl.training.learned_weights import DeviceWeights, SharedWeights, own_device
+from marl.training.learned_weights import DeviceWeights, SharedWeights, own_device, shared_weights
 from marl.training.metrics import read_metrics
 from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
-from marl.training.optimizers import make_optimizer
 from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.training.worker_metrics import Telemetry
 
@@ -95,8 +94,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
 def _weights(local: Flat, config: Config, block: SharedBlock) -> SharedWeights | DeviceWeights:
     if local.weights.device.type != "cpu":
         return DeviceWeights(local, block, config.optimizer)
-    optimizer = make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"])
-    return SharedWeights(local, block["weights"], optimizer)
+    return shared_weights(local, block, config.optimizer)
 
 
 def _minibatches(
@@ -150,12 +148,12 @@ class LearnerNode:
         self._counted = 0  # restarts that count towards max_restarts
         self._updates_at_start = 0
         self.interval = 0  # the first checkpoint interval
-        self._weights = weights
+        self._weights, self._num_parameters = weights, num_parameters(network)
         self.layout: Layout = config.exchange.layout(config, spaces, network)
         places = queue_places(config, self.layout, children)
         self.block = node_memory(
             num_weights=len(weights),
-            num_parameters=sum(each.numel() for each in network.parameters()),
+            num_parameters=self._num_parameters,
             observation_size=spaces.observation_size,
             workers=1,
             more={
@@ -174,8 +172,8 @@ class LearnerNode:
             facts: the fields of ``ParentFacts`` that this learner does not know.
         """
         config, meets = self._config, LearnerMemory(self.trajectory_queue, self.published, self.layout)
-        side = config.exchange.parent(ParentFacts(config, self._spaces, self._weights, learner=meets, **facts))
-        return cast(LearningSide, side)
+        known = ParentFacts(config, self._spaces, self._weights, self._num_parameters, learner=meets, **facts)
+        return cast(LearningSide, config.exchange.parent(known))
 
     def start(self) -> None:
         """Start the learner with the weights that are in place."""

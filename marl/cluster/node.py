@@ -18,6 +18,7 @@ from marl.data.ring import Ring
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
+from marl.training.flat import num_parameters
 from marl.training.metrics import read_metrics
 from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.training.saved.weights_file import copy_exactly
@@ -60,7 +61,7 @@ class Node:
         self._deterministic = config.deterministic and alone
         self.block = node_memory(
             num_weights=len(weights),
-            num_parameters=sum(each.numel() for each in network.parameters()),
+            num_parameters=num_parameters(network),
             observation_size=(0 if alone else statistics_size(config, spaces)) or spaces.observation_size,
             workers=workers,
             more={

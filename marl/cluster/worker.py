@@ -17,7 +17,7 @@ from marl.data import seeds
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Environments, make_environments
-from marl.exchanges.base import MakeMinibatches
+from marl.exchanges.base import MakeMinibatches, MakeWeights
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.triggers import parse_trigger
 from marl.networks.sampling import Rank
@@ -25,10 +25,9 @@ from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
 from marl.training.flat import flatten
 from marl.training.hogwild import train
-from marl.training.learned_weights import SharedWeights
+from marl.training.learned_weights import shared_weights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import ASKED, OVER, STEPS, array
-from marl.training.optimizers import make_optimizer
 from marl.training.statistics import Rollouts, Statistics
 from marl.training.worker_metrics import Telemetry
 
@@ -73,12 +72,14 @@ class WorkerProcess:
         """See ``Worker``."""
         return reseed(self._job, self._job.interval, torch.Generator(), count)
 
-    def learn(self, minibatches: MakeMinibatches | None = None) -> None:
+    def learn(self, minibatches: MakeMinibatches | None = None, weights: MakeWeights | None = None) -> None:
         """See ``Worker``."""
-        _learn(self._pipe, self._job, self.block, minibatches or _own_minibatches(self._job, self.block))
+        _learn(self._pipe, self._job, self.block, minibatches or _own_minibatches(self._job, self.block), weights)
 
 
-def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMinibatches) -> None:
+def _learn(
+    pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMinibatches, weights: MakeWeights | None
+) -> None:
     """Play and learn until told to stop."""
     config = job.config
     rank = Rank.among(job.worker, job.workers, job.child, job.children)
@@ -116,11 +117,7 @@ def _learn(pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMini
     train(
         algorithm=algorithm,
         network=network,
-        weights=SharedWeights(
-            local,
-            block["weights"],
-            make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"]),
-        ),
+        weights=shared_weights(local, block, config.optimizer) if weights is None else weights(local),
         source=Rollouts(collector, statistics),
         minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,

@@ -20,11 +20,14 @@ from marl.exchanges.run import RunSettings
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import RunSide, Serving
 from marl.networks.contract import Acts, state_tree
+from marl.training.flat import Flat
+from marl.training.hogwild import LearnedWeights
 from marl.training.minibatches import MinibatchSource
 from marl.training.reach import Reach
 from marl.training.trajectory_queue import Published, TrajectoryQueue
 
 MakeMinibatches = Callable[[Algorithm, nn.Module, Spaces], MinibatchSource]
+MakeWeights = Callable[[Flat], LearnedWeights]
 
 
 class Worker(Protocol):
@@ -40,11 +43,13 @@ class Worker(Protocol):
     def seeds(self, count: int) -> list[int]:
         """Seeds for ``count`` environments."""
 
-    def learn(self, minibatches: MakeMinibatches | None = None) -> None:
+    def learn(self, minibatches: MakeMinibatches | None = None, weights: MakeWeights | None = None) -> None:
         """Play and learn until told to stop.
 
         Args:
             minibatches: makes the object that gets each trajectory; None: this worker trains on it itself.
+            weights: makes the object that takes each loss and gives the network its weights, from the network's own
+                weights and gradient. None: every worker makes steps of the shared optimizer on the node's weights.
         """
 
 
@@ -73,6 +78,7 @@ class ParentFacts(NamedTuple):
     run: RunSettings
     spaces: Spaces
     weights: Tensor  # [N]  the initial weights; overwritten later, so copy what must be kept
+    num_parameters: int  # the first P of them, which gradients move
     name: str
     children: int  # how many the run should have
     learner: LearnerMemory | None = None  # where the exchange has one

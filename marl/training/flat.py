@@ -26,9 +26,8 @@ def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
     if device is not None:
         network.to(device)  # also the buffers that are not floats
     parameters = list(network.parameters())  # tied parameters are listed once
-    count = sum(parameter.numel() for parameter in parameters)
     weights = torch.zeros(num_weights(network), device=device)
-    gradient = torch.zeros(count, device=device)
+    gradient = torch.zeros(num_parameters(network), device=device)
     offset = 0
     for tensor in [*parameters, *_float_buffers(network)]:
         place = weights[offset : offset + tensor.numel()].view_as(tensor)
@@ -43,6 +42,11 @@ def flatten(network: nn.Module, device: torch.device | None = None) -> Flat:
 def num_weights(network: nn.Module) -> int:
     """Length of the vector that ``flatten`` makes."""
     return sum(tensor.numel() for tensor in [*network.parameters(), *_float_buffers(network)])
+
+
+def num_parameters(network: nn.Module) -> int:
+    """How many numbers at the start of that vector are parameters, which gradients move."""
+    return sum(tensor.numel() for tensor in network.parameters())
 
 
 def _float_buffers(network: nn.Module) -> list[Tensor]:

@@ -31,7 +31,7 @@ class Source(Protocol):
 
 
 class LearnedWeights(Protocol):
-    """The weights that updates move."""
+    """The weights that updates move. An exchange can give workers its own, see ``Worker.learn``."""
 
     vector: Tensor  # [P + F]
     num_parameters: int  # P
@@ -78,11 +78,17 @@ def train(
 
 def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, rate: float, max_norm: float) -> float:
     """Apply the local weights' clipped gradient to the shared weights, if it is finite. Returns its norm."""
+    norm = clipped_gradient(local, loss, max_norm)
+    if norm < float("inf"):  # False for NaN too
+        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # after these come the buffers
+    return norm
+
+
+def clipped_gradient(local: Flat, loss: Loss, max_norm: float) -> float:
+    """Compute the gradient of the local weights, and clip it if it is finite. Returns its norm before that."""
     local.gradient.zero_()
     loss.total.backward()  # type: ignore[no-untyped-call]
     norm = float(torch.linalg.vector_norm(local.gradient))
-    if norm < float("inf"):  # False for NaN too
-        if norm > max_norm:
-            local.gradient.mul_(max_norm / norm)
-        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # after these come the buffers
+    if max_norm < norm < float("inf"):
+        local.gradient.mul_(max_norm / norm)
     return norm

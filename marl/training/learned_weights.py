@@ -32,6 +32,13 @@ class SharedWeights:
         return hogwild_step(self.vector, self._local, self._optimizer, loss, rate, max_norm)
 
 
+def shared_weights(local: Flat, block: SharedBlock, settings: OptimizerSettings) -> SharedWeights:
+    """Those of a node's memory, moved by the optimizer whose state lies there too."""
+    return SharedWeights(
+        local, block["weights"], make_optimizer(settings, block["optimizer"], block["optimizer_steps"])
+    )
+
+
 class DeviceWeights:
     """For one learner: weights, gradient and optimizer state stay on the device. See ``LearnedWeights``.
 

@@ -8,6 +8,7 @@ from marl.cluster.trainers.trainer import Given, Trainer
 from marl.cluster.trainers.workers import Workers
 from marl.data.normalizer import RunningStatistics
 from marl.exchanges.base import ParentFacts
+from marl.training.flat import num_parameters
 
 PARENT = "parent"  # its name in messages
 
@@ -56,6 +57,7 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
             config,
             given.spaces,
             given.weights,
+            num_parameters(given.network),
             reach=find_reach(config, given.network),
             seen_beside=seen_beside(config),
             version=int(info.get("version", 0)),
