@@ -67,10 +67,16 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.LEARNING, **place)))
     rng = np.random.default_rng(seeds.stream(seed, purpose=seeds.REPLAY, **place))
     published, version = Published(block), array(block, "version")
+    updates = telemetry.updates()  # not 0 if a learner before this one died
 
     def go_on() -> bool:
-        """Publish the weights after each batch as a new version, then wait for the next batch."""
-        if telemetry.updates() and arrivals.num_steps():
+        """If the last batch was learned from, publish the weights as a new version. Then wait for the next batch.
+
+        A batch leads to no update if no sample of the replay is due, or if its gradients are not finite.
+        """
+        nonlocal updates
+        if telemetry.updates() > updates:
+            updates = telemetry.updates()
             version[0] += 1
             if isinstance(weights, DeviceWeights):
                 weights.save()

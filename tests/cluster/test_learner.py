@@ -115,3 +115,31 @@ def test_every_algorithm_learns_on_a_device(
         own.learn(4 // own.config.exchange.batch)
     assert own.node.own_updates() >= own.version() == 4 // own.config.exchange.batch
     assert own.node.flow().used == 4
+
+
+def test_a_batch_from_which_nothing_is_due_makes_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Learner(monkeypatch, "impala", DISCRETE, replay__ratio=0.5)
+    for seed in range(5):
+        own.queue(seed)
+    own.learn(5)
+    assert (own.node.own_updates(), own.version(), int(own.block["version"])) == (2, 2, 2)
+
+
+def test_a_gradient_that_is_not_finite_makes_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Learner(monkeypatch, "impala", DISCRETE)
+    for reward in (1.0, float("nan"), -1.0):
+        own.queue(0, reward)
+    own.learn(3)
+    assert own.node.metrics()["skipped_updates"] == 1
+    assert (own.node.own_updates(), own.version()) == (2, 2)
+
+
+def test_a_learner_that_is_started_again_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Learner(monkeypatch, "impala", DISCRETE)
+    for updates in (1, 2):
+        own.queue(updates)
+        own.learn(1)
+        assert (own.node.own_updates(), own.version()) == (updates, updates)
+    own.queue(3, float("nan"))
+    own.learn(1)
+    assert own.version() == 2
