@@ -30,7 +30,7 @@ def made_when(file: str) -> gymnasium.Env[Any, Any]:
     return gymnasium.make("CartPole-v1")
 
 
-def ends_well(pipe: Connection) -> None:
+def ends_well(pipe: Connection, *unused: Any) -> None:
     """Nothing to do."""
 
 
@@ -48,6 +48,11 @@ def fails(pipe: Connection) -> None:
 def finds_a_fault(pipe: Connection) -> None:
     """An error that a restart cannot mend."""
     raise EnvironmentFault("mend the environment")
+
+
+def reads_too_far(pipe: Connection) -> None:
+    """An end of something, though not of the pipe."""
+    raise EOFError("the file is too short")
 
 
 def talks_then_fails(pipe: Connection) -> None:
@@ -140,7 +145,7 @@ def starts_a_program(pipe: Connection) -> None:
 
 
 def listens(pipe: Connection, unused_home: Path, port: int, unused_workers: int) -> None:
-    """As a local child says where it listens; it lives until its pipe is closed, or it reads that it is to break."""
+    """As a local child says where it listens; it lives until its pipe is closed, or it reads how it is to end."""
     pipe.send(f"127.0.0.1:{port}")
     if pipe.recv() == "break":
         os._exit(3)

@@ -184,7 +184,7 @@ class LearnerNode:
     def start(self) -> None:
         """Start the learner with the weights that are in place."""
         self.published.publish(self.block["weights"], int(self.block["version"][0]))
-        self._group.start(NAME, learn, self._job(), self.block)
+        self._start()
 
     def stop(self) -> None:
         """Tell it to end; the group waits for it."""
@@ -209,11 +209,12 @@ class LearnerNode:
             self._counted += 1
             warn(f"the learner died ({failure.text}) and is started again")
             self.trajectory_queue.restart()
-            self._group.start(NAME, learn, self._job(), self.block)
+            self._start()
 
-    def _job(self) -> LearnerJob:
+    def _start(self) -> None:
         self._updates_at_start = self.own_updates()
-        return LearnerJob(self._config, self._spaces, self.interval + self.restarts)
+        job = LearnerJob(self._config, self._spaces, self.interval + self.restarts)
+        self._group.start(NAME, learn, job, self.block, may_end=lambda: bool(self.block["stop"][0]))
 
     def progress(self, steps: int) -> None:
         """Set how many environment steps have arrived, over all resumes; schedules depend on it."""

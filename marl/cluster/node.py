@@ -120,7 +120,12 @@ class Node:
 
     def _start(self, worker: int) -> None:
         self._updates_at_start[worker] = int(array(self.block, "counters")[worker, self._learning])
-        self._group.start(f"worker {worker}", work, self._job(worker), self.block)
+        self._group.start(f"worker {worker}", work, self._job(worker), self.block, may_end=self._may_end)
+
+    def _may_end(self) -> bool:
+        """Whether workers were told to end, or those of a node without a parent have played enough."""
+        limit = self.config.stop.steps if self._alone else None
+        return bool(self.block["stop"][0]) or (limit is not None and self.steps() >= limit)
 
     def _job(self, worker: int) -> Job:
         return Job(self.config, worker, self.interval, self._child, self._alone, self.workers, self._children)
@@ -134,6 +139,8 @@ class Node:
 
     def answer(self, go_on: bool) -> None:
         """Let the workers that wait begin their next checkpoint interval, or end."""
+        if not go_on:
+            self.stop()
         for name in self._group.members:
             if is_worker(name):
                 self._group.send(name, go_on)

@@ -51,6 +51,7 @@ class Member(NamedTuple):
     process: BaseProcess
     pipe: Connection
     mark: str  # of what it has started
+    may_end: Callable[[], bool]  # whether it was asked to end, or has done all that there was to do
 
 
 class ProcessGroup:
@@ -75,13 +76,17 @@ class ProcessGroup:
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def start(self, name: str, target: Target, *args: Any) -> Member:
-        """Start ``target(pipe, *args)`` in a process of this name."""
+    def start(self, name: str, target: Target, *args: Any, may_end: Callable[[], bool] = lambda: False) -> Member:
+        """Start ``target(pipe, *args)`` in a process of this name.
+
+        Args:
+            may_end: whether it is no failure if the process ends now, with exit code 0.
+        """
         ours, theirs = context().Pipe()
         mark = new_mark()
         process = _started(name, (name, theirs, mark, self._nested, target, args))
         theirs.close()
-        member = Member(name, process, ours, mark)
+        member = Member(name, process, ours, mark, may_end)
         self.members[name] = member
         return member
 
@@ -169,7 +174,7 @@ def _started(name: str, args: tuple[Any, ...]) -> BaseProcess:
 
 
 def _failure(member: Member) -> Failure | None:
-    """What a process that ended left in its pipe, or what its exit code says; None if it ended well."""
+    """What a process that ended left in its pipe, or what its exit code says; None if it ended well and might."""
     with contextlib.suppress(EOFError, OSError):
         while member.pipe.poll():
             message = member.pipe.recv()
@@ -177,7 +182,7 @@ def _failure(member: Member) -> Failure | None:
                 return message
     code = member.process.exitcode
     if code == 0:
-        return None
+        return None if member.may_end() else Failure("ended by itself with exit code 0", "", False)
     if code is not None and code < 0:
         name = _signal_name(-code)
         hint = " (out of memory?)" if name == "SIGKILL" else ""
@@ -216,14 +221,24 @@ def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, a
         close_at_the_end(_Started(mark, orphaned))
         try:
             target(pipe, *args)
-        except EOFError:
-            return  # the main process has closed the pipe: it wants no more
         except Exception as error:
+            if isinstance(error, EOFError) and _is_closed(pipe):
+                return  # the main process wants no more
             text = str(error) if isinstance(error, MarlError) else f"{type(error).__name__}: {error}"
             text = NO_MEMORY if out_of_memory(error) else text
             with contextlib.suppress(OSError, ValueError):
                 pipe.send(Failure(text, traceback.format_exc(), isinstance(error, MarlError)))
             sys.exit(1)
+
+
+def _is_closed(pipe: Connection) -> bool:
+    """Whether the main process has closed its end; drops what it has said before."""
+    try:
+        while pipe.poll():
+            pipe.recv_bytes()
+    except (EOFError, OSError):
+        return True
+    return False
 
 
 class _Started(NamedTuple):

@@ -42,10 +42,25 @@ def exists(pid: int) -> bool:
     )
 
 
-def test_a_good_end_is_no_failure(group: ProcessGroup) -> None:
-    ended(group.start("one", targets.ends_well))
-    assert group.check() == []
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_good_end_is_a_failure_unless_it_was_asked_for(group: ProcessGroup, asked: bool) -> None:
+    ended(group.start("one", targets.ends_well, may_end=lambda: asked))
+    failed = [("one", Failure("ended by itself with exit code 0", "", False))]
+    assert group.check() == ([] if asked else failed)
     assert group.members == {}
+
+
+def test_only_the_end_of_the_main_process_is_no_error(group: ProcessGroup) -> None:
+    """Another file or connection may end, too."""
+    unasked = ended(group.start("unasked", targets.reads_too_far))
+    assert unasked.process.exitcode == 1
+    ((_, failure),) = group.check()
+    assert failure.text == "EOFError: the file is too short"
+    assert "in reads_too_far" in failure.trace
+    asked = group.start("asked", targets.waits)
+    assert said(asked) == "ready"
+    asked.pipe.close()
+    assert ended(asked).process.exitcode == 0
 
 
 def test_an_error_comes_with_its_traceback(group: ProcessGroup) -> None:

@@ -54,9 +54,13 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, int], Loca
         children.close()
 
 
-def test_one_that_dies_is_started_again_at_its_address(
-    start: Callable[[Any, int], LocalFleet], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("word", "how"), [("break", "ended with exit code 3"), ("end", "ended by itself with exit code 0")]
+)
+def test_one_that_ends_is_started_again_at_its_address(
+    word: str, how: str, start: Callable[[Any, int], LocalFleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also one that a signal has told to end, and does so in good order: the run still needs it."""
     monkeypatch.setattr(module, "SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(module, "LONG_LIFE_S", 0.0)
     children = start(targets.listens, 2)
@@ -64,8 +68,8 @@ def test_one_that_dies_is_started_again_at_its_address(
     assert first != second
     assert children.tend() == []  # they live
     for _ in range(2):
-        children._group.send("child 1", "break")
-        assert died(children) == [f"the local child at {second} ended (ended with exit code 3) and is started again"]
+        children._group.send("child 1", word)
+        assert died(children) == [f"the local child at {second} ended ({how}) and is started again"]
         assert children._wait("child 1", time.monotonic() + PATIENCE_S) == second
         assert children.tend() == []
 
@@ -160,7 +164,7 @@ def test_all_are_told_to_end_before_the_first_is_waited_for(deaf: bool) -> None:
     for number in range(3):
         name = f"child {number}"
         noted: Any = Noted(name, order, deaf=deaf)
-        children._group.members[name] = Member(name, noted, noted, new_mark())
+        children._group.members[name] = Member(name, noted, noted, new_mark(), lambda: True)
     children.close()
     steps = ["tell", "join", "terminate", "join"] if deaf else ["tell", "join", "join"]
     expected = [f"{what} child {number}" for what in steps for number in range(3)]

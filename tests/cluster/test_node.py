@@ -1,0 +1,67 @@
+"""A worker that ends is started again unless it was told to end, or there is nothing left to play."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from marl.algorithms.build import build_network
+from marl.cluster import node as module
+from marl.cluster.find_spaces import find_spaces
+from marl.cluster.node import Node
+from marl.config.files import load_config
+from marl.processes.group import ProcessGroup
+from marl.training.flat import flatten
+from tests import process_targets as targets
+
+PATIENCE_S = 60.0
+STEPS = 200
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Node]]:
+    """Makes a node whose processes end with the test."""
+    config = load_config("CartPole-v1", {"seed": 1, "stop.steps": STEPS})
+    spaces = find_spaces(config)
+    network = build_network(config.algorithm, spaces, config.network, 1)
+    with ProcessGroup() as group:
+
+        def made(**options: bool) -> Node:
+            return Node(config, spaces, network, flatten(network).weights, group, 2, **options)
+
+        yield made
+
+
+def ended(node: Node) -> list[str]:
+    """The node's workers have ended; what the user is told."""
+    for member in node._group.members.values():
+        member.process.join(PATIENCE_S)
+        assert member.process.exitcode == 0
+    notes: list[str] = []
+    died = node.check(notes.append, notes.append, "worker")
+    assert len(died) == len(notes)
+    return notes
+
+
+def test_workers_that_have_played_enough_may_end(make: Callable[..., Node]) -> None:
+    node = make()
+    node.start()
+    assert ended(node) == []
+    assert node.steps() >= STEPS
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_workers_that_end_by_themselves_have_died(
+    alone: bool, make: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "work", targets.ends_well)
+    node = make(alone=alone)
+    if not alone:
+        node.block["base_steps"].fill_(STEPS)  # a child's own count of steps ends nothing
+    node.start()
+    assert ended(node) == [
+        f"worker {number} died (ended by itself with exit code 0) and is started again" for number in range(2)
+    ]
+    assert node.restarts == 2
+    node.restart("worker 0")
+    node.stop()
+    assert ended(node) == []
