@@ -190,4 +190,4 @@ class LearningSide(RunSide, Protocol):
 
     steps: int  # environment steps that have come, in all
     refused: int  # trajectories, or uploads of observations
-    failure: Exception | None  # an error that no child and no new conversation can repair
+    failure: BaseException | None  # an error that no child and no new conversation can repair

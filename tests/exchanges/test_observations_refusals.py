@@ -156,3 +156,25 @@ def test_a_network_that_breaks_tells_whoever_asked() -> None:
     for _ in range(2):  # and is asked again
         with pytest.raises(ValueError, match="the network broke"):
             parent.answer(upload)
+
+
+@pytest.mark.parametrize("error", [ValueError("the lens is dirty"), SystemExit(0)])
+@pytest.mark.parametrize("where", ["sampler", "network", "priorities"])
+def test_an_error_of_the_parents_own_code_ends_the_run(where: str, error: BaseException) -> None:
+    """Another conversation with the child would end in the same way."""
+
+    def fails(*unused: object) -> Any:
+        raise error
+
+    parent, child = joined(length=1)
+    if where != "network":
+        parent.side._places = parent.side._places._replace(**{where: fails})
+    else:
+        parent.batcher._serve = fails
+    child.ask(0, 0, 0.5, first=True)
+    if where == "priorities":  # of the first trajectory
+        turn(parent, child)
+        child.ask(0, 0, 0.5)
+    with pytest.raises(type(error)) as raised:
+        turn(parent, child)
+    assert parent.side.failure is raised.value is error

@@ -1,5 +1,6 @@
 """A learner process of this machine learns from what players send: actors of this machine, or children."""
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from marl.cluster.statistics import tensors_of
 from marl.cluster.trainers.players import Players
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
 from marl.data import seeds
-from marl.errors import WorkerFailed
+from marl.errors import MarlError, WorkerFailed
 from marl.exchanges.sides import LearningSide
 from marl.reports.events import ChildRow
 
@@ -39,12 +40,17 @@ class Learning(Trainer):
 
     def tend(self) -> bool:
         """See ``Trainer``."""
-        error = self._side.failure
-        if error is not None and not self._players.local:
-            raise WorkerFailed(
-                f"the network cannot decide ({type(error).__name__}: {error}); what was learned is saved"
-            )
-        self._players.tend()
+        try:
+            if self._side.failure is not None:
+                raise self._side.failure
+            self._players.tend()
+        except (Exception, SystemExit) as error:
+            of_network = error is self._side.failure
+            if isinstance(error, MarlError) and not of_network:
+                raise
+            self._given.log(traceback.format_exc())
+            what = "the network cannot decide" if of_network else "actors and learner cannot go on"
+            raise WorkerFailed(f"{what} ({type(error).__name__}: {error}); what was learned is saved") from error
         self._learner.check(self._given.events.note, self._given.log)
         self._learner.progress(self._side.steps)
         return False

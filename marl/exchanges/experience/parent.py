@@ -76,7 +76,7 @@ class ExperienceParent:
         self.term, self.steps = term, steps
         self.members: dict[str, ActorMember] = {}
         self.refused = 0  # trajectories
-        self.failure: Exception | None = None  # an error that no child and no new conversation can repair
+        self.failure: BaseException | None = None  # an error that no child and no new conversation can repair
         self._trajectory_queue, self._layout = trajectory_queue, layout
         self._name, self._hear, self._clock = name, hear, clock
         self._tell = LogThrottle(note, clock=clock)  # lines that children can cause, limited in number

@@ -5,9 +5,10 @@ put together here, where observations arrive and actions are chosen, and go into
 is full, the parent does not answer, so the environments wait.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,16 +162,13 @@ class ObservationsParent(ExperienceParent):
         self._count(member.name, requests, follow)
         fail("parent.deciding")
         size = count * self._request_layout.num_environments
-        question = Question(
-            mapped(lambda each: torch.from_numpy(each.reshape(size, *each.shape[2:])), seen),
-            joined([each.state() for each in streams]),
-            [self._action_noise(member.name, workspace, place) for place in places],
-        )
-        try:
+        with self._own_code():
+            question = Question(
+                mapped(lambda each: torch.from_numpy(each.reshape(size, *each.shape[2:])), seen),
+                joined([each.state() for each in streams]),
+                [self._action_noise(member.name, workspace, place) for place in places],
+            )
             answers = self._batcher.ask(question, size)
-        except Exception as error:  # an error of the parent's own network: asking again cannot help
-            self.failure = error
-            raise
         if answers is None:
             return None
         actions, behaviour = (self._by_request(count, each).numpy() for each in (answers.actions, answers.behaviour))
@@ -178,6 +176,15 @@ class ObservationsParent(ExperienceParent):
         for number, stream in enumerate(streams):
             stream.decided(questions[number], actions[number], behaviour[number], at(state, number), answers.version)
         return self._say(member, answers.version, {"actions": torch.from_numpy(actions)}, upload.counter)
+
+    @contextlib.contextmanager
+    def _own_code(self) -> Iterator[None]:
+        """Around the parent's network and samplers: asking again cannot mend what they raise."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            self.failure = error
+            raise
 
     def _by_request(self, count: int, rows: Tensor) -> Tensor:
         return rows.reshape(count, self._request_layout.num_environments, *rows.shape[1:])
@@ -228,7 +235,8 @@ class ObservationsParent(ExperienceParent):
 
     def _hand_over(self, trajectory: Trajectory) -> None:
         """Put a trajectory into the learner's queue, once that has room."""
-        priorities = self._places.priorities(trajectory)
+        with self._own_code():
+            priorities = self._places.priorities(trajectory)
         place = self._trajectory_queue.place_if_free()
         while place is None:
             if self._closed:

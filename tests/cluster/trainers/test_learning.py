@@ -1,0 +1,83 @@
+"""Errors of the parent's own code, in whichever thread, are one line; the log file has the traceback."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from marl.cluster.trainers.learning import Learning
+from marl.errors import MarlError, NoChildren, WorkerFailed
+from tests.commands import BARE, MARL, python, run_folder
+
+DIRTY = """
+import threading
+
+from torch import nn
+
+
+class Lens(nn.Module):
+    def __init__(self, spaces, settings):
+        super().__init__()
+        self.size = 4
+        self.linear = nn.Linear(spaces.observation_size, self.size)
+
+    def forward(self, observations):
+        if threading.current_thread().name == "actors":
+            raise ValueError("the lens is dirty")
+        return self.linear(observations)
+"""
+
+
+def tended(failure: BaseException | None, error: BaseException | None) -> tuple[MarlError, list[str]]:
+    """What ends the run where the parent's half has found ``failure`` and the players raise ``error``; the log."""
+    log: list[str] = []
+
+    def tend() -> None:
+        if error is not None:
+            raise error
+
+    given, side, players = SimpleNamespace(log=log.append), SimpleNamespace(steps=0), SimpleNamespace(tend=tend)
+    side.failure = failure
+    learning: Any = Learning(given, None, side, players)  # type: ignore[arg-type]
+    with pytest.raises(MarlError) as raised:
+        learning.tend()
+    return raised.value, log
+
+
+@pytest.mark.parametrize("error", [ValueError("the lens is dirty"), SystemExit(0), NoChildren("nobody")])
+def test_what_the_network_raises_is_one_line(error: BaseException) -> None:
+    raised, log = tended(error, None)
+    assert isinstance(raised, WorkerFailed)
+    assert str(raised) == f"the network cannot decide ({type(error).__name__}: {error}); what was learned is saved"
+    assert ["Traceback" in trace for trace in log] == [True]
+    assert str(tended(error, error)[0]) == str(raised)  # a thread of the actors ends by it
+
+
+def test_other_errors_of_the_threads_are_one_line_too() -> None:
+    raised, log = tended(None, KeyError("child"))
+    assert str(raised) == "actors and learner cannot go on (KeyError: 'child'); what was learned is saved"
+    assert ["Traceback" in trace for trace in log] == [True]
+    told = NoChildren("nobody takes part")
+    assert tended(None, told) == (told, [])
+
+
+def test_a_network_that_fails_on_one_machine(tmp_path: Path) -> None:
+    (tmp_path / "dirty.py").write_text(DIRTY)
+    words = (
+        "CartPole-v1",
+        "--algorithm",
+        "impala",
+        "--exchange",
+        "observations",
+        "--set",
+        "network.encoder=dirty:Lens",
+    )
+    done = python(*MARL, "train", *words, "--workers", "1", "--steps", "5000", "--plain", *BARE, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: the network cannot decide (ValueError: the lens is dirty); what was learned is saved\n"
+    )  # fmt: skip
+    run = run_folder(tmp_path)
+    assert run is not None
+    assert "the lens is dirty" in (run / "errors.log").read_text()
