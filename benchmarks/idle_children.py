@@ -14,6 +14,7 @@ import torch
 
 from marl.exchanges.child_reports import EVERY
 from marl.exchanges.conversation import report
+from marl.exchanges.merging.rest import rest_fields
 from marl.exchanges.payload_size import max_payload
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import ChildSide
@@ -36,7 +37,9 @@ class WholeChild(WeightsChild):
     """The real child's half, over memory that no worker touches; the next upload is due with each answer."""
 
     def __init__(self, name: str, num_weights: int, exchange: ExchangeSettings) -> None:
-        block = node_memory(num_weights=num_weights, num_parameters=1, observation_size=1, workers=1)
+        block = node_memory(
+            num_weights=num_weights, num_parameters=1, observation_size=1, workers=1, more=rest_fields(1)
+        )
         super().__init__(block, exchange, name=name, normalizes=False)
         self._steps = array(block, "counters")[0]
         self.uploads = self.lost = 0

@@ -33,6 +33,7 @@ def test_from_an_observation_to_new_weights_and_back(settings: dict[str, object]
         num_parameters=len(weights),
         observation_size=spaces.observation_size,
         workers=1,
+        more=config.exchange.memory(config, spaces, network, 1),
     )
     reports: list[Report] = []
 

@@ -1,6 +1,5 @@
 """A worker process: its own environments and network, the node's shared weights."""
 
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -19,7 +18,6 @@ from marl.data.spaces import Spaces
 from marl.environments.vector import Environments, make_environments
 from marl.exchanges.base import MakeMinibatches, MakeWeights
 from marl.exchanges.run import RunSettings, replay_ratio
-from marl.exchanges.triggers import parse_trigger
 from marl.networks.sampling import Rank
 from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
@@ -27,7 +25,7 @@ from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import shared_weights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
-from marl.training.node_memory import ASKED, OVER, STEPS, array
+from marl.training.node_memory import array
 from marl.training.statistics import Rollouts, Statistics
 from marl.training.worker_metrics import Telemetry
 
@@ -72,13 +70,25 @@ class WorkerProcess:
         """See ``Worker``."""
         return reseed(self._job, self._job.interval, torch.Generator(), count)
 
-    def learn(self, minibatches: MakeMinibatches | None = None, weights: MakeWeights | None = None) -> None:
+    def learn(
+        self,
+        *,
+        minibatches: MakeMinibatches | None = None,
+        weights: MakeWeights | None = None,
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
         """See ``Worker``."""
-        _learn(self._pipe, self._job, self.block, minibatches or _own_minibatches(self._job, self.block), weights)
+        minibatches = minibatches or _own_minibatches(self._job, self.block)
+        _learn(self._pipe, self._job, self.block, minibatches, weights, rest)
 
 
 def _learn(
-    pipe: Connection, job: Job, block: SharedBlock, minibatches: MakeMinibatches, weights: MakeWeights | None
+    pipe: Connection,
+    job: Job,
+    block: SharedBlock,
+    minibatches: MakeMinibatches,
+    weights: MakeWeights | None,
+    rest: Callable[[], None],
 ) -> None:
     """Play and learn until told to stop."""
     config = job.config
@@ -122,7 +132,7 @@ def _learn(
         minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,
         generator=generator,
-        go_on=tidily(_until(pipe, job, block, telemetry, begin)),
+        go_on=tidily(_until(pipe, job, block, telemetry, begin, rest)),
     )
 
 
@@ -152,11 +162,16 @@ def reseed(job: Job, interval: int, generator: torch.Generator, count: int) -> l
 
 
 def _until(
-    pipe: Connection, job: Job, block: SharedBlock, telemetry: Telemetry, begin: Callable[[int], None]
+    pipe: Connection,
+    job: Job,
+    block: SharedBlock,
+    telemetry: Telemetry,
+    begin: Callable[[int], None],
+    rest: Callable[[], None],
 ) -> Callable[[], bool]:
     """What decides whether a worker plays another trajectory."""
     if not job.alone:
-        return _in_rounds(job, block)
+        return _between_rests(block, rest)
     return (
         _in_intervals(pipe, job, block, telemetry, begin)
         if job.config.deterministic
@@ -164,24 +179,12 @@ def _until(
     )
 
 
-def _in_rounds(job: Job, block: SharedBlock) -> Callable[[], bool]:
-    """Go on until told to stop. The worker pauses while the contact asks for it; in deterministic mode, it also pauses
-    when it has made the steps of a round.
-    """
-    stop, pause, waiting = array(block, "stop"), array(block, "pause"), array(block, "waiting")[job.worker]
-    steps, quota = array(block, "counters")[job.worker], parse_trigger(job.config.exchange.every).amount
-    begin = int(steps[STEPS])
+def _between_rests(block: SharedBlock, rest: Callable[[], None]) -> Callable[[], bool]:
+    """Go on until told to stop; before each trajectory, rest for as long as the exchange wants."""
+    stop = array(block, "stop")
 
     def go_on() -> bool:
-        nonlocal begin
-        asked = int(pause[ASKED])
-        if job.config.deterministic and steps[STEPS] - begin >= quota:
-            begin = int(steps[STEPS])
-            asked = int(pause[OVER]) + 1
-        if asked > pause[OVER]:
-            waiting[0] = asked
-            while asked > pause[OVER] and not stop[0]:
-                time.sleep(0.0005)  # poll: a lock would stay locked if a worker were killed
+        rest()
         return not stop[0]
 
     return go_on

@@ -43,13 +43,20 @@ class Worker(Protocol):
     def seeds(self, count: int) -> list[int]:
         """Seeds for ``count`` environments."""
 
-    def learn(self, minibatches: MakeMinibatches | None = None, weights: MakeWeights | None = None) -> None:
+    def learn(
+        self,
+        *,
+        minibatches: MakeMinibatches | None = None,
+        weights: MakeWeights | None = None,
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
         """Play and learn until told to stop.
 
         Args:
             minibatches: makes the object that gets each trajectory; None: this worker trains on it itself.
             weights: makes the object that takes each loss and gives the network its weights, from the network's own
                 weights and gradient. None: every worker makes steps of the shared optimizer on the node's weights.
+            rest: called before each trajectory, where there is a parent; returns when the worker may play on.
         """
 
 

@@ -9,6 +9,7 @@ QUARANTINE_AFTER, SHORT_QUARANTINE = (
     3,
     10,
 )  # refused uploads in a row that lead to a quarantine, and its number of rounds
+STILL = 30.0  # seconds without an environment step after which a child is not waited for
 HISTORY = 5  # how many of a child's last broadcasts are timed
 
 

@@ -16,7 +16,6 @@ from marl.training.optimizers import NUM_VECTORS
 RING_ROWS = 16_384
 STEPS, UPDATES, SKIPPED = range(3)  # columns of "counters"
 MAX_METRICS, MAX_NAME = 32, 48  # metrics of a worker, letters of each name
-ASKED, OVER = range(2)  # of "pause"
 ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"
 
 
@@ -44,13 +43,11 @@ def node_memory(
             "stop": Leaf((1,), torch.uint8),
             "version": Leaf((1,), torch.int64),
             "base_steps": Leaf((1,), torch.int64),
-            "pause": Leaf((2,), torch.int64),  # number of the last pause asked for, and of the last one that is over
             # From here on each worker writes its own row, a cache line apart.
             "counters": Leaf((workers, 8), torch.int64),
             "seconds": Leaf((workers, 8), torch.float64),
             "metrics": Leaf((workers, MAX_METRICS), torch.float64),
             "metric_names": Leaf((workers, MAX_METRICS, MAX_NAME), torch.uint8),
-            "waiting": Leaf((workers, 8), torch.int64),  # number of the pause in which the worker stands still
             "ring_count": Leaf((workers, 8), torch.int64),
             "ring_rows": Leaf((workers, RING_ROWS, 2), torch.float64),
             **(more or {}),

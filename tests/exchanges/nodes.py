@@ -9,6 +9,7 @@ import torch
 from marl.data.normalizer import as_row, statistics_of
 from marl.exchanges.merging.exchange import Merging
 from marl.exchanges.merging.parent import MergingParent
+from marl.exchanges.merging.rest import rest_fields
 from marl.exchanges.pairwise.exchange import Pairwise
 from marl.exchanges.sides import Answer
 from marl.exchanges.weights.exchange import Weights
@@ -48,7 +49,13 @@ class Child:
         **settings: object,
     ) -> None:
         self.name = node
-        self.block = node_memory(num_weights=SIZE, num_parameters=SIZE, observation_size=OBSERVATION, workers=workers)
+        self.block = node_memory(
+            num_weights=SIZE,
+            num_parameters=SIZE,
+            observation_size=OBSERVATION,
+            workers=workers,
+            more=rest_fields(workers),
+        )
         self.notes: list[str] = []
         exchange = make_exchange(**settings)
         self.side = exchange.child_class()(

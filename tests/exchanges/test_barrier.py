@@ -9,7 +9,7 @@ import torch
 
 from marl.errors import LinkClosed
 from marl.exchanges.conversation import report
-from marl.exchanges.weights.rounds import STILL
+from marl.exchanges.member import STILL
 from marl.links.memory import memory_pair
 from marl.training.node_memory import STEPS, array
 from marl.wire.message import Kind, Message

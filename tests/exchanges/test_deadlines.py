@@ -4,8 +4,8 @@ from collections import deque
 
 import pytest
 
-from marl.exchanges.member import Member
-from marl.exchanges.weights.rounds import STILL, Round
+from marl.exchanges.member import STILL, Member
+from marl.exchanges.weights.rounds import Round
 from tests.exchanges.nodes import Clock, Waiting, flushed, join, make_parent, merged_count, weights
 
 OPENED = 100.0

@@ -59,7 +59,7 @@ class Experience(Exchange):
     def work(self, worker: Worker) -> None:
         """Play, and put every trajectory into the send queue."""
         worker.learn(
-            lambda algorithm, network, spaces: HandedOn(
+            minibatches=lambda algorithm, network, spaces: HandedOn(
                 algorithm, network, SendQueue(worker.block, worker.number, self.layout(worker.run, spaces, network))
             )
         )

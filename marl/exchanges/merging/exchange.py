@@ -1,11 +1,18 @@
 """The base class of exchanges whose parent merges weights: makes both sides, and checks deterministic runs."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torch import nn
+
+from marl.data.layout import Tree
+from marl.data.spaces import Spaces
 from marl.errors import ConfigError
-from marl.exchanges.base import ChildFacts, Exchange, ParentFacts
+from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
+from marl.exchanges.merging.rest import WorkerRest, rest_fields
+from marl.exchanges.run import RunSettings
 from marl.exchanges.triggers import parse_trigger
 
 if TYPE_CHECKING:  # a worker needs neither
@@ -41,6 +48,15 @@ class Merging(Exchange):
                 f"deterministic = true needs exchange.every in steps, such as '20000 steps', got {self.every!r}: "
                 "seconds and episodes end at another step each time"
             )
+
+    def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
+        """See ``Exchange``. By these fields the contact brings workers to rest."""
+        return rest_fields(workers)
+
+    def work(self, worker: Worker) -> None:
+        """See ``Exchange``. In deterministic mode a worker rests by itself when it has made the steps of a round."""
+        quota = parse_trigger(self.every).amount if worker.run.deterministic else math.inf
+        worker.learn(rest=WorkerRest(worker.block, worker.number, quota))
 
     def child(self, facts: ChildFacts) -> "WeightsChild":
         """See ``Exchange``."""

@@ -16,10 +16,10 @@ from marl.data.shared import SharedBlock
 from marl.digests import name_of
 from marl.errors import WeightsRefused
 from marl.exchanges.child_reports import Reporter
+from marl.exchanges.member import STILL
+from marl.exchanges.merging.rest import Rest
 from marl.exchanges.settings import ExchangeSettings
-from marl.exchanges.weights.rest import Rest
 from marl.exchanges.weights.rounding import Rounding
-from marl.exchanges.weights.rounds import STILL
 from marl.exchanges.weights.schedule import Schedule
 from marl.failpoints import fail
 from marl.reports.history import record, recording

@@ -3,11 +3,10 @@
 import statistics
 from collections.abc import Iterable
 
-from marl.exchanges.member import Member
+from marl.exchanges.member import STILL, Member
 
 MIN_DEADLINE = 1.0  # seconds, of a round, and of the time that stragglers have after a flush
 FIRST_DEADLINE = 10.0
-STILL = 30.0  # seconds without an environment step after which a child is not waited for
 
 
 class Round:

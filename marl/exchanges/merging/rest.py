@@ -1,16 +1,51 @@
 """Workers that wait while weights travel: ``exchange.barrier``, and every run in deterministic mode."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+import torch
+
+from marl.data.layout import Leaf, Tree
 from marl.data.shared import SharedBlock
-from marl.exchanges.weights.rounds import STILL
-from marl.training.node_memory import ASKED, OVER, array
+from marl.exchanges.member import STILL
+from marl.training.node_memory import STEPS, array
+
+ASKED, OVER = range(2)  # of "pause"
+
+
+def rest_fields(workers: int) -> dict[str, Tree]:
+    """What a node's memory needs."""
+    return {
+        "pause": Leaf((2,), torch.int64),  # number of the last pause asked for, and of the last one that is over
+        "waiting": Leaf((workers, 8), torch.int64),  # number of the pause in which the worker stands still
+    }
+
+
+class WorkerRest:
+    """A worker's side: called between trajectories, it waits while the contact asks for it."""
+
+    def __init__(self, block: SharedBlock, worker: int, quota: float = math.inf) -> None:
+        """``quota``: environment steps of this worker after which it rests by itself, each time again."""
+        self._stop, self._pause, self._waiting = (array(block, name) for name in ("stop", "pause", "waiting"))
+        self._steps, self._worker, self._quota = array(block, "counters")[worker], worker, quota
+        self._begin = int(self._steps[STEPS])
+
+    def __call__(self) -> None:
+        """Return when the worker may play on, or is to stop."""
+        asked = int(self._pause[ASKED])
+        if self._steps[STEPS] - self._begin >= self._quota:
+            self._begin = int(self._steps[STEPS])
+            asked = int(self._pause[OVER]) + 1
+        if asked > self._pause[OVER]:
+            self._waiting[self._worker, 0] = asked
+            while asked > self._pause[OVER] and not self._stop[0]:
+                time.sleep(0.0005)  # poll: a lock would stay locked if a worker were killed
 
 
 class Rest:
-    """Brings a node's workers to rest at the end of their trajectories, and lets them go on."""
+    """The contact's side. Brings a node's workers to rest at the end of their trajectories, and lets them go on."""
 
     def __init__(self, block: SharedBlock, clock: Callable[[], float]) -> None:
         self._waiting, self._stop = array(block, "waiting")[:, 0], array(block, "stop")
