@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from marl.errors import ConfigError, PluginError
-from marl.plugins import foreign_code, load_object
+from marl.errors import ConfigError
+from marl.reports.sinks.own_sink import own_sink
 from marl.reports.sinks.sink import Sink
 
 # The later ones end later: they are told what became of the others.
@@ -37,23 +37,6 @@ def make_sinks(names: Sequence[str]) -> dict[str, Sink]:
     Raises:
         PluginError: one cannot be made, or is none.
     """
-    own = {name: _own_sink(name) for name in names if name not in SINKS}
+    own = {name: own_sink(name) for name in names if name not in SINKS}
     return own | {name: getattr(import_module(path.partition(":")[0]), path.partition(":")[2])()
                   for name, path in SINKS.items() if name in names}  # fmt: skip
-
-
-def _own_sink(name: str) -> Sink:
-    make = load_object(name)
-    try:
-        with foreign_code(name):
-            sink = make()
-    except PluginError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"report.sinks: {name} cannot be made without arguments: {type(error).__name__}: {error}"
-        ) from error
-    for method in ("begin", "on", "close"):
-        if not callable(getattr(sink, method, None)):
-            raise PluginError(f"report.sinks: {name} lacks {method}: see marl.reports.sinks.sink.Sink")
-    return sink  # type: ignore[no-any-return]

@@ -1,7 +1,18 @@
+import sys
+import threading
+from collections.abc import Iterator
+from typing import ClassVar
+
 import pytest
 
 from marl.errors import ConfigError, PluginError
+from marl.reports import stream
+from marl.reports.events import Warned
+from marl.reports.sinks import own_sink
 from marl.reports.sinks.make_sinks import SINKS, demand_names, make_sinks
+from marl.reports.sinks.sink import Facts
+from marl.reports.stream import Stream
+from tests.commands import until
 
 
 class Own:
@@ -16,11 +27,35 @@ class Half:
     def begin(self, facts: object) -> None: ...
 
 
+class Leaves(Own):
+    def __init__(self) -> None:
+        sys.exit(0)
+
+
+class Late(Own):
+    """Its constructor waits until the test lets it end."""
+
+    begins = threading.Event()
+    goes_on = threading.Event()
+    heard: ClassVar[list[object]] = []
+    fails = False
+
+    def __init__(self) -> None:
+        self.begins.set()
+        assert self.goes_on.wait(WAIT_S)
+        if self.fails:
+            raise ConnectionError("no such host")
+
+    def on(self, event: object) -> None:
+        self.heard.append(event)
+
+
 class Greedy:
     def __init__(self, token: str) -> None: ...
 
 
 OWN = f"{__name__}:Own"
+WAIT_S = 20.0
 
 
 def test_those_that_tell_the_user_end_last() -> None:
@@ -57,8 +92,71 @@ def test_a_name_that_cannot_be(names: list[str], complaint: str) -> None:
         ("Half", "lacks on: see marl.reports.sinks.sink.Sink"),
         ("Greedy", "cannot be made without arguments: TypeError"),
         ("Missing", "has no 'Missing'"),
+        ("Leaves", "cannot be made without arguments: SystemExit: 0"),
     ],
 )
 def test_what_is_no_sink_is_refused(name: str, complaint: str) -> None:
     with pytest.raises(PluginError, match=complaint):
         make_sinks([f"{__name__}:{name}"])
+
+
+class Keeps(Own):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def on(self, event: object) -> None:
+        if isinstance(event, Warned):
+            self.warnings.append(event.text)
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a sink that is not ready in time."""
+    monkeypatch.setattr(own_sink, "READY_S", 0.05)
+    monkeypatch.setattr(stream, "BEGIN_S", 0.05)
+    monkeypatch.setattr(Late, "heard", [])
+    Late.begins.clear()
+    Late.goes_on.clear()
+    yield f"{__name__}:Late"
+    Late.goes_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith(("sink ", "make sink ")):
+            thread.join(WAIT_S)
+
+
+def begun(name: str) -> tuple[Stream, Keeps]:
+    """The stream to a late sink and to one that hears what becomes of it."""
+    other, output = Keeps(), sys.stdout
+    events = Stream({**make_sinks([name]), "events": other})
+    assert sys.stdout is output
+    assert Late.begins.is_set()
+    events.begin(Facts())
+    until(lambda: other.warnings)
+    assert other.warnings == [f"the sink {name} has not begun within 0.05 s: the run does not wait for it"]
+    return events, other
+
+
+def test_a_sink_that_is_late_holds_no_run_up_and_hears_what_has_happened_meanwhile(late: str) -> None:
+    events, _ = begun(late)
+    events.note("meanwhile")
+    Late.goes_on.set()
+    until(lambda: any(isinstance(event, Warned) and event.text == "meanwhile" for event in Late.heard))
+    events.close()
+
+
+def test_a_sink_that_is_never_ready_is_left_behind(late: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CLOSE_S", 0.05)
+    events, other = begun(late)
+    events.close()
+    assert "did not end in time" in other.warnings[-1]
+    assert Late.heard == []
+
+
+def test_a_sink_that_is_late_and_fails_is_told_of(late: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Late, "fails", True)
+    events, other = begun(late)
+    Late.goes_on.set()
+    until(lambda: len(other.warnings) > 1)
+    assert "cannot begin (PluginError: report.sinks: " in other.warnings[-1]
+    assert "ConnectionError: no such host" in other.warnings[-1]
+    events.close()
