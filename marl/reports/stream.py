@@ -20,20 +20,25 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from marl.reports.events import UNKNOWN, Event, Warned
-from marl.reports.sinks.sink import Facts, Sink
+from marl.reports.sinks.sink import Facts, Sink, patience_of
 
 MOST_WAITING = 500  # events that wait for one sink
 MOST_ERRORS = 3  # one after another, before a sink is switched off
 MOST_TEXT = 10_000  # letters of a warning
 BEGIN_S = 2.0  # for all sinks to begin
 CLOSE_S, GRACE_S = 1.5, 0.2  # for all sinks to end; for each at least
+MOST_CLOSE_S = 60.0  # for all sinks to end, whatever their patience; beside that, GRACE_S for each
 
 
 class Stream:
     """Takes events from any thread."""
 
     def __init__(self, sinks: Mapping[str, Sink]) -> None:
-        """``sinks`` by their names; they end in this order, and the later ones hear what became of the earlier."""
+        """``sinks`` by their names; they end in this order, and the later ones hear what became of the earlier.
+
+        Raises:
+            PluginError: see ``patience_of``.
+        """
         self._lanes = [_Lane(name, sink, self.note) for name, sink in sinks.items()]
         self._clock: Callable[[], tuple[float, int]] = lambda: (0.0, 0)
         self._closed = False
@@ -77,9 +82,11 @@ class Stream:
         if self._closed:
             return
         self._closed = True
-        deadline = time.monotonic() + CLOSE_S
+        began = time.monotonic()
         for lane in self._lanes:
-            if not lane.end(max(GRACE_S, lane.patience, deadline - time.monotonic())):
+            spent = time.monotonic() - began
+            seconds = min(max(lane.patience, CLOSE_S - spent), MOST_CLOSE_S - spent)
+            if not lane.end(max(GRACE_S, seconds)):
                 lost = f" ({lane.waiting:,} events are lost to it)" if lane.waiting else ""
                 self.note(f"the sink {lane.name} did not end in time{lost}: the run ends without it")
             if lane.dropped:
@@ -93,7 +100,7 @@ class _Lane:
         self.name = name
         self.begun = threading.Event()  # or failed to
         self.dropped = 0  # events, because too many waited
-        self.patience = float(getattr(sink, "patience_s", 0.0))
+        self.patience = patience_of(name, sink)
         self._sink, self._warn = sink, warn
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()  # guards _events, _over and dropped

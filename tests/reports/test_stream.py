@@ -4,10 +4,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from marl.errors import PluginError
 from marl.reports import stream
 from marl.reports.events import Checkpointed, Ended, Event, Warned
 from marl.reports.sinks.sink import Facts
@@ -205,6 +207,29 @@ def test_a_sink_with_patience_is_waited_for_though_another_hangs(monkeypatch: py
     Hangs.over.set()
     closing.join(WAIT_S)
     assert (closing.is_alive(), slow.closed) == (False, 1)
+
+
+def test_no_patience_holds_up_the_end_beyond_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many sinks ask for it; each waits in a ``join``, whose seconds are counted instead of spent."""
+    monkeypatch.setattr(stream, "MOST_CLOSE_S", 2.5 * WAIT_S)
+    waits, now = list[float](), [0.0]
+
+    def join(lane: Any, seconds: float) -> bool:
+        waits.append(seconds)
+        now[0] += seconds
+        return False
+
+    monkeypatch.setattr(stream._Lane, "end", join)
+    monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    Stream({str(number): Slow() for number in range(5)}).close()
+    assert waits == [WAIT_S, WAIT_S, WAIT_S / 2, stream.GRACE_S, stream.GRACE_S]
+
+
+def test_a_bad_patience_is_refused_before_anything_begins() -> None:
+    sink = Keeps()
+    sink.patience_s = "20 s"  # type: ignore[attr-defined]
+    with pytest.raises(PluginError, match="expected patience_s of mine:Sink to be 0 to 30 seconds, got '20 s'"):
+        Stream({"mine:Sink": sink})
 
 
 def test_what_is_dropped_is_counted_and_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from marl.errors import PluginError
 from marl.plugins import foreign_code, load_object
 from marl.reports.events import Event
-from marl.reports.sinks.sink import Facts, Sink
+from marl.reports.sinks.sink import Facts, Sink, patience_of
 
 READY_S = 10.0  # for its constructor, which may connect to a service
 
@@ -41,6 +41,7 @@ class _Making:
             for method in ("begin", "on", "close"):
                 if not callable(getattr(made, method, None)):
                     raise PluginError(f"report.sinks: {self._name} lacks {method}: see marl.reports.sinks.sink.Sink")
+            patience_of(self._name, made)
             self._made = made
         except BaseException as error:  # raised where the sink is waited for
             self._error = error

@@ -6,7 +6,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from marl.errors import PluginError
 from marl.reports.events import Event
+
+MOST_PATIENCE_S = 30.0  # of one sink
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +37,7 @@ class Sink(Protocol):
     sink.close()
 
     It may take its time or raise: the run goes on (``marl.reports.stream``). The end of the run waits longer than a
-    second or two only for a sink with a longer ``patience_s``: its files lie on the disk of the weights.
+    second or two only for a sink with an attribute ``patience_s``: so many seconds, at most ``MOST_PATIENCE_S``.
     """
 
     def begin(self, facts: Facts) -> None:
@@ -45,3 +48,18 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Nothing more will happen: write what is left. There is about a second for it."""
+
+
+def patience_of(name: str, sink: object) -> float:
+    """Seconds that the end of the run may wait for this sink; 0: as for any other.
+
+    Raises:
+        PluginError: its ``patience_s`` is no such number.
+    """
+    seconds = getattr(sink, "patience_s", 0.0)
+    # A comparison with NaN is false.
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= MOST_PATIENCE_S:
+        raise PluginError(
+            f"report.sinks: expected patience_s of {name} to be 0 to {MOST_PATIENCE_S:g} seconds, got {seconds!r:.80}"
+        )
+    return float(seconds)

@@ -1,3 +1,4 @@
+import math
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,32 @@ class Half:
 class Leaves(Own):
     def __init__(self) -> None:
         sys.exit(0)
+
+
+class Words(Own):
+    patience_s = "20 s"
+
+
+class Nothing(Own):
+    patience_s = None
+
+
+class Endless(Own):
+    patience_s = math.inf
+
+
+class Long(Own):
+    patience_s = 31
+
+
+class NoNumber(Own):
+    patience_s = math.nan
+
+
+class Odd(Own):
+    @property
+    def patience_s(self) -> float:
+        raise RuntimeError("not yet")
 
 
 class Late(Own):
@@ -93,6 +120,12 @@ def test_a_name_that_cannot_be(names: list[str], complaint: str) -> None:
         ("Greedy", "cannot be made without arguments: TypeError"),
         ("Missing", "has no 'Missing'"),
         ("Leaves", "cannot be made without arguments: SystemExit: 0"),
+        ("Words", "expected patience_s of .*:Words to be 0 to 30 seconds, got '20 s'"),
+        ("Nothing", "to be 0 to 30 seconds, got None"),
+        ("Endless", "to be 0 to 30 seconds, got inf"),
+        ("Long", "to be 0 to 30 seconds, got 31"),
+        ("NoNumber", "to be 0 to 30 seconds, got nan"),
+        ("Odd", "RuntimeError: not yet"),
     ],
 )
 def test_what_is_no_sink_is_refused(name: str, complaint: str) -> None:
