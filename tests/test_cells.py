@@ -12,7 +12,7 @@ import pytest
 from marl.algorithms.algorithm_class import ALGORITHMS
 from marl.api import Cluster, TrainResult, evaluate, train
 from marl.errors import MarlError
-from marl.exchanges.exchange_class import EXCHANGES
+from marl.exchanges.names import EXCHANGES
 
 EXCHANGED = [name for name in EXCHANGES if name != "pairwise"]  # which differs from weights on children only
 CATCH, PROBE = "examples.own_environment:Catch-v0", "tests.fakes:Continuous"

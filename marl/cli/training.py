@@ -18,6 +18,7 @@ from marl.cli.options import (
     environment_argument,
 )
 from marl.cli.outcome import as_object, in_words
+from marl.exchanges.names import EXCHANGES
 
 if TYPE_CHECKING:
     from marl.cluster.fleets.cluster_settings import Cluster
@@ -36,7 +37,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--exchange",
-            type=ExchangeName(["weights", "pairwise", "experience", "observations"]),
+            type=ExchangeName(list(EXCHANGES)),
             help="What is shared: weights of nodes that learn, or what one learner needs; or your own "
             "package.module:Class.  [default: the algorithm's]",
         ),

@@ -5,14 +5,8 @@ from importlib import import_module
 
 from marl.errors import ConfigError, PluginError
 from marl.exchanges.base import Exchange
+from marl.exchanges.names import EXCHANGES
 from marl.plugins import load_object
-
-EXCHANGES = {
-    "weights": "marl.exchanges.weights.exchange:Weights",
-    "pairwise": "marl.exchanges.pairwise.exchange:Pairwise",
-    "experience": "marl.exchanges.experience.exchange:Experience",
-    "observations": "marl.exchanges.observations.exchange:Observations",
-}
 
 
 def exchange_class(name: str) -> type[Exchange]:

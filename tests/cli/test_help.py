@@ -11,7 +11,7 @@ from click.shell_completion import ShellComplete
 
 from marl.algorithms.algorithm_class import ALGORITHMS
 from marl.cli.main import COMMANDS, cli
-from marl.exchanges.exchange_class import EXCHANGES
+from marl.exchanges.names import EXCHANGES
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT, TEST_ENV, succeed
 

@@ -1,0 +1,8 @@
+"""The names of the built-in exchanges. Commands list them in their help, so nothing is imported here."""
+
+EXCHANGES = {
+    "weights": "marl.exchanges.weights.exchange:Weights",
+    "pairwise": "marl.exchanges.pairwise.exchange:Pairwise",
+    "experience": "marl.exchanges.experience.exchange:Experience",
+    "observations": "marl.exchanges.observations.exchange:Observations",
+}
