@@ -1,12 +1,14 @@
 """No file compares the name of an exchange or algorithm, nor what an algorithm learns from: it asks the object."""
 
 import ast
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from marl.algorithms.algorithm_class import ALGORITHMS
-from marl.exchanges.exchange_class import EXCHANGES
+from marl.exchanges.names import EXCHANGES
+from marl.exchanges.settings import ExchangeSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {*EXCHANGES, *ALGORITHMS}
@@ -16,6 +18,19 @@ ANSWERS_FOR_ITSELF = {"marl/algorithms/base.py": "learns_from"}  # the algorithm
 
 def test_every_file_asks_the_object() -> None:
     assert comparisons(ROOT) == []
+
+
+def test_nobody_but_an_exchange_reads_its_settings() -> None:
+    """What all exchanges have is their name; whatever else a file needs to know, a method says."""
+    settings = {each.name for each in dataclasses.fields(ExchangeSettings)} - {"name"}
+    found = [
+        f"{file.relative_to(ROOT).as_posix()}:{node.lineno}"
+        for file in sorted((ROOT / "marl").rglob("*.py"))
+        if not file.is_relative_to(ROOT / "marl/exchanges")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in settings and _what(node.value).lstrip("_") == "exchange"
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
 from marl.wire.places import nowhere
-from marl.wire.zstandard import demand_zstd
 from marl.words import printable
 
 HELLO_S = 5.0  # seconds; a parent must send its Hello within this time
@@ -66,7 +65,7 @@ def make_hello(
         fingerprint=_fingerprint(config, spaces, network),
         spaces=spaces.words,
         num_bytes=4 * num_weights(network),
-        codecs=CODECS if config.exchange.codec == "auto" else (config.exchange.codec,),
+        codecs=config.exchange.codecs(),
         seed=config.seed or 0,
         deterministic=config.deterministic,
         rank=0,
@@ -152,8 +151,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
         spaces = find_spaces(config)
         network = try_parts(config, spaces)
         weights = flatten(network).weights
-        if config.exchange.zstd:
-            demand_zstd()
+        config.exchange.demand_packages()
         replay_memory(config, spaces, network, workers)  # refuse a replay for which this machine has no room
         mine = _fingerprint(config, spaces, network)
     except HandshakeRefused:

@@ -50,16 +50,14 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     torch.set_num_threads(1)
     config = job.config
     algorithm, ratio = config.algorithm.off_policy(), replay_ratio(config)
-    device = own_device(config.exchange.device, replays=bool(ratio))
+    plan = config.exchange.learner_plan()
+    device = own_device(plan.device, replays=bool(ratio))
     network = build_network(algorithm, job.spaces, config.network)
     layout = config.exchange.layout(config, job.spaces, network)
     weights = _weights(flatten(network, device), config, block)
-    exchange = config.exchange
     # With a replay there is no limit: trajectories become older in it anyway.
-    max_staleness = sys.maxsize if ratio else exchange.max_staleness
-    arrivals = Arrivals(
-        block, layout, batch=exchange.batch, max_staleness=max_staleness, device=CPU if ratio else device
-    )
+    max_staleness = sys.maxsize if ratio else plan.max_staleness
+    arrivals = Arrivals(block, layout, batch=plan.batch, max_staleness=max_staleness, device=CPU if ratio else device)
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
     telemetry = Telemetry(block, 0, schedule_steps, alone=False)
     place = {"child": 0, "worker": 0, "interval": job.interval}
@@ -148,7 +146,8 @@ class LearnerNode:
             network: holds the initial weights; ``weights`` [N] are the same numbers as one vector.
             children: the queue has at least one place for each, beside the batch that the learner works on.
         """
-        own_device(config.exchange.device, replays=bool(replay_ratio(config)))  # refused before anything starts
+        device = config.exchange.learner_plan().device
+        own_device(device, replays=bool(replay_ratio(config)))  # refused before anything starts
         self._config, self._spaces, self._group = config, spaces, group
         self.restarts = 0
         self._counted = 0  # restarts that count towards max_restarts

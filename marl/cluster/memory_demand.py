@@ -49,8 +49,9 @@ def queue_places(config: Config, layout: Layout, children: int) -> int:
     Raises:
         ConfigError: they would need more memory than is free.
     """
-    places = max(config.exchange.queue, children) + config.exchange.batch - 1
-    demand_room(places * layout.num_bytes, f"exchange.queue = {config.exchange.queue:,}")
+    plan = config.exchange.learner_plan()
+    places = plan.places(children)
+    demand_room(places * layout.num_bytes, f"exchange.queue = {plan.queue:,}")
     return places
 
 

@@ -60,6 +60,19 @@ class Worker(Protocol):
         """
 
 
+class LearnerPlan(NamedTuple):
+    """How the learner of an exchange learns from what arrives."""
+
+    queue: int  # trajectories that may wait for it
+    batch: int  # trajectories that it trains on at once
+    max_staleness: int  # older trajectories are dropped; in versions
+    device: str  # "auto", or a name of torch
+
+    def places(self, children: int) -> int:
+        """Length of the queue: at least one trajectory per child, beside the batch that the learner works on."""
+        return max(self.queue, children) + self.batch - 1
+
+
 class LearnerMemory(NamedTuple):
     """The memory that the parent's side shares with the learner."""
 
@@ -133,6 +146,21 @@ class Exchange(ExchangeSettings, ABC):
         Raises:
             ConfigError: this exchange makes no sense without children.
         """
+
+    def demand_packages(self) -> None:
+        """Refuse settings that need an optional package, if it is missing here. Parent and child both ask.
+
+        Raises:
+            MissingExtra: it is not installed.
+        """
+
+    def codecs(self) -> tuple[str, ...]:
+        """The codecs of weights that may be used: each child must know one."""
+        return ("float32",)
+
+    def learner_plan(self) -> LearnerPlan:
+        """For an exchange that has a learner."""
+        return LearnerPlan(self.queue, self.batch, self.max_staleness, self.device)
 
     def rows(self, run: RunSettings) -> int:
         """Environments [B] of one trajectory."""

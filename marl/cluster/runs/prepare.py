@@ -28,7 +28,6 @@ from marl.reports.sinks.make_sinks import make_sinks
 from marl.reports.sinks.sink import Sink
 from marl.training.flat import flatten
 from marl.training.saved.weights_file import WeightsFile, fill
-from marl.wire.zstandard import demand_zstd
 
 
 class Prepared(NamedTuple):
@@ -69,8 +68,7 @@ def prepare(
     weights = flatten(network).weights
     if resumed is not None:
         fill(network, resumed, str(resume))
-    if config.exchange.zstd:
-        demand_zstd()
+    config.exchange.demand_packages()
     _demand_room(config, spaces, network, on_children)
     initial = None if init is None else read_into(network, init, spaces, config.environment.id)
     # A step that never returns can be interrupted here; once the run has begun, signals only set an event.

@@ -16,6 +16,7 @@ from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.sides import LearningSide, Serving
 from marl.training.minibatches import HandedOn
 from marl.training.send_queue import SendQueue, send_queue_fields
+from marl.wire.zstandard import demand_zstd
 
 if TYPE_CHECKING:
     from marl.exchanges.experience.parent import ExperienceParent
@@ -43,6 +44,11 @@ class Experience(Exchange):
         if ratio and self.batch > 1:
             raise ConfigError(f"replay.ratio = {ratio:g} needs exchange.batch = 1, got {self.batch}")
         self.demand_mean("children upload no weights")
+
+    def demand_packages(self) -> None:
+        """See ``Exchange``."""
+        if self.zstd:
+            demand_zstd()
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. The send queue, into which workers put trajectories for the learner."""

@@ -14,6 +14,7 @@ from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.merging.rest import WorkerRest, rest_fields
 from marl.exchanges.run import RunSettings
 from marl.exchanges.triggers import parse_trigger
+from marl.wire.codec import CODECS
 
 if TYPE_CHECKING:  # a worker needs neither
     from marl.exchanges.merging.parent import MergingParent
@@ -31,6 +32,10 @@ class Merging(Exchange):
     @abstractmethod
     def parent_class(self) -> "type[MergingParent]":
         """The class of the parent's side."""
+
+    def codecs(self) -> tuple[str, ...]:
+        """See ``Exchange``."""
+        return CODECS if self.codec == "auto" else (self.codec,)
 
     def demand_same_bits(self) -> None:
         """See ``Exchange``."""
