@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
 from marl.cluster.memory_demand import queue_places, replay_memory
-from marl.cluster.snapshot import LEARNED, Snapshot, put_back
+from marl.cluster.snapshot import OPTIMIZER, Snapshot, put_back
 from marl.config.settings import Config
 from marl.data import seeds
 from marl.data.layout import Layout
@@ -246,9 +246,9 @@ class LearnerNode:
         found |= {f"staleness_{name}": float(known.age_of(share)) for name, share in QUANTILES.items()}
         return found
 
-    def tensors(self) -> dict[str, Tensor]:
-        """A copy of what is learned."""
-        return {name: self.block[name].clone() for name in LEARNED}
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """A copy of the optimizer's state, which the learner may be changing."""
+        return {name: self.block[name].clone() for name in OPTIMIZER}
 
     def restore(self, snapshot: Snapshot, version: int) -> None:
         """Continue from a snapshot, before ``start``."""

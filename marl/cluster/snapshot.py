@@ -10,11 +10,8 @@ from marl.errors import WeightsFileError
 from marl.training.optimizers import OptimizerSettings, can_go_on
 from marl.training.saved.weights_file import copy_exactly
 
-LEARNED = (
-    "weights",
-    "optimizer",
-    "optimizer_steps",
-)  # what updates change: names in a node's memory and in snapshots
+OPTIMIZER = ("optimizer", "optimizer_steps")
+LEARNED = ("weights", *OPTIMIZER)  # what updates change: names in a node's memory and in snapshots
 
 
 class Snapshot(NamedTuple):

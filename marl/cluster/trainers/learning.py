@@ -76,9 +76,15 @@ class Learning(Trainer):
 
     def snapshot(self) -> Snapshot:
         """See ``Trainer``."""
+        # The version and the weights belong together: the learner publishes both at once. The weights in its own memory
+        # may be between two versions.
+        # The optimizer's state is copied from that memory, after the weights. Once the learner has stopped, it is of
+        # the same version. Before, it may include later updates, and not the same ones in all places, as with workers
+        # that share it without locks. With a device it may be ``STATE_EVERY_S`` older than the weights.
         current = self._side.current
         self._version = current.version
-        tensors = self._learner.tensors() | tensors_of(self._given.config, current.statistics)
+        tensors = {"weights": current.weights, **self._learner.optimizer_state()}
+        tensors |= tensors_of(self._given.config, current.statistics)
         return Snapshot(tensors, current.steps, self._learner.updates())
 
     def info(self) -> dict[str, Any]:
