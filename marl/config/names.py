@@ -18,6 +18,7 @@ _NAMES = {
     ("network", "name"): "network",
     ("network", "encoder"): "encoder",
     ("network", "core"): "core",
+    ("network", "head"): "head",
     ("exploration", "sampler"): "sampler",
     ("exchange", "name"): "exchange",
 }

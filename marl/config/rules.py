@@ -58,7 +58,8 @@ def validate(config: Config) -> None:
 
 def _validate_network(config: Config) -> None:
     network = config.network
-    for key, name, known in (("encoder", network.encoder, "mlp"), ("core", network.core, "none")):
+    parts = (("encoder", network.encoder, "mlp"), ("core", network.core, "none"), ("head", network.head, "linear"))
+    for key, name, known in parts:
         expected = f"{known!r}, or your own package.module:Class"
         demand(name in (None, known) or ":" in str(name), f"network.{key}", expected, name)
     if network.name and len(network.own) > 1:

@@ -1,7 +1,14 @@
-"""Linear layers with an orthogonal start."""
+"""What makes outputs of features: linear layers with an orthogonal start, or a user's own."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from marl.networks.own_module import own_module
+from marl.networks.settings import NetworkSettings
 
 
 class Linear(nn.Module):
@@ -21,3 +28,28 @@ def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -
     with torch.no_grad():
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
     return layer
+
+
+def make_head(
+    features: int, outputs: int, settings: NetworkSettings, gain: float, generator: torch.Generator
+) -> nn.Module:
+    """The head that the settings name. A user's own is made as ``Class(features, outputs, settings)``.
+
+    Args:
+        gain: of a built-in one.
+
+    Raises:
+        PluginError: there is no such class, or it cannot be made.
+    """
+    name = settings.head
+    if name is None or name == "linear":
+        return linear(features, outputs, gain, generator)
+    seed = int(torch.randint(2**31, (), generator=generator))
+    return own_module("network.head", name, seed, features=features, outputs=outputs, settings=settings)
+
+
+def forward_of(head: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What turns features [..., F] into outputs [..., outputs]; holds the tensors of a built-in head."""
+    if isinstance(head, Linear):
+        return partial(functional.linear, weight=head.weight, bias=head.bias)
+    return head.forward

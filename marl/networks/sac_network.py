@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.contract import Stateless
 from marl.networks.encoders import activation_of, as_floats
-from marl.networks.heads import linear
+from marl.networks.heads import Linear, linear
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso, as_buffers
 
@@ -34,7 +35,7 @@ class SACNetwork(Stateless):
         self.actor = Torso(spaces, settings, 2 * size, head_gain=0.01, generator=generator)
         self.temperature = Temperature(temperature)
         with torch.no_grad():
-            self.actor.head.bias[size:] = settings.log_std
+            cast(Linear, self.actor.head).bias[size:] = settings.log_std
 
     def policy(self, observations: Tensor) -> Tensor:
         """Parameters [..., 2 A] of the distribution of actions, of observations [..., D]."""

@@ -10,6 +10,7 @@ class NetworkSettings:
     name: str = ""  # your own package.module:Class; empty: the algorithm's own
     encoder: str | None = None  # your own package.module:Class; none: "mlp", the hidden layers below
     core: str | None = None  # what remembers earlier steps: your own package.module:Class; none: nothing does
+    head: str | None = None  # what makes outputs of features: your own package.module:Class; none: "linear"
     hidden: tuple[int, ...] = (64, 64)  # width of each hidden layer
     activation: str = "tanh"  # or "relu", "elu"
     shared_trunk: bool = False  # one body under policy and value: fewer numbers, but the two losses compete
@@ -18,7 +19,12 @@ class NetworkSettings:
     @property
     def own(self) -> dict[str, str]:
         """The settings that name a user's own code."""
-        named = {"network.name": self.name, "network.encoder": self.encoder, "network.core": self.core}
+        named = {
+            "network.name": self.name,
+            "network.encoder": self.encoder,
+            "network.core": self.core,
+            "network.head": self.head,
+        }
         return {key: name for key, name in named.items() if name and ":" in name}
 
 

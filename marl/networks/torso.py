@@ -5,14 +5,13 @@ from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.networks.contract import State
 from marl.networks.cores import Core, make_core, unrolled
 from marl.networks.encoders import make_encoder
-from marl.networks.heads import linear
+from marl.networks.heads import forward_of, make_head
 from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings
 
@@ -37,13 +36,13 @@ class Torso(KeepsTensors):
         self.core: nn.Module | None = None
         if found is not None:
             self.core, size = found
-        self.head = linear(size, outputs, head_gain, generator)
+        self.head = make_head(size, outputs, settings, head_gain, generator)
         self.relist()
 
     def forward(self, observations: Values) -> Tensor:
         """Where there is no core."""
-        encode, weight, bias = self._listed
-        return functional.linear(encode(observations), weight, bias)
+        encode, head = self._listed
+        return head(encode(observations))
 
     def initial_state(self, rows: int) -> State:
         """Of the core."""
@@ -51,19 +50,19 @@ class Torso(KeepsTensors):
 
     def step(self, observations: Values, state: State) -> tuple[Tensor, State]:
         """Outputs [B, outputs] of observations [B, D], and the core's next state."""
-        encode, weight, bias = self._listed
+        encode, head = self._listed
         features, state = cast(Core, self.core).step(encode(observations), state)
-        return functional.linear(features, weight, bias), state
+        return head(features), state
 
     def unroll(self, observations: Values, state: State, resets: Tensor) -> Tensor:
         """Outputs [S, B, outputs] of observations [S, B, D], one step after the other."""
-        encode, weight, bias = self._listed
+        encode, head = self._listed
         features = unrolled(cast(nn.Module, self.core), encode(observations), state, resets)
-        return functional.linear(features, weight, bias)
+        return head(features)
 
     def relist(self) -> None:
         """See ``KeepsTensors``."""
-        self._listed = self.hidden.forward, self.head.weight, self.head.bias
+        self._listed = self.hidden.forward, forward_of(self.head)
 
 
 def as_buffers(network: Network) -> Network:

@@ -26,6 +26,7 @@ OTHER: dict[str, Any] = {
     "network.activation": "relu",
     "network.encoder": "mlp",
     "network.core": "none",
+    "network.head": "linear",
     "network.shared_trunk": True,
     "network.log_std": -0.5,
     "exploration.sampler": "my.module:Sampler",
