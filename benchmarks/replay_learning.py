@@ -142,7 +142,7 @@ def writing(environment: str, per_worker: int, length: int, seconds: float) -> l
     block = node_memory(
         num_weights=len(local.weights),
         num_parameters=len(local.gradient),
-        observation_size=environments.spaces.observation_size,
+        observation_size=environments.spaces.measured_size,
         workers=1,
         more=replay_memory(config, environments.spaces, network, 1),
     )

@@ -240,7 +240,7 @@ class DictObservations(CountingEnv):
 
     def __init__(self) -> None:
         super().__init__()
-        self.observation_space = spaces.Dict({"a": spaces.Discrete(2)})  # type: ignore[assignment]
+        self.observation_space = spaces.Dict({"a": spaces.Text(2)})  # type: ignore[assignment]
 
 
 NOT_CALLABLE = 3

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from marl.config.settings import from_tree, to_tree
-from marl.data.spaces import Spaces
+from marl.data.stored import as_plain
 from marl.training.saved.weights_file import FORMAT, network_tensors
+from tests.plain_spaces import plain_spaces
 
 Write = Callable[[Path], object]
-SPACES = Spaces((4,), 2, (), 0, (), ())
+SPACES = plain_spaces((4,), num_actions=2)
 DEEP = 100_000
 DIGITS = "9" * 5_000
 COMMAND = {"id": "subprocess:getoutput", "kwargs": {"cmd": "touch ran"}}
@@ -27,7 +28,7 @@ def good() -> tuple[dict[str, Any], dict[str, Any]]:
     """Tensors and description of a file that can be read."""
     config = from_tree({})
     network = config.algorithm.build_network(SPACES, config.network, 1)
-    return dict(network_tensors(network)), {"config": to_tree(config), "spaces": SPACES._asdict()}
+    return dict(network_tensors(network)), {"config": to_tree(config), "spaces": as_plain(SPACES)}
 
 
 def weights(
@@ -53,7 +54,7 @@ def weights(
 
 
 def spaces(**changes: Any) -> Write:
-    return weights(spaces={**SPACES._asdict(), **changes})
+    return weights(spaces={**as_plain(SPACES), **changes})
 
 
 def hidden(*widths: int) -> Write:

@@ -18,7 +18,9 @@ FLOORS = {
     **dict.fromkeys(["algorithms", "acting", "links"], 3),
     **dict.fromkeys(["targets", "networks", "environments", "wire", "trust", "averaging", "processes", "reports"], 2),
     "data": 1,
-    **dict.fromkeys(["errors", "plugins", "failpoints", "words", "log_throttle", "files", "digests", "loading"], 0),
+    **dict.fromkeys(
+        ["errors", "plugins", "failpoints", "words", "log_throttle", "files", "digests", "loading", "seeds"], 0
+    ),
 }
 # On the top floor commands and scripts turn words into calls of the API; on the lowest, all raise errors.
 SIDEWAYS = {

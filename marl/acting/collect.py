@@ -49,7 +49,6 @@ class Collector:
         self._returns = np.zeros(count)
         self._lengths = np.zeros(count, np.int64)
         self._discounted = np.zeros(count)
-        self._wide = spaces.observation_wide
         self._spaces, self._observation = spaces, spaces.raw
         self._raw = Layout(batched(spaces.raw, length + 1, count)).new()
         self._raw_steps = steps(self._raw)
@@ -89,7 +88,7 @@ class Collector:
             finite, or too large for float32.
         """
         length = self._length
-        as_they_are = normalizer is None and not self._wide
+        as_they_are = normalizer is None and self._preprocess.changes_nothing
         seen = self._flat if as_they_are else self._places(normalized=normalizer is not None)
         inputs = steps(mapped(torch.from_numpy, seen))
         terminated, truncated, valid = self._ends

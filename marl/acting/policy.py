@@ -10,7 +10,7 @@ import torch
 from marl.data.layout import Leaf, Values, at, dtype_name, flattened, is_empty, mapped, num_rows
 from marl.data.normalizer import Normalizer, RunningStatistics
 from marl.data.preprocess import Preprocess
-from marl.data.spaces import Spaces
+from marl.data.spaces import Spaces, as_held
 from marl.environments.actions import action_mapping
 from marl.errors import EnvironmentFault
 from marl.networks.contract import Acts, State, renewed
@@ -31,7 +31,7 @@ class Policy:
         self.info = info  # environment, network settings, how it was trained
         self.normalizer: Normalizer | None = None
         if statistics is not None:
-            self.normalizer = Normalizer(spaces.observation_size)
+            self.normalizer = Normalizer(spaces.measured_size)
             self.normalizer.use(statistics)
         self._preprocess = Preprocess(spaces)
         self.reset()
@@ -46,9 +46,7 @@ class Policy:
                 fresh = torch.from_numpy(np.asarray(ended, bool))
                 self._state = renewed(self._state, fresh, self.network.initial_state(self._rows))
 
-    def act(
-        self, observation: Values, *, greedy: bool = True, generator: torch.Generator | None = None
-    ) -> npt.NDArray[Any]:
+    def act(self, observation: Values, *, greedy: bool = True, generator: torch.Generator | None = None) -> Values:
         """Actions for observations [*shape] or [N, *shape], as the environment's ``step`` takes them.
 
         Args:
@@ -59,9 +57,8 @@ class Policy:
             remembers is shown more or fewer at once than before.
         """
         observations, single = self._many(observation)
-        actions = self.draw(observations, greedy=greedy, generator=generator)
-        mapped = action_mapping(self.spaces)(actions)
-        return mapped[0] if single else mapped
+        actions = action_mapping(self.spaces)(self.draw(observations, greedy=greedy, generator=generator))
+        return at(actions, 0) if single else actions
 
     def draw(self, observations: Values, *, greedy: bool, generator: torch.Generator | None = None) -> npt.NDArray[Any]:
         """Actions [N, ...] before they are brought to the environment's range."""
@@ -80,7 +77,8 @@ class Policy:
         raw, shapes = self.spaces.raw, mapped(lambda leaf: leaf.shape, self.spaces.raw)
         came: Any = f"{type(observation).__name__} of another structure"
         with contextlib.suppress(ValueError):
-            arrays = mapped(lambda unused_leaf, value: np.asarray(value), raw, observation)
+            seen = as_held(self.spaces.observations, observation)
+            arrays = mapped(lambda unused_leaf, value: np.asarray(value), raw, seen)
             came = mapped(np.shape, arrays)
             if came == shapes:
                 return at(arrays, None), True

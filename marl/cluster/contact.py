@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from marl import seeds
 from marl.cluster.fence import Fence
 from marl.cluster.handshake import Offer, accept
 from marl.cluster.node import Node, is_worker
 from marl.cluster.statistics import statistics_size
-from marl.data import seeds
 from marl.errors import HandshakeRefused, LinkError, MarlError
 from marl.exchanges.base import ChildFacts
 from marl.exchanges.conversation import report

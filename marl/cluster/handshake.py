@@ -112,7 +112,7 @@ def offer(link: Link, hello: Hello, max_bytes: int, *, name: str) -> Welcome:
 def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
     """The longest payload of a run, in bytes."""
     weights = 4 * sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
-    usual = max_payload(weights, statistics_size(config, spaces) or spaces.observation_size)
+    usual = max_payload(weights, statistics_size(config, spaces) or spaces.measured_size)
     return usual + config.exchange.payload_bytes(config, spaces, network)
 
 

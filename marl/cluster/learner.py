@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from marl import seeds
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
 from marl.cluster.memory_demand import queue_places, replay_memory
 from marl.cluster.snapshot import OPTIMIZER, Snapshot, put_back
 from marl.config.settings import Config
-from marl.data import seeds
 from marl.data.layout import Layout
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
@@ -159,7 +159,7 @@ class LearnerNode:
         self.block = node_memory(
             num_weights=len(weights),
             num_parameters=self._num_parameters,
-            observation_size=spaces.observation_size,
+            observation_size=spaces.measured_size,
             workers=1,
             more={
                 **trajectory_queue_fields(self.layout, places, len(weights)),

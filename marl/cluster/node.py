@@ -62,7 +62,7 @@ class Node:
         self.block = node_memory(
             num_weights=len(weights),
             num_parameters=num_parameters(network),
-            observation_size=(0 if alone else statistics_size(config, spaces)) or spaces.observation_size,
+            observation_size=(0 if alone else statistics_size(config, spaces)) or spaces.measured_size,
             workers=workers,
             more={
                 **replay_memory(config, spaces, network, workers),

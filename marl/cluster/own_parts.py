@@ -13,8 +13,9 @@ from marl.algorithms.build import build_network, make_sampler
 from marl.cluster.memory_demand import demand_room
 from marl.config.settings import Config
 from marl.data.layout import is_empty
+from marl.data.sound import demand_sound
 from marl.data.spaces import Spaces
-from marl.errors import MarlError, PluginError
+from marl.errors import MarlError, MessageRefused, PluginError
 from marl.networks.contract import Acts
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank
@@ -126,12 +127,14 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
     for what, came, expected in (
         ("parameters of the policy", tuple(parameters.shape), behaved),
         ("noise", tuple(noise.shape[:2]), (STEPS, COUNT)),
-        ("actions", tuple(actions.shape), (COUNT,) if spaces.discrete else (COUNT, len(spaces.action_low))),
+        ("actions", tuple(actions.shape), (COUNT, *spaces.action.shape)),
         ("parameters that acted", tuple(behaviour.shape), behaved),
     ):
         if came != expected:
             raise PluginError(f"{who}: expected {what} of shape {list(expected)}, got {list(came)}")
-    if spaces.discrete and (
-        actions.is_floating_point() or not 0 <= actions.min() <= actions.max() < spaces.num_actions
-    ):
-        raise PluginError(f"{who}: expected actions from 0 to {spaces.num_actions - 1}, got {actions.tolist()}")
+    if spaces.discrete and actions.is_floating_point():
+        raise PluginError(f"{who}: expected whole numbers as actions, got {actions.tolist()}")
+    try:
+        demand_sound(spaces.action, actions, f"{who}: expected sound actions, got")
+    except MessageRefused as error:
+        raise PluginError(str(error)) from error

@@ -15,7 +15,7 @@ UNKNOWN = 2.0  # count of observation statistics from a file without returns: ne
 def statistics_size(config: Config, spaces: Spaces) -> int:
     """How many numbers have statistics: those of an observation, then the discounted return; 0: none."""
     environment = config.environment
-    return spaces.observation_size * environment.normalize_observations + environment.normalize_rewards
+    return spaces.measured_size * environment.normalize_observations + environment.normalize_rewards
 
 
 def statistics_from(config: Config, tensors: Mapping[str, Tensor]) -> RunningStatistics | None:

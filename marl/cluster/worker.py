@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from marl import seeds
 from marl.acting.collect import Collector
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network, make_sampler
 from marl.config.settings import Config
-from marl.data import seeds
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Environments, make_environments

@@ -6,15 +6,12 @@ or a tensor for each leaf. An observation that is one box is a leaf, and its val
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-
-from marl.errors import MessageRefused
 
 ALIGNMENT = 64  # one cache line: two workers' slots never share one
 
@@ -27,7 +24,8 @@ class Leaf(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: torch.dtype
-    categories: tuple[int, ...] = ()  # how many there are, for each number or one for all; (): a measured number
+    # How many there are, for each number or one for all; 0: this number is measured; (): all are.
+    categories: tuple[int, ...] = ()
     name: str = ""  # its path in the tree, such as camera/left: ``Layout`` writes it
 
     @property
@@ -107,6 +105,13 @@ def named(tree: Tree, values: Values) -> list[tuple[str, Any]]:
     return found
 
 
+def leaves(values: Values) -> list[Any]:
+    """The leaves of a tree, or its arrays, in order."""
+    found: list[Any] = []
+    mapped(found.append, values)
+    return found
+
+
 def steps(values: Values) -> Sequence[Values]:
     """Arrays or tensors [T, ...] of a tree as T trees [...], which share their memory."""
     if isinstance(values, Tensor):
@@ -123,7 +128,7 @@ def at(values: Values, index: Any) -> Values:
 
 def num_rows(values: Values) -> int:
     """The length of the first dimension, which all leaves share."""
-    return len(named(values, values)[0][1])
+    return len(leaves(values)[0])
 
 
 def put(places: Values, values: Values) -> None:
@@ -178,45 +183,6 @@ def is_empty(tree: Values) -> TypeGuard[tuple[()]]:
     return type(tree) is tuple and not tree
 
 
-def compare(expected: Header, came: Header) -> None:
-    """Whether two headers are equal.
-
-    Raises:
-        MessageRefused: they are not; the text names the first difference.
-    """
-    for here, there in zip_longest(expected, came):
-        if here != there:
-            raise MessageRefused(f"expected {_words(here)}, got {_words(there)}")
-
-
-def demand_sound(tree: Tree, values: Values, claim: str) -> None:
-    """Whether what came from elsewhere is of the kind that a layout's tree declares: categories that there are, flags
-    of 0 and 1, finite numbers.
-
-    Args:
-        claim: begins the text of a refusal, such as "a trajectory has".
-
-    Raises:
-        MessageRefused: something is not.
-    """
-
-    def check(leaf: Leaf, value: Any) -> None:
-        if fault := _fault(leaf, value):
-            raise MessageRefused(f"{claim} {fault}")
-
-    mapped(check, tree, values)
-
-
-def within(numbers: Any, low: float, high: float) -> bool:
-    """Whether all of an array or a tensor lies there; NaN lies nowhere. No temporary."""
-    if isinstance(numbers, np.ndarray):
-        return not numbers.size or bool(low <= numbers.min() and numbers.max() <= high)
-    if not numbers.numel():
-        return True
-    least, most = torch.aminmax(numbers)
-    return low <= least.item() and most.item() <= high
-
-
 def dtype_name(dtype: torch.dtype | np.dtype[Any]) -> str:
     """The name that torch and numpy share."""
     return str(dtype).removeprefix("torch.")
@@ -258,27 +224,6 @@ def _write(leaf: Leaf, place: npt.NDArray[Any], value: Any) -> None:
     place[...] = array
 
 
-def _fault(leaf: Leaf, value: Any) -> str | None:
-    """In words what no value of this leaf has; None where there is nothing of the kind."""
-    if leaf.dtype.is_floating_point:
-        if isinstance(value, np.ndarray):
-            finite = bool(np.isfinite(value).all())
-        else:
-            largest = torch.finfo(leaf.dtype).max
-            finite = within(value, -largest, largest)
-        return None if finite else "a number that is not finite"
-    if leaf.dtype is torch.bool:
-        flags = value.view(np.uint8 if isinstance(value, np.ndarray) else torch.uint8)
-        return None if within(flags, 0, 1) else f"{leaf.name} other than 0 and 1"
-    if len(leaf.categories) > 1:
-        columns = value.reshape(-1, len(leaf.categories)).T
-        sound = all(within(column, 0, most - 1) for column, most in zip(columns, leaf.categories, strict=True))
-        return None if sound else f"{leaf.name} outside their categories {list(leaf.categories)}"
-    if leaf.categories and not within(value, 0, leaf.categories[0] - 1):
-        return f"{leaf.name} outside their {leaf.categories[0]} categories"
-    return None
-
-
 def _rows(leaf: Leaf, value: Any) -> Any:
     return value.reshape(*value.shape[: value.ndim - len(leaf.shape)], math.prod(leaf.shape))
 
@@ -291,10 +236,3 @@ def _structure(values: Values) -> str:
     if isinstance(values, dict):
         return f"values named {', '.join(map(str, values))}"
     return f"a tuple of {len(values)}" if type(values) is tuple else type(values).__name__
-
-
-def _words(line: tuple[str, str, tuple[int, ...]] | None) -> str:
-    if line is None:
-        return "no more values"
-    name, dtype, shape = line
-    return f"{name or 'one value'} of {dtype} {list(shape)}"

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from marl.data.layout import Layout, Leaf, Tree, batched, demand_sound, mapped
+from marl.data.layout import Layout, Leaf, Tree, batched, mapped
+from marl.data.sound import demand_sound
 from marl.errors import MessageRefused
 
 WORKER, GROUP, QUESTION, FIRST, NUM_LAST = range(5)  # of the header

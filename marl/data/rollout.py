@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Layout, Leaf, Tree, Values, compare, demand_sound, header_of, mapped, within
+from marl.data.layout import Layout, Leaf, Tree, Values, header_of, mapped
+from marl.data.sound import compare, demand_sound, within
 from marl.data.trajectory import LAST, WHOLE, Trajectory, trajectory_tree, valid_without
 from marl.errors import MessageRefused
 from marl.failpoints import fail

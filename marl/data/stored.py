@@ -1,49 +1,103 @@
 """Spaces, statistics and counts out of a file, which may say anything."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from marl.data.layout import leaves
 from marl.data.normalizer import RunningStatistics, from_row, num_columns
-from marl.data.spaces import Spaces
+from marl.data.spaces import Part, Parts, Spaces
 
 MAX_OBSERVATION = 1 << 24  # numbers of one observation
 MAX_ACTIONS = 1 << 20
+MAX_DEPTH = 20  # of a tree of spaces
+
+
+def as_plain(spaces: Spaces) -> dict[str, Any]:
+    """Spaces as lists, texts and numbers; the inverse of ``read_spaces``."""
+    return {"observations": _plain(spaces.observations), "actions": _plain(spaces.actions)}
 
 
 def read_spaces(tree: Any) -> Spaces:
-    """The inverse of ``Spaces._asdict``.
+    """The inverse of ``as_plain``; also what files of version 0.1 hold, which know one array and one action.
 
     Raises:
         ValueError: no environment can have such spaces.
     """
-    if not isinstance(tree, Mapping) or not set(tree) <= set(Spaces._fields):
-        raise ValueError("expected spaces")
+    _demand(isinstance(tree, Mapping), "spaces")
     try:
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()
-        }
-        spaces = Spaces(**fields)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    counts = (spaces.num_actions, *_tuple(spaces.observation_shape), *_tuple(spaces.action_shape))
-    _demand(all(type(count) is int for count in (*counts, spaces.action_start)), "whole numbers of everything")
-    _demand(min(spaces.observation_shape, default=1) >= 1, "observations of at least one number")
-    _demand(spaces.observation_size <= MAX_OBSERVATION, f"observations of at most {MAX_OBSERVATION:,} numbers")
-    _demand(0 <= spaces.num_actions <= MAX_ACTIONS, f"0 to {MAX_ACTIONS:,} actions")
-    _demand(abs(spaces.action_start) < 1 << 31, "a first action of at most 31 bits")
-    _demand(spaces.observation_dtype in ("float32", "uint8"), "observations of float32 or uint8")
-    _demand(type(spaces.observation_wide) is bool, "observations that are wide, or not")
-    bounds = _tuple(spaces.action_low), _tuple(spaces.action_high)
-    size = 0 if spaces.discrete else math.prod(spaces.action_shape)
-    _demand(all(len(each) == size for each in bounds) and size >= (not spaces.discrete), "bounds of every action")
-    for low, high in zip(*bounds, strict=True):
-        numbers = all(isinstance(each, (int, float)) for each in (low, high))
-        _demand(numbers and low <= high, "bounds of actions that are numbers, the lower one first")
-    _demand(not spaces.discrete or not spaces.action_shape, "actions that are either counted or measured")
+        if set(tree) != {"observations", "actions"}:
+            tree = _of_one_array(tree)
+        spaces = Spaces(_read(tree["observations"]), _read(tree["actions"]))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"expected spaces, {type(error).__name__}: {error}") from None
+    seen, acts = leaves(spaces.observations), leaves(spaces.actions)
+    _demand(0 < spaces.observation_size <= MAX_OBSERVATION, f"observations of 1 to {MAX_OBSERVATION:,} numbers")
+    for part in (*seen, *acts):
+        _demand(sum(part.categories) <= MAX_ACTIONS, f"at most {MAX_ACTIONS:,} categories")
+    _demand(0 < sum(part.size for part in acts) <= MAX_ACTIONS, "actions of at least one number")
+    _demand(not any(part.low or part.high for part in seen), "bounds of actions alone")
+    for part in acts:
+        _demand(len(part.low) == len(part.high) == (0 if part.categories else part.size), "bounds of every action")
+        for low, high in zip(part.low, part.high, strict=True):
+            _demand(low <= high, "bounds of actions that are numbers, the lower one first")
     return spaces
+
+
+def _plain(parts: Parts) -> Any:
+    if isinstance(parts, dict):
+        return {"dict": [[name, _plain(each)] for name, each in parts.items()]}
+    if type(parts) is tuple:
+        return {"tuple": [_plain(each) for each in parts]}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in parts._asdict().items()}
+
+
+def _read(tree: Any, depth: int = 0) -> Parts:
+    _demand(isinstance(tree, Mapping) and depth < MAX_DEPTH, f"spaces, nested less than {MAX_DEPTH} times")
+    if "dict" in tree:
+        pairs = [(name, _read(each, depth + 1)) for name, each in tree["dict"]]
+        _demand(all(isinstance(name, str) for name, _ in pairs), "names of entries")
+        _demand(len(dict(pairs)) == len(pairs), "entries of different names")
+        return dict(pairs)
+    if "tuple" in tree:
+        return tuple(_read(each, depth + 1) for each in tree["tuple"])
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list | tuple) else value for key, value in tree.items()
+    }
+    part = Part(**fields)
+    lists = (part.shape, part.categories, part.starts, part.low, part.high)
+    _demand(all(isinstance(each, tuple) for each in lists), "lists of lengths and of bounds")
+    _demand(all(type(number) is int for each in lists[:3] for number in each), "whole numbers of everything")
+    _demand(all(type(number) in (int, float) for each in lists[3:] for number in each), "bounds that are numbers")
+    _demand(min(part.shape, default=1) >= 1 and part.size <= MAX_OBSERVATION, "at least one number of everything")
+    _demand(part.dtype in ("float32", "float64", "uint8", "int32"), "numbers of a type that there is")
+    _demand((part.dtype == "int32") == bool(part.categories), "categories that are whole numbers")
+    _demand(
+        len(part.categories) == len(part.starts) == (part.size if part.categories else 0), "categories of each number"
+    )
+    _demand(min(part.categories, default=1) >= 1, "at least one category")
+    _demand(all(abs(start) < 1 << 31 for start in part.starts), "a first category of at most 31 bits")
+    return part
+
+
+def _of_one_array(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The spaces of an older file, in today's form."""
+    known = {key: old[key] for key in ("observation_shape", "num_actions", "action_shape", "action_start")}
+    known |= {key: old[key] for key in ("action_low", "action_high")}
+    wide, dtype = old.get("observation_wide", False), old.get("observation_dtype", "float32")
+    _demand(type(wide) is bool and set(old) <= {*known, "observation_wide", "observation_dtype"}, "spaces")
+    seen = {"shape": known["observation_shape"], "dtype": "float64" if wide else dtype}
+    count, start = known["num_actions"], known["action_start"]
+    _demand(type(count) is int and count >= 0, "whole numbers of everything")
+    if count:
+        _demand(not known["action_shape"] and not known["action_low"], "actions that are either counted or measured")
+        return {
+            "observations": seen,
+            "actions": {"shape": [], "dtype": "int32", "categories": [count], "starts": [start]},
+        }
+    acts = {"shape": known["action_shape"], "low": known["action_low"], "high": known["action_high"]}
+    return {"observations": seen, "actions": acts}
 
 
 def read_statistics(row: np.ndarray, size: int) -> RunningStatistics:
@@ -62,11 +116,6 @@ def read_statistics(row: np.ndarray, size: int) -> RunningStatistics:
 def is_count(value: Any) -> bool:
     """Whether it can be a number of steps, or of anything else that is counted."""
     return type(value) is int and 0 <= value < 2**63
-
-
-def _tuple(value: Any) -> tuple[Any, ...]:
-    _demand(isinstance(value, tuple), "lists of lengths and of bounds")
-    return tuple(value)
 
 
 def _demand(holds: bool, expected: str) -> None:

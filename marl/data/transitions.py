@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Leaf, Tree, Values, batched, compare, header_of, mapped
+from marl.data.layout import Leaf, Tree, Values, batched, header_of, mapped
 from marl.data.shared import SharedBlock
+from marl.data.sound import compare
 from marl.failpoints import fail
 
 Array = npt.NDArray[Any]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from marl.data.spaces import Spaces
+from marl.data.layout import mapped
+from marl.data.spaces import Part, Spaces, columns_of
 
 Array = npt.NDArray[Any]
 FINEST = 1e-3  # of a bound: smaller steps beside it mean little in float32
@@ -18,31 +19,53 @@ FAR = 1e4  # a range so wide is seldom meant
 LARGEST = 1e35  # no finite bound is taken for more: what is multiplied by it must stay finite in float32
 
 
-def action_mapping(spaces: Spaces) -> Callable[[Array], Array]:
+def action_mapping(spaces: Spaces) -> Callable[[Array], Any]:
     """From the policy's numbers [B, ...] to the environment's: vectors as above, clipped to the box, categories counted
-    from ``start``.
+    from where the space begins; of a space that is a tree, a tree of arrays [B, ...].
     """
     if spaces.discrete:
-        start = spaces.action_start
+        (start,) = spaces.actions.starts
         return (lambda actions: actions) if start == 0 else (lambda actions: actions + start)
-    low, high = _bounds(spaces)
-    scale, centre = _line(low, high)
-    shape = (-1, *spaces.action_shape)
+    if spaces.continuous:
+        return _measured(spaces.actions)
+    columns = iter(columns_of(spaces.actions))
 
-    def to_action(actions: Array) -> Array:
-        clipped: Array = np.clip(actions * scale + centre, low, high)
-        return clipped.reshape(shape)
+    def of_part(part: Part) -> tuple[slice, Callable[[Array], Array]]:
+        _, column = next(columns)
+        return column, _counted(part) if part.categories else _measured(part)
+
+    found = mapped(lambda part: [of_part(part)], spaces.actions)  # in lists: a tuple would be a tree of its own
+
+    def to_action(actions: Array) -> Any:
+        return mapped(lambda each: each[0][1](actions[:, each[0][0]]), found)
 
     return to_action
 
 
+def random_actions(spaces: Spaces, count: int, generator: np.random.Generator) -> Array:
+    """As a policy that knows nothing would draw them [count, ...]."""
+    if spaces.discrete:
+        return generator.integers(0, spaces.num_actions, count)
+    drawn: Array = generator.uniform(-1, 1, (count, *spaces.action.shape)).astype(np.float32)
+    for part, column in columns_of(spaces.actions):
+        if part.categories:
+            drawn[:, column] = generator.integers(0, part.categories, (count, part.size))
+    return drawn
+
+
 def hidden_ranges(spaces: Spaces) -> list[str]:
     """What a fresh policy would hardly ever try, in words: one line for all numbers of an action that are alike."""
-    if spaces.discrete:
-        return []
-    low, high = _bounds(spaces)
-    scale, centre = _line(low, high)
     found: dict[str, list[str]] = {}
+    for part, column in columns_of(spaces.actions):
+        if not part.categories:
+            _look_at(part, column.start, found)
+    remedy = "give bounds within which good actions lie (gymnasium.wrappers.RescaleAction, or the space itself)"
+    return [f"number {_few(numbers)} of an action {text}: {remedy}" for text, numbers in found.items()]
+
+
+def _look_at(part: Part, first: int, found: dict[str, list[str]]) -> None:
+    low, high = _bounds(part)
+    scale, centre = _line(low, high)
     for number, bounds in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
         middle, width = float(centre[number]), float(scale[number])
         tries = f"{max(bounds[0], middle - 2 * width):g} to {min(bounds[1], middle + 2 * width):g}"
@@ -54,14 +77,34 @@ def hidden_ranges(spaces: Spaces) -> list[str]:
             text = f"goes from {bounds[0]:g} to {bounds[1]:g}: {seldom}"
         else:
             continue
-        found.setdefault(text, []).append(str(number))
-    remedy = "give bounds within which good actions lie (gymnasium.wrappers.RescaleAction, or the space itself)"
-    return [f"number {_few(numbers)} of an action {text}: {remedy}" for text, numbers in found.items()]
+        found.setdefault(text, []).append(str(first + number))
 
 
-def _bounds(spaces: Spaces) -> tuple[Array, Array]:
+def _measured(part: Part) -> Callable[[Array], Array]:
+    low, high = _bounds(part)
+    scale, centre = _line(low, high)
+    shape = (-1, *part.shape)
+
+    def to_action(actions: Array) -> Array:
+        clipped: Array = np.clip(actions * scale + centre, low, high)
+        return clipped.reshape(shape)
+
+    return to_action
+
+
+def _counted(part: Part) -> Callable[[Array], Array]:
+    starts, shape = np.array(part.starts), (-1, *part.shape)
+
+    def to_action(actions: Array) -> Array:
+        counted: Array = (actions.astype(np.int64) + starts).reshape(shape)
+        return counted
+
+    return to_action
+
+
+def _bounds(part: Part) -> tuple[Array, Array]:
     """Of float32, and never outside the environment's own, which may be finer."""
-    exact = np.array([spaces.action_low, spaces.action_high])
+    exact = np.array([part.low, part.high])
     exact = np.where(np.isinf(exact), exact, np.clip(exact, -LARGEST, LARGEST))
     low, high = exact.astype(np.float32)
     low = np.where(low < exact[0], np.nextafter(low, np.float32(np.inf)), low)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from marl.data.layout import flattened, joined, mapped
 from marl.data.preprocess import Preprocess
 from marl.data.spaces import Spaces, describe
-from marl.environments.actions import hidden_ranges
+from marl.environments.actions import hidden_ranges, random_actions
 from marl.environments.closing import closed
 from marl.environments.make import make_single
 from marl.environments.numbers import blurred, fault_of, reward_of
@@ -43,7 +43,7 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     try:
         observation, action = environment.observation_space, environment.action_space
         report.facts.extend([f"observations {observation}", f"actions {action}"])
-        spaces = describe(observation, action)
+        spaces = describe(observation, action, settings.ignore)
         report.problems.extend(_play(environment, seed, report.facts) or _standard(environment))
     except EnvironmentFault as error:
         report.problems.append(str(error))
@@ -76,14 +76,14 @@ def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
     Raises:
         EnvironmentFault, MissingExtra: the environment cannot be made.
     """
-    if settings.normalize_observations or not spaces.observation_wide:
+    if settings.normalize_observations or not spaces.is_wide:
         return None
     environments = make_environments(settings, 1)
     try:
         seen = [mapped(np.array, environments.reset([0]))]
         generator = np.random.default_rng(0)
         for _ in range(LOOKS):
-            seen.append(mapped(np.array, environments.step(_random_actions(spaces, 1, generator)).observations))
+            seen.append(mapped(np.array, environments.step(random_actions(spaces, 1, generator)).observations))
     except EnvironmentFault:
         return None
     finally:
@@ -199,14 +199,7 @@ def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float)
         environments.reset(list(range(count)))
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
-            environments.step(_random_actions(environments.spaces, count, generator))
+            environments.step(random_actions(environments.spaces, count, generator))
             steps += count
         rate = steps / (time.perf_counter() - start)
     return f"{rate:,.0f} steps/s with {count} environment{'s' * (count > 1)} in one process, random actions"
-
-
-def _random_actions(spaces: Spaces, count: int, generator: np.random.Generator) -> Any:
-    """As a policy would draw them."""
-    if spaces.discrete:
-        return generator.integers(0, spaces.num_actions, count)
-    return generator.uniform(-1, 1, (count, len(spaces.action_low))).astype(np.float32)

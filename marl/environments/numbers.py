@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from marl.data.spaces import Part
+
 Array = npt.NDArray[Any]
 LARGEST = float(np.finfo(np.float32).max)
 # A number is blurred if float32 tells at most ``FEW`` of its values apart. If it varies by less than ``ROUNDING`` of
@@ -25,6 +27,18 @@ def fault_of(name: str, numbers: Array) -> str | None:
         return None
     worst = numbers[~usable].ravel()[0]
     return f"{name} {worst:g} is {'too large for float32' if np.isfinite(worst) else 'not finite'}"
+
+
+def category_fault(name: str, part: Part, numbers: Array) -> str | None:
+    """Likewise of numbers [..., *shape] that are categories, counted from 0; in words as the environment counts."""
+    if numbers.dtype.kind not in "iub":
+        return f"{name} {_first(numbers)!r:.40} is no whole number"
+    columns = numbers.reshape(-1, part.size).T
+    for column, count, start in zip(columns, part.categories, part.starts, strict=True):
+        if column.size and not 0 <= column.min() <= column.max() < count:
+            worst = start + (column.max() if column.max() >= count else column.min())
+            return f"{name} {worst} lies outside its space of {start} to {start + count - 1}"
+    return None
 
 
 def reward_of(answer: Any) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import Env
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.vector.utils import concatenate
+from gymnasium.vector.utils import concatenate, iterate
 
 from marl.environments.closing import close_all
 
@@ -41,7 +41,7 @@ class SerialVector(SyncVectorEnv[Any, Any]):
         observations: list[Any] = self._env_obs
         rewards = self._rewards
         terminated, truncated, ended = self._terminations, self._truncations, self._autoreset_envs.tolist()
-        for index, (environment, action) in enumerate(zip(self.envs, actions, strict=True)):
+        for index, (environment, action) in enumerate(zip(self.envs, self._each(actions), strict=True)):
             if ended[index]:
                 observations[index], _ = environment.reset()
                 rewards[index], terminated[index], truncated[index] = 0.0, False, False
@@ -59,6 +59,9 @@ class SerialVector(SyncVectorEnv[Any, Any]):
             self._observations = concatenate(self.single_observation_space, observations, self._observations)
         np.logical_or(terminated, truncated, out=self._autoreset_envs)
         return self._observations, rewards.copy(), terminated.copy(), truncated.copy(), {}
+
+    def _each(self, actions: Any) -> Any:
+        return actions if isinstance(actions, np.ndarray) else iterate(self.action_space, actions)
 
     def close_extras(self, **unused: Any) -> None:
         """Close every environment, also after one that raises."""

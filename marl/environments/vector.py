@@ -7,18 +7,19 @@ from which observation a cut episode bootstraps.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from marl.data.layout import Layout, Leaf, Values, batched, mapped, named
-from marl.data.spaces import Spaces, describe
+from marl.data.layout import Layout, Leaf, Values, batched, leaves, mapped, named
+from marl.data.spaces import Spaces, as_held, describe
 from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
 from marl.environments.make import make_vector
-from marl.environments.numbers import fault_of
+from marl.environments.numbers import category_fault, fault_of
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError
 
@@ -40,10 +41,12 @@ class Step(NamedTuple):
 class Environments:
     """B environments of one kind; counts the seconds spent in their ``step``."""
 
-    def __init__(self, vector: VectorEnv[Any, Any, Any], name: str) -> None:
+    def __init__(self, vector: VectorEnv[Any, Any, Any], name: str, ignore: Sequence[str] = ()) -> None:
+        """``ignore``: see ``describe``."""
         self.name = name
         self.count = vector.num_envs
-        self.spaces: Spaces = describe(vector.single_observation_space, vector.single_action_space)
+        self.spaces: Spaces = describe(vector.single_observation_space, vector.single_action_space, ignore)
+        self._differs = bool(ignore) or any(any(part.starts) for part in leaves(self.spaces.observations))
         self.seconds = 0.0
         self._vector = vector
         mode = vector.metadata.get("autoreset_mode")
@@ -69,7 +72,7 @@ class Environments:
         """
         seed: Any = seeds if seeds is None or isinstance(self._vector.unwrapped, SyncVectorEnv) else seeds[0]
         try:
-            observations = self._vector.reset(seed=seed)[0]
+            observations = self._seen(self._vector.reset(seed=seed)[0])
         except (Exception, SystemExit) as error:
             raise self._fault("reset", error) from error
         self._resets_next = np.zeros(self.count, bool)
@@ -88,6 +91,8 @@ class Environments:
         except (Exception, SystemExit) as error:
             raise self._fault("step", error) from error
         self.seconds += time.perf_counter() - start
+        if self._differs:
+            observations = self._seen(observations)
         rewards = np.asarray(rewards)
         if rewards.shape != (self.count,) or rewards.dtype.kind not in "fiub":
             self.refuse_number(fault_of("reward", rewards) or f"rewards of shape {rewards.shape} for {self.count}")
@@ -106,13 +111,16 @@ class Environments:
                 observations = self._restart(ended)
         return Step(observations, rewards, terminated, truncated, self._all_valid, *last)
 
+    def _seen(self, observations: Values) -> Values:
+        return as_held(self.spaces.observations, observations) if self._differs else observations
+
     def close(self) -> None:
         """Release what the environments hold."""
         close_all([self._vector], self.name)
 
     def _restart(self, ended: Array) -> Values:
         try:
-            return self._vector.reset(options={"reset_mask": ended})[0]
+            return self._seen(self._vector.reset(options={"reset_mask": ended})[0])
         except (Exception, SystemExit) as error:
             raise self._fault("reset", error) from error
 
@@ -125,7 +133,7 @@ class Environments:
                 f"{self.name} resets within the step but gives no info['final_obs']: "
                 "a cut episode cannot be bootstrapped"
             )
-        observations = [final[index] for index in cut]
+        observations = [self._seen(final[index]) for index in cut]
         for each in observations:
             self.demand_shape(mapped(lambda value: np.broadcast_to(value, (self.count, *np.shape(value))), each))
         return mapped(lambda unused_leaf, *each: np.stack(each), self._raw, *observations)
@@ -157,8 +165,10 @@ class Environments:
         Raises:
             EnvironmentFault: they cannot.
         """
-        for path, numbers in named(self._raw, values):
-            if fault := fault_of(name if isinstance(self._raw, Leaf) else f"{name} {path}", numbers):
+        for part, (path, numbers) in zip(leaves(self.spaces.observations), named(self._raw, values), strict=True):
+            where = name if self._is_one else f"{name} {path}"
+            fault = category_fault(where, part, numbers) if part.categories else fault_of(where, numbers)
+            if fault:
                 self.refuse_number(fault)
 
     def refuse_number(self, fault: str) -> NoReturn:
@@ -191,7 +201,7 @@ def make_environments(settings: EnvironmentSettings, count: int) -> Environments
     """
     vector = make_vector(settings, count)
     try:
-        return Environments(vector, settings.id)
+        return Environments(vector, settings.id, settings.ignore)
     except BaseException as error:
         close_all([vector], settings.id)
         if isinstance(error, MarlError) or not isinstance(error, Exception):

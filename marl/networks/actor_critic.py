@@ -19,7 +19,8 @@ class _Torsos(nn.Module):
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
         super().__init__()
         self.distribution = distribution_for(spaces)
-        num_outputs = spaces.num_actions if spaces.discrete else len(spaces.action_low)
+        deviations = self.distribution.num_deviations
+        num_outputs = self.distribution.num_parameters - deviations
         generator = torch.Generator().manual_seed(seed)
 
         def torso(outputs: int, head_gain: float) -> Torso:
@@ -27,15 +28,15 @@ class _Torsos(nn.Module):
 
         self.actor = torso(num_outputs + settings.shared_trunk, 0.01)
         self.critic = None if settings.shared_trunk else torso(1, 1.0)
-        self.log_std = None if spaces.discrete else nn.Parameter(torch.full((num_outputs,), settings.log_std))
+        self.log_std = nn.Parameter(torch.full((deviations,), settings.log_std)) if deviations else None
         # A step's own time is a few microseconds, and torch takes one to look up a module or a parameter.
         self._listed = self.critic is None, self.actor.forward, (self.critic or self.actor).forward
-        self._continuous = not spaces.discrete
+        self._deviates = deviations > 0
 
     def _with_deviation(self, outputs: Tensor) -> Tensor:
-        if not self._continuous:
+        if not self._deviates:
             return outputs
-        return torch.cat([outputs, cast(Tensor, self.log_std).expand_as(outputs)], -1)
+        return torch.cat([outputs, cast(Tensor, self.log_std).expand(*outputs.shape[:-1], -1)], -1)
 
 
 class ActorCritic(_Torsos, StatelessCritic):

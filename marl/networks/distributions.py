@@ -5,12 +5,15 @@ than the network. Noise is drawn for a whole trajectory at once and turned into 
 """
 
 import math
-from typing import Any, Protocol
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from marl.data.spaces import Spaces
+from marl.data.layout import leaves
+from marl.data.spaces import Parts, Spaces
 
 
 class ActionRule(Protocol):
@@ -31,6 +34,8 @@ class ActionRule(Protocol):
 class Distribution(ActionRule, Protocol):
     """Actions are drawn from it, and a policy gradient can move it."""
 
+    num_deviations: int  # of the parameters, the last: logarithms of deviations, which need not depend on what is seen
+
     def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """Log-probabilities [...] of actions."""
 
@@ -47,6 +52,8 @@ class Distribution(ActionRule, Protocol):
 
 class Categorical:
     """One of ``num_parameters`` categories, by logits."""
+
+    num_deviations = 0
 
     def __init__(self, num_actions: int) -> None:
         self.num_parameters = num_actions
@@ -84,7 +91,7 @@ class Gaussian:
     """Independent normals: parameters are ``size`` means, then ``size`` logarithms of deviations."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size = self.num_deviations = size
         self.num_parameters = 2 * size
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -155,6 +162,111 @@ class _CategoricalLoss(torch.autograd.Function):
         return gradient * grads[0], None, None, None, None
 
 
+class _Group(NamedTuple):
+    """Numbers of an action that are alike and lie together: categories as many as each other, or measured ones."""
+
+    rule: Distribution
+    size: int  # numbers
+    numbers: slice  # of the action's row
+    parameters: slice  # of the network's outputs: logits, or means
+    noise: slice
+    deviations: slice  # of the logarithms of deviations; empty for categories
+
+
+class Compound:
+    """Rows [..., A] of floating numbers: categories, counted from 0, and measured numbers, in the order of the leaves.
+
+    Parameters are logits and means, in that order as well, and then all logarithms of deviations. Log-probabilities and
+    entropies are the sums of those of the parts.
+    """
+
+    def __init__(self, actions: Parts) -> None:
+        each = [count for part in leaves(actions) for count in part.categories or (0,) * part.size]
+        self._groups: list[_Group] = []
+        number = output = draw = deviation = 0
+        for categories, alike in groupby(each):
+            count = len(list(alike))
+            outputs = count * (categories or 1)
+            rule: Distribution = Categorical(categories) if categories else Gaussian(count)
+            spread = 0 if categories else count
+            self._groups.append(
+                _Group(
+                    rule,
+                    count,
+                    slice(number, number + count),
+                    slice(output, output + outputs),
+                    slice(draw, draw + outputs),
+                    slice(deviation, deviation + spread),
+                )
+            )
+            number, output, draw, deviation = number + count, output + outputs, draw + outputs, deviation + spread
+        self._outputs = output
+        self.num_deviations = deviation
+        self.num_parameters = output + deviation
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Gumbel noise for each category, standard normal noise for each measured number."""
+        found = []
+        for group in self._groups:
+            leading = (*shape, group.size) if isinstance(group.rule, Categorical) else shape
+            found.append(group.rule.noise(leading, generator).reshape(*shape, -1))
+        return torch.cat(found, -1)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Rows [..., A]."""
+        return self._rows(
+            parameters, lambda group, mine: group.rule.sample(mine, self._shaped(group, noise[..., group.noise]))
+        )
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The most likely rows [..., A]."""
+        return self._rows(parameters, lambda group, mine: group.rule.mode(mine))
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-probabilities and -densities [...] of rows [..., A]."""
+        total = torch.zeros(())
+        for group in self._groups:
+            numbers, mine = actions[..., group.numbers], self._of(group, parameters)
+            if isinstance(group.rule, Categorical):
+                total = total + group.rule.log_prob(mine, numbers.long()).sum(-1)
+            else:
+                total = total + group.rule.log_prob(mine, numbers)
+        return total
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """In nats."""
+        total = torch.zeros(())
+        for group in self._groups:
+            found = group.rule.entropy(self._of(group, parameters))
+            total = total + (found.sum(-1) if isinstance(group.rule, Categorical) else found)
+        return total
+
+    def policy_gradient_loss(
+        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, policy loss and entropy."""
+        policy_loss = -(weights * advantages * self.log_prob(parameters, actions)).sum()
+        entropy = (weights * self.entropy(parameters)).sum()
+        return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
+
+    def _of(self, group: _Group, parameters: Tensor) -> Tensor:
+        """A group's own parameters: logits [..., count, categories], or means and deviations [..., 2 count]."""
+        mine = self._shaped(group, parameters[..., group.parameters])
+        if isinstance(group.rule, Categorical):
+            return mine
+        return torch.cat([mine, parameters[..., self._outputs :][..., group.deviations]], -1)
+
+    def _shaped(self, group: _Group, values: Tensor) -> Tensor:
+        if isinstance(group.rule, Categorical):
+            return values.reshape(*values.shape[:-1], group.size, group.rule.num_parameters)
+        return values
+
+    def _rows(self, parameters: Tensor, draw: Callable[[_Group, Tensor], Tensor]) -> Tensor:
+        return torch.cat([draw(group, self._of(group, parameters)).float() for group in self._groups], -1)
+
+
 def distribution_for(spaces: Spaces) -> Distribution:
     """The distribution that fits an action space."""
-    return Categorical(spaces.num_actions) if spaces.discrete else Gaussian(len(spaces.action_low))
+    if spaces.discrete:
+        return Categorical(spaces.num_actions)
+    return Gaussian(len(spaces.action_low)) if spaces.continuous else Compound(spaces.actions)

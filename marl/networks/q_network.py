@@ -33,7 +33,10 @@ class QNetwork(KeepsTensors, Stateless):
         """``online``: what makes values of actions; None: an encoder and a head."""
         super().__init__()
         if not spaces.discrete:
-            raise ConfigError("apex_dqn needs discrete actions, and this environment's are continuous: try sac")
+            other = "sac" if spaces.continuous else "ppo"
+            raise ConfigError(
+                f"apex_dqn needs actions that are one category, and this environment has {spaces.words}: try {other}"
+            )
         self.distribution = ActionValues(spaces.num_actions)
         self._dueling = dueling
         self.online: nn.Module = online or Torso(

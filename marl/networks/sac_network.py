@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.contract import Stateless
-from marl.networks.encoders import activation_of, as_floats
+from marl.networks.encoders.inputs import Inputs
+from marl.networks.encoders.make_encoder import activation_of
 from marl.networks.heads import Linear, linear
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso, as_buffers
@@ -30,32 +32,32 @@ class SACNetwork(Stateless):
         size = len(spaces.action_low)
         self.distribution = SquashedGaussian(size)
         generator = torch.Generator().manual_seed(seed)
-        self.critics = Twins(spaces.observation_size + size, settings, generator)
+        self._see = Inputs(spaces.observations)
+        self.critics = Twins(self._see.size + size, settings, generator)
         self.past = as_buffers(self.critics)
         self.actor = Torso(spaces, settings, 2 * size, head_gain=0.01, generator=generator)
         self.temperature = Temperature(temperature)
         with torch.no_grad():
             cast(Linear, self.actor.head).bias[size:] = settings.log_std
 
-    def policy(self, observations: Tensor) -> Tensor:
+    def policy(self, observations: Values) -> Tensor:
         """Parameters [..., 2 A] of the distribution of actions, of observations [..., D]."""
         return self.actor.forward(observations)
 
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+    def values(self, observations: Values, actions: Tensor) -> Tensor:
         """What both critics say [2, N] of actions [N, A]."""
-        return self.critics.forward(_joined(observations, actions))
+        return self.critics.forward(self._joined(observations, actions))
 
-    def fixed_values(self, observations: Tensor, actions: Tensor) -> Tensor:
+    def fixed_values(self, observations: Values, actions: Tensor) -> Tensor:
         """The same, with a gradient to the actions and none to the critics."""
-        return self.critics.forward(_joined(observations, actions), fixed=True)
+        return self.critics.forward(self._joined(observations, actions), fixed=True)
 
-    def target(self, observations: Tensor, actions: Tensor) -> Tensor:
+    def target(self, observations: Values, actions: Tensor) -> Tensor:
         """The same by the copies."""
-        return self.past.forward(_joined(observations, actions))
+        return self.past.forward(self._joined(observations, actions))
 
-
-def _joined(observations: Tensor, actions: Tensor) -> Tensor:
-    return torch.cat([as_floats(observations), actions], -1)
+    def _joined(self, observations: Values, actions: Tensor) -> Tensor:
+        return torch.cat([self._see(observations), actions], -1)
 
 
 class Temperature(nn.Module):
@@ -67,8 +69,11 @@ class Temperature(nn.Module):
 
 
 def _demand_box(spaces: Spaces) -> None:
-    if spaces.discrete:
-        raise ConfigError("sac needs continuous actions, and this environment's are discrete: try apex_dqn")
+    if not spaces.continuous:
+        other = "apex_dqn" if spaces.discrete else "ppo"
+        raise ConfigError(
+            f"sac needs continuous actions in one Box, and this environment has {spaces.words}: try {other}"
+        )
     bounds = [*spaces.action_low, *spaces.action_high]
     if not all(math.isfinite(bound) for bound in bounds):
         raise ConfigError("sac needs actions with bounds on both sides, and this environment's have none: try ppo")

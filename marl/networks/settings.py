@@ -8,7 +8,7 @@ class NetworkSettings:
     """Which network, its size and shape."""
 
     name: str = ""  # your own package.module:Class; empty: the algorithm's own
-    encoder: str | None = None  # your own package.module:Class; none: "mlp", the hidden layers below
+    encoder: str | None = None  # "mlp", "nature", "impala" or your own package.module:Class; none: what fits the space
     core: str | None = None  # what remembers earlier steps: your own package.module:Class; none: nothing does
     head: str | None = None  # what makes outputs of features: your own package.module:Class; none: "linear"
     hidden: tuple[int, ...] = (64, 64)  # width of each hidden layer

@@ -10,7 +10,7 @@ from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.networks.contract import State
 from marl.networks.cores import Core, make_core, unrolled
-from marl.networks.encoders import make_encoder
+from marl.networks.encoders.make_encoder import make_encoder
 from marl.networks.heads import forward_of, make_head
 from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings

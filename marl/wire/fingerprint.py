@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from marl.data.spaces import Spaces
+from marl.data.stored import as_plain
 from marl.errors import PluginError
 
 
@@ -26,7 +27,7 @@ def fingerprint(
     described = {
         "tensors": [[name, list(tensor.shape), str(tensor.dtype)] for name, tensor in tensors],
         "settings": settings,
-        "spaces": spaces._asdict(),
+        "spaces": as_plain(spaces),
         "sources": sources or {},
     }
     # JSON writes a float so that it can be read back exactly: equal text means equal numbers.

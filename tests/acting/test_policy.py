@@ -4,13 +4,13 @@ import torch
 
 from marl.acting.policy import Policy
 from marl.data.normalizer import RunningStatistics
-from marl.data.spaces import Spaces
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Categorical, Gaussian
 from tests.fakes import FixedPolicy
+from tests.plain_spaces import plain_spaces
 
-IMAGE = Spaces((2, 3), 3, (), 5, (), ())
-BOX = Spaces((2,), 0, (2, 1), 0, (0.0, -1.0), (4.0, 1.0))
+IMAGE = plain_spaces((2, 3), num_actions=3, action_start=5)
+BOX = plain_spaces((2,), action_shape=(2, 1), action_low=(0.0, -1.0), action_high=(4.0, 1.0))
 
 
 def discrete() -> Policy:
@@ -62,7 +62,7 @@ def test_another_shape_is_refused_with_both(shape: tuple[int, ...]) -> None:
 
 def test_a_wide_observation_is_narrowed_last() -> None:
     network = FixedPolicy(Categorical(2), [0.0, 0.0], size=1)
-    spaces = Spaces((1,), 2, (), 0, (), (), observation_wide=True)
+    spaces = plain_spaces((1,), num_actions=2, observation_dtype="float64")
     policy = Policy(network, spaces, RunningStatistics(4.0, np.array([1.7e9]), np.array([4.0])), {})
     policy.act([1.7e9 + 1])
     policy.act(np.array([[17 * 10**8 - 1]], np.int64))

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from marl.acting.policy import Policy
-from marl.data.spaces import Spaces
 from marl.errors import EnvironmentFault
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
+from tests.plain_spaces import plain_spaces
 
-SPACES = Spaces((3,), 2, (), 0, (), ())
+SPACES = plain_spaces((3,), num_actions=2)
 
 
 def test_one_observation_or_many():

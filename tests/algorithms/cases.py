@@ -8,9 +8,10 @@ from torch import Tensor
 
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
+from tests.plain_spaces import plain_spaces
 
-DISCRETE = Spaces((4,), 3, (), 0, (), ())
-BOX = Spaces((4,), 0, (2,), 0, (-1.0, -1.0), (1.0, 1.0))
+DISCRETE = plain_spaces((4,), num_actions=3)
+BOX = plain_spaces((4,), action_shape=(2,), action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
 
 
 def random_batch(spaces: Spaces, seed: int, T: int = 7, B: int = 3) -> Trajectory:

@@ -14,8 +14,9 @@ from marl.algorithms.build import build_network
 from marl.data.spaces import Spaces
 from marl.networks.settings import NetworkSettings
 from tests.algorithms.cases import BOX, DISCRETE
+from tests.plain_spaces import plain_spaces
 
-PICTURES = Spaces((10, 5), 3, (), 0, (), ())
+PICTURES = plain_spaces((10, 5), num_actions=3)
 OWN = f"{Convolutions.__module__}:{Convolutions.__name__}"
 MARL = Path(__file__).resolve().parents[2] / "marl"
 

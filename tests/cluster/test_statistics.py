@@ -13,11 +13,11 @@ from marl.cluster.statistics import statistics_from, statistics_size, tensors_of
 from marl.cluster.trainers.measures import sample_observations
 from marl.config.settings import Config
 from marl.data.normalizer import RunningStatistics, as_row
-from marl.data.spaces import Spaces
 from marl.environments.settings import EnvironmentSettings
 from tests.fakes import CountingEnv
+from tests.plain_spaces import plain_spaces
 
-SPACES = Spaces((3,), 3, (), 0, (), ())
+SPACES = plain_spaces((3,), num_actions=3)
 SEEN = RunningStatistics(10.0, np.arange(3.0), np.ones(3))
 RETURNS = RunningStatistics(8.0, np.array([5.0]), np.array([32.0]))  # of deviation 2
 

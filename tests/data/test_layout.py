@@ -17,7 +17,6 @@ from marl.data.layout import (
     Tree,
     at,
     batched,
-    compare,
     dtype_name,
     flat,
     flattened,
@@ -29,6 +28,7 @@ from marl.data.layout import (
     put,
     steps,
 )
+from marl.data.sound import compare
 from marl.errors import MessageRefused
 
 DTYPES = [torch.uint8, torch.float32, torch.int64, torch.float64, torch.bool, torch.int8, torch.uint16, torch.float16]

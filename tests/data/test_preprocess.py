@@ -4,31 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces as gym_spaces
 
-from marl.data.layout import Leaf, Tree
 from marl.data.normalizer import Normalizer, RunningStatistics
 from marl.data.preprocess import Preprocess
-from marl.data.spaces import Spaces, describe
+from marl.data.spaces import Part, Spaces, describe
 
 BOX = describe(gym_spaces.Box(-1, 1, (2,), np.float64), gym_spaces.Discrete(2))
-TOOLS = Leaf((1,), torch.int64, (4,))
 MEAN, DEVIATION = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])
 
 
-class Tool(Spaces):
-    """Which tool is held, and three lengths in two parts."""
-
-    @property
-    def raw(self) -> Tree:
-        return {"tool": TOOLS, "arm": Leaf((2,), torch.float64), "hand": Leaf((1,), torch.float64)}
-
-    def observation(self, *, normalized: bool = False) -> Tree:
-        return {"tool": TOOLS, "arm": Leaf((2,), torch.float32), "hand": Leaf((1,), torch.float32)}
-
-
-TOOL = Tool(*BOX)
+TOOL = Spaces(
+    {"tool": Part((1,), "int32", (4,), (0,)), "arm": Part((2,), "float64"), "hand": Part((1,), "float64")}, BOX.actions
+)
 
 
 def rows() -> Any:
@@ -66,9 +54,26 @@ def test_categories_have_no_mean() -> None:
     assert seen["tool"].tolist() == [[3], [1]]
     assert seen["arm"].tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert seen["hand"].tolist() == [[1.0], [0.0]]
-    assert (seen["tool"].dtype, seen["hand"].dtype) == (np.int64, np.float32)
+    assert (seen["tool"].dtype, seen["hand"].dtype) == (np.int32, np.float32)
 
 
 def test_a_tree_is_narrowed_leaf_by_leaf() -> None:
     seen = Preprocess(TOOL)(rows(), None)
-    assert [each.dtype.name for each in seen.values()] == ["int64", "float32", "float32"]
+    assert [each.dtype.name for each in seen.values()] == ["int32", "float32", "float32"]
+
+
+def test_pixels_have_no_mean_and_stay_bytes() -> None:
+    spaces = describe(
+        gym_spaces.Dict({"camera": gym_spaces.Box(0, 255, (2, 2, 1), np.uint8), "arm": gym_spaces.Box(-9, 9, (1,))}),
+        gym_spaces.Discrete(2),
+    )
+    seen = Preprocess(spaces)({"camera": np.full((3, 4), 7, np.uint8), "arm": np.ones((3, 1))}, normalizer(1))
+    assert (spaces.measured_size, seen["camera"].dtype, seen["camera"][0, 0]) == (1, np.uint8, 7)
+    assert seen["arm"].tolist() == [[0.0]] * 3
+
+
+def test_where_nothing_is_measured_nothing_is_normalised() -> None:
+    spaces = describe(gym_spaces.Discrete(4, start=2), gym_spaces.Discrete(2))
+    preprocess = Preprocess(spaces)
+    assert preprocess.numbers(np.array([[0], [3]])).shape == (2, 0)
+    assert preprocess(np.array([[0], [3]], np.int32), normalizer(0)).tolist() == [[0], [3]]

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 
-from marl.data.spaces import Spaces
-from marl.environments.actions import action_mapping, hidden_ranges
+from marl.data.layout import mapped as tree_mapped
+from marl.data.sound import demand_sound
+from marl.data.spaces import Spaces, describe
+from marl.environments.actions import action_mapping, hidden_ranges, random_actions
+from tests.plain_spaces import plain_spaces
+from tests.robots import Robot
 
 INFINITY = float("inf")
 MOST = float(np.nextafter(np.float32(1e35), np.float32(0)))  # within 1e35
@@ -10,7 +14,7 @@ MOST = float(np.nextafter(np.float32(1e35), np.float32(0)))  # within 1e35
 
 def box(*bounds: tuple[float, float]) -> Spaces:
     low, high = zip(*bounds, strict=True)
-    return Spaces((1,), 0, (len(bounds),), 0, low, high)
+    return plain_spaces((1,), action_shape=(len(bounds),), action_low=low, action_high=high)
 
 
 def mapped(low: float, high: float, *numbers: float) -> list[float]:
@@ -72,8 +76,27 @@ def test_the_bits_of_bounded_boxes_are_those_of_the_plain_formula() -> None:
 
 def test_ranges_that_hide_the_goal_are_named() -> None:
     assert hidden_ranges(box((-2.0, 2.0), (0.0, 1000.0))) == []
-    assert hidden_ranges(Spaces((1,), 3, (), 0, (), ())) == []
+    assert hidden_ranges(plain_spaces((1,), num_actions=3)) == []
     one, both, wide = hidden_ranges(box((5.0, INFINITY), *[(-INFINITY, INFINITY)] * 6, (-1e30, 1e30)))
     assert "number 0 of an action has no high bound: a fresh policy tries about 5 to 8" in one
     assert "number 1 to 6, 6 in all, of an action has no low and high bound: a fresh policy tries about -2 to 2" in both
     assert "number 7 of an action goes from -1e+30 to 1e+30: a fresh policy hardly ever tries less than 1e+28" in wide
+
+
+def test_a_row_becomes_a_tree_of_the_spaces_own() -> None:
+    spaces = describe(Robot.observation_space, Robot.action_space, ["name"])
+    row = np.array([[0.4, -0.2, 2, 1, 2, 1, 0]] * 3, np.float32)  # arm, grip, modes: names in the space's order
+    actions = action_mapping(spaces)(row)
+    assert actions["grip"].tolist() == [1, 1, 1]
+    assert actions["arm"][0].tolist() == [[pytest.approx(0.5 + 2.5 * 0.4), pytest.approx(0.5 - 2.5 * 0.2)]]
+    assert [each[0].tolist() for each in actions["modes"]] == [[2, 2], [[1], [0]]]
+
+
+def test_actions_at_random_are_actions() -> None:
+    spaces = describe(Robot.observation_space, Robot.action_space, ["name"])
+    rows = random_actions(spaces, 500, np.random.default_rng(0))
+    demand_sound(spaces.action, rows, "an action has")
+    actions = action_mapping(spaces)(rows)
+    each = [tree_mapped(lambda value, number=number: value[number], actions) for number in range(500)]
+    assert all(Robot.action_space.contains(action) for action in each)
+    assert {int(action["grip"]) for action in each} == {-1, 0, 1}

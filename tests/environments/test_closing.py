@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, Text
 from gymnasium.vector import AsyncVectorEnv
 
 from marl.environments.check import examine
@@ -51,7 +51,7 @@ class ThirdDoesNotStart(Counted):
 
 
 class OddSpace(Counted):
-    observation_space = Dict({"a": Box(-1, 1, (1,), np.float32)})
+    observation_space = Dict({"a": Text(5)})
 
 
 class Raises(Counted):

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from marl.data.spaces import Spaces
 from marl.environments.settings import EnvironmentSettings
 from marl.exchanges.observations.exchange import Observations
 from marl.exchanges.run import RunSettings
+from tests.plain_spaces import plain_spaces
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from marl.exchanges.run import RunSettings
 )
 def test_requests_hold_what_a_normaliser_needs(wide: bool, normalizes: bool, dtype: torch.dtype) -> None:
     """The parent normalises: where an observation has more digits than float32, they travel as they are."""
-    spaces = Spaces((3,), 2, (), 0, (), (), observation_wide=wide)
+    spaces = plain_spaces((3,), num_actions=2, observation_dtype="float64" if wide else "float32")
     run = RunSettings(environment=EnvironmentSettings(normalize_observations=normalizes))
     layout = Observations().requests(run, spaces)
     assert layout.tree["observations"].dtype == layout.tree["last_observations"].dtype == dtype

@@ -33,7 +33,7 @@ class Halfless(Exchange):
 
 def test_a_run_on_children_trains_by_it(tmp_path: Path) -> None:
     words = ("--exchange", OWN, "--set", "exchange.least=0.5", "--set", "exchange.every='200 steps'")
-    out = succeed(*MARL, "parent", CATCH, "--local", "2", *words, "--steps", "2000", *BARE, cwd=tmp_path)
+    out = succeed(*MARL, "parent", CATCH, "--local", "2", *words, "--steps", "30000", *BARE, cwd=tmp_path)
     assert re.search("children [12]/2", out)  # the run may be over before the second has come
     (file,) = tmp_path.glob("runs/*/config.toml")
     exchange = tomllib.loads(file.read_text(encoding="utf-8"))["exchange"]

@@ -16,14 +16,13 @@ from marl.acting.policy import Policy
 from marl.acting.stepper import Stepper
 from marl.acting.streams import Answered, Stream
 from marl.algorithms.a3c import A3C
-from marl.data.layout import Layout, Tree, at, batched, header_of, mapped
+from marl.data.layout import Layout, at, batched, mapped
 from marl.data.normalizer import Normalizer
 from marl.data.requests import ANSWERED, ASKED, RequestLayout, check_requests, request_fields
 from marl.data.rollout import check, pack, rollout_tree, unpack
 from marl.data.shared import SharedBlock
-from marl.data.spaces import Spaces, describe, tree_of
+from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.environments import vector as vector_module
 from marl.environments.serial import SerialVector
 from marl.environments.vector import Environments
 from marl.errors import EnvironmentFault
@@ -61,22 +60,6 @@ class Robot(gymnasium.Env[Any, Any]):
         return {"arm": arm, "camera": np.full((2, 3), clock, np.uint8), "tool": clock % TOOLS}
 
 
-class RobotSpaces(Spaces):
-    """The tree of the robot's observations, where ``Spaces`` knows one box."""
-
-    raw: Tree = tree_of(SPACE)  # type: ignore[assignment]
-    observation_size = MEASURED  # type: ignore[assignment]
-    observation_wide = True  # type: ignore[misc]
-
-    def observation(self, *, normalized: bool = False) -> Tree:
-        def seen(leaf: Any) -> Any:
-            narrow = torch.float32 if normalized or leaf.dtype is torch.float64 else leaf.dtype
-            return leaf._replace(shape=(int(np.prod(leaf.shape)),), dtype=leaf.dtype if leaf.categories else narrow)
-
-        tree: Tree = mapped(seen, self.raw)
-        return tree
-
-
 class Sees(StatelessCritic):
     """Reads every leaf."""
 
@@ -92,15 +75,9 @@ class Sees(StatelessCritic):
         return self._all(observations)[..., 2]
 
     def _all(self, seen: Any) -> Tensor:
-        tool = nn.functional.one_hot(seen["tool"].squeeze(-1), TOOLS).float()
+        tool = nn.functional.one_hot(seen["tool"].squeeze(-1).long(), TOOLS).float()
         outputs: Tensor = self.outputs(torch.cat([*seen["arm"], seen["camera"] / 255.0, tool], -1))
         return outputs
-
-
-@pytest.fixture(autouse=True)
-def _spaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = describe(gym_spaces.Box(0, 1, (MEASURED,)), Robot.action_space)
-    monkeypatch.setattr(vector_module, "describe", lambda unused_observation, unused_action: RobotSpaces(*known))
 
 
 def made(mode: str) -> Environments:
@@ -126,16 +103,11 @@ def played(environments: Environments, network: Sees, normalizer: Normalizer | N
 def rows_of(spaces: Spaces, clock: int) -> Any:
     """What a network sees at a time, of one environment."""
     arm = torch.tensor([clock, 2.0 * clock]), torch.tensor([float(clock)])
-    return {"arm": arm, "camera": torch.full((6,), clock, dtype=torch.uint8), "tool": torch.tensor([clock % TOOLS])}
-
-
-def test_the_tree_is_the_spaces() -> None:
-    assert header_of(RobotSpaces(*describe(gym_spaces.Box(0, 1, (1,)), Robot.action_space)).raw) == (
-        ("arm/0", "float64", (2,)),
-        ("arm/1", "float32", (1,)),
-        ("camera", "uint8", (2, 3)),
-        ("tool", "int64", ()),
-    )
+    return {
+        "arm": arm,
+        "camera": torch.full((6,), clock, dtype=torch.uint8),
+        "tool": torch.tensor([clock % TOOLS], dtype=torch.int32),
+    }
 
 
 @pytest.mark.parametrize("mode", ["ours", "NextStep", "SameStep", "Disabled"])
@@ -238,7 +210,7 @@ def test_a_policy_acts_on_one_tree_or_many() -> None:
         policy.act({**one, "camera": np.zeros(3, np.uint8)})
 
 
-def test_a_leaf_of_another_shape_is_refused_by_the_environments_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leaf_of_another_shape_is_refused_by_the_environments_name() -> None:
     environments = made("Disabled")
     with pytest.raises(EnvironmentFault, match=r"robot: expected observations of shape .*, got \(2, 9\)"):
         environments.demand_shape(np.zeros((COUNT, MEASURED)))

@@ -7,9 +7,10 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
+from tests.plain_spaces import plain_spaces
 
-DISCRETE = Spaces((2, 3), 4, (), 0, (), ())
-BOX = Spaces((6,), 0, (2,), 0, (-1.0, -1.0), (1.0, 1.0))
+DISCRETE = plain_spaces((2, 3), num_actions=4)
+BOX = plain_spaces((6,), action_shape=(2,), action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (16, 8)])

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from marl.data.spaces import Spaces
-from marl.networks.distributions import Categorical, Gaussian, distribution_for
+from marl.data.spaces import Part, Spaces
+from marl.networks.distributions import Categorical, Compound, Gaussian, distribution_for
+from tests.plain_spaces import plain_spaces
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -89,7 +90,55 @@ def test_the_loss_is_the_written_formula_and_so_is_its_gradient(distribution: Ca
 
 
 def test_the_space_decides() -> None:
-    discrete = distribution_for(Spaces((3,), 4, (), 0, (), ()))
+    discrete = distribution_for(plain_spaces((3,), num_actions=4))
     assert (type(discrete), discrete.num_parameters) == (Categorical, 4)
-    box = distribution_for(Spaces((3,), 0, (2, 1), 0, (-1.0, -1.0), (1.0, 1.0)))
+    box = distribution_for(plain_spaces((3,), action_shape=(2, 1), action_low=(-1.0, -1.0), action_high=(1.0, 1.0)))
     assert (type(box), box.num_parameters) == (Gaussian, 4)
+
+
+SEVERAL = {
+    "grip": Part((), "int32", (3,), (0,)),
+    "arm": Part((2,), low=(-1.0, -1.0), high=(1.0, 1.0)),
+    "modes": (Part((2,), "int32", (4, 4), (0, 0)), Part((), "int32", (2,), (0,))),
+}
+
+
+def several() -> Compound:
+    made = distribution_for(Spaces(Part((3,)), SEVERAL))
+    assert isinstance(made, Compound)
+    return made
+
+
+def test_parts_of_an_action_are_independent() -> None:
+    """Against torch's own, each by itself: logits of 3, means of 2, logits of 4, 4 and 2, then two deviations."""
+    compound = several()
+    assert (compound.num_parameters, compound.num_deviations) == (3 + 2 + 4 + 4 + 2 + 2, 2)
+    torch.manual_seed(0)
+    parameters = torch.randn(5, 7, 17, dtype=torch.float64)
+    rows = torch.tensor([2.0, 0.3, -0.7, 3.0, 0.0, 1.0], dtype=torch.float64).expand(5, 7, 6)
+    log_prob = entropy = torch.zeros(5, 7, dtype=torch.float64)
+    for start, stop, number in ((0, 3, 0), (5, 9, 3), (9, 13, 4), (13, 15, 5)):
+        each = torch.distributions.Categorical(logits=parameters[..., start:stop])
+        log_prob, entropy = log_prob + each.log_prob(rows[..., number]), entropy + each.entropy()
+    normal = torch.distributions.Normal(parameters[..., 3:5], parameters[..., 15:].exp())
+    log_prob = log_prob + normal.log_prob(rows[..., 1:3]).sum(-1)
+    torch.testing.assert_close(compound.log_prob(parameters, rows), log_prob)
+    torch.testing.assert_close(compound.entropy(parameters), entropy + normal.entropy().sum(-1))
+
+
+def test_draws_of_several_parts_are_each_where_they_belong() -> None:
+    compound = several()
+    parameters = torch.zeros(40_000, 17)
+    parameters[:, :3] = torch.tensor([0.5, 0.2, 0.3]).log()
+    parameters[:, 3:5] = torch.tensor([4.0, -4.0])
+    parameters[:, 5] = 50.0  # the first of the first mode's four
+    parameters[:, 15:] = math.log(0.5)
+    rows = compound.sample(parameters, compound.noise((40_000,), torch.Generator().manual_seed(0)))
+    assert rows.shape == (40_000, 6)
+    assert torch.bincount(rows[:, 0].long()).div(40_000).tolist() == pytest.approx([0.5, 0.2, 0.3], abs=0.01)
+    assert rows[:, 1:3].mean(0).tolist() == pytest.approx([4.0, -4.0], abs=0.01)
+    assert rows[:, 1:3].std(0).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
+    assert bool((rows[:, 3] == 0).all())
+    assert torch.bincount(rows[:, 4].long()).div(40_000).tolist() == pytest.approx([0.25] * 4, abs=0.01)
+    assert rows[:, 5].mean().item() == pytest.approx(0.5, abs=0.01)
+    assert compound.mode(parameters)[0].tolist() == [0, 4, -4, 0, 0, 0]

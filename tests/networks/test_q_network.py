@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.q_network import ActionValues, QNetwork
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
+from tests.plain_spaces import plain_spaces
 
-DISCRETE = Spaces((2, 3), 4, (), 0, (), ())
-BOX = Spaces((6,), 0, (2,), 0, (-1.0, -1.0), (1.0, 1.0))
+DISCRETE = plain_spaces((2, 3), num_actions=4)
+BOX = plain_spaces((6,), action_shape=(2,), action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
 
 
 def test_dueling_takes_each_states_own_mean() -> None:
@@ -82,7 +82,7 @@ def test_no_gradient_reaches_the_copy() -> None:
 
 
 def test_continuous_actions_are_refused() -> None:
-    with pytest.raises(ConfigError, match="needs discrete actions"):
+    with pytest.raises(ConfigError, match="needs actions that are one category"):
         QNetwork(BOX, NetworkSettings(), 0)
 
 

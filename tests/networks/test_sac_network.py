@@ -8,8 +8,9 @@ from marl.errors import ConfigError
 from marl.networks.sac_network import SACNetwork, SquashedGaussian
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
+from tests.plain_spaces import plain_spaces
 
-BOX = Spaces((6,), 0, (2,), 0, (-2.0, 0.0), (2.0, 4.0))
+BOX = plain_spaces((6,), action_shape=(2,), action_low=(-2.0, 0.0), action_high=(2.0, 4.0))
 
 
 def network_for(seed: int = 0) -> SACNetwork:
@@ -97,8 +98,11 @@ def test_the_deviation_starts_where_the_settings_say() -> None:
 @pytest.mark.parametrize(
     ("spaces", "reason"),
     [
-        (Spaces((6,), 3, (), 0, (), ()), "needs continuous actions"),
-        (Spaces((6,), 0, (2,), 0, (-1.0, -float("inf")), (1.0, 1.0)), "bounds on both sides"),
+        (plain_spaces((6,), num_actions=3), "needs continuous actions"),
+        (
+            plain_spaces((6,), action_shape=(2,), action_low=(-1.0, -float("inf")), action_high=(1.0, 1.0)),
+            "bounds on both sides",
+        ),
     ],
 )
 def test_what_it_cannot_act_in(spaces: Spaces, reason: str) -> None:

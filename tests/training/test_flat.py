@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from marl.data.spaces import Spaces
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
+from tests.plain_spaces import plain_spaces
 
-BOX = Spaces((4,), 0, (2,), 0, (-1.0, -1.0), (1.0, 1.0))
+BOX = plain_spaces((4,), action_shape=(2,), action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
 
 
 class Tied(nn.Module):

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from marl.data.spaces import Spaces
 from marl.errors import WeightsFileError
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.saved.weights_file import FORMAT, fill, network_tensors, read, to_bytes
+from tests.plain_spaces import plain_spaces
 
-SPACES = Spaces((4,), 2, (), 0, (), ())
+SPACES = plain_spaces((4,), num_actions=2)
 
 
 def network(seed: int, hidden: tuple[int, ...] = (8,)) -> ActorCritic:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from marl.data.spaces import Spaces
+from marl.data.spaces import Part
 from marl.errors import PluginError
 from marl.wire.fingerprint import fingerprint, sources_of
+from tests.plain_spaces import plain_spaces
 
-SPACES = Spaces((4,), 2, (), 0, (), ())
+SPACES = plain_spaces((4,), num_actions=2)
 
 
 def network(hidden: int = 8) -> nn.Module:
@@ -32,8 +33,8 @@ def test_every_part_counts() -> None:
         fingerprint(network().to(torch.float64), settings={}, spaces=SPACES),
         fingerprint(nn.Sequential(*reversed(list(network()))), settings={}, spaces=SPACES),  # type: ignore[call-overload]
         fingerprint(network(), settings={"activation": "relu"}, spaces=SPACES),
-        fingerprint(network(), settings={}, spaces=SPACES._replace(action_start=1)),
-        fingerprint(network(), settings={}, spaces=SPACES._replace(action_low=(-float("inf"),))),
+        fingerprint(network(), settings={}, spaces=SPACES._replace(actions=Part((), "int32", (2,), (1,)))),
+        fingerprint(network(), settings={}, spaces=SPACES._replace(observations={"a": Part((4,))})),
         fingerprint(network(), settings={}, spaces=SPACES, sources={"plugin": "x = 1"}),
         fingerprint(network(), settings={}, spaces=SPACES, sources={"plugin": "x = 2"}),
     }

@@ -14,7 +14,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config, to_tree
 from marl.data.normalizer import as_row
 from marl.data.spaces import Spaces
-from marl.data.stored import is_count
+from marl.data.stored import as_plain, is_count
 from marl.errors import KeyFileError, WeightsFileError
 from marl.reports.run_folder import RunFolder, write_atomic
 from marl.training.saved.checkpoint import BackgroundWriter
@@ -116,7 +116,7 @@ class CheckpointManager:
             tensors["normalizer"] = torch.from_numpy(as_row(statistics))
         described = {
             "config": to_tree(self._config),
-            "spaces": self._spaces._asdict(),
+            "spaces": as_plain(self._spaces),
             "steps": snapshot.steps,
             "marl": __version__,
             "torch": torch.__version__,

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
+from marl import seeds
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
 from marl.cluster.snapshot import Snapshot
 from marl.config.settings import Config
-from marl.data import seeds
 from marl.data.layout import Leaf, Values
 from marl.data.normalizer import as_row, from_row, num_columns
 from marl.data.shared import SharedBlock
@@ -76,7 +76,7 @@ class Evaluator:
         """
         weights, statistics = snapshot.tensors["weights"], snapshot.statistics()
         if self._block is None:
-            columns = num_columns(self._spaces.observation_size)
+            columns = num_columns(self._spaces.measured_size)
             fields = {"weights": Leaf(tuple(weights.shape), weights.dtype)}
             self._block = SharedBlock({**fields, "observations": Leaf((columns,), torch.float64)})
         self._block["weights"].copy_(weights)

@@ -68,7 +68,7 @@ def _watch(
             from gymnasium.wrappers import RecordVideo
 
             environment = RecordVideo(environment, video, episode_trigger=lambda episode: True, disable_logger=True)
-        now = describe(environment.observation_space, environment.action_space)
+        now = describe(environment.observation_space, environment.action_space, settings.ignore)
         demand_same_spaces(path, policy.spaces, now, settings.id)
         observation, _ = environment.reset(seed=seed)
         policy.reset()

@@ -1,27 +1,28 @@
 """Reads a weights file: as a policy that plays, or as weights to start training from."""
 
 import contextlib
-import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
+from marl import seeds
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
 from marl.config.names import demand_allowed
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree
-from marl.data import seeds
+from marl.data.layout import leaves
 from marl.data.normalizer import RunningStatistics
-from marl.data.spaces import Spaces
+from marl.data.spaces import Spaces, differences
 from marl.data.stored import read_spaces, read_statistics
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
 from marl.networks.contract import Acts
+from marl.networks.encoders.make_encoder import encoder_size
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.processes.threads import one_thread
@@ -115,16 +116,19 @@ def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) 
     network = {name: each for name, each in contents.stored.items() if name.startswith("network.")}
     numbers = sum(math.prod(each.shape) for each in network.values())
     if not config.network.own and ":" not in config.algorithm.name:  # the size of built-in networks is known
-        hidden, outputs = config.network.hidden, spaces.num_actions or len(spaces.action_low)
-        # One to five multilayer perceptrons; some have a few more inputs or outputs than these numbers.
-        least = _connections((spaces.observation_size, *hidden, outputs))
-        most = 8 * _connections(
-            (spaces.observation_size + outputs + 1, *(width + 1 for width in hidden), 2 * outputs + 2)
-        )
-        if not least <= numbers <= most or 2 * len(hidden) > len(network):
+        outputs = sum(sum(part.categories) or part.size for part in leaves(spaces.actions))
+        hidden = config.network.hidden or (1,)
+        try:
+            size = encoder_size(spaces, config.network)
+        except ConfigError as error:
+            raise WeightsFileError(f"{path}: {error}") from error
+        # One to five networks; some have a few more inputs or outputs than these numbers.
+        least = size.numbers + outputs * (size.features + 1)
+        most = 8 * (least + (outputs + 2) * (max(size.features, *hidden, 1) + 1) + size.inputs * hidden[0])
+        if not least <= numbers <= most or size.tensors > len(network):
             raise WeightsFileError(
                 f"{path}: expected the network that its settings describe, of {least:,} numbers or more in "
-                f"{len(hidden) + 1:,} layers, got {numbers:,} in {len(network):,} tensors: train again"
+                f"{size.tensors + 2:,} tensors, got {numbers:,} in {len(network):,} tensors: train again"
             )
     demand_little_beside(contents, path)
 
@@ -140,10 +144,6 @@ def demand_little_beside(contents: Contents, path: str | Path) -> None:
     rest = sum(each.num_bytes for name, each in contents.stored.items() if name not in network)
     if rest > REST_BYTES + REST_FACTOR * 4 * numbers:
         raise WeightsFileError(f"{path}: expected little beside a network of {numbers:,} numbers, got {rest:,} bytes")
-
-
-def _connections(widths: Sequence[int]) -> int:
-    return sum(below * above for below, above in itertools.pairwise(widths))
 
 
 def config_of(file: WeightsFile | Contents, path: str | Path, allow: Collection[str]) -> Config:
@@ -185,7 +185,7 @@ def policy_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> Ru
     """
     if "normalizer" not in file.tensors:
         return None
-    return _statistics_in(file.tensors["normalizer"], spaces.observation_size, path, "observations")
+    return _statistics_in(file.tensors["normalizer"], spaces.measured_size, path, "observations")
 
 
 def demand_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> None:
@@ -195,7 +195,7 @@ def demand_statistics(file: WeightsFile, spaces: Spaces, path: str | Path) -> No
         WeightsFileError: statistics in it are impossible.
     """
     policy_statistics(file, spaces, path)
-    for name, size in (("observations", spaces.observation_size), ("rewards", 1)):
+    for name, size in (("observations", spaces.measured_size), ("rewards", 1)):
         rows = file.tensors.get(name)
         if rows is not None:
             _statistics_in(rows[0] if rows.dim() == 2 and len(rows) == 1 else rows[None], size, path, name)
@@ -218,9 +218,7 @@ def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str)
     Raises:
         WeightsFileError: they differ.
     """
-    before = before._replace(observation_wide=now.observation_wide)  # how observations are stored, not what they mean
-    pairs = zip(before._fields, before, now, strict=True)
-    differing = [(field.replace("_", " "), was, has) for field, was, has in pairs if was != has]
+    differing = differences(before, now)
     if differing:
         was = ", ".join(f"{field} {value!s:.60}" for field, value, _ in differing)
         has = ", ".join(f"{field} {value!s:.60}" for field, _, value in differing)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy.typing as npt
 
+from marl import seeds
 from marl.cluster.node import Node
 from marl.cluster.statistics import statistics_size
 from marl.cluster.trainers.trainer import Counts, Episodes, Given
-from marl.data import seeds
 from marl.errors import LinkError
 from marl.exchanges.base import ChildFacts
 from marl.exchanges.conversation import confer, converse, report

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from marl import seeds
 from marl.cluster.learner import LearnerNode
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import tensors_of
 from marl.cluster.trainers.players import Players
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
-from marl.data import seeds
 from marl.errors import MarlError, WorkerFailed
 from marl.exchanges.sides import LearningSide
 from marl.reports.events import ChildRow

@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from marl import seeds
 from marl.cluster.statistics import statistics_size
 from marl.config.settings import Config
-from marl.data import seeds
 from marl.data.layout import Values, flattened
 from marl.data.normalizer import RunningStatistics, statistics_of
 from marl.data.preprocess import Preprocess
 from marl.data.spaces import Spaces
+from marl.environments.actions import random_actions
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
 from marl.exchanges.observed import SEEN_PER_STEP
@@ -77,7 +78,7 @@ def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
     try:
         seen = [numbers(environments.reset([seeds.integer(sequence)]))]
         while len(seen) < SAMPLE and time.monotonic() < until:
-            step = environments.step(_random_actions(spaces, generator))
+            step = environments.step(random_actions(spaces, 1, generator))
             seen.append(numbers(step.observations))
             running = running * config.algorithm.discount + float(step.rewards[0])
             returns.append(running)
@@ -87,9 +88,3 @@ def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
     if not config.environment.normalize_rewards:
         return np.stack(seen)
     return np.column_stack([np.stack(seen), np.array(returns)])
-
-
-def _random_actions(spaces: Spaces, generator: np.random.Generator) -> npt.NDArray[Any]:
-    if spaces.discrete:
-        return generator.integers(spaces.num_actions, size=1)
-    return generator.uniform(-1.0, 1.0, (1, len(spaces.action_low))).astype(np.float32)

@@ -5,10 +5,10 @@ from typing import cast
 
 import torch
 
+from marl import seeds
 from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.algorithms.build import build_network, make_sampler
-from marl.data import seeds
 from marl.data.preprocess import Preprocess
 from marl.data.requests import RequestLayout
 from marl.data.trajectory import Trajectory

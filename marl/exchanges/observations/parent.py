@@ -142,7 +142,7 @@ class ObservationsParent(ExperienceParent):
     def _answer_upload(self, member: ActorMember, upload: Message) -> Answer | None:
         workspace = self._workspaces[member.name]
         count = len(upload.arrays["requests"])
-        requests = {name: field[:count] for name, field in workspace.requests.items()}
+        requests = at(workspace.requests, slice(count))
         try:
             check_requests(requests, self._request_layout)
             places = _places_of(requests, self._ranks.get(member.name, ALONE)[1])

@@ -12,13 +12,15 @@ from marl import api
 from marl.cluster.runs.render import watch
 from marl.config.settings import from_tree, to_tree
 from marl.data.spaces import Spaces
+from marl.data.stored import as_plain
 from marl.errors import MarlError, PluginError
 from marl.training.saved.weights_file import network_tensors, to_bytes
 from marl.trust.seal import make_seal_key
 from tests.audit import recorded
+from tests.plain_spaces import plain_spaces
 
-SPACES = Spaces((4,), 2, (), 0, (), ())
-COUNTING = Spaces((3,), 3, (), 0, (), ())
+SPACES = plain_spaces((4,), num_actions=2)
+COUNTING = plain_spaces((3,), num_actions=3)
 Read = Callable[[Path], object]
 
 
@@ -26,7 +28,7 @@ def write(path: Path, tree: dict[str, Any], *, spaces: Spaces = SPACES, own: boo
     """A weights file whose network fits, of settings that nobody has checked."""
     config = from_tree({})
     network = config.algorithm.build_network(spaces, config.network, 1)
-    info = {"config": {**to_tree(config), **tree}, "spaces": spaces._asdict()}
+    info = {"config": {**to_tree(config), **tree}, "spaces": as_plain(spaces)}
     path.write_bytes(to_bytes(network_tensors(network), info, make_seal_key() if own else None))
     return path
 

@@ -9,15 +9,16 @@ import pytest
 from marl.cluster.runs.resumable import demand_resumable, resumed_config
 from marl.config.files import load_config, to_toml
 from marl.config.settings import to_tree
-from marl.data.spaces import Spaces
+from marl.data.stored import as_plain
 from marl.errors import PluginError, WeightsFileError
 from marl.reports.meter import Meter
 from marl.reports.run_folder import RunFolder
 from marl.training.saved.weights_file import WeightsFile
+from tests.plain_spaces import plain_spaces
 
 METER = {"returns": [1.0], "lengths": [5], "episodes": 1, "steps": 5, "updates": 1, "seconds": 1.0, "first_mean": None}
 GOOD = {
-    "spaces": Spaces((4,), 2, (), 0, (), ())._asdict(),
+    "spaces": as_plain(plain_spaces((4,), num_actions=2)),
     "steps": 5,
     "updates": 1,
     "seconds": 1.0,

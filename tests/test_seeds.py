@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from marl.data.seeds import ACTIONS, ENVIRONMENTS, integer, integers, stream
+from marl.seeds import ACTIONS, ENVIRONMENTS, integer, integers, stream
 
 
 def test_streams_differ_in_every_part_and_repeat() -> None:

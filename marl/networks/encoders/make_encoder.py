@@ -1,0 +1,157 @@
+"""What makes features of observations: multilayer perceptrons, convolutions, both together, or a user's own."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from marl.data.layout import Values, leaves
+from marl.data.spaces import Part, Parts, Spaces, values_of
+from marl.errors import ConfigError
+from marl.networks.encoders.inputs import Inputs, as_floats
+from marl.networks.encoders.pictures import PictureEncoder
+from marl.networks.heads import Linear, linear
+from marl.networks.kept_tensors import KeepsTensors
+from marl.networks.own_module import demand_size, own_module
+from marl.networks.settings import NetworkSettings
+
+ENCODERS = ("auto", "mlp", "nature", "impala")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "elu": functional.elu,
+}
+
+
+class Encoder(Protocol):
+    """A user's own is made as ``Class(spaces, settings)``."""
+
+    size: int  # features
+
+    def forward(self, observations: Values) -> Tensor:
+        """Features [..., size] of observations [..., D]: rows, or a tree of rows."""
+
+
+class MLP(KeepsTensors, nn.ModuleList):
+    """Hidden layers, each followed by the activation.
+
+    One loop over the layers' tensors: at the size of these networks a module call a layer costs as much as the layer.
+    """
+
+    def __init__(self, inputs: Inputs, hidden: tuple[int, ...], activation: str, generator: torch.Generator) -> None:
+        sizes = [inputs.size, *hidden]
+        # Gain sqrt(2) below, as is common for actor-critics; a small one in the head keeps the first policy nearly
+        # uniform.
+        super().__init__(
+            [linear(below, above, math.sqrt(2), generator) for below, above in zip(sizes, hidden, strict=False)]
+        )
+        self._activation = activation_of(activation)
+        self.size = sizes[-1]
+        self._see = as_floats if inputs.is_one else inputs
+        self.relist()
+
+    def forward(self, observations: Values) -> Tensor:
+        """Features [..., size] of observations [..., D]."""
+        inputs = self._see(observations)
+        activation = self._activation
+        for weight, bias in self._layers:
+            inputs = activation(functional.linear(inputs, weight, bias))
+        return inputs
+
+    def relist(self) -> None:
+        """See ``KeepsTensors``."""
+        self._layers = [(layer.weight, layer.bias) for layer in (cast(Linear, each) for each in self)]
+
+
+def activation_of(name: str) -> Callable[[Tensor], Tensor]:
+    """The function of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"network.activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    return ACTIVATIONS[name]
+
+
+def make_encoder(spaces: Spaces, settings: NetworkSettings, generator: torch.Generator) -> tuple[nn.Module, int]:
+    """The encoder that the settings name, and how many features it makes.
+
+    Raises:
+        ConfigError: there is no such encoder, or it does not fit.
+        PluginError: there is no such class, or it cannot be made.
+    """
+    name = settings.encoder or "auto"
+    if name in ENCODERS:
+        made = _built_in(spaces.observations, name, settings, generator)
+        return made, made.size
+    if ":" not in name:
+        raise ConfigError(f"network.encoder: expected {', '.join(ENCODERS)} or package.module:Class, got {name!r}")
+    seed = int(torch.randint(2**31, (), generator=generator))
+    own = own_module("network.encoder", name, seed, spaces=spaces, settings=settings)
+    return own, demand_size("network.encoder", name, own)
+
+
+class EncoderSize(NamedTuple):
+    """Of an encoder that was not built."""
+
+    numbers: int  # weights and biases
+    tensors: int
+    features: int
+    inputs: int  # numbers that it sees, with a 1 or 0 for each category
+
+
+def encoder_size(spaces: Spaces, settings: NetworkSettings) -> EncoderSize:
+    """How large the encoder is that settings name, none of a user's own; takes no memory for it.
+
+    Raises:
+        ConfigError: see ``make_encoder``.
+    """
+    with torch.device("meta"):
+        encoder, features = make_encoder(spaces, settings, torch.Generator(device="cpu"))
+    tensors = list(encoder.parameters())
+    inputs = Inputs(spaces.observations).size
+    return EncoderSize(sum(each.numel() for each in tensors), len(tensors), features, inputs)
+
+
+def _built_in(
+    parts: Parts, name: str, settings: NetworkSettings, generator: torch.Generator
+) -> "MLP | PictureEncoder | Combined":
+    pictures = [part for part in leaves(parts) if part.is_picture]
+    if name == "mlp" or (name == "auto" and not pictures):
+        return MLP(Inputs(parts), settings.hidden, settings.activation, generator)
+    if not pictures:
+        raise ConfigError(
+            f"network.encoder: expected pictures for {name!r} (bytes, three dimensions), and these observations have "
+            "none: leave it out"
+        )
+    if isinstance(parts, Part):
+        return PictureEncoder(parts, name, generator)
+    return Combined(parts, name, settings, generator)
+
+
+class Combined(nn.Module):
+    """Convolutions for each picture, and hidden layers over their features and all other numbers."""
+
+    def __init__(self, parts: Parts, kind: str, settings: NetworkSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        found = leaves(parts)
+        self._parts = parts
+        self._inputs = Inputs(tuple(part for part in found if not part.is_picture))
+        self.pictures = nn.ModuleList(PictureEncoder(part, kind, generator) for part in found if part.is_picture)
+        size = self._inputs.size + sum(cast(PictureEncoder, each).size for each in self.pictures)
+        self.hidden = MLP(Inputs(Part((size,))), settings.hidden, settings.activation, generator)
+        self.size = self.hidden.size
+
+    def forward(self, observations: Values) -> Tensor:
+        """See ``Encoder``."""
+        pairs = values_of(self._parts, observations)
+        seen = (each for part, each in pairs if part.is_picture)
+        found = [encode(each) for encode, each in zip(self.pictures, seen, strict=True)]
+        others = tuple(each for part, each in pairs if not part.is_picture)
+        if others:
+            found.append(self._inputs(others))
+        return self.hidden.forward(torch.cat(found, -1))

@@ -1,0 +1,135 @@
+"""Convolutions over pictures.
+
+"nature": Mnih et al., "Human-level control through deep reinforcement learning" (2015). "impala": the residual network
+of Espeholt et al., "IMPALA" (2018), figure 3. "small": two layers that keep a small picture's size.
+"""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from marl.data.spaces import Part
+from marl.errors import ConfigError
+from marl.networks.encoders.inputs import as_floats
+from marl.networks.heads import linear
+
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, side and stride of each layer
+NATURE_SIDE = 36  # pixels of the smallest picture that they fit
+RESIDUAL = (16, 32, 32)  # channels of each section, which halves the picture
+RESIDUAL_SIDE = 8
+SMALL = (16, 32)
+FEATURES = {"nature": 512, "impala": 256, "small": 128}
+
+
+class Conv(nn.Module):
+    """A convolution with an orthogonal start."""
+
+    def __init__(
+        self, inputs: int, outputs: int, side: int, generator: torch.Generator, *, stride: int = 1, padding: int = 0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, side, side))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self._stride, self._padding = stride, padding
+        with torch.no_grad():
+            nn.init.orthogonal_(self.weight, math.sqrt(2), generator=generator)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, inputs, H, W] to [N, outputs, H', W']."""
+        return functional.conv2d(pictures, self.weight, self.bias, self._stride, self._padding)
+
+
+class Residual(nn.Module):
+    """Two convolutions whose result is added to what came."""
+
+    def __init__(self, channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.first = Conv(channels, channels, 3, generator, padding=1)
+        self.second = Conv(channels, channels, 3, generator, padding=1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Of the same shape."""
+        return cast(Tensor, pictures + self.second(torch.relu(self.first(torch.relu(pictures)))))
+
+
+class Section(nn.Module):
+    """Of the residual network: a convolution, half the size, two residual blocks."""
+
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.first = Conv(inputs, outputs, 3, generator, padding=1)
+        self.blocks = nn.Sequential(Residual(outputs, generator), Residual(outputs, generator))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
+        return cast(Tensor, self.blocks(functional.max_pool2d(self.first(pictures), 3, 2, 1)))
+
+
+class PictureEncoder(nn.Module):
+    """Features [..., size] of pictures [..., D] in rows of bytes."""
+
+    def __init__(self, part: Part, kind: str, generator: torch.Generator) -> None:
+        """
+        Args:
+            kind: "nature", "impala", "small", or "auto": what fits the picture.
+
+        Raises:
+            ConfigError: the picture is too small.
+        """
+        super().__init__()
+        self._shape, self._channels_last = part.shape, channels_last(part.shape)
+        height, width, channels = self._sizes()
+        kind = kind_for(min(height, width)) if kind == "auto" else kind
+        least = {"nature": NATURE_SIDE, "impala": RESIDUAL_SIDE}.get(kind, 1)
+        if min(height, width) < least:
+            raise ConfigError(
+                f"network.encoder: expected pictures of at least {least} x {least} pixels for {kind!r}, got "
+                f"{height} x {width}: leave it out, or make the pictures larger"
+            )
+        layers: list[nn.Module] = []
+        if kind == "nature":
+            for outputs, side, stride in NATURE:
+                layers += [Conv(channels, outputs, side, generator, stride=stride), nn.ReLU()]
+                channels = outputs
+        elif kind == "impala":
+            for outputs in RESIDUAL:
+                layers.append(Section(channels, outputs, generator))
+                channels = outputs
+            layers.append(nn.ReLU())
+        else:
+            for outputs in SMALL:
+                layers += [Conv(channels, outputs, 3, generator, padding=1), nn.ReLU()]
+                channels = outputs
+        self.layers = nn.Sequential(*layers)
+        self.size = FEATURES[kind]
+        with torch.no_grad():
+            flat = self.layers(torch.zeros(1, self._sizes()[2], height, width)).numel()
+        self.last = linear(flat, self.size, math.sqrt(2), generator)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """See the class."""
+        pictures = as_floats(rows).reshape(-1, *self._shape)
+        if self._channels_last:
+            pictures = pictures.movedim(-1, 1)
+        found = self.layers(pictures).flatten(1)
+        features = torch.relu(functional.linear(found, self.last.weight, self.last.bias))
+        return features.reshape(*rows.shape[:-1], self.size)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        if self._channels_last:
+            return cast(tuple[int, int, int], self._shape)
+        return self._shape[1], self._shape[2], self._shape[0]
+
+
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether a picture's last dimension holds its channels: the smaller of first and last does."""
+    return shape[-1] <= shape[0]
+
+
+def kind_for(side: int) -> str:
+    """What fits pictures of so many pixels."""
+    return "nature" if side >= NATURE_SIDE else "small"

@@ -1,0 +1,114 @@
+"""Convolutions: sizes, orders of dimensions, and what is refused."""
+
+import copy
+
+import pytest
+import torch
+
+from marl.data.spaces import Part, Spaces
+from marl.errors import ConfigError
+from marl.networks.actor_critic import ActorCritic
+from marl.networks.encoders.make_encoder import Combined, encoder_size, make_encoder
+from marl.networks.encoders.pictures import FEATURES, PictureEncoder
+from marl.networks.settings import NetworkSettings
+from marl.networks.torso import as_buffers
+from tests.plain_spaces import plain_spaces
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def pixels(*shape: int) -> torch.Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator())
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "numbers"),
+    [
+        # Weights and biases by hand: (in x side^2 + 1) x out of each layer.
+        ((4, 84, 84), "auto", 32 * (4 * 64 + 1) + 64 * (32 * 16 + 1) + 64 * (64 * 9 + 1) + 512 * (64 * 49 + 1)),
+        ((84, 84, 4), "nature", 32 * (4 * 64 + 1) + 64 * (32 * 16 + 1) + 64 * (64 * 9 + 1) + 512 * (64 * 49 + 1)),
+        ((7, 7, 3), "auto", 16 * (3 * 9 + 1) + 32 * (16 * 9 + 1) + 128 * (32 * 49 + 1)),
+        (
+            (16, 16, 3),
+            "impala",
+            16 * (3 * 9 + 1) + 4 * 16 * (16 * 9 + 1)
+            + 32 * (16 * 9 + 1) + 4 * 32 * (32 * 9 + 1)
+            + 5 * 32 * (32 * 9 + 1)
+            + 256 * (32 * 4 + 1),
+        ),
+    ],
+)  # fmt: skip
+def test_sizes(shape: tuple[int, ...], kind: str, numbers: int) -> None:
+    encoder = PictureEncoder(Part(shape, "uint8"), kind, generator())
+    assert sum(each.numel() for each in encoder.parameters()) == numbers
+    rows = pixels(2, 3, shape[0] * shape[1] * shape[2])
+    found = encoder(rows)
+    assert found.shape == (2, 3, encoder.size)
+    torch.testing.assert_close(encoder(rows[1, 2]), found[1, 2], rtol=1e-4, atol=1e-5)
+
+
+def test_channels_may_come_first_or_last() -> None:
+    first = PictureEncoder(Part((3, 8, 9), "uint8"), "auto", generator())
+    last = PictureEncoder(Part((8, 9, 3), "uint8"), "auto", generator())
+    picture = pixels(3, 8, 9)
+    torch.testing.assert_close(first(picture.flatten()), last(picture.movedim(0, -1).flatten()))
+
+
+@pytest.mark.parametrize(("kind", "side"), [("nature", 35), ("impala", 7)])
+def test_a_picture_that_is_too_small(kind: str, side: int) -> None:
+    with pytest.raises(ConfigError, match=rf"at least \d+ x \d+ pixels for '{kind}', got {side} x 90"):
+        PictureEncoder(Part((side, 90, 3), "uint8"), kind, generator())
+
+
+@pytest.mark.parametrize("encoder", ["nature", "impala"])
+def test_there_must_be_a_picture(encoder: str) -> None:
+    spaces = plain_spaces((4,), num_actions=2)
+    with pytest.raises(ConfigError, match="and these observations have none"):
+        make_encoder(spaces, NetworkSettings(encoder=encoder), generator())
+
+
+def test_an_encoder_that_there_is_not() -> None:
+    with pytest.raises(ConfigError, match=r"expected auto, mlp, nature, impala or package.module:Class, got 'resnet'"):
+        make_encoder(plain_spaces((4,), num_actions=2), NetworkSettings(encoder="resnet"), generator())
+
+
+TREE = Spaces(
+    {"camera": Part((8, 8, 3), "uint8"), "arm": Part((2,)), "tool": Part((), "int32", (3,), (0,))},
+    Part((), "int32", (2,), (0,)),
+)
+
+
+def test_pictures_and_numbers_together() -> None:
+    settings = NetworkSettings(hidden=(16,))
+    encoder, size = make_encoder(TREE, settings, generator())
+    assert isinstance(encoder, Combined)
+    assert (size, encoder.hidden[0].weight.shape) == (16, (16, FEATURES["small"] + 5))
+    assert encoder(TREE.zeros(4, 2)).shape == (4, 2, 16)
+    alone, size = make_encoder(TREE, NetworkSettings(encoder="mlp", hidden=(16,)), generator())
+    assert alone[0].weight.shape == (16, 8 * 8 * 3 + 5)
+
+
+@pytest.mark.parametrize("name", [None, "mlp"])
+def test_how_large_an_encoder_is_without_it(name: str | None) -> None:
+    settings = NetworkSettings(encoder=name, hidden=(16,))
+    encoder, features = make_encoder(TREE, settings, generator())
+    size = encoder_size(TREE, settings)
+    tensors = list(encoder.parameters())
+    assert (size.numbers, size.tensors) == (sum(each.numel() for each in tensors), len(tensors))
+    assert (size.features, size.inputs) == (features, 8 * 8 * 3 + 5)
+
+
+def test_a_copy_follows_the_weights_that_it_is_given() -> None:
+    """As a target network's does."""
+    network = ActorCritic(TREE, NetworkSettings(hidden=(16,)), 0).actor
+    past = as_buffers(network)
+    seen = {**TREE.zeros(2), "camera": pixels(2, 8 * 8 * 3)}
+    torch.testing.assert_close(past(seen), network(seen))
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        for each in other.parameters():
+            each.add_(0.1)
+    past.load_state_dict(other.state_dict())
+    torch.testing.assert_close(past(seen), other(seen))
