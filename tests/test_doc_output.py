@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from rich.console import Console
 
-from marl.reports.children import children_table
+from marl.reports.children_table import children_table
 from marl.reports.events import ChildRow
 from tests.cli.conftest import Answer
 from tests.cli.conftest import command as command

@@ -6,7 +6,7 @@ from torch import Tensor
 from marl.data.layout import mapped
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Transitions
-from marl.targets.double_q import n_step
+from marl.targets.n_step import n_step
 
 SMALLEST = 1e-6  # added to each priority: what is understood today may be forgotten tomorrow
 

@@ -73,7 +73,7 @@ def collect_settings(overrides: tuple[str, ...], **options: Any) -> dict[str, An
     Raises:
         click.UsageError: the same setting twice with different values.
     """
-    from marl.config.files import parse_override
+    from marl.config.overrides import parse_override
 
     settings = dict(parse_override(text) for text in overrides)
     for name, value in options.items():

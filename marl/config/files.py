@@ -1,8 +1,6 @@
-"""Where settings come from, and go to: presets, TOML files, single keys."""
+"""Where settings come from, and go to: presets and TOML files, with single settings on top."""
 
-import contextlib
 import copy
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import msgspec
 import numpy as np
 
 from marl.config.names import demand_allowed
-from marl.config.plain import KWARGS, from_plain, is_tag, kwargs_to_plain, to_plain
+from marl.config.plain import KWARGS, is_tag, kwargs_to_plain, to_plain
 from marl.config.presets import preset_tree
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
@@ -68,31 +66,6 @@ def _written(path: str, value: Any) -> Any:
     if path == "environment" and isinstance(value, dict) and "kwargs" in value:
         return {**value, "kwargs": _written(KWARGS, value["kwargs"])}
     return value
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """``key.path=value``, the value as TOML writes it; what is not TOML is taken as text.
-
-    Raises:
-        ConfigError: there is no equals sign.
-    """
-    path, separator, value = text.partition("=")
-    if not separator or not path.strip():
-        raise ConfigError(f"--set: expected key.path=value, got {text!r}")
-    path, value = path.strip(), value.strip()
-    if value == "None":
-        return path, None
-    try:
-        found = parse_toml(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        with contextlib.suppress(ValueError):
-            return path, float(value)  # .7 is a number to people, though not to TOML
-        return path, value
-    except ValueError as error:
-        raise ConfigError(f"--set {path}: expected a value of a setting, got one that is none: {error}") from error
-    if path == KWARGS and isinstance(found, dict):
-        return path, {key: from_plain(each, f"{path}.{key}") for key, each in found.items()}
-    return path, from_plain(found, path)
 
 
 def to_toml(config: Config, key: Secret | None = None) -> str:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from marl.errors import WeightsRefused
-from marl.wire.blocks import BlockCodec
 from marl.wire.codec import CODECS, TILE, Codec, check_length
+from marl.wire.quantised_blocks import BlockCodec
 
 
 def build_codec(name: str) -> Codec:

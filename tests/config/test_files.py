@@ -1,13 +1,11 @@
 """Where settings come from."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from marl.algorithms.a3c import A3C
-from marl.config.files import load_config, parse_override, to_toml
-from marl.errors import ConfigError
+from marl.config.files import load_config, to_toml
 from marl.plugins import ANYTHING
 from tests.config.cases import OTHER, refused
 
@@ -42,30 +40,6 @@ def test_a_section_within_a_value(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("seed = 1\n")
     assert refused(path, seed__x=2) == "seed.x: seed is a value, not a section"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("algorithm.t_max=5", ("algorithm.t_max", 5)),
-        (" algorithm.learning_rate = 2e-3 ", ("algorithm.learning_rate", 2e-3)),
-        ("network.hidden=[64, 32]", ("network.hidden", [64, 32])),
-        ("stop.solved=false", ("stop.solved", False)),
-        ('environment.id="A-v0"', ("environment.id", "A-v0")),
-        ("environment.id=A-v0", ("environment.id", "A-v0")),  # not TOML: taken as text
-        ("environment.kwargs={gravity = -9.8}", ("environment.kwargs", {"gravity": -9.8})),
-        ("environment.kwargs.name=a=b", ("environment.kwargs.name", "a=b")),
-        ("report.runs=", ("report.runs", "")),
-    ],
-)
-def test_single_keys_from_the_shell(text: str, expected: tuple[str, Any]) -> None:
-    assert parse_override(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "seed", "=5", "  =5"])
-def test_what_is_no_key_and_value(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"expected key\.path=value, got"):
-        parse_override(text)
 
 
 def test_single_keys_reach_into_arguments_of_the_environment() -> None:

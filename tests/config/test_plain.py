@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from marl.config.files import load_config, parse_override, to_toml
+from marl.config.files import load_config, to_toml
+from marl.config.overrides import parse_override
 from marl.config.plain import DEPTH
 from marl.config.rules import demand_sendable
 from marl.config.settings import Config, from_tree, to_tree

@@ -12,7 +12,7 @@ from marl.data.normalizer import RunningStatistics, as_row
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.merger import Merger
 from marl.exchanges.merging.vetting import Sent
-from marl.exchanges.observed import Observed
+from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.pairwise.merger import MixingMerger
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global

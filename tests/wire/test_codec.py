@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from marl.errors import WeightsRefused
-from marl.wire import blocks
+from marl.wire import quantised_blocks
 from marl.wire.codec import TILE
 from marl.wire.compression import CODECS, build_codec
 
@@ -41,7 +41,7 @@ def half_steps(name: str, delta: Tensor) -> Tensor:
     block, levels = BLOCKS[name]
     limits = []
     for part in delta.double().split(block):
-        step = max(float(part.abs().max()) / levels, blocks.SMALLEST_SCALE)
+        step = max(float(part.abs().max()) / levels, quantised_blocks.SMALLEST_SCALE)
         limits += [step / 2] * len(part)
     return torch.tensor(limits, dtype=torch.float64)
 

@@ -17,7 +17,7 @@ from marl.data.spaces import Spaces
 from marl.environments.actions import random_actions
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
-from marl.exchanges.observed import SEEN_PER_STEP
+from marl.exchanges.observation_statistics import SEEN_PER_STEP
 from marl.exchanges.run import replay_ratio
 from marl.plugins import foreign_code
 from marl.processes.signals import raising

@@ -27,7 +27,7 @@ from marl.exchanges.experience.newest import Newest
 from marl.exchanges.experience.seen import Seen
 from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.merging.merger import tensor_of
-from marl.exchanges.observed import Observed
+from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail
 from marl.log_throttle import LogThrottle

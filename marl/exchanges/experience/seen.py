@@ -5,7 +5,7 @@ from torch import Tensor
 
 from marl.exchanges.child_reports import MAX_WORKERS
 from marl.exchanges.experience.credit import ActorMember
-from marl.exchanges.observed import Observed
+from marl.exchanges.observation_statistics import Observed
 from marl.training.send_queue import RING_LENGTH
 
 

@@ -17,7 +17,7 @@ from marl.averaging.tiles import DeltaMeter
 from marl.digests import begin_name
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.vetting import Sent, Vetting
-from marl.exchanges.observed import SEEN_PER_STEP, Observed, Vetted, together
+from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed, Vetted, together
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global
 from marl.exchanges.triggers import parse_trigger

@@ -17,7 +17,7 @@ from marl.exchanges.merging.buffers import Buffers
 from marl.exchanges.merging.merger import Merged, Merger
 from marl.exchanges.merging.participation import Participation
 from marl.exchanges.merging.vetting import Sent
-from marl.exchanges.observed import Observed
+from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Audited, Global, State
 from marl.failpoints import fail

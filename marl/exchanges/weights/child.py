@@ -20,7 +20,7 @@ from marl.exchanges.member import STILL
 from marl.exchanges.merging.rest import Rest
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights.rounding import Rounding
-from marl.exchanges.weights.schedule import Schedule
+from marl.exchanges.weights.upload_schedule import Schedule
 from marl.failpoints import fail
 from marl.reports.history import record, recording
 from marl.training.node_memory import STEPS, array

@@ -12,7 +12,7 @@ import numpy as np
 
 from marl.errors import ConfigError
 from marl.loading import loading
-from marl.reports.children import shortened
+from marl.reports.children_table import shortened
 from marl.reports.numbers import decimals, exact_text, number_text
 from marl.reports.places import demand_file
 from marl.reports.plots.distribution import Summary

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from marl.reports.children import children_table
+from marl.reports.children_table import children_table
 from marl.reports.events import ChildRow, Ended, Event, Progress, Status, Warned
 from marl.reports.numbers import number_text
 from marl.reports.sinks.plain import PlainLines, return_text, title

@@ -2,7 +2,7 @@
 
 from typing import TextIO
 
-from marl.reports.children import summary
+from marl.reports.children_table import summary
 from marl.reports.events import Ended, Event, Progress, Status, Warned
 from marl.reports.numbers import spread_text
 from marl.reports.sinks.sink import Facts

@@ -8,7 +8,7 @@ import torch
 from marl.averaging.upload_limits import MOST_WEIGHT
 from marl.data.normalizer import RunningStatistics, as_row, from_row, statistics_of
 from marl.exchanges.child_reports import MAX_WORKERS
-from marl.exchanges.observed import NEAR, Observed
+from marl.exchanges.observation_statistics import NEAR, Observed
 from tests.exchanges.actors import OBSERVATION, Actors, Learning
 from tests.exchanges.nodes import Clock
 from tests.exchanges.observers import ENVIRONMENTS, SIZE, Child, Parent

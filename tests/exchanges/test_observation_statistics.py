@@ -6,7 +6,7 @@ import torch
 
 from marl.data.normalizer import RunningStatistics, as_row, from_row
 from marl.errors import WeightsRefused
-from marl.exchanges.observed import NEAR, Observed
+from marl.exchanges.observation_statistics import NEAR, Observed
 
 
 def row(count: float, mean: float = 0.0, deviation: float = 1.0, size: int = 2) -> torch.Tensor:

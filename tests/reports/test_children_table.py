@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from marl.reports.children import COLUMNS, children_table, summary
+from marl.reports.children_table import COLUMNS, children_table, summary
 from marl.reports.events import ChildRow, Status
 from marl.reports.sinks.live import _Picture
 
