@@ -33,7 +33,7 @@ class Fence:
             return
         if hello.term <= term:
             raise HandshakeRefused(
-                f"this run goes on under another parent: expected epoch {term + 1} or later, got {hello.term}; "
+                f"this run goes on under another parent: expected term {term + 1} or later, got {hello.term}; "
                 "only one parent may lead a run: stop the older one",
                 superseded=True,
             )

@@ -25,7 +25,7 @@ def test_an_older_parent_is_told_to_stop(restarted: bool, tmp_path: Path) -> Non
     if restarted:
         fence = Fence(tmp_path, "box-5050")
     for term, instance in ((1, "a"), (2, "c")):
-        with pytest.raises(HandshakeRefused, match="goes on under another parent") as refused:
+        with pytest.raises(HandshakeRefused, match="goes on under another parent: expected term 3 or later") as refused:
             fence.check(parent(term, instance))
         assert refused.value.superseded
     fence.check(parent(2, "b"))

@@ -141,7 +141,7 @@ class Audit:
 
     def _give_up(self, reason: str) -> None:
         first, second = self._pair
-        self._note(f"{first} and {second} cannot be judged, and go on: {reason}")
+        self._note(f"{first} and {second} cannot be evaluated, and go on: {reason}")
         self._close(LONG_PEACE_S)
 
     def _watch_trial(self) -> None:

@@ -163,7 +163,7 @@ def test_who_says_nothing_when_tried_is_tried_again_and_then_named(clock: Clock)
     assert not side.aside
 
 
-def test_a_trial_that_stops_is_judged_by_what_it_made(clock: Clock) -> None:
+def test_a_trial_that_stops_is_evaluated_by_what_it_made(clock: Clock) -> None:
     side = Side(20.0, {"a": better, "b": better})
     audit = tried(side, clock, [])
     side.a_round()
@@ -215,13 +215,13 @@ def test_one_bad_trial_names_nobody() -> None:
     assert side.accused == []
 
 
-def test_who_judges_may_die_only_so_often(clock: Clock) -> None:
+def test_who_evaluates_may_die_only_so_often(clock: Clock) -> None:
     side, notes = Side(20.0, {"a": better, "b": better}), list[str]()
     audit = made(side, notes, dies=10**6)
     silent(audit, clock, 500)
     assert cast(Plays, audit._auditor).asked == MOST_DEATHS
     assert not side.aside
-    assert [note for note in notes if "cannot be judged" in note] == notes[1:]
+    assert [note for note in notes if "cannot be evaluated" in note] == notes[1:]
     assert len(notes) == 2
 
 
@@ -234,7 +234,7 @@ def test_who_never_answers_holds_nobody_up(clock: Clock) -> None:
         side.a_round()
     silent(audit, clock, PLAY_S + 5)
     assert not side.aside
-    assert "cannot be judged" in notes[-1]
+    assert "cannot be evaluated" in notes[-1]
     asked = plays.asked
     silent(audit, clock, 1000)
     assert plays.asked == asked  # its late answer would be taken for another
