@@ -37,7 +37,7 @@ run_lunar: $(VENV)/.installed ## the same with LunarLander-v3
 run_bipedal: $(VENV)/.installed ## the same with BipedalWalker-v3
 	$(call timed,BipedalWalker-v3)
 
-# The whole time, even if it is solved before; the weights kept are the best that were judged.
+# The whole time, even if it is solved before; the weights kept are the best that were evaluated.
 define timed
 	$(BIN)/python -m marl train $(1) --minutes $(TIME) --set stop.solved=false $(if $(NWORKERS),--workers $(NWORKERS)) $(if $(ALGORITHM),--algorithm $(ALGORITHM))
 	$(BIN)/python test_env.py weights.pt

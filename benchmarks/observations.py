@@ -4,8 +4,8 @@
 
 Three ways to act in the same environments take turns: a network of the worker's own (as with the weights exchange), a
 parent in the same process (``marl train`` on one machine), and a parent in another process over mutual TLS. Latency is
-from the moment at which one group's observations lie on the desk to that at which the worker has its actions, with
-nothing else going on; steps a second are those of two groups in turn. Nobody learns: what arrives is taken and
+from the moment at which one group's observations lie in the request slots to that at which the worker has its actions,
+with nothing else going on; steps a second are those of two groups in turn. Nobody learns: what arrives is taken and
 forgotten.
 
 Then a real child whose environments sleep: the delay of the link, each way, is switched on and off in turns. Stepping
@@ -283,7 +283,7 @@ def over_tls(config: Config, seconds: float) -> tuple[list[float], float]:
 
 
 def decide_for(pipe: Connection, config: Config, key: Path, port: int) -> None:
-    """A parent of one child, until that says farewell."""
+    """A parent of one child, until that sends STOP."""
     torch.set_num_threads(1)
     with ExitStack() as stack:
         side, io = make_parent(config, stack), stack.enter_context(IOLoop())

@@ -158,14 +158,14 @@ def writing(environment: str, per_worker: int, length: int, seconds: float) -> l
         seeds=list(range(environments.count)),
     )
     optimizer = make_optimizer(config.optimizer, block["optimizer"], block["optimizer_steps"])
-    lessons = ReplayedTrajectories(algorithm, network, block, 0, ratio=1.0, rng=np.random.default_rng(0))
-    replay = lessons._replay = Timed(block, 0)
+    replayed = ReplayedTrajectories(algorithm, network, block, 0, ratio=1.0, rng=np.random.default_rng(0))
+    replay = replayed._replay = Timed(block, 0)
     start = time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:
         local.weights.copy_(shared)
         trajectory, _ = collector.collect(cast(Acts, network), None, 0)
         collector.scale_rewards(1.0)
-        for batch in lessons.batches(trajectory, Moment(0.0, generator)):
+        for batch in replayed.batches(trajectory, Moment(0.0, generator)):
             loss = algorithm.loss(network, batch)
             hogwild_step(shared, local, optimizer, loss, algorithm.learning_rate, algorithm.max_gradient_norm)
             local.weights.copy_(shared)

@@ -24,8 +24,8 @@ class MetaDevice(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         if func not in BETWEEN_DEVICES:
-            judged = tensors[:1] if func in PLACES_ANYWHERE else [each for each in tensors if each.ndim]
-            devices = {each.device.type for each in judged}
+            compared = tensors[:1] if func in PLACES_ANYWHERE else [each for each in tensors if each.ndim]
+            devices = {each.device.type for each in compared}
             assert len(devices) < 2, f"{func} of tensors on {' and '.join(sorted(devices))}"
         if not any(each.device == META for each in tensors):
             return func(*args, **kwargs)

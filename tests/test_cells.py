@@ -92,7 +92,7 @@ def test_pixels_are_learned_from(algorithm: str, exchange: str, more: dict[str, 
     assert evaluate(result.weights, episodes=50).mean > 0.5  # which must see them as training did
 
 
-def test_where_nobody_judges_training_says_what_is_solved(tmp_path: Path) -> None:
+def test_where_nobody_evaluates_training_says_what_is_solved(tmp_path: Path) -> None:
     result = trained("a3c", "weights", tmp_path, **{"evaluation.episodes": 0})
     assert result.reason == "solved", result
     assert result.weights.is_file()

@@ -34,7 +34,7 @@ class ApexDQN(Algorithm):
     t_max: int = 16  # steps of a trajectory; its last n_step - 1 transitions are shorter (8 to 64)
     max_gradient_norm: float = 40.0  # longer gradients are cut to this length (.5 to 40)
     n_step: int = 3  # rewards in a target before values take over; more is faster and less exact (1 to 5)
-    double: bool = True  # one network chooses the next action, its older copy judges it; else the copy does both
+    double: bool = True  # one network chooses the next action, its older copy gives its value; else the copy does both
     dueling: bool = True  # value and advantages apart
     huber: float = 1.0  # errors count in proportion beyond this, squared below; 0: always squared
     target_period: int = 200  # updates of a worker between two copies of the network (50 to 2500)
@@ -100,8 +100,8 @@ class ApexDQN(Algorithm):
     def _errors(self, network: QNetwork, batch: Transitions) -> tuple[Tensor, Tensor]:
         """By how much the values of what was done are off [N], without a gradient, and those values [N]."""
         with torch.no_grad():
-            judged = network.target(batch.next_observations)
-            choosing = network.policy(batch.next_observations) if self.double else judged
-            targets = double_q_targets(batch.returns, batch.discounts, choosing, judged)
+            next_values = network.target(batch.next_observations)
+            choosing = network.policy(batch.next_observations) if self.double else next_values
+            targets = double_q_targets(batch.returns, batch.discounts, choosing, next_values)
         chosen = network.policy(batch.observations).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
         return chosen.detach() - targets, chosen

@@ -37,9 +37,9 @@ class Directions:
         """The child's last delta with the sum of those of the others."""
         others = [each for name, each in self._deltas.items() if name != child]
         if child in self._deltas and others:
-            self._judge(child, torch.stack(others).sum(0))
+            self._update_agreement(child, torch.stack(others).sum(0))
 
-    def _judge(self, child: str, others: Tensor) -> None:
+    def _update_agreement(self, child: str, others: Tensor) -> None:
         if float(torch.linalg.vector_norm(others)) < NOTHING:
             return
         cosine = float(torch.nn.functional.cosine_similarity(self._deltas[child], others, dim=0))
@@ -52,7 +52,7 @@ class Directions:
         if len(self._deltas) > 1:
             total = torch.stack(list(self._deltas.values())).sum(0)
             for child, own in self._deltas.items():
-                self._judge(child, total - own)
+                self._update_agreement(child, total - own)
         self._deltas.clear()
 
     def drop(self, child: str) -> None:

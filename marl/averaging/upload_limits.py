@@ -137,7 +137,7 @@ class Lengths:
         return norm == 0 or (others is not None and norm < NOTHING * others * math.sqrt(work))
 
     def complaint(self, child: str) -> str | None:
-        """Why a child among others is to be left out; None where its deltas can be learning."""
+        """Why a child among others is to be quarantined; None where its deltas can be learning."""
         if self._long.get(child, 0) < LONG_FOR:
             return None
         self._long[child] = 0

@@ -49,9 +49,9 @@ def evaluate(
         from marl.reports.run_folder import holds_run
 
     if render or video:
-        from marl.cluster.runs.render import watch
+        from marl.cluster.runs.render import render_episode
 
-        total = watch(weights, seed=seed, greedy=not sampled, video=video, allow=allow)
+        total = render_episode(weights, seed=seed, greedy=not sampled, video=video, allow=allow)
         click.echo(f"return {number_text(total)}" + (f"; video in {video}" if video else ""))
         return
     wanted = picture is not None or not (as_json or no_picture)

@@ -28,7 +28,7 @@ from marl.wire.link import Link
 
 READY = "listening on"  # a program that starts children waits for these words
 LOOK_EVERY = 0.5  # seconds
-ECHO_S = 60.0  # seconds between two lines about a parent that is refused again and again
+THROTTLE_S = 60.0  # seconds between two lines about a parent that is refused again and again
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Child:
         self._settings, self._endpoint, self._name = settings, endpoint, name
         self._events, self._stopped, self._poll = events, stopped, poll
         self._workers = settings.workers or max(1, count_cores() - 1)
-        self._say = LogThrottle(events.note, burst=8, every_s=ECHO_S)
+        self._say = LogThrottle(events.note, burst=8, every_s=THROTTLE_S)
         self._fence = Fence(home, name)
         self._candidates: queue.Queue[Candidate] = queue.Queue()
         self._failure: MarlError | None = None  # of the endpoint; another attempt cannot help

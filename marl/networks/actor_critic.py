@@ -50,8 +50,8 @@ class ActorCritic(_Torsos, StatelessCritic):
 
     def values(self, observations: Values) -> Tensor:
         """Values [...] of observations [..., D]."""
-        shared, _, judge = self._listed
-        return judge(observations)[..., -1] if shared else judge(observations).squeeze(-1)
+        shared, _, value = self._listed
+        return value(observations)[..., -1] if shared else value(observations).squeeze(-1)
 
     def unroll(self, observations: Values, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``; a shared trunk is passed once."""

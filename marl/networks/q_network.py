@@ -15,7 +15,7 @@ MAX_COMBINED = 1024  # actions: the matrix grows with their square
 
 
 class QNetwork(KeepsTensors, Stateless):
-    """One network, and a copy of it as buffers, which judges what the first one chooses.
+    """One network, and a copy of it as buffers, which gives the value of what the first one chooses.
 
     Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): it
     says a value V of the observation and an advantage A of each action, and Q = V + A - mean A.

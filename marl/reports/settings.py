@@ -15,7 +15,7 @@ class StopSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a candidate for the best weights is judged."""
+    """How a candidate for the best weights is evaluated."""
 
     episodes: int = 20  # of each evaluation while training, from the same seeds; 0: there is none, training decides
     every_seconds: float = 20.0  # between two evaluations while training

@@ -27,7 +27,7 @@ def send_queue_fields(layout: Layout, workers: int) -> dict[str, Tree]:
     """What a node's block needs."""
     return {
         "send_queue": Leaf((workers, RING_LENGTH, layout.num_bytes), torch.uint8),
-        "outbox_counts": Leaf((workers, 8), torch.int64),
+        "send_queue_counts": Leaf((workers, 8), torch.int64),
     }
 
 
@@ -35,7 +35,7 @@ class SendQueue:
     """A worker's side."""
 
     def __init__(self, block: SharedBlock, worker: int, layout: Layout) -> None:
-        self._counts: npt.NDArray[np.int64] = block["outbox_counts"][worker].numpy()
+        self._counts: npt.NDArray[np.int64] = block["send_queue_counts"][worker].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
         self._rollouts = [layout.open(memory) for memory in block["send_queue"][worker].numpy()]
 
@@ -63,7 +63,7 @@ class Sender:
 
     def __init__(self, block: SharedBlock) -> None:
         self._rollouts = block["send_queue"]
-        self._counts: npt.NDArray[np.int64] = block["outbox_counts"].numpy()
+        self._counts: npt.NDArray[np.int64] = block["send_queue_counts"].numpy()
         self._next = 0  # number of the worker whose turn it is
 
     def waiting(self, most: int) -> list[Posted]:

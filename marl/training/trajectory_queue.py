@@ -34,11 +34,11 @@ def trajectory_queue_fields(layout: Layout, length: int, num_weights: int) -> di
         "published": Leaf((2, num_weights), torch.float32),
         "published_numbers": Leaf((8,), torch.int64),
         "trajectory_queue": Leaf((length, layout.num_bytes), torch.uint8),
-        "inbox_order": Leaf((length,), torch.int64),  # numbers of rollouts as they were queued, a ring
-        "inbox_back": Leaf((length,), torch.int64),  # likewise as they were given back
-        "inbox_put": Leaf((8,), torch.int64),
-        "inbox_taken": Leaf((8,), torch.int64),
-        "inbox_ages": Leaf((AGES,), torch.int64),  # trajectories used, by how many versions old they were
+        "trajectory_queue_order": Leaf((length,), torch.int64),  # numbers of rollouts as they were queued, a ring
+        "trajectory_queue_back": Leaf((length,), torch.int64),  # likewise as they were given back
+        "trajectory_queue_put": Leaf((8,), torch.int64),
+        "trajectory_queue_taken": Leaf((8,), torch.int64),
+        "trajectory_queue_ages": Leaf((AGES,), torch.int64),  # trajectories used, by how many versions old they were
     }
 
 
@@ -47,10 +47,10 @@ class TrajectoryQueue:
 
     def __init__(self, block: SharedBlock) -> None:
         self.memory = block["trajectory_queue"]  # [length, num_bytes]
-        self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
-        self._back: npt.NDArray[np.int64] = block["inbox_back"].numpy()
-        self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
-        self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
+        self._order: npt.NDArray[np.int64] = block["trajectory_queue_order"].numpy()
+        self._back: npt.NDArray[np.int64] = block["trajectory_queue_back"].numpy()
+        self._put: npt.NDArray[np.int64] = block["trajectory_queue_put"].numpy()
+        self._taken: npt.NDArray[np.int64] = block["trajectory_queue_taken"].numpy()
         self._lock = threading.Lock()  # guards all below
         self._free = list(range(len(self.memory)))
         self._queued: set[int] = set()  # rollouts that the learner has not given back
@@ -132,8 +132,8 @@ class Flow(NamedTuple):
 
 def flow(block: SharedBlock) -> Flow:
     """Counts since the learner's block was made."""
-    taken = block["inbox_taken"]
-    return Flow(int(taken[USED]), int(taken[STALE]), block["inbox_ages"].numpy().copy())
+    taken = block["trajectory_queue_taken"]
+    return Flow(int(taken[USED]), int(taken[STALE]), block["trajectory_queue_ages"].numpy().copy())
 
 
 class Arrivals:
@@ -142,11 +142,11 @@ class Arrivals:
     def __init__(
         self, block: SharedBlock, layout: Layout, *, batch: int, max_staleness: int, device: torch.device
     ) -> None:
-        self._order: npt.NDArray[np.int64] = block["inbox_order"].numpy()
-        self._back: npt.NDArray[np.int64] = block["inbox_back"].numpy()
-        self._put: npt.NDArray[np.int64] = block["inbox_put"].numpy()
-        self._taken: npt.NDArray[np.int64] = block["inbox_taken"].numpy()
-        self._ages: npt.NDArray[np.int64] = block["inbox_ages"].numpy()
+        self._order: npt.NDArray[np.int64] = block["trajectory_queue_order"].numpy()
+        self._back: npt.NDArray[np.int64] = block["trajectory_queue_back"].numpy()
+        self._put: npt.NDArray[np.int64] = block["trajectory_queue_put"].numpy()
+        self._taken: npt.NDArray[np.int64] = block["trajectory_queue_taken"].numpy()
+        self._ages: npt.NDArray[np.int64] = block["trajectory_queue_ages"].numpy()
         self._version: npt.NDArray[np.int64] = block["version"].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
         self._rollouts = [layout.open(memory) for memory in block["trajectory_queue"].unbind()]

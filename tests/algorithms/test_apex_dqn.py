@@ -55,9 +55,9 @@ def literal_loss(
     total, errors = torch.zeros((), dtype=torch.float64), []
     observations, actions, returns, discounts, following, _ = batch.transitions
     for n in range(len(actions)):
-        judged = literal_values(past, following[n].double(), dueling).detach()
-        chooses = literal_values(online, following[n].double(), dueling).detach() if double else judged
-        target = returns[n].item() + discounts[n].item() * judged[int(chooses.argmax())].item()
+        next_values = literal_values(past, following[n].double(), dueling).detach()
+        chooses = literal_values(online, following[n].double(), dueling).detach() if double else next_values
+        target = returns[n].item() + discounts[n].item() * next_values[int(chooses.argmax())].item()
         error = literal_values(online, observations[n].double(), dueling)[actions[n]] - target
         errors.append(error.item())
         quadratic = not huber or abs(error.item()) <= huber

@@ -13,7 +13,7 @@ from tests.commands import BARE, ENDLESS, MARL, python, run_folder
 
 
 def test_arguments_that_a_file_lacks_reach_every_copy(command: Command, tmp_path: Path) -> None:
-    """None in training, in the judge, in ``evaluate`` and after a resume; it was left out, which meant the default."""
+    """None in training, its evaluator, ``evaluate`` and after a resume; it was left out, which meant the default."""
     (tmp_path / "walks.py").write_text(FAULTY.replace("self.steps == 5", "self.steps == (self.limit or 25)") + WALK)
     words = ["train", "walks:Walk", "--set", "environment.kwargs.limit=None", "--workers", "1", "--json", *BARE]
     trained = command(*words, "--steps", "2000", "--set", "evaluation.final_episodes=4")

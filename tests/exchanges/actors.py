@@ -38,7 +38,7 @@ class Actors:
             self.block, name=name, normalizes=normalizes, packs=packs, note=self.notes.append, clock=clock
         )
         self.side.joined()
-        self._outboxes = [SendQueue(self.block, worker, layout_of()) for worker in range(workers)]
+        self._send_queues = [SendQueue(self.block, worker, layout_of()) for worker in range(workers)]
         self._first = [(10 * rank + worker) * PER_WORKER for worker in range(workers)]
         self.played = [0] * workers
 
@@ -47,7 +47,7 @@ class Actors:
         for _ in range(count):
             number = self._first[worker] + self.played[worker]
             acted = self.side.version if version is None else version
-            self._outboxes[worker].put(trajectory(number)._replace(version=acted), None)
+            self._send_queues[worker].put(trajectory(number)._replace(version=acted), None)
             self.played[worker] += 1
 
     def see(self, observations: list[list[float]], worker: int = 0) -> None:
@@ -152,11 +152,11 @@ class Learning:
 
     def waiting(self) -> int:
         """Trajectories in the queue that nobody has looked at."""
-        return int(self.block["inbox_put"][0] - self.block["inbox_taken"][0])
+        return int(self.block["trajectory_queue_put"][0] - self.block["trajectory_queue_taken"][0])
 
     def queued(self) -> int:
         """Trajectories that have come into the queue, whatever became of them."""
-        return int(self.block["inbox_put"][0])
+        return int(self.block["trajectory_queue_put"][0])
 
     def flow(self) -> Flow:
         """What became of the trajectories."""

@@ -176,14 +176,18 @@ class Parent:
 
     def queued(self) -> list[Trajectory]:
         """Trajectories that wait for the learner, oldest first."""
-        put, taken = int(self.block["inbox_put"][0]), int(self.block["inbox_taken"][SEEN])
-        order = self.block["inbox_order"]
+        put, taken = int(self.block["trajectory_queue_put"][0]), int(self.block["trajectory_queue_taken"][SEEN])
+        order = self.block["trajectory_queue_order"]
         numbers = [int(order[place % len(order)]) for place in range(taken, put)]
         return [unpack(self.layout.open(self.block["trajectory_queue"][number]))[0] for number in numbers]
 
     def learn(self, count: int = 1) -> None:
         """The learner takes so many."""
-        order, back, taken = self.block["inbox_order"], self.block["inbox_back"], self.block["inbox_taken"]
+        order, back, taken = (
+            self.block["trajectory_queue_order"],
+            self.block["trajectory_queue_back"],
+            self.block["trajectory_queue_taken"],
+        )
         for _ in range(count):
             back[int(taken[BACK]) % len(back)] = order[int(taken[SEEN]) % len(order)]
             taken[SEEN] += 1

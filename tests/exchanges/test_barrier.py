@@ -81,8 +81,8 @@ def test_workers_are_waited_for_as_long_as_one_of_them_makes_steps() -> None:
     assert child.notes == []
 
 
-@pytest.mark.parametrize("farewell", [True, False])
-def test_the_end_of_the_link_is_noticed_while_workers_are_waited_for(farewell: bool) -> None:
+@pytest.mark.parametrize("stops", [True, False])
+def test_the_end_of_the_link_is_noticed_while_workers_are_waited_for(stops: bool) -> None:
     child = Child("a", time.monotonic, barrier=True)  # type: ignore[arg-type]
     answer = make_parent(weights(0.0), Clock()).join("a")
     above, below = memory_pair()
@@ -103,9 +103,9 @@ def test_the_end_of_the_link_is_noticed_while_workers_are_waited_for(farewell: b
     pause = array(child.block, "pause")
     while pause[0] == pause[1]:
         assert above.recv(20, fresh).kind is Kind.TELEMETRY
-    if farewell:
+    if stops:
         above.send(Message(Kind.STOP, "parent"))
     above.close()
     thread.join(20)
     assert child.notes == []  # it did not give up: it noticed
-    assert outcome == [True] if farewell else isinstance(outcome[0], LinkClosed)
+    assert outcome == [True] if stops else isinstance(outcome[0], LinkClosed)

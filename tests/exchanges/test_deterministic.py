@@ -103,7 +103,7 @@ def test_sums_are_made_in_the_order_of_ranks(clock: Clock) -> None:
     assert not torch.equal(mean("cba", (0, 1, 2)), means[0])  # or nothing was compared
 
 
-def test_who_is_refused_again_and_again_is_never_left_out(clock: Clock) -> None:
+def test_who_is_refused_again_and_again_is_never_quarantined(clock: Clock) -> None:
     """Nothing would go on without it, and nothing would ever let it in again."""
     parent, (child,), _ = make(clock, "a")
     for _ in range(QUARANTINE_AFTER):

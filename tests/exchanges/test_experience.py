@@ -67,7 +67,7 @@ def test_credit_is_never_exceeded_and_a_learner_that_stops_holds_actors_back(clo
         for each in children:
             clock.now += 0.001
             for worker in range(2):
-                if each._outboxes[worker]._counts[0] - each._outboxes[worker]._counts[1] < RING_LENGTH:
+                if each._send_queues[worker]._counts[0] - each._send_queues[worker]._counts[1] < RING_LENGTH:
                     each.play(worker)
         exchange(learning, *children)
         promised = sum(member.credit for member in learning.side.members.values())
@@ -76,7 +76,7 @@ def test_credit_is_never_exceeded_and_a_learner_that_stops_holds_actors_back(clo
     assert learning.waiting() == 3
     assert all(not each.uploads() for each in children)
     for each in children:  # every ring is full: workers wait
-        assert (each.block["outbox_counts"][:, 0] - each.block["outbox_counts"][:, 1] == RING_LENGTH).all()
+        assert (each.block["send_queue_counts"][:, 0] - each.block["send_queue_counts"][:, 1] == RING_LENGTH).all()
     learning.learn()
     learning.rest()
     exchange(learning, *children)

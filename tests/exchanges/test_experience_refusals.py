@@ -95,7 +95,7 @@ def spoil(upload: Message) -> Message:
     return upload
 
 
-def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while(clock: Clock) -> None:
+def test_a_child_that_is_refused_again_and_again_is_quarantined_for_a_while(clock: Clock) -> None:
     """However much it sends; and what it does wrong is said, but not each time."""
     learning, child = pair(clock)
     for _ in range(QUARANTINE_AFTER):
@@ -176,7 +176,7 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
     assert any("refused" in note for note in child.notes)
 
 
-def test_a_full_outbox_of_many_workers_is_no_absurd_claim(clock: Clock) -> None:
+def test_a_full_send_queue_of_many_workers_is_no_absurd_claim(clock: Clock) -> None:
     learning, child = pair(clock, normalizes=True)
     learning.side.assign_rank("a", 0, workers=50)
     assert learning.side._seen is not None

@@ -59,7 +59,7 @@ def sent(parent: MergingParent, clock: Clock, child: Child, delta: float) -> int
     return parent.current.version - before
 
 
-def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while() -> None:
+def test_a_child_that_is_refused_again_and_again_is_quarantined_for_a_while() -> None:
     clock = Clock()
     parent = make_parent(weights(1.0), clock, name="pairwise")
     good, other, bad = join(parent, clock, "good", "other", "bad", name="pairwise")
@@ -72,7 +72,7 @@ def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while() -> No
 
 
 @pytest.mark.parametrize("name", ["weights", "pairwise"])
-def test_a_child_that_is_left_out_goes_on_when_it_is_alone(name: str) -> None:
+def test_a_child_that_is_quarantined_goes_on_when_it_is_alone(name: str) -> None:
     clock = Clock()
     parent = make_parent(weights(1.0), clock, name=name)
     (child, other) = join(parent, clock, "a", "b", name=name)

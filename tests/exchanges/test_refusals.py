@@ -41,7 +41,7 @@ def test_weights_that_are_not_finite_never_reach_the_mean(clock: Clock, bad: flo
     assert torch.equal(parent.current.weights, weights(1.0))
 
 
-def test_a_child_that_is_refused_again_and_again_is_left_out_for_a_while(clock: Clock) -> None:
+def test_a_child_that_is_refused_again_and_again_is_quarantined_for_a_while(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     good, bad = join(parent, clock, "good", "bad")
     for _ in range(QUARANTINE_AFTER):
@@ -121,7 +121,7 @@ def test_no_child_can_spoil_the_normaliser(clock: Clock, bad: list[float]) -> No
     assert any("refused" in note for note in child.notes)
 
 
-def test_a_child_that_is_left_out_stays_out_when_it_starts_anew(clock: Clock) -> None:
+def test_a_child_that_is_quarantined_stays_so_when_it_starts_anew(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     (bad,) = join(parent, clock, "bad")
     for _ in range(QUARANTINE_AFTER):
@@ -191,7 +191,7 @@ def test_a_first_upload_is_no_longer_than_learning_can_be(clock: Clock, name: st
 
 
 @pytest.mark.parametrize("name", ["weights", "pairwise"])
-def test_a_child_that_pulls_for_long_is_named_and_left_out(clock: Clock, name: str) -> None:
+def test_a_child_that_pulls_for_long_is_named_and_quarantined(clock: Clock, name: str) -> None:
     reach = Reach(usual=0.01, most=0.07, warm_up=0.0, per_step=1.0, per_trajectory=0.0, lag=0.0)
     notes: list[str] = []
     parent = make_parent(weights(1.0), clock, name=name, reach=reach, note=notes.append)

@@ -172,7 +172,7 @@ def test_an_upload_from_the_old_term_is_not_merged(clock: Clock) -> None:
     clock.now += 5
     child.take(arrives(parent, upload))
     assert (parent.current.version, parent.current.steps) == (1, 10)
-    a_round(parent, clock, [child])  # it rides in the next
+    a_round(parent, clock, [child])  # it is in the next upload
     assert parent.current.steps == 20
     assert torch.equal(parent.current.weights, weights(3.0))
 

@@ -130,7 +130,7 @@ def test_with_rounding_both_ends_hold_the_same_bits(clock: Clock, codec: str) ->
         a_round(parent, clock, [a, b])
         assert torch.equal(a.side._g, parent.current.weights)
         assert torch.equal(b.side._g, parent.current.weights)
-    # What is rounded away rides in the next message: the error does not grow with the rounds.
+    # What is rounded away is added to the next message: the error does not grow with the rounds.
     drift = (parent.current.weights.double() - start.double() - total).abs().max()
     assert drift < 0.02
     assert not a.notes
@@ -226,7 +226,7 @@ def test_what_a_child_learned_alone_counts_in_full_when_it_is_back(clock: Clock)
     assert parent.current.steps - before == 4 * 5000 + 4 * 5000
 
 
-def test_a_long_absence_after_a_lost_answer_leaves_no_debt(clock: Clock) -> None:
+def test_a_long_absence_after_a_lost_answer_leaves_no_old_steps_due(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     lost, steady = join(parent, clock, "lost", "steady")
     for child in (lost, steady):

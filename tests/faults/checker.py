@@ -61,7 +61,7 @@ def _a_restart_costs_one_round_at_most(events: list[Event]) -> list[str]:
     for event in _of(events, "round"):
         term, version = event["epoch"], event["version"]
         if term not in reached and version < max(reached.values(), default=0):
-            found.append(f"epoch {term} began with version {version}, {max(reached.values())} was there before")
+            found.append(f"term {term} began with version {version}, {max(reached.values())} was there before")
         reached[term] = version
     return found
 
@@ -146,7 +146,7 @@ def _the_mean_is_right(events: list[Event], folder: Path) -> list[str]:
             continue
         again = mean.mean(torch.empty_like(base))
         if not torch.equal(again, _weights(folder, event["hash"])):
-            found.append(f"round {number} of epoch {term}: averaging again gives other bits")
+            found.append(f"round {number} of term {term}: averaging again gives other bits")
     return found
 
 

@@ -45,7 +45,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 
 class Fuzzer:
-    """Makes the inputs and judges what becomes of them."""
+    """Makes the inputs and checks what becomes of them."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

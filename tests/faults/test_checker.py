@@ -82,7 +82,7 @@ def test_weights_are_not_finite(tmp_path: Path) -> None:
     assert any("not finite" in line for line in check(tmp_path, events, bad))
 
 
-@pytest.mark.parametrize(("version", "complaint"), [(6, ""), (5, ""), (4, "epoch 2 began with version 4, 5 was there")])
+@pytest.mark.parametrize(("version", "complaint"), [(6, ""), (5, ""), (4, "term 2 began with version 4, 5 was there")])
 def test_a_restart_may_cost_one_round(version: int, complaint: str, tmp_path: Path) -> None:
     rounds = [(1, 4), (1, 5), (2, version), (2, version + 1)]
     events = [

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]
 
 @pytest.mark.slow
 def test_children_go_and_come_back(tmp_path: Path, history: Path) -> None:
-    """On purpose: each sends what it has, says farewell, and leaves nothing behind (R8). With all its processes,
+    """On purpose: each sends what it has, says that it stops, and leaves nothing behind (R8). With all its processes,
     as when a machine loses power: no round of the other is a second longer (R3). At the same place it is the same child
     (R9). Until the first comes, the parent says what is missing.
     """

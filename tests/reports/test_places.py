@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marl.cluster.runs.prepare import demand_writable
-from marl.cluster.runs.render import watch
+from marl.cluster.runs.render import render_episode
 from marl.errors import ConfigError
 from marl.reports.places import demand_file, demand_folder
 from marl.reports.plots.draw import demand_picture
@@ -59,4 +59,4 @@ def test_a_video_goes_to_a_folder(tmp_path: Path) -> None:
     """Said before anything else is looked at."""
     (tmp_path / "film").write_text("mine")
     with pytest.raises(ConfigError, match=r"^--video: expected a folder to write to, .*film is none: name another$"):
-        watch("no weights.pt", seed=0, greedy=True, video=str(tmp_path / "film"))
+        render_episode("no weights.pt", seed=0, greedy=True, video=str(tmp_path / "film"))

@@ -18,7 +18,7 @@ from tests.commands import BARE, MARL, PATIENCE_S, named, session, started, unti
 
 # Rounds often enough that a test need not wait for them.
 OFTEN = ("--set", "exchange.every='0.2 seconds'")
-STOP_S = 10.0  # for a node to end: a child waits up to 5 s for its parent to take its farewell
+STOP_S = 10.0  # for a node to end: a child waits up to 5 s for its parent to take its STOP
 _READY = r"^child (\S+) listening on (wss?)://(\S+):(\d+) with"
 
 

@@ -47,8 +47,8 @@ def test_two_children_solve_cart_pole(children: list[Child], tmp_path: Path) -> 
     assert "children 2/2  version" in run.lines[-3]
     for each in children:
         each.wait(r"run \S+ is over here: the parent has ended the run")
-    judged = json.loads(succeed(*MARL, "evaluate", "--json", cwd=tmp_path))
-    assert judged["mean"] >= 475
+    evaluated = json.loads(succeed(*MARL, "evaluate", "--json", cwd=tmp_path))
+    assert evaluated["mean"] >= 475
 
 
 def test_the_same_children_serve_the_next_run(children: list[Child], tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_killed_parent_is_resumed_with_its_children(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_children_whose_parent_is_gone_for_good_end_at_once(tmp_path: Path) -> None:
-    """Their workers wait before full outboxes."""
+    """Their workers wait before full send queues."""
     with child(tmp_path) as only:
         with parent(tmp_path, [only], *RUN) as run:
             run.wait("children 1/1")

@@ -58,7 +58,7 @@ def test_children_that_come_late_are_killed_and_come_back(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_children_that_leave(tmp_path: Path) -> None:
-    """Ctrl-C at one, SIGTERM at the whole group of the other: both say farewell, and the parent says so."""
+    """Ctrl-C at one, SIGTERM at the whole group of the other: both send STOP, and the parent says so."""
     with child(tmp_path) as first, child(tmp_path) as second, parent(tmp_path, [first, second], *RUN) as run:
         run.wait("children 2/2")
         wait_for_rounds(run, tmp_path)

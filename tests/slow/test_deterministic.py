@@ -13,8 +13,8 @@ import torch
 from marl.training.saved.weights_file import read
 from tests.commands import BARE, MARL, PATIENCE_S, named, run_folder, started, succeed, until
 
-# Judged at every fourth checkpoint interval and at the end; sampled, so that two judgements are rarely equal.
-JUDGED = ("--set", "evaluation.episodes=5", "--set", "evaluation.greedy=false")
+# Evaluated at every fourth checkpoint interval and at the end; sampled, so that two scores are rarely equal.
+EVALUATED = ("--set", "evaluation.episodes=5", "--set", "evaluation.greedy=false")
 RUNS = {
     "CartPole-v1": ("--steps", "30000", "--set", "checkpoint.every_steps=2000"),
     # Both normalisers, a schedule, short trajectories: all that is carried from one checkpoint interval to the next.
@@ -32,7 +32,7 @@ def words(name: str, seed: int = 3) -> tuple[str, ...]:
     environment = name.partition(",")[0]
     end = ("--set", "stop.solved=false")
     final = ("--set", "evaluation.final_episodes=10")  # bounded by steps, so that the file says the same each time
-    words = (*MARL, "train", environment, "--deterministic", "--seed", str(seed), *RUNS[name], *JUDGED, *end, *BARE)
+    words = (*MARL, "train", environment, "--deterministic", "--seed", str(seed), *RUNS[name], *EVALUATED, *end, *BARE)
     return (*words, *final)
 
 
@@ -80,7 +80,9 @@ def test_killed_runs_that_are_resumed_give_the_same_bits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["CartPole-v1, normalised", "LunarLander-v3"])
-def test_killed_workers_and_judges_change_no_bit(name: str, references: Callable[[str], Path], tmp_path: Path) -> None:
+def test_killed_workers_and_evaluators_change_no_bit(
+    name: str, references: Callable[[str], Path], tmp_path: Path
+) -> None:
     with started(*words(name), "--plain", cwd=tmp_path) as process:
         wait_for_checkpoints(process, tmp_path, 2)
         os.kill(named(process, "marl worker")[0], signal.SIGKILL)

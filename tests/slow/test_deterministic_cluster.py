@@ -8,12 +8,12 @@ from marl.training.saved.weights_file import read
 from tests.faults.runs import armed
 from tests.links.pairs import Proxy
 from tests.slow.cluster import child, parent
-from tests.slow.test_deterministic import JUDGED, assert_same, files
+from tests.slow.test_deterministic import EVALUATED, assert_same, files
 
 ROUNDS = 6
 RUN = (
     *("CartPole-v1", "--deterministic", "--seed", "3", "--steps", "19000", "--set", "exchange.every='1600 steps'"),
-    *("--set", "exchange.codec=int8", "--set", "stop.solved=false", *JUDGED),
+    *("--set", "exchange.codec=int8", "--set", "stop.solved=false", *EVALUATED),
     # Statistics of both kinds: those that children have in common, and those that stay on each.
     *("--set", "environment.normalize_observations=true", "--set", "environment.normalize_rewards=true"),
 )

@@ -65,17 +65,17 @@ def test_fresh_trajectories_are_learned_from_as_the_algorithm_says() -> None:
 
 @pytest.mark.parametrize("ratio", [0.25, 1.0, 2.5, 7.3])
 def test_over_many_trajectories_each_step_is_learned_from_so_often(ratio: float) -> None:
-    debt, played_steps, learned_steps = ReplayRatioLimiter(ratio), 0, 0
+    limiter, played_steps, learned_steps = ReplayRatioLimiter(ratio), 0, 0
     rng = np.random.default_rng(0)
     for _ in range(500):
         steps = int(rng.integers(0, 40))
-        debt.played(steps)
+        limiter.played(steps)
         played_steps += steps
-        while debt.pay(16):
+        while limiter.pay(16):
             learned_steps += 16
         assert -1e-6 < ratio * played_steps - learned_steps < 16 + 1e-6
-    debt.forgive()
-    assert not debt.pay(1e-9)
+    limiter.forgive()
+    assert not limiter.pay(1e-9)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 3.0])

@@ -43,10 +43,10 @@ def put(send_queue: SendQueue, number: int) -> None:
 
 def test_the_oldest_of_each_worker_first_and_all_workers_in_turn() -> None:
     block = block_of(3)
-    outboxes = [SendQueue(block, worker, layout_of()) for worker in range(3)]
+    send_queues = [SendQueue(block, worker, layout_of()) for worker in range(3)]
     for worker, count in enumerate((3, 1, 2)):
         for number in range(count):
-            put(outboxes[worker], 10 * worker + number)
+            put(send_queues[worker], 10 * worker + number)
     sender = Sender(block)
     rollouts = sender.waiting(100)
     assert numbers(rollouts) == [0, 10, 20, 1, 21, 2]
@@ -59,14 +59,14 @@ def test_the_oldest_of_each_worker_first_and_all_workers_in_turn() -> None:
 
 def test_any_pattern_of_puts_and_looks_loses_and_repeats_nothing() -> None:
     block = block_of(2)
-    outboxes = [SendQueue(block, worker, layout_of()) for worker in range(2)]
+    send_queues = [SendQueue(block, worker, layout_of()) for worker in range(2)]
     sender, rng = Sender(block), np.random.default_rng(0)
     sent: list[list[int]] = [[], []]
     came: list[list[int]] = [[], []]
     for _ in range(300):
         worker = int(rng.integers(2))
         if len(sent[worker]) - len(came[worker]) < RING_LENGTH:
-            put(outboxes[worker], len(sent[worker]))
+            put(send_queues[worker], len(sent[worker]))
             sent[worker].append(len(sent[worker]))
         rollouts = sender.waiting(int(rng.integers(0, 3)))
         for rollout, number in zip(rollouts, numbers(rollouts), strict=True):
@@ -81,7 +81,7 @@ def test_any_pattern_of_puts_and_looks_loses_and_repeats_nothing() -> None:
 def test_a_worker_waits_while_its_ring_is_full(group: ProcessGroup) -> None:
     block = block_of(1)
     group.start("worker", puts, block, 0, range(3 * RING_LENGTH), "")
-    counts = block["outbox_counts"][0]
+    counts = block["send_queue_counts"][0]
     sender, found = Sender(block), list[int]()
     until(lambda: int(counts[0]) == RING_LENGTH)
     while len(found) < 3 * RING_LENGTH:

@@ -23,7 +23,7 @@ from marl.reports.plots.distribution import Summary, summarize
 TICK = 0.02  # seconds between two looks at what is going on
 # Limit of all evaluation after training: LAST_S seconds plus LAST_SHARE of the training time, capped at LAST_MOST_S.
 LAST_S, LAST_SHARE, LAST_MOST_S = 3.0, 0.05, 60.0
-# In a deterministic run, time must decide nothing. There, a number of environment steps limits each evaluation. In the
+# In deterministic mode, nothing may depend on time: a number of environment steps limits each evaluation. In the
 # final evaluation, it limits all sets together.
 LAST_STEPS, LAST_STEPS_SHARE = 50_000, 0.1
 

@@ -20,7 +20,7 @@ from marl.processes.signals import raising
 from marl.reports.places import demand_folder
 
 
-def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Collection[str] = ()) -> float:
+def render_episode(path: str, *, seed: int, greedy: bool, video: str | None, allow: Collection[str] = ()) -> float:
     """Play one episode in a window or for a video. Gives the episode's return.
 
     Raises:
@@ -43,7 +43,7 @@ def watch(path: str, *, seed: int, greedy: bool, video: str | None, allow: Colle
         except ImportError as error:
             raise MissingExtra("moviepy", "video", "--video") from error
     with raising(), foreign_code(settings.id):
-        return _watch(path, policy, settings, seed=seed, greedy=greedy, video=video)
+        return _play(path, policy, settings, seed=seed, greedy=greedy, video=video)
 
 
 def _demand_display() -> None:
@@ -58,7 +58,7 @@ def _demand_display() -> None:
     )
 
 
-def _watch(
+def _play(
     path: str, policy: Policy, settings: EnvironmentSettings, *, seed: int, greedy: bool, video: str | None
 ) -> float:
     environment = make_single(settings, "rgb_array" if video else "human")

@@ -46,7 +46,7 @@ class Participation:
         """Until ``take_back``, merge nothing of this child and do not wait for it."""
         with self._changed:
             self.members[child].aside = True
-            self._weigh_again()
+            self._participants_changed()
 
     def take_back(self, child: str) -> None:
         """The child may take part again, unless it is quarantined for another reason."""
@@ -59,12 +59,12 @@ class Participation:
         with self._changed:
             self._merger.go_back(to)
             self._went_back()
-            self._weigh_again()
+            self._participants_changed()
 
     def _went_back(self) -> None:
         """Uploads for the next version were dropped."""
 
-    def _weigh_again(self) -> None:
+    def _participants_changed(self) -> None:
         """The set of children to wait for has changed."""
         self._changed.notify_all()
 
@@ -72,7 +72,7 @@ class Participation:
         """The child is found to lie: it is quarantined for long."""
         with self._changed:
             self._quarantine(self.members[child], reason)
-            self._weigh_again()
+            self._participants_changed()
 
     def _quarantine(self, member: Member, reason: str) -> None:
         count = self._count_for(member)

@@ -25,7 +25,7 @@ class Sent(NamedTuple):
 
 
 class Vetting:
-    """Owns what has to be remembered of earlier uploads to judge the next one."""
+    """Owns what has to be remembered of earlier uploads to evaluate the next one."""
 
     def __init__(self, weights: Tensor, clip: float, reach: Reach | None) -> None:
         """

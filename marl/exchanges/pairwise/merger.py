@@ -92,7 +92,7 @@ class MixingMerger(Merger):
     def _added(self) -> None:
         before, mixed = self.current, self._mixed
         steps, self._steps = before.steps + int(self._steps), 0.0
-        self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._rounded(mixed))
+        self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._quantised(mixed))
 
     def _compare(self, child: str, numbers: Tensor, *, is_delta: bool) -> None:
         """Compare with the child's weights after its last broadcast, not with weights that others have moved since."""
@@ -104,10 +104,10 @@ class MixingMerger(Merger):
         self._broadcast[child] = self.directions.sample(self._mixed).clone()
         self._stood[child] = torch.lerp(sample, self.directions.sample(self._mixed), self._settings.beta)
 
-    def _rounded(self, weights: Tensor) -> Tensor | None:
+    def _quantised(self, weights: Tensor) -> Tensor | None:
         """All weights, encoded: there is no version that all children have, so no delta can be sent."""
         if self._codec is None:
             return None
-        rounded = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)
-        self._codec.encode(weights, None, rounded)
-        return rounded
+        quantised = torch.empty(self._codec.num_bytes(weights.numel()), dtype=torch.uint8)
+        self._codec.encode(weights, None, quantised)
+        return quantised

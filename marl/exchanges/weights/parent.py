@@ -57,10 +57,10 @@ class WeightsParent(MergingParent):
             member.began_at = None
         self._round = Round(self._round.number + 1, now, self._expected)
 
-    def _weigh_again(self) -> None:
+    def _participants_changed(self) -> None:
         self._round.changed()
         self._close_if_due()
-        super()._weigh_again()
+        super()._participants_changed()
 
     def _wait_for_turn(self, child: str) -> None:
         """Wait until all lower ranks are merged: sums in another order would have other bits."""

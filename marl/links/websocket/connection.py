@@ -24,7 +24,7 @@ from marl.words import printable
 WRITE_LIMIT = 4 * CHUNK_BYTES  # a sender waits while more bytes than this have not left
 _MAKING_ROOM = b"room"  # in a sign of life
 _END_OF_HTTP = b"\r\n\r\n"
-INBOX_BYTES = 4 * CHUNK_BYTES  # reading stops while more bytes than this have not been taken
+RECEIVE_QUEUE_BYTES = 4 * CHUNK_BYTES  # reading stops while more bytes than this have not been taken
 
 # Faults reach people as errors of marl, in one line; the library's own words would come on top.
 QUIET = logging.getLogger("marl.links.websockets")
@@ -44,7 +44,7 @@ class FrameConnection(Connection):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, ping_interval=None, close_timeout=LINGER_S, max_queue=None, write_limit=WRITE_LIMIT)
-        self.receive_queue = ReceiveQueue(INBOX_BYTES, self._on_room, self._on_given_up)
+        self.receive_queue = ReceiveQueue(RECEIVE_QUEUE_BYTES, self._on_room, self._on_given_up)
         self.bytes_sent = 0
         self.bytes_received = 0
         self.round_trip: float | None = None

@@ -41,7 +41,7 @@ class Limits(NamedTuple):
     max_open: int = 512  # all connections
     burst: float = 50.0  # connections of one address at once,
     rate: float = 25.0  # and then a second
-    echo_s: float = 5.0  # seconds between two lines of one cause, once it has had its first
+    throttle_s: float = 5.0  # seconds between two lines of one cause, once it has had its first
 
 
 _LIMITS = Limits()
@@ -88,7 +88,7 @@ class Server:
         self._io = io
         self._on_link = on_link
         self._on_refused = on_refused
-        self._say = LogThrottle(self._tell, every_s=limits.echo_s)
+        self._say = LogThrottle(self._tell, every_s=limits.throttle_s)
         self._limits = limits
         self._silence = silence
         self._patience = patience

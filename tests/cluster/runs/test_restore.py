@@ -9,7 +9,7 @@ import pytest
 
 import marl.reports.plots.distribution  # noqa: F401  loaded when it is first used
 from marl import api
-from marl.cluster.runs.render import watch
+from marl.cluster.runs.render import render_episode
 from marl.config.settings import from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.data.stored import as_plain
@@ -36,7 +36,7 @@ def write(path: Path, tree: dict[str, Any], *, spaces: Spaces = SPACES, own: boo
 @pytest.mark.parametrize(
     "read",
     [
-        lambda path: watch(str(path), seed=0, greedy=True, video=None),
+        lambda path: render_episode(str(path), seed=0, greedy=True, video=None),
         api.load,
         api.evaluate,
     ],

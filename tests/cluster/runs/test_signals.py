@@ -90,7 +90,7 @@ def test_in_the_middle(number: signal.Signals, tmp_path: Path) -> None:
         assert_stopped_well(process, lambda: os.killpg(process.pid, number), tmp_path, number)
 
 
-def test_while_the_last_weights_are_judged(tmp_path: Path) -> None:
+def test_while_the_last_weights_are_evaluated(tmp_path: Path) -> None:
     """The run has ended by itself: that stays its reason."""
     longest = ("--set", "evaluation.episodes=100000")
     with started(*MARL, "train", "CartPole-v1", "--steps", "5000", *longest, *BARE, cwd=tmp_path) as process:
@@ -118,7 +118,7 @@ def test_a_step_that_never_returns(tmp_path: Path) -> None:
         assert_stopped_well(process, lambda: process.send_signal(signal.SIGINT), tmp_path)
 
 
-def test_a_deterministic_run_while_it_waits_for_a_verdict(tmp_path: Path) -> None:
+def test_a_deterministic_run_while_it_waits_for_an_evaluation(tmp_path: Path) -> None:
     longest = ("--set", "evaluation.episodes=100000", "--set", "checkpoint.every_steps=500")
     words = ("train", "CartPole-v1", "--deterministic", "--steps", "100000", *longest, *BARE)
     with started(*MARL, *words, cwd=tmp_path) as process:

@@ -29,7 +29,7 @@ class Plays:
     """Has a score at once: what the weights earn is written in them."""
 
     def __init__(self) -> None:
-        self.judged: list[float] = []
+        self.evaluated: list[float] = []
         self._under_way: Snapshot | None = None
 
     @property
@@ -45,8 +45,8 @@ class Plays:
         snapshot, self._under_way = self._under_way, None
         if snapshot is None:
             return None
-        self.judged.append(float(snapshot.tensors["weights"]))
-        return Played(np.full(20, self.judged[-1]), 0)
+        self.evaluated.append(float(snapshot.tensors["weights"]))
+        return Played(np.full(20, self.evaluated[-1]), 0)
 
     def score(self, unused_seconds: float = 0.0) -> Score | None:
         snapshot, played = self._under_way, self.played()
@@ -163,7 +163,7 @@ def test_both_halves_are_needed(settings: dict[str, Any], tmp_path: Path) -> Non
     run.play(GOOD)
     for version in range(1, 4):
         assert run.merge(BAD) is None
-        assert run.plays.judged == [BAD] * version
+        assert run.plays.evaluated == [BAD] * version
     run.play(BAD)
     assert run.merge(GOOD) is None  # the weights would do, what the children play with them does not
     assert not any(run.kept)
@@ -177,12 +177,12 @@ def test_a_hundred_episodes_of_training_are_needed(tmp_path: Path) -> None:
     run = Watched(tmp_path)
     run.play(GOOD, 99)
     assert run.merge(GOOD) is None
-    assert run.plays.judged == []
+    assert run.plays.evaluated == []
     run.play(GOOD, 1)
     assert run.merge(GOOD) == "solved"
 
 
-def test_a_verdict_comes_too_late_where_training_has_become_worse(tmp_path: Path) -> None:
+def test_a_score_comes_too_late_where_training_has_become_worse(tmp_path: Path) -> None:
     run = Watched(tmp_path)
     run.play(GOOD)
     run.trainer.merge(GOOD)
@@ -196,10 +196,10 @@ def test_without_episodes_of_evaluation_training_decides(tmp_path: Path) -> None
     run = Watched(tmp_path, **{"evaluation.episodes": 0})
     run.play(GOOD)
     assert run.merge(BAD) == "solved"
-    assert run.plays.judged == []
+    assert run.plays.evaluated == []
 
 
-def test_the_weights_are_judged_by_twenty_episodes() -> None:
+def test_the_weights_are_evaluated_by_twenty_episodes() -> None:
     assert load_config("CartPole-v1").evaluation.episodes == 20
 
 

@@ -64,12 +64,12 @@ def test_a_child_has_a_mean_and_a_speed() -> None:
     child_metrics = ChildrenMetrics()
     assert child_metrics.of("a") is None
     child_metrics.hear("a", report(10, returns=(1.0, 3.0)))
-    tally = child_metrics.of("a")
-    assert tally is not None
-    assert tally.return_mean() == 2.0
-    assert tally.bytes_per_second(100, 1.0) == 0.0
-    assert tally.bytes_per_second(300, 2.0) == 200.0
-    assert tally.bytes_per_second(50, 3.0) == 0.0  # another link
+    metrics = child_metrics.of("a")
+    assert metrics is not None
+    assert metrics.return_mean() == 2.0
+    assert metrics.bytes_per_second(100, 1.0) == 0.0
+    assert metrics.bytes_per_second(300, 2.0) == 200.0
+    assert metrics.bytes_per_second(50, 3.0) == 0.0  # another link
 
 
 def test_who_has_gone_still_counts() -> None:

@@ -119,7 +119,7 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     assert (tmp_path / "weights.pt").is_file()
 
 
-def test_a_killed_judge_is_replaced(tmp_path: Path) -> None:
+def test_a_killed_evaluator_is_replaced(tmp_path: Path) -> None:
     often = ("--set", "evaluation.every_seconds=0.01", "--set", "evaluation.episodes=200")
     with started(*MARL, "train", "CartPole-v1", "--plain", *TWO, *ENDLESS, *BARE, *often, cwd=tmp_path) as process:
         first = until(lambda: named(process, "marl evaluator"), of=process)
