@@ -40,7 +40,7 @@ from marl.training.trajectory_queue import Arrivals, Published, TrajectoryQueue,
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, load_keys
 from marl.wire.message import Kind, Message
-from marl.wire.places import into
+from marl.wire.receive_buffers import buffers_of
 from measure import ROOT, busy_share, keep, machine, run_json, table
 
 MIB = 1024 * 1024
@@ -230,7 +230,7 @@ def be_child(pipe: Connection, layout: Layout, key: Path) -> None:
 
 def wait_for_word(link: WebSocketLink, over: threading.Event) -> None:
     """Until the other side says anything."""
-    link.recv(600.0, into({}))
+    link.recv(600.0, buffers_of({}))
     over.set()
 
 
@@ -240,7 +240,7 @@ def be_parent(pipe: Connection, layout: Layout, key: Path, port: int, block: Sha
     identity = identity_from_keys(load_keys(key), "parent", "bench")
     trajectory_queue, published = TrajectoryQueue(block), Published(block)
     memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)
-    places = {f"trajectory{number}": memory[number] for number in range(PER_MESSAGE)}
+    buffers = {f"trajectory{number}": memory[number] for number in range(PER_MESSAGE)}
     with IOLoop() as io:
         while (task := pipe.recv()) != "end":
             way, seconds = task
@@ -266,14 +266,14 @@ def be_parent(pipe: Connection, layout: Layout, key: Path, port: int, block: Sha
             else:
                 count, started = 0, 0.0
                 while (now := time.perf_counter()) < started + seconds or not started:
-                    link.recv(30.0, into(places))
+                    link.recv(30.0, buffers_of(buffers))
                     if not started:
                         started = time.perf_counter()
                     else:
                         count += PER_MESSAGE
                 pipe.send(count * layout.num_bytes / (now - started))
                 link.send(Message(Kind.STOP, "bench"))
-                while link.recv(30.0, lambda header: into(places if header.manifest else {})(header)).arrays:
+                while link.recv(30.0, lambda header: buffers_of(buffers if header.manifest else {})(header)).arrays:
                     pass
             link.close()
 

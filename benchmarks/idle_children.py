@@ -27,7 +27,7 @@ from marl.trust.identity import identity_from_keys
 from marl.trust.keys import load_keys
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 
 WORK = 1000  # environment steps that each upload claims
 START_S = 120.0
@@ -98,11 +98,11 @@ class LightChild:
         """See ``ChildSide``."""
         return max(0.001, self._report_at - time.monotonic())
 
-    def place(self, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
         """See ``ChildSide``."""
         if header.kind is not Kind.ANSWER or not header.manifest:
-            return nowhere(header)
-        return into({"weights": self._landing})(header)
+            return no_buffers(header)
+        return buffers_of({"weights": self._landing})(header)
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""

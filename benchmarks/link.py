@@ -39,7 +39,7 @@ from marl.trust.keys import create_keys, load_keys
 from marl.trust.tls.contexts import client_context, server_context
 from marl.wire.message import Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Outgoing
-from marl.wire.places import into
+from marl.wire.receive_buffers import buffers_of
 from measure import busy_share, keep, machine, table
 
 MIB = 1024 * 1024
@@ -233,7 +233,7 @@ class OurEnd:
         self._link.send(message, self._digests[len(payload)])
 
     def recv(self, payload: bytearray) -> None:
-        self._link.recv(60.0, into({"weights": torch.frombuffer(payload, dtype=torch.uint8)}))
+        self._link.recv(60.0, buffers_of({"weights": torch.frombuffer(payload, dtype=torch.uint8)}))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from marl.errors import LinkClosed, LinkTimeout
 from marl.links.message_parts import outgoing_within, receive
 from marl.links.receive_queue import ReceiveQueue
 from marl.wire.message import Message
-from marl.wire.payload import CHUNK_BYTES, Place
+from marl.wire.payload import CHUNK_BYTES, ReceiveBuffers
 from marl.wire.protocol import OLDEST_PROTOCOL
 
 HERE, PATIENCE_S, CLOSED = "127.0.0.1", 20.0, "the other side closed the link"
@@ -45,8 +45,8 @@ class SocketLink:  # see marl.wire.link.Link; each part of a message follows its
             self._end("the other side takes no more" if isinstance(error, TimeoutError) else CLOSED)
             raise (LinkTimeout if isinstance(error, TimeoutError) else LinkClosed)(self._why) from error
 
-    def recv(self, timeout: float, place: Place) -> Message:
-        return receive(self._parts, timeout, place, max_bytes=self._max_bytes, patience=PATIENCE_S, end=self._end)
+    def recv(self, timeout: float, buffers: ReceiveBuffers) -> Message:
+        return receive(self._parts, timeout, buffers, max_bytes=self._max_bytes, patience=PATIENCE_S, end=self._end)
 
     def close(self) -> None:
         self._end("this side closed the link")

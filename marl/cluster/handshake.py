@@ -29,7 +29,7 @@ from marl.wire.fingerprint import fingerprint, sources_of
 from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
-from marl.wire.places import nowhere
+from marl.wire.receive_buffers import no_buffers
 from marl.words import printable
 
 HELLO_S = 5.0  # seconds; a parent must send its Hello within this time
@@ -87,7 +87,7 @@ def offer(link: Link, hello: Hello, max_bytes: int, *, name: str) -> Welcome:
     fail("parent.greeting")
     link.send(Message(Kind.HELLO, name, info=to_info(hello)))
     try:
-        answer = link.recv(WELCOME_S, nowhere)
+        answer = link.recv(WELCOME_S, no_buffers)
         if answer.kind is Kind.REFUSAL:
             refusal = from_info(answer.info, Refusal)
             raise HandshakeRefused(refusal.reason, permanent=refusal.permanent, superseded=refusal.superseded)
@@ -124,7 +124,7 @@ def read_hello(link: Link) -> Hello:
         LinkError: the conversation broke.
     """
     try:
-        message = link.recv(HELLO_S, nowhere)
+        message = link.recv(HELLO_S, no_buffers)
         if message.kind is not Kind.HELLO:
             raise HandshakeRefused(f"expected a hello, got a {message.kind}: is that a marl parent?")
         return from_info(message.info, Hello)

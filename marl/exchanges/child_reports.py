@@ -18,7 +18,7 @@ from marl.training.metrics import NAME, TOTALS, read_metrics
 from marl.training.node_memory import MAX_METRICS, STEPS, UPDATES, array, ring
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
-from marl.wire.places import fresh
+from marl.wire.receive_buffers import new_buffers
 
 EVERY = 0.25  # seconds between two reports of a child
 SHARE = 0.02  # the pause is at least this times the number of children: a report costs the parent about 1 ms
@@ -130,7 +130,7 @@ class Reporter:
         return Message(Kind.TELEMETRY, name, counter=first, arrays=arrays, info=finite)
 
 
-def place_report(header: Header) -> Mapping[str, memoryview]:
+def report_buffers(header: Header) -> Mapping[str, memoryview]:
     """Memory for a report.
 
     Raises:
@@ -148,7 +148,7 @@ def place_report(header: Header) -> Mapping[str, memoryview]:
         raise MessageRefused(
             f"{header.kind} from {header.sender}: expected steps of workers and episodes, got {sorted(shapes)}"
         )
-    return fresh(header)
+    return new_buffers(header)
 
 
 def read_report(message: Message) -> Report:

@@ -41,7 +41,7 @@ def report(
             link.send(Message(Kind.STOP, name, info={"reason": why[:1000]} if why else {}))
             return False
         try:
-            message = link.recv(side.pause(), side.place)
+            message = link.recv(side.pause(), side.receive_buffers)
         except LinkTimeout:
             continue
         except MessageRefused as error:
@@ -61,14 +61,14 @@ def confer(child: ChildSide, parent: ParentSide, stop: threading.Event, *, name:
     """
     child.joined()
     try:
-        child.accept(hand_over(parent.join(name).message, child.place))
+        child.accept(hand_over(parent.join(name).message, child.receive_buffers))
         while not stop.is_set():
             idle = True
             for message in child.outgoing():
                 idle = False
-                answer = parent.answer(name, hand_over(message, lambda header: parent.place(name, header)))
+                answer = parent.answer(name, hand_over(message, lambda header: parent.receive_buffers(name, header)))
                 if answer is not None:
-                    child.accept(hand_over(answer.message, child.place))
+                    child.accept(hand_over(answer.message, child.receive_buffers))
             if idle:
                 stop.wait(child.pause())
     finally:
@@ -88,7 +88,7 @@ def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *,
         link.send(first.message, first.digest)
         while not stop.is_set():
             try:
-                message = link.recv(side.patience(child), lambda header: side.place(child, header))
+                message = link.recv(side.patience(child), lambda header: side.receive_buffers(child, header))
             except LinkTimeout:
                 answer = side.late(child)
             except MessageRefused as error:

@@ -53,8 +53,8 @@ class ChildSide(Protocol):
     def pause(self) -> float:
         """Seconds until something may be due."""
 
-    def place(self, header: Header) -> Mapping[str, memoryview]:
-        """Memory for what comes, see ``marl.wire.payload.Place``."""
+    def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
+        """Memory for what comes, see ``marl.wire.payload.ReceiveBuffers``."""
 
     def accept(self, message: Message) -> None:
         """A broadcast, another answer, or a straggler flush has come."""
@@ -69,7 +69,7 @@ class ParentSide(Protocol):
     def join(self, child: str) -> Answer:
         """A child has joined. Returns the first message to it."""
 
-    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """Memory for an upload; may wait until some is free."""
 
     def answer(self, child: str, message: Message) -> Answer | None:

@@ -5,7 +5,7 @@ from marl.links.message_parts import outgoing_within, receive
 from marl.links.receive_queue import ReceiveQueue
 from marl.wire.header import MAX_INT
 from marl.wire.message import Buffer, Message
-from marl.wire.payload import CHUNK_BYTES, Place
+from marl.wire.payload import CHUNK_BYTES, ReceiveBuffers
 from marl.wire.protocol import OLDEST_PROTOCOL
 
 
@@ -72,11 +72,11 @@ class MemoryLink:
         except LinkClosed as error:
             raise LinkClosed(self._why or str(error)) from error
 
-    def recv(self, timeout: float, place: Place) -> Message:
+    def recv(self, timeout: float, buffers: ReceiveBuffers) -> Message:
         """See ``Link.recv``."""
         limit, patience = self._max_bytes, self._patience
         return receive(
-            self._receive_queue, timeout, place, max_bytes=limit, patience=patience, end=self._end, key=self._key
+            self._receive_queue, timeout, buffers, max_bytes=limit, patience=patience, end=self._end, key=self._key
         )
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ def memory_pair(
 
         here, there = memory_pair()
         here.send(message)
-        assert there.recv(timeout=1.0, place=fresh).info == message.info
+        assert there.recv(timeout=1.0, buffers=new_buffers).info == message.info
 
     Args:
         max_bytes: the longest payload that either end sends or takes.

@@ -1,4 +1,6 @@
-"""What every link does with the parts of a message: check them, place them, hash them; skip what is refused."""
+"""What every link does with the parts of a message: check them, put them into the receive buffers, hash them; skip what
+is refused.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,7 +9,7 @@ from marl.errors import LinkClosed, LinkTimeout, MessageRefused
 from marl.links.receive_queue import ReceiveQueue
 from marl.wire.header import decode_header
 from marl.wire.message import Buffer, Message
-from marl.wire.payload import CHUNK_BYTES, Incoming, Outgoing, Place
+from marl.wire.payload import CHUNK_BYTES, Incoming, Outgoing, ReceiveBuffers
 
 SLOWEST_RATE = 8 * 1024  # bytes a second of a payload, after ``patience`` seconds
 
@@ -30,7 +32,7 @@ def outgoing_within(
 def receive(
     receive_queue: ReceiveQueue,
     timeout: float,
-    place: Place,
+    buffers: ReceiveBuffers,
     *,
     max_bytes: int,
     patience: float,
@@ -61,7 +63,7 @@ def receive(
     try:
         receive_queue.making_room = True
         try:
-            payload.incoming = Incoming(first, place, decoded=header, key=key)
+            payload.incoming = Incoming(first, buffers, decoded=header, key=key)
         except MessageRefused as error:
             payload.refused = error  # what was announced still comes, and is skipped
         finally:
@@ -75,7 +77,7 @@ def receive(
         why = f"{header.kind} from {header.sender}: {error}, so the link is closed"
         end(why)
         raise LinkClosed(why) from error
-    except BaseException:  # of place: half a message is still to come, and nobody would take it
+    except BaseException:  # of ``buffers``: half a message is still to come, and nobody would take it
         end("the receiver failed in the middle of a message")
         raise
 
@@ -114,12 +116,12 @@ class _Payload:
         """The message, or why there is none.
 
         Raises:
-            MessageRefused: by its place or its seal.
+            MessageRefused: by ``buffers`` or its seal.
             _OutOfStep: nobody knows where the next message begins.
         """
         if self._fault is not None:
             raise self._fault
         seal = take_seal()
         if self.incoming is None:
-            raise self.refused or MessageRefused("nothing was placed")
+            raise self.refused or MessageRefused("there was no receive buffer")
         return self.incoming.finish(seal)

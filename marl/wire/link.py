@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from marl.wire.message import Message
-from marl.wire.payload import Place
+from marl.wire.payload import ReceiveBuffers
 
 
 class Link(Protocol):
@@ -11,13 +11,13 @@ class Link(Protocol):
 
         link.limit(num_bytes)
         link.send(upload)
-        answer = link.recv(timeout=30.0, place=into({"weights": scratch}))
+        answer = link.recv(timeout=30.0, buffers=buffers_of({"weights": scratch}))
 
     - One thread may ``send`` and another ``recv`` at the same time; never two of a kind. ``close`` may be called from
       any thread, and twice; it ends a waiting ``send`` or ``recv`` with LinkClosed.
     - A message arrives whole, once, and in the order it was sent, or not at all.
-    - ``place`` runs in the thread that called ``recv``, after the header and before a byte of payload is asked for. It
-      may wait, which holds the sender back for as long; it may raise MessageRefused.
+    - ``buffers`` gives the receive buffers. It runs in the thread that called ``recv``, after the header and before a
+      byte of payload is asked for. It may wait, which holds the sender back for as long; it may raise MessageRefused.
     - No error of a socket or a thread leaves a link except as one of the errors below.
     - A link between machines closes itself when the other side is silent for some seconds: a cable may break unnoticed.
     """
@@ -65,13 +65,13 @@ class Link(Protocol):
             MessageRefused: the message breaks a bound of its own header, or is longer than was agreed; nothing left.
         """
 
-    def recv(self, timeout: float, place: Place) -> Message:
-        """Wait at most ``timeout`` seconds for the next message to begin; its arrays lie where ``place`` said.
+    def recv(self, timeout: float, buffers: ReceiveBuffers) -> Message:
+        """Wait at most ``timeout`` seconds for the next message to begin; its arrays lie in the receive buffers.
 
         Raises:
             LinkClosed: the other side is gone, or this side was closed.
             LinkTimeout: nothing came; the link is still open.
-            MessageRefused: what came must not be used, nor what lies in the placed memory. Where ``place``
+            MessageRefused: what came must not be used, nor what lies in the receive buffers. Where ``buffers``
                 or the hash refused, the link is still open: say why and go on, or close it. Where the header did
                 (malformed, or longer than was agreed) nobody knows where the next message begins: it is closed.
         """

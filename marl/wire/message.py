@@ -35,7 +35,7 @@ class Message(NamedTuple):
     term: int = 0  # number of the parent process within the run
     version: int = 0  # of the weights that it is about
     counter: int = 0  # of the sender's messages of this kind: a repeated one is recognised
-    arrays: Mapping[str, Array] = {}  # received: tensors over the memory that was placed
+    arrays: Mapping[str, Array] = {}  # received: tensors over the receive buffers
     info: Mapping[str, Value] = {}  # small typed values; numbers are finite
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a message's arrays: views of memory that exists, placed into memory that exists, hashed once.
+"""The bytes of a message's arrays: views of memory that exists, copied into receive buffers, hashed once.
 
 On the wire a message is its header, its payload in chunks, and a seal: ``digest(header + digest(payload))``, by the
 digest that ``marl/digests.py`` gives the link. The inner one covers only the arrays, so that a parent that sends the
@@ -17,7 +17,8 @@ from marl.wire.protocol import PROTOCOL
 
 CHUNK_BYTES = 256 * 1024
 
-Place: TypeAlias = Callable[[Header], Mapping[str, memoryview]]
+# Gives the receive buffer of each array of a message.
+ReceiveBuffers: TypeAlias = Callable[[Header], Mapping[str, memoryview]]
 
 
 class Outgoing:
@@ -81,24 +82,24 @@ class Incoming:
     def __init__(
         self,
         header: Buffer,
-        place: Place,
+        buffers: ReceiveBuffers,
         *,
         max_bytes: int = MAX_INT,
         decoded: Header | None = None,
         key: bytes | None = None,
     ) -> None:
-        """Ask ``place`` for memory.
+        """Ask ``buffers`` for memory.
 
         Args:
             decoded: the header, where it has been checked already.
             key: of the link's digests, see ``traffic_digest``.
 
         Raises:
-            MessageRefused: by the header itself, or by ``place``.
+            MessageRefused: by the header itself, or by ``buffers``.
         """
         self.header = decode_header(header, max_bytes=max_bytes) if decoded is None else decoded
         self._header_bytes = bytes(header)
-        self._views = _placed(self.header, place(self.header))
+        self._views = _in_order(self.header, buffers(self.header))
         self._left = [view for view in self._views.values() if len(view)]
         self._key = key
         self._hashing = traffic_digest(key)
@@ -113,7 +114,7 @@ class Incoming:
         return self._lent
 
     def put(self, chunk: Buffer) -> None:
-        """Bring the next bytes of the payload to their place, and hash them there; chunks may be cut anywhere.
+        """Bring the next bytes of the payload to their receive buffer, and hash them there; chunks may be cut anywhere.
 
         Raises:
             MessageRefused: more bytes came than the header announced.
@@ -134,7 +135,7 @@ class Incoming:
                 del self._left[0]
 
     def finish(self, seal: Buffer) -> Message:
-        """The whole message; its arrays are tensors over the memory that ``place`` gave.
+        """The whole message; its arrays are tensors over the receive buffers.
 
         Raises:
             MessageRefused: it was cut short, or a bit of it changed on the way.
@@ -147,16 +148,16 @@ class Incoming:
         return _message(header, self._views)
 
 
-def hand_over(message: Message, place: Place) -> Message:
-    """The message as its receiver gets it, where that is in the same process: copied to its place, and nothing more.
+def hand_over(message: Message, buffers: ReceiveBuffers) -> Message:
+    """The message as a receiver in the same process gets it: copied to its receive buffers, and nothing more.
 
     Raises:
-        MessageRefused: by ``place``.
+        MessageRefused: by ``buffers``.
     """
     entries = tuple(entry_of(name, array) for name, array in message.arrays.items())
     fields = (PROTOCOL, message.kind, message.sender, message.term, message.version, message.counter)
     header = Header(*fields, dict(message.info), entries)
-    views = _placed(header, place(header))
+    views = _in_order(header, buffers(header))
     for name, array in message.arrays.items():
         if views[name]:
             views[name][:] = bytes_of(array)
@@ -174,12 +175,14 @@ def _seal(header: bytes, payload_digest: bytes, key: bytes | None) -> bytes:
     return hashing.digest()
 
 
-def _placed(header: Header, views: Mapping[str, memoryview]) -> dict[str, memoryview]:
-    """What ``place`` gave, in the order of the manifest; anything else is our own mistake."""
-    placed = {name: view.cast("B") if view.nbytes else memoryview(b"") for name, view in views.items()}
+def _in_order(header: Header, views: Mapping[str, memoryview]) -> dict[str, memoryview]:
+    """The receive buffers, in the order of the manifest; anything else is our own mistake."""
+    buffers = {name: view.cast("B") if view.nbytes else memoryview(b"") for name, view in views.items()}
     expected = {entry.name: entry.nbytes for entry in header.manifest}
-    if {name: len(view) for name, view in placed.items()} != expected:
-        raise ValueError(f"expected places {expected}, got {dict(zip(placed, map(len, placed.values()), strict=True))}")
-    if any(view.readonly for view in placed.values() if view):
-        raise ValueError("expected writable places")
-    return {name: placed[name] for name in expected}
+    if {name: len(view) for name, view in buffers.items()} != expected:
+        raise ValueError(
+            f"expected receive buffers {expected}, got {dict(zip(buffers, map(len, buffers.values()), strict=True))}"
+        )
+    if any(view.readonly for view in buffers.values() if view):
+        raise ValueError("expected writable receive buffers")
+    return {name: buffers[name] for name in expected}

@@ -37,14 +37,14 @@ def unpack(packed: Tensor, memory: Tensor) -> None:
     """
     import zstandard
 
-    place, filled = bytes_of(memory), 0
-    unpacker = zstandard.ZstdDecompressor(max_window_size=max(1024, 1 << (len(place) - 1).bit_length()))
+    target, filled = bytes_of(memory), 0
+    unpacker = zstandard.ZstdDecompressor(max_window_size=max(1024, 1 << (len(target) - 1).bit_length()))
     try:
         with unpacker.stream_reader(bytes_of(packed)) as reader:
-            while filled < len(place) and (count := reader.readinto(place[filled:])):
+            while filled < len(target) and (count := reader.readinto(target[filled:])):
                 filled += count
             more = bool(reader.read(1))
     except zstandard.ZstdError as error:
         raise MessageRefused(f"packed bytes cannot be unpacked: {error}") from error
-    if filled < len(place) or more:
-        raise MessageRefused(f"packed bytes: expected {len(place)} of them unpacked, got {'more' if more else filled}")
+    if filled < len(target) or more:
+        raise MessageRefused(f"packed bytes: expected {len(target)} of them unpacked, got {'more' if more else filled}")

@@ -70,7 +70,7 @@ class Actors:
     def take(self, answer: Answer | None) -> None:
         """An answer arrives."""
         assert answer is not None
-        self.side.accept(carried(answer.message, self.side.place, answer.digest))
+        self.side.accept(carried(answer.message, self.side.receive_buffers, answer.digest))
 
     def heard(self, answer: Answer | None) -> None:
         """An answer arrives, if there is one."""
@@ -165,7 +165,7 @@ class Learning:
     def receive(self, upload: Message) -> Answer | None:
         """An upload arrives; what the parent says to it."""
         child = upload.sender
-        arrived = carried(upload, lambda header: self.side.place(child, header))
+        arrived = carried(upload, lambda header: self.side.receive_buffers(child, header))
         return self.side.answer(child, arrived)
 
     def join(self, *children: Actors) -> None:

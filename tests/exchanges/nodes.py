@@ -16,7 +16,7 @@ from marl.exchanges.weights.exchange import Weights
 from marl.training.node_memory import STEPS, array, node_memory
 from marl.training.reach import Reach
 from marl.wire.message import Kind, Message
-from marl.wire.payload import Incoming, Outgoing, Place
+from marl.wire.payload import Incoming, Outgoing, ReceiveBuffers
 
 SIZE, OBSERVATION, SEEN_BESIDE = 300, 2, 100.0
 
@@ -96,7 +96,7 @@ class Child:
     def take(self, answer: Answer | None) -> None:
         """An answer arrives."""
         assert answer is not None
-        self.side.accept(carried(answer.message, self.side.place, answer.digest))
+        self.side.accept(carried(answer.message, self.side.receive_buffers, answer.digest))
 
 
 def make_parent(
@@ -121,10 +121,10 @@ def make_parent(
     )
 
 
-def carried(message: Message, place: Place, digest: bytes | None = None) -> Message:
+def carried(message: Message, buffers: ReceiveBuffers, digest: bytes | None = None) -> Message:
     """The message as a link hands it over: through bytes, into the receiver's own memory."""
     out = Outgoing(message, digest)
-    incoming = Incoming(out.header, place)
+    incoming = Incoming(out.header, buffers)
     for chunk in out.chunks():
         incoming.put(chunk)
     return incoming.finish(out.seal())
@@ -133,7 +133,7 @@ def carried(message: Message, place: Place, digest: bytes | None = None) -> Mess
 def arrives(parent: MergingParent, upload: Message) -> Answer | None:
     """An upload reaches the parent; its answer, which waits for the round."""
     child = upload.sender
-    return parent.answer(child, carried(upload, lambda header: parent.place(child, header)))
+    return parent.answer(child, carried(upload, lambda header: parent.receive_buffers(child, header)))
 
 
 class Waiting:

@@ -117,7 +117,7 @@ class Child:
     def take(self, answer: Answer | None) -> None:
         """An answer arrives."""
         assert answer is not None
-        self.side.accept(carried(answer.message, self.side.place, answer.digest))
+        self.side.accept(carried(answer.message, self.side.receive_buffers, answer.digest))
 
 
 class Parent:
@@ -172,7 +172,7 @@ class Parent:
     def answer(self, upload: Message) -> Answer | None:
         """An upload arrives."""
         child = upload.sender
-        return self.side.answer(child, carried(upload, lambda header: self.side.place(child, header)))
+        return self.side.answer(child, carried(upload, lambda header: self.side.receive_buffers(child, header)))
 
     def queued(self) -> list[Trajectory]:
         """Trajectories that wait for the learner, oldest first."""

@@ -13,7 +13,7 @@ from marl.exchanges.member import STILL
 from marl.links.memory import memory_pair
 from marl.training.node_memory import STEPS, array
 from marl.wire.message import Kind, Message
-from marl.wire.places import fresh
+from marl.wire.receive_buffers import new_buffers
 from tests.exchanges.nodes import Child, Clock, arrives, join, make_parent, weights
 
 TICK = 0.25
@@ -102,7 +102,7 @@ def test_the_end_of_the_link_is_noticed_while_workers_are_waited_for(stops: bool
     child.side.flush_stragglers()
     pause = array(child.block, "pause")
     while pause[0] == pause[1]:
-        assert above.recv(20, fresh).kind is Kind.TELEMETRY
+        assert above.recv(20, new_buffers).kind is Kind.TELEMETRY
     if stops:
         above.send(Message(Kind.STOP, "parent"))
     above.close()

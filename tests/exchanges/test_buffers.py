@@ -91,7 +91,7 @@ def busy_parent(clock: Clock) -> WeightsParent:
     clock.now += 5
     for child in children:
         begin = Outgoing(Message(Kind.UPLOAD, child.name, arrays={"weights": child.shared}))
-        Incoming(begin.header, lambda header, name=child.name: parent.place(name, header))
+        Incoming(begin.header, lambda header, name=child.name: parent.receive_buffers(name, header))
     return parent
 
 

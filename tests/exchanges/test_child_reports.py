@@ -14,8 +14,8 @@ from marl.exchanges.child_reports import (
     Reporter,
     acknowledge,
     hear_all,
-    place_report,
     read_report,
+    report_buffers,
 )
 from marl.training.node_memory import RING_ROWS, STEPS, array, node_memory, ring
 from marl.wire.message import Kind, Message
@@ -40,7 +40,7 @@ class Node:
 
     def told(self) -> list[tuple[int, list[float]]]:
         """What one round of reports says: how many episodes came before, and the returns."""
-        found = [read_report(carried(each, place_report)) for each in self.reporter.messages("a", 0)]
+        found = [read_report(carried(each, report_buffers)) for each in self.reporter.messages("a", 0)]
         return [(each.first, each.returns.tolist()) for each in found]
 
     def acknowledge(self, count: int) -> None:

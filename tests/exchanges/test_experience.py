@@ -125,7 +125,7 @@ def test_places_are_kept_for_credit_until_the_child_leaves(clock: Clock) -> None
     child.play(count=2)
     (upload,) = child.uploads()
     header = decode_header(Outgoing(upload).header, max_bytes=MAX_INT)
-    learning.side.place("a", header)  # an upload is under way, and breaks off
+    learning.side.receive_buffers("a", header)  # an upload is under way, and breaks off
     assert learning.trajectory_queue.num_free() == 2
     learning.side.leave("a")
     assert learning.trajectory_queue.num_free() == 4

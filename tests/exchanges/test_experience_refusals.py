@@ -197,7 +197,7 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
     learning, child = pair(clock)
     clock.now += 1
     (telemetry,) = child.side.outgoing()
-    carried(telemetry, lambda header: learning.side.place("a", header))
+    carried(telemetry, lambda header: learning.side.receive_buffers("a", header))
     assert learning.side.rejected("a", "the hash differs") is None
 
 

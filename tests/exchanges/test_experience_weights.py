@@ -79,7 +79,7 @@ def test_an_answer_that_was_spoiled_costs_no_credit(clock: Clock) -> None:
     child.side.rejected("the hash differs")
     assert child.credit == 0
     (ask,) = child.asks()
-    child.take(learning.side.answer("a", carried(ask, lambda header: learning.side.place("a", header))))
+    child.take(learning.side.answer("a", carried(ask, lambda header: learning.side.receive_buffers("a", header))))
     assert child.side.started.is_set()
     assert child.credit == 4
     assert child.asks() == []

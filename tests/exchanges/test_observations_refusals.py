@@ -43,7 +43,7 @@ def test_damaged_actions_are_asked_for_again() -> None:
     (whole,) = child.uploads()
     first, second = parent.answer(damaged), parent.answer(whole)
     assert first is not None
-    carried(first.message, child.side.place)
+    carried(first.message, child.side.receive_buffers)
     child.side.rejected("the hash differs")
     child.take(second)  # which is not mistaken for the first
     assert (child.answered(0, 0), child.answered(0, 1)) == (None, [1] * ENVIRONMENTS)
@@ -57,7 +57,7 @@ def test_other_messages_that_are_damaged_cost_no_question() -> None:
     child.ask(0, 0, 1.0, first=True)
     (upload,) = child.uploads()
     with pytest.raises(MessageRefused):
-        carried(Message(Kind.FLUSH, "parent", arrays={"more": torch.zeros(3)}), child.side.place)
+        carried(Message(Kind.FLUSH, "parent", arrays={"more": torch.zeros(3)}), child.side.receive_buffers)
     child.side.rejected("expected no arrays")
     assert child.uploads() == []
     child.take(parent.answer(upload))
@@ -130,7 +130,10 @@ def test_nonsense_about_cut_episodes_is_refused(index: int, last: float) -> None
 def test_uploads_of_another_shape_get_no_memory(arrays: dict[str, Tensor]) -> None:
     parent, child = joined()
     with pytest.raises(MessageRefused):
-        carried(Message(Kind.UPLOAD, child.name, arrays=arrays), lambda header: parent.side.place(child.name, header))
+        carried(
+            Message(Kind.UPLOAD, child.name, arrays=arrays),
+            lambda header: parent.side.receive_buffers(child.name, header),
+        )
     with pytest.raises(LinkClosed):  # it would wait for ever for what it asked
         parent.side.rejected(child.name, "expected 1 to 64 requests")
 
@@ -140,7 +143,7 @@ def test_a_report_that_is_damaged_costs_only_itself() -> None:
     with pytest.raises(MessageRefused):
         carried(
             Message(Kind.TELEMETRY, child.name, arrays={"steps": torch.zeros(3)}),
-            lambda header: parent.side.place(child.name, header),
+            lambda header: parent.side.receive_buffers(child.name, header),
         )
     assert parent.side.rejected(child.name, "expected steps") is None
 

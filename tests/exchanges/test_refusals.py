@@ -102,7 +102,7 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
     child.learn(1.0, 100)
     clock.now += 5
     report, upload = flushed(child)
-    carried(report, lambda header: parent.place("a", header))
+    carried(report, lambda header: parent.receive_buffers("a", header))
     assert parent.rejected("a", "the hash differs") is None
     child.take(arrives(parent, upload))
     assert child.side._work() == 0

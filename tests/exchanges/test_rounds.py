@@ -124,12 +124,12 @@ def test_the_codec_follows_the_slowest_child(clock: Clock, seconds: float, codec
     merged_count(parent, 1)
     upload = slow.upload()
 
-    def place(header):  # type: ignore[no-untyped-def]
-        views = parent.place("slow", header)
+    def buffers(header):  # type: ignore[no-untyped-def]
+        views = parent.receive_buffers("slow", header)
         clock.now += seconds
         return views
 
-    answer = parent.answer("slow", carried(upload, place))
+    answer = parent.answer("slow", carried(upload, buffers))
     slow.take(answer)
     fast.take(waiting.answer())
     assert parent.codec == codec

@@ -21,7 +21,7 @@ from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
-from marl.exchanges.child_reports import EVERY, Reporter, acknowledge, place_report, read_report
+from marl.exchanges.child_reports import EVERY, Reporter, acknowledge, read_report, report_buffers
 from marl.exchanges.member import Member
 from marl.exchanges.run import RunSettings
 from marl.exchanges.sides import Answer, Global, State
@@ -31,7 +31,7 @@ from marl.training.node_memory import STEPS, array
 from marl.training.optimizers import NUM_VECTORS, make_optimizer
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, count_of
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 
 MADE, ANSWERED = range(2)  # columns of the counts
 PAUSE_S = 0.001  # between two looks for a gradient
@@ -116,8 +116,8 @@ class GradientsChild:
     def pause(self) -> float:
         return EVERY if self._under_way else PAUSE_S
 
-    def place(self, header: Header) -> Mapping[str, memoryview]:
-        return into({"weights": self._scratch})(header) if header.manifest else nowhere(header)
+    def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
+        return buffers_of({"weights": self._scratch})(header) if header.manifest else no_buffers(header)
 
     def accept(self, message: Message) -> None:
         if message.kind is Kind.TELEMETRY:
@@ -172,10 +172,14 @@ class GradientsParent:
         arrays, info = {"weights": now.weights}, {"steps": now.steps}
         return Answer(Message(Kind.ANSWER, self._facts.name, self.term, now.version, arrays=arrays, info=info))
 
-    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, child: str, header: Header) -> Mapping[str, memoryview]:
         if header.kind is Kind.TELEMETRY:
-            return place_report(header)
-        return into({"gradient": self._arriving[child]})(header) if header.kind is Kind.UPLOAD else nowhere(header)
+            return report_buffers(header)
+        return (
+            buffers_of({"gradient": self._arriving[child]})(header)
+            if header.kind is Kind.UPLOAD
+            else no_buffers(header)
+        )
 
     def answer(self, child: str, message: Message) -> Answer | None:
         if message.kind is Kind.TELEMETRY:

@@ -21,7 +21,7 @@ from marl.cluster.find_spaces import find_spaces
 from marl.cluster.handshake import examine, make_hello
 from marl.config.files import load_config
 from marl.errors import HandshakeRefused, MessageRefused
-from marl.exchanges.child_reports import place_report, read_report
+from marl.exchanges.child_reports import read_report, report_buffers
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.weights.parent import WeightsParent
 from marl.wire.header import decode_header
@@ -109,7 +109,7 @@ class Fuzzer:
         decode_header(self.damaged(Outgoing(message).header), max_bytes=MAX_BYTES)
 
     def message(self) -> None:
-        self._carry(self._upload, lambda header: self._parent.place("child", header))
+        self._carry(self._upload, lambda header: self._parent.receive_buffers("child", header))
 
     def upload(self) -> None:
         """A whole upload with nonsense in it, up to the mean."""
@@ -125,7 +125,9 @@ class Fuzzer:
         if chance.random() < 0.5:
             member.uploaded, self._parent._closed = False, True  # or the round ends at once
         try:
-            self._parent.answer("child", self._carry(message, lambda header: self._parent.place("child", header)))
+            self._parent.answer(
+                "child", self._carry(message, lambda header: self._parent.receive_buffers("child", header))
+            )
         finally:
             self._parent._closed = False
             self._parent._buffers.release("child")
@@ -134,7 +136,7 @@ class Fuzzer:
             assert bool(mean.mean(torch.empty(SIZE)).isfinite().all())
 
     def report(self) -> None:
-        read_report(self._carry(self._report, place_report))
+        read_report(self._carry(self._report, report_buffers))
 
     def words(self) -> None:
         kind = self.random.choice([Hello, Welcome, Refusal])
@@ -155,11 +157,11 @@ class Fuzzer:
             return  # it would be built: how much a run may ask for is its parent's business
         examine(hello, allow=(), workers=1)
 
-    def _carry(self, message: Message, place: Callable[..., Any]) -> Message:
+    def _carry(self, message: Message, buffers: Callable[..., Any]) -> Message:
         """Through bytes of which some are damaged on the way."""
         out = Outgoing(message)
         whole = self.random.random() < 0.5
-        incoming = Incoming(out.header if whole else self.damaged(out.header), place, max_bytes=MAX_BYTES)
+        incoming = Incoming(out.header if whole else self.damaged(out.header), buffers, max_bytes=MAX_BYTES)
         for chunk in out.chunks():
             incoming.put(bytes(chunk) if whole else self.damaged(bytes(chunk)))
         return incoming.finish(out.seal())

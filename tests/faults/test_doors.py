@@ -24,8 +24,8 @@ from marl.trust.identity import Identity, identity_from_keys
 from marl.trust.keys import KeyRing, create_keys, key_path
 from marl.wire.hello import Hello
 from marl.wire.message import Kind, Message
-from marl.wire.places import nowhere
 from marl.wire.protocol import foreign_protocol
+from marl.wire.receive_buffers import no_buffers
 from tests.commands import FACTOR
 from tests.faults.runs import RUN, peak_bytes
 from tests.slow.cluster import Child, child, parent, wait_for_rounds
@@ -125,7 +125,7 @@ def test_who_differs_and_who_breaks_its_word(us: Identity, offered: tuple[Hello,
                 only.wait(f"^a parent is turned away: .*{re.escape(says)}")
             break_a_word(only, us, hello, max_bytes)
             with pytest.raises(LinkError):
-                silent.recv(2 * HELLO_S, nowhere)
+                silent.recv(2 * HELLO_S, no_buffers)
             only.wait(rf"^127.0.0.1:\d+: expected a message within {HELLO_S:g} s, none came")
         with parent(tmp_path, [only], *RUN) as run:
             run.wait("children 1/1")
@@ -152,7 +152,7 @@ def break_a_word(only: Child, us: Identity, hello: Hello, max_bytes: int) -> Non
             with suppress(LinkError):  # after the last one it wants no more
                 link.send(Message(Kind.ANSWER, "desk-1", 1, 1, arrays=arrays, info={"steps": 0}))
         with suppress(LinkError):
-            while link.recv(10.0, nowhere):
+            while link.recv(10.0, no_buffers):
                 pass
         assert peak_bytes(only.contact) - before < 16 * MIB
     only.wait("^run run is over here: its parent was gone before it had sent weights .*expected")

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.usefixtures("marl_home"), pytest.mark.timeout(1800)]
 GONE = "; training on alone"
 EARLY = ("parent.greeting", "parent.joined")  # passed once for each child
 POINTS = (
-    *("parent.placing", "parent.merging", "parent.closing", "parent.closed", "parent.sending.answer"),
+    *("parent.receiving", "parent.merging", "parent.closing", "parent.closed", "parent.sending.answer"),
     *("checkpoint.pt.written", "checkpoint.pt.renaming", "checkpoint.pt.renamed"),
 )
 

@@ -18,7 +18,7 @@ from marl.trust.identity import Identity
 from marl.trust.nodes import NodeBook
 from marl.wire.endpoint import Endpoint
 from marl.wire.message import Kind, Message
-from marl.wire.places import nowhere
+from marl.wire.receive_buffers import no_buffers
 from tests.commands import until
 from tests.links.pairs import WAIT_S, Background
 
@@ -42,7 +42,7 @@ def test_both_ends_meet_and_what_they_met_outlives_them(io: IOLoop, parent: Iden
         endpoint.close()
         listener.close()
         here.send(Message(Kind.FLUSH, "parent"))
-        assert there.recv(WAIT_S, nowhere).sender == "parent"
+        assert there.recv(WAIT_S, no_buffers).sender == "parent"
 
 
 def test_close_ends_who_waits_and_who_comes_later(io: IOLoop, parent: Identity, listener: Listener) -> None:
@@ -71,7 +71,7 @@ def test_links_that_nobody_asked_for_end_with_the_listener(io: IOLoop, parent: I
         until(lambda: not listener._links.empty())
         listener.close()
         with pytest.raises(LinkClosed):
-            here.recv(WAIT_S, nowhere)
+            here.recv(WAIT_S, no_buffers)
         with pytest.raises(LinkClosed, match="listens no more"):
             listener.meet()
 
@@ -84,7 +84,7 @@ def test_who_dials_hands_over_one_link_at_a_time(io: IOLoop, parent: Identity, l
     assert met.empty()
     there.close()  # only now is there another
     with pytest.raises(LinkClosed):
-        first.recv(WAIT_S, nowhere)
+        first.recv(WAIT_S, no_buffers)
     with closing(met.get(timeout=WAIT_S)) as second, closing(listener.meet()):
         assert second is not first
     again.end()
@@ -127,7 +127,7 @@ def test_another_node_than_the_named_one_is_refused(io: IOLoop, parent: Identity
     with pytest.raises(TrustError, match=rf"^{endpoint.address}: expected the node attic, got box-5050: "):
         endpoint.meet()
     with closing(listener.meet()) as there, pytest.raises(LinkClosed):
-        there.recv(WAIT_S, nowhere)
+        there.recv(WAIT_S, no_buffers)
     with closing(dials(io, parent, listener, node="box-5050").meet()):
         listener.meet().close()
 
@@ -147,4 +147,4 @@ def test_a_revoked_node_is_refused_and_told_of_while_it_speaks(
     with pytest.raises(TrustError, match="revoked"):
         dials(io, parent, listener, book=book).meet()
     with closing(listener.meet()) as there, pytest.raises(LinkClosed):
-        there.recv(WAIT_S, nowhere)
+        there.recv(WAIT_S, no_buffers)

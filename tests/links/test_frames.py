@@ -10,7 +10,7 @@ from marl.links.websocket.loop import IOLoop
 from marl.trust.identity import Identity
 from marl.wire.message import Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Outgoing
-from marl.wire.places import fresh
+from marl.wire.receive_buffers import new_buffers
 from tests.links.pairs import WAIT_S, websocket_pair
 
 LENGTHS = [0, 1, 125, 126, 65535, 65536, CHUNK_BYTES]
@@ -77,7 +77,7 @@ def test_however_the_stream_is_cut(secure: bool, io: IOLoop, parent: Identity, c
                 size = randomness.choice([1, 2, 7, 20, 1000, 16384, 300_000])
                 io.loop.call_soon_threadsafe(write, left[:size])
                 left = left[size:]
-            came = there.recv(WAIT_S, fresh)
+            came = there.recv(WAIT_S, new_buffers)
             assert bytes(came.arrays["weights"].numpy()) == payload  # type: ignore[union-attr]
         here.send(Message(Kind.STOP, "parent"))
-        assert there.recv(WAIT_S, fresh).kind == Kind.STOP
+        assert there.recv(WAIT_S, new_buffers).kind == Kind.STOP

@@ -15,7 +15,7 @@ from marl.trust.identity import Identity
 from marl.wire.header import Header
 from marl.wire.message import Buffer, Kind, Message
 from marl.wire.payload import Incoming, Outgoing
-from marl.wire.places import fresh
+from marl.wire.receive_buffers import new_buffers
 from tests.commands import until
 from tests.links.pairs import WAIT_S, Background, Proxy, websocket_pair
 
@@ -26,7 +26,7 @@ def upload(payload: bytes) -> Message:
     return Message(Kind.UPLOAD, "child:5050", arrays={"weights": payload})
 
 
-def test_a_payload_is_read_to_its_place(
+def test_a_payload_is_read_into_its_buffer(
     io: IOLoop, parent: Identity, child: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the few parts that came before there was one."""
@@ -42,7 +42,7 @@ def test_a_payload_is_read_to_its_place(
     payload = bytes(range(256)) * 4 * 1024 * 16
     with websocket_pair(io, parent, child) as (here, there):
         sending = Background(lambda: here.send(upload(payload)))
-        came = there.recv(WAIT_S, fresh)
+        came = there.recv(WAIT_S, new_buffers)
         sending.end()
     assert bytes(came.arrays["weights"].numpy()) == payload  # type: ignore[union-attr]
     assert sum(copied) <= 3 * MIB
@@ -51,12 +51,12 @@ def test_a_payload_is_read_to_its_place(
 def test_nothing_is_written_to_memory_that_nobody_waits_with(io: IOLoop, parent: Identity, child: Identity) -> None:
     memory = bytearray(16 * MIB)
 
-    def place(header: Header) -> Mapping[str, memoryview]:
+    def buffers(header: Header) -> Mapping[str, memoryview]:
         return {"weights": memoryview(memory)}
 
     with Proxy(rate=8 * MIB) as proxy, websocket_pair(io, parent, child, proxy=proxy) as (here, there):
         sending = Background(lambda: here.send(upload(b"x" * len(memory))))
-        receiving = Background(lambda: there.recv(WAIT_S, place))
+        receiving = Background(lambda: there.recv(WAIT_S, buffers))
         until(lambda: there.bytes_received > 3 * MIB)
         there.close()
         with pytest.raises(LinkClosed, match="this side closed the link"):
@@ -93,7 +93,7 @@ def test_a_break_that_the_sender_finds(size: int, waits: bool, io: IOLoop, paren
         if not waits:
             sending = Background(lambda: here.send(upload(bytes(size))))
         with pytest.raises(LinkClosed, match="the connection broke"):
-            there.recv(WAIT_S, fresh)
+            there.recv(WAIT_S, new_buffers)
         with pytest.raises(LinkClosed, match=r"the connection broke \(Broken pipe\)"):
             sending.end()
 
@@ -140,4 +140,4 @@ def test_short_messages_leave_at_once(io: IOLoop, parent: Identity, child: Ident
         parts = [Outgoing(sent).header, b"abc", Outgoing(sent).seal()]
         masks = 4 * len(parts)
         assert here.bytes_sent - before == sum(map(len, parts)) + masks + 2 * len(parts) + 2 * (len(parts[0]) > 125)
-        assert there.recv(WAIT_S, fresh).arrays
+        assert there.recv(WAIT_S, new_buffers).arrays

@@ -15,8 +15,8 @@ from marl.trust.identity import Identity
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Outgoing
-from marl.wire.places import fresh, nowhere
 from marl.wire.protocol import PROTOCOL
+from marl.wire.receive_buffers import new_buffers, no_buffers
 from tests.commands import until
 from tests.links.pairs import WAIT_S, Background, Proxy, websocket_pair
 
@@ -41,7 +41,7 @@ def test_without_tls_nobody_has_a_name(io: IOLoop) -> None:
         assert here.peer is None
         assert there.peer is None
         here.send(upload(2 * CHUNK_BYTES + 1))
-        assert there.recv(WAIT_S, fresh).kind == Kind.UPLOAD
+        assert there.recv(WAIT_S, new_buffers).kind == Kind.UPLOAD
 
 
 def test_bytes_are_counted_and_the_protocol_is_said(io: IOLoop, parent: Identity, child: Identity) -> None:
@@ -50,12 +50,12 @@ def test_bytes_are_counted_and_the_protocol_is_said(io: IOLoop, parent: Identity
         here.protocol = PROTOCOL
         seen: list[int] = []
 
-        def place(header: Header) -> Mapping[str, memoryview]:
+        def buffers(header: Header) -> Mapping[str, memoryview]:
             seen.append(header.protocol)
-            return fresh(header)
+            return new_buffers(header)
 
         here.send(upload(MIB))
-        there.recv(WAIT_S, place)
+        there.recv(WAIT_S, buffers)
         assert seen == [PROTOCOL]
         assert MIB < here.bytes_sent - sent < MIB + 1000
         assert MIB < there.bytes_received - received < MIB + 1000
@@ -73,9 +73,9 @@ def test_a_quiet_link_stays_open(io: IOLoop, parent: Identity, child: Identity) 
     """Both sides speak by themselves: the child not only when it is asked."""
     with websocket_pair(io, parent, child, silence=0.4) as (here, there):
         with pytest.raises(LinkTimeout):
-            there.recv(1.2, nowhere)
+            there.recv(1.2, no_buffers)
         here.send(upload(0))
-        assert there.recv(WAIT_S, fresh).kind == Kind.UPLOAD
+        assert there.recv(WAIT_S, new_buffers).kind == Kind.UPLOAD
 
 
 @pytest.mark.parametrize("listener", ["parent", "child"])
@@ -85,27 +85,27 @@ def test_a_silent_peer_is_given_up(listener: str, io: IOLoop, parent: Identity, 
         proxy.freeze()
         started = time.monotonic()
         with pytest.raises(LinkClosed, match=r"silent for 0.5 s: see whether it runs"):
-            link.recv(WAIT_S, nowhere)
+            link.recv(WAIT_S, no_buffers)
         assert time.monotonic() - started < 5.0
         with pytest.raises(LinkClosed, match=r"silent for 0.5 s"):
             link.send(upload(0))
 
 
 def test_who_does_not_read_hears_no_silence(io: IOLoop, parent: Identity, child: Identity) -> None:
-    """A receiver whose place waits takes no byte for longer than the limit, and that is its own doing."""
+    """A receiver that waits for a buffer takes no byte for longer than the limit, and that is its own doing."""
     with websocket_pair(io, parent, child, silence=0.3) as (here, there):
         waited = threading.Event()
 
-        def place(header: Header) -> Mapping[str, memoryview]:
+        def buffers(header: Header) -> Mapping[str, memoryview]:
             until(lambda: there._connection.held_back)
             waited.wait(1.0)
-            return fresh(header)
+            return new_buffers(header)
 
         sending = Background(lambda: here.send(upload(24 * MIB)))
-        assert there.recv(WAIT_S, place).kind == Kind.UPLOAD
+        assert there.recv(WAIT_S, buffers).kind == Kind.UPLOAD
         sending.end()
         there.send(upload(1))
-        assert here.recv(WAIT_S, fresh).kind == Kind.UPLOAD
+        assert here.recv(WAIT_S, new_buffers).kind == Kind.UPLOAD
 
 
 @pytest.mark.parametrize("sender", ["parent", "child"])
@@ -118,11 +118,11 @@ def test_slow_is_not_dead(sender: str, io: IOLoop, parent: Identity, child: Iden
         source, sink = (here, there) if sender == "parent" else (there, here)
         started = time.monotonic()
         sending = Background(lambda: source.send(upload(6 * MIB)))
-        sink.recv(WAIT_S, fresh)
+        sink.recv(WAIT_S, new_buffers)
         sending.end()
         assert time.monotonic() - started > 1.5  # or it proves nothing
         sink.send(upload(1))
-        assert source.recv(WAIT_S, fresh).kind == Kind.UPLOAD
+        assert source.recv(WAIT_S, new_buffers).kind == Kind.UPLOAD
 
 
 def test_who_asks_and_does_not_read_is_given_up(
@@ -141,14 +141,14 @@ def test_who_asks_and_does_not_read_is_given_up(
 
         io.loop.call_soon_threadsafe(ping)
         with pytest.raises(LinkClosed, match="expected the other side to read what it asks for"):
-            there.recv(WAIT_S, fresh)
+            there.recv(WAIT_S, new_buffers)
 
 
 def test_a_break_in_a_message_closes(io: IOLoop, parent: Identity, child: Identity) -> None:
     with Proxy(cut_after=MIB) as proxy, websocket_pair(io, parent, child, proxy=proxy) as (here, there):
         sending = Background(lambda: here.send(upload(40 * MIB)))
         with pytest.raises(LinkClosed, match="the connection broke"):
-            there.recv(WAIT_S, fresh)
+            there.recv(WAIT_S, new_buffers)
         with pytest.raises(LinkClosed, match="the connection broke"):
             sending.end()
 
@@ -160,7 +160,7 @@ def test_who_takes_nothing_stops_the_sender(io: IOLoop, parent: Identity, child:
         with pytest.raises(LinkClosed, match=r"took no byte for 0.4 s"):
             here.send(upload(0))
         with pytest.raises(LinkClosed):
-            there.recv(WAIT_S, fresh)
+            there.recv(WAIT_S, new_buffers)
 
 
 @pytest.mark.parametrize("sender", ["parent", "child"])
@@ -171,13 +171,13 @@ def test_who_makes_room_holds_the_sender_for_as_long(
     with websocket_pair(io, parent, child, silence=0.3, patience=0.4) as (here, there):
         source, sink = (here, there) if sender == "parent" else (there, here)
 
-        def place(header: Header) -> Mapping[str, memoryview]:
+        def buffers(header: Header) -> Mapping[str, memoryview]:
             until(lambda: source._connection.peer_makes_room)
             time.sleep(1.2)  # three times the patience
-            return fresh(header)
+            return new_buffers(header)
 
         sending = Background(lambda: source.send(upload(40 * MIB)))
-        assert sink.recv(WAIT_S, place).kind == Kind.UPLOAD
+        assert sink.recv(WAIT_S, buffers).kind == Kind.UPLOAD
         sending.end()
         until(lambda: not source._connection.peer_makes_room)
 
@@ -193,7 +193,7 @@ def test_a_payload_in_drops_is_given_up(
     ):
         sending = Background(lambda: here.send(upload(40 * MIB)))
         with pytest.raises(LinkClosed, match=r"upload from child:5050: it comes too slowly"):
-            there.recv(WAIT_S, fresh)
+            there.recv(WAIT_S, new_buffers)
         with pytest.raises(LinkClosed, match="too slowly"):
             sending.end()
 
@@ -209,7 +209,7 @@ def test_what_dribbles_is_slow_and_not_silent(
     ):
         sending = Background(lambda: there.send(upload(MIB // 16)))
         with pytest.raises(LinkClosed, match="it comes too slowly"):
-            here.recv(WAIT_S, fresh)
+            here.recv(WAIT_S, new_buffers)
         here.close()
         with suppress(LinkClosed):
             sending.end()
@@ -218,13 +218,13 @@ def test_what_dribbles_is_slow_and_not_silent(
 def test_a_message_that_stops_in_the_middle_is_given_up(io: IOLoop, parent: Identity, child: Identity) -> None:
     with Proxy() as proxy, websocket_pair(io, parent, child, proxy=proxy, patience=0.3) as (here, there):
 
-        def place(header: Header) -> Mapping[str, memoryview]:
+        def buffers(header: Header) -> Mapping[str, memoryview]:
             proxy.freeze()
-            return fresh(header)
+            return new_buffers(header)
 
         sending = Background(lambda: here.send(upload(40 * MIB)))
         with pytest.raises(LinkClosed, match=r"upload from child:5050: .*within 0.3 s"):
-            there.recv(WAIT_S, place)
+            there.recv(WAIT_S, buffers)
         with pytest.raises((LinkTimeout, LinkClosed)):
             sending.end()
 
@@ -245,9 +245,9 @@ def test_foreign_frames_close(frame: str, io: IOLoop, parent: Identity, child: I
         words = {"text": "hello", "fragments": [b"a", b"b"], "huge": bytes(CHUNK_BYTES + 1)}[frame]
         raw = Background(lambda: io.call(here._connection.send(words), WAIT_S))
         with pytest.raises(LinkClosed):
-            there.recv(WAIT_S, fresh)
+            there.recv(WAIT_S, new_buffers)
         with pytest.raises(LinkClosed, match=r"expected whole binary frames|exceeds limit"):
-            here.recv(WAIT_S, fresh)
+            here.recv(WAIT_S, new_buffers)
         raw.join(WAIT_S)
 
 
@@ -256,11 +256,11 @@ def test_a_part_that_is_none_closes(io: IOLoop, parent: Identity, child: Identit
     with websocket_pair(io, parent, child) as (here, there):
         begun = threading.Event()
 
-        def place(header: Header) -> Mapping[str, memoryview]:
+        def buffers(header: Header) -> Mapping[str, memoryview]:
             begun.set()
-            return fresh(header)
+            return new_buffers(header)
 
-        receiving = Background(lambda: there.recv(WAIT_S, place))
+        receiving = Background(lambda: there.recv(WAIT_S, buffers))
         io.call(here._connection.send(Outgoing(upload(5)).header), WAIT_S)
         assert begun.wait(WAIT_S)
         io.call(here._connection.send(b""), WAIT_S)
@@ -272,14 +272,14 @@ def test_a_malformed_header_closes(io: IOLoop, parent: Identity, child: Identity
     with websocket_pair(io, parent, child) as (here, there):
         io.call(here._connection.send(b"\xc1 no header"), WAIT_S)
         with pytest.raises(MessageRefused, match="malformed header"):
-            there.recv(WAIT_S, fresh)
+            there.recv(WAIT_S, new_buffers)
         with pytest.raises(LinkClosed, match="malformed header"):
-            here.recv(WAIT_S, fresh)
+            here.recv(WAIT_S, new_buffers)
 
 
 def test_the_end_of_the_loop_ends_its_links(parent: Identity, child: Identity) -> None:
     with IOLoop() as io, websocket_pair(io, parent, child) as (here, there):
-        receiving = Background(lambda: there.recv(WAIT_S, fresh))
+        receiving = Background(lambda: there.recv(WAIT_S, new_buffers))
         io.close()
         with pytest.raises(LinkClosed, match="closed the link"):
             receiving.end()

@@ -1,4 +1,4 @@
-"""Payloads: no copies out, exact places in, and no changed bit gets through."""
+"""Payloads: no copies out, exact receive buffers, and no changed bit gets through."""
 
 import random
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message
 from marl.wire.payload import CHUNK_BYTES, Incoming, Outgoing
-from marl.wire.places import fresh, into, nowhere
+from marl.wire.receive_buffers import buffers_of, new_buffers, no_buffers
 
 
 def upload(**arrays: Array) -> Message:
@@ -25,7 +25,7 @@ def carry(message: Message, *, cut: int = 10_000) -> Message:
     """Across and back, in chunks that do not match those of the sender."""
     outgoing = Outgoing(message)
     payload = b"".join(outgoing.chunks())
-    incoming = Incoming(outgoing.header, fresh)
+    incoming = Incoming(outgoing.header, new_buffers)
     for start in range(0, len(payload), cut):
         incoming.put(payload[start : start + cut])
     return incoming.finish(outgoing.seal())
@@ -105,7 +105,7 @@ def test_a_seal_needs_the_key_of_the_link() -> None:
     out = {name: Outgoing(message, key=each) for name, each in (("open", None), ("ours", key), ("other", bytes(32)))}
     payload = b"".join(out["ours"].chunks())
     for sender, outgoing in out.items():
-        incoming = Incoming(outgoing.header, fresh, key=key)
+        incoming = Incoming(outgoing.header, new_buffers, key=key)
         incoming.put(payload)
         if sender == "ours":
             assert incoming.finish(outgoing.seal()).counter == 3
@@ -115,16 +115,16 @@ def test_a_seal_needs_the_key_of_the_link() -> None:
 
 
 def receive(header: bytes | bytearray, payload: bytes | bytearray, seal: bytes | bytearray) -> Message:
-    incoming = Incoming(bytes(header), fresh, max_bytes=200)
+    incoming = Incoming(bytes(header), new_buffers, max_bytes=200)
     incoming.put(payload)
     return incoming.finish(seal)
 
 
-def test_into_places_the_bytes_where_they_belong() -> None:
+def test_buffers_of_puts_the_bytes_where_they_belong() -> None:
     weights, count = torch.zeros(100_000), torch.zeros(2, 3, dtype=torch.float64)
     sent = upload(weights=torch.randn(100_000), count=torch.ones(2, 3, dtype=torch.float64))
     outgoing = Outgoing(sent)
-    incoming = Incoming(outgoing.header, into({"weights": weights, "count": count}))
+    incoming = Incoming(outgoing.header, buffers_of({"weights": weights, "count": count}))
     for chunk in outgoing.chunks():
         incoming.put(chunk)
     arrived = incoming.finish(outgoing.seal())
@@ -146,13 +146,13 @@ def test_into_places_the_bytes_where_they_belong() -> None:
 )
 def test_into_refuses_anything_else(arrays: dict[str, Array]) -> None:
     with pytest.raises(MessageRefused, match=r"expected .*, got"):
-        Incoming(Outgoing(upload(**arrays)).header, into({"weights": torch.zeros(4)}))
+        Incoming(Outgoing(upload(**arrays)).header, buffers_of({"weights": torch.zeros(4)}))
 
 
-def test_nowhere_takes_no_arrays() -> None:
-    assert Incoming(Outgoing(upload()).header, nowhere).missing == 0
+def test_no_buffers_takes_no_arrays() -> None:
+    assert Incoming(Outgoing(upload()).header, no_buffers).missing == 0
     with pytest.raises(MessageRefused, match="got weights"):
-        Incoming(Outgoing(upload(weights=torch.zeros(4))).header, nowhere)
+        Incoming(Outgoing(upload(weights=torch.zeros(4))).header, no_buffers)
 
 
 def test_a_long_payload_is_refused_before_there_is_memory_for_it() -> None:
@@ -164,7 +164,7 @@ def test_a_long_payload_is_refused_before_there_is_memory_for_it() -> None:
 
 
 @pytest.mark.parametrize("view", [memoryview(bytearray(15)), memoryview(bytes(16))])
-def test_a_wrong_place_is_our_own_mistake(view: memoryview) -> None:
+def test_a_wrong_buffer_is_our_own_mistake(view: memoryview) -> None:
     with pytest.raises(ValueError, match="expected"):
         Incoming(Outgoing(upload(weights=torch.zeros(4))).header, lambda _: {"weights": view})
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_viewed_is_not_sent() -> None:
 
 def test_a_bool_has_two_values() -> None:
     outgoing = Outgoing(upload(mask=torch.tensor([2, 0], dtype=torch.uint8).view(torch.bool)))
-    incoming = Incoming(outgoing.header, fresh)
+    incoming = Incoming(outgoing.header, new_buffers)
     incoming.put(b"".join(outgoing.chunks()))
     with pytest.raises(MessageRefused, match="0 and 1"):
         incoming.finish(outgoing.seal())

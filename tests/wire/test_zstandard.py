@@ -44,7 +44,7 @@ def test_another_length_is_refused_before_it_takes_memory(length: int, sized: bo
     whole = torch.full((1002,), 77, dtype=torch.uint8)
     with pytest.raises(MessageRefused, match=r"expected 1000 of them unpacked|cannot be unpacked"):
         unpack(packed, whole[:1000])
-    assert whole[1000:].tolist() == [77, 77]  # nothing beyond the place
+    assert whole[1000:].tolist() == [77, 77]  # nothing beyond the target
 
 
 def test_a_frame_that_asks_for_a_large_window_is_refused() -> None:

@@ -20,7 +20,7 @@ from marl.failpoints import fail
 from marl.training.send_queue import Posted, Sender
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 from marl.wire.zstandard import pack
 
 PAUSE = 0.002  # seconds between two looks at the send queue
@@ -128,14 +128,14 @@ class ExperienceChild:
         """See ``ChildSide``. Without credit the pause can be long: an answer ends it at once."""
         return PAUSE if self._may_send() else EVERY
 
-    def place(self, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
         """See ``ChildSide``."""
         if header.kind is not Kind.ANSWER or not header.manifest:
-            return nowhere(header)
+            return no_buffers(header)
         expected: dict[str, Tensor] = {"weights": self._scratch}
         if self._normalizes:
             expected["normalizer"] = self._statistics
-        return into(expected)(header)
+        return buffers_of(expected)(header)
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""

@@ -20,7 +20,7 @@ from marl.data.layout import Layout
 from marl.data.normalizer import RunningStatistics
 from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
-from marl.exchanges.child_reports import Hear, acknowledge, hear_all, place_report, read_report, report_every
+from marl.exchanges.child_reports import Hear, acknowledge, hear_all, read_report, report_buffers, report_every
 from marl.exchanges.experience.child import packed_name, trajectory_name
 from marl.exchanges.experience.credit import ActorMember, Credit
 from marl.exchanges.experience.newest import Newest
@@ -35,7 +35,7 @@ from marl.training.trajectory_queue import Published, TrajectoryQueue
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 from marl.wire.zstandard import unpack
 
 LONGEST_WAIT = 0.5  # seconds until a conversation checks again
@@ -153,14 +153,14 @@ class ExperienceParent:
             member.live, member.credit = False, 0
             self._credit.free(member)
 
-    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
         member = self.members[child]
         member.arriving = header.kind
         if header.kind is Kind.TELEMETRY:
-            return place_report(header)
+            return report_buffers(header)
         if header.kind is not Kind.UPLOAD:
-            return nowhere(header)
+            return no_buffers(header)
         count = sum(entry.name != "moments" for entry in header.manifest)
         with self._lock:
             most = min(member.credit, PER_MESSAGE)
@@ -177,9 +177,9 @@ class ExperienceParent:
                 else:
                     expected[trajectory_name(number)] = memory
             if self._seen is not None:
-                expected["moments"] = self._seen.place(child)
-        fail("parent.placing")
-        return into(expected)(header)
+                expected["moments"] = self._seen.receive_tensor(child)
+        fail("parent.receiving")
+        return buffers_of(expected)(header)
 
     def answer(self, child: str, message: Message) -> Answer | None:
         """See ``ParentSide``."""

@@ -25,7 +25,7 @@ class Seen:
         """Remember the number of workers that a child claims."""
         self._workers[child] = min(workers, MAX_WORKERS)
 
-    def place(self, child: str) -> Tensor:
+    def receive_tensor(self, child: str) -> Tensor:
         """Where the child's next statistics arrive."""
         return self._arriving.setdefault(child, torch.zeros_like(self._observed.statistics))
 

@@ -92,7 +92,7 @@ class Merger:
         """How many uploads the open round has."""
         return self._mean.num_uploads + self._idle
 
-    def place(self, header: Header, buffer: Tensor) -> dict[str, Tensor]:
+    def receive_tensors(self, header: Header, buffer: Tensor) -> dict[str, Tensor]:
         """Where an upload's arrays go: weights, in full or rounded, into ``buffer``; statistics beside them."""
         wanted: dict[str, Tensor] = {}
         if self.current.statistics is not None:
@@ -255,7 +255,7 @@ class Merger:
 
 
 def tensor_of(message: Message, name: str) -> Tensor:
-    """An array that was placed."""
+    """A tensor that came with a message."""
     tensor = message.arrays[name]
     assert isinstance(tensor, Tensor)
     return tensor

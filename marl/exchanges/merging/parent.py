@@ -10,7 +10,7 @@ from torch import Tensor
 
 from marl.data.normalizer import RunningStatistics
 from marl.errors import MessageRefused
-from marl.exchanges.child_reports import Hear, acknowledge, hear_all, place_report, read_report
+from marl.exchanges.child_reports import Hear, acknowledge, hear_all, read_report, report_buffers
 from marl.exchanges.member import Member
 from marl.exchanges.merging.broadcasts import Broadcasts
 from marl.exchanges.merging.buffers import Buffers
@@ -27,7 +27,7 @@ from marl.training.reach import Reach
 from marl.training.saved.weights_file import copy_exactly
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 
 LONGEST_AWAY = 3600.0  # limit of the seconds that children may have trained without a parent
 LONGEST_WAIT = 0.5  # seconds until a conversation checks again
@@ -152,18 +152,18 @@ class MergingParent(Participation):
             if before is not None:  # its upload of this round stays in the round
                 self.members[child] = before.started_anew()
 
-    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
         self.members[child].arriving = header.kind
         if header.kind is Kind.TELEMETRY:
-            return place_report(header)
+            return report_buffers(header)
         if header.kind is not Kind.UPLOAD:
-            return nowhere(header)
+            return no_buffers(header)
         with self._changed:
             self.members[child].began_at = self._clock()
         self._wait_for_turn(child)
-        fail("parent.placing")
-        return into(self._merger.place(header, self._buffers.acquire(child)))(header)
+        fail("parent.receiving")
+        return buffers_of(self._merger.receive_tensors(header, self._buffers.acquire(child)))(header)
 
     def _wait_for_turn(self, child: str) -> None:
         """Wait until the child's upload may be merged."""

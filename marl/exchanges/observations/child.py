@@ -17,7 +17,7 @@ from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.failpoints import fail
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.0001, 0.002  # seconds between two looks at the slots
 PATIENT = 0.1  # the pause before the next look, as a share of the time since a slot was last ready
@@ -108,16 +108,16 @@ class ObservationsChild:
         """See ``ChildSide``. Workers cannot wake this thread, so it polls: less often the longer no slot was ready."""
         return min(max(SHORTEST_PAUSE, PATIENT * (self._clock() - self._last_ready)), LONGEST_PAUSE)
 
-    def place(self, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
         """See ``ChildSide``."""
         self._arriving = None
         if header.kind is not Kind.ANSWER or not header.manifest:
-            return nowhere(header)
+            return no_buffers(header)
         asked = self._under_way.get(header.counter)
         if asked is None:
             raise MessageRefused(f"expected no actions for message {header.counter}: nothing was asked in it")
         self._arriving = header.counter
-        return into({"actions": self._scratch[: len(asked.slots)]})(header)
+        return buffers_of({"actions": self._scratch[: len(asked.slots)]})(header)
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""

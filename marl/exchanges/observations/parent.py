@@ -25,7 +25,7 @@ from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_req
 from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
-from marl.exchanges.child_reports import place_report, report_every
+from marl.exchanges.child_reports import report_buffers, report_every
 from marl.exchanges.experience.credit import ActorMember
 from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.observations.batcher import Batcher
@@ -35,7 +35,7 @@ from marl.failpoints import fail
 from marl.networks.sampling import Sampler
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 
 MAX_WORKERS = 1024  # of one child
 ROOM_S = 0.0003  # seconds between two looks whether the queue has room
@@ -108,18 +108,18 @@ class ObservationsParent(ExperienceParent):
         super().leave(child)
         self._workspaces.pop(child, None)
 
-    def place(self, child: str, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
         self.members[child].arriving = header.kind
         if header.kind is Kind.TELEMETRY:
-            return place_report(header)
+            return report_buffers(header)
         if header.kind is not Kind.UPLOAD:
-            return nowhere(header)
+            return no_buffers(header)
         shape = header.manifest[0].shape if header.manifest else ()
         count = shape[0] if shape else 0
         if not 1 <= count <= PER_MESSAGE:
             raise MessageRefused(f"expected 1 to {PER_MESSAGE} requests, got {count}")
-        return into({"requests": self._workspaces[child].memory[:count]})(header)
+        return buffers_of({"requests": self._workspaces[child].memory[:count]})(header)
 
     def patience(self, child: str) -> float:
         """See ``ParentSide``."""

@@ -27,7 +27,7 @@ from marl.training.node_memory import STEPS, array
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value, count_of
-from marl.wire.places import into, nowhere
+from marl.wire.receive_buffers import buffers_of, no_buffers
 
 TOO_FAR_BEHIND = 4  # rounds; deltas of older weights are useless
 LONGEST_PAUSE = 0.05  # seconds until a stop, or a trigger in steps, is noticed
@@ -126,14 +126,14 @@ class WeightsChild:
         """See ``ChildSide``."""
         return LONGEST_PAUSE
 
-    def place(self, header: Header) -> Mapping[str, memoryview]:
+    def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
         """See ``ChildSide``."""
         if header.kind is not Kind.ANSWER or not header.manifest:
-            return nowhere(header)
+            return no_buffers(header)
         expected = {"normalizer": self._statistics} if self._normalizes else {}
         if self._rounding.codec is not None and any(entry.name == "change" for entry in header.manifest):
-            return into({"change": self._rounding.down, **expected})(header)
-        return into({"weights": self._scratch, **expected})(header)
+            return buffers_of({"change": self._rounding.down, **expected})(header)
+        return buffers_of({"weights": self._scratch, **expected})(header)
 
     def accept(self, message: Message) -> None:
         """See ``ChildSide``."""

@@ -16,7 +16,7 @@ from marl.links.websocket.connection import WRITE_LIMIT, FrameConnection, Parent
 from marl.links.websocket.loop import IOLoop
 from marl.trust.tls.peers import Peer
 from marl.wire.message import Message
-from marl.wire.payload import Outgoing, Place
+from marl.wire.payload import Outgoing, ReceiveBuffers
 from marl.wire.protocol import OLDEST_PROTOCOL
 
 MOST_UNSENT = 4 * WRITE_LIMIT  # bytes: senders wait far below; only answers to pings come on top
@@ -111,12 +111,12 @@ class WebSocketLink:
             self._end("the sender failed in the middle of a message", CloseCode.INTERNAL_ERROR)
             raise
 
-    def recv(self, timeout: float, place: Place) -> Message:
+    def recv(self, timeout: float, buffers: ReceiveBuffers) -> Message:
         """See ``Link.recv``."""
         receive_queue = self._connection.receive_queue
         try:
             return receive(
-                receive_queue, timeout, place, max_bytes=self._max_bytes, patience=self._patience, end=self._refuse
+                receive_queue, timeout, buffers, max_bytes=self._max_bytes, patience=self._patience, end=self._refuse
             )
         except LinkClosed as error:
             raise LinkClosed(self._why or self._say(str(error))) from error

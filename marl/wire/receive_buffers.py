@@ -1,4 +1,4 @@
-"""Where a payload may go: the usual answers to a header, each for ``Link.recv``."""
+"""Receive buffers for the arrays of a message, chosen by its header; each function is for ``Link.recv``."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ from torch import Tensor
 from marl.errors import MessageRefused
 from marl.wire.arrays import bytes_of, entry_of
 from marl.wire.header import Header
-from marl.wire.payload import Place
+from marl.wire.payload import ReceiveBuffers
 
 
-def nowhere(header: Header) -> Mapping[str, memoryview]:
+def no_buffers(header: Header) -> Mapping[str, memoryview]:
     """Accept messages without arrays only: a straggler flush, a stop, a handshake."""
     if header.manifest:
         names = ", ".join(entry.name for entry in header.manifest)
@@ -18,17 +18,17 @@ def nowhere(header: Header) -> Mapping[str, memoryview]:
     return {}
 
 
-def fresh(header: Header) -> Mapping[str, memoryview]:
+def new_buffers(header: Header) -> Mapping[str, memoryview]:
     """New memory for whatever comes. The link's agreed length is then the only bound: for small messages."""
     return {entry.name: memoryview(bytearray(entry.nbytes)) for entry in header.manifest}
 
 
-def into(tensors: Mapping[str, Tensor]) -> Place:
-    """A place that accepts exactly these arrays, by name, type and shape, and writes into them."""
+def buffers_of(tensors: Mapping[str, Tensor]) -> ReceiveBuffers:
+    """These tensors as receive buffers; accepts exactly these arrays, by name, type and shape."""
     expected = {name: entry_of(name, tensor) for name, tensor in tensors.items()}
     views = {name: bytes_of(tensor) for name, tensor in tensors.items()}
 
-    def place(header: Header) -> Mapping[str, memoryview]:
+    def buffers(header: Header) -> Mapping[str, memoryview]:
         came = {entry.name: entry for entry in header.manifest}
         for name in expected.keys() | came.keys():
             if came.get(name) != expected.get(name):
@@ -38,7 +38,7 @@ def into(tensors: Mapping[str, Tensor]) -> Place:
                 )
         return views
 
-    return place
+    return buffers
 
 
 def _words(entry: object) -> str:
