@@ -10,6 +10,7 @@ from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError
 from marl.exchanges.part import demand
 from marl.exchanges.run import replay_ratio
+from marl.networks.encoders.make_encoder import ENCODERS
 from marl.reports.sinks.make_sinks import demand_names
 from marl.training.optimizers import OPTIMIZERS
 from marl.wire.header import MAX_HEADER_BYTES
@@ -58,10 +59,14 @@ def validate(config: Config) -> None:
 
 def _validate_network(config: Config) -> None:
     network = config.network
-    parts = (("encoder", network.encoder, "mlp"), ("core", network.core, "none"), ("head", network.head, "linear"))
+    parts = (
+        ("encoder", network.encoder, ENCODERS),
+        ("core", network.core, ("none",)),
+        ("head", network.head, ("linear",)),
+    )
     for key, name, known in parts:
-        expected = f"{known!r}, or your own package.module:Class"
-        demand(name in (None, known) or ":" in str(name), f"network.{key}", expected, name)
+        expected = f"{', '.join(map(repr, known))}, or your own package.module:Class"
+        demand(name in (None, *known) or ":" in str(name), f"network.{key}", expected, name)
     if network.name and len(network.own) > 1:
         key = list(network.own)[1]
         raise ConfigError(f"{key}: network.name = {network.name!r} has parts of its own: leave one of both out")

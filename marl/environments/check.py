@@ -9,13 +9,13 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from marl.data.layout import flattened, joined, mapped
+from marl.data.layout import flattened, joined, leaves, mapped, named
 from marl.data.preprocess import Preprocess
-from marl.data.spaces import Spaces, describe
+from marl.data.spaces import Parts, Spaces, as_held, describe, values_of
 from marl.environments.actions import hidden_ranges, random_actions
 from marl.environments.closing import closed
 from marl.environments.make import make_single
-from marl.environments.numbers import blurred, fault_of, reward_of
+from marl.environments.numbers import blurred, fault_of, part_fault, reward_of
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
@@ -44,7 +44,7 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
         observation, action = environment.observation_space, environment.action_space
         report.facts.extend([f"observations {observation}", f"actions {action}"])
         spaces = describe(observation, action, settings.ignore)
-        report.problems.extend(_play(environment, seed, report.facts) or _standard(environment))
+        report.problems.extend(_play(environment, spaces, seed, report.facts) or _standard(environment))
     except EnvironmentFault as error:
         report.problems.append(str(error))
     finally:
@@ -62,7 +62,7 @@ def _try_others(settings: EnvironmentSettings, spaces: Spaces, report: Report, *
     try:
         if text := blur_of(settings, spaces):
             report.warnings.append(text)
-        report.problems.extend(_repeats(settings, seed))
+        report.problems.extend(_repeats(settings, spaces, seed))
         if not report.problems:
             report.facts.extend(_speed(settings, count, seed, seconds) for count in (1, settings.per_worker))
     except EnvironmentFault as error:
@@ -91,7 +91,7 @@ def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
     return blurred(Preprocess(spaces).numbers(flattened(spaces.raw, joined(seen))))
 
 
-def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> list[str]:
+def _play(environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int, facts: list[str]) -> list[str]:
     """Random actions; the first thing that is wrong."""
     where = "reset"
     ends = {"terminated": 0, "truncated": 0}
@@ -100,7 +100,7 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
         observation, _ = environment.reset(seed=seed)
         environment.action_space.seed(seed)
         for step in range(TRIAL_STEPS):
-            if wrong := _wrong_observation(observation, environment.observation_space, where):
+            if wrong := _wrong_observation(observation, spaces.observations, where):
                 return [wrong]
             where = f"step {step + 1}"
             answer: tuple[Any, ...] = environment.step(environment.action_space.sample())
@@ -115,7 +115,7 @@ def _play(environment: gymnasium.Env[Any, Any], seed: int, facts: list[str]) -> 
                 return [f"{fault} in {where}"]
             rewards.append(float(reward[0]))
             if terminated or truncated:
-                if wrong := _wrong_observation(observation, environment.observation_space, where):
+                if wrong := _wrong_observation(observation, spaces.observations, where):
                     return [wrong]  # a cut episode bootstraps from it
                 ends["terminated"] += bool(terminated)
                 ends["truncated"] += bool(truncated)
@@ -135,11 +135,24 @@ def _raised(error: BaseException, where: str) -> str:
     return " ".join(f"{type(error).__name__} in {where}: {error}".split())
 
 
-def _wrong_observation(observation: Any, space: gymnasium.Space[Any], where: str) -> str | None:
-    if np.shape(observation) != space.shape:
-        return f"an observation has shape {np.shape(observation)} in {where}, the space declares {space.shape}"
-    fault = fault_of("observation", np.asarray(observation))
-    return f"{fault} in {where}" if fault else None
+def _wrong_observation(observation: Any, parts: Parts, where: str) -> str | None:
+    held, declared = as_held(parts, observation), mapped(lambda part: part.shape, parts)
+    try:
+        shapes = mapped(lambda unused_part, value: np.shape(value), parts, held)
+    except ValueError as error:
+        return f"an observation is of another structure than its space in {where}: {error}"
+    if shapes != declared:
+        return f"an observation has shape {shapes} in {where}, the space declares {declared}"
+    for (path, value), part in zip(named(parts, held), leaves(parts), strict=True):
+        if fault := part_fault(f"observation {path}".rstrip(), part, np.asarray(value)):
+            return f"{fault} in {where}"
+    return None
+
+
+def _numbers(parts: Parts, observation: Any) -> npt.NDArray[Any]:
+    """All of them, in one row."""
+    pairs = values_of(parts, as_held(parts, observation))
+    return np.concatenate([np.asarray(value, float).ravel() for _, value in pairs])
 
 
 class _WithoutInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -165,13 +178,13 @@ def _standard(environment: gymnasium.Env[Any, Any]) -> list[str]:
     return []
 
 
-def _repeats(settings: EnvironmentSettings, seed: int) -> list[str]:
+def _repeats(settings: EnvironmentSettings, spaces: Spaces, seed: int) -> list[str]:
     """Whether the same seed gives the same episode."""
     traces = []
     for _ in range(2):
         environment = make_single(settings)
         try:
-            traces.append(_trace(environment, seed))
+            traces.append(_trace(environment, spaces.observations, seed))
         except (Exception, SystemExit) as error:
             return [_raised(error, f"an episode of another environment, seed {seed}")]
         finally:
@@ -181,16 +194,16 @@ def _repeats(settings: EnvironmentSettings, seed: int) -> list[str]:
     return []
 
 
-def _trace(environment: gymnasium.Env[Any, Any], seed: int) -> npt.NDArray[Any]:
+def _trace(environment: gymnasium.Env[Any, Any], parts: Parts, seed: int) -> npt.NDArray[Any]:
     environment.action_space.seed(seed)
     observation, _ = environment.reset(seed=seed)
-    trace = [np.asarray(observation, float)]
+    trace = [_numbers(parts, observation)]
     for _ in range(50):
         observation, reward, terminated, truncated, _ = environment.step(environment.action_space.sample())
-        trace.append(np.append(np.asarray(observation, float).ravel(), float(reward)))
+        trace.append(np.append(_numbers(parts, observation), float(reward)))
         if terminated or truncated:
             break
-    return np.concatenate([part.ravel() for part in trace])
+    return np.concatenate(trace)
 
 
 def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float) -> str:

@@ -29,6 +29,11 @@ def fault_of(name: str, numbers: Array) -> str | None:
     return f"{name} {worst:g} is {'too large for float32' if np.isfinite(worst) else 'not finite'}"
 
 
+def part_fault(name: str, part: Part, numbers: Array) -> str | None:
+    """Why something in the numbers of a leaf cannot be learned from; None if all of it can."""
+    return category_fault(name, part, numbers) if part.categories else fault_of(name, numbers)
+
+
 def category_fault(name: str, part: Part, numbers: Array) -> str | None:
     """Likewise of numbers [..., *shape] that are categories, counted from 0; in words as the environment counts."""
     if numbers.dtype.kind not in "iub":

@@ -19,7 +19,7 @@ from marl.data.spaces import Spaces, as_held, describe
 from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
 from marl.environments.make import make_vector
-from marl.environments.numbers import category_fault, fault_of
+from marl.environments.numbers import fault_of, part_fault
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError
 
@@ -167,8 +167,7 @@ class Environments:
         """
         for part, (path, numbers) in zip(leaves(self.spaces.observations), named(self._raw, values), strict=True):
             where = name if self._is_one else f"{name} {path}"
-            fault = category_fault(where, part, numbers) if part.categories else fault_of(where, numbers)
-            if fault:
+            if fault := part_fault(where, part, numbers):
                 self.refuse_number(fault)
 
     def refuse_number(self, fault: str) -> NoReturn:

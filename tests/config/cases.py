@@ -14,6 +14,7 @@ OTHER: dict[str, Any] = {
     "seed": 7,
     "deterministic": True,
     "environment.id": "my.module:Ünusual-v0",
+    "environment.ignore": ["mission"],
     "environment.kwargs": {"gravity": -9.81, "names": ["a", 'b"\\\n'], "inner": {"on": True}, "odd key": 1e-7},
     "environment.per_worker": 3,
     "environment.backend": "envpool",

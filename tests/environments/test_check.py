@@ -3,6 +3,7 @@ import re
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AsyncVectorEnv
@@ -11,6 +12,7 @@ from marl.environments.check import examine
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault
 from tests.fakes import CountingEnv
+from tests.robots import Robot
 
 HERE = "tests.environments.test_check"
 
@@ -139,3 +141,39 @@ def test_a_vector_that_has_processes() -> None:
     report = examine(EnvironmentSettings(id=f"{HERE}:counting_in_processes", per_worker=2), seed=1, seconds=0.01)
     assert report.problems == []
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("kind", ["Robot", "Picker", "Arm"])
+def test_spaces_that_are_trees(kind: str) -> None:
+    report = examine(EnvironmentSettings(id=f"tests.robots:{kind}", ignore=("name",)), seed=0, seconds=0.01)
+    assert report.problems == []
+    assert any("1,000 random steps" in fact for fact in report.facts)
+
+
+class OutOfRange(Robot):
+    def _shown(self) -> dict[str, Any]:
+        return {**super()._shown(), "dials": np.array([7, 9])}
+
+
+class OtherNames(Robot):
+    def _shown(self) -> dict[str, Any]:
+        return {"camera": super()._shown()["camera"]}
+
+
+class OtherShape(Robot):
+    def _shown(self) -> dict[str, Any]:
+        return {**super()._shown(), "camera": np.zeros((8, 8), np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (OutOfRange, "observation dials 7 lies outside its space of 5 to 6 in reset"),
+        (OtherNames, "an observation is of another structure than its space in reset: expected values named"),
+        (OtherShape, r"an observation has shape .*'camera': \(8, 8\).* in reset, the space declares"),
+    ],
+)
+def test_observations_that_are_not_of_a_tree(kind: type[Robot], words: str) -> None:
+    settings = EnvironmentSettings(id=f"tests.environments.test_check:{kind.__name__}", ignore=("name",))
+    (problem,) = examine(settings, seed=0, seconds=0.01).problems
+    assert re.search(words, problem)
