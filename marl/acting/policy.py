@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.layout import Leaf, Values, at, dtype_name, flattened, is_empty, mapped, num_rows
+from marl.data.layout import Leaf, Values, at, dtype_name, flattened, is_empty, leaves, mapped, named, num_rows
 from marl.data.normalizer import Normalizer, RunningStatistics
 from marl.data.preprocess import Preprocess
 from marl.data.spaces import Spaces, as_held
 from marl.environments.actions import action_mapping
+from marl.environments.numbers import part_fault
 from marl.errors import EnvironmentFault
 from marl.networks.contract import Acts, State, renewed
 
@@ -53,8 +54,8 @@ class Policy:
             observation: an array, or a tree of arrays where the space is one.
 
         Raises:
-            EnvironmentFault: the observation has another shape than the policy was trained on, or a policy that
-            remembers is shown more or fewer at once than before.
+            EnvironmentFault: the observation has another shape than the policy was trained on, or no such numbers; or a
+            policy that remembers is shown more or fewer at once than before.
         """
         observations, single = self._many(observation)
         actions = action_mapping(self.spaces)(self.draw(observations, greedy=greedy, generator=generator))
@@ -76,15 +77,21 @@ class Policy:
         """Observations in a row, and whether it was a single one."""
         raw, shapes = self.spaces.raw, mapped(lambda leaf: leaf.shape, self.spaces.raw)
         came: Any = f"{type(observation).__name__} of another structure"
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, TypeError):
             seen = as_held(self.spaces.observations, observation)
             arrays = mapped(lambda unused_leaf, value: np.asarray(value), raw, seen)
             came = mapped(np.shape, arrays)
-            if came == shapes:
-                return at(arrays, None), True
-            if mapped(lambda each: each.shape[1:], arrays) == shapes:
-                return arrays, False
+            single = came == shapes
+            if single or mapped(lambda each: each.shape[1:], arrays) == shapes:
+                self._demand_numbers(arrays)
+                return at(arrays, None) if single else arrays, single
         raise EnvironmentFault(f"expected an observation of shape {shapes}, or many in a row, got {came}")
+
+    def _demand_numbers(self, arrays: Values) -> None:
+        parts = self.spaces.observations
+        for (path, numbers), part in zip(named(parts, arrays), leaves(parts), strict=True):
+            if fault := part_fault(f"observation {path}".rstrip(), part, numbers):
+                raise EnvironmentFault(fault)
 
     def _remembered(self, rows: int) -> State:
         if self._state is None:

@@ -1,18 +1,19 @@
-"""The shapes that a network has to fit: gymnasium's spaces as trees, reduced to numbers that survive a file."""
+"""The shapes that a network has to fit: spaces as trees, in numbers that survive a file."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from gymnasium import spaces as gym_spaces
 
 from marl.data.layout import Leaf, Tree, Values, batched, flat, leaves, mapped, named
-from marl.errors import EnvironmentFault
 
-KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of these"
+MOST_NUMBERS = 1 << 24  # of an observation
+MOST_CATEGORIES = 1 << 16  # of all numbers of an observation: each has inputs of its own
+MOST_ACTIONS = 1 << 20  # categories and measured numbers of an action
+MOST_START = 1 << 31
+DEEPEST = 8  # of trees in each other
 PICTURE_SIDES = 3  # dimensions of a picture: height, width and channels, in either order
 
 
@@ -21,7 +22,8 @@ class Part(NamedTuple):
 
     shape: tuple[int, ...]
     # How numbers are held until they are normalised: "float64" where they have more digits than float32, "uint8" for
-    # pixels, which stay bytes wherever they lie or travel, "int32" for categories.
+    # pixels, which stay bytes wherever they lie or travel, "int32" for categories; categories of an action as the
+    # environment takes them.
     dtype: str = "float32"
     categories: tuple[int, ...] = ()  # of each number; (): the numbers are measured
     starts: tuple[int, ...] = ()  # the least category of each number, as the environment counts
@@ -134,7 +136,27 @@ class Spaces(NamedTuple):
     @property
     def words(self) -> str:
         """What people compare; equal words are not yet equal spaces."""
-        return f"observations {_words(self.observations)}, actions {_words(self.actions)}"
+        return f"observations {_words(self.observations)}, {self.action_words}"
+
+    @property
+    def action_words(self) -> str:
+        """Likewise of the actions alone."""
+        return f"actions {_words(self.actions)}"
+
+    def fault(self) -> str | None:
+        """Which limit they exceed, in words that follow "expected"; None if none."""
+        seen, acts = leaves(self.observations), leaves(self.actions)
+        if not 0 < self.observation_size <= MOST_NUMBERS:
+            return f"observations of 1 to {MOST_NUMBERS:,} numbers"
+        if sum(sum(part.categories) for part in seen) > MOST_CATEGORIES:
+            return f"observations of at most {MOST_CATEGORIES:,} categories"
+        if not 0 < sum(sum(part.categories) or part.size for part in acts) <= MOST_ACTIONS:
+            return f"actions of 1 to {MOST_ACTIONS:,} numbers or categories"
+        if any(abs(start) >= MOST_START for part in (*seen, *acts) for start in part.starts):
+            return "a first category of at most 31 bits"
+        if max(_depth(self.observations), _depth(self.actions)) > DEEPEST:
+            return f"spaces at most {DEEPEST} deep in each other"
+        return None
 
 
 def columns_of(tree: Parts) -> Iterator[tuple[Part, slice]]:
@@ -152,32 +174,11 @@ def values_of(tree: Parts, values: Values) -> list[tuple[Part, Any]]:
     return found
 
 
-def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any], ignore: Sequence[str] = ()) -> Spaces:
-    """Reduce gymnasium's single-environment spaces to numbers.
-
-    Args:
-        ignore: entries of the observation that nobody shall see, such as ``mission`` or ``robot/name``.
-
-    Raises:
-        EnvironmentFault: a kind of space that no network here can handle, or nothing of the name that is ignored.
-    """
-    unused = set(ignore)
-    seen = _parts(observation, "observations", "", unused)
-    if unused:
-        raise EnvironmentFault(f"environment.ignore: expected entries of {observation}, got {sorted(unused)[0]!r}")
-    if seen is None or not sum(part.size for part in leaves(seen)):
-        raise EnvironmentFault(f"expected observations of at least one number, got {observation}")
-    acts = _parts(action, "actions", "", set())
-    if not leaves(acts):
-        raise EnvironmentFault(f"expected actions of at least one number, got {action}")
-    return Spaces(seen, acts)
-
-
 def as_held(tree: Parts, values: Values) -> Values:
     """What an environment shows, without the entries that the tree lacks, and with categories counted from 0."""
     if isinstance(tree, dict) and isinstance(values, dict):
         return {name: as_held(each, values[name]) for name, each in tree.items() if name in values}
-    if type(tree) is tuple and type(values) is tuple and len(tree) == len(values):
+    if type(tree) is tuple and isinstance(values, tuple | list) and len(tree) == len(values):
         return tuple(as_held(each, value) for each, value in zip(tree, values, strict=True))
     if isinstance(tree, Part) and any(tree.starts):
         return np.asarray(values) - np.reshape(tree.starts, tree.shape)
@@ -197,7 +198,8 @@ def differences(before: Spaces, now: Spaces) -> list[tuple[str, Any, Any]]:
             continue
         for path, old, new in zip(paths, leaves(was), leaves(has), strict=True):
             for field, one, other in zip(Part._fields, old, new, strict=True):
-                if one != other and {one, other} != {"float32", "float64"}:
+                held = field == "dtype" and (old.categories or {one, other} == {"float32", "float64"})
+                if one != other and not held:
                     found.append((" ".join(filter(None, (what, path, field))), one, other))
     return found
 
@@ -206,60 +208,9 @@ def _paths(parts: Parts) -> list[str]:
     return [path for path, _ in named(parts, parts)]
 
 
-def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str]) -> Parts:
-    """The tree of a space; None for an entry that is ignored."""
-    if path in ignore:
-        ignore.discard(path)
-        return None
-    match space:
-        case gym_spaces.Dict():
-            found = {
-                str(name): _parts(each, what, f"{path}/{name}" if path else str(name), ignore)
-                for name, each in space.spaces.items()
-            }
-            return {name: each for name, each in found.items() if each is not None}
-        case gym_spaces.Tuple():
-            made = tuple(
-                _parts(each, what, f"{path}/{number}".lstrip("/"), ignore) for number, each in enumerate(space)
-            )
-            if None in made:
-                raise EnvironmentFault(f"environment.ignore: expected entries of a Dict, got {path} of a Tuple")
-            return made
-        case gym_spaces.Discrete():
-            return Part((), "int32", (int(space.n),), (int(space.start),))
-        case gym_spaces.MultiDiscrete():
-            categories = tuple(int(each) for each in space.nvec.ravel())
-            return Part(space.nvec.shape, "int32", categories, tuple(int(each) for each in np.ravel(space.start)))
-        case gym_spaces.MultiBinary():
-            size = math.prod(space.shape)
-            return Part(tuple(space.shape), "int32", (2,) * size, (0,) * size)
-        case gym_spaces.Box() if what == "actions":
-            return _measured_action(space, path)
-        case gym_spaces.Box() if 0 not in space.shape and np.issubdtype(space.dtype, np.number):
-            return Part(tuple(space.shape), _held(space.dtype))
-    remedy = (
-        "leave it out (environment.ignore), or wrap the environment"
-        if what != "actions" and path
-        else ("wrap the environment")
-    )
-    raise EnvironmentFault(f"expected {what} of {KINDS}, got {space}{f' in {path}' if path else ''}: {remedy}")
-
-
-def _measured_action(space: gym_spaces.Box, path: str) -> Part:
-    if not np.issubdtype(space.dtype, np.floating) or 0 in space.shape:
-        where = f" in {path}" if path else ""
-        raise EnvironmentFault(
-            f"expected actions of floating numbers in a Box, got {space}{where}: wrap the environment "
-            "(MultiDiscrete is for whole numbers)"
-        )
-    low, high = space.low.astype(float).ravel(), space.high.astype(float).ravel()
-    return Part(tuple(space.shape), low=tuple(low.tolist()), high=tuple(high.tolist()))
-
-
-def _held(dtype: npt.DTypeLike) -> str:
-    if dtype == np.uint8:
-        return "uint8"
-    return "float32" if np.can_cast(dtype, np.float32) else "float64"
+def _depth(parts: Parts) -> int:
+    inner = list(parts.values()) if isinstance(parts, dict) else list(parts) if type(parts) is tuple else []
+    return 1 + max(map(_depth, inner)) if inner else 0
 
 
 def _leaves(parts: Parts, dtype: Any) -> Tree:

@@ -7,11 +7,10 @@ import numpy as np
 
 from marl.data.layout import leaves
 from marl.data.normalizer import RunningStatistics, from_row, num_columns
-from marl.data.spaces import Part, Parts, Spaces
+from marl.data.spaces import DEEPEST, MOST_NUMBERS, Part, Parts, Spaces
 
-MAX_OBSERVATION = 1 << 24  # numbers of one observation
-MAX_ACTIONS = 1 << 20
-MAX_DEPTH = 20  # of a tree of spaces
+HELD = ("float32", "float64", "uint8")
+WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
 def as_plain(spaces: Spaces) -> dict[str, Any]:
@@ -33,10 +32,8 @@ def read_spaces(tree: Any) -> Spaces:
     except (TypeError, KeyError) as error:
         raise ValueError(f"expected spaces, {type(error).__name__}: {error}") from None
     seen, acts = leaves(spaces.observations), leaves(spaces.actions)
-    _demand(0 < spaces.observation_size <= MAX_OBSERVATION, f"observations of 1 to {MAX_OBSERVATION:,} numbers")
-    for part in (*seen, *acts):
-        _demand(sum(part.categories) <= MAX_ACTIONS, f"at most {MAX_ACTIONS:,} categories")
-    _demand(0 < sum(part.size for part in acts) <= MAX_ACTIONS, "actions of at least one number")
+    fault = spaces.fault()
+    _demand(fault is None, fault or "")
     _demand(not any(part.low or part.high for part in seen), "bounds of actions alone")
     for part in acts:
         _demand(len(part.low) == len(part.high) == (0 if part.categories else part.size), "bounds of every action")
@@ -54,7 +51,7 @@ def _plain(parts: Parts) -> Any:
 
 
 def _read(tree: Any, depth: int = 0) -> Parts:
-    _demand(isinstance(tree, Mapping) and depth < MAX_DEPTH, f"spaces, nested less than {MAX_DEPTH} times")
+    _demand(isinstance(tree, Mapping) and depth <= DEEPEST, f"spaces, nested at most {DEEPEST} times")
     if "dict" in tree:
         pairs = [(name, _read(each, depth + 1)) for name, each in tree["dict"]]
         _demand(all(isinstance(name, str) for name, _ in pairs), "names of entries")
@@ -70,14 +67,12 @@ def _read(tree: Any, depth: int = 0) -> Parts:
     _demand(all(isinstance(each, tuple) for each in lists), "lists of lengths and of bounds")
     _demand(all(type(number) is int for each in lists[:3] for number in each), "whole numbers of everything")
     _demand(all(type(number) in (int, float) for each in lists[3:] for number in each), "bounds that are numbers")
-    _demand(min(part.shape, default=1) >= 1 and part.size <= MAX_OBSERVATION, "at least one number of everything")
-    _demand(part.dtype in ("float32", "float64", "uint8", "int32"), "numbers of a type that there is")
-    _demand((part.dtype == "int32") == bool(part.categories), "categories that are whole numbers")
+    _demand(min(part.shape, default=1) >= 1 and part.size <= MOST_NUMBERS, "at least one number of everything")
+    _demand(part.dtype in (WHOLE if part.categories else HELD), "numbers of a type that there is")
     _demand(
         len(part.categories) == len(part.starts) == (part.size if part.categories else 0), "categories of each number"
     )
     _demand(min(part.categories, default=1) >= 1, "at least one category")
-    _demand(all(abs(start) < 1 << 31 for start in part.starts), "a first category of at most 31 bits")
     return part
 
 

@@ -93,10 +93,10 @@ def _measured(part: Part) -> Callable[[Array], Array]:
 
 
 def _counted(part: Part) -> Callable[[Array], Array]:
-    starts, shape = np.array(part.starts), (-1, *part.shape)
+    starts, shape, dtype = np.array(part.starts), (-1, *part.shape), part.dtype
 
     def to_action(actions: Array) -> Array:
-        counted: Array = (actions.astype(np.int64) + starts).reshape(shape)
+        counted: Array = (actions.astype(np.int64) + starts).reshape(shape).astype(dtype)
         return counted
 
     return to_action

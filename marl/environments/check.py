@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from marl.data.layout import flattened, joined, leaves, mapped, named
 from marl.data.preprocess import Preprocess
-from marl.data.spaces import Parts, Spaces, as_held, describe, values_of
+from marl.data.spaces import Parts, Spaces, as_held, values_of
 from marl.environments.actions import hidden_ranges, random_actions
 from marl.environments.closing import closed
+from marl.environments.describe import describe
 from marl.environments.make import make_single
 from marl.environments.numbers import blurred, fault_of, part_fault, reward_of
 from marl.environments.settings import EnvironmentSettings

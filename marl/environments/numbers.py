@@ -37,7 +37,7 @@ def part_fault(name: str, part: Part, numbers: Array) -> str | None:
 def category_fault(name: str, part: Part, numbers: Array) -> str | None:
     """Likewise of numbers [..., *shape] that are categories, counted from 0; in words as the environment counts."""
     if numbers.dtype.kind not in "iub":
-        return f"{name} {_first(numbers)!r:.40} is no whole number"
+        return f"{name} holds {numbers.dtype} where whole numbers belong"
     columns = numbers.reshape(-1, part.size).T
     for column, count, start in zip(columns, part.categories, part.starts, strict=True):
         if column.size and not 0 <= column.min() <= column.max() < count:

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from marl.data.layout import Layout, Leaf, Values, batched, leaves, mapped, named
-from marl.data.spaces import Spaces, as_held, describe
+from marl.data.layout import Layout, Leaf, Values, at, batched, leaves, mapped, named
+from marl.data.spaces import Part, Spaces, as_held
 from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
+from marl.environments.describe import describe
 from marl.environments.make import make_vector
-from marl.environments.numbers import fault_of, part_fault
+from marl.environments.numbers import category_fault, fault_of, part_fault
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError
 
@@ -46,7 +47,8 @@ class Environments:
         self.name = name
         self.count = vector.num_envs
         self.spaces: Spaces = describe(vector.single_observation_space, vector.single_action_space, ignore)
-        self._differs = bool(ignore) or any(any(part.starts) for part in leaves(self.spaces.observations))
+        parts = self.spaces.observations
+        self._is_measured = isinstance(parts, Part) and not parts.categories  # as most: nothing to look at in each step
         self.seconds = 0.0
         self._vector = vector
         mode = vector.metadata.get("autoreset_mode")
@@ -91,8 +93,7 @@ class Environments:
         except (Exception, SystemExit) as error:
             raise self._fault("step", error) from error
         self.seconds += time.perf_counter() - start
-        if self._differs:
-            observations = self._seen(observations)
+        observations = self._seen(observations)
         rewards = np.asarray(rewards)
         if rewards.shape != (self.count,) or rewards.dtype.kind not in "fiub":
             self.refuse_number(fault_of("reward", rewards) or f"rewards of shape {rewards.shape} for {self.count}")
@@ -112,7 +113,19 @@ class Environments:
         return Step(observations, rewards, terminated, truncated, self._all_valid, *last)
 
     def _seen(self, observations: Values) -> Values:
-        return as_held(self.spaces.observations, observations) if self._differs else observations
+        """Observations [B, ...] as they are held; of a tree or of categories, once they fit the declared space."""
+        if self._is_measured:
+            return observations
+        parts = self.spaces.observations
+        try:
+            held = as_held(parts, observations)
+        except (TypeError, ValueError):  # texts where numbers belong, or another shape
+            held = observations
+        self.demand_shape(held)
+        for (path, numbers), part in zip(named(parts, held), leaves(parts), strict=True):
+            if part.categories and (fault := category_fault(f"observation {path}".rstrip(), part, np.asarray(numbers))):
+                self.refuse_number(fault)
+        return held
 
     def close(self) -> None:
         """Release what the environments hold."""
@@ -133,7 +146,9 @@ class Environments:
                 f"{self.name} resets within the step but gives no info['final_obs']: "
                 "a cut episode cannot be bootstrapped"
             )
-        observations = [self._seen(final[index]) for index in cut]
+        each_of = at if isinstance(final, dict | tuple) else lambda values, index: values[index]
+        parts = self.spaces.observations
+        observations = [as_held(parts, each_of(final, index)) for index in cut]
         for each in observations:
             self.demand_shape(mapped(lambda value: np.broadcast_to(value, (self.count, *np.shape(value))), each))
         return mapped(lambda unused_leaf, *each: np.stack(each), self._raw, *observations)
@@ -153,7 +168,7 @@ class Environments:
         if not fits:
             raise EnvironmentFault(
                 f"{self.name}: expected observations of shape {self._shapes} as its space declares, got "
-                f"{mapped(np.shape, observations)}: mend the environment (`marl check {self.name}` says more)"
+                f"{_shapes_of(observations)}: mend the environment (`marl check {self.name}` says more)"
             )
 
     def demand_numbers(self, name: str, values: Values) -> None:
@@ -186,6 +201,14 @@ class Environments:
         return EnvironmentFault(
             f"{self.name} raised {type(error).__name__} in {where}: {error} (`marl check {self.name}` tries it alone)"
         )
+
+
+def _shapes_of(observations: Values) -> Any:
+    """In words, whatever they are."""
+    try:
+        return mapped(np.shape, observations)
+    except ValueError:  # lists of different lengths
+        return type(observations).__name__
 
 
 def _shape(unused_leaf: Leaf, value: Any) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ class QNetwork(KeepsTensors, Stateless):
         if not spaces.discrete:
             other = "sac" if spaces.continuous else "ppo"
             raise ConfigError(
-                f"apex_dqn needs actions that are one category, and this environment has {spaces.words}: try {other}"
+                f"apex_dqn needs actions that are one category, this environment has {spaces.action_words}: try {other}"
             )
         self.distribution = ActionValues(spaces.num_actions)
         self._dueling = dueling

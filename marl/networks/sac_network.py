@@ -72,7 +72,7 @@ def _demand_box(spaces: Spaces) -> None:
     if not spaces.continuous:
         other = "apex_dqn" if spaces.discrete else "ppo"
         raise ConfigError(
-            f"sac needs continuous actions in one Box, and this environment has {spaces.words}: try {other}"
+            f"sac needs continuous actions in one Box, and this environment has {spaces.action_words}: try {other}"
         )
     bounds = [*spaces.action_low, *spaces.action_high]
     if not all(math.isfinite(bound) for bound in bounds):

@@ -8,7 +8,8 @@ from gymnasium import spaces as gym_spaces
 
 from marl.data.normalizer import Normalizer, RunningStatistics
 from marl.data.preprocess import Preprocess
-from marl.data.spaces import Part, Spaces, describe
+from marl.data.spaces import Part, Spaces
+from marl.environments.describe import describe
 
 BOX = describe(gym_spaces.Box(-1, 1, (2,), np.float64), gym_spaces.Discrete(2))
 MEAN, DEVIATION = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])

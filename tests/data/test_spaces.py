@@ -5,7 +5,8 @@ from gymnasium import spaces
 
 from marl.data.layout import Layout, Leaf, mapped
 from marl.data.sound import demand_sound
-from marl.data.spaces import Part, as_held, describe, differences
+from marl.data.spaces import Part, as_held, differences
+from marl.environments.describe import describe
 from marl.errors import EnvironmentFault, MessageRefused
 from tests.plain_spaces import plain_spaces
 
@@ -20,11 +21,16 @@ ROBOT = spaces.Dict(
 )
 
 
+DEEP: spaces.Space = VECTOR
+for _ in range(9):
+    DEEP = spaces.Tuple([DEEP])
+
+
 def test_discrete() -> None:
     found = describe(spaces.Box(0, 255, (2, 3), np.uint8), spaces.Discrete(5, start=3))
     assert (found.observation_shape, found.observation_size) == ((2, 3), 6)
     assert (found.num_actions, found.discrete, found.continuous) == (5, True, False)
-    assert found.actions == Part((), "int32", (5,), (3,))
+    assert found.actions == Part((), "int64", (5,), (3,))
     assert (found.action_low, found.action_high) == ((), ())
 
 
@@ -46,6 +52,12 @@ def test_boxes_keep_shape_and_bounds() -> None:
         (spaces.Dict({}), spaces.Discrete(2), "at least one number"),
         (spaces.Box(0, 1, (2,), bool), spaces.Discrete(2), "expected observations of"),
         (VECTOR, spaces.Tuple([]), "actions of at least one number"),
+        (spaces.Dict({1: VECTOR}), spaces.Discrete(2), "expected names of entries that are texts, got 1"),
+        (spaces.MultiDiscrete([40_000] * 2), spaces.Discrete(2), "at most 65,536 categories"),
+        (spaces.Discrete(3, start=2**40), spaces.Discrete(2), "first category of at most 31 bits"),
+        (spaces.Box(0, 255, (4096, 4096, 3), np.uint8), spaces.Discrete(2), "1 to 16,777,216 numbers"),
+        (VECTOR, spaces.MultiDiscrete([2**20, 2]), "actions of 1 to 1,048,576"),
+        (DEEP, spaces.Discrete(2), "spaces at most 8 deep"),
         (VECTOR, spaces.Text(3), "expected actions of Box.*got Text"),
         (spaces.Box(-1, 1, (0,), np.float32), spaces.Discrete(2), "expected observations of"),
         (VECTOR, spaces.Box(0, 5, (2,), np.int32), "MultiDiscrete is for whole numbers"),

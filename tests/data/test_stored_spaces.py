@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from marl.data.spaces import Part, Spaces, describe
+from marl.data.spaces import Part, Spaces
 from marl.data.stored import as_plain, read_spaces
+from marl.environments.describe import describe
 from tests.plain_spaces import plain_spaces
 from tests.robots import Robot
 

@@ -3,8 +3,9 @@ import pytest
 
 from marl.data.layout import mapped as tree_mapped
 from marl.data.sound import demand_sound
-from marl.data.spaces import Spaces, describe
+from marl.data.spaces import Spaces
 from marl.environments.actions import action_mapping, hidden_ranges, random_actions
+from marl.environments.describe import describe
 from tests.plain_spaces import plain_spaces
 from tests.robots import Robot
 

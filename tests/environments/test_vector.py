@@ -1,13 +1,15 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from marl.environments.actions import random_actions
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
 from marl.errors import EnvironmentFault
 from tests.fakes import Boxed, CountingEnv, counting_vector, faulty_vector
+from tests.robots import LENGTH, Robot
 
 MODES = ["NextStep", "SameStep", "Disabled"]
 
@@ -200,3 +202,74 @@ def test_a_vector_that_lacks_what_gymnasium_asks_for_is_closed() -> None:
     with pytest.raises(EnvironmentFault, match=r"Bare does not start: AttributeError: .*single_observation_space"):
         make_environments(EnvironmentSettings(id="tests.environments.test_vector:Bare"), 2)
     assert Bare.closed == 1
+
+
+class BatchedEnd(SyncVectorEnv):
+    """Gives last observations as one tree of arrays."""
+
+    def step(self, actions: Any) -> Any:
+        observations, rewards, terminated, truncated, info = super().step(actions)
+        if "final_obs" in info:
+            each = [{key: value for key, value in one.items() if key != "name"} for one in info["final_obs"]]
+            info["final_obs"] = {
+                "body": tuple(np.stack([one["body"][number] for one in each]) for number in range(2)),
+                **{key: np.stack([one[key] for one in each]) for key in ("camera", "dials", "tool")},
+            }
+        return observations, rewards, terminated, truncated, info
+
+
+@pytest.mark.parametrize("kind", [SyncVectorEnv, BatchedEnd])
+def test_last_observations_that_are_trees(kind: type[SyncVectorEnv]) -> None:
+    vector = kind([Robot] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    environments = Environments(vector, "robot", ["name"])
+    environments.reset([0, 1])
+    actions = random_actions(environments.spaces, 2, np.random.default_rng(0))
+    for _ in range(LENGTH):
+        step = environments.step(actions)
+    assert step.last_index.tolist() == [0, 1]
+    assert step.last_observations["camera"][:, 0, 0, 0].tolist() == [LENGTH] * 2
+    assert step.observations["camera"][:, 0, 0, 0].tolist() == [0, 0]
+    assert step.last_observations["dials"].tolist() == [[1, 3]] * 2  # counted from 0
+
+
+class ListVector(SyncVectorEnv):
+    """Gives lists where a Tuple is declared, and numbers as they come."""
+
+    changes: ClassVar[dict[str, Any]] = {}
+
+    def reset(self, **words: Any) -> Any:
+        observations, info = super().reset(**words)
+        return {**observations, "body": list(observations["body"])}, info
+
+    def step(self, actions: Any) -> Any:
+        observations, *rest = super().step(actions)
+        return {**observations, "body": list(observations["body"]), **self.changes}, *rest
+
+
+def test_lists_are_as_good_as_tuples() -> None:
+    environments = Environments(ListVector([Robot] * 2), "robot", ["name"])
+    environments.reset([0, 1])
+    step = environments.step(random_actions(environments.spaces, 2, np.random.default_rng(0)))
+    assert type(step.observations["body"]) is tuple
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tool": np.array([1, 4])}, "observation tool 4 lies outside its space of 1 to 3"),
+        ({"tool": np.array([1, 0])}, "observation tool 0 lies outside its space of 1 to 3"),
+        ({"tool": np.array([1.0, 2.0])}, "observation tool holds float64 where whole numbers belong"),
+        ({"tool": np.array(["a", "b"])}, "expected observations of shape"),
+        ({"dials": np.zeros((2, 3), int)}, "expected observations of shape"),
+        ({"body": [np.zeros((2, 2))]}, "expected observations of shape"),
+        ({"body": [[1], [2, 3]]}, "expected observations of shape"),
+    ],
+)
+def test_observations_outside_their_space_are_refused_before_anybody_acts(
+    changes: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ListVector, "changes", changes)
+    environments = Environments(ListVector([Robot] * 2), "robot", ["name"])
+    environments.reset([0, 1])
+    with pytest.raises(EnvironmentFault, match=words):
+        environments.step(random_actions(environments.spaces, 2, np.random.default_rng(0)))

@@ -15,8 +15,8 @@ from marl.data.normalizer import RunningStatistics
 from marl.data.preprocess import Preprocess
 from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
 from marl.data.rollout import rollout_tree, unpack
-from marl.data.spaces import describe
 from marl.data.trajectory import Trajectory
+from marl.environments.describe import describe
 from marl.exchanges.observations.batcher import Batcher
 from marl.exchanges.observations.child import ObservationsChild
 from marl.exchanges.observations.parent import ObservationsParent, Places

@@ -10,8 +10,8 @@ import torch
 from marl.acting.evaluate import MAX_EPISODE_STEPS
 from marl.acting.policy import Policy
 from marl.cluster.runs.restore import demand_same_spaces, restore
-from marl.data.spaces import describe
 from marl.environments.closing import close_all
+from marl.environments.describe import describe
 from marl.environments.make import make_single
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, MissingExtra

@@ -21,6 +21,7 @@ NATURE_SIDE = 36  # pixels of the smallest picture that they fit
 RESIDUAL = (16, 32, 32)  # channels of each section, which halves the picture
 RESIDUAL_SIDE = 8
 SMALL = (16, 32)
+KEEPS_SIZE = 20 * 20  # pixels; of larger pictures both small layers halve the sides
 FEATURES = {"nature": 512, "impala": 256, "small": 128}
 
 
@@ -100,8 +101,9 @@ class PictureEncoder(nn.Module):
                 channels = outputs
             layers.append(nn.ReLU())
         else:
+            stride = 1 if height * width <= KEEPS_SIZE else 2
             for outputs in SMALL:
-                layers += [Conv(channels, outputs, 3, generator, padding=1), nn.ReLU()]
+                layers += [Conv(channels, outputs, 3, generator, stride=stride, padding=1), nn.ReLU()]
                 channels = outputs
         self.layers = nn.Sequential(*layers)
         self.size = FEATURES[kind]

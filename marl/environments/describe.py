@@ -1,0 +1,105 @@
+"""gymnasium's spaces, reduced to numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces as gym_spaces
+
+from marl.data.layout import leaves
+from marl.data.spaces import Part, Parts, Spaces
+from marl.errors import EnvironmentFault
+
+KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of these"
+
+
+def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any], ignore: Sequence[str] = ()) -> Spaces:
+    """Reduce gymnasium's single-environment spaces to numbers.
+
+    Args:
+        ignore: entries of the observation that nobody shall see, such as ``mission`` or ``robot/name``.
+
+    Raises:
+        EnvironmentFault: a kind of space that no network here can handle, or nothing of the name that is ignored.
+    """
+    unused = set(ignore)
+    seen = _parts(observation, "observations", "", unused)
+    if unused:
+        raise EnvironmentFault(f"environment.ignore: expected entries of {observation}, got {sorted(unused)[0]!r}")
+    if seen is None or not sum(part.size for part in leaves(seen)):
+        raise EnvironmentFault(f"expected observations of at least one number, got {observation}")
+    acts = _parts(action, "actions", "", set())
+    if not leaves(acts):
+        raise EnvironmentFault(f"expected actions of at least one number, got {action}")
+    spaces = Spaces(seen, acts)
+    if fault := spaces.fault():
+        raise EnvironmentFault(f"expected {fault}, got {spaces.words:.300}: wrap the environment")
+    return spaces
+
+
+def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str]) -> Parts:
+    """The tree of a space; None for an entry that is ignored."""
+    if path in ignore:
+        ignore.discard(path)
+        return None
+    match space:
+        case gym_spaces.Dict():
+            if odd := [name for name in space.spaces if not isinstance(name, str)]:
+                raise EnvironmentFault(
+                    f"expected names of entries that are texts, got {odd[0]!r}: wrap the environment"
+                )
+            found = {
+                name: _parts(each, what, f"{path}/{name}" if path else name, ignore)
+                for name, each in space.spaces.items()
+            }
+            return {name: each for name, each in found.items() if each is not None}
+        case gym_spaces.Tuple():
+            made = tuple(
+                _parts(each, what, f"{path}/{number}".lstrip("/"), ignore) for number, each in enumerate(space)
+            )
+            if None in made:
+                raise EnvironmentFault(f"environment.ignore: expected entries of a Dict, got {path} of a Tuple")
+            return made
+        case gym_spaces.Discrete():
+            return Part((), _counted(space, what), (int(space.n),), (int(space.start),))
+        case gym_spaces.MultiDiscrete():
+            categories = tuple(int(each) for each in space.nvec.ravel())
+            starts = tuple(int(each) for each in np.ravel(space.start))
+            return Part(space.nvec.shape, _counted(space, what), categories, starts)
+        case gym_spaces.MultiBinary():
+            size = math.prod(space.shape)
+            return Part(tuple(space.shape), _counted(space, what), (2,) * size, (0,) * size)
+        case gym_spaces.Box() if what == "actions":
+            return _measured_action(space, path)
+        case gym_spaces.Box() if 0 not in space.shape and np.issubdtype(space.dtype, np.number):
+            return Part(tuple(space.shape), _held(space.dtype))
+    remedy = (
+        "leave it out (environment.ignore), or wrap the environment"
+        if what != "actions" and path
+        else ("wrap the environment")
+    )
+    raise EnvironmentFault(f"expected {what} of {KINDS}, got {space}{f' in {path}' if path else ''}: {remedy}")
+
+
+def _measured_action(space: gym_spaces.Box, path: str) -> Part:
+    if not np.issubdtype(space.dtype, np.floating) or 0 in space.shape:
+        where = f" in {path}" if path else ""
+        raise EnvironmentFault(
+            f"expected actions of floating numbers in a Box, got {space}{where}: wrap the environment "
+            "(MultiDiscrete is for whole numbers)"
+        )
+    low, high = space.low.astype(float).ravel(), space.high.astype(float).ravel()
+    return Part(tuple(space.shape), low=tuple(low.tolist()), high=tuple(high.tolist()))
+
+
+def _counted(space: gym_spaces.Space[Any], what: str) -> str:
+    """How its categories are held: those of an action as the environment takes them."""
+    return np.dtype(space.dtype).name if what == "actions" else "int32"
+
+
+def _held(dtype: npt.DTypeLike) -> str:
+    if dtype == np.uint8:
+        return "uint8"
+    return "float32" if np.can_cast(dtype, np.float32) else "float64"
