@@ -168,8 +168,8 @@ class Contact:
                 shown_at, shown_steps = now, steps
 
     def _greet(self, candidate: Candidate) -> bool:
-        """A further parent has connected: the run's own parent takes over, any other is refused. False if the parent
-        offers another schedule or rank, which workers read only when they start.
+        """A further parent has connected. The parent of this run takes over the run; any other parent is refused.
+        False if it offers another schedule or rank: workers read these only when they start.
         """
         mine, theirs = self._offered.hello, candidate.hello
         try:

@@ -52,7 +52,7 @@ class Offer(NamedTuple):
 def make_hello(
     config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, term: int, instance: str, children: int = 1
 ) -> Hello:
-    """The Hello of a run, of rank 0."""
+    """The Hello of a run, for the child of rank 0."""
     if config.stop.steps and not config.algorithm.schedule_steps:
         # A child is not told when the run stops, so its schedule needs a length.
         algorithm = dataclasses.replace(config.algorithm, schedule_steps=config.stop.steps)

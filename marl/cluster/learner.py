@@ -68,7 +68,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     updates = telemetry.updates()  # not 0 if a learner before this one died
 
     def go_on() -> bool:
-        """If the last batch was learned from, publish the weights as a new version. Then wait for the next batch.
+        """If the last batch led to an update, publish the weights as a new version. Then wait for the next batch.
 
         A batch leads to no update if no sample of the replay is due, or if its gradients are not finite.
         """

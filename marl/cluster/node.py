@@ -123,7 +123,7 @@ class Node:
         self._group.start(f"worker {worker}", work, self._job(worker), self.block, may_end=self._may_end)
 
     def _may_end(self) -> bool:
-        """Whether workers were told to end, or those of a node without a parent have played enough."""
+        """Whether workers may end: they were told to, or this node has no parent and they have played enough."""
         limit = self.config.stop.steps if self._alone else None
         return bool(self.block["stop"][0]) or (limit is not None and self.steps() >= limit)
 

@@ -120,7 +120,7 @@ def _learn(
     )
 
     def begin(interval: int) -> None:
-        """Start a checkpoint interval like a worker that resumes there: only what lies in shared memory is kept."""
+        """Start a checkpoint interval as after a resume: of all state, only what lies in shared memory is kept."""
         collector.reset(reseed(job, interval, generator, environments.count))
         statistics.refresh()
 
@@ -137,7 +137,7 @@ def _learn(
 
 
 def _own_minibatches(job: Job, block: SharedBlock) -> MakeMinibatches:
-    """For a worker that trains: on what it has just played, or on samples of a replay."""
+    """What a worker that trains learns from: what it has just played, or samples of a replay."""
 
     def make(algorithm: Algorithm, network: nn.Module, unused_spaces: Spaces) -> MinibatchSource:
         config, ratio = job.config, replay_ratio(job.config)

@@ -54,8 +54,8 @@ class Worker(Protocol):
 
         Args:
             minibatches: makes the object that gets each trajectory; None: this worker trains on it itself.
-            weights: makes the object that takes each loss and gives the network its weights, from the network's own
-                weights and gradient. None: every worker makes steps of the shared optimizer on the node's weights.
+            weights: gets the network's own weights and gradient. Makes the object that takes each loss and gives the
+                network its weights. None: every worker makes steps of the shared optimizer on the node's weights.
             rest: called before each trajectory, where there is a parent; returns when the worker may play on.
         """
 
@@ -106,7 +106,7 @@ class ParentFacts(NamedTuple):
     statistics: RunningStatistics | None = None  # of the normaliser, in a resumed run
     sample: RunningStatistics | None = None  # of the parent's own observations, to check those of children
     reach: Reach | None = None  # how far learning moves the weights, to check uploads
-    seen_beside: float = 0.0  # observations per worker whose steps an upload may not have counted yet
+    seen_beside: float = 0.0  # observations per worker that an upload may contain before it counts their steps
     term: int = 0
     version: int = 0
     steps: int = 0  # environment steps so far
@@ -159,7 +159,7 @@ class Exchange(ExchangeSettings, ABC):
         return ("float32",)
 
     def learner_plan(self) -> LearnerPlan:
-        """For an exchange that has a learner."""
+        """How the learner learns; called only if the exchange has a learner."""
         return LearnerPlan(self.queue, self.batch, self.max_staleness, self.device)
 
     def rows(self, run: RunSettings) -> int:

@@ -21,7 +21,7 @@ from marl.wire.message import Kind, Message, Value
 from marl.wire.receive_buffers import new_buffers
 
 EVERY = 0.25  # seconds between two reports of a child
-SHARE = 0.02  # the pause is at least this times the number of children: a report costs the parent about 1 ms
+SHARE = 0.02  # the pause is this many seconds per child, or longer: a report costs the parent about 1 ms
 METRIC = "metric."  # prefix of the metrics' names in a report
 LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 MAX_EPISODES = 4096  # in one message
@@ -81,7 +81,7 @@ class Reporter:
         return passed >= (self._every if self._sent <= self._first else LONGEST_SILENCE)
 
     def obey(self, answer: Message) -> None:
-        """Use the pause between reports that the parent's answer asks for. An answer without one changes nothing."""
+        """Between reports, pause as long as the parent's answer says. An answer without a pause changes nothing."""
         pause = answer.info.get("report_every")
         if isinstance(pause, (int, float)):
             self._every = min(max(EVERY, float(pause)), LONGEST_SILENCE)

@@ -97,7 +97,7 @@ def converse(link: Link, child: str, side: ParentSide, stop: threading.Event, *,
                 if message.kind is Kind.STOP:
                     if message.info.get("reason"):
                         raise HandshakeRefused(f"the child has given up: {message.info['reason']}")
-                    if message.info.get("trouble"):  # it trains on, and another conversation may go better
+                    if message.info.get("trouble"):  # the child trains on, and may converse again
                         raise LinkClosed(f"the child ended the conversation: {message.info['trouble']}")
                     return
                 answer = side.answer(child, message)

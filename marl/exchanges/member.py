@@ -29,7 +29,7 @@ class Member:
     uploaded: bool = False  # in this round
     flushed: bool = False  # told to upload at once, in this round
     arrived: int = 0  # uploads that came, merged or not
-    turns: float = 0.0  # pairwise: the part of the common count that its own merged uploads have added
+    turns: float = 0.0  # pairwise: how much its own merged uploads have added to the count of all children
     last_counter: int = 0  # of its uploads
     merged_counter: int = 0
     merged_at: float = 0.0
@@ -47,8 +47,8 @@ class Member:
         """Count a refused upload. Too many in a row quarantine the child. Returns a line for the user.
 
         Args:
-            count: number of the round, or another count that grows with time. None: it cannot grow without this
-                child. Then the child is never quarantined.
+            count: number of the round, or another count that grows with time. None: each count grows only with uploads
+                of this child. Then the child is never quarantined.
         """
         self.refusal = reason
         self.refused += 1
@@ -64,7 +64,7 @@ class Member:
         return f"{self.name} is quarantined for {for_long} {self.unit}: {reason}"
 
     def is_quarantined(self, count: int) -> bool:
-        """Whether the child is still quarantined. If so, the next answer tells it."""
+        """Whether the child is still quarantined. If so, the next answer says this to the child."""
         if self.aside:
             self.refusal = "it is quarantined for now"
         elif self.quarantined_until > count:

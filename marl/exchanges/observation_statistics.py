@@ -18,7 +18,7 @@ from marl.errors import WeightsRefused
 
 MOST = 1e30  # larger numbers are refused: sums of smaller ones stay finite
 SEEN_PER_STEP = 4.0  # most observations per counted step; includes those of resets and of ends of episodes
-NEAR = 3.0  # limit of the distance from the others' mean, and of the deviation, in standard deviations of the others
+NEAR = 3.0  # in standard deviations of the others: limit of the distance from their mean, and of the deviation
 ENOUGH = 20.0  # observations of the others that are needed for a comparison
 
 
@@ -26,7 +26,7 @@ class Vetted(NamedTuple):
     """What is merged of a child's statistics."""
 
     row: Tensor  # [1 + 2 D]
-    # Number of observations before distance from the others reduced it: the limits for the others are based on this.
+    # Number of observations, to limit the others. The number in ``row`` is smaller if the child is far from the others.
     counted: float
 
 
@@ -112,7 +112,7 @@ class Observed:
         if self._sample is not None:  # otherwise the others could claim that no number ever varies
             deviation = np.maximum(deviation, self._sample.std())
         constant = deviation <= MIN_STD
-        if constant.any():  # it may begin to vary, by as much as the largest of all numbers
+        if constant.any():  # such a number may begin to vary, by as much as the largest of all numbers
             deviation = np.where(constant, max(1.0, float((np.abs(others.mean) + deviation).max())), deviation)
         room = NEAR * deviation
         mean = np.clip(statistics.mean, others.mean - room, others.mean + room)

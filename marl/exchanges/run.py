@@ -25,6 +25,6 @@ class RunSettings:
 
 
 def replay_ratio(run: RunSettings) -> float:
-    """How often each step is learned from again; 0: there is no replay."""
+    """How often the replay gives each step to training; 0: there is no replay."""
     ratio = run.replay.ratio
     return run.algorithm.replay_ratio if ratio is None else ratio

@@ -80,12 +80,12 @@ def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, 
     """Apply the local weights' clipped gradient to the shared weights, if it is finite. Returns its norm."""
     norm = clipped_gradient(local, loss, max_norm)
     if norm < float("inf"):  # False for NaN too
-        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # after these come the buffers
+        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # not the buffers, which lie behind
     return norm
 
 
 def clipped_gradient(local: Flat, loss: Loss, max_norm: float) -> float:
-    """Compute the gradient of the local weights, and clip it if it is finite. Returns its norm before that."""
+    """Compute the gradient of the local weights, and clip it if it is finite. Returns its norm before clipping."""
     local.gradient.zero_()
     loss.total.backward()  # type: ignore[no-untyped-call]
     norm = float(torch.linalg.vector_norm(local.gradient))

@@ -33,7 +33,7 @@ class SharedWeights:
 
 
 def shared_weights(local: Flat, block: SharedBlock, settings: OptimizerSettings) -> SharedWeights:
-    """Those of a node's memory, moved by the optimizer whose state lies there too."""
+    """The weights in a node's memory, moved by the optimizer whose state lies in the same memory."""
     return SharedWeights(
         local, block["weights"], make_optimizer(settings, block["optimizer"], block["optimizer_steps"])
     )

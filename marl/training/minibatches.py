@@ -1,4 +1,4 @@
-"""What a worker learns from: the trajectory that it has just played, or samples of what all workers have."""
+"""What a worker learns from: the trajectory that it has just played, or samples of the replay."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ class MinibatchSource(Protocol):
         """The batches to learn from before the next trajectory is played; ``learned`` is called after each batch."""
 
     def learned(self, loss: Loss) -> None:
-        """The last batch was learned from."""
+        """Training has used the last batch."""
 
 
 class Fresh:
@@ -45,7 +45,7 @@ class Fresh:
 
 
 class ReplayRatioLimiter:
-    """How many samples are due, so that every step is learned from ``ratio`` times on average."""
+    """How many samples are due, so that training uses every step ``ratio`` times on average."""
 
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
@@ -135,7 +135,7 @@ class ReplayedTransitions:
         moved = self._algorithm.transitions(self._network, on_device(trajectory, self._device))
         transitions, priorities = (on_device(each, CPU) for each in moved)
         given = priorities if self._from_actor is None else self._from_actor()
-        if len(given) == len(priorities):  # else some steps were left out since the actor computed them
+        if len(given) == len(priorities):  # else steps were left out after the actor computed its own
             priorities = given
         self.keep(transitions, priorities)
         return self.samples()

@@ -1,8 +1,8 @@
 """Optimizers over one flat vector. All of their state lies in shared memory.
 
-``torch.optim`` is not used: the first construction of any of its classes imports for a second or more, and it keeps its
-state per parameter and per process. Updates race without locks, as in Hogwild (Niu et al. 2011) and A3C (Mnih et al.
-2016).
+``torch.optim`` is not used. When one of its classes is first constructed, it imports modules for a second or more. It
+keeps its state per parameter and per process. Updates race without locks, as in Hogwild (Niu et al. 2011) and A3C (Mnih
+et al. 2016).
 """
 
 from collections.abc import Callable

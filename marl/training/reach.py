@@ -28,7 +28,7 @@ class Reach(NamedTuple):
     warm_up: float  # n updates of a new optimizer are as long as n + warm_up sqrt(n) usual ones
     per_step: float  # updates for each environment step; infinite: not known
     per_trajectory: float  # updates that a worker may have made from a trajectory that is not counted yet
-    lag: float  # updates that weights without a gradient, such as a target network, may be behind
+    lag: float  # updates that are missing in weights without a gradient, such as a target network, at most
 
     def lengths(self, work: float, workers: int, seconds: float | None) -> tuple[float, float]:
         """How long a delta may be: usually, and at the very most.
@@ -60,7 +60,7 @@ def reach_of(
 
     Args:
         per_worker: environments of a worker.
-        replay_ratio: how often each step is learned from again; 0: no replay.
+        replay_ratio: how often the replay gives each step to training; 0: no replay.
         batch_size: transitions that a replay gives at once.
     """
     rate = max(algorithm.learning_rate, algorithm.final_learning_rate if algorithm.schedule != "constant" else 0.0)

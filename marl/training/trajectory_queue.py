@@ -38,7 +38,7 @@ def trajectory_queue_fields(layout: Layout, length: int, num_weights: int) -> di
         "trajectory_queue_back": Leaf((length,), torch.int64),  # likewise as they were given back
         "trajectory_queue_put": Leaf((8,), torch.int64),
         "trajectory_queue_taken": Leaf((8,), torch.int64),
-        "trajectory_queue_ages": Leaf((AGES,), torch.int64),  # trajectories used, by how many versions old they were
+        "trajectory_queue_ages": Leaf((AGES,), torch.int64),  # how many used trajectories had each staleness
     }
 
 
@@ -125,7 +125,7 @@ class Flow(NamedTuple):
         return float((self.ages * np.arange(len(self.ages))).sum() / total) if total else 0.0
 
     def age_of(self, share: float) -> int:
-        """The staleness that a ``share`` (more than 0, at most 1) of the trajectories did not exceed, in versions."""
+        """A quantile of the staleness, in versions: a ``share`` (0 to 1, not 0) of the trajectories was not older."""
         reached = np.cumsum(self.ages) >= share * self.ages.sum()
         return int(reached.argmax())
 
@@ -204,7 +204,7 @@ class Arrivals:
         return self._steps
 
     def step_seconds(self) -> float:
-        """None are spent in an environment."""
+        """Always 0: the learner has no environments."""
         return 0.0
 
 

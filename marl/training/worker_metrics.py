@@ -40,7 +40,7 @@ class Telemetry:
     """Counters, times, metrics and finished episodes of one worker; nobody else writes them, so nobody waits."""
 
     def __init__(self, block: SharedBlock, worker: int, schedule_steps: int, *, alone: bool = True) -> None:
-        """``alone``: this node's steps are all there are; otherwise the parent counts those of the whole cluster."""
+        """``alone``: only this node plays; otherwise the parent counts the steps of the whole cluster."""
         self._all_counters = array(block, "counters")
         self._counters = self._all_counters[worker]
         self._seconds = array(block, "seconds")[worker]

@@ -1,4 +1,4 @@
-"""When weights are evaluated, and what follows from it: which are kept, whether the run is solved, what it earned."""
+"""When weights are evaluated, and what follows: which are kept, whether the run is solved, its final returns."""
 
 import math
 import threading
@@ -80,7 +80,7 @@ class Evaluation:
         """Use the evaluator's answer, if one has come.
 
         Raises:
-            WorkerFailed: the evaluator keeps failing, and the run is deterministic or would end only when solved.
+            WorkerFailed: the evaluator keeps failing, in a deterministic run or in one that ends only when solved.
         """
         self._take_score(self.evaluator.score())
         self._check()

@@ -26,7 +26,7 @@ OWN_SEEDS = 0  # the set of seeds with which weights are compared; the final epi
 
 
 class Score(NamedTuple):
-    """What a snapshot's policy earned."""
+    """The returns of a snapshot's policy."""
 
     snapshot: Snapshot
     mean: float
@@ -40,7 +40,7 @@ class Request(NamedTuple):
     normalized: bool  # whether statistics of observations lie there too
     episodes: int
     seed_set: int  # OWN_SEEDS, or 1, 2, ...
-    max_steps: int | None  # environment steps; more than these make the answer OUT_OF_STEPS
+    max_steps: int | None  # limit of environment steps; if they do not suffice, the answer is OUT_OF_STEPS
 
 
 OUT_OF_STEPS = "out of steps"

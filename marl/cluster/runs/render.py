@@ -39,7 +39,7 @@ def render_episode(path: str, *, seed: int, greedy: bool, video: str | None, all
     video = video and os.path.abspath(video)
     if video:
         try:
-            import moviepy  # noqa: F401  gymnasium would only say so after the episode
+            import moviepy  # noqa: F401  gymnasium would report a missing moviepy only after the episode
         except ImportError as error:
             raise MissingExtra("moviepy", "video", "--video") from error
     with raising(), foreign_code(settings.id):

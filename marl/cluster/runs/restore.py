@@ -122,7 +122,7 @@ def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) 
             size = encoder_size(spaces, config.network)
         except ConfigError as error:
             raise WeightsFileError(f"{path}: {error}") from error
-        # One to five networks; some have a few more inputs or outputs than these numbers.
+        # An algorithm has one to five networks; some have a few more inputs or outputs than computed here.
         least = size.numbers + outputs * (size.features + 1)
         most = 8 * (least + (outputs + 2) * (max(size.features, *hidden, 1) + 1) + size.inputs * hidden[0])
         if not least <= numbers <= most or size.tensors > len(network):

@@ -58,7 +58,7 @@ def draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
 
 
 def end_facts(outcome: Outcome) -> dict[str, Any]:
-    """For the run folder: how the run ended, and what its weights earn."""
+    """For the run folder: how the run ended, and the returns of its weights."""
     end = {"reason": outcome.reason, "steps": outcome.status.steps, "seconds": outcome.status.seconds}
     return {"ended": {**end, **_evaluation(outcome.evaluation)}}
 
@@ -105,7 +105,7 @@ def finished(config: Config, resumed: WeightsFile, folder: RunFolder, *, new_end
     """The fields of ``TrainResult`` if the run to be resumed has reached its end already; None if it can go on.
 
     Args:
-        new_end: whether the user has given a new end; an end that is reached already does not count.
+        new_end: whether the user has given a new end. If so, a run that ended as solved can go on.
 
     Raises:
         RunFolderError: the checkpoint is damaged.

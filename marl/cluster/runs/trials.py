@@ -3,12 +3,12 @@
 With two children, a comparison of uploads cannot tell which one is poisoned. Episodes with the weights of one upload
 tell little, because a round is short. So each child trains alone for some rounds. This is a trial: nothing of the other
 child is merged meanwhile, and the parent plays episodes with the weights before and after it. The first trial begins at
-once, although the process that plays may still have to start: until then, opposed uploads would only cancel out.
+once, even if the process that plays the episodes has not started yet: opposed uploads would only cancel each other.
 
-Honest training raises the return in time, or keeps it. A bad trial is one in which the weights lose most of their gain.
-A child is quarantined after bad trials in a row, if a trial of the other child was not bad. Then the weights go back to
-those before the trial. They also go back before the first trial if they are ruined already: from ruined weights, honest
-training gains no more than poisoned uploads do.
+Honest training raises the return sooner or later, or keeps it. A bad trial is one in which the weights lose most of
+their gain. A child is quarantined after bad trials in a row, if a trial of the other child was not bad. Then the
+weights go back to those before the trial. If the weights are already ruined before the first trial, they go back to the
+best weights: from ruined weights, honest training gains no more than poisoned uploads do.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ PLAY_S, MOST_DEATHS = 300.0, 3  # seconds for one evaluation; processes that may
 # what they had gained. Honest training may lose half of its gain.
 CLEARLY, RUINED = 3.0, 0.75
 MOST_TRIALS = 6
-PEACE_S = 2.0  # seconds until the next case, after the first one without a quarantine; doubled after each further one
+PEACE_S = 2.0  # seconds from a case without a quarantine to the next case; doubled after each such case
 LONG_PEACE_S = 600.0  # seconds until the next case, after one that could not be decided
 
 
@@ -53,7 +53,7 @@ class Auditor(Evaluator):
 
 
 class Kept(NamedTuple):
-    """Weights, and what they earn."""
+    """Weights, and their returns."""
 
     weights: Global
     earns: Score
@@ -95,7 +95,7 @@ class Audit:
 
     def tend(self) -> None:
         """Go on with the case; never waits."""
-        score = self._auditor.score()  # while there is no case: the late result of one that was given up
+        score = self._auditor.score()  # without a case, this drops the late score of a case that was given up
         self._check()
         if not self._pair:
             self._look()
@@ -151,7 +151,7 @@ class Audit:
         if version >= self._first_version + ROUNDS:
             self._play_trial()
         elif standing is Standing.GONE:
-            self._close(0.0)  # that proves nothing; the case begins again when both are there
+            self._close(0.0)  # no evidence; the case begins again when both children are there
         elif standing is Standing.QUARANTINED:
             self._close()
         elif version > self._version:
@@ -160,7 +160,7 @@ class Audit:
             if version > self._first_version:
                 return self._play_trial()  # fewer rounds are evidence, too
             self._silent += 1
-            if self._silent < STRIKES:  # once may happen by chance
+            if self._silent < STRIKES:  # a single silence may be chance
                 return self._try()
             self._accuse(tried, "when it was to train alone, nothing came of it")
 
@@ -176,7 +176,7 @@ class Audit:
         self._until = time.monotonic() + self._pace.patience()
 
     def _play_trial(self) -> None:
-        """Evaluate the weights after the trial. The trial goes on if those before it are not evaluated yet."""
+        """Evaluate the weights after the trial. The trial goes on if the weights before it are not evaluated yet."""
         if self._kept is not None:
             self._play(self._side.current)
 
@@ -216,7 +216,7 @@ class Audit:
             self._side.go_back(before.weights)
             self._kept = before
         for child, beside in (tried, other), (other, tried):
-            # Early in a run, honest training may ruin its weights, too. Then both children do.
+            # Early in a run, honest training may ruin its weights, too. Then the trials of both children are bad.
             if self._strikes.get(child, 0) >= STRIKES and beside in self._cleared:
                 return self._accuse(
                     child,

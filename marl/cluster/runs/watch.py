@@ -124,7 +124,7 @@ class Run:
         return self._base_seconds + self._ended_at() - self._started
 
     def _ended_at(self) -> float:
-        """time.monotonic() when training ended; now, while it goes on."""
+        """time.monotonic() when training ended; the present time if it has not ended."""
         return time.monotonic() if self._ended is None else self._ended
 
     def _watch(self, stopped: threading.Event) -> str:
@@ -172,7 +172,7 @@ class Run:
         return reason
 
     def _evaluate_and_save(self) -> None:
-        """If the weights have versions, save each version and evaluate it at most once. Otherwise go by the time."""
+        """If the weights have versions, save each version and evaluate it at most once. Otherwise the time decides."""
         version, now = self._trainer.version, time.monotonic()
         if version is None:
             self._evaluation.offer(self._trainer.snapshot)

@@ -127,7 +127,7 @@ class Caller(threading.Thread):
             node = link.peer or self.address
             self._registry.enter(node, self.address)
             hello = msgspec.structs.replace(plan.hello, rank=self._rank)
-            self.state = "asking"  # it may take its time to import the environment
+            self.state = "asking"  # the child may need long to import the environment
             self.welcome = offer(link, hello, plan.max_bytes, name=plan.name)
             plan.side.assign_rank(node, self._rank, self.welcome.workers)
             plan.metrics.assign(node, min(self.welcome.workers, self.welcome.cores))

@@ -37,7 +37,7 @@ class ChildMetrics:
     """One child's numbers, limited to what its workers can have done since the first report."""
 
     def __init__(self, now: float, told: Told = NOTHING) -> None:
-        """``told``: what the parent that this one resumes had already counted."""
+        """``told``: what had already been counted before the parent was resumed."""
         self.steps = self.updates = 0  # over all lives of the child
         self.restarts = 0  # of its workers, since its last start
         self.metrics: dict[str, float] = {}
@@ -113,7 +113,7 @@ class ChildrenMetrics:
     """All children's numbers; reports come from the threads of their conversations."""
 
     def __init__(self, told: Mapping[str, Sequence[int]] | None = None) -> None:
-        """``told``: the ``state`` of the parent that this one resumes."""
+        """``told``: in a resumed run, the ``state`` of the parent before."""
         self._before = {child: Told(*numbers) for child, numbers in (told or {}).items()}
         self._lock = threading.Lock()  # guards everything
         self._closed = False

@@ -39,7 +39,7 @@ def find_reach(config: Config, network: nn.Module) -> Reach:
 
 
 def seen_beside(config: Config) -> float:
-    """The number of a worker's observations whose steps may not be counted yet: those of two trajectories."""
+    """Observations per worker that an upload may contain before it counts their steps: those of two trajectories."""
     return 2 * SEEN_PER_STEP * config.algorithm.t_max * config.environment.per_worker
 
 

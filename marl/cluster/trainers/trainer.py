@@ -127,7 +127,7 @@ class Trainer(ABC):
         """Let waiting workers or children play on, or end."""
         raise NotImplementedError("nobody waits in this run")
 
-    def saved(self, snapshot: Snapshot) -> None:  # noqa: B027  most need not know
+    def saved(self, snapshot: Snapshot) -> None:  # noqa: B027  most trainers need not know this
         """This snapshot is the newest checkpoint."""
 
     @property
@@ -136,7 +136,7 @@ class Trainer(ABC):
         return True
 
     def last_round(self) -> None:  # noqa: B027  most have nothing under way
-        """The run ends now: take in what is under way."""
+        """The run ends now: use what is still on its way."""
 
     def leads(self) -> bool:
         """Whether this process still owns the run. If another process has resumed it, that one does."""

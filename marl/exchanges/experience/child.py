@@ -1,8 +1,8 @@
 """The experience exchange at a child: trajectories up as they are played, the newest weights down.
 
-The parent says how many trajectories the child may send in this conversation (credit). The child sends no more, so that
-no upload has to wait half-way for room. Meanwhile workers fill the send queue, then wait. If a conversation breaks,
-the trajectories under way are lost: they are never sent twice.
+The parent says how many trajectories the child may send in this conversation (credit). The child sends no more, so
+each upload finds room when it arrives. Meanwhile workers fill the send queue, then wait. If a conversation breaks, the
+trajectories under way are lost: they are never sent twice.
 """
 
 import threading
@@ -65,7 +65,7 @@ class ExperienceChild:
         self._wants_everything = False
 
     def flush_stragglers(self) -> None:
-        """Trajectories are always sent as soon as they may be."""
+        """Nothing to do: trajectories are always sent as soon as there is credit."""
 
     def return_mean(self) -> float | None:
         """The mean return of this child's last episodes."""

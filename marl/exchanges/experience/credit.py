@@ -56,13 +56,13 @@ class Credit:
         live = [each for each in self._members.values() if each.live]
         kept = sum(each.credit for each in live)
         if member.credit > self._fair // 2 or self.may_be_sending(member):
-            return 0  # it has enough to go on with
+            return 0  # it has enough credit for now, or must use it up before large weights are sent
         # A child that has waited longer gets the next free place, even if this child asks first.
         kept += sum(not each.credit and each.answered_at < member.answered_at for each in live)
         return max(0, min(self._fair - member.credit, self._queue.num_free() - kept))
 
     def may_be_sending(self, member: ActorMember) -> bool:
-        """Whether large weights must wait. They never wait for a child that asked for them or has none yet."""
+        """Whether large weights to this child must wait. They do not wait if it asked for weights, or has none yet."""
         return self._has_large_weights and member.credit > 0 and member.version is not None
 
     def grant(self, member: ActorMember) -> None:

@@ -2,10 +2,10 @@
 
 Each child sends as many trajectories as it has credit for, see ``credit.py``.
 
-New weights are sent with new credit, which covers several trajectories, and whenever a child has sent as many bytes as
-the weights have: so small weights are always fresh. Large weights wait until the child has used its credit. Then the
-child sends nothing large. Otherwise both sides could send at the same time and fill the buffers between them: neither
-would receive, and both would wait for ever.
+New weights are sent together with new credit, which covers several trajectories. They are also sent whenever a child
+has sent as many bytes as the weights have. So small weights are always fresh. Large weights wait until the child has
+used its credit. Then the child sends nothing large. Otherwise both sides could send at the same time and fill the
+buffers between them: neither would receive, and both would wait for ever.
 """
 
 import threading
@@ -110,7 +110,7 @@ class ExperienceParent:
         return State(self.current)
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
-        """Nothing to do: all state is the learner's, which is restored by itself."""
+        """Nothing to do: all state belongs to the learner, and is restored with it."""
 
     def close(self) -> None:
         """Give no more credit."""
@@ -217,7 +217,7 @@ class ExperienceParent:
         return min(LONGEST_WAIT, STARVED_WAIT * max(1, sum(each.live for each in self.members.copy().values())))
 
     def late(self, child: str) -> Answer | None:
-        """Send credit if there is room, weights if the child has sent enough for them, or the reason of a refusal."""
+        """Send credit if there is room, weights if they are due (see the top of this file), the reason of a refusal."""
         member = self.members[child]
         with self._lock:
             earned = member.sent_bytes >= self._newest.num_bytes and member.version != self._newest.version()
@@ -242,7 +242,7 @@ class ExperienceParent:
             self._credit.discard(placed)
             return self._refuse(member, len(placed), "" if quarantined else f"upload {upload.counter} came before")
         clean = True
-        if self._seen is not None:  # before the steps: no snapshot counts steps whose statistics it lacks
+        if self._seen is not None:  # first: if a snapshot counts steps, it also has their statistics
             try:
                 with self._lock:
                     self._seen.learn(member, tensor_of(upload, "moments"), len(placed))

@@ -36,7 +36,7 @@ class Broadcasts:
         return Answer(shared.message._replace(info=info), shared.digest)
 
     def _kind_for(self, member: Member, refused: bool) -> str:
-        """Kind of broadcast: "nothing" new, a "delta" for a child with the version before, else all "weights"."""
+        """Kind of broadcast: "nothing" if it has the newest version, "delta" if the one before, else "weights"."""
         current = self._merger.current
         if refused or member.version is None:
             return "weights"

@@ -55,7 +55,7 @@ class Merging(Exchange):
             )
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
-        """See ``Exchange``. By these fields the contact brings workers to rest."""
+        """See ``Exchange``. The contact uses these fields to bring workers to rest."""
         return rest_fields(workers)
 
     def work(self, worker: Worker) -> None:

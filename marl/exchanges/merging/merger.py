@@ -1,4 +1,5 @@
-"""Turns a round's uploads into the next global weights. With a codec that rounds, children hold exactly these bits.
+"""Turns a round's uploads into the next global weights. A codec that rounds also changes the parent's weights, so that
+parent and children hold the same bits.
 
 Nothing here knows of threads or time; the owner of a merger holds a lock while it uses it.
 """
@@ -58,7 +59,7 @@ class Merger:
         Args:
             observed: owns the normaliser's statistics; None: nothing is normalised.
             reach: how far learning can move the weights; None: not known.
-            seen_beside: observations per worker whose steps an upload may not have counted yet.
+            seen_beside: observations per worker that an upload may contain before it counts their steps.
         """
         size = current.weights.numel()
         self.current = current
@@ -107,7 +108,7 @@ class Merger:
         """Merge an upload within the limits. An upload that is refused changes nothing.
 
         Raises:
-            WeightsRefused: it is not finite, of another length, or claims what cannot be.
+            WeightsRefused: it is not finite, of another length, or claims something impossible.
         """
         work = self.vetting.work(upload, sent)
         vetted = (
@@ -125,7 +126,7 @@ class Merger:
             return Merged(0.0, 0.0, 1.0)
         weight = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
         accepted = self._put(numbers, work, weight, sent, is_delta=is_delta)
-        # It is accepted. Only now is anything of it remembered: a refused upload must change nothing.
+        # The upload is accepted. Remember it only now: a refused upload must change nothing.
         self._compare(sent.child, numbers, is_delta=is_delta)
         self._remember(sent, work, vetted)
         self._steps += work
@@ -185,7 +186,7 @@ class Merger:
         return self._decoded
 
     def close(self, ranks: Mapping[str, int]) -> None:
-        """End the round and begin a new one. It makes a version, unless it has no work or its weights are not usable.
+        """End the round and begin a new one. The old one makes a version if it has work and its weights are usable.
 
         Args:
             ranks: of children; sums in another order have other bits.

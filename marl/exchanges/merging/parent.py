@@ -60,7 +60,7 @@ class MergingParent(Participation):
             observation_size: of the normaliser; 0: there is none.
             sample: statistics of the parent's own observations, to check those of children.
             reach: how far learning can move weights, to check uploads. None: check them only by earlier uploads.
-            seen_beside: observations per worker whose steps an upload may not have counted yet.
+            seen_beside: observations per worker that an upload may contain before it counts their steps.
             children: deterministic mode: each round waits for this many children and merges them by rank. Each new
                 version waits for ``release``. None: a round takes the children that upload in time.
             hear: gets each child's reports, in the thread of its conversation.
@@ -143,7 +143,7 @@ class MergingParent(Participation):
             self._changed.notify_all()
 
     def _leaves(self, member: Member) -> None:
-        """A child is gone, for now or for good."""
+        """A child is gone. It may come back later."""
 
     def forget(self, child: str) -> None:
         """The child was restarted: its counters begin at 0."""
@@ -211,7 +211,7 @@ class MergingParent(Participation):
             self._tell(child, f"a message of {child} cannot be used: {reason}")
         with self._changed:
             if self.members[child].arriving == Kind.TELEMETRY:
-                return None  # the child would take a broadcast now for the one after its next upload
+                return None  # the child would believe that a broadcast now answers its next upload
             return self._reply(self.members[child])
 
     def patience(self, child: str) -> float:
@@ -291,7 +291,7 @@ class MergingParent(Participation):
                 name: member.quarantined_for(self._count_for(member)) for name, member in self.members.items()
             }
             quarantined = self._quarantined | {name: count for name, count in quarantined.items() if count}
-            # The upload of an open round is not in the checkpoint. Its work began at the broadcast before it.
+            # The upload of an open round is not in the checkpoint. The upload's work began at the broadcast before.
             at = {name: m.answered_at if m.uploaded else m.merged_at for name, m in self.members.items()}
             zero = time.time() - self._clock()
             merged_at = {name: zero + seconds for name, seconds in at.items() if seconds}

@@ -81,11 +81,11 @@ class Participation:
             self._note(member.quarantine(reason, count))
 
     def _count_for(self, member: Member) -> int | None:
-        """A count that grows with time, to measure quarantines; None if it cannot grow without this child."""
+        """A count that grows with time, to measure quarantines; None if it grows only with uploads of this child."""
         return member.arrived
 
     def _is_quarantined(self, member: Member) -> bool:
-        """Whether nothing of a child is merged. A quarantine holds only while another child can go on without it."""
+        """Whether nothing of a child is merged. A quarantine holds only while the run can go on with another."""
         count = self._count_for(member)
         if count is None:
             return False

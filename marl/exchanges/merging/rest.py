@@ -27,7 +27,7 @@ class WorkerRest:
     """A worker's side: called between trajectories, it waits while the contact asks for it."""
 
     def __init__(self, block: SharedBlock, worker: int, quota: float = math.inf) -> None:
-        """``quota``: environment steps of this worker after which it rests by itself, each time again."""
+        """``quota``: the worker rests by itself each time it has made this many environment steps."""
         self._stop, self._pause, self._waiting = (array(block, name) for name in ("stop", "pause", "waiting"))
         self._steps, self._worker, self._quota = array(block, "counters")[worker], worker, quota
         self._begin = int(self._steps[STEPS])
@@ -61,7 +61,7 @@ class Rest:
         return bool((self._waiting > self._pause[OVER]).all())
 
     def begin(self, work: Callable[[], int]) -> Iterator[bool]:
-        """Wait until each worker has reached the end of its trajectory. A worker that died does so after its restart.
+        """Wait until each worker has reached the end of its trajectory. A worker that died reaches it after a restart.
 
         This is a generator, so that the caller can do other things meanwhile. It yields True. If no worker makes a step
         any more, because an environment does not return, it yields False and ends.

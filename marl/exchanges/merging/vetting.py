@@ -60,7 +60,8 @@ class Vetting:
         """What the upload counts in the round's mean.
 
         Args:
-            agrees: its deltas are known not to oppose those of the others. If False, it counts no more than they do.
+            agrees: the child's deltas are known not to oppose those of the others. If False, the child counts no
+                more than the others.
         """
         return self._weights.weigh(child, work, MOST_WEIGHT if agrees else 1.0)
 
@@ -73,7 +74,7 @@ class Vetting:
 
         Args:
             counts: what the upload counts in the mean.
-            explained: length that the others can have caused.
+            explained: the part of the length that updates of the others may have caused.
         """
         usual = most = floor = math.inf
         if self._reach is not None:

@@ -136,7 +136,7 @@ class ObservationsChild:
         wanted = self._counts[asked.slots, ASKED] == asked.questions  # else a new worker has asked something else
         slots = asked.slots[wanted]
         self._actions[slots] = self._scratch.numpy()[: len(wanted)][wanted]
-        # Last: a worker that sees it finds the actions in place.
+        # Last: when a worker sees this count, the actions are already in place.
         self._counts[slots, ANSWERED] = asked.questions[wanted]
 
     def rejected(self, reason: str) -> None:
@@ -147,7 +147,7 @@ class ObservationsChild:
             self._seen[asked.slots] = np.minimum(self._seen[asked.slots], asked.questions - 1)
 
     def _copy(self, slots: Numbers) -> Asked:
-        """Copy the requests in these slots, so that no worker overwrites them. Leave out those being replaced now."""
+        """Copy the requests in these slots, so that no worker overwrites them. Leave out requests that change now."""
         questions = self._counts[slots, ASKED]
         place = self._outgoing.numpy()[: len(slots)]
         np.take(self._requests, slots, axis=0, out=place, mode="clip")

@@ -26,7 +26,7 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
     assert facts.learner is not None
     run, spaces, published = facts.run, facts.spaces, facts.learner.published
     algorithm = run.algorithm
-    network = build_network(algorithm, spaces, run.network)  # not the run's: files are written with that meanwhile
+    network = build_network(algorithm, spaces, run.network)  # a second one: files are written with the run's
     acts, flat = cast(Acts, network), flatten(network)
     moving = threading.Lock()  # guards the network while its weights are replaced
     held = -1

@@ -19,7 +19,7 @@ from marl.exchanges.sides import LearningSide, Serving
 
 @dataclass(frozen=True)
 class Observations(Experience):
-    """Workers only step environments. Trajectories are put together at the parent, for the same learner."""
+    """Workers only step environments. The parent puts trajectories together, for a learner as in ``Experience``."""
 
     at_once: ClassVar[bool] = True
 

@@ -39,7 +39,7 @@ from marl.wire.receive_buffers import buffers_of, no_buffers
 
 MAX_WORKERS = 1024  # of one child
 ROOM_S = 0.0003  # seconds between two looks whether the queue has room
-NEWER = 1.01  # new statistics replace those in use once they count this many times as many observations
+NEWER = 1.01  # new statistics are used once their number of observations has grown by this factor
 
 ALONE = 0, MAX_WORKERS  # rank and workers of a child that nobody has given a rank
 Numbers = npt.NDArray[Any]
@@ -49,7 +49,7 @@ class Places(NamedTuple):
     """What the exchange makes anew for a child."""
 
     stream: Callable[[], Stream]
-    sampler: Callable[[int, int, int], Sampler]  # of a child's rank, a worker, and how many workers that child has
+    sampler: Callable[[int, int, int], Sampler]  # arguments: rank of a child, number of a worker, workers of that child
     priorities: Callable[[Trajectory], Tensor | None]
     preprocess: Preprocess
 
@@ -179,7 +179,7 @@ class ObservationsParent(ExperienceParent):
 
     @contextlib.contextmanager
     def _own_code(self) -> Iterator[None]:
-        """Around the parent's network and samplers: asking again cannot mend what they raise."""
+        """Remember an error of the parent's network or samplers as ``failure``: a repeated request would fail, too."""
         try:
             yield
         except (Exception, SystemExit) as error:
@@ -248,7 +248,7 @@ class ObservationsParent(ExperienceParent):
         self._trajectory_queue.queue(number)
 
     def _count(self, child: str, requests: Requests, follow: list[int]) -> None:
-        """Count the steps that followed on actions. A request that is sent again was counted the first time."""
+        """Count the steps that actions led to: those in requests ``follow``. A repeated request is not among these."""
         if not follow:
             return
         steps = int(np.count_nonzero(requests["ends"][follow, 2]))

@@ -12,4 +12,4 @@ class ObservationsSettings(SettingsPart):
     """For how many observations one forward pass chooses actions."""
 
     inference_batch: int = 256  # observations: a forward pass starts once this many environments wait
-    inference_wait_us: float = 300.0  # observations: otherwise this many microseconds after the first
+    inference_wait_us: float = 300.0  # observations: or once the first has waited this many microseconds

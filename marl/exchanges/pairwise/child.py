@@ -22,7 +22,7 @@ class PairwiseChild(WeightsChild):
         return True
 
     def _is_far_behind(self, broadcast: Message) -> bool:
-        return False  # here versions count the uploads of all children
+        return False  # each upload of any child makes a version, so versions do not show this
 
     def _move(self, broadcast: Message, merged: bool) -> None:
         if merged:

@@ -26,8 +26,9 @@ class Held(NamedTuple):
 class MixingMerger(Merger):
     """Pairwise: every upload is merged at once, ``P = (1 - alpha) P + alpha C``.
 
-    Not all of the distance between a child and the global weights is its own learning. It already had a distance after
-    its last broadcast, and the others have moved the global weights since. The lengths of both are known.
+    A child's own learning is only a part of its distance from the global weights. There was already a distance after
+    its last broadcast, and since then the others have moved the global weights. The lengths of these two parts are
+    known.
     """
 
     _path = 0.0  # length of all steps of the global weights
@@ -48,7 +49,7 @@ class MixingMerger(Merger):
             self._held[child] = Held(0.0, self._path)
 
     def left(self, child: str) -> None:
-        """A child is gone, for now or for good."""
+        """A child is gone. It may come back later."""
         self.directions.drop(child)
 
     def add(self, upload: Message, sent: Sent) -> Merged:

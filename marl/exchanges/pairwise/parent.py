@@ -32,7 +32,7 @@ class PairwiseParent(MergingParent):
     _turns = 0.0  # sum over all children
 
     def step_size(self, upload: Message) -> float:
-        """How far an upload moves the weights, 0 to 1; one call at a time. Its numbers have not been checked yet."""
+        """How far an upload moves the weights, 0 to 1; one call at a time. The upload is not checked yet."""
         return self._settings.alpha
 
     def _joins(self, member: Member, now: float) -> None:

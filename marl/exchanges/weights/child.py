@@ -86,7 +86,7 @@ class WeightsChild:
         return self._reporter.return_mean()
 
     def joined(self) -> None:
-        """See ``ChildSide``. The first broadcast says whether the last upload was merged; until then, make no other."""
+        """See ``ChildSide``. The first broadcast says whether the last upload was merged; until then, do not upload."""
         self._reporter.joined()
         self._caught_up = False
         self._rest.broken.clear()
@@ -287,7 +287,7 @@ class WeightsChild:
     def _wait_for_workers(self) -> Generator[Message, None, bool]:
         """Wait until all workers rest. False if some do not: then all play on, and there is no upload for a while.
 
-        Reports are sent meanwhile; if the link has ended, sending one raises.
+        During the wait, reports are sent. If the link has ended, sending a report raises.
         """
         for moves in self._rest.begin(self._work):
             if not moves:

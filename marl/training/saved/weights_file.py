@@ -1,8 +1,8 @@
 """``weights.pt`` and checkpoints: tensors and one JSON text, nothing pickled.
 
 Keys: ``network.<name>`` for each tensor of the network, ``normalizer`` (count, mean, squared deviations) where
-observations are normalised, ``json`` for everything else. A checkpoint has more tensors beside them, so it can be
-evaluated like any weights. The comment of the zip file is a seal: it shows that this user wrote the file.
+observations are normalised, ``json`` for everything else. A checkpoint has these keys and more tensors, so it can
+be evaluated like a weights file. The comment of the zip file is a seal: it shows that this user wrote the file.
 """
 
 import io
