@@ -135,7 +135,7 @@ def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path:
             "replay.ratio = 1 needs exchange.batch = 1",
         ),
         (CATCH, {"algorithm.name": "sac"}, "sac needs continuous actions"),
-        (PROBE, {"algorithm.name": "apex_dqn"}, "apex_dqn needs discrete actions"),
+        (PROBE, {"algorithm.name": "apex_dqn"}, "apex_dqn needs actions that are one category"),
         (
             CATCH,
             {"algorithm.name": "tests.parts:OnPolicyOnly", "exchange.name": "experience"},

@@ -197,6 +197,9 @@ def differences(before: Spaces, now: Spaces) -> list[tuple[str, Any, Any]]:
             found.append((f"{what}s", _words(was), _words(has)))
             continue
         for path, old, new in zip(paths, leaves(was), leaves(has), strict=True):
+            if bool(old.categories) != bool(new.categories):
+                found.append((" ".join(filter(None, (what, path))), _words(old), _words(new)))
+                continue
             for field, one, other in zip(Part._fields, old, new, strict=True):
                 held = field == "dtype" and (old.categories or {one, other} == {"float32", "float64"})
                 if one != other and not held:

@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """``python a3c_single_machine.py`` done once, with its observations normalised."""
     folder: Path = tmp_path_factory.mktemp("trained")
-    normalised = ("--set", "environment.normalize_observations=true", "--set", "report.every_seconds=0.1")
+    normalised = ("--set", "environment.normalize_observations=true", "--set", "report.every_seconds=0.02")
     soon = ("--set", "evaluation.every_seconds=0.1")  # the evaluator is there when training ends
     out = succeed(*SINGLE_MACHINE, "--steps", "20000", "--seed", "1", "--json", *normalised, *soon, cwd=folder)
     found = run_folder(folder)

@@ -41,7 +41,7 @@ def refused(answer: Answer, *contents: str, code: int = 1) -> None:
         ("train faulty:Missing --steps 9", ["faulty", "Missing"]),
         ("train faulty:number --steps 9", ["faulty:number", "class or function"]),
         ("train faulty:Broken --steps 9", ["faulty:Broken", "RuntimeError", "no licence found"]),
-        ("train faulty:Words --steps 9", ["expected Box observations"]),
+        ("train faulty:Words --steps 9", ["expected observations of Box"]),
         ("train faulty:Works --steps 9 --set environment.kwargs={size=1}", ["faulty:Works", "size"]),
         ("train faulty:Works", ["nothing says when to stop", "--steps"]),
         ("train syntax_error:Game --steps 9", ["syntax_error", "SyntaxError"]),

@@ -143,7 +143,10 @@ def test_what_really_acted_is_what_is_kept() -> None:
         ({"exploration__sampler": "tests.parts:make_nothing"}, "the methods noise and act"),
         ({"exploration__sampler": "tests.parts:Refuses"}, r"Refuses\(distribution, rank\) failed: KeyError"),
         ({"exploration__sampler": "tests.parts:WrongActions"}, r"actions of shape \[3\], got \[3, 3\]"),
-        ({"exploration__sampler": "tests.parts:FarActions"}, "expected actions from 0 to 2, got"),
+        (
+            {"exploration__sampler": "tests.parts:FarActions"},
+            "expected sound actions, got actions outside their 3 categories",
+        ),
         ({"exploration__sampler": "tests.parts:WrongBehaviour"}, r"parameters that acted of shape \[3, 3\], got \[3\]"),
         ({"exploration__sampler": "tests.parts:WrongNoise"}, r"noise of shape \[2, 3\], got \[3, 2\]"),
         ({"exploration__sampler": "tests.parts:FailsToAct"}, "cannot act: ValueError: not today"),

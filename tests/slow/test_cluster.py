@@ -80,7 +80,8 @@ def test_small_messages_and_normalised_observations(children: list[Child], tmp_p
     assert checkpoint.info["version"] > 0
     assert "error" in checkpoint.tensors  # of what was rounded on the way down
     count = float(checkpoint.tensors["observations"].flatten()[0])
-    assert 0 < count <= 1.05 * checkpoint.info["steps"]
+    # An upload is folded into the statistics before its steps are counted: some of each child may be under way.
+    assert 0 < count <= 1.25 * checkpoint.info["steps"]
     assert "normalizer" in read(tmp_path / "weights.pt").tensors
 
 
