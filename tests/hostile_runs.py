@@ -11,7 +11,8 @@ from marl.config.settings import Config, to_tree
 from marl.training.flat import flatten
 from marl.training.optimizers import NUM_VECTORS
 from marl.training.saved.weights_file import FORMAT, network_tensors
-from tests.hostile import DEEP, DIGITS, ONES, SPACES, Write, bytes_of, good, spaces, weights
+from tests.hostile import ONES
+from tests.hostile_makers import DEEP, DIGITS, SPACES, Write, acts, bytes_of, good, weights
 
 METER = {"returns": [1.0], "lengths": [5], "episodes": 1, "steps": 5, "updates": 1, "seconds": 1.0, "first_mean": 1.0}
 POINT = [5, 1.0, 1.0, 0.0]
@@ -109,7 +110,7 @@ BEST: dict[str, Write] = {
     "a flat normaliser": best(checkpoint(tensors={"normalizer": torch.ones(3, 3, dtype=torch.float64)})),
     "another shape": best(checkpoint(tensors={"network.actor.head.weight": torch.ones(3, 64)})),
     "weights that are NaN": best(checkpoint(tensors={"network.actor.head.weight": torch.full((2, 64), torch.nan)})),
-    "another space": best(spaces(num_actions=3)),
+    "another space": best(acts(categories=[3])),
     "no spaces": best(weights(spaces=None)),
     "steps of text": best(checkpoint(steps="many")),
     "no steps": best(checkpoint(steps=None)),

@@ -26,7 +26,8 @@ from marl.reports.plots.draw import learning_curve
 from marl.reports.run_folder import open_run_folder
 from marl.training.saved.weights_file import WeightsFile
 from tests.audit import recorded
-from tests.hostile import FACTS, METRICS, SETTINGS, WEIGHTS, pickled, weights
+from tests.hostile import FACTS, METRICS, SETTINGS, WEIGHTS
+from tests.hostile_makers import pickled, weights
 from tests.hostile_runs import BEST, CHECKPOINTS, METER, STEPS, best, checkpoint
 
 MOST_BYTES = 200_000_000  # over what the process has with a good file
