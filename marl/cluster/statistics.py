@@ -9,7 +9,9 @@ from marl.config.settings import Config
 from marl.data.normalizer import RunningStatistics, as_row, beside, columns, from_row
 from marl.data.spaces import Spaces
 
-UNKNOWN = 2.0  # observation statistics from a file without returns get this count, so that new data soon outweighs them
+# If a file has statistics of observations but not of returns, those of observations get this count. So new data soon
+# outweighs them.
+UNKNOWN = 2.0
 
 
 def statistics_size(config: Config, spaces: Spaces) -> int:

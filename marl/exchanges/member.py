@@ -47,8 +47,8 @@ class Member:
         """Count a refused upload. Too many in a row quarantine the child. Returns a line for the user.
 
         Args:
-            count: number of the round, or another count that grows with time. None: each count grows only with uploads
-                of this child. Then the child is never quarantined.
+            count: number of the round, or another count that grows with time. None: only uploads of this child could
+                make a count grow, so the child is not quarantined.
         """
         self.refusal = reason
         self.refused += 1

@@ -18,7 +18,7 @@ from marl.errors import WeightsRefused
 
 MOST = 1e30  # larger numbers are refused: sums of smaller ones stay finite
 SEEN_PER_STEP = 4.0  # most observations per counted step; includes those of resets and of ends of episodes
-NEAR = 3.0  # in standard deviations of the others: limit of the distance from their mean, and of the deviation
+NEAR = 3.0  # standard deviations of the others: most that a child's mean may differ from theirs; its largest deviation
 ENOUGH = 20.0  # observations of the others that are needed for a comparison
 
 
@@ -26,7 +26,8 @@ class Vetted(NamedTuple):
     """What is merged of a child's statistics."""
 
     row: Tensor  # [1 + 2 D]
-    # Number of observations, to limit the others. The number in ``row`` is smaller if the child is far from the others.
+    # Number of observations; it limits how many another child may add. ``row`` has fewer if this child is far from
+    # the others.
     counted: float
 
 

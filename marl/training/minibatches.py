@@ -135,7 +135,7 @@ class ReplayedTransitions:
         moved = self._algorithm.transitions(self._network, on_device(trajectory, self._device))
         transitions, priorities = (on_device(each, CPU) for each in moved)
         given = priorities if self._from_actor is None else self._from_actor()
-        if len(given) == len(priorities):  # else steps were left out after the actor computed its own
+        if len(given) == len(priorities):  # else the actor's include steps that were left out later
             priorities = given
         self.keep(transitions, priorities)
         return self.samples()

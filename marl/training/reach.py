@@ -28,7 +28,7 @@ class Reach(NamedTuple):
     warm_up: float  # n updates of a new optimizer are as long as n + warm_up sqrt(n) usual ones
     per_step: float  # updates for each environment step; infinite: not known
     per_trajectory: float  # updates that a worker may have made from a trajectory that is not counted yet
-    lag: float  # updates that are missing in weights without a gradient, such as a target network, at most
+    lag: float  # by how many updates weights without a gradient, such as a target network, may be behind
 
     def lengths(self, work: float, workers: int, seconds: float | None) -> tuple[float, float]:
         """How long a delta may be: usually, and at the very most.

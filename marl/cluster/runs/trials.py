@@ -8,7 +8,8 @@ once, even if the process that plays the episodes has not started yet: opposed u
 Honest training raises the return sooner or later, or keeps it. A bad trial is one in which the weights lose most of
 their gain. A child is quarantined after bad trials in a row, if a trial of the other child was not bad. Then the
 weights go back to those before the trial. If the weights are already ruined before the first trial, they go back to the
-best weights: from ruined weights, honest training gains no more than poisoned uploads do.
+best weights. Trials that start from ruined weights would show nothing: honest training gains as little from there as
+poisoned uploads.
 """
 
 import dataclasses

@@ -79,8 +79,9 @@ class Learning(Trainer):
         # The version and the weights belong together: the learner publishes both at once. The weights in its own memory
         # may be between two versions.
         # The optimizer's state is copied from that memory, after the weights. Once the learner has stopped, it is of
-        # the same version. While the learner runs, it may include later updates, different ones in different places,
-        # as with workers that share it without locks. With a device it may be ``STATE_EVERY_S`` older than the weights.
+        # the same version. While the learner runs, it may be newer than the weights, and some of its numbers
+        # newer than others, as with workers that share it without locks. With a device it may be ``STATE_EVERY_S``
+        # older than the weights.
         current = self._side.current
         self._version = current.version
         tensors = {"weights": current.weights, **self._learner.optimizer_state()}

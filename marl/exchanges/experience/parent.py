@@ -4,8 +4,8 @@ Each child sends as many trajectories as it has credit for, see ``credit.py``.
 
 New weights are sent together with new credit, which covers several trajectories. They are also sent whenever a child
 has sent as many bytes as the weights have. So small weights are always fresh. Large weights wait until the child has
-used its credit. Then the child sends nothing large. Otherwise both sides could send at the same time and fill the
-buffers between them: neither would receive, and both would wait for ever.
+used its credit, because from then on the child sends nothing large. If both sides sent at the same time, they could
+fill the buffers between them: neither would receive, and both would wait for ever.
 """
 
 import threading

@@ -291,7 +291,7 @@ class MergingParent(Participation):
                 name: member.quarantined_for(self._count_for(member)) for name, member in self.members.items()
             }
             quarantined = self._quarantined | {name: count for name, count in quarantined.items() if count}
-            # The upload of an open round is not in the checkpoint. The upload's work began at the broadcast before.
+            # An upload of the open round is not in the checkpoint. Its work began with the child's last broadcast.
             at = {name: m.answered_at if m.uploaded else m.merged_at for name, m in self.members.items()}
             zero = time.time() - self._clock()
             merged_at = {name: zero + seconds for name, seconds in at.items() if seconds}

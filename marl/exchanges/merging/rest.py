@@ -63,8 +63,8 @@ class Rest:
     def begin(self, work: Callable[[], int]) -> Iterator[bool]:
         """Wait until each worker has reached the end of its trajectory. A worker that died reaches it after a restart.
 
-        This is a generator, so that the caller can do other things meanwhile. It yields True. If no worker makes a step
-        any more, because an environment does not return, it yields False and ends.
+        This is a generator, so that the caller can do other things meanwhile. It yields True as long as it waits. If
+        no worker makes a step for ``STILL`` seconds, because an environment does not return, it yields False and ends.
 
         Args:
             work: environment steps so far.
