@@ -101,8 +101,9 @@ DIFFERENCES: list[tuple[dict[str, Any], str]] = [
     ({"fingerprint": "0" * 64}, "network fingerprint: parent 000000000000, child "),
     ({"num_bytes": 4}, "bytes of weights: parent 4, child 36620"),
     (
-        {"spaces": "observations [8] of float32, 4 actions"},
-        "parent observations [8] of float32, 4 actions, child observations [4] of float32, 2 actions",
+        {"spaces": "observations [8] of float32, actions of 4 categories"},
+        "parent observations [8] of float32, actions of 4 categories, child observations [4] of float32, actions of 2 "
+        "categories",
     ),
 ]
 
