@@ -71,7 +71,7 @@ class Stateless(nn.Module):
 
     def policy(self, observations: Values) -> Tensor:
         """Distribution parameters [..., P] of observations [..., D]."""
-        raise NotImplementedError
+        raise NotImplementedError("a network without memory has to have policy(observations)")
 
     def initial_state(self, unused_rows: int) -> State:
         """See ``Acts``."""
@@ -87,7 +87,7 @@ class StatelessCritic(Stateless):
 
     def values(self, observations: Values) -> Tensor:
         """Values [...] of observations [..., D]."""
-        raise NotImplementedError
+        raise NotImplementedError("a critic without memory has to have values(observations)")
 
     def unroll(self, observations: Values, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``."""

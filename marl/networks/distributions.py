@@ -50,6 +50,20 @@ class Distribution(ActionRule, Protocol):
         """
 
 
+def _policy_gradient_loss(
+    distribution: Distribution,
+    parameters: Tensor,
+    actions: Tensor,
+    advantages: Tensor,
+    weights: Tensor,
+    entropy_cost: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``Distribution`` says, by its log-probabilities and entropies."""
+    policy_loss = -(weights * advantages * distribution.log_prob(parameters, actions)).sum()
+    entropy = (weights * distribution.entropy(parameters)).sum()
+    return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
+
+
 class Categorical:
     """One of ``num_parameters`` categories, by logits."""
 
@@ -122,9 +136,7 @@ class Gaussian:
         self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, policy loss and entropy."""
-        policy_loss = -(weights * advantages * self.log_prob(parameters, actions)).sum()
-        entropy = (weights * self.entropy(parameters)).sum()
-        return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
+        return _policy_gradient_loss(self, parameters, actions, advantages, weights, entropy_cost)
 
 
 class _CategoricalLoss(torch.autograd.Function):
@@ -245,9 +257,7 @@ class Compound:
         self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, policy loss and entropy."""
-        policy_loss = -(weights * advantages * self.log_prob(parameters, actions)).sum()
-        entropy = (weights * self.entropy(parameters)).sum()
-        return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
+        return _policy_gradient_loss(self, parameters, actions, advantages, weights, entropy_cost)
 
     def _of(self, group: _Group, parameters: Tensor) -> Tensor:
         """A group's own parameters: logits [..., count, categories], or means and deviations [..., 2 count]."""

@@ -20,7 +20,7 @@ class KeepsTensors(nn.Module):
         raise NotImplementedError
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Called by ``to``, ``double``, ``cuda`` and the like; the submodules come first."""
+        """Torch calls it for ``to``, ``double``, ``cuda`` and similar methods, and for the submodules first."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.relist()
         return self

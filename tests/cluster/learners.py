@@ -64,7 +64,7 @@ class Learner:
         self.node.trajectory_queue.queue(number)
 
     def learn(self, batches: int) -> None:
-        """From so many batches; what was learned from the last of them is published too."""
+        """Learn from this many batches, and publish the result of the last one too."""
         self.block["stop"].fill_(0)
         asked = itertools.count()
 

@@ -42,7 +42,7 @@ class MixingMerger(Merger):
         super().__init__(*args, **named)
 
     def joined(self, child: str, *, anew: bool) -> None:
-        """A child is sent the weights; ``anew``: it starts training from them, whatever it had learned before."""
+        """Note that a child is sent the weights. ``anew``: it drops what it had learned and trains from them."""
         if anew:
             self._stood[child] = self.directions.sample(self.current.weights).clone()
             self._broadcast[child] = self._stood[child]

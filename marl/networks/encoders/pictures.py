@@ -133,5 +133,5 @@ def channels_last(shape: tuple[int, ...]) -> bool:
 
 
 def kind_for(side: int) -> str:
-    """What fits pictures of so many pixels."""
+    """The kind of network for pictures whose shorter side has this many pixels."""
     return "nature" if side >= NATURE_SIDE else "small"

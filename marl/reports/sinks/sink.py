@@ -37,7 +37,7 @@ class Sink(Protocol):
     sink.close()
 
     It may take its time or raise: the run goes on (``marl.reports.stream``). The end of the run waits longer than a
-    second or two only for a sink with an attribute ``patience_s``: so many seconds, at most ``MOST_PATIENCE_S``.
+    second or two only for a sink with an attribute ``patience_s``: that number of seconds, at most ``MOST_PATIENCE_S``.
     """
 
     def begin(self, facts: Facts) -> None:
