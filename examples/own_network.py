@@ -3,8 +3,8 @@
     marl train examples.own_environment:Catch-v0 --set network.name=examples.own_network:Convolutions
 
 ``network.name`` works with a3c, ppo and impala, which ask for a distribution, ``policy`` and ``values``; ``unroll`` is
-written again only because both have a layer in common. For apex_dqn a class whose ``forward`` makes a value of each
-action is enough. The seed is set before the class is made, so that layers of torch start the same each time.
+written again only because both have a layer in common. With apex_dqn, what ``policy`` makes counts as the
+values of actions. The seed is set before the class is made, so that layers of torch start the same each time.
 """
 
 import torch

@@ -11,7 +11,7 @@ from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm, Loss
 from marl.data.spaces import Spaces
 from marl.networks.actor_critic import ActorCritic
-from marl.networks.contract import Decision, Outputs, State
+from marl.networks.contract import Decision, Outputs, State, Stateless
 from marl.networks.distributions import ActionRule, distribution_for
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
@@ -26,14 +26,14 @@ def make_nothing(*unused: Any) -> None:
     """No class."""
 
 
-class Values(nn.Module):
+class Values(Stateless):
     """For apex_dqn: values of actions."""
 
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
         super().__init__()
         self.layer = nn.Linear(spaces.observation_size, spaces.num_actions)
 
-    def forward(self, observations: Tensor) -> Tensor:
+    def policy(self, observations: Tensor) -> Tensor:
         return self.layer(observations)
 
 

@@ -16,8 +16,8 @@ from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.data.transitions import Sampled, Transitions
 from marl.networks.build_network import q_network
+from marl.networks.contract import ActionValuePolicy
 from marl.networks.distributions import ActionRule
-from marl.networks.q_network import QNetwork
 from marl.networks.sampling import EpsilonGreedy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
 from marl.targets.double_q import double_q_targets
@@ -41,7 +41,7 @@ class ApexDQN(Algorithm):
     epsilon: float = 0.4  # chance of a random action in the environment that explores most
     epsilon_alpha: float = 7.0  # the environment that explores least has epsilon to the power 1 + epsilon_alpha
 
-    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> QNetwork:
+    def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """Values of actions and their older copy."""
         return q_network(spaces, settings, seed, dueling=self.dueling)
 
@@ -49,11 +49,11 @@ class ApexDQN(Algorithm):
         """Of up to ``n_step`` steps each."""
         transitions = cut(trajectory, discount=self.discount, n=self.n_step)
         with torch.no_grad():
-            return transitions, priorities_of(self._errors(cast(QNetwork, network), transitions)[0])
+            return transitions, priorities_of(self._errors(cast(ActionValuePolicy, network), transitions)[0])
 
     def loss(self, network: nn.Module, batch: Sampled) -> Loss:
         """Huber's loss of each error, times the transition's weight, mean over all."""
-        errors, chosen = self._errors(cast(QNetwork, network), batch.transitions)
+        errors, chosen = self._errors(cast(ActionValuePolicy, network), batch.transitions)
         with torch.no_grad():
             weighted = batch.weights * errors / len(errors)
             value_loss = torch.dot(weighted, errors)
@@ -97,7 +97,7 @@ class ApexDQN(Algorithm):
         demand(0 <= self.epsilon <= 1, "epsilon", "0 to 1", self.epsilon)
         demand(self.epsilon_alpha >= 0, "epsilon_alpha", "0 or more", self.epsilon_alpha)
 
-    def _errors(self, network: QNetwork, batch: Transitions) -> tuple[Tensor, Tensor]:
+    def _errors(self, network: ActionValuePolicy, batch: Transitions) -> tuple[Tensor, Tensor]:
         """By how much the values of what was done are off [N], without a gradient, and those values [N]."""
         with torch.no_grad():
             next_values = network.target(batch.next_observations)

@@ -94,7 +94,7 @@ def _demand_same_state(who: str, before: State, after: State) -> None:
 
 
 def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool) -> QNetwork:
-    """Values of actions and their older copy; a network of one's own makes only the values, in ``forward``.
+    """Values of actions and their older copy; a network of one's own makes only the values, in ``policy``.
 
     Raises:
         PluginError: there is no such class, or it is no such network.
@@ -102,12 +102,17 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
     if not settings.own:
         return QNetwork(spaces, settings, seed, dueling=dueling)
     own = _own(spaces, settings, seed) if settings.name and spaces.discrete else None
+    if own is not None and not callable(getattr(own, "policy", None)):
+        raise PluginError(
+            f"network.name: expected {settings.name} to have policy(observations), the value of each action, as "
+            "marl.networks.contract.Stateless says, it lacks policy"
+        )
     network = QNetwork(spaces, settings, seed, dueling=dueling and not settings.name, online=own)
     who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
     if sum(each.numel() for each in network.buffers()) != sum(each.numel() for each in network.parameters()):
         raise PluginError(f"{who} has buffers or tied parameters, which a target network cannot follow")
     seen = spaces.zeros(3, 2)
-    _demand_shape(who, "forward", seen, (3, 2, spaces.num_actions), lambda: network.policy(seen))
+    _demand_shape(who, "policy", seen, (3, 2, spaces.num_actions), lambda: network.policy(seen))
     return network
 
 

@@ -34,7 +34,7 @@ class Outputs(NamedTuple):
 
 
 class Acts(Protocol):
-    """What acting asks of a network; one that learns from single transitions needs no more."""
+    """What acting asks of a network."""
 
     @property
     def distribution(self) -> ActionRule:
@@ -64,6 +64,16 @@ class Policy(Acts, Protocol):
                 nothing is. ``initial_state`` may be on the CPU while a learner's observations are on another device.
             acted: of how many observations, from the first, the parameters are wanted.
         """
+
+
+class ActionValuePolicy(Acts, Protocol):
+    """What learning the values of actions from single transitions asks as well."""
+
+    def policy(self, observations: Values) -> Tensor:
+        """Values [..., A] of all actions, with a gradient."""
+
+    def target(self, observations: Values) -> Tensor:
+        """The same by an older copy of the network."""
 
 
 class Stateless(nn.Module):

@@ -1,5 +1,8 @@
 """Values of actions, twice: as they are learned, and as they were a while ago."""
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +33,7 @@ class QNetwork(KeepsTensors, Stateless):
         dueling: bool = True,
         online: nn.Module | None = None,
     ) -> None:
-        """``online``: what makes values of actions; None: an encoder and a head."""
+        """``online``: a user's own, whose ``policy`` makes values of actions; None: an encoder and a head."""
         super().__init__()
         if not spaces.discrete:
             other = "sac" if spaces.continuous else "ppo"
@@ -50,15 +53,16 @@ class QNetwork(KeepsTensors, Stateless):
         self.relist()
 
     def policy(self, observations: Values) -> Tensor:
-        """Action values [..., A] of observations [..., D]."""
-        return self._values(self.online.forward(observations))
+        """See ``ActionValuePolicy``."""
+        return self._values(self._listed[0](observations))
 
     def target(self, observations: Values) -> Tensor:
-        """The same by the copy."""
-        return self._values(self.past.forward(observations))
+        """See ``ActionValuePolicy``."""
+        return self._values(self._listed[1](observations))
 
     def relist(self) -> None:
         """See ``KeepsTensors``. The matrix is not a buffer: all buffers are the copy's (see ``replayed.parts``)."""
+        self._listed = _values_of(self.online), _values_of(self.past)
         self._combine: Tensor | None = None
         if self._dueling and self.distribution.num_parameters <= MAX_COMBINED:
             beside = next(self.online.parameters())
@@ -71,6 +75,10 @@ class QNetwork(KeepsTensors, Stateless):
             values, advantages = outputs[..., :1], outputs[..., 1:]
             return values + advantages - advantages.mean(-1, keepdim=True)
         return outputs @ self._combine
+
+
+def _values_of(network: nn.Module) -> Callable[[Values], Tensor]:
+    return network.forward if isinstance(network, Torso) else cast(Stateless, network).policy
 
 
 def dueling_matrix(num_actions: int) -> Tensor:

@@ -137,7 +137,10 @@ def test_what_really_acted_is_what_is_kept() -> None:
         ({"network__name": "tests.parts:RaisesLater"}, "expected step to make .*, it failed: RuntimeError"),
         ({"network__name": "tests.parts:Missing"}, "has no 'Missing'"),
         ({"network__name": "resnet"}, "network.name: expected your own package.module:Class, got 'resnet'"),
-        ({"network__name": NETWORK, "algorithm__name": "apex_dqn"}, "expected forward to make"),
+        (
+            {"network__name": "tests.parts:Bare", "algorithm__name": "apex_dqn"},
+            "policy\\(observations\\), .* lacks policy",
+        ),
         ({"network__name": "tests.parts:Buffered", "algorithm__name": "apex_dqn"}, "has buffers or tied parameters"),
         ({"exploration__sampler": "tests.parts:NoModule"}, "the methods noise and act"),
         ({"exploration__sampler": "tests.parts:make_nothing"}, "the methods noise and act"),
@@ -183,6 +186,13 @@ def test_a_q_network_of_ones_own_has_a_copy_that_follows() -> None:
     with torch.no_grad():
         network.online.layer.weight.add_(1.0)
     assert not torch.equal(network.policy(seen), network.target(seen))
+
+
+def test_a_policy_of_ones_own_is_also_a_q_network() -> None:
+    """What ``policy`` makes counts as the values of actions."""
+    network: Any = tried(algorithm__name="apex_dqn", network__name=NETWORK)
+    seen = torch.rand(4, 35)
+    assert torch.equal(network.policy(seen), network.target(seen))
 
 
 def test_an_on_policy_algorithm_of_ones_own_takes_no_other_sampler() -> None:
