@@ -15,7 +15,7 @@ from marl.networks.contract import Decision, Outputs, State, Stateless
 from marl.networks.distributions import ActionRule, distribution_for
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
-from tests.fakes import Lazy as Lazy
+from tests.fake_algorithms import Lazy as Lazy
 
 
 class NoModule:

@@ -9,7 +9,7 @@ from marl.acting.collect import Collector, Episodes
 from marl.data.trajectory import Trajectory
 from marl.environments.vector import Environments
 from marl.networks.distributions import Categorical
-from tests.fakes import FixedPolicy
+from tests.fake_algorithms import FixedPolicy
 
 MODES = ["NextStep", "SameStep", "Disabled"]
 UNIFORM = [0.0, 0.0, 0.0]

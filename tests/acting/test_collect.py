@@ -14,7 +14,8 @@ from marl.environments.vector import Environments, make_environments
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Categorical, Gaussian
 from tests.acting.collecting import MODES, UNIFORM, collector, copied, counting_policy, played
-from tests.fakes import CountingEnv, FixedPolicy, Pixels, counting_vector, faulty_vector
+from tests.fake_algorithms import FixedPolicy
+from tests.fakes import CountingEnv, Pixels, counting_vector, faulty_vector
 
 
 @pytest.mark.parametrize("ends", ["terminated", "truncated", "alternate"])

@@ -8,7 +8,8 @@ from marl.data.normalizer import RunningStatistics
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
 from marl.networks.distributions import Categorical, Gaussian
-from tests.fakes import FixedPolicy, counting_vector
+from tests.fake_algorithms import FixedPolicy
+from tests.fakes import counting_vector
 
 
 def policy(environments: Environments, logits: tuple[float, ...] = (0.0, 0.0, 0.0)) -> Policy:

@@ -6,7 +6,7 @@ from marl.acting.policy import Policy
 from marl.data.normalizer import RunningStatistics
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Categorical, Gaussian
-from tests.fakes import FixedPolicy
+from tests.fake_algorithms import FixedPolicy
 from tests.plain_spaces import plain_spaces
 
 IMAGE = plain_spaces((2, 3), num_actions=3, action_start=5)

@@ -89,7 +89,7 @@ def test_both_build_the_same_network() -> None:
         ({"environment": {"id": "tests.fakes:counting"}}, "--allow tests.fakes"),
         ({"algorithm": {"name": "a3c", "learning_rate": -1}}, "learning_rate"),
         ({"algorithm": {"nonsense": 1}}, "nonsense"),
-        ({"algorithm": {"name": "tests.fakes:Lazy"}}, "no algorithm from tests.fakes"),
+        ({"algorithm": {"name": "tests.fake_algorithms:Lazy"}}, "no algorithm from tests.fake_algorithms"),
         ({"algorithm": {"name": 3}}, "algorithm.name"),
         ({"network": {"hidden": [64, 65]}}, "bytes of weights: parent 36620"),
         ({"exchange": {"every": "soon"}}, "exchange.every"),

@@ -256,7 +256,7 @@ def test_other_sources_are_another_fingerprint(
 
 def test_where_a_part_is_really_defined_counts_too() -> None:
     assert modules_of("tests.parts:Boltzmann") == {"tests.parts"}  # of another package: its version's business
-    assert modules_of("tests.parts:Lazy") == {"tests.parts", "tests.fakes"}
+    assert modules_of("tests.parts:Lazy") == {"tests.parts", "tests.fake_algorithms"}
     assert modules_of(CATCH) == {"examples.own_environment"}
 
 

@@ -189,7 +189,7 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
 
 def test_none_is_kept_where_it_is_not_the_default() -> None:
     """Of an algorithm of the user's own, too: None was read back as the default."""
-    config = load_config("CartPole-v1", {"algorithm.name": "tests.fakes:Careful", "algorithm.bound": None})
+    config = load_config("CartPole-v1", {"algorithm.name": "tests.fake_algorithms:Careful", "algorithm.bound": None})
     assert config.algorithm.bound is None  # type: ignore[attr-defined]
     assert from_tree(tomllib.loads(to_toml(config))) == from_tree(to_tree(config)) == config
     assert "stop" in to_tree(config)

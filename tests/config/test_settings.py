@@ -14,7 +14,7 @@ from marl.config.settings import Config, all_keys, from_tree, to_tree
 from marl.environments.settings import EnvironmentSettings
 from marl.words import printable
 from tests.config.cases import OTHER, refused, value_of
-from tests.fakes import Lazy
+from tests.fake_algorithms import Lazy
 
 
 def test_this_file_knows_every_setting() -> None:
@@ -54,8 +54,8 @@ def test_any_arguments_of_an_environment_survive_a_file(kwargs: dict[str, Any]) 
 
 
 def test_an_algorithm_of_the_users_own() -> None:
-    config = load_config("Acrobot-v1", {"algorithm.name": "tests.fakes:Lazy", "algorithm.patience": 3})
-    assert config.algorithm == Lazy("tests.fakes:Lazy", patience=3)
+    config = load_config("Acrobot-v1", {"algorithm.name": "tests.fake_algorithms:Lazy", "algorithm.patience": 3})
+    assert config.algorithm == Lazy("tests.fake_algorithms:Lazy", patience=3)
     assert from_tree(to_tree(config)) == config
 
 

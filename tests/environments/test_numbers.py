@@ -15,7 +15,7 @@ from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
 from marl.networks.distributions import Categorical
-from tests.fakes import FixedPolicy
+from tests.fake_algorithms import FixedPolicy
 
 pytestmark = pytest.mark.filterwarnings("error")
 MOST = float(np.finfo(np.float32).max)

@@ -243,7 +243,7 @@ def test_a_policy_that_remembers_is_told_of_ends() -> None:
     [
         ({"network.core": MEMORY, "algorithm.name": "apex_dqn"},
          f"network.core = '{MEMORY}' remembers earlier steps, and apex_dqn learns from each step alone"),
-        ({"network.core": MEMORY, "algorithm.name": "tests.fakes:Lazy"}, "Lazy learns from each step alone"),
+        ({"network.core": MEMORY, "algorithm.name": "tests.fake_algorithms:Lazy"}, "Lazy learns from each step alone"),
         ({"network.core": "lstm"}, "network.core: expected 'none', or your own package.module:Class, got 'lstm'"),
         ({"network.encoder": "cnn"}, "network.encoder: expected 'auto', 'mlp', .* got 'cnn'"),
         ({"network.core": MEMORY, "network.name": "tests.parts:Values"}, "network.core: network.name = .* leave one"),

@@ -20,7 +20,7 @@ from marl.data.transitions import Sampled, TransitionReplay, Transitions, transi
 from marl.training.minibatches import Fresh, ReplayedTrajectories, ReplayedTransitions, ReplayRatioLimiter
 from tests.algorithms.cases import DISCRETE, random_batch
 from tests.data.writers import SIZE, trajectory, transitions
-from tests.fakes import Lazy
+from tests.fake_algorithms import Lazy
 
 NETWORK = nn.Module()
 NOW = Moment(0.0, torch.Generator())

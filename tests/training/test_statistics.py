@@ -10,7 +10,7 @@ from marl.environments.vector import make_environments
 from marl.networks.distributions import Categorical, Gaussian
 from marl.training.node_memory import array, node_memory
 from marl.training.statistics import Statistics
-from tests.fakes import FixedPolicy
+from tests.fake_algorithms import FixedPolicy
 
 
 def memory(workers: int) -> SharedBlock:

@@ -19,7 +19,7 @@ from marl.training.metrics import read_metrics
 from marl.training.node_memory import STEPS, UPDATES, array, node_memory
 from marl.training.worker_metrics import Telemetry
 from tests.exchanges.nodes import Clock, a_round, join, make_parent, weights
-from tests.fakes import Lazy
+from tests.fake_algorithms import Lazy
 
 SCHEDULE_STEPS = 1000
 
