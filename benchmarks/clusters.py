@@ -16,6 +16,7 @@ from marl.cluster.find_spaces import find_spaces
 from marl.cluster.fleets.dialing import Dialing
 from marl.cluster.handshake import make_hello, payload_of
 from marl.cluster.trainers.caller import Caller, Plan, Registry
+from marl.cluster.trainers.child_metrics import ChildrenMetrics
 from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.exchanges.sides import RunSide
@@ -65,7 +66,7 @@ class BenchParent:
         hello = make_hello(config, spaces, network, run_id=run_id, term=1, instance=secrets.token_hex(8))
         longest = payload_of(config, spaces, network)
         events: Any = SimpleNamespace(note=self.notes.append, on=lambda event: None)
-        plan = Plan(hello, longest, self.side, "parent", events, lambda node: None)
+        plan = Plan(hello, longest, self.side, "parent", events, ChildrenMetrics())
         self._dialing = Dialing(parse_addresses(addresses, 5050), TrustOptions(), home, self.notes.append)
         registry = Registry()
         self.callers = [Caller(endpoint, rank, plan, registry) for rank, endpoint in enumerate(self._dialing.endpoints)]
