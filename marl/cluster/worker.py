@@ -10,6 +10,7 @@ from torch import nn
 
 from marl import seeds
 from marl.acting.collect import Collector
+from marl.acting.statistics import Rollouts, Statistics
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network, make_sampler
 from marl.config.settings import Config
@@ -26,7 +27,6 @@ from marl.training.hogwild import train
 from marl.training.learned_weights import shared_weights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import array
-from marl.training.statistics import Rollouts, Statistics
 from marl.training.worker_metrics import Telemetry
 
 

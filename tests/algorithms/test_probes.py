@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from marl.acting.collect import Collector
+from marl.acting.statistics import Rollouts, Statistics
 from marl.algorithms.a3c import A3C
 from marl.algorithms.apex_dqn import ApexDQN
 from marl.algorithms.base import Algorithm
@@ -33,7 +34,6 @@ from marl.training.learned_weights import SharedWeights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTransitions
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
-from marl.training.statistics import Rollouts, Statistics
 from marl.training.worker_metrics import Telemetry
 
 DISCOUNT = 0.5

@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from marl.acting.collect import Collector
+from marl.acting.statistics import Statistics
 from marl.data.normalizer import from_row, merge
 from marl.data.shared import SharedBlock
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.networks.distributions import Categorical, Gaussian
 from marl.training.node_memory import array, node_memory
-from marl.training.statistics import Statistics
 from tests.fake_algorithms import FixedPolicy
 
 

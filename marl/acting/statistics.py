@@ -7,7 +7,6 @@ from marl.data.normalizer import Normalizer, add, beside, columns, merge
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.networks.contract import Acts
-from marl.training.node_memory import array
 
 
 class Statistics:
@@ -20,7 +19,7 @@ class Statistics:
         only by row 0, which comes from the parent together with the weights. Then row 0 has returns too: children
         average their value functions, so they must all scale rewards in the same way.
         """
-        self._observations, self._rewards = array(block, "observations"), array(block, "rewards")
+        self._observations, self._rewards = block["observations"].numpy(), block["rewards"].numpy()
         self._row = 1 + worker
         self._scales_rewards, self._together = rewards, rewards and not alone
         self._used = slice(None) if alone else slice(1)
