@@ -14,6 +14,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "environment.per_worker": (1, 65_536),
     "environment.reward_scale": (-1e30, 1e30),
+    "network.core_size": (1, 65_536),
     "network.log_std": (-20, 20),
     "algorithm.t_max": (1, 1_000_000),
     "algorithm.schedule_steps": (0, MAX_COUNT),

@@ -10,6 +10,7 @@ from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError
 from marl.exchanges.part import demand
 from marl.exchanges.run import replay_ratio
+from marl.networks.cores import CORES
 from marl.networks.encoders.make_encoder import ENCODERS
 from marl.reports.sinks.make_sinks import demand_names
 from marl.training.optimizers import OPTIMIZERS
@@ -61,7 +62,7 @@ def _validate_network(config: Config) -> None:
     network = config.network
     parts = (
         ("encoder", network.encoder, ENCODERS),
-        ("core", network.core, ("none",)),
+        ("core", network.core, ("none", *CORES)),
         ("head", network.head, ("linear",)),
     )
     for key, name, known in parts:
@@ -70,7 +71,7 @@ def _validate_network(config: Config) -> None:
     if network.name and len(network.own) > 1:
         key = list(network.own)[1]
         raise ConfigError(f"{key}: network.name = {network.name!r} has parts of its own: leave one of both out")
-    if "network.core" in network.own:
+    if network.remembers:
         demand_stateless(config.algorithm, f"network.core = {network.core!r}")
 
 

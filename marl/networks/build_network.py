@@ -26,7 +26,7 @@ def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Mod
     """
     who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
     if not settings.name:
-        kind = ActorCritic if settings.core in (None, "none") else RecurrentActorCritic
+        kind = RecurrentActorCritic if settings.remembers else ActorCritic
         network: nn.Module = kind(spaces, settings, seed)
         if who:
             _try_policy(who, spaces, network)

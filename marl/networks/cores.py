@@ -1,4 +1,4 @@
-"""What remembers, between encoder and heads: nothing, or a user's own recurrent core."""
+"""What remembers, between encoder and heads: nothing, a built-in recurrent core, or a user's own."""
 
 from typing import Protocol, cast
 
@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from marl.data.layout import on_device
 from marl.networks.contract import State, renewed
 from marl.networks.own_module import demand_size, own_module
+from marl.networks.recurrent import GRU, LSTM, Gated
 from marl.networks.settings import NetworkSettings
+
+CORES = {"gru": GRU, "lstm": LSTM}
 
 
 class Core(Protocol):
-    """A torch module, made as ``Class(features, settings)``, where ``features`` is how many the encoder makes."""
+    """A torch module. A user's own is made as ``Class(features, settings)``; ``features`` is the encoder's size."""
 
     size: int  # features that it makes itself
 
@@ -30,8 +33,10 @@ def make_core(features: int, settings: NetworkSettings, generator: torch.Generat
         PluginError: there is no such class, or it cannot be made.
     """
     name = settings.core
-    if name is None or name == "none":
+    if name is None or not settings.remembers:
         return None
+    if name in CORES:
+        return CORES[name](features, settings.core_size, generator), settings.core_size
     seed = int(torch.randint(2**31, (), generator=generator))
     own = own_module("network.core", name, seed, features=features, settings=settings)
     return own, demand_size("network.core", name, own)
@@ -43,6 +48,8 @@ def unrolled(core: nn.Module, features: Tensor, state: State, resets: Tensor) ->
     # A core may make its initial state on the CPU while a learner's features are on another device.
     initial = on_device(steps.initial_state(features.shape[1]), features.device)
     state = on_device(state, features.device)
+    if isinstance(core, Gated):
+        return core.unroll(features, state, resets)
     found = []
     for now, fresh in zip(features.unbind(), resets.unbind(), strict=True):
         made, state = steps.step(now, renewed(state, fresh, initial))

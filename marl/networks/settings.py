@@ -9,12 +9,18 @@ class NetworkSettings:
 
     name: str = ""  # your own package.module:Class; empty: the algorithm's own
     encoder: str | None = None  # "mlp", "nature", "impala" or your own package.module:Class; none: what fits the space
-    core: str | None = None  # what remembers earlier steps: your own package.module:Class; none: nothing does
+    core: str | None = None  # what remembers earlier steps: "gru", "lstm" or your own package.module:Class
+    core_size: int = 64  # features that a built-in core makes, and remembers (32 to 512)
     head: str | None = None  # what makes outputs of features: your own package.module:Class; none: "linear"
     hidden: tuple[int, ...] = (64, 64)  # width of each hidden layer
     activation: str = "tanh"  # or "relu", "elu"
     shared_trunk: bool = False  # one body under policy and value: fewer numbers, but the two losses compete
     log_std: float = 0.0  # where the deviation of continuous actions starts (natural logarithm)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is a core between encoder and head."""
+        return self.core not in (None, "none")
 
     @property
     def own(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Encoder, core and head, one on the other: all of a network but what its outputs mean."""
 
 import copy
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.networks.contract import State
 from marl.networks.cores import Core, make_core, unrolled
+from marl.networks.encoders.inputs import Inputs
 from marl.networks.encoders.make_encoder import make_encoder
 from marl.networks.heads import forward_of, make_head
 from marl.networks.kept_tensors import KeepsTensors
@@ -63,6 +64,33 @@ class Torso(KeepsTensors):
     def relist(self) -> None:
         """See ``KeepsTensors``."""
         self._listed = self.hidden.forward, forward_of(self.head)
+
+
+class BodySize(NamedTuple):
+    """Of an encoder, with its core, that were not built."""
+
+    numbers: int  # weights and biases
+    tensors: int
+    features: int  # that a head sees
+    inputs: int  # numbers that the encoder sees, with a 1 or 0 for each category
+
+
+def body_size(spaces: Spaces, settings: NetworkSettings) -> BodySize:
+    """How large the encoder and the core are that settings name, none of a user's own; takes no memory for them.
+
+    Raises:
+        ConfigError: see ``make_encoder``.
+    """
+    generator = torch.Generator(device="cpu")
+    with torch.device("meta"):
+        encoder, features = make_encoder(spaces, settings, generator)
+        found = make_core(features, settings, generator)
+    tensors = list(encoder.parameters())
+    if found is not None:
+        core, features = found
+        tensors += core.parameters()
+    inputs = Inputs(spaces.observations).size
+    return BodySize(sum(each.numel() for each in tensors), len(tensors), features, inputs)
 
 
 def as_buffers(network: Network) -> Network:

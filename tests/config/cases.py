@@ -27,6 +27,7 @@ OTHER: dict[str, Any] = {
     "network.activation": "relu",
     "network.encoder": "mlp",
     "network.core": "none",
+    "network.core_size": 32,
     "network.head": "linear",
     "network.shared_trunk": True,
     "network.log_std": -0.5,

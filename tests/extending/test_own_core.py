@@ -18,6 +18,7 @@ from marl.api import evaluate, load, train
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.own_parts import try_parts
 from marl.config.files import load_config
+from marl.data.layout import leaves
 from marl.data.trajectory import Trajectory
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
@@ -115,9 +116,10 @@ def test_a_reset_of_the_collector_forgets() -> None:
     assert collector.collect(policy, None, 0)[0].state[0]["total"].tolist() == first
 
 
-def test_a_gradient_goes_back_through_time_and_not_beyond_an_end() -> None:
+@pytest.mark.parametrize("core", [MEMORY, "gru", "lstm"])
+def test_a_gradient_goes_back_through_time_and_not_beyond_an_end(core: str) -> None:
     environments = counting("SameStep", "terminated", length=3)
-    network = actor_critic(environments.spaces, NetworkSettings(hidden=(4,), core=MEMORY, shared_trunk=True), 1)
+    network = actor_critic(environments.spaces, NetworkSettings(hidden=(4,), core=core, shared_trunk=True), 1)
     policy, collector = cast(Policy, network), collector_of(environments, 6)
     trajectory = collector.collect(policy, None, 0)[0]
     observations = torch.randn(trajectory.observations.shape, generator=torch.Generator().manual_seed(1))
@@ -131,7 +133,7 @@ def test_a_gradient_goes_back_through_time_and_not_beyond_an_end() -> None:
 def learned(algorithm: Algorithm, core: str | None, trajectories: int) -> float:
     """Mean return over the last trajectories of a run alone."""
     environments = make_environments(EnvironmentSettings(id=RECALL), 16)
-    settings = NetworkSettings(hidden=(16,), core=core, shared_trunk=True)
+    settings = NetworkSettings(hidden=(16,), core=core, core_size=16, shared_trunk=True)
     network = algorithm.build_network(environments.spaces, settings, 1)
     local = flatten(network)
     shared = local.weights.clone()
@@ -158,16 +160,20 @@ FORMS: dict[str, Algorithm] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_what_has_to_be_remembered_is_learned(form: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "core"),
+    [*((form, MEMORY) for form in FORMS), ("ppo", "gru"), ("ppo", "lstm"), ("a3c", "gru"), ("impala", "lstm")],
+)
+def test_what_has_to_be_remembered_is_learned(form: str, core: str) -> None:
     """Trajectories are no multiple of an episode: what is recalled has often been seen in the trajectory before."""
     torch.set_num_threads(1)
-    assert learned(FORMS[form], MEMORY, 150 if form in ("a3c", "impala") else 40) > 0.8
+    assert learned(FORMS[form], core, 150 if form in ("a3c", "impala") else 40) > 0.8
 
 
-def test_without_a_core_it_cannot_be() -> None:
+@pytest.mark.parametrize(("form", "trajectories"), [("a3c", 100), ("ppo", 40)])
+def test_without_a_core_it_cannot_be(form: str, trajectories: int) -> None:
     torch.set_num_threads(1)
-    assert abs(learned(FORMS["a3c"], None, 100)) < 0.3
+    assert abs(learned(FORMS[form], None, trajectories)) < 0.3
 
 
 def test_minibatches_of_ppo_are_whole_environments() -> None:
@@ -192,11 +198,19 @@ def test_minibatches_of_ppo_are_whole_environments() -> None:
 MOMENT = Moment(0.0, torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("exchange", ["weights", "experience", "observations"])
-def test_a_run_trains_evaluates_and_loads(exchange: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("exchange", "core"),
+    [
+        *((exchange, MEMORY) for exchange in ("weights", "experience", "observations")),
+        ("weights", "gru"),
+        ("experience", "lstm"),
+        ("observations", "lstm"),
+    ],
+)
+def test_a_run_trains_evaluates_and_loads(exchange: str, core: str, tmp_path: Path) -> None:
     settings = {
         "seed": 1, "stop.steps": 1000, "node.workers": 1, "algorithm.name": "ppo", "algorithm.t_max": 16,
-        "exchange.name": exchange, "environment.per_worker": 4, "network.hidden": [8], "network.core": MEMORY,
+        "exchange.name": exchange, "environment.per_worker": 4, "network.hidden": [8], "network.core": core,
         "report.runs": str(tmp_path / "runs"), "report.pictures": False, "report.sinks": ["metrics"],
         "evaluation.final_episodes": 4, "evaluation.episodes": 2, "environment.solved_return": None,
     }  # fmt: skip
@@ -219,7 +233,7 @@ def test_a_run_trains_evaluates_and_loads(exchange: str, tmp_path: Path) -> None
 
 
 def remembered(policy: Trained) -> Any:
-    return [each.tolist() for each in cast(Any, policy)._state]
+    return [each.tolist() for each in leaves(cast(Any, policy)._state)]
 
 
 def test_a_policy_that_remembers_is_told_of_ends() -> None:
@@ -244,7 +258,12 @@ def test_a_policy_that_remembers_is_told_of_ends() -> None:
         ({"network.core": MEMORY, "algorithm.name": "apex_dqn"},
          f"network.core = '{MEMORY}' remembers earlier steps, and apex_dqn learns from each step alone"),
         ({"network.core": MEMORY, "algorithm.name": "tests.fake_algorithms:Lazy"}, "Lazy learns from each step alone"),
-        ({"network.core": "lstm"}, "network.core: expected 'none', or your own package.module:Class, got 'lstm'"),
+        ({"network.core": "gru", "algorithm.name": "apex_dqn"},
+         "network.core = 'gru' remembers earlier steps, and apex_dqn learns from each step alone: leave it out"),
+        ({"network.core": "lstm", "algorithm.name": "sac"}, "network.core = 'lstm' .* and sac learns from each step"),
+        ({"network.core": "rnn"},
+         "network.core: expected 'none', 'gru', 'lstm', or your own package.module:Class, got 'rnn'"),
+        ({"network.core": "gru", "network.core_size": 0}, "network.core_size: expected 1 to 65,536, got 0"),
         ({"network.encoder": "cnn"}, "network.encoder: expected 'auto', 'mlp', .* got 'cnn'"),
         ({"network.core": MEMORY, "network.name": "tests.parts:Values"}, "network.core: network.name = .* leave one"),
     ],

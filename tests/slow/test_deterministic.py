@@ -23,6 +23,10 @@ RUNS = {
         *("--set", "environment.normalize_observations=true", "--set", "environment.normalize_rewards=true"),
         *("--set", "optimizer.name=rmsprop", "--set", "algorithm.t_max=3", "--set", "environment.per_worker=8"),
     ),
+    "CartPole-v1, gru": (
+        *("--steps", "8000", "--set", "checkpoint.every_steps=1000", "--algorithm", "ppo"),
+        *("--set", "network.core=gru"),
+    ),
     "LunarLander-v3": ("--steps", "10000", "--set", "checkpoint.every_steps=1000"),
 }
 
@@ -61,6 +65,7 @@ def test_the_same_seed_gives_the_same_bits(name: str, references: Callable[[str]
     [
         ("CartPole-v1", [3]),
         pytest.param("CartPole-v1, normalised", [1, 4], marks=pytest.mark.slow),
+        pytest.param("CartPole-v1, gru", [1, 2], marks=pytest.mark.slow),
         pytest.param("LunarLander-v3", [5], marks=pytest.mark.slow),
     ],
 )

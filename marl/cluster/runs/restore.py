@@ -22,7 +22,7 @@ from marl.data.stored import read_spaces, read_statistics
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
 from marl.networks.contract import Acts
-from marl.networks.encoders.make_encoder import encoder_size
+from marl.networks.torso import body_size
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
 from marl.processes.threads import one_thread
@@ -119,7 +119,7 @@ def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) 
         outputs = sum(sum(part.categories) or part.size for part in leaves(spaces.actions))
         hidden = config.network.hidden or (1,)
         try:
-            size = encoder_size(spaces, config.network)
+            size = body_size(spaces, config.network)
         except ConfigError as error:
             raise WeightsFileError(f"{path}: {error}") from error
         # An algorithm has one to five networks; some have a few more inputs or outputs than computed here.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -93,28 +93,6 @@ def make_encoder(spaces: Spaces, settings: NetworkSettings, generator: torch.Gen
     seed = int(torch.randint(2**31, (), generator=generator))
     own = own_module("network.encoder", name, seed, spaces=spaces, settings=settings)
     return own, demand_size("network.encoder", name, own)
-
-
-class EncoderSize(NamedTuple):
-    """Of an encoder that was not built."""
-
-    numbers: int  # weights and biases
-    tensors: int
-    features: int
-    inputs: int  # numbers that it sees, with a 1 or 0 for each category
-
-
-def encoder_size(spaces: Spaces, settings: NetworkSettings) -> EncoderSize:
-    """How large the encoder is that settings name, none of a user's own; takes no memory for it.
-
-    Raises:
-        ConfigError: see ``make_encoder``.
-    """
-    with torch.device("meta"):
-        encoder, features = make_encoder(spaces, settings, torch.Generator(device="cpu"))
-    tensors = list(encoder.parameters())
-    inputs = Inputs(spaces.observations).size
-    return EncoderSize(sum(each.numel() for each in tensors), len(tensors), features, inputs)
 
 
 def _built_in(

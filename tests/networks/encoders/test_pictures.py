@@ -8,7 +8,7 @@ import torch
 from marl.data.spaces import Part, Spaces
 from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic
-from marl.networks.encoders.make_encoder import Combined, encoder_size, make_encoder
+from marl.networks.encoders.make_encoder import Combined, make_encoder
 from marl.networks.encoders.pictures import FEATURES, PictureEncoder
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import as_buffers
@@ -88,16 +88,6 @@ def test_pictures_and_numbers_together() -> None:
     assert encoder(TREE.zeros(4, 2)).shape == (4, 2, 16)
     alone, size = make_encoder(TREE, NetworkSettings(encoder="mlp", hidden=(16,)), generator())
     assert alone[0].weight.shape == (16, 8 * 8 * 3 + 5)
-
-
-@pytest.mark.parametrize("name", [None, "mlp"])
-def test_how_large_an_encoder_is_without_it(name: str | None) -> None:
-    settings = NetworkSettings(encoder=name, hidden=(16,))
-    encoder, features = make_encoder(TREE, settings, generator())
-    size = encoder_size(TREE, settings)
-    tensors = list(encoder.parameters())
-    assert (size.numbers, size.tensors) == (sum(each.numel() for each in tensors), len(tensors))
-    assert (size.features, size.inputs) == (features, 8 * 8 * 3 + 5)
 
 
 def test_a_copy_follows_the_weights_that_it_is_given() -> None:
