@@ -62,11 +62,10 @@ def play_alone(pipe: Connection, config: Config, seconds: float) -> None:
     )
     latencies, steps, started = [], 0, time.perf_counter()
     while (before := time.perf_counter()) - started < seconds:
-        stepping = collector.step_seconds()
-        collector.collect(cast(Any, network), None, 0)
-        passed = time.perf_counter() - before - (collector.step_seconds() - stepping)
+        _, played = collector.collect(cast(Any, network), None, 0)
+        passed = time.perf_counter() - before - played.seconds
         latencies.append(1000 * passed / config.algorithm.t_max)
-        steps += collector.num_steps()
+        steps += played.steps
     pipe.send((latencies, steps / (time.perf_counter() - started)))
 
 
@@ -115,8 +114,8 @@ def play_asking(pipe: Connection, config: Config, seconds: float, block: SharedB
     del stepper.latencies
     steps, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
-        stepper.step(lambda: True)
-        steps += stepper.num_steps()
+        played = stepper.step(lambda: True)
+        steps += played.steps if played else 0
     pipe.send((latencies, steps / (time.perf_counter() - started)))
 
 

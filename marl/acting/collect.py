@@ -19,10 +19,12 @@ from marl.networks.sampling import OnPolicy, Sampler
 
 
 class Episodes(NamedTuple):
-    """Episodes that ended within one trajectory; returns are un-normalised."""
+    """What was played in one trajectory: the episodes that ended in it, and how much work it was."""
 
-    returns: npt.NDArray[np.float64]  # [E]
+    returns: npt.NDArray[np.float64]  # [E], un-normalised
     lengths: npt.NDArray[np.int64]  # [E]
+    steps: int  # environment steps of the trajectory: its transitions without resets
+    seconds: float  # inside the environments' own ``step``
 
 
 class Collector:
@@ -99,6 +101,7 @@ class Collector:
         returns: list[npt.NDArray[np.float64]] = []
         lengths: list[npt.NDArray[np.int64]] = []
         put(self._raw_steps[0], self._raw_steps[length])
+        before = self._environments.seconds
         decide = network.step
         with torch.inference_mode(), np.errstate(over="ignore"):  # what does not fit is refused below
             initial = network.initial_state(self._environments.count)
@@ -143,6 +146,8 @@ class Collector:
         return trajectory, Episodes(
             np.concatenate(returns) if returns else np.zeros(0),
             np.concatenate(lengths) if lengths else np.zeros(0, np.int64),
+            int(np.count_nonzero(valid)),
+            self._environments.seconds - before,
         )
 
     def observation_statistics(self) -> RunningStatistics:
@@ -163,14 +168,6 @@ class Collector:
     def scale_rewards(self, scale: float) -> None:
         """Multiply the rewards of the last trajectory, which share its memory."""
         self._rewards *= scale * self._reward_scale
-
-    def num_steps(self) -> int:
-        """Transitions in the last trajectory: its steps without resets."""
-        return int(np.count_nonzero(self._ends[2]))
-
-    def step_seconds(self) -> float:
-        """Seconds spent so far inside the environments' own ``step``."""
-        return self._environments.seconds
 
     def _places(self, *, normalized: bool) -> Values:
         """Where observations lie as the network sees them [T + 1, B, D]."""

@@ -67,7 +67,6 @@ class Rollouts:
 
     def __init__(self, collector: Collector, statistics: Statistics) -> None:
         self._collector, self._statistics = collector, statistics
-        self.num_steps, self.step_seconds = collector.num_steps, collector.step_seconds
 
     def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
         """See ``Collector.collect``."""

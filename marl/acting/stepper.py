@@ -36,7 +36,7 @@ class Stepper:
         self._actions = block["request_actions"][worker].numpy()
         self._returns = np.zeros((GROUPS, layout.num_environments))
         self._lengths = np.zeros((GROUPS, layout.num_environments), np.int64)
-        self._steps = self._turn = 0
+        self._turn = 0
         for group, (environments, own) in enumerate(zip(groups, seeds, strict=True)):
             none = np.zeros(environments.count, bool)
             start = Step(environments.reset(own), none, none, none, none, (), none[:0])
@@ -54,24 +54,18 @@ class Stepper:
         group, self._turn = self._turn, (self._turn + 1) % GROUPS
         if not self._wait(self._counts[group], go_on):
             return None
-        answer = self._groups[group].step(self._actions[group])
+        environments = self._groups[group]
+        before = environments.seconds
+        answer = environments.step(self._actions[group])
         self._ask(group, answer, first=False)
         returns, lengths = self._returns[group], self._lengths[group]
         returns += answer.rewards
         lengths += answer.valid
-        self._steps = int(np.count_nonzero(answer.valid))
         ended = answer.terminated | answer.truncated
-        episodes = Episodes(returns[ended], lengths[ended])
+        steps, seconds = int(np.count_nonzero(answer.valid)), environments.seconds - before
+        episodes = Episodes(returns[ended], lengths[ended], steps, seconds)
         returns[ended] = lengths[ended] = 0
         return episodes
-
-    def num_steps(self) -> int:
-        """Transitions in the last step."""
-        return self._steps
-
-    def step_seconds(self) -> float:
-        """Seconds spent so far inside the environments' own ``step``."""
-        return sum(each.seconds for each in self._groups)
 
     def _wait(self, counts: npt.NDArray[np.int64], go_on: Callable[[], bool]) -> bool:
         """Workers share no lock that one of them could die with, so nothing can wake us: we look, now and then."""

@@ -23,12 +23,6 @@ class Source(Protocol):
     def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
         """The next trajectory, and the episodes that ended in it."""
 
-    def num_steps(self) -> int:
-        """Transitions in the last trajectory."""
-
-    def step_seconds(self) -> float:
-        """Seconds spent so far inside the environments' own ``step``."""
-
 
 class LearnedWeights(Protocol):
     """The weights that updates move. An exchange can give workers its own, see ``Worker.learn``."""
@@ -73,7 +67,7 @@ def train(
                 telemetry.skipped()
             weights.fetch()  # for the next batch, take what other workers have learned meanwhile
             minibatches.learned(loss)
-        telemetry.played(source, episodes, collected - start, time.perf_counter() - collected)
+        telemetry.played(episodes, collected - start, time.perf_counter() - collected)
 
 
 def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, rate: float, max_norm: float) -> float:

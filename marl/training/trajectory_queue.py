@@ -152,7 +152,6 @@ class Arrivals:
         self._rollouts = [layout.open(memory) for memory in block["trajectory_queue"].unbind()]
         self._batch, self._max_staleness, self._device = batch, max_staleness, device
         self._in_hand: list[int] = []
-        self._steps = 0
         self.priorities = torch.zeros(0)  # of the last trajectory, as its actors computed them
 
     def wait(self) -> bool:
@@ -184,28 +183,20 @@ class Arrivals:
         self._taken[BACK] = back + 1
 
     def collect(self, unused_network: Acts, version: int) -> tuple[Trajectory, Episodes]:
-        """The batch as one trajectory of more environments. There are no episodes: the actors report them."""
+        """The batch as one trajectory of more environments. Its episodes and seconds are reported by the actors."""
         rollouts = [self._rollouts[number] for number in self._in_hand]
         opened = [unpack(rollout) for rollout in rollouts]
         for trajectory, _ in opened:
             self._ages[min(version - trajectory.version, AGES - 1)] += 1
             self._taken[USED] += 1
-        self._steps = sum(num_steps(rollout) for rollout in rollouts)
+        steps = sum(num_steps(rollout) for rollout in rollouts)
         self.priorities = torch.cat([priorities for _, priorities in opened])
         joined = side_by_side([trajectory for trajectory, _ in opened])
         tensors = {name: mapped(self._to_device, getattr(joined, name)) for name in (*WHOLE, *LAST)}
-        return Trajectory(**tensors, version=joined.version), Episodes(np.zeros(0), np.zeros(0, np.int64))
+        return Trajectory(**tensors, version=joined.version), Episodes(np.zeros(0), np.zeros(0, np.int64), steps, 0.0)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device)
-
-    def num_steps(self) -> int:
-        """Transitions in the last batch."""
-        return self._steps
-
-    def step_seconds(self) -> float:
-        """Always 0: the learner has no environments."""
-        return 0.0
 
 
 def side_by_side(trajectories: list[Trajectory]) -> Trajectory:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -24,16 +23,6 @@ from marl.training.node_memory import (
 )
 
 EVERY = 8  # updates between two readings of the metrics: turning tensors into numbers takes time
-
-
-class Counted(Protocol):
-    """What a source of trajectories says of itself."""
-
-    def num_steps(self) -> int:
-        """Transitions in the last trajectory."""
-
-    def step_seconds(self) -> float:
-        """Seconds spent so far inside the environments' own ``step``."""
 
 
 class Telemetry:
@@ -80,10 +69,10 @@ class Telemetry:
         """One optimizer step was skipped, because its gradient was not finite."""
         self._counters[SKIPPED] += 1
 
-    def played(self, source: Counted, episodes: Episodes, acting: float, learning: float) -> None:
+    def played(self, episodes: Episodes, acting: float, learning: float) -> None:
         """One trajectory was played, in ``acting`` seconds, and learned from, in ``learning`` seconds."""
-        self._counters[STEPS] += source.num_steps()
-        self._seconds[STEPPING] = source.step_seconds()
+        self._counters[STEPS] += episodes.steps
+        self._seconds[STEPPING] += episodes.seconds
         self._seconds[ACTING] += acting
         self._seconds[LEARNING] += learning
         if len(episodes.returns):

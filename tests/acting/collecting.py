@@ -63,4 +63,5 @@ def played(found: Collector, policy: FixedPolicy, times: int) -> tuple[Trajector
         version=0,
     )
     returns, lengths = (np.concatenate([getattr(each, name) for _, each in parts]) for name in ("returns", "lengths"))
-    return trajectory, Episodes(returns, lengths)
+    steps, seconds = (sum(getattr(each, name) for _, each in parts) for name in ("steps", "seconds"))
+    return trajectory, Episodes(returns, lengths, steps, seconds)

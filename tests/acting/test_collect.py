@@ -114,9 +114,10 @@ def test_returns_stay_un_normalised() -> None:
 def test_steps_without_resets_are_counted() -> None:
     environments = make_environments(EnvironmentSettings(id="tests.fakes:counting", kwargs={"length": 1}), 3)
     found = collector(environments)
-    found.collect(counting_policy(), None, 0)
-    assert found.num_steps() == 9  # step, reset, step, reset, step
-    assert found.step_seconds() == environments.seconds > 0
+    first, second = (found.collect(counting_policy(), None, 0)[1] for _ in range(2))
+    assert (first.steps, second.steps) == (9, 6)  # step, reset, step, reset, step; then reset, step, reset, step, reset
+    assert first.seconds > 0
+    assert first.seconds + second.seconds == pytest.approx(environments.seconds)
 
 
 # Statistics

@@ -140,16 +140,17 @@ def test_ends_and_true_last_observations_are_laid_down(mode: str) -> None:
             slots.answer(group, [0, 0])
             ended = stepper.step(forever)
             assert ended is not None
-            episodes.append((ended.returns.tolist(), ended.lengths.tolist()))
-    assert episodes == [([], []), ([], []), ([3, 3], [2, 2]), ([3, 3], [2, 2])]
-    assert stepper.num_steps() == 2
+            assert ended.seconds > 0
+            episodes.append((ended.returns.tolist(), ended.lengths.tolist(), ended.steps))
+    assert episodes == [([], [], 2), ([], [], 2), ([3, 3], [2, 2], 2), ([3, 3], [2, 2], 2)]
     assert slots.requests["ends"][0].tolist() == [[0, 0], [1, 1], [1, 1]]
     if mode == "NextStep":
         assert slots.header(0)[4] == 0
         slots.answer(0, [0, 0])
-        stepper.step(forever)
+        reset = stepper.step(forever)
         assert slots.requests["ends"][0].tolist() == [[0, 0], [0, 0], [0, 0]]  # a reset is no transition
-        assert stepper.num_steps() == 0
+        assert reset is not None
+        assert reset.steps == 0
     else:
         assert slots.header(0)[4] == 2
         assert slots.requests["last_observations"][0, :, :2].tolist() == [[2, 0], [2, 0]]

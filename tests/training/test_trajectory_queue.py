@@ -158,7 +158,17 @@ def test_priorities_come_along() -> None:
     arrive(trajectory_queue, 5)
     batch(arrivals)
     assert torch.equal(arrivals.priorities, priorities_of(5))
-    assert arrivals.num_steps() == int(trajectory(5).valid.sum())
+
+
+def test_the_steps_of_a_batch_are_counted_and_its_seconds_are_left_to_the_actors() -> None:
+    block = block_of(2)
+    trajectory_queue, arrivals = TrajectoryQueue(block), arrivals_of(block, batch=2)
+    for number in (5, 6):
+        arrive(trajectory_queue, number)
+    assert arrivals.wait()
+    _, episodes = arrivals.collect(None, 0)  # type: ignore[arg-type]
+    assert episodes.steps == sum(int(trajectory(number).valid.sum()) for number in (5, 6))
+    assert episodes.seconds == 0
 
 
 def test_another_process_gets_each_once_and_in_order(group: ProcessGroup) -> None:

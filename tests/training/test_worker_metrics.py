@@ -16,7 +16,7 @@ from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import SharedWeights
 from marl.training.metrics import read_metrics
-from marl.training.node_memory import STEPS, UPDATES, array, node_memory
+from marl.training.node_memory import STEPPING, STEPS, UPDATES, array, node_memory
 from marl.training.worker_metrics import Telemetry
 from tests.exchanges.nodes import Clock, a_round, join, make_parent, weights
 from tests.fake_algorithms import Lazy
@@ -53,16 +53,10 @@ class Sometimes(Slope):
 
 
 class Played:
-    """Each trajectory is of 100 steps."""
+    """Each trajectory is of 100 steps, in which environments take a quarter of a second."""
 
     def collect(self, unused_network: Any, unused_version: int) -> tuple[Any, Episodes]:
-        return None, Episodes(np.zeros(0), np.zeros(0, np.int64))
-
-    def num_steps(self) -> int:
-        return 100
-
-    def step_seconds(self) -> float:
-        return 0.0
+        return None, Episodes(np.zeros(0), np.zeros(0, np.int64), 100, 0.25)
 
 
 class Once:
@@ -124,6 +118,13 @@ def test_alone_a_node_follows_its_own_steps_and_those_of_before() -> None:
     block = memory()
     array(block, "counters")[1, STEPS] = 300
     assert rates(block, alone=True, merged=[200, 200, 200]) == pytest.approx([0.5, 0.4, 0.3])
+
+
+def test_the_seconds_of_environments_are_added_up_over_restarts_of_a_worker() -> None:
+    block = memory()
+    for _ in range(2):
+        rates(block, alone=True, merged=[0, 0, 0])
+    assert array(block, "seconds")[0, STEPPING] == 1.5
 
 
 def test_the_steps_of_a_child_are_those_of_its_last_answer() -> None:

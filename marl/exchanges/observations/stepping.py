@@ -25,5 +25,5 @@ def step(worker: Worker, layout: Callable[[Spaces], RequestLayout]) -> None:
     before = time.perf_counter()
     while (episodes := stepper.step(go_on)) is not None:
         now = time.perf_counter()
-        telemetry.played(stepper, episodes, now - before, 0.0)
+        telemetry.played(episodes, now - before, 0.0)
         before = now
