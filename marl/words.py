@@ -3,6 +3,7 @@
 import unicodedata
 
 MOST = 1000  # letters of one line
+CUT = " ..."  # ends a line that was longer
 _MARKS = 2  # accents on one letter; piled up they cover the lines above
 _BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters by their kind, and nothing to see
 
@@ -16,7 +17,7 @@ def printable(text: str, most: int = MOST) -> str:
     if not (text.isascii() and text.isprintable()):
         text = "".join(map(_visible, " ".join(text.split())))
         text = _without_piles(text)
-    return text if len(text) <= most else text[: most - 4] + " ..."
+    return text if len(text) <= most else text[: most - len(CUT)] + CUT
 
 
 def _visible(letter: str) -> str:

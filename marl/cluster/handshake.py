@@ -26,7 +26,7 @@ from marl.training.flat import flatten, num_weights
 from marl.wire.agreement import agree_protocol, compare
 from marl.wire.codec import CODECS
 from marl.wire.fingerprint import fingerprint, sources_of
-from marl.wire.hello import Hello, Refusal, Welcome, from_info, to_info
+from marl.wire.hello import MOST_LINE, Hello, Refusal, Welcome, from_info, to_info
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message
 from marl.wire.receive_buffers import no_buffers
@@ -63,7 +63,7 @@ def make_hello(
         term=term,
         instance=instance,
         fingerprint=_fingerprint(config, spaces, network),
-        spaces=spaces.words,
+        spaces=printable(spaces.words, MOST_LINE),
         num_bytes=4 * num_weights(network),
         codecs=config.exchange.codecs(),
         seed=config.seed or 0,
@@ -163,7 +163,7 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     welcome = Welcome(
         protocol=protocol,
         fingerprint=mine,
-        spaces=spaces.words,
+        spaces=printable(spaces.words, MOST_LINE),
         num_bytes=weights.nbytes,
         codecs=CODECS,
         instance=secrets.token_hex(8),

@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 
-from marl.data.layout import Leaf, Tree, Values, batched, flat, leaves, mapped, named
+from marl.data.layout import Leaf, Tree, Values, batched, flat, leaves, mapped
 
 MOST_NUMBERS = 1 << 24  # of an observation
 MOST_CATEGORIES = 1 << 16  # of all numbers of an observation: each has inputs of its own
 MOST_ACTIONS = 1 << 20  # categories and measured numbers of an action
 MOST_START = 1 << 31
 DEEPEST = 8  # of trees in each other
+MOST_WORDS = 12  # numbers that differ, in words
 PICTURE_SIDES = 3  # dimensions of a picture: height, width and channels, in either order
 
 
@@ -135,12 +137,14 @@ class Spaces(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What people compare; equal words are not yet equal spaces."""
-        return f"observations {_words(self.observations)}, {self.action_words}"
+        """Each leaf with its path, for people; equal words are not yet equal spaces."""
+        whats = (("observations", self.observations), ("actions", self.actions))
+        found = [(_place(what, path), part) for what, parts in whats for path, part in _leaves_in((), parts)]
+        return "; ".join(f"{place}: {_words(part)}" for place, part in found)
 
     @property
     def action_words(self) -> str:
-        """Likewise of the actions alone."""
+        """The actions alone, for people."""
         return f"actions {_words(self.actions)}"
 
     def fault(self) -> str | None:
@@ -185,30 +189,48 @@ def as_held(tree: Parts, values: Values) -> Values:
     return values
 
 
-def differences(before: Spaces, now: Spaces) -> list[tuple[str, Any, Any]]:
-    """What means something else now: a name, as it was, as it is. How numbers are held is no difference."""
-    found: list[tuple[str, Any, Any]] = []
-    for what, was, has in (
-        ("observation", before.observations, now.observations),
-        ("action", before.actions, now.actions),
-    ):
-        paths = _paths(was)
-        if paths != _paths(has):
-            found.append((f"{what}s", _words(was), _words(has)))
-            continue
-        for path, old, new in zip(paths, leaves(was), leaves(has), strict=True):
-            if bool(old.categories) != bool(new.categories):
-                found.append((" ".join(filter(None, (what, path))), _words(old), _words(new)))
-                continue
-            for field, one, other in zip(Part._fields, old, new, strict=True):
-                held = field == "dtype" and (old.categories or {one, other} == {"float32", "float64"})
-                if one != other and not held:
-                    found.append((" ".join(filter(None, (what, path, field))), one, other))
-    return found
+Difference: TypeAlias = tuple[str, Any, Any]  # a name, as it was, as it is
 
 
-def _paths(parts: Parts) -> list[str]:
-    return [path for path, _ in named(parts, parts)]
+def differences(before: Spaces, now: Spaces) -> list[Difference]:
+    """What means something else now. How numbers are held is no difference, nor is the order of named entries."""
+    return [
+        *_between("observation", (), before.observations, now.observations),
+        *_between("action", (), before.actions, now.actions),
+    ]
+
+
+def _between(what: str, path: tuple[str, ...], was: Parts | None, has: Parts | None) -> Iterator[Difference]:
+    """Differences of two trees, or of an entry that only one side has."""
+    if isinstance(was, dict) and isinstance(has, dict):
+        for name in {**was, **has}:
+            yield from _between(what, (*path, name), was.get(name), has.get(name))
+    elif type(was) is tuple and type(has) is tuple:
+        for number, (one, other) in enumerate(zip_longest(was, has)):
+            yield from _between(what, (*path, str(number)), one, other)
+    elif isinstance(was, Part) and isinstance(has, Part) and bool(was.categories) == bool(has.categories):
+        for field, one, other in zip(Part._fields, was, has, strict=True):
+            held = field == "dtype" and (was.categories or {one, other} == {"float32", "float64"})
+            if one != other and not held:
+                yield f"{_place(what, path)} {field}", one, other
+    else:
+        yield _place(what, path) if path else f"{what}s", _words(was), _words(has)
+
+
+def _leaves_in(path: tuple[str, ...], parts: Parts) -> Iterator[tuple[tuple[str, ...], Part]]:
+    """Each leaf with its path, in which numbers of a tuple have brackets: Tuple([x]) is no Dict({"0": x})."""
+    if isinstance(parts, dict):
+        for name, each in parts.items():
+            yield from _leaves_in((*path, name), each)
+    elif type(parts) is tuple:
+        for number, each in enumerate(parts):
+            yield from _leaves_in((*path, f"({number})"), each)
+    else:
+        yield path, parts
+
+
+def _place(what: str, path: tuple[str, ...]) -> str:
+    return f"{what} {'/'.join(path)}" if path else what
 
 
 def _depth(parts: Parts) -> int:
@@ -221,13 +243,23 @@ def _leaves(parts: Parts, dtype: Any) -> Tree:
     return tree._replace(name="observations") if isinstance(tree, Leaf) else tree
 
 
-def _words(parts: Parts) -> str:
+def _words(parts: Parts | None) -> str:
+    if parts is None:
+        return "nothing"
     if isinstance(parts, dict):
         return "{" + ", ".join(f"{name}: {_words(each)}" for name, each in parts.items()) + "}"
     if type(parts) is tuple:
         return "(" + ", ".join(map(_words, parts)) + ")"
-    if not parts.categories:
-        return f"{list(parts.shape)} of {parts.dtype}" if not parts.low else f"{list(parts.shape)}"
-    if not parts.shape:
-        return f"of {parts.categories[0]} categories"
-    return f"{list(parts.shape)} of {sorted(set(parts.categories))} categories"
+    shape = f"{list(parts.shape)} " if parts.shape or not parts.categories else ""
+    if parts.categories:
+        start = f" from {_alike(parts.starts)}" if any(parts.starts) else ""
+        return f"{shape}of {_alike(parts.categories)} categories{start}"
+    return f"{shape}from {_alike(parts.low)} to {_alike(parts.high)}" if parts.low else f"{shape}of {parts.dtype}"
+
+
+def _alike(numbers: tuple[float, ...]) -> str:
+    """One number where all are equal."""
+    if len(set(numbers)) == 1:
+        return f"{numbers[0]:.9g}"
+    text = ", ".join(f"{number:.9g}" for number in numbers[:MOST_WORDS])
+    return f"[{text}{', ...' * (len(numbers) > MOST_WORDS)}]"

@@ -55,7 +55,9 @@ def _read(tree: Any, depth: int = 0) -> Parts:
     if "dict" in tree:
         pairs = [(name, _read(each, depth + 1)) for name, each in tree["dict"]]
         _demand(all(isinstance(name, str) for name, _ in pairs), "names of entries")
-        _demand(len(dict(pairs)) == len(pairs), "entries of different names")
+        names = [name for name, _ in pairs]
+        _demand(len(set(names)) == len(names), "entries of different names")
+        _demand(names == sorted(names), "entries in the order of their names")  # as weights know them
         return dict(pairs)
     if "tuple" in tree:
         return tuple(_read(each, depth + 1) for each in tree["tuple"])

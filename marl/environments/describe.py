@@ -52,7 +52,7 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str])
                 )
             found = {
                 name: _parts(each, what, f"{path}/{name}" if path else name, ignore)
-                for name, each in space.spaces.items()
+                for name, each in sorted(space.spaces.items())  # equal spaces: equal columns of what a network sees
             }
             return {name: each for name, each in found.items() if each is not None}
         case gym_spaces.Tuple():

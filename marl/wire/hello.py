@@ -18,11 +18,11 @@ from marl.wire.protocol import OLDEST_PROTOCOL, PROTOCOL, foreign_protocol
 from marl.words import printable
 
 MAX_DEPTH = 8  # of nested keyword arguments in a configuration
-MOST_TEXT = 4096  # letters
+MOST_TEXT, MOST_LINE = 4096, 1024  # letters
 
 _Word = Annotated[str, Meta(min_length=1, max_length=128)]
 _Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-_Line = Annotated[str, Meta(max_length=1024)]
+_Line = Annotated[str, Meta(max_length=MOST_LINE)]
 _Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 _Codecs = Annotated[tuple[_Word, ...], Meta(min_length=1, max_length=16)]
 _Protocol = Annotated[int, Meta(ge=1, le=2**31)]
@@ -41,7 +41,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     term: _Count = msgspec.field(name="epoch")  # number of the parent process within the run, from 1
     instance: _Word  # random, new at each start: two parents of one term differ in it
     fingerprint: _Hash  # of the network, see fingerprint.py
-    spaces: _Line = ""  # of the environment, for people: where fingerprints differ they may tell why
+    spaces: _Line = ""  # of the environment, for people: "NAME: WORDS" of each leaf, with "; " between
     num_bytes: _Count  # of the flat weights
     codecs: _Codecs
     seed: _Count

@@ -36,7 +36,7 @@ def test_an_environment_that_changed(command: Command, tmp_path: Path, monkeypat
     for old, new, was, has in (
         ("SIZE = 2", "SIZE = 3  # more", "observation shape (2,)", "observation shape (3,)"),
         ("Discrete(2)", "Discrete(2, start=1)", "action starts (0,)", "action starts (1,)"),
-        ("Discrete(2)", "Box(-1, np.ones(2, np.float32))", "action of 2 categories", "action [2]"),
+        ("Discrete(2)", "Box(-1, np.ones(2, np.float32))", "actions of 2 categories", "actions [2]"),
     ):
         monkeypatch.delitem(sys.modules, "changing")
         module.write_text(FAULTY.replace(old, new))

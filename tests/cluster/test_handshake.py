@@ -78,8 +78,8 @@ def test_both_build_the_same_network() -> None:
     [
         ({"num_bytes": 4}, "bytes of weights: parent 4, child 36620"),
         (
-            {"spaces": "observations [9]"},
-            "environment: parent observations [9], child observations [4]",
+            {"spaces": "observations: [9] of float32; actions: of 2 categories"},
+            "environment observations: parent [9] of float32, child [4] of float32: use",
         ),
         ({"fingerprint": "0" * 64}, "network fingerprint: parent 000000000000, child"),
         ({"codecs": ("zip",)}, "codecs: parent zip, child float32"),

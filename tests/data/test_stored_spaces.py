@@ -72,6 +72,7 @@ for _ in range(30):
         {**GOOD, "observations": {"shape": [4], "colour": "red"}},
         {**GOOD, "observations": {"tuple": []}},
         {**GOOD, "observations": {"dict": [["a", {"shape": [1]}], ["a", {"shape": [1]}]]}},
+        {**GOOD, "observations": {"dict": [["b", {"shape": [1]}], ["a", {"shape": [1]}]]}},
         {**GOOD, "observations": {"dict": [[1, {"shape": [1]}]]}},
         {**GOOD, "observations": {"dict": 7}},
         {**GOOD, "observations": DEEP},

@@ -101,9 +101,9 @@ DIFFERENCES: list[tuple[dict[str, Any], str]] = [
     ({"fingerprint": "0" * 64}, "network fingerprint: parent 000000000000, child "),
     ({"num_bytes": 4}, "bytes of weights: parent 4, child 36620"),
     (
-        {"spaces": "observations [8] of float32, actions of 4 categories"},
-        "parent observations [8] of float32, actions of 4 categories, child observations [4] of float32, actions of 2 "
-        "categories",
+        {"spaces": "observations: [8] of float32; actions: of 4 categories"},
+        "observations: parent [8] of float32, child [4] of float32; environment actions: parent of 4 categories, child "
+        "of 2 categories",
     ),
 ]
 

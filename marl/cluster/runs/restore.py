@@ -31,6 +31,7 @@ from marl.training.saved.weights_file import Contents, WeightsFile, demand_shape
 # Limit of what a checkpoint holds besides its network (optimizer state, statistics): REST_FACTOR times the network's
 # bytes, plus REST_BYTES.
 REST_FACTOR, REST_BYTES = 32, 16_000_000
+MOST_FIELDS = 6  # of spaces that differ, in one line
 
 
 class Restored(NamedTuple):
@@ -220,8 +221,9 @@ def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str)
     """
     differing = differences(before, now)
     if differing:
-        was = ", ".join(f"{field} {value!s:.60}" for field, value, _ in differing)
-        has = ", ".join(f"{field} {value!s:.60}" for field, _, value in differing)
+        more = f" and {len(differing) - MOST_FIELDS} more" if len(differing) > MOST_FIELDS else ""
+        was = ", ".join(f"{field} {value!s:.60}" for field, value, _ in differing[:MOST_FIELDS]) + more
+        has = ", ".join(f"{field} {value!s:.60}" for field, _, value in differing[:MOST_FIELDS]) + more
         raise WeightsFileError(
             f"{path} was trained on {was}, {name} now has {has}: make it as it was, or train from the start"
         )
