@@ -30,6 +30,7 @@ from marl.training.learned_weights import DeviceWeights, SharedWeights, own_devi
 from marl.training.metrics import read_metrics
 from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
+from marl.training.publishing import Publishing
 from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.training.worker_metrics import Telemetry
 
@@ -64,23 +65,6 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     seed = config.seed or 0
     generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.LEARNING, **place)))
     rng = np.random.default_rng(seeds.stream(seed, purpose=seeds.REPLAY, **place))
-    published, version = Published(block), array(block, "version")
-    updates = telemetry.updates()  # not 0 if a learner before this one died
-
-    def go_on() -> bool:
-        """If the last batch led to an update, publish the weights as a new version. Then wait for the next batch.
-
-        A batch leads to no update if no sample of the replay is due, or if its gradients are not finite.
-        """
-        nonlocal updates
-        if telemetry.updates() > updates:
-            updates = telemetry.updates()
-            version[0] += 1
-            if isinstance(weights, DeviceWeights):
-                weights.save()
-            published.publish(block["weights"], int(version[0]))
-        return arrivals.wait()
-
     train(
         algorithm=algorithm,
         network=network,
@@ -89,10 +73,9 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
         minibatches=_minibatches(algorithm, network, block, config, ratio, rng, arrivals, device),
         telemetry=telemetry,
         generator=generator,
-        go_on=tidily(go_on),
+        go_on=tidily(Publishing(block, weights, telemetry, arrivals.wait)),
     )
-    if isinstance(weights, DeviceWeights):
-        weights.save_state()
+    weights.save_state()
 
 
 def _weights(local: Flat, config: Config, block: SharedBlock) -> SharedWeights | DeviceWeights:

@@ -31,6 +31,12 @@ class SharedWeights:
         """See ``hogwild_step``."""
         return hogwild_step(self.vector, self._local, self._optimizer, loss, rate, max_norm)
 
+    def save(self) -> None:
+        """Nothing to do: updates move the weights and the optimizer's state where they are saved."""
+
+    def save_state(self) -> None:
+        """Nothing to do, see ``save``."""
+
 
 def shared_weights(local: Flat, block: SharedBlock, settings: OptimizerSettings) -> SharedWeights:
     """The weights in a node's memory, moved by the optimizer whose state lies in the same memory."""
