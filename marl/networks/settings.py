@@ -14,6 +14,7 @@ class NetworkSettings:
     head: str | None = None  # what makes outputs of features: your own package.module:Class; none: "linear"
     hidden: tuple[int, ...] = (64, 64)  # width of each hidden layer
     activation: str = "tanh"  # or "relu", "elu"
+    layer_norm: bool = False  # normalise what a hidden layer has computed, before the activation
     shared_trunk: bool = False  # one body under policy and value: fewer numbers, but the two losses compete
     log_std: float = 0.0  # where the deviation of continuous actions starts (natural logarithm)
 

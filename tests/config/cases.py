@@ -25,6 +25,7 @@ OTHER: dict[str, Any] = {
     "network.name": "my.module:Network",
     "network.hidden": [1, 2, 3],
     "network.activation": "relu",
+    "network.layer_norm": True,
     "network.encoder": "mlp",
     "network.core": "none",
     "network.core_size": 32,

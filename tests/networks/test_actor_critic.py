@@ -44,6 +44,26 @@ def test_layers_are_the_written_formula(activation: str, function) -> None:
     torch.testing.assert_close(network.policy(observations), expected)
 
 
+def test_layers_are_normalised_before_their_activation() -> None:
+    plain, network = (
+        ActorCritic(DISCRETE, NetworkSettings(hidden=(7, 5), layer_norm=each), 3) for each in (False, True)
+    )
+    for layer, before in zip(network.actor.hidden, plain.actor.hidden, strict=True):
+        assert torch.equal(layer.weight, before.weight)
+        assert bool((layer.norm.weight == 1.0).all() & (layer.norm.bias == 0.0).all())
+        with torch.no_grad():
+            for each in (layer.norm.weight, layer.norm.bias, layer.bias):
+                each.copy_(torch.randn(each.shape))
+    network = network.double()  # torch replaces the numbers
+    expected = observations = torch.randn(4, 6, dtype=torch.float64)
+    for layer in network.actor.hidden:
+        outputs = expected @ layer.weight.T + layer.bias
+        variance, mean = torch.var_mean(outputs, -1, correction=0, keepdim=True)
+        expected = torch.tanh((outputs - mean) / (variance + 1e-5).sqrt() * layer.norm.weight + layer.norm.bias)
+    expected = expected @ network.actor.head.weight.T + network.actor.head.bias
+    torch.testing.assert_close(network.policy(observations), expected)
+
+
 def test_the_start_is_orthogonal_nearly_uniform_and_repeats() -> None:
     network, again, other = (ActorCritic(BOX, NetworkSettings(log_std=-0.5), seed) for seed in (1, 1, 2))
     weight = network.actor.hidden[1].weight

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
 import torch
@@ -36,18 +37,29 @@ class Encoder(Protocol):
 
 
 class MLP(KeepsTensors, nn.ModuleList):
-    """Hidden layers, each followed by the activation.
+    """Hidden layers, each followed by the activation, with a normalisation before it where that is wanted.
 
     One loop over the layers' tensors: at the size of these networks a module call a layer costs as much as the layer.
     """
 
-    def __init__(self, inputs: Inputs, hidden: tuple[int, ...], activation: str, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        hidden: tuple[int, ...],
+        activation: str,
+        generator: torch.Generator,
+        *,
+        layer_norm: bool = False,
+    ) -> None:
         sizes = [inputs.size, *hidden]
         # Gain sqrt(2) below, as is common for actor-critics; a small one in the head keeps the first policy nearly
         # uniform.
         super().__init__(
             [linear(below, above, math.sqrt(2), generator) for below, above in zip(sizes, hidden, strict=False)]
         )
+        if layer_norm:
+            for layer, width in zip(self, hidden, strict=True):
+                layer.add_module("norm", nn.LayerNorm(width))
         self._activation = activation_of(activation)
         self.size = sizes[-1]
         self._see = as_floats if inputs.is_one else inputs
@@ -57,6 +69,10 @@ class MLP(KeepsTensors, nn.ModuleList):
         """Features [..., size] of observations [..., D]."""
         inputs = self._see(observations)
         activation = self._activation
+        if self._norms:
+            for (weight, bias), normalized in zip(self._layers, self._norms, strict=True):
+                inputs = activation(normalized(functional.linear(inputs, weight, bias)))
+            return inputs
         for weight, bias in self._layers:
             inputs = activation(functional.linear(inputs, weight, bias))
         return inputs
@@ -64,6 +80,11 @@ class MLP(KeepsTensors, nn.ModuleList):
     def relist(self) -> None:
         """See ``KeepsTensors``."""
         self._layers = [(layer.weight, layer.bias) for layer in (cast(Linear, each) for each in self)]
+        norms = [cast(nn.LayerNorm, each.norm) for each in self if hasattr(each, "norm")]
+        self._norms = [
+            partial(functional.layer_norm, normalized_shape=each.normalized_shape, weight=each.weight, bias=each.bias)
+            for each in norms
+        ]
 
 
 def activation_of(name: str) -> Callable[[Tensor], Tensor]:
@@ -100,15 +121,19 @@ def _built_in(
 ) -> "MLP | PictureEncoder | Combined":
     pictures = [part for part in leaves(parts) if part.is_picture]
     if name == "mlp" or (name == "auto" and not pictures):
-        return MLP(Inputs(parts), settings.hidden, settings.activation, generator)
+        return _hidden_layers(Inputs(parts), settings, generator)
     if not pictures:
         raise ConfigError(
             f"network.encoder: expected pictures for {name!r} (bytes, three dimensions), and these observations have "
             "none: leave it out"
         )
     if isinstance(parts, Part):
-        return PictureEncoder(parts, name, generator)
+        return PictureEncoder(parts, name, generator, layer_norm=settings.layer_norm)
     return Combined(parts, name, settings, generator)
+
+
+def _hidden_layers(inputs: Inputs, settings: NetworkSettings, generator: torch.Generator) -> MLP:
+    return MLP(inputs, settings.hidden, settings.activation, generator, layer_norm=settings.layer_norm)
 
 
 class Combined(nn.Module):
@@ -119,9 +144,11 @@ class Combined(nn.Module):
         found = leaves(parts)
         self._parts = parts
         self._inputs = Inputs(tuple(part for part in found if not part.is_picture))
-        self.pictures = nn.ModuleList(PictureEncoder(part, kind, generator) for part in found if part.is_picture)
+        self.pictures = nn.ModuleList(
+            PictureEncoder(part, kind, generator, layer_norm=settings.layer_norm) for part in found if part.is_picture
+        )
         size = self._inputs.size + sum(cast(PictureEncoder, each).size for each in self.pictures)
-        self.hidden = MLP(Inputs(Part((size,))), settings.hidden, settings.activation, generator)
+        self.hidden = _hidden_layers(Inputs(Part((size,))), settings, generator)
         self.size = self.hidden.size
 
     def forward(self, observations: Values) -> Tensor:

@@ -72,10 +72,11 @@ class Section(nn.Module):
 class PictureEncoder(nn.Module):
     """Features [..., size] of pictures [..., D] in rows of bytes."""
 
-    def __init__(self, part: Part, kind: str, generator: torch.Generator) -> None:
+    def __init__(self, part: Part, kind: str, generator: torch.Generator, *, layer_norm: bool = False) -> None:
         """
         Args:
             kind: "nature", "impala", "small", or "auto": what fits the picture.
+            layer_norm: normalise what the last layer has computed.
 
         Raises:
             ConfigError: the picture is too small.
@@ -110,6 +111,7 @@ class PictureEncoder(nn.Module):
         with torch.no_grad():
             flat = self.layers(torch.zeros(1, self._sizes()[2], height, width)).numel()
         self.last = linear(flat, self.size, math.sqrt(2), generator)
+        self.norm = nn.LayerNorm(self.size) if layer_norm else None
 
     def forward(self, rows: Tensor) -> Tensor:
         """See the class."""
@@ -117,8 +119,10 @@ class PictureEncoder(nn.Module):
         if self._channels_last:
             pictures = pictures.movedim(-1, 1)
         found = self.layers(pictures).flatten(1)
-        features = torch.relu(functional.linear(found, self.last.weight, self.last.bias))
-        return features.reshape(*rows.shape[:-1], self.size)
+        features = functional.linear(found, self.last.weight, self.last.bias)
+        if self.norm is not None:
+            features = self.norm(features)
+        return torch.relu(features).reshape(*rows.shape[:-1], self.size)
 
     def _sizes(self) -> tuple[int, int, int]:
         """Height, width, channels."""

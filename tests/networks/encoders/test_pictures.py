@@ -49,6 +49,16 @@ def test_sizes(shape: tuple[int, ...], kind: str, numbers: int) -> None:
     torch.testing.assert_close(encoder(rows[1, 2]), found[1, 2], rtol=1e-4, atol=1e-5)
 
 
+def test_features_are_normalised_before_their_activation() -> None:
+    encoder = PictureEncoder(Part((7, 7, 3), "uint8"), "auto", generator(), layer_norm=True)
+    assert encoder.norm is not None
+    with torch.no_grad():
+        encoder.norm.bias.fill_(10.0)  # more than any deviation: nothing is cut
+    found = encoder(pixels(5, 7 * 7 * 3)) - 10.0
+    torch.testing.assert_close(found.mean(-1), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.var(-1, correction=0), torch.ones(5), atol=1e-2, rtol=0)
+
+
 def test_channels_may_come_first_or_last() -> None:
     first = PictureEncoder(Part((3, 8, 9), "uint8"), "auto", generator())
     last = PictureEncoder(Part((8, 9, 3), "uint8"), "auto", generator())
@@ -90,9 +100,10 @@ def test_pictures_and_numbers_together() -> None:
     assert alone[0].weight.shape == (16, 8 * 8 * 3 + 5)
 
 
-def test_a_copy_follows_the_weights_that_it_is_given() -> None:
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_copy_follows_the_weights_that_it_is_given(layer_norm: bool) -> None:
     """As a target network's does."""
-    network = ActorCritic(TREE, NetworkSettings(hidden=(16,)), 0).actor
+    network = ActorCritic(TREE, NetworkSettings(hidden=(16,), layer_norm=layer_norm), 0).actor
     past = as_buffers(network)
     seen = {**TREE.zeros(2), "camera": pixels(2, 8 * 8 * 3)}
     torch.testing.assert_close(past(seen), network(seen))
