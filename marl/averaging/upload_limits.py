@@ -71,7 +71,7 @@ class Usual:
 
 
 class Room(NamedTuple):
-    """How long a delta may be by what is known beside its history; see ``marl.training.reach``."""
+    """How long a delta may be by what is known beside its history; see ``marl.averaging.reach``."""
 
     usual: float = math.inf  # learning that goes in one direction is no longer than this
     most: float = math.inf  # no learning is ever longer than this

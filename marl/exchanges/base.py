@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple, Protocol, cast
 from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm
+from marl.averaging.reach import Reach
 from marl.data.layout import Layout, Tree
 from marl.data.normalizer import RunningStatistics
 from marl.data.rollout import rollout_tree
@@ -23,7 +24,6 @@ from marl.networks.contract import Acts, state_tree
 from marl.training.flat import Flat
 from marl.training.hogwild import LearnedWeights
 from marl.training.minibatches import MinibatchSource
-from marl.training.reach import Reach
 from marl.training.trajectory_queue import Published, TrajectoryQueue
 
 MakeMinibatches = Callable[[Algorithm, nn.Module, Spaces], MinibatchSource]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from marl.averaging.reach import Reach
 from marl.data.normalizer import as_row, statistics_of
 from marl.exchanges.merging.exchange import Merging
 from marl.exchanges.merging.parent import MergingParent
@@ -14,7 +15,6 @@ from marl.exchanges.pairwise.exchange import Pairwise
 from marl.exchanges.sides import Answer
 from marl.exchanges.weights.exchange import Weights
 from marl.training.node_memory import STEPS, array, node_memory
-from marl.training.reach import Reach
 from marl.wire.message import Kind, Message
 from marl.wire.payload import Incoming, Outgoing, ReceiveBuffers
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from marl.averaging.directions import AFTER
+from marl.averaging.reach import Reach
 from marl.averaging.upload_limits import MOST_WEIGHT
+from marl.averaging.vetting import Sent
 from marl.data.normalizer import RunningStatistics, as_row
 from marl.errors import WeightsRefused
 from marl.exchanges.merging.merger import Merger
-from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.pairwise.merger import MixingMerger
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global
-from marl.training.reach import Reach
 from marl.wire.message import Kind, Message
 
 SIZE, WORK = 50, 100

@@ -12,7 +12,7 @@ from marl.algorithms.apex_dqn import ApexDQN
 from marl.algorithms.ppo import PPO
 from marl.algorithms.sac import SAC
 from marl.training.optimizers import NUM_VECTORS, OptimizerSettings, make_optimizer
-from marl.training.reach import MOST_UPDATES, Reach, reach_of
+from marl.training.reach import reach_of
 
 P, RATE = 50, 2e-3
 ALGORITHM = A3C(learning_rate=RATE, t_max=5, max_gradient_norm=0.5)
@@ -50,14 +50,6 @@ def test_growing_gradients_stay_within_the_longest_reach(settings: OptimizerSett
         return torch.full((P,), 0.5 / math.sqrt(P) * growth ** (number - 100), dtype=torch.float64)
 
     assert moved(replace(settings, epsilon=1e-30), 100, growing) <= longest * (1 + 1e-3)
-
-
-def test_updates_by_work_and_by_time() -> None:
-    reach = Reach(usual=1.0, most=2.0, warm_up=0.0, per_step=0.1, per_trajectory=3.0, lag=0.0)
-    assert reach.lengths(100, 2, None) == (26.0, 52.0)  # 2 * .1 * 100 + 2 * 3
-    assert reach.lengths(1e12, 2, 0.001) == (2 * 0.001 * MOST_UPDATES, 4 * 0.001 * MOST_UPDATES)
-    assert reach._replace(per_step=math.inf).lengths(100, 2, 1.0) == (2 * MOST_UPDATES, 4 * MOST_UPDATES)
-    assert reach._replace(per_step=math.inf).lengths(100, 2, None) == (math.inf, math.inf)
 
 
 @dataclass(frozen=True)

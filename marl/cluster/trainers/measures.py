@@ -8,6 +8,7 @@ import numpy.typing as npt
 from torch import nn
 
 from marl import seeds
+from marl.averaging.reach import Reach
 from marl.cluster.statistics import statistics_size
 from marl.config.settings import Config
 from marl.data.layout import Values, flattened
@@ -21,7 +22,7 @@ from marl.exchanges.observation_statistics import SEEN_PER_STEP
 from marl.exchanges.run import replay_ratio
 from marl.plugins import foreign_code
 from marl.processes.signals import raising
-from marl.training.reach import Reach, reach_of
+from marl.training.reach import reach_of
 
 SAMPLE, SAMPLE_S = 256, 1.0  # steps that the parent plays, and seconds at most
 

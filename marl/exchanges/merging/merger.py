@@ -13,16 +13,16 @@ from torch import Tensor
 from marl.averaging.directions import Directions
 from marl.averaging.mean import Accepted, Merge, RunningMean
 from marl.averaging.outer_step import outer_step
+from marl.averaging.reach import Reach
 from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import DeltaMeter
+from marl.averaging.vetting import Sent, Vetting
 from marl.digests import begin_name
 from marl.errors import WeightsRefused
-from marl.exchanges.merging.vetting import Sent, Vetting
 from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed, Vetted, together
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global
 from marl.exchanges.triggers import parse_trigger
-from marl.training.reach import Reach
 from marl.wire.arrays import bytes_of
 from marl.wire.codec import CODECS, Codec
 from marl.wire.compression import build_codec
@@ -110,7 +110,7 @@ class Merger:
         Raises:
             WeightsRefused: it is not finite, of another length, or claims something impossible.
         """
-        work = self.vetting.work(upload, sent)
+        work = self.vetting.work(work_of(upload), sent)
         vetted = (
             None
             if self._observed is None
@@ -260,3 +260,15 @@ def tensor_of(message: Message, name: str) -> Tensor:
     tensor = message.arrays[name]
     assert isinstance(tensor, Tensor)
     return tensor
+
+
+def work_of(upload: Message) -> int:
+    """Environment steps that an upload claims.
+
+    Raises:
+        WeightsRefused: it claims something else.
+    """
+    work = upload.info.get("work")
+    if not isinstance(work, int) or isinstance(work, bool):
+        raise WeightsRefused(f"expected a count of steps as work, got {work!r:.40}")
+    return work

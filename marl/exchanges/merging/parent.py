@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from marl.averaging.reach import Reach
+from marl.averaging.vetting import Sent
 from marl.data.normalizer import RunningStatistics
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Hear, acknowledge, hear_all, read_report, report_buffers
@@ -16,14 +18,12 @@ from marl.exchanges.merging.broadcasts import Broadcasts
 from marl.exchanges.merging.buffers import Buffers
 from marl.exchanges.merging.merger import Merged, Merger
 from marl.exchanges.merging.participation import Participation
-from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Audited, Global, State
 from marl.failpoints import fail
 from marl.log_throttle import LogThrottle
 from marl.reports.history import record, recording
-from marl.training.reach import Reach
 from marl.training.saved.weights_file import copy_exactly
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message

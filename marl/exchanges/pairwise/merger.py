@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from marl.averaging.mean import Accepted
+from marl.averaging.vetting import Sent
 from marl.exchanges.merging.merger import Merged, Merger
-from marl.exchanges.merging.vetting import Sent
 from marl.exchanges.sides import Global
 from marl.wire.message import Message
 

@@ -1,4 +1,4 @@
-"""Limits of an upload, for every exchange that merges weights: its work must be plausible, its delta not too long."""
+"""Limits of an upload of weights: its work must be plausible, its delta not too long."""
 
 import math
 from collections.abc import Callable
@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from marl.averaging.reach import Reach
 from marl.averaging.upload_limits import MOST_WEIGHT, Lengths, Room, Weights, WorkCap, check_work
-from marl.errors import WeightsRefused
-from marl.training.reach import Reach
-from marl.wire.message import Message
 
 MOST_SPEED = 2e5  # upper bound of a worker's environment steps per second, also while nothing else is known
 MOST_WORKERS = 1024  # of one child
@@ -37,13 +35,12 @@ class Vetting:
         self._longest_first = max(1.0, float(torch.linalg.vector_norm(weights))) if reach else math.inf
         self._lengths, self._work, self._weights = Lengths(ratio=clip), WorkCap(), Weights()
 
-    def work(self, upload: Message, sent: Sent) -> float:
+    def work(self, claimed: float, sent: Sent) -> float:
         """The environment steps that are counted for an upload: those that it claims, at most what is plausible.
 
         Raises:
             WeightsRefused: what it claims is no count.
         """
-        claimed: float = work_of(upload)
         check_work(claimed)
         if sent.elapsed_s is None:
             return claimed
@@ -97,15 +94,3 @@ class Vetting:
         if isinstance(saved, dict):
             self._lengths.restore(saved.get("lengths"))
             self._work.restore(saved.get("speeds"))
-
-
-def work_of(upload: Message) -> int:
-    """Environment steps that an upload claims.
-
-    Raises:
-        WeightsRefused: it claims something else.
-    """
-    work = upload.info.get("work")
-    if not isinstance(work, int) or isinstance(work, bool):
-        raise WeightsRefused(f"expected a count of steps as work, got {work!r:.40}")
-    return work
