@@ -3,6 +3,7 @@
 MarlError
 ├── ConfigError         a key, value or combination of options that cannot work
 ├── EnvironmentFault    an environment that is missing, or breaks gymnasium's promises
+│   └── SpaceFault      one whose spaces are not served, or that does not keep to them: another try ends in the same way
 ├── MissingExtra        an optional package that is not installed
 ├── PluginError         a ``module:object`` name that cannot be imported
 ├── WeightsFileError    a weights or checkpoint file that cannot be read
@@ -36,6 +37,10 @@ class ConfigError(MarlError):
 
 class EnvironmentFault(MarlError):
     """An environment that cannot be made, or that breaks a promise of gymnasium's interface."""
+
+
+class SpaceFault(EnvironmentFault):
+    """Spaces that nothing here serves, or observations and rewards of another shape or type than declared."""
 
 
 class MissingExtra(MarlError):

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from marl.data.shared import SharedBlock
-from marl.errors import EnvironmentFault, LinkClosed
+from marl.errors import EnvironmentFault, LinkClosed, SpaceFault
 from marl.processes.ending import close_at_the_end
 from marl.processes.group import ProcessGroup
-from marl.training.node_memory import array, ring
+from marl.training.node_memory import STEPS, array, ring
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 
 
@@ -48,6 +48,18 @@ def fails(pipe: Connection) -> None:
 def finds_a_fault(pipe: Connection) -> None:
     """An error that a restart cannot mend."""
     raise EnvironmentFault("mend the environment")
+
+
+def plays_and_breaks_its_spaces(pipe: Connection, job: Any, block: SharedBlock) -> None:
+    """A worker whose environment shows another shape after a while."""
+    block["counters"][job.worker, STEPS] += 1000
+    raise SpaceFault("another shape")
+
+
+def plays_and_crashes(pipe: Connection, job: Any, block: SharedBlock) -> None:
+    """A worker whose environment raises after a while."""
+    block["counters"][job.worker, STEPS] += 1000
+    raise EnvironmentFault("the motor broke")
 
 
 def reads_too_far(pipe: Connection) -> None:

@@ -88,13 +88,14 @@ class Node:
         """Names of the processes that died, if they start with ``beginning``. The caller must ``restart`` the workers.
 
         Raises:
-            WorkerFailed: more died than ``node.max_restarts`` allows, or a worker could not even begin.
+            WorkerFailed: more died than ``node.max_restarts`` allows, a worker could not even begin, or its
+            environment does not keep to its spaces.
         """
         died = self._group.check(beginning)
         for name, failure in died:
             if failure.trace:
                 trace(failure.trace)
-            hopeless = failure.permanent and is_worker(name) and self._played(name) == 0
+            hopeless = is_worker(name) and (failure.repeats or (failure.permanent and self._played(name) == 0))
             if not self._alone and not failure.permanent and is_worker(name) and self._learned(name):
                 self._counted = 0  # a child serves for weeks: only deaths in a row, without learning in between, count
             if self._counted >= self.config.node.max_restarts or hopeless:

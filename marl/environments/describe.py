@@ -10,7 +10,7 @@ from gymnasium import spaces as gym_spaces
 
 from marl.data.layout import leaves
 from marl.data.spaces import Part, Parts, Spaces
-from marl.errors import EnvironmentFault
+from marl.errors import SpaceFault
 
 KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of these"
 
@@ -22,20 +22,20 @@ def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any], 
         ignore: entries of the observation that nobody shall see, such as ``mission`` or ``robot/name``.
 
     Raises:
-        EnvironmentFault: a kind of space that no network here can handle, or nothing of the name that is ignored.
+        SpaceFault: a kind of space that no network here can handle, or nothing of the name that is ignored.
     """
     unused = set(ignore)
     seen = _parts(observation, "observations", "", unused)
     if unused:
-        raise EnvironmentFault(f"environment.ignore: expected entries of {observation}, got {sorted(unused)[0]!r}")
+        raise SpaceFault(f"environment.ignore: expected entries of {observation}, got {sorted(unused)[0]!r}")
     if seen is None or not sum(part.size for part in leaves(seen)):
-        raise EnvironmentFault(f"expected observations of at least one number, got {observation}")
+        raise SpaceFault(f"expected observations of at least one number, got {observation}")
     acts = _parts(action, "actions", "", set())
     if not leaves(acts):
-        raise EnvironmentFault(f"expected actions of at least one number, got {action}")
+        raise SpaceFault(f"expected actions of at least one number, got {action}")
     spaces = Spaces(seen, acts)
     if fault := spaces.fault():
-        raise EnvironmentFault(f"expected {fault}, got {spaces.words:.300}: wrap the environment")
+        raise SpaceFault(f"expected {fault}, got {spaces.words:.300}: wrap the environment")
     return spaces
 
 
@@ -47,9 +47,7 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str])
     match space:
         case gym_spaces.Dict():
             if odd := [name for name in space.spaces if not isinstance(name, str)]:
-                raise EnvironmentFault(
-                    f"expected names of entries that are texts, got {odd[0]!r}: wrap the environment"
-                )
+                raise SpaceFault(f"expected names of entries that are texts, got {odd[0]!r}: wrap the environment")
             found = {
                 name: _parts(each, what, f"{path}/{name}" if path else name, ignore)
                 for name, each in sorted(space.spaces.items())  # equal spaces: equal columns of what a network sees
@@ -60,7 +58,7 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str])
                 _parts(each, what, f"{path}/{number}".lstrip("/"), ignore) for number, each in enumerate(space)
             )
             if None in made:
-                raise EnvironmentFault(f"environment.ignore: expected entries of a Dict, got {path} of a Tuple")
+                raise SpaceFault(f"environment.ignore: expected entries of a Dict, got {path} of a Tuple")
             return made
         case gym_spaces.Discrete():
             return Part((), _counted(space, what), (int(space.n),), (int(space.start),))
@@ -80,13 +78,13 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str])
         if what != "actions" and path
         else ("wrap the environment")
     )
-    raise EnvironmentFault(f"expected {what} of {KINDS}, got {space}{f' in {path}' if path else ''}: {remedy}")
+    raise SpaceFault(f"expected {what} of {KINDS}, got {space}{f' in {path}' if path else ''}: {remedy}")
 
 
 def _measured_action(space: gym_spaces.Box, path: str) -> Part:
     if not np.issubdtype(space.dtype, np.floating) or 0 in space.shape:
         where = f" in {path}" if path else ""
-        raise EnvironmentFault(
+        raise SpaceFault(
             f"expected actions of floating numbers in a Box, got {space}{where}: wrap the environment "
             "(MultiDiscrete is for whole numbers)"
         )

@@ -8,16 +8,26 @@ import numpy.typing as npt
 from marl.data.spaces import Part
 
 Array = npt.NDArray[Any]
+NUMBERS, WHOLE = "fiub", "iub"  # numpy's kinds of types
 LARGEST = float(np.finfo(np.float32).max)
 # A number is blurred if float32 tells at most ``FEW`` of its values apart. If it varies by less than ``ROUNDING`` of
 # float32's own steps, the variation is only rounding in float64.
 FEW, ROUNDING = 8.0, 1e-6
 
 
+def kind_fault(name: str, numbers: Array, kinds: str = NUMBERS) -> str | None:
+    """Which type in ``numbers`` is not of these kinds, in words that begin with ``name``; None if all are."""
+    if numbers.dtype.kind in kinds:
+        return None
+    if kinds == WHOLE:
+        return f"{name} holds {numbers.dtype} where whole numbers belong"
+    return f"{name} {_first(numbers)!r:.40} is no number"
+
+
 def fault_of(name: str, numbers: Array) -> str | None:
     """Why something in ``numbers`` cannot be learned from, in words that begin with ``name``; None if all of it can."""
-    if numbers.dtype.kind not in "fiub":
-        return f"{name} {_first(numbers)!r:.40} is no number"
+    if fault := kind_fault(name, numbers):
+        return fault
     if numbers.dtype.kind != "f":
         return None  # integers are all within float32
     usable = np.isfinite(numbers)
@@ -36,8 +46,8 @@ def part_fault(name: str, part: Part, numbers: Array) -> str | None:
 
 def category_fault(name: str, part: Part, numbers: Array) -> str | None:
     """Likewise of numbers [..., *shape] that are categories, counted from 0; in words as the environment counts."""
-    if numbers.dtype.kind not in "iub":
-        return f"{name} holds {numbers.dtype} where whole numbers belong"
+    if fault := kind_fault(name, numbers, WHOLE):
+        return fault
     columns = numbers.reshape(-1, part.size).T
     for column, count, start in zip(columns, part.categories, part.starts, strict=True):
         if column.size and not 0 <= column.min() <= column.max() < count:

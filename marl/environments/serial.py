@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import Env
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.vector.utils import concatenate, iterate
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from marl.environments.closing import close_all
 
@@ -66,3 +66,17 @@ class SerialVector(SyncVectorEnv[Any, Any]):
     def close_extras(self, **unused: Any) -> None:
         """Close every environment, also after one that raises."""
         close_all(self.__dict__.get("envs", ()), self._name)
+
+
+def misfit(vector: SyncVectorEnv[Any, Any]) -> Any | None:
+    """The observation of one environment that cannot lie among the others as its space declares; None if all can."""
+    space = vector.single_observation_space
+    shown: list[Any] = vector._env_obs
+    for observation in shown:
+        if observation is not None:  # before the first reset
+            try:
+                place: Any = create_empty_array(space, n=1)
+                concatenate(space, (observation,), place)
+            except Exception:
+                return observation
+    return None

@@ -20,9 +20,10 @@ from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
 from marl.environments.describe import describe
 from marl.environments.make import make_vector
-from marl.environments.numbers import category_fault, fault_of, part_fault
+from marl.environments.numbers import NUMBERS, WHOLE, category_fault, kind_fault, part_fault
+from marl.environments.serial import misfit
 from marl.environments.settings import EnvironmentSettings
-from marl.errors import EnvironmentFault, MarlError
+from marl.errors import EnvironmentFault, MarlError, SpaceFault
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +56,7 @@ class Environments:
         try:
             self._mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
         except ValueError:
-            raise EnvironmentFault(
+            raise SpaceFault(
                 f"{name}: expected metadata['autoreset_mode'] to be one of gymnasium's AutoresetMode, got {mode!r}"
             ) from None
         self._resets_next = np.zeros(self.count, bool)  # ended at the last step; only used with NEXT_STEP
@@ -95,8 +96,10 @@ class Environments:
         self.seconds += time.perf_counter() - start
         observations = self._seen(observations)
         rewards = np.asarray(rewards)
-        if rewards.shape != (self.count,) or rewards.dtype.kind not in "fiub":
-            self.refuse_number(fault_of("reward", rewards) or f"rewards of shape {rewards.shape} for {self.count}")
+        if rewards.shape != (self.count,):
+            raise SpaceFault(self._unusable(f"rewards of shape {rewards.shape} for {self.count}"))
+        if fault := kind_fault("reward", rewards):
+            raise SpaceFault(self._unusable(fault))
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._resets_next
             self._resets_next = terminated | truncated
@@ -142,7 +145,7 @@ class Environments:
             return self._none[0]
         final = info.get("final_obs", info.get("final_observation"))
         if final is None:
-            raise EnvironmentFault(
+            raise SpaceFault(
                 f"{self.name} resets within the step but gives no info['final_obs']: "
                 "a cut episode cannot be bootstrapped"
             )
@@ -154,22 +157,31 @@ class Environments:
         return mapped(lambda unused_leaf, *each: np.stack(each), self._raw, *observations)
 
     def demand_shape(self, observations: Values) -> None:
-        """Whether observations [B, ...] fit the declared space.
+        """Whether observations [B, ...] have the shape that the space declares, and hold numbers.
 
         Raises:
-            EnvironmentFault: they do not.
+            SpaceFault: they do not.
         """
-        if self._is_one and np.shape(observations) == self._shapes:
+        if (
+            self._is_measured
+            and np.shape(observations) == self._shapes
+            and np.asarray(observations).dtype.kind in NUMBERS
+        ):
             return
         try:
             fits = mapped(_shape, self._raw, observations) == self._shapes
         except ValueError:  # a tree of another structure
             fits = False
         if not fits:
-            raise EnvironmentFault(
+            raise SpaceFault(
                 f"{self.name}: expected observations of shape {self._shapes} as its space declares, got "
                 f"{_shapes_of(observations)}: mend the environment (`marl check {self.name}` says more)"
             )
+        parts = self.spaces.observations
+        for (path, numbers), part in zip(named(parts, observations), leaves(parts), strict=True):
+            kinds = WHOLE if part.categories else NUMBERS
+            if fault := kind_fault(f"observation {path}".rstrip(), np.asarray(numbers), kinds):
+                raise SpaceFault(self._unusable(fault))
 
     def demand_numbers(self, name: str, values: Values) -> None:
         """Whether observations, as they came, can be learned from.
@@ -191,13 +203,22 @@ class Environments:
         Raises:
             EnvironmentFault: always.
         """
-        raise EnvironmentFault(
+        raise EnvironmentFault(self._unusable(fault))
+
+    def _unusable(self, fault: str) -> str:
+        return (
             f"{self.name} cannot be learned from: {fault}: mend the environment (`marl check {self.name}` shows where)"
         )
 
     def _fault(self, where: str, error: BaseException) -> MarlError:
         if isinstance(error, MarlError):
             return error
+        inner = self._vector.unwrapped
+        if isinstance(inner, SyncVectorEnv) and (observation := misfit(inner)) is not None:
+            return SpaceFault(
+                f"{self.name}: expected observations of {inner.single_observation_space!s:.200}, got "
+                f"{_forms_of(observation)}: mend the environment (`marl check {self.name}` says more)"
+            )
         return EnvironmentFault(
             f"{self.name} raised {type(error).__name__} in {where}: {error} (`marl check {self.name}` tries it alone)"
         )
@@ -209,6 +230,14 @@ def _shapes_of(observations: Values) -> Any:
         return mapped(np.shape, observations)
     except ValueError:  # lists of different lengths
         return type(observations).__name__
+
+
+def _forms_of(observation: Values) -> Any:
+    """Shape and type of each of its arrays, in words."""
+    try:
+        return mapped(lambda each: f"{list(np.shape(each))} of {np.asarray(each).dtype}", observation)
+    except ValueError:  # lists of different lengths
+        return type(observation).__name__
 
 
 def _shape(unused_leaf: Leaf, value: Any) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-from marl.errors import MarlError
+from marl.errors import MarlError, SpaceFault
 from marl.processes.bootstrap import (
     context,
     fork_forkserver,
@@ -41,7 +41,8 @@ class Failure(NamedTuple):
 
     text: str  # one line
     trace: str  # the whole traceback, or "" where the process was killed
-    permanent: bool  # an error that a restart cannot mend
+    permanent: bool  # an error that a restart cannot mend, unless the process has worked before
+    repeats: bool = False  # an error in which every further try ends
 
 
 class Member(NamedTuple):
@@ -227,7 +228,10 @@ def _run(name: str, pipe: Connection, mark: str, nested: bool, target: Target, a
             text = str(error) if isinstance(error, MarlError) else f"{type(error).__name__}: {error}"
             text = NO_MEMORY if out_of_memory(error) else text
             with contextlib.suppress(OSError, ValueError):
-                pipe.send(Failure(text, traceback.format_exc(), isinstance(error, MarlError)))
+                failure = Failure(
+                    text, traceback.format_exc(), isinstance(error, MarlError), isinstance(error, SpaceFault)
+                )
+                pipe.send(failure)
             sys.exit(1)
 
 

@@ -43,6 +43,15 @@ class Shape(Works):
         return np.zeros(SIZE + 1, np.float32), 1.0, bool(action), False, {}
 
 
+class LateShape(Works):
+    def __init__(self):
+        self.left = 100
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(SIZE + (not self.left), np.float32), 1.0, bool(action), False, {}
+
+
 class Raises(Works):
     def step(self, action):
         raise ValueError("the pipe leaks")

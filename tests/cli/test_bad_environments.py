@@ -73,7 +73,8 @@ def test_environments_that_break_their_promises(name: str, contents: list[str], 
     ("name", "contents"),
     [
         ("Reward", ["faulty_Reward:Reward", "reward inf is not finite"]),
-        ("Shape", ["faulty_Shape:Shape", "wrong shape", "marl check"]),
+        ("Shape", ["faulty_Shape:Shape: expected observations of Box", "got [3] of float32", "marl check"]),
+        ("LateShape", ["got [3] of float32", "says more) (worker 0; what was learned is saved)"]),
         ("Late", ["faulty_Late:Late", "ValueError in step: worn out", "after 10 restarts"]),
     ],
 )

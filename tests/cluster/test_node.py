@@ -9,6 +9,7 @@ from marl.cluster import node as module
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.node import Node
 from marl.config.files import load_config
+from marl.errors import WorkerFailed
 from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten
 from tests import process_targets as targets
@@ -31,14 +32,16 @@ def make() -> Iterator[Callable[..., Node]]:
         yield made
 
 
-def ended(node: Node) -> list[str]:
+def ended(node: Node, code: int = 0) -> list[str]:
     """The node's workers have ended; what the user is told."""
     for member in node._group.members.values():
         member.process.join(PATIENCE_S)
-        assert member.process.exitcode == 0
+        assert member.process.exitcode == code
     notes: list[str] = []
-    died = node.check(notes.append, notes.append, "worker")
+    traces: list[str] = []
+    died = node.check(notes.append, traces.append, "worker")
     assert len(died) == len(notes)
+    assert len(traces) == (len(died) if code else 0)
     return notes
 
 
@@ -65,3 +68,26 @@ def test_workers_that_end_by_themselves_have_died(
     node.restart("worker 0")
     node.stop()
     assert ended(node) == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_environment_that_does_not_keep_to_its_spaces_ends_all_at_once(
+    alone: bool, make: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after it was played for a while: each restart would play as long, and end in the same way."""
+    monkeypatch.setattr(module, "work", targets.plays_and_breaks_its_spaces)
+    node = make(alone=alone)
+    node.start()
+    with pytest.raises(WorkerFailed, match=r"^another shape \(worker 0"):
+        ended(node, 1)
+    assert node.restarts == 0
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_environment_that_crashed_is_tried_again(
+    alone: bool, make: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "work", targets.plays_and_crashes)
+    node = make(alone=alone)
+    node.start()
+    assert ended(node, 1) == [f"worker {number} died (the motor broke) and is started again" for number in range(2)]

@@ -137,7 +137,8 @@ def test_actions_take_the_shape_of_the_box() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("fault", "words"), [("raise", "RuntimeError in step: the motor broke"), ("shape", "step"), ("four", "step")]
+    ("fault", "words"),
+    [("raise", "RuntimeError in step: the motor broke"), ("shape", "expected obs"), ("four", "step")],
 )
 def test_what_an_environment_raises_is_one_line(mode: str, fault: str, words: str) -> None:
     environments = Environments(faulty_vector(2, mode, fault=fault, at=1), "mine")

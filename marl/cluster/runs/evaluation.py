@@ -221,7 +221,8 @@ class Evaluation:
             self.evaluator.forget()
             if failure.trace:
                 self._log(failure.trace)
-            if self._failures >= self._config.node.max_restarts or (failure.permanent and not self._ever):
+            hopeless = failure.repeats or (failure.permanent and not self._ever)
+            if self._failures >= self._config.node.max_restarts or hopeless:
                 self._give_up(failure)
                 return
             self._failures += 1

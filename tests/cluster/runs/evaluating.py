@@ -19,6 +19,7 @@ from marl.reports.meter import Meter, StopGoal
 
 NEVER = float("inf")
 KILLED = Failure("killed by SIGKILL (out of memory?)", "", False)
+MISFIT = Failure("another shape", "Traceback ...", True, repeats=True)
 BROKEN = Failure("no licence", "Traceback ...", True)
 LIMITED = {"stop.steps": 1000}
 DETERMINISTIC = {"stop.steps": 1000, "deterministic": True}

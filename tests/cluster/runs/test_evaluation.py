@@ -14,7 +14,7 @@ from marl.config.files import load_config
 from marl.errors import WorkerFailed
 from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten
-from tests.cluster.runs.evaluating import BROKEN, DETERMINISTIC, KILLED, LIMITED, NEVER, Setting, weights
+from tests.cluster.runs.evaluating import BROKEN, DETERMINISTIC, KILLED, LIMITED, MISFIT, NEVER, Setting, weights
 from tests.commands import BARE, MARL, PATIENCE_S, succeed, until
 
 
@@ -170,6 +170,17 @@ def test_an_answer_in_between_forgives_the_deaths_before() -> None:
         assert setting.offer()
         setting.evaluation.collect()
     assert len(setting.notes) == 5
+
+
+def test_an_environment_that_does_not_keep_to_its_spaces_is_not_tried_again() -> None:
+    """Also where it has been evaluated before."""
+    setting = Setting(1, **LIMITED)
+    assert setting.offer()
+    setting.evaluation.collect()
+    setting.deaths = [MISFIT]
+    assert setting.offer()
+    setting.evaluation.collect()
+    assert setting.notes[0].startswith("weights are evaluated no more: another shape (the evaluator)")
 
 
 def test_an_error_that_no_restart_can_mend() -> None:

@@ -1,0 +1,68 @@
+"""What no other try can mend, an environment that does not keep to its spaces, and what may pass."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from marl.environments.serial import SerialVector
+from marl.environments.vector import Environments
+from marl.errors import EnvironmentFault, SpaceFault
+from tests.fakes import CountingEnv, counting_vector, faulty_vector
+
+MODES = ["NextStep", "SameStep", "Disabled"]
+SHOWN: list[tuple[Any, str]] = [
+    (np.zeros(2, np.float32), r"expected observations of Box\(.*\), got \[2\] of float32: mend"),
+    (np.zeros((1, 3), np.float32), r"got \[1, 3\] of float32"),
+    (np.float32(0), r"got \[\] of float32"),
+    (np.array(["a", "b", "c"]), r"got \[3\] of <U1"),
+    (np.array([None] * 3), r"got \[3\] of object"),
+    (np.zeros(3, complex), r"got \[3\] of complex128"),
+    ([0, [1], 2], "got list"),
+    ({"a": np.zeros(3, np.float32)}, r"got \{'a': '\[3\] of float32'\}"),
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("shown", "says"), SHOWN)
+def test_what_does_not_fit_the_space_is_told_from_what_may_pass(
+    mode: str, shown: Any, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a step and in a reset: no other try can end otherwise."""
+    for vector in (counting_vector(2, mode), SerialVector(CountingEnv, 2)):
+        environments = Environments(vector, "mine")
+        environments.reset([0, 1])
+        with monkeypatch.context() as patched:
+            patched.setattr(vector.envs[1], "_observation", lambda: shown)
+            with pytest.raises(SpaceFault, match=says) as caught:
+                environments.step(np.zeros(2, np.int64))
+            assert "\n" not in str(caught.value)
+            with pytest.raises(SpaceFault, match=says):
+                environments.reset([0, 1])
+
+
+def test_what_an_environment_raises_may_pass() -> None:
+    for fault in ("raise", "nan"):
+        environments = Environments(faulty_vector(2, "NextStep", fault=fault, at=1), "mine")
+        environments.reset([0, 1])
+        with pytest.raises(EnvironmentFault) as caught:
+            environments.demand_numbers("observation", environments.step(np.zeros(2, np.int64)).observations)
+        assert type(caught.value) is EnvironmentFault
+
+
+@pytest.mark.parametrize(
+    ("observations", "rewards", "says"),
+    [
+        (np.array([["a"] * 3] * 2), np.zeros(2), "observation .*'a'.* is no number"),
+        (np.zeros((2, 3)), np.array([None, None]), "reward None is no number"),
+        (np.zeros((2, 3)), np.zeros((2, 1)), r"rewards of shape \(2, 1\) for 2"),
+        (np.zeros((2, 4)), np.zeros(2), r"expected observations of shape \(2, 3\)"),
+    ],
+)
+def test_a_vector_that_answers_in_another_form(observations: Any, rewards: Any, says: str) -> None:
+    vector = counting_vector(2, "NextStep", length=100)
+    ends = np.zeros(2, bool)
+    vector.step = lambda unused_actions: (observations, rewards, ends, ends, {})  # type: ignore[method-assign]
+    environments = Environments(vector, "mine")
+    with pytest.raises(SpaceFault, match=says):
+        environments.demand_shape(environments.step(np.zeros(2, np.int64)).observations)
