@@ -27,7 +27,7 @@ from marl.data.trajectory_replay import TrajectoryReplay
 from marl.environments.vector import make_environments
 from marl.networks.contract import Acts
 from marl.training.flat import flatten
-from marl.training.hogwild import hogwild_step
+from marl.training.learned_weights import hogwild_step
 from marl.training.minibatches import ReplayedTrajectories
 from marl.training.node_memory import node_memory
 from marl.training.optimizers import make_optimizer

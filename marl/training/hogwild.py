@@ -11,9 +11,7 @@ from marl.acting.collect import Episodes
 from marl.algorithms.base import Algorithm, Loss, Moment
 from marl.data.trajectory import Trajectory
 from marl.networks.contract import Acts
-from marl.training.flat import Flat
 from marl.training.minibatches import MinibatchSource
-from marl.training.optimizers import Optimizer
 from marl.training.worker_metrics import Telemetry
 
 
@@ -68,21 +66,3 @@ def train(
             weights.fetch()  # for the next batch, take what other workers have learned meanwhile
             minibatches.learned(loss)
         telemetry.played(episodes, collected - start, time.perf_counter() - collected)
-
-
-def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, rate: float, max_norm: float) -> float:
-    """Apply the local weights' clipped gradient to the shared weights, if it is finite. Returns its norm."""
-    norm = clipped_gradient(local, loss, max_norm)
-    if norm < float("inf"):  # False for NaN too
-        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # not the buffers, which lie behind
-    return norm
-
-
-def clipped_gradient(local: Flat, loss: Loss, max_norm: float) -> float:
-    """Compute the gradient of the local weights, and clip it if it is finite. Returns its norm before clipping."""
-    local.gradient.zero_()
-    loss.total.backward()  # type: ignore[no-untyped-call]
-    norm = float(torch.linalg.vector_norm(local.gradient))
-    if max_norm < norm < float("inf"):
-        local.gradient.mul_(max_norm / norm)
-    return norm

@@ -10,7 +10,6 @@ from marl.algorithms.base import Loss
 from marl.data.shared import SharedBlock
 from marl.errors import ConfigError
 from marl.training.flat import Flat
-from marl.training.hogwild import hogwild_step
 from marl.training.optimizers import Optimizer, OptimizerSettings, make_optimizer
 
 STATE_EVERY_S = 10.0  # between two copies of a device's optimizer state, which is twice as large as the weights
@@ -85,6 +84,24 @@ class DeviceWeights:
         self._block["optimizer"].copy_(self._state)
         self._block["optimizer_steps"].copy_(self._count)
         self._saved_at = self._clock()
+
+
+def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, rate: float, max_norm: float) -> float:
+    """Apply the local weights' clipped gradient to the shared weights, if it is finite. Returns its norm."""
+    norm = clipped_gradient(local, loss, max_norm)
+    if norm < float("inf"):  # False for NaN too
+        optimizer.step(shared[: local.gradient.numel()], local.gradient, rate)  # not the buffers, which lie behind
+    return norm
+
+
+def clipped_gradient(local: Flat, loss: Loss, max_norm: float) -> float:
+    """Compute the gradient of the local weights, and clip it if it is finite. Returns its norm before clipping."""
+    local.gradient.zero_()
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    norm = float(torch.linalg.vector_norm(local.gradient))
+    if max_norm < norm < float("inf"):
+        local.gradient.mul_(max_norm / norm)
+    return norm
 
 
 def own_device(name: str, *, replays: bool) -> torch.device:

@@ -26,7 +26,7 @@ from marl.exchanges.member import Member
 from marl.exchanges.run import RunSettings
 from marl.exchanges.sides import Answer, Global, State
 from marl.training.flat import Flat, num_parameters
-from marl.training.hogwild import clipped_gradient
+from marl.training.learned_weights import clipped_gradient
 from marl.training.node_memory import STEPS, array
 from marl.training.optimizers import NUM_VECTORS, make_optimizer
 from marl.wire.header import Header

@@ -27,7 +27,7 @@ from marl.networks.build_network import actor_critic
 from marl.networks.contract import Policy, State
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
-from marl.training.hogwild import hogwild_step
+from marl.training.learned_weights import hogwild_step
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from tests.extending import memory
 from tests.extending.memory import (

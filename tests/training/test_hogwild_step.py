@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Loss
 from marl.training.flat import Flat, flatten
-from marl.training.hogwild import hogwild_step
+from marl.training.learned_weights import hogwild_step
 
 
 class Recorder:
