@@ -1,4 +1,7 @@
-"""The only worker loop: play, learn, move the shared weights, without a lock."""
+"""The loop of workers that learn, and of a learner: get a trajectory, learn, move the weights, without a lock.
+
+Workers that only step their environments have a loop of their own: ``marl/exchanges/observations/stepping.py``.
+"""
 
 import time
 from collections.abc import Callable
