@@ -39,6 +39,13 @@ class Message(NamedTuple):
     info: Mapping[str, Value] = {}  # small typed values; numbers are finite
 
 
+def tensor_of(message: Message, name: str) -> Tensor:
+    """A tensor that came with a message."""
+    tensor = message.arrays[name]
+    assert isinstance(tensor, Tensor)
+    return tensor
+
+
 def count_of(message: Message, name: str) -> int:
     """A number of the message's ``info`` that is 0 or more.
 

@@ -11,7 +11,7 @@ fill the buffers between them: neither would receive, and both would wait for ev
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ from marl.exchanges.experience.credit import ActorMember, Credit
 from marl.exchanges.experience.newest import Newest
 from marl.exchanges.experience.seen import Seen
 from marl.exchanges.experience.settings import PER_MESSAGE
-from marl.exchanges.merging.merger import tensor_of
 from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail
@@ -34,7 +33,7 @@ from marl.log_throttle import LogThrottle
 from marl.training.trajectory_queue import Published, TrajectoryQueue
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
-from marl.wire.message import Kind, Message, Value
+from marl.wire.message import Kind, Message, Value, tensor_of
 from marl.wire.receive_buffers import buffers_of, no_buffers
 from marl.wire.zstandard import unpack
 
@@ -253,7 +252,7 @@ class ExperienceParent:
             opened = self._rollouts[rollout]
             try:
                 if packed_name(number) in upload.arrays:
-                    unpack(cast(Tensor, upload.arrays[packed_name(number)]), self._trajectory_queue.memory[rollout])
+                    unpack(tensor_of(upload, packed_name(number)), self._trajectory_queue.memory[rollout])
                 check(opened, self._layout)
             except MessageRefused as error:
                 self._trajectory_queue.discard(rollout)

@@ -27,7 +27,7 @@ from marl.wire.arrays import bytes_of
 from marl.wire.codec import CODECS, Codec
 from marl.wire.compression import build_codec
 from marl.wire.header import Header
-from marl.wire.message import Message
+from marl.wire.message import Message, tensor_of
 
 # Codec "auto" lets a transfer take at most this share of a round. A round counts as MIN_PERIOD seconds or more, and as
 # USUAL_PERIOD seconds if ``exchange.every`` is not in seconds.
@@ -253,13 +253,6 @@ class Merger:
         statistics = self._observed.fold([self._statistics[name] for name in in_order])
         self._statistics.clear()
         return statistics
-
-
-def tensor_of(message: Message, name: str) -> Tensor:
-    """A tensor that came with a message."""
-    tensor = message.arrays[name]
-    assert isinstance(tensor, Tensor)
-    return tensor
 
 
 def work_of(upload: Message) -> int:
