@@ -15,7 +15,7 @@ from torch import Tensor
 from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.exchanges.child_reports import EVERY, Reporter
-from marl.exchanges.experience.settings import PER_MESSAGE
+from marl.exchanges.experience.settings import PER_MESSAGE, packed_name, trajectory_name
 from marl.failpoints import fail
 from marl.training.send_queue import Posted, Sender
 from marl.wire.header import Header
@@ -24,16 +24,6 @@ from marl.wire.receive_buffers import buffers_of, no_buffers
 from marl.wire.zstandard import pack
 
 PAUSE = 0.002  # seconds between two looks at the send queue
-
-
-def trajectory_name(number: int) -> str:
-    """Name of the upload's array for trajectory ``number``."""
-    return f"trajectory{number}"
-
-
-def packed_name(number: int) -> str:
-    """Name used instead of ``trajectory_name``, if the trajectory is compressed."""
-    return f"packed{number}"
 
 
 class ExperienceChild:

@@ -21,11 +21,10 @@ from marl.data.normalizer import RunningStatistics
 from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Hear, acknowledge, hear_all, read_report, report_buffers, report_every
-from marl.exchanges.experience.child import packed_name, trajectory_name
 from marl.exchanges.experience.credit import ActorMember, Credit
 from marl.exchanges.experience.newest import Newest
 from marl.exchanges.experience.seen import Seen
-from marl.exchanges.experience.settings import PER_MESSAGE
+from marl.exchanges.experience.settings import PER_MESSAGE, packed_name, trajectory_name
 from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail

@@ -1,4 +1,4 @@
-"""What a run says about the learner's queue."""
+"""What a run says about the queue of the learner, and how an upload names its trajectories."""
 
 from dataclasses import dataclass
 
@@ -33,3 +33,13 @@ def usable(device: str) -> bool:
         return torch.device(device).type in ("cpu", "cuda", "mps", "xpu")
     except RuntimeError:
         return False
+
+
+def trajectory_name(number: int) -> str:
+    """Name of the upload's array for trajectory ``number``."""
+    return f"trajectory{number}"
+
+
+def packed_name(number: int) -> str:
+    """Name used instead of ``trajectory_name``, if the trajectory is compressed."""
+    return f"packed{number}"
