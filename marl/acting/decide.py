@@ -1,6 +1,6 @@
 """Actions for many environments at once, by the newest weights: what a parent does whose children only step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -50,13 +50,11 @@ class Answers(NamedTuple):
 class Decider:
     """One forward pass for all who ask. For one thread at a time."""
 
-    def __init__(self, network: Acts, refresh: Callable[[], int], generator: torch.Generator) -> None:
-        """``refresh`` puts the newest weights into the network; it returns their version."""
-        self._network, self._refresh, self._generator = network, refresh, generator
+    def __init__(self, network: Acts, generator: torch.Generator) -> None:
+        self._network, self._generator = network, generator
 
-    def decide(self, questions: list[Question]) -> list[Answers]:
-        """Answer all."""
-        version = self._refresh()
+    def decide(self, questions: list[Question], version: int) -> list[Answers]:
+        """Answer all; ``version`` of the weights that the network has."""
         with torch.inference_mode():
             together = joined([each.observations for each in questions])
             before = joined([each.state for each in questions])

@@ -8,7 +8,7 @@ from marl.networks.contract import Acts, Decision, State, Stateless
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy, Sampler
 
-NUM_ACTIONS, LENGTH = 3, 5
+NUM_ACTIONS, LENGTH, VERSION = 3, 5, 3
 
 
 class Linear(Stateless):
@@ -57,8 +57,8 @@ class Always:
         return torch.full(parameters.shape[:1], self._action), parameters + self._action
 
 
-def decider(network: Acts, version: int = 3, seed: int = 1) -> Decider:
-    return Decider(network, lambda: version, torch.Generator().manual_seed(seed))
+def decider(network: Acts, seed: int = 1) -> Decider:
+    return Decider(network, torch.Generator().manual_seed(seed))
 
 
 def question(numbers: list[float], *samplers: Sampler, states: list[float] | None = None) -> Question:
@@ -71,18 +71,18 @@ def question(numbers: list[float], *samplers: Sampler, states: list[float] | Non
 def test_one_pass_for_all_who_ask() -> None:
     network, sampler = Linear(), OnPolicy(Categorical(NUM_ACTIONS))
     asked = [question([1, 2], sampler), question([3], sampler), question([4, 5, 6, 7], sampler, sampler)]
-    answers = decider(network).decide(asked)
+    answers = decider(network).decide(asked, VERSION)
     (seen,) = network.seen
     assert seen[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert [each.behaviour[:, 0].tolist() for each in answers] == [[1, 2], [3], [4, 5, 6, 7]]
     assert [list(each.actions.shape) for each in answers] == [[2], [1], [4]]
-    assert {each.version for each in answers} == {3}
+    assert {each.version for each in answers} == {VERSION}
 
 
 def test_each_worker_draws_as_its_own_sampler_does() -> None:
     first, second, third = Always(0), Always(1), Always(2)
     asked = [question([0, 0, 0, 0], first, second), question([0, 0], second), question([0, 0], third)]
-    answers = decider(Linear()).decide(asked)
+    answers = decider(Linear()).decide(asked, VERSION)
     assert [each.actions.tolist() for each in answers] == [[0, 0, 1, 1], [1, 1], [2, 2]]
     assert [each.behaviour[:, 0].tolist() for each in answers] == [[0, 0, 1, 1], [1, 1], [2, 2]]
     assert second.shapes == [(LENGTH, 2), (LENGTH, 2)]  # each group for itself: noise may belong to an environment
@@ -94,7 +94,7 @@ def test_noise_is_drawn_for_a_whole_trajectory_at_once() -> None:
     asked = question([0, 0], sampler)
     found = decider(Linear(), seed=4)
     for _ in range(2 * LENGTH):
-        found.decide([asked])
+        found.decide([asked], VERSION)
     assert sampler.shapes == [(LENGTH, 2), (LENGTH, 2)]
     generator = torch.Generator().manual_seed(4)
     assert sampler.noise_seen == [
@@ -109,7 +109,7 @@ def test_all_who_act_as_the_policy_says_act_at_once() -> None:
     sampler = OnPolicy(Categorical(NUM_ACTIONS))
     act = sampler.act
     sampler.act = lambda parameters, noise: acts.append(len(parameters)) or act(parameters, noise)  # type: ignore
-    decider(Linear()).decide([question([0, 0, 0, 0], sampler, sampler), question([0, 0], sampler)])
+    decider(Linear()).decide([question([0, 0, 0, 0], sampler, sampler), question([0, 0], sampler)], VERSION)
     assert acts == [6]
 
 
@@ -118,7 +118,7 @@ def test_draws_differ_from_pass_to_pass_and_follow_from_the_seed() -> None:
 
     def draw() -> list[list[int]]:
         found = decider(Linear())
-        return [found.decide([question([0] * 50, sampler)])[0].actions.tolist() for _ in range(2)]
+        return [found.decide([question([0] * 50, sampler)], VERSION)[0].actions.tolist() for _ in range(2)]
 
     first, second = draw()
     assert first != second
@@ -128,19 +128,15 @@ def test_draws_differ_from_pass_to_pass_and_follow_from_the_seed() -> None:
 def test_what_is_remembered_belongs_to_each_environment() -> None:
     network, sampler = Counter(), Always(0)
     found = decider(network)
-    one, other = found.decide([question([1, 2], sampler, states=[0, 7]), question([3, 4], sampler, states=[20, 30])])
+    asked = [question([1, 2], sampler, states=[0, 7]), question([3, 4], sampler, states=[20, 30])]
+    one, other = found.decide(asked, VERSION)
     assert one.state["steps"].flatten().tolist() == [1, 8]
     assert other.state["steps"].flatten().tolist() == [21, 31]
     assert other.behaviour[:, 0].tolist() == [321, 431]
-    again, more = found.decide(  # in another order, with others between
-        [question([3, 4], sampler, states=other.state["steps"].flatten().tolist()), question([1], sampler, states=[1])]
-    )
+    asked = [
+        question([3, 4], sampler, states=other.state["steps"].flatten().tolist()),
+        question([1], sampler, states=[1]),
+    ]
+    again, more = found.decide(asked, VERSION)  # in another order, with others between
     assert again.state["steps"].flatten().tolist() == [22, 32]
     assert more.state["steps"].flatten().tolist() == [2]
-
-
-def test_the_newest_weights_decide() -> None:
-    network, versions = Linear(), iter([5, 6])
-    found = Decider(network, lambda: next(versions), torch.Generator())
-    asked = [question([0], Always(0))]
-    assert [found.decide(asked)[0].version for _ in range(2)] == [5, 6]

@@ -154,7 +154,7 @@ class Parent:
             sample=sample,
             note=self.notes.append,
         )
-        decider = Decider(self.network, lambda: self.version, torch.Generator().manual_seed(1))
+        decider = Decider(self.network, torch.Generator().manual_seed(1))
         sampler = OnPolicy(Categorical(NUM_ACTIONS))
         self.placed: list[tuple[int, int, int]] = []  # whom a sampler was made for
 
@@ -163,7 +163,9 @@ class Parent:
             return sampler
 
         places = Places(lambda: stream(self.network, length), made, lambda trajectory: None, Preprocess(SPACES))
-        self.batcher = batcher(decider.decide, most=64, wait_s=0.0, crowd=self.side.num_live)
+        self.batcher = batcher(
+            lambda asked: decider.decide(asked, self.version), most=64, wait_s=0.0, crowd=self.side.num_live
+        )
         self.side.begin(layout(), places, self.batcher, length)
 
     def join(self, child: Child) -> None:

@@ -169,7 +169,7 @@ def test_where_a_parent_decides_trees_travel_as_well() -> None:
         length=LENGTH, environments=COUNT, observation=spaces.observation(), action=spaces.action, network=network,
         reward_scale=1.0,
     )  # fmt: skip
-    decider = Decider(network, lambda: 1, torch.Generator().manual_seed(0))
+    decider = Decider(network, torch.Generator().manual_seed(0))
     noise = ActionNoise(OnPolicy(network.distribution), LENGTH, COUNT)
     trajectory = None
     while trajectory is None:
@@ -186,7 +186,7 @@ def test_where_a_parent_decides_trees_travel_as_well() -> None:
         )
         trajectory = stream.take(answered)
         asked = Question(mapped(torch.from_numpy, stream.newest()), stream.state(), [noise])
-        (answer,) = decider.decide([asked])
+        (answer,) = decider.decide([asked], 1)
         block["request_actions"][0, 0].copy_(answer.actions)
         stream.decided(question, answer.actions.numpy(), answer.behaviour.numpy(), answer.state, 1)
         for group in range(2):

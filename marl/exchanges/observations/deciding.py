@@ -32,6 +32,7 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
     held = -1
 
     def refresh() -> int:
+        """Put the newest weights into the network; their version."""
         nonlocal held
         if published.version() != held:
             with moving:
@@ -63,10 +64,13 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
 
     place = {"child": 0, "worker": 0, "interval": seeds.first_interval(side.term)}
     sequence = seeds.stream(run.seed or 0, purpose=seeds.DECISIONS, **place)
-    decider = Decider(acts, refresh, torch.Generator().manual_seed(seeds.integer(sequence)))
+    decider = Decider(acts, torch.Generator().manual_seed(seeds.integer(sequence)))
+
+    def serve(questions: list[Question]) -> list[Answers]:
+        return decider.decide(questions, refresh())
 
     batcher: Batcher[Question, Answers] = Batcher(
-        decider.decide,
+        serve,
         most=settings.inference_batch,
         wait_s=1e-6 * settings.inference_wait_us,
         crowd=side.num_live,
