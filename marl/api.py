@@ -83,6 +83,7 @@ def train(
     out: str | Path = "weights.pt",
     live: bool = True,
     plain: bool = False,
+    look: bool = True,
     cluster: Cluster | None = None,
     allow: Sequence[str] = (),
     callback: Callable[[Event], object] | None = None,
@@ -96,6 +97,7 @@ def train(
         init: a weights file to start from instead of random weights.
         out: where the weights are written.
         live: show progress; ``plain`` prints lines even on a terminal.
+        look: where ``source`` has no preset, look at it for two seconds and choose settings that fit; ``settings`` win.
         cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``; with
             ``endpoints``, those that links of your own reach; with ``fleets``, those that fleets of your own bring.
         allow: modules whose code files may name (``source``, ``resume``) that you did not write on this machine.
@@ -131,6 +133,7 @@ def train(
             out=Path(out),
             live=live,
             plain=plain,
+            look=look,
             allow=tuple(allow),
             callback=callback,
         )

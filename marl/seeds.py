@@ -3,7 +3,7 @@
 import numpy as np
 
 # Streams of one worker. The cluster adds the child's rank; one machine alone is child 0.
-ENVIRONMENTS, ACTIONS, NETWORK, EVALUATION, REPLAY, DECISIONS, LEARNING = range(7)
+ENVIRONMENTS, ACTIONS, NETWORK, EVALUATION, REPLAY, DECISIONS, LEARNING, NOVELTY = range(8)
 
 
 def stream(seed: int, *, child: int, worker: int, purpose: int, interval: int) -> np.random.SeedSequence:

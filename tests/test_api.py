@@ -32,7 +32,7 @@ serve(endpoint: Endpoint, *, name: str, workers: int = 0, orphan_s: float = 300.
 live: bool = True) -> None
 train(source: str | Path | None = None, *, settings: Mapping[str, Any] | None = None, \
 resume: str | Path | None = None, init: str | Path | None = None, out: str | Path = 'weights.pt', \
-live: bool = True, plain: bool = False, cluster: Cluster | None = None, allow: Sequence[str] = (), \
+live: bool = True, plain: bool = False, look: bool = True, cluster: Cluster | None = None, allow: Sequence[str] = (), \
 callback: Callable[[Event], object] | None = None) -> TrainResult
 """
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from marl.acting.collect import Collector, Episodes
+from marl.acting.novelty import Novelty
 from marl.data.normalizer import Normalizer, add, beside, columns, merge
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
@@ -63,13 +64,15 @@ class Statistics:
 
 
 class Rollouts:
-    """Plays a worker's trajectories, adds them to the running statistics, and scales their rewards."""
+    """Plays a worker's trajectories, adds them to the running statistics, scales their rewards and adds a bonus."""
 
-    def __init__(self, collector: Collector, statistics: Statistics) -> None:
-        self._collector, self._statistics = collector, statistics
+    def __init__(self, collector: Collector, statistics: Statistics, novelty: Novelty | None = None) -> None:
+        self._collector, self._statistics, self._novelty = collector, statistics, novelty
 
     def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
         """See ``Collector.collect``."""
         found = self._collector.collect(network, self._statistics.normalizer, version)
         self._statistics.learn_from(self._collector)
+        if self._novelty is not None:
+            self._novelty.add(found[0])
         return found

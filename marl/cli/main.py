@@ -20,6 +20,7 @@ COMMANDS = {
     "parent": "Train a policy on several machines, its children.",
     "evaluate": "Play episodes with a trained policy and show its returns.",
     "plot": "Draw the learning curves of one run, or compare several.",
+    "suggest": "Print settings that fit an environment, with reasons.",
     "presets": "List the environments with tuned settings.",
     "check": "Say what is wrong with an environment and how fast it is.",
     "bench": "Say how fast an environment is trained and where the time goes.",
@@ -30,7 +31,10 @@ COMMANDS = {
     "revoke": "Let a node in no more.",
     "nodes": "List the nodes that this parent has invited or met.",
 }
-OF_TRUST = {"keys", "invite", "request", "sign", "revoke", "nodes"}  # whose files are in a folder of their own
+FOLDERS = {  # of those whose files have one
+    **dict.fromkeys(["suggest", "presets", "check", "bench"], "environments"),
+    **dict.fromkeys(["keys", "invite", "request", "sign", "revoke", "nodes"], "trust"),
+}
 
 
 class LazyGroup(click.Group):
@@ -44,8 +48,8 @@ class LazyGroup(click.Group):
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        folder = "marl.cli.trust" if cmd_name in OF_TRUST else "marl.cli"
-        return getattr(importlib.import_module(f"{folder}.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]
+        path = ".".join(filter(None, ["marl.cli", FOLDERS.get(cmd_name), cmd_name]))
+        return getattr(importlib.import_module(path), cmd_name)  # type: ignore[no-any-return]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -72,6 +76,7 @@ def cli() -> None:
     \b
     marl train CartPole-v1          train until solved, write weights.pt
     marl evaluate weights.pt        show the returns of the saved policy
+    marl suggest Taxi-v4            print settings that fit an environment, with reasons
     marl presets                    list the environments with tuned settings
 
     Shell completion: eval "$(_MARL_COMPLETE=bash_source marl)" (or zsh_source, fish_source).

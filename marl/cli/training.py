@@ -33,7 +33,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             shell_complete=complete_algorithm,
             help="How to learn: a3c, ppo, impala, apex_dqn, sac, or your own package.module:Class.  "
-            "[default: the preset's, else a3c]",
+            "[default: the preset's, else ppo]",
         ),
         click.option(
             "--exchange",
@@ -52,6 +52,11 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--out", metavar="FILE", default="weights.pt", show_default=True, help="Where the weights go."),
         click.option("--runs", metavar="FOLDER", help="Folder of the run folders.  [default: runs]"),
         click.option("--deterministic", is_flag=True, help="Same seed, same weights, bit for bit; uses one worker."),
+        click.option(
+            "--look/--no-look",
+            default=True,
+            help="Choose settings by a look at ENV, where no preset is.  [default: look]",
+        ),
         click.option("--plain", is_flag=True, help="Lines instead of a live table."),
         click.option("--quiet", is_flag=True, help="Show nothing while training."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else."),
@@ -81,6 +86,7 @@ def run_training(
     out: str,
     runs: str | None,
     deterministic: bool,
+    look: bool,
     plain: bool,
     quiet: bool,
     as_json: bool,
@@ -124,6 +130,7 @@ def run_training(
         out=out,
         live=not (quiet or as_json),
         plain=plain,
+        look=look,
         cluster=cluster,
         allow=allow,
     )

@@ -10,6 +10,7 @@ from torch import nn
 
 from marl import seeds
 from marl.acting.collect import Collector
+from marl.acting.novelty import Novelty
 from marl.acting.statistics import Rollouts, Statistics
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network, make_sampler
@@ -119,21 +120,31 @@ def _learn(
         alone=job.alone,
     )
 
+    novelty = _novelty(job, environments.spaces)
+
     def begin(interval: int) -> None:
         """Start a checkpoint interval as after a resume: of all state, only what lies in shared memory is kept."""
         collector.reset(reseed(job, interval, generator, environments.count))
         statistics.refresh()
+        if novelty is not None:
+            novelty.reset()
 
     train(
         algorithm=algorithm,
         network=network,
         weights=shared_weights(local, block, config.optimizer) if weights is None else weights(local),
-        source=Rollouts(collector, statistics),
+        source=Rollouts(collector, statistics, novelty),
         minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,
         generator=generator,
         go_on=tidily(_until(pipe, job, block, telemetry, begin, rest)),
     )
+
+
+def _novelty(job: Job, spaces: Spaces) -> Novelty | None:
+    scale = job.config.exploration.novelty
+    place = {"child": job.child, "worker": job.worker, "interval": 0}
+    return Novelty(spaces, scale, seeds.stream(job.config.seed or 0, purpose=seeds.NOVELTY, **place)) if scale else None
 
 
 def _own_minibatches(job: Job, block: SharedBlock) -> MakeMinibatches:

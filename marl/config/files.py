@@ -68,6 +68,13 @@ def _written(path: str, value: Any) -> Any:
     return value
 
 
+def is_bare_name(source: str | Path | None, algorithm: object = None) -> bool:
+    """Whether ``source`` names an environment without settings: no file, and no preset."""
+    if source is None or is_file(source):
+        return False
+    return _preset(str(source), algorithm) is None
+
+
 def to_toml(config: Config, key: Secret | None = None) -> str:
     """The resolved configuration as a file that ``load_config`` reads, sealed where there is a key."""
     lines: list[str] = []
@@ -81,7 +88,7 @@ def _read(source: str, algorithm: object) -> tuple[dict[str, Any], bool]:
     one is asked for.
     """
     path = Path(source)
-    if path.suffix == ".toml" or path.is_file():
+    if is_file(path):
         try:
             content = read_file(path, MAX_BYTES)
             return _parse(content.decode(), source), _is_own(content)
@@ -89,8 +96,18 @@ def _read(source: str, algorithm: object) -> tuple[dict[str, Any], bool]:
             raise ConfigError(f"cannot read the configuration file {source}: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"cannot read the configuration file {source}: {error}") from error
-    tree = None if ":" in source or "/" in source else preset_tree(source, algorithm)
+    tree = _preset(source, algorithm)
     return {"environment": {"id": source}} if tree is None else tree, True
+
+
+def is_file(source: str | Path) -> bool:
+    """Whether settings come from a file of that name, or would."""
+    path = Path(source)
+    return path.suffix == ".toml" or path.is_file()
+
+
+def _preset(source: str, algorithm: object) -> dict[str, Any] | None:
+    return None if ":" in source or "/" in source else preset_tree(source, algorithm)
 
 
 def _is_own(content: bytes) -> bool:
@@ -132,21 +149,22 @@ def _write_table(tree: Mapping[str, Any], path: tuple[str, ...], lines: list[str
     values = {key: value for key, value in tree.items() if key not in tables}
     if path and (values or not tables):
         lines.append(f"\n[{'.'.join(map(_toml_key, path))}]")
-    lines.extend(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in values.items())
+    lines.extend(f"{_toml_key(key)} = {toml_value(value)}" for key, value in values.items())
     for key, value in tables.items():
         _write_table(value, (*path, key), lines)
 
 
 def _toml_key(key: str) -> str:
     plain = key.replace("_", "").replace("-", "")
-    return key if plain.isascii() and plain.isalnum() else _toml_value(key)
+    return key if plain.isascii() and plain.isalnum() else toml_value(key)
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as a TOML file has it."""
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml_key(key)} = {toml_value(each)}" for key, each in value.items()) + "}"
     if isinstance(value, float):
         return repr(value) if "e" not in repr(value) or "." in repr(value) else repr(value).replace("e", ".0e")
     text = msgspec.json.encode(value).decode()  # JSON's texts, integers and booleans are TOML's too

@@ -16,6 +16,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "environment.reward_scale": (-1e30, 1e30),
     "network.core_size": (1, 65_536),
     "network.log_std": (-20, 20),
+    "exploration.novelty": (0, 1e6),
     "algorithm.t_max": (1, 1_000_000),
     "algorithm.schedule_steps": (0, MAX_COUNT),
     "algorithm.final_learning_rate": (0, 1e30),

@@ -16,7 +16,6 @@ class NetworkSettings:
     activation: str = "tanh"  # or "relu", "elu"
     layer_norm: bool = False  # normalise what a hidden layer has computed, before the activation
     shared_trunk: bool = False  # one body under policy and value: fewer numbers, but the two losses compete
-    policy: str | None = None  # of continuous actions: "state_gaussian", "squashed" or "beta"; none: "gaussian"
     log_std: float = 0.0  # where the deviation of continuous actions starts (natural logarithm)
 
     @property
@@ -41,3 +40,4 @@ class ExplorationSettings:
     """How workers draw their actions while they learn; evaluation knows nothing of it."""
 
     sampler: str = ""  # your own package.module:Class; empty: the algorithm's own
+    novelty: float = 0.0  # bonus of a step to something new; of one to what came n times, 1/sqrt(n) of it (0 to 1)

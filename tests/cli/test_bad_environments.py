@@ -81,7 +81,7 @@ def test_environments_that_break_their_promises(name: str, contents: list[str], 
 def test_other_broken_promises(name: str, contents: list[str], command: Command, tmp_path: Path) -> None:
     module = f"faulty_{name}"  # this process remembers the modules of other tests
     (tmp_path / f"{module}.py").write_text(FAULTY)
-    answer = command("train", f"{module}:{name}", *ENDLESS, *BARE, "--workers", "1")
+    answer = command("train", f"{module}:{name}", "--no-look", *ENDLESS, *BARE, "--workers", "1")
     refused(answer, *contents)
 
 

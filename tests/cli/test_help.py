@@ -59,7 +59,7 @@ def test_scripts_have_help_too(tmp_path) -> None:
         ("marl train --algorithm ", {"a3c", "ppo", "impala", "apex_dqn", "sac"}),
         ("marl parent --algorithm ap", {"apex_dqn"}),
         ("marl parent --exchange ", {"weights", "pairwise", "experience", "observations"}),
-        ("marl train --set exploration.", {"exploration.sampler="}),
+        ("marl train --set exploration.", {"exploration.sampler=", "exploration.novelty="}),
         ("marl train --set stop.", {"stop.solved=", "stop.steps=", "stop.minutes=", "stop.episodes="}),
         ("marl train --res", {"--resume"}),
     ],

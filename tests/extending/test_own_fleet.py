@@ -47,7 +47,7 @@ def test_a_run_trains_on_children_that_a_fleet_has_brought(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     fleet: Fleet = (mine := Commands(2, tmp_path))
     cluster = Cluster(fleets=(fleet,), wait_s=PATIENCE_S)
-    result = train(CATCH, settings=SETTINGS, cluster=cluster, out=tmp_path / "weights.pt", live=False)
+    result = train(CATCH, settings=SETTINGS, look=False, cluster=cluster, out=tmp_path / "weights.pt", live=False)
     assert (result.reason, result.failure) == ("steps", None)
     happened = [json.loads(line) for line in (result.run / "events.jsonl").read_text().splitlines()]
     assert len({each["node"] for each in happened if each["event"] == "child_joined"}) == 2
@@ -75,5 +75,5 @@ def test_a_fleet_that_cannot_be_opened_is_closed(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     fleet = Refuses()
     with pytest.raises(MarlError, match="the cluster manager is not there"):
-        train(CATCH, settings=SETTINGS, cluster=Cluster(fleets=(fleet,)), live=False)
+        train(CATCH, settings=SETTINGS, look=False, cluster=Cluster(fleets=(fleet,)), live=False)
     assert fleet.closed

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from marl.data.spaces import Part, Spaces
-from marl.networks.distributions import Categorical, Compound, distribution_for
-from marl.networks.measured.gaussian import Gaussian
+from marl.networks.distributions import Categorical, Compound, Gaussian, distribution_for
 from tests.plain_spaces import plain_spaces
 
 

@@ -17,10 +17,11 @@ from marl.cluster.runs.reporting import reporting
 from marl.cluster.runs.restore import demand_usable
 from marl.cluster.runs.result import draw_curve, end_facts, fields, finished, keep_weights
 from marl.cluster.runs.resumable import demand_resumable, demand_same_kind, resumed_config
+from marl.cluster.runs.suggestions import choose
 from marl.cluster.runs.watch import Outcome, Run
 from marl.cluster.trainers.make_trainer import make_trainer
 from marl.cluster.trainers.trainer import Given, Trainer
-from marl.config.files import load_config, to_toml
+from marl.config.files import to_toml
 from marl.config.settings import Config
 from marl.errors import ConfigError, NoChildren
 from marl.processes.signals import stop_event
@@ -44,12 +45,14 @@ def run(
     out: Path,
     live: bool,
     plain: bool,
+    look: bool = True,
     allow: tuple[str, ...] = (),
     callback: Callable[[Event], object] | None = None,
 ) -> dict[str, Any]:
     """Train. Returns the fields of ``TrainResult``.
 
     Args:
+        look: whether settings follow a look at an environment that has no preset.
         callback: hears every event; see ``marl.api.train``.
         allow: modules that a file may name even if this user did not write the file on this machine.
         fleet: brings the children to train on, and is closed at the end; None: this machine alone.
@@ -59,7 +62,7 @@ def run(
         MarlError: anything the user can mend.
     """
     with contextlib.ExitStack() as stack:  # while this is open, no other process writes to the run folder
-        config, folder, resumed = _settings(stack, source, settings, resume, init, allow)
+        config, folder, resumed, chosen = _settings(stack, source, settings, resume, init, allow, look)
         if resumed is not None and folder is not None:
             demand_same_kind(resumed, folder, fleet is not None)
             new_end = any(key.startswith("stop.") for key in settings)
@@ -78,8 +81,8 @@ def run(
             contextlib.nullcontext() if fleet is None else contextlib.closing(fleet),
             reporting(config, folder, _sinks(parts, callback, stopped), resumed, plain=plain, quiet=not live) as events,
         ):
-            if parts.blur:
-                events.note(parts.blur)
+            for line in filter(None, (chosen, parts.blur)):
+                events.note(line)
             started = time.time()
             outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped)
             kept = keep_weights(checkpoints, outcome, folder, out)
@@ -101,10 +104,12 @@ def _settings(
     resume: str | Path | None,
     init: str | Path | None,
     allow: tuple[str, ...],
-) -> tuple[Config, RunFolder | None, WeightsFile | None]:
-    """The settings of the run; for a resumed run, also its folder and its checkpoint."""
+    look: bool,
+) -> tuple[Config, RunFolder | None, WeightsFile | None, str]:
+    """The settings of the run; for a resumed run, also its folder and its checkpoint; what a look chose, in words."""
     if resume is None:
-        return complete(load_config(source, settings, allow=allow)), None, None
+        chosen = choose(source, settings, allow, look=look)
+        return complete(chosen.config), None, None, chosen.in_words()
     if source is not None or init is not None:
         raise ConfigError("--resume goes on with a run as it was: leave out the environment and --init")
     folder = open_run_folder(Path(resume))
@@ -112,7 +117,7 @@ def _settings(
     checkpoint = latest_checkpoint(folder)
     resumed = read(checkpoint, lambda contents: demand_usable(contents, checkpoint, allow))
     demand_resumable(resumed, checkpoint)
-    return resumed_config(resumed, folder, settings, allow), folder, resumed
+    return resumed_config(resumed, folder, settings, allow), folder, resumed, ""
 
 
 def _new_folder(stack: contextlib.ExitStack, config: Config) -> RunFolder:

@@ -37,6 +37,10 @@ class Observations(Experience):
             not environment.normalize_rewards, "environment.normalize_rewards",
             f"false with exchange.name = {self.name!r} (use environment.reward_scale)", environment.normalize_rewards,
         )  # fmt: skip
+        demand(
+            not run.exploration.novelty, "exploration.novelty",
+            f"0 with exchange.name = {self.name!r}: children there learn nothing", run.exploration.novelty,
+        )  # fmt: skip
         demand(self.inference_batch >= 1, "exchange.inference_batch", "at least 1", self.inference_batch)
         demand(self.inference_wait_us >= 0, "exchange.inference_wait_us", "0 or more", self.inference_wait_us)
 

@@ -53,7 +53,7 @@ def gone_on(folder: Path) -> Iterator[Run]:
     """A run that is ready to go on, as ``--resume`` makes it."""
     events: Any = SimpleNamespace(note=lambda text: None, on=lambda event: None)
     with contextlib.ExitStack() as stack:
-        config, run_folder, resumed = _settings(stack, None, {}, folder, None, ())
+        config, run_folder, resumed, _ = _settings(stack, None, {}, folder, None, (), look=False)
         assert run_folder is not None
         parts = prepare(config, on_children=False, init=None, resume=folder, resumed=resumed)
         yield stack.enter_context(assembled(config, parts, run_folder, events, on_this_machine, resumed))

@@ -113,7 +113,7 @@ def test_while_the_curve_is_drawn(tmp_path: Path) -> None:
 def test_a_step_that_never_returns(tmp_path: Path) -> None:
     """A worker that cannot look at the stop byte is ended all the same."""
     (tmp_path / "stuck.py").write_text(STUCK)
-    with started(*MARL, "train", "stuck:Stuck", *ENDLESS, *BARE, cwd=tmp_path) as process:
+    with started(*MARL, "train", "stuck:Stuck", "--no-look", *ENDLESS, *BARE, cwd=tmp_path) as process:
         until((tmp_path / "in_step").exists, of=process)
         assert_stopped_well(process, lambda: process.send_signal(signal.SIGINT), tmp_path)
 

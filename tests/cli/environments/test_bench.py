@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from marl import api
-from marl.cli.bench import bench
+from marl.cli.environments.bench import bench
 from marl.config.files import load_config
 from marl.config.settings import Config
 

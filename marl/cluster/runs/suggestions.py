@@ -1,0 +1,87 @@
+"""Settings of a run on an environment that has no preset: what the user says, on top of what a look at it suggests."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from marl.config.files import is_bare_name, is_file, load_config, toml_value
+from marl.config.settings import Config
+from marl.config.suggest import Suggestion, suggest
+from marl.environments import look as looking
+from marl.errors import ConfigError
+from marl.plugins import foreign_code
+from marl.processes.signals import raising
+
+LOOK_S = 2.0
+
+
+class Chosen(NamedTuple):
+    """The settings of a run."""
+
+    config: Config
+    suggestions: list[Suggestion]  # that were followed, the most important first; none where there was no need
+
+    def in_words(self) -> str:
+        """One line for the user."""
+        if not self.suggestions:
+            return ""
+        name = self.config.environment.id
+        what = ", ".join(f"{each.key} = {toml_value(each.value)}" for each in self.suggestions)
+        return f"{name} has no preset; a look at it chose {what} (marl suggest {name} says why)"
+
+
+def choose(
+    source: str | Path | None, settings: Mapping[str, Any], allow: tuple[str, ...] = (), *, look: bool = True
+) -> Chosen:
+    """The settings of a file or a preset, or those that fit an environment; ``settings`` win.
+
+    Args:
+        look: whether to look at an environment that has no preset; no: its settings are the defaults.
+
+    Raises:
+        ConfigError: settings that cannot work.
+        EnvironmentFault, MissingExtra: the environment cannot be made, or not be trained on.
+    """
+    config = load_config(source, settings, allow=allow)
+    fits = is_bare_name(source, settings.get("algorithm.name")) and config.environment.backend == "gymnasium"
+    return _chosen(config, source, settings, allow) if look and fits else Chosen(config, [])
+
+
+def choose_anew(environment: str, settings: Mapping[str, Any], allow: tuple[str, ...] = ()) -> Chosen:
+    """The same, whether there is a preset or not.
+
+    Raises:
+        ConfigError: it is a file, or settings that cannot work.
+        EnvironmentFault, MissingExtra: see ``choose``.
+    """
+    if is_file(environment):
+        raise ConfigError(
+            f"expected an environment, such as Taxi-v4 or package.module:Id-v0, got the file {environment}"
+        )
+    settings = {"environment.id": environment, **settings}
+    return _chosen(load_config(None, settings), None, settings, allow)
+
+
+def _chosen(config: Config, source: str | Path | None, settings: Mapping[str, Any], allow: tuple[str, ...]) -> Chosen:
+    """What goes with ``settings`` of what a look suggests."""
+    environment = config.environment
+    with raising(), foreign_code(environment.id):
+        seen = looking.look(environment, seconds=LOOK_S)
+    followed: list[Suggestion] = []
+    for each in suggest(seen, settings.get("algorithm.name"), timed=not config.deterministic):
+        if _says(settings, each.key):
+            continue
+        wanted = {one.key: one.value for one in (*followed, each)}
+        try:
+            config = load_config(source, {**wanted, **settings}, allow=allow)
+        except ConfigError:  # it does not go with what the user has set
+            continue
+        followed.append(each)
+    return Chosen(config, followed)
+
+
+def _says(settings: Mapping[str, Any], key: str) -> bool:
+    """Whether the user has set this, or the section that it is in."""
+    section, _, name = key.partition(".")
+    inner = settings.get(section)
+    return key in settings or (isinstance(inner, Mapping) and name in inner)

@@ -1,0 +1,88 @@
+"""Settings for an environment that has no preset: one rule for all, by its spaces and by a look at random play."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from marl.config.files import toml_value
+from marl.data.layout import leaves
+from marl.data.spaces import Part
+from marl.environments.look import Look
+
+DEFAULT = "ppo"
+# Of another algorithm than that, only these are known to fit.
+OF_ANY_ALGORITHM = ("environment.ignore", "environment.normalize_observations", "algorithm.discount")
+USUAL_HORIZON = 100.0  # steps, where nothing says how long episodes are
+LEAST_HORIZON, MOST_HORIZON = 50.0, 400.0
+HORIZONS = 4.0  # in the longest episode
+SLOW = 1e-3  # seconds of a step, above which a worker has half as many environments
+
+
+class Suggestion(NamedTuple):
+    """One setting, and why."""
+
+    key: str
+    value: Any
+    why: str
+
+
+def suggest(look: Look, algorithm: str | None = None, *, timed: bool = True) -> list[Suggestion]:
+    """The settings that fit, those first that others need.
+
+    Args:
+        algorithm: the user's choice; None: there is none.
+        timed: whether the speed of this machine may count; runs that are to be the same everywhere say no.
+    """
+    found = _all(look, timed)
+    if algorithm in (None, DEFAULT):
+        return found
+    return [each for each in found if each.key in OF_ANY_ALGORITHM]
+
+
+def as_toml(settings: Mapping[str, Any], suggestions: list[Suggestion]) -> str:
+    """A file of the user's own settings, by their paths, and of suggestions, each with its reason."""
+    lines: dict[str, list[str]] = {}
+    for path, value, why in [*((path, value, "") for path, value in settings.items()), *suggestions]:
+        section, _, name = path.rpartition(".")
+        lines.setdefault(section, []).append(f"{name} = {toml_value(value)}" + (f"  # {why}" if why else ""))
+    first = lines.pop("", [])  # settings of no section come before all sections
+    blocks = ["\n".join(first), *("\n".join([f"[{section}]", *inner]) for section, inner in lines.items())]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _all(look: Look, timed: bool) -> list[Suggestion]:
+    seen, acts = leaves(look.spaces.observations), leaves(look.spaces.actions)
+    rewards = f"{look.low:.3g}" if look.low == look.high else f"{look.low:.3g} to {look.high:.3g}"
+    rare = "hardly any step of random play earns another reward than the usual one"
+    slow = timed and look.step_seconds > SLOW
+    speed = f"a step takes {1e6 * look.step_seconds:,.0f} microseconds" if timed else "as many as usual"
+    found = [Suggestion("algorithm.name", DEFAULT, "it learns every kind of space and action")]
+    if look.texts:
+        found.append(Suggestion("environment.ignore", list(look.texts), "texts are nothing to learn from"))
+    if any(part.is_measured for part in seen):
+        found.append(Suggestion("environment.normalize_observations", True, "observations hold measured numbers"))
+    found += [
+        Suggestion("environment.normalize_rewards", True, f"random play earns {rewards} a step"),
+        Suggestion("environment.per_worker", 8 if slow else 16, speed),
+        Suggestion("algorithm.discount", *_discount(look)),
+        Suggestion("algorithm.t_max", 128, "long trajectories make steady updates"),
+        Suggestion("algorithm.learning_rate", *_learning_rate(seen)),
+        Suggestion("exploration.novelty", 0.1, rare if look.rare else "new situations are worth a look; it fades"),
+    ]
+    if any(part.categories for part in acts):
+        found.append(Suggestion("algorithm.entropy_cost", 0.01, "actions are categories"))
+    return found
+
+
+def _learning_rate(seen: Sequence[Part]) -> tuple[float, str]:
+    """How fast to learn, and why."""
+    if all(part.categories for part in seen):
+        return 3e-3, "observations are categories: weights of each are learned in its own samples alone"
+    return 1e-3, "the networks are small"
+
+
+def _discount(look: Look) -> tuple[float, str]:
+    """By over how many steps rewards shall count, and why."""
+    if look.limit is None:
+        return 1.0 - 1.0 / USUAL_HORIZON, "nothing says how long an episode may be"
+    horizon = min(max(look.limit / HORIZONS, LEAST_HORIZON), MOST_HORIZON)
+    return round(1.0 - 1.0 / horizon, 4), f"an episode has at most {look.limit:,} steps"

@@ -1,0 +1,85 @@
+"""What random play shows of an environment in a moment: how fast it is, how long episodes are, how rewards come."""
+
+import time
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from marl.data.spaces import Spaces
+from marl.environments.closing import closed
+from marl.environments.describe import describe
+from marl.environments.make import make_single
+from marl.environments.numbers import reward_of
+from marl.environments.settings import EnvironmentSettings
+
+MOST_STEPS = 20_000
+MOST_EPISODES = 100
+RARE = 0.01  # share of steps with another reward than the usual one, below which rewards are rare
+
+
+class Look(NamedTuple):
+    """What was seen."""
+
+    spaces: Spaces
+    texts: tuple[str, ...]  # entries of the observation that are texts, which nobody can learn from
+    step_seconds: float  # of one step of one environment, resets included; 0: none was played
+    limit: int | None  # steps after which the environment's registration cuts episodes
+    rare: bool  # hardly any step had another reward than the usual one
+    low: float  # the least and the greatest reward
+    high: float
+
+
+def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Look:
+    """Play random actions for ``seconds``, or less where enough has been seen.
+
+    What an environment does wrong while it plays is not said here: whoever trains on it says so.
+
+    Raises:
+        EnvironmentFault, MissingExtra: it cannot be made, or not be trained on.
+    """
+    environment = make_single(settings)
+    try:
+        texts = tuple(sorted(set(_texts(environment.observation_space)) - set(settings.ignore)))
+        spaces = describe(environment.observation_space, environment.action_space, (*settings.ignore, *texts))
+        rewards, spent = _play(environment, seconds, seed)
+        limit = environment.spec.max_episode_steps if environment.spec is not None else None
+    finally:
+        closed([environment], settings.id)
+    values, counts = np.unique(rewards or [0.0], return_counts=True)
+    return Look(
+        spaces,
+        texts,
+        step_seconds=spent / len(rewards) if rewards else 0.0,
+        limit=limit,
+        rare=bool(1.0 - counts.max() / counts.sum() < RARE),
+        low=float(values[0]),
+        high=float(values[-1]),
+    )
+
+
+def _play(environment: gymnasium.Env[Any, Any], seconds: float, seed: int) -> tuple[list[float], float]:
+    """The rewards of random actions, and how long that took."""
+    rewards: list[float] = []
+    episodes, start = 0, time.perf_counter()
+    try:
+        environment.reset(seed=seed)
+        environment.action_space.seed(seed)
+        while len(rewards) < MOST_STEPS and episodes < MOST_EPISODES and time.perf_counter() - start < seconds:
+            answer: tuple[Any, ...] = environment.step(environment.action_space.sample())
+            rewards.append(float(reward_of(answer[1])[0]))
+            if answer[2] or answer[3]:
+                episodes += 1
+                environment.reset()
+    except (Exception, SystemExit):  # whatever a user's environment does
+        pass
+    return rewards, time.perf_counter() - start
+
+
+def _texts(space: gym_spaces.Space[Any], path: str = "") -> list[str]:
+    """The entries of a Dict that are texts, as ``environment.ignore`` names them; spaces of a user's own as well."""
+    if not isinstance(space, gym_spaces.Dict):
+        return [path] if path and isinstance(space.sample(), str) else []
+    pairs = [(name, each) for name, each in space.spaces.items() if isinstance(name, str)]
+    return [text for name, each in pairs for text in _texts(each, f"{path}/{name}" if path else name)]

@@ -1,0 +1,69 @@
+"""Settings of a run on an environment without a preset: the user's, over what a look at it suggests."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marl.cluster.runs.suggestions import choose, choose_anew
+from marl.config.files import load_config
+from marl.config.settings import to_tree
+from marl.errors import ConfigError
+
+TAXI = "Taxi-v4"
+
+
+def chosen(settings: dict[str, Any], source: str = TAXI, **more: Any) -> Any:
+    return choose(source, {"stop.steps": 1000, **settings}, **more)
+
+
+def test_an_environment_without_a_preset_is_looked_at() -> None:
+    found = chosen({})
+    assert (found.config.algorithm.name, found.config.algorithm.discount) == ("ppo", 0.98)
+    assert found.config.environment.normalize_rewards
+    assert "Taxi-v4 has no preset" in found.in_words()
+    assert 'algorithm.name = "ppo"' in found.in_words()
+
+
+def test_what_the_user_sets_wins_and_is_no_suggestion() -> None:
+    found = chosen({"algorithm.discount": 0.5, "environment": {"per_worker": 4}})
+    assert (found.config.algorithm.discount, found.config.environment.per_worker) == (0.5, 4)
+    assert not {"algorithm.discount", "environment.per_worker"} & {each.key for each in found.suggestions}
+
+
+def test_what_does_not_go_with_the_users_settings_is_left_out() -> None:
+    found = chosen({"exchange.name": "observations"})
+    keys = {each.key for each in found.suggestions}
+    assert "algorithm.name" in keys
+    assert not {"environment.normalize_rewards", "exploration.novelty"} & keys
+
+
+def test_another_algorithm_keeps_its_own_defaults() -> None:
+    found = chosen({"algorithm.name": "apex_dqn"})
+    assert [each.key for each in found.suggestions] == ["algorithm.discount"]
+    assert found.config.algorithm.t_max == 16
+
+
+@pytest.mark.parametrize("source", ["CartPole-v1", "file"])
+def test_a_preset_or_a_file_is_followed_as_it_is(source: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(f'[environment]\nid = "{TAXI}"\n')
+    source = str(file) if source == "file" else source
+    found = chosen({}, source)
+    assert found.suggestions == []
+    assert found.in_words() == ""
+    assert to_tree(found.config) == to_tree(load_config(source, {"stop.steps": 1000}))
+
+
+def test_nobody_looks_where_nobody_shall() -> None:
+    assert chosen({}, look=False).suggestions == []
+    assert chosen({"environment.backend": "envpool"}).suggestions == []
+
+
+def test_a_suggestion_may_be_asked_for_where_there_is_a_preset() -> None:
+    assert {each.key for each in choose_anew("CartPole-v1", {}).suggestions} >= {"algorithm.name", "algorithm.discount"}
+
+
+def test_a_file_is_no_environment() -> None:
+    with pytest.raises(ConfigError, match=r"expected an environment, .* got the file own\.toml"):
+        choose_anew("own.toml", {})

@@ -1,0 +1,78 @@
+"""The one rule for environments without a preset."""
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from marl.config.settings import from_tree
+from marl.config.suggest import as_toml, suggest
+from marl.data.spaces import Part, Spaces
+from marl.environments.look import Look
+
+CATEGORY = Part((), "int64", (4,), (0,))
+MEASURED_ACTION = Part((2,), low=(-1.0, -1.0), high=(1.0, 1.0))
+NUMBERS, CELL, PICTURE = Part((3,)), Part((), "int32", (500,), (0,)), Part((84, 84, 3), "uint8")
+
+
+def seen(observations: Any = NUMBERS, actions: Any = CATEGORY, **more: Any) -> Look:
+    facts: dict[str, Any] = {"texts": (), "step_seconds": 2e-5, "limit": 200, "rare": False, "low": -1.0, "high": 1.0}
+    return Look(Spaces(observations, actions), **{**facts, **more})
+
+
+def suggested(look: Look, *arguments: Any, **more: Any) -> dict[str, Any]:
+    return {each.key: each.value for each in suggest(look, *arguments, **more)}
+
+
+@pytest.mark.parametrize(
+    ("observations", "normalised"),
+    [(NUMBERS, True), (CELL, False), (PICTURE, False), ({"a": PICTURE, "b": NUMBERS}, True), ((CELL, PICTURE), False)],
+)
+def test_measured_numbers_are_normalised(observations: Any, normalised: bool) -> None:
+    assert ("environment.normalize_observations" in suggested(seen(observations))) == normalised
+
+
+@pytest.mark.parametrize(
+    ("actions", "bonus"), [(CATEGORY, True), (MEASURED_ACTION, False), ((CATEGORY, MEASURED_ACTION), True)]
+)
+def test_categories_get_an_entropy_bonus(actions: Any, bonus: bool) -> None:
+    assert ("algorithm.entropy_cost" in suggested(seen(actions=actions))) == bonus
+
+
+@pytest.mark.parametrize(
+    ("limit", "discount"), [(None, 0.99), (10, 0.98), (200, 0.98), (500, 0.992), (1000, 0.996), (100_000, 0.9975)]
+)
+def test_rewards_count_over_a_quarter_of_the_longest_episode(limit: int | None, discount: float) -> None:
+    assert suggested(seen(limit=limit))["algorithm.discount"] == discount
+
+
+def test_a_slow_environment_shares_a_worker_with_fewer() -> None:
+    assert suggested(seen(step_seconds=2e-3))["environment.per_worker"] == 8
+    assert suggested(seen(step_seconds=2e-3), timed=False)["environment.per_worker"] == 16
+
+
+@pytest.mark.parametrize(
+    ("observations", "rate"), [(CELL, 3e-3), ((CELL, CELL), 3e-3), (NUMBERS, 1e-3), ((CELL, NUMBERS), 1e-3)]
+)
+def test_categories_alone_are_learned_faster(observations: Any, rate: float) -> None:
+    assert suggested(seen(observations))["algorithm.learning_rate"] == rate
+
+
+def test_texts_are_ignored() -> None:
+    assert suggested(seen(texts=("mission", "a/b")))["environment.ignore"] == ["mission", "a/b"]
+    assert "environment.ignore" not in suggested(seen())
+
+
+def test_of_another_algorithm_only_what_fits_any() -> None:
+    assert set(suggested(seen(), "sac")) == {"environment.normalize_observations", "algorithm.discount"}
+    assert suggested(seen(), "ppo") == suggested(seen())
+
+
+@pytest.mark.parametrize("look", [seen(), seen(PICTURE, MEASURED_ACTION, rare=True), seen(texts=("mission",))])
+def test_makes_a_file_of_settings_that_can_work(look: Look) -> None:
+    text = as_toml({"environment.id": "Taxi-v4", "seed": 3}, suggest(look))
+    config = from_tree(tomllib.loads(text))
+    assert (config.environment.id, config.seed, config.algorithm.name) == ("Taxi-v4", 3, "ppo")
+    assert text.index("seed") < text.index("[environment]")
+    for each in suggest(look):
+        assert f"  # {each.why}\n" in text

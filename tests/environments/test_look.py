@@ -1,0 +1,91 @@
+"""What a moment of random play shows."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from marl.environments.look import look
+from marl.environments.settings import EnvironmentSettings
+from marl.errors import EnvironmentFault
+
+
+class Words(gymnasium.Space[str]):
+    """Texts in a space of one's own, as MiniGrid has them."""
+
+    def sample(self, *unused: Any, **unused_too: Any) -> str:
+        return "now"
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, str)
+
+
+class Told(gymnasium.Env[Any, Any]):
+    """An episode of four steps, one of which earns something; its observations hold texts."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "place": gymnasium.spaces.Box(0, 1, (2,), np.float32),
+            "mission": gymnasium.spaces.Text(8),
+            "more": gymnasium.spaces.Dict({"word": Words(), "side": gymnasium.spaces.Discrete(2)}),
+        }
+    )
+    action_space = gymnasium.spaces.Discrete(2)
+    closes = 0
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self._steps, self._fails_at = 0, fails_at
+
+    def _seen(self) -> dict[str, Any]:
+        return {"place": np.zeros(2, np.float32), "mission": "go", "more": {"word": "now", "side": 1}}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._steps = 0
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        if self._steps == self._fails_at:
+            raise RuntimeError("no")
+        return self._seen(), 3.0 * (self._steps == 4), self._steps == 4, False, {}
+
+    def close(self) -> None:
+        Told.closes += 1
+
+
+def settings(**more: Any) -> EnvironmentSettings:
+    return EnvironmentSettings(id="tests.environments.test_look:Told", **more)
+
+
+def test_texts_are_left_out_by_their_paths() -> None:
+    seen = look(settings(), seconds=5.0)
+    assert seen.texts == ("mission", "more/word")
+    assert set(seen.spaces.observations) == {"place", "more"}
+    assert look(settings(ignore=("mission",)), seconds=5.0).texts == ("more/word",)
+
+
+def test_rewards_and_their_rarity() -> None:
+    seen = look(settings(), seconds=30.0)
+    assert (seen.low, seen.high, seen.rare) == (0.0, 3.0, False)
+    assert look(EnvironmentSettings(id="MountainCar-v0"), seconds=1.0).rare
+    assert not look(EnvironmentSettings(id="Pendulum-v1"), seconds=1.0).rare
+
+
+def test_the_limit_is_that_of_the_registration() -> None:
+    assert look(EnvironmentSettings(id="Pendulum-v1"), seconds=0.1).limit == 200
+    assert look(settings(), seconds=0.1).limit is None
+
+
+@pytest.mark.parametrize("fails_at", [1, 3])
+def test_an_environment_that_raises_is_still_closed(fails_at: int) -> None:
+    before = Told.closes
+    seen = look(settings(kwargs={"fails_at": fails_at}), seconds=5.0)
+    assert Told.closes == before + 1
+    assert (seen.step_seconds > 0) == (fails_at > 1)
+
+
+def test_what_nobody_can_train_on_is_refused() -> None:
+    with pytest.raises(EnvironmentFault, match="no environment named 'Nope-v0'"):
+        look(EnvironmentSettings(id="Nope-v0"), seconds=1.0)
