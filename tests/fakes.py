@@ -161,7 +161,7 @@ class Pixels(Catch):
 class Faulty(CountingEnv):
     """Counts well until step ``at`` (counted over all episodes), then breaks one promise.
 
-    ``fault``: "nan", "nan_reward", "shape", "raise", "raise_reset", "four".
+    ``fault``: "nan", "nan_reward", "outside", "shape", "raise", "raise_reset", "four".
     """
 
     def __init__(self, fault: str, at: int = 2, length: int = 100, ends: str = "terminated") -> None:
@@ -181,6 +181,8 @@ class Faulty(CountingEnv):
         match self._fault:
             case "nan":
                 observation[1] = np.nan
+            case "outside":
+                observation[1] = 2e6
             case "nan_reward":
                 reward = float("nan")
             case "shape":

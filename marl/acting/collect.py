@@ -25,6 +25,8 @@ class Episodes(NamedTuple):
     lengths: npt.NDArray[np.int64]  # [E]
     steps: int  # environment steps of the trajectory: its transitions without resets
     seconds: float  # inside the environments' own ``step``
+    outside: int = 0  # observations outside the bounds of their space
+    first_outside: str = ""  # the first of all, in words
 
 
 class Collector:
@@ -56,6 +58,7 @@ class Collector:
         self._raw_steps = steps(self._raw)
         self._flat = flattened(spaces.raw, self._raw)
         self._flat_steps = steps(self._flat)
+        self._new = at(self._flat, slice(1, None))  # all but the first, which belongs to the trajectory before, too
         self._preprocess = Preprocess(spaces)
         tree = trajectory_tree(
             length=length,
@@ -101,7 +104,8 @@ class Collector:
         returns: list[npt.NDArray[np.float64]] = []
         lengths: list[npt.NDArray[np.int64]] = []
         put(self._raw_steps[0], self._raw_steps[length])
-        before = self._environments.seconds
+        outside = self._environments.outside
+        before = self._environments.seconds, outside.count
         decide = network.step
         with torch.inference_mode(), np.errstate(over="ignore"):  # what does not fit is refused below
             initial = network.initial_state(self._environments.count)
@@ -139,6 +143,7 @@ class Collector:
                 put(self._seen_steps[length], self._preprocess(self._flat_steps[length], normalizer))
         self._state = state
         self._check([observations for observations, _ in last])
+        outside.look(self._new)
         self._rewards[:] = self._answered
         trajectory = self._trajectory(seen, torch.stack(behaviour), last, normalizer, version)
         if remembers:
@@ -147,12 +152,14 @@ class Collector:
             np.concatenate(returns) if returns else np.zeros(0),
             np.concatenate(lengths) if lengths else np.zeros(0, np.int64),
             int(np.count_nonzero(valid)),
-            self._environments.seconds - before,
+            self._environments.seconds - before[0],
+            outside.count - before[1],
+            outside.first,
         )
 
     def observation_statistics(self) -> RunningStatistics:
         """Statistics of the raw observations of the last trajectory."""
-        numbers = self._preprocess.numbers(at(self._flat, slice(1, None)))
+        numbers = self._preprocess.numbers(self._new)
         return statistics_of(numbers.reshape(-1, numbers.shape[-1]))
 
     def reward_statistics(self) -> RunningStatistics:
@@ -207,6 +214,7 @@ class Collector:
         last_observations, last_index = at(seen, (0, slice(0))), np.zeros(0, np.int64)
         if last:
             flat = self._rows(joined([part for part, _ in last]), sum(len(index) for _, index in last))
+            self._environments.outside.look(flat)
             last_observations = self._preprocess(flat, normalizer)
             last_index = np.concatenate([index for _, index in last])
         return self._whole._replace(

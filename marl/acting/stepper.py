@@ -55,15 +55,22 @@ class Stepper:
         if not self._wait(self._counts[group], go_on):
             return None
         environments = self._groups[group]
-        before = environments.seconds
+        before = environments.seconds, environments.outside.count
         answer = environments.step(self._actions[group])
         self._ask(group, answer, first=False)
         returns, lengths = self._returns[group], self._lengths[group]
         returns += answer.rewards
         lengths += answer.valid
         ended = answer.terminated | answer.truncated
-        steps, seconds = int(np.count_nonzero(answer.valid)), environments.seconds - before
-        episodes = Episodes(returns[ended], lengths[ended], steps, seconds)
+        outside = environments.outside
+        episodes = Episodes(
+            returns[ended],
+            lengths[ended],
+            int(np.count_nonzero(answer.valid)),
+            environments.seconds - before[0],
+            outside.count - before[1],
+            outside.first,
+        )
         returns[ended] = lengths[ended] = 0
         return episodes
 
@@ -93,10 +100,12 @@ class Stepper:
         counts[BEGUN] = question  # first: who reads meanwhile knows that the slot is not whole
         slot = self._slots[group]
         put(slot["observations"], flattened(observation, seen))
+        environments.outside.look(slot["observations"])
         slot["rewards"][:] = step.rewards
         slot["ends"][:] = step.terminated, step.truncated, step.valid
         if num_last:
             put(at(slot["last_observations"], slice(num_last)), flattened(observation, last))
+            environments.outside.look(at(slot["last_observations"], slice(num_last)))
             slot["last_index"][:num_last] = step.last_index
         slot["header"][:5] = self._worker, group, question, first, num_last
         counts[ASKED] = question  # last: who sees it finds everything in place

@@ -123,7 +123,7 @@ class Contact:
         self._side = config.exchange.child(facts)
 
     def _watch(self, group: ProcessGroup, candidates: "queue.Queue[Candidate]", stopped: threading.Event) -> str:
-        playing, lost_at, shown_at, shown_steps = False, None, time.monotonic(), 0
+        playing, lost_at, shown_at, shown_steps, told_outside = False, None, time.monotonic(), 0, False
         while True:
             group.wait(TICK)
             self._tend()
@@ -163,6 +163,9 @@ class Contact:
             if now - shown_at >= 0.5:
                 steps = int(array(self._node.block, "counters")[:, STEPS].sum())
                 self._events.on(self._status((steps - shown_steps) / (now - shown_at), lost_at is not None))
+                if not told_outside and (words := self._node.first_outside()):
+                    told_outside = True
+                    self._events.note(words)
                 if lost_at is not None:
                     self._side.remember()
                 shown_at, shown_steps = now, steps

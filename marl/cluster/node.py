@@ -19,7 +19,7 @@ from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.flat import num_parameters
-from marl.training.metrics import read_metrics
+from marl.training.metrics import first_outside, read_metrics
 from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.training.saved.weights_file import copy_exactly
 
@@ -160,8 +160,12 @@ class Node:
         return counters[:, STEPS].copy(), counters[:, UPDATES].copy()
 
     def metrics(self) -> dict[str, float]:
-        """Losses and other metrics, as means over the workers, and the number of skipped updates if it is not 0."""
+        """Losses and other metrics, as means over the workers, and the totals that are not 0."""
         return read_metrics(self.block)
+
+    def first_outside(self) -> str:
+        """The first observation that was outside its space, in words; nothing if there was none."""
+        return first_outside(self.block)
 
     def shares(self) -> npt.NDArray[np.float64]:
         """Seconds [M, 3] of each worker: acting; the part of acting inside the environment's step; learning."""

@@ -20,7 +20,8 @@ from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
 from marl.environments.describe import describe
 from marl.environments.make import make_vector
-from marl.environments.numbers import NUMBERS, WHOLE, category_fault, kind_fault, part_fault
+from marl.environments.numbers import NUMBERS, WHOLE, category_fault, fault_of, kind_fault, part_fault
+from marl.environments.outside import Outside
 from marl.environments.serial import misfit
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault, MarlError, SpaceFault
@@ -51,6 +52,7 @@ class Environments:
         parts = self.spaces.observations
         self._is_measured = isinstance(parts, Part) and not parts.categories  # as most: nothing to look at in each step
         self.seconds = 0.0
+        self.outside = Outside(vector.single_observation_space, parts, name)
         self._vector = vector
         mode = vector.metadata.get("autoreset_mode")
         try:
@@ -192,6 +194,10 @@ class Environments:
         Raises:
             EnvironmentFault: they cannot.
         """
+        if self._is_measured:
+            if fault := fault_of(name, values):
+                self.refuse_number(fault)
+            return
         for part, (path, numbers) in zip(leaves(self.spaces.observations), named(self._raw, values), strict=True):
             where = name if self._is_one else f"{name} {path}"
             if fault := part_fault(where, part, numbers):

@@ -14,19 +14,21 @@ from marl.data.ring import Ring
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
 from marl.exchanges.sides import Answer
-from marl.training.metrics import NAME, TOTALS, read_metrics
+from marl.training.metrics import NAME, TOTALS, first_outside, read_metrics
 from marl.training.node_memory import MAX_METRICS, STEPS, UPDATES, array, ring
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
 from marl.wire.receive_buffers import new_buffers
+from marl.words import printable
 
 EVERY = 0.25  # seconds between two reports of a child
 SHARE = 0.02  # the pause is this many seconds per child, or longer: a report costs the parent about 1 ms
-METRIC = "metric."  # prefix of the metrics' names in a report
+METRIC, FIRST_OUTSIDE = "metric.", "first_outside"  # prefix of the metrics' names in a report, and a line of words
 LONGEST_SILENCE = 10.0  # seconds between two reports, whatever the parent asks for
 MAX_EPISODES = 4096  # in one message
 MOST_KEPT = 2**20  # episodes that are not acknowledged: 16 MiB
 MAX_WORKERS = 1024
+MOST_WORDS = 500  # letters of a line
 MOST_NUMBER = 1e30  # of a return or a metric, so that a mean of many is finite
 MOST_STEPS = 2**50  # of one worker since the child started: the sum over all workers fits 64 bits
 
@@ -41,6 +43,7 @@ class Report(NamedTuple):
     first: int  # how many episodes ended before the ones below
     returns: npt.NDArray[np.float64]  # [E] of the episodes that the parent has not acknowledged
     lengths: npt.NDArray[np.int64]  # [E]
+    first_outside: str = ""  # the first observation that was outside its space, in words
 
 
 Hear: TypeAlias = Callable[[str, Report], int]  # takes a report; returns how many episodes have arrived in all
@@ -122,6 +125,8 @@ class Reporter:
     def _message(self, name: str, restarts: int, first: int, episodes: npt.NDArray[np.float64]) -> Message:
         info: dict[str, Value] = {"updates": int(self._counters[:, UPDATES].sum()), "restarts": restarts}
         info |= {f"{METRIC}{key}": value for key, value in read_metrics(self._block).items()}
+        if words := first_outside(self._block):
+            info[FIRST_OUTSIDE] = words
         arrays = {
             "steps": torch.from_numpy(self._counters[:, STEPS].copy()),
             "episodes": torch.from_numpy(np.array(episodes, np.float64)),
@@ -171,7 +176,10 @@ def read_report(message: Message) -> Report:
         raise MessageRefused(f"{message.kind} from {message.sender}: expected returns and counts that can be")
     metrics = _metrics_in(message)
     updates, restarts, first = (int(each) for each in counts if isinstance(each, int))
-    return Report(steps.numpy(), updates, restarts, metrics, first, rows[:, 0], rows[:, 1].astype(np.int64))
+    words = message.info.get(FIRST_OUTSIDE)
+    outside = printable(words, MOST_WORDS) if isinstance(words, str) else ""
+    returns, lengths = rows[:, 0], rows[:, 1].astype(np.int64)
+    return Report(steps.numpy(), updates, restarts, metrics, first, returns, lengths, outside)
 
 
 def acknowledge(name: str, child: str, report: Report, hear: Hear) -> Answer | None:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from marl.data.shared import SharedBlock
 from marl.errors import PluginError
-from marl.training.node_memory import MAX_METRICS, MAX_NAME, SKIPPED, array
+from marl.training.node_memory import MAX_METRICS, MAX_NAME, MAX_OUTSIDE, OUTSIDE, SKIPPED, array
 
 NAME = re.compile(rf"[A-Za-z0-9_.:@/\[\]-]{{1,{MAX_NAME}}}")
-SKIPPED_UPDATES = "skipped_updates"  # a total; all others are means
-TOTALS = (SKIPPED_UPDATES,)
+SKIPPED_UPDATES, OUTSIDE_OBSERVATIONS = "skipped_updates", "outside_observations"
+TOTALS = {SKIPPED_UPDATES: SKIPPED, OUTSIDE_OBSERVATIONS: OUTSIDE}  # columns of "counters"; all others are means
 
 
 class MetricsRow:
@@ -63,15 +63,31 @@ class MetricsRow:
 
 
 def read_metrics(block: SharedBlock) -> dict[str, float]:
-    """Means by name, over the workers that wrote a number; also the number of skipped updates, if any."""
+    """Means by name, over the workers that wrote a number; also the totals that are not 0."""
     told: dict[str, list[float]] = {}
     for numbers, names in zip(block["metrics"].numpy(), block["metric_names"].numpy(), strict=True):
         for name, number in zip(_names_in(names), numbers.tolist(), strict=False):
             if number == number:  # leave out NaN
                 told.setdefault(name, []).append(number)
     found = {name: sum(values) / len(values) for name, values in told.items()}
-    skipped = int(array(block, "counters")[:, SKIPPED].sum())
-    return {**found, SKIPPED_UPDATES: float(skipped)} if skipped else found
+    totals = {name: float(array(block, "counters")[:, column].sum()) for name, column in TOTALS.items()}
+    return {**found, **{name: total for name, total in totals.items() if total}}
+
+
+def tell_outside(place: npt.NDArray[np.uint8], words: str) -> None:
+    """Write what was outside its space, once; the first byte last, as with names."""
+    if not place[0]:
+        letters = np.frombuffer(words.encode()[:MAX_OUTSIDE], np.uint8)
+        place[1 : len(letters)] = letters[1:]
+        place[0] = letters[0]
+
+
+def first_outside(block: SharedBlock) -> str:
+    """What a worker has seen outside its space, in words; nothing if none has."""
+    for place in array(block, "first_outside"):
+        if place[0]:
+            return place.tobytes().rstrip(b"\0").decode(errors="replace")  # type: ignore[no-any-return]
+    return ""
 
 
 def _names_in(names: npt.NDArray[np.uint8]) -> list[str]:

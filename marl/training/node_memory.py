@@ -14,8 +14,9 @@ from marl.data.shared import SharedBlock
 from marl.training.optimizers import NUM_VECTORS
 
 RING_ROWS = 16_384
-STEPS, UPDATES, SKIPPED = range(3)  # columns of "counters"
+STEPS, UPDATES, SKIPPED, OUTSIDE = range(4)  # columns of "counters"
 MAX_METRICS, MAX_NAME = 32, 48  # metrics of a worker, letters of each name
+MAX_OUTSIDE = 512  # bytes of the words about an observation outside its space
 ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"
 
 
@@ -48,6 +49,7 @@ def node_memory(
             "seconds": Leaf((workers, 8), torch.float64),
             "metrics": Leaf((workers, MAX_METRICS), torch.float64),
             "metric_names": Leaf((workers, MAX_METRICS, MAX_NAME), torch.uint8),
+            "first_outside": Leaf((workers, MAX_OUTSIDE), torch.uint8),
             "ring_count": Leaf((workers, 8), torch.int64),
             "ring_rows": Leaf((workers, RING_ROWS, 2), torch.float64),
             **(more or {}),

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from marl.acting.collect import Episodes
 from marl.data.shared import SharedBlock
-from marl.training.metrics import MetricsRow
+from marl.training.metrics import MetricsRow, tell_outside
 from marl.training.node_memory import (
     ACTING,
     FIRST_UPDATE,
     LEARNING,
+    OUTSIDE,
     RING_ROWS,
     SKIPPED,
     STEPPING,
@@ -34,6 +35,7 @@ class Telemetry:
         self._counters = self._all_counters[worker]
         self._seconds = array(block, "seconds")[worker]
         self._metrics = MetricsRow(block, worker)
+        self._first_outside = array(block, "first_outside")[worker]
         self._ring = ring(block, worker)
         self._base_steps = array(block, "base_steps")
         self._version = array(block, "version")
@@ -72,6 +74,9 @@ class Telemetry:
     def played(self, episodes: Episodes, acting: float, learning: float) -> None:
         """One trajectory was played, in ``acting`` seconds, and learned from, in ``learning`` seconds."""
         self._counters[STEPS] += episodes.steps
+        if episodes.outside:
+            self._counters[OUTSIDE] += episodes.outside
+            tell_outside(self._first_outside, episodes.first_outside)
         self._seconds[STEPPING] += episodes.seconds
         self._seconds[ACTING] += acting
         self._seconds[LEARNING] += learning

@@ -120,6 +120,19 @@ def test_an_environment_that_breaks_on_the_child(kwargs: str, says: str, tmp_pat
         assert only.end(signal.SIGTERM) == 0
 
 
+def test_an_observation_outside_its_space_is_told_at_both_ends(tmp_path: Path) -> None:
+    """And it ends nothing."""
+    words = ("tests.fakes:Faulty", "--set", "environment.kwargs={fault='outside',at=50}", *ENDLESS, *OFTEN)
+    with child(tmp_path, "--allow", "tests.fakes") as only, parent(tmp_path, [only], *words) as run:
+        run.wait(f"{only.name}: tests.fakes:Faulty: number 1 of observation is 2000000, outside its space of -1000000")
+        only.wait(
+            "tests.fakes:Faulty: number 1 of observation is 2000000, outside its space of -1000000 to 1000000; it"
+        )
+        wait_for_rounds(run, tmp_path)
+        assert run.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        assert only.end(signal.SIGTERM) == 0
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     """``kill -9`` of a command; its workers, forkserver and all else end by themselves."""
     process.kill()

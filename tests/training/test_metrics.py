@@ -3,8 +3,15 @@ import torch
 
 from marl.data.shared import SharedBlock
 from marl.errors import PluginError
-from marl.training.metrics import SKIPPED_UPDATES, MetricsRow, read_metrics
-from marl.training.node_memory import MAX_METRICS, MAX_NAME, SKIPPED, array, node_memory
+from marl.training.metrics import (
+    OUTSIDE_OBSERVATIONS,
+    SKIPPED_UPDATES,
+    MetricsRow,
+    first_outside,
+    read_metrics,
+    tell_outside,
+)
+from marl.training.node_memory import MAX_METRICS, MAX_NAME, MAX_OUTSIDE, OUTSIDE, SKIPPED, array, node_memory
 
 
 @pytest.fixture
@@ -31,6 +38,18 @@ def test_a_successor_writes_where_the_killed_worker_did(block: SharedBlock) -> N
 def test_skipped_updates_are_a_total_and_only_there_if_there_are_any(block: SharedBlock) -> None:
     array(block, "counters")[:, SKIPPED] = 1, 0, 4
     assert read_metrics(block) == {SKIPPED_UPDATES: 5.0}
+    array(block, "counters")[1, OUTSIDE] = 7
+    assert read_metrics(block) == {SKIPPED_UPDATES: 5.0, OUTSIDE_OBSERVATIONS: 7.0}
+
+
+def test_what_was_outside_first_is_kept(block: SharedBlock) -> None:
+    assert first_outside(block) == ""
+    places = array(block, "first_outside")
+    tell_outside(places[1], "the first")
+    tell_outside(places[1], "another, and longer")
+    assert first_outside(block) == "the first"
+    tell_outside(places[0], "é" * MAX_OUTSIDE)  # more than there is room for
+    assert first_outside(block) == "é" * (MAX_OUTSIDE // 2)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class StatusReporter:
         self._trainer, self._meter, self._events, self._seconds = trainer, meter, events, seconds
         self._shown, self._recorded = Pace(seconds()), Pace(seconds())
         self._over = False
-        self._told_skipped = False
+        self._told_skipped = self._told_outside = False
         self._ended: list[EndedEpisodes] = []
         self._rows: Sequence[ChildRow] | None = None  # as they were before training ended
 
@@ -64,6 +64,9 @@ class StatusReporter:
         if counts.metrics.get(SKIPPED_UPDATES) and not self._told_skipped:
             self._told_skipped = True
             self._events.note("a gradient was not finite: its update is skipped, and counted in skipped_updates")
+        if counts.first_outside and not self._told_outside:
+            self._told_outside = True
+            self._events.note(counts.first_outside)
         return self._meter.update(
             self._seconds(), counts.steps, counts.updates, counts.metrics, counts.restarts, speed(counts.steps)
         )

@@ -97,7 +97,7 @@ class Actors:
     def counts(self) -> Counts:
         """See ``Players``."""
         steps, updates = self._node.worker_counts()
-        return Counts(steps, updates, {}, self._node.restarts)
+        return Counts(steps, updates, self._node.metrics(), self._node.restarts, self._node.first_outside())
 
     def episodes(self) -> Episodes:
         """See ``Players``."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from marl.cluster.trainers.trainer import Counts
 from marl.exchanges.child_reports import MAX_WORKERS, Report
-from marl.training.metrics import SKIPPED_UPDATES, TOTALS
+from marl.training.metrics import TOTALS
 
 MAX_NAMES = 64  # of metrics, whatever children say
 SPAN = 2.0  # seconds that a speed is measured over
@@ -41,6 +41,7 @@ class ChildMetrics:
         self.steps = self.updates = 0  # over all lives of the child
         self.restarts = 0  # of its workers, since its last start
         self.metrics: dict[str, float] = {}
+        self.first_outside = ""
         self.told = told  # since its last start
         self._since = now
         self._played = told.steps  # steps that belong to no reported episode yet
@@ -68,9 +69,11 @@ class ChildMetrics:
         heard = report.first + len(report.returns)
         self.told = Told(*map(max, before, (steps, updates, heard)))
         self.restarts, self.metrics = min(report.restarts, int(MOST_RESTARTS * worker_seconds)), dict(report.metrics)
-        skipped = int(min(self.metrics.pop(SKIPPED_UPDATES, 0.0), most))  # each was an update that was tried
-        if skipped > 0:
-            self.metrics[SKIPPED_UPDATES] = float(skipped)
+        for name in TOTALS:  # each is a step, or an update that was tried
+            total = int(min(self.metrics.pop(name, 0.0), most))
+            if total > 0:
+                self.metrics[name] = float(total)
+        self.first_outside = report.first_outside
         self._speeds.append((now, self.steps))
         self._played += new
         return self._new_episodes(report, before.episodes)
@@ -184,10 +187,12 @@ class ChildrenMetrics:
             found += [metrics for child, metrics in self._children.items() if child not in children]
             all_metrics = [each.metrics for each in self._children.values() if each.metrics]
             restarts = sum(each.restarts for each in self._children.values())
+            words = [f"{child}: {each.first_outside}" for child, each in self._children.items() if each.first_outside]
             self._counted = self._before | {child: each.told for child, each in self._children.items()}
         metrics = joined(all_metrics)
         steps = np.array([each.steps for each in found], np.int64)
-        return Counts(steps, np.array([each.updates for each in found], np.int64), metrics, restarts)
+        updates = np.array([each.updates for each in found], np.int64)
+        return Counts(steps, updates, metrics, restarts, words[0] if words else "")
 
 
 def joined(told: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
 from marl.errors import MarlError, WorkerFailed
 from marl.exchanges.sides import LearningSide
 from marl.reports.events import ChildRow
+from marl.training.metrics import OUTSIDE_OBSERVATIONS
 
 
 class Learning(Trainer):
@@ -64,11 +65,14 @@ class Learning(Trainer):
         played = self._players.counts()
         restarts = played.restarts + self._learner.restarts
         updates, metrics = np.array([self._learner.own_updates()]), self._learner.metrics()
+        if OUTSIDE_OBSERVATIONS in played.metrics:
+            metrics[OUTSIDE_OBSERVATIONS] = played.metrics[OUTSIDE_OBSERVATIONS]
         if self._players.local:
-            return Counts(played.steps, updates, metrics, restarts)
+            return Counts(played.steps, updates, metrics, restarts, played.first_outside)
         # These are the steps that arrived. The children's reports may be older, or still be on their way.
         steps = np.array([self._side.steps - self._base_steps])
-        return Counts(steps, updates, metrics | {"refused": float(self._side.refused)}, restarts)
+        metrics["refused"] = float(self._side.refused)
+        return Counts(steps, updates, metrics, restarts, played.first_outside)
 
     def episodes(self) -> Episodes:
         """See ``Trainer``."""

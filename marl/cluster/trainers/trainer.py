@@ -30,6 +30,7 @@ class Counts(NamedTuple):
     updates: npt.NDArray[np.int64]  # [M]
     metrics: dict[str, float]
     restarts: int
+    first_outside: str = ""  # the first observation that was outside its space, in words
 
 
 class Given(NamedTuple):

@@ -77,7 +77,7 @@ class Workers(Trainer):
     def counts(self) -> Counts:
         """See ``Trainer``."""
         steps, updates = self._node.worker_counts()
-        return Counts(steps, updates, self._node.metrics(), self._node.restarts)
+        return Counts(steps, updates, self._node.metrics(), self._node.restarts, self._node.first_outside())
 
     def episodes(self) -> Episodes:
         """See ``Trainer``."""

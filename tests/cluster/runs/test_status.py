@@ -24,11 +24,12 @@ class Playing:
         self.now = 0.0
         self.children: list[ChildRow] | None = None
         self.metrics: dict[str, float] = {}
+        self.first_outside = ""
         self.ended: Episodes = np.zeros(0), np.zeros(0, np.int64)
 
     def counts(self) -> Counts:
         steps = np.array([int(RATE * self.now)])
-        return Counts(steps, steps // 10, self.metrics, 0)
+        return Counts(steps, steps // 10, self.metrics, 0, self.first_outside)
 
     def episodes(self) -> Episodes:
         return self.ended
@@ -128,3 +129,13 @@ def test_skipped_updates_are_told_once() -> None:
     told.reporter.record()
     texts = [event.text for event in told.events if isinstance(event, Warned)]
     assert texts == ["a gradient was not finite: its update is skipped, and counted in skipped_updates"]
+
+
+def test_the_first_observation_outside_its_space_is_told_once() -> None:
+    told = Told()
+    told.reporter.status()
+    for words in ("mine: observation is 2", "mine: observation is 3"):
+        told.trainer.first_outside = words
+        told.reporter.status()
+        told.reporter.record()
+    assert [event.text for event in told.events if isinstance(event, Warned)] == ["mine: observation is 2"]

@@ -152,6 +152,8 @@ def test_nobody_has_played_more_episodes_than_steps() -> None:
 
 
 def test_any_metric_of_a_child_is_shown_and_totals_are_added() -> None:
+    told = [{"outside_observations": 9.0}, {"outside_observations": 1.0}]
+    assert joined(told) == {"outside_observations": 10.0}
     told = [{"mine": 1.0, "skipped_updates": 2.0}, {"mine": 3.0, "other": 5.0, "skipped_updates": 4.0}]
     assert joined(told) == {"mine": 2.0, "other": 5.0, "skipped_updates": 6.0}
     assert joined([]) == {}
@@ -167,3 +169,15 @@ def test_what_comes_after_the_end_is_for_the_next_parent() -> None:
     assert child_metrics.counts(["a", "b"]).steps.tolist() == [10, 0]
     assert child_metrics.episodes(["a", "b"])[0].tolist() == [1.0]
     assert child_metrics.state()["a"] == (10, 0, 1)
+
+
+def test_what_a_child_sees_outside_its_space_is_counted_and_named() -> None:
+    child_metrics = ChildrenMetrics()
+    child_metrics.hear("a", report(10))
+    assert child_metrics.counts(["a", "b"]).first_outside == ""
+    for child, number in (("a", 1e30), ("b", 3.0)):
+        said = report(10)._replace(metrics={"outside_observations": number}, first_outside="it is 2")
+        child_metrics.hear(child, said)
+    counts = child_metrics.counts(["a", "b"])
+    assert counts.first_outside == "a: it is 2"
+    assert 3 + FASTEST < counts.metrics["outside_observations"] < 1e10
