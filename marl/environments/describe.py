@@ -11,7 +11,9 @@ from gymnasium import spaces as gym_spaces
 from marl.data.layout import leaves
 from marl.data.spaces import Part, Parts, Spaces
 from marl.errors import SpaceFault
+from marl.words import printable
 
+SIZELESS = (gym_spaces.Text, gym_spaces.Sequence, gym_spaces.Graph, gym_spaces.OneOf)
 KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of these"
 
 
@@ -25,22 +27,27 @@ def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any], 
         SpaceFault: a kind of space that no network here can handle, or nothing of the name that is ignored.
     """
     unused = set(ignore)
-    seen = _parts(observation, "observations", "", unused)
+    seen = _parts(observation, "observations", "", "", unused)
     if unused:
-        raise SpaceFault(f"environment.ignore: expected entries of {observation}, got {sorted(unused)[0]!r}")
+        raise SpaceFault(f"environment.ignore: expected entries of {_said(observation)}, got {sorted(unused)[0]!r}")
     if seen is None or not sum(part.size for part in leaves(seen)):
-        raise SpaceFault(f"expected observations of at least one number, got {observation}")
-    acts = _parts(action, "actions", "", set())
+        left = ", of which environment.ignore leaves nothing: ignore less" if ignore else ""
+        raise SpaceFault(f"expected observations of at least one number, got {_said(observation)}{left}")
+    acts = _parts(action, "actions", "", "", set())
     if not leaves(acts):
-        raise SpaceFault(f"expected actions of at least one number, got {action}")
+        raise SpaceFault(f"expected actions of at least one number, got {_said(action)}")
     spaces = Spaces(seen, acts)
     if fault := spaces.fault():
         raise SpaceFault(f"expected {fault}, got {spaces.words:.300}: wrap the environment")
     return spaces
 
 
-def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str]) -> Parts:
-    """The tree of a space; None for an entry that is ignored."""
+def _parts(space: gym_spaces.Space[Any], what: str, path: str, entry: str, ignore: set[str]) -> Parts:
+    """The tree of a space; None for an entry that is ignored.
+
+    Args:
+        entry: the path, or the nearest above it, that can be ignored: what lies in a Tuple cannot.
+    """
     if path in ignore:
         ignore.discard(path)
         return None
@@ -48,17 +55,23 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str])
         case gym_spaces.Dict():
             if odd := [name for name in space.spaces if not isinstance(name, str)]:
                 raise SpaceFault(f"expected names of entries that are texts, got {odd[0]!r}: wrap the environment")
-            found = {
-                name: _parts(each, what, f"{path}/{name}" if path else name, ignore)
-                for name, each in sorted(space.spaces.items())  # equal spaces: equal columns of what a network sees
+            paths = {name: f"{path}/{name}" if path else name for name in space.spaces}
+            found = {  # sorted: equal spaces have equal columns of what a network sees
+                name: _parts(each, what, paths[name], paths[name], ignore)
+                for name, each in sorted(space.spaces.items())
             }
             return {name: each for name, each in found.items() if each is not None}
         case gym_spaces.Tuple():
+            paths_here = [f"{path}/{number}".lstrip("/") for number in range(len(space))]
             made = tuple(
-                _parts(each, what, f"{path}/{number}".lstrip("/"), ignore) for number, each in enumerate(space)
+                _parts(each, what, inner, entry, ignore) for each, inner in zip(space, paths_here, strict=True)
             )
             if None in made:
-                raise SpaceFault(f"environment.ignore: expected entries of a Dict, got {path} of a Tuple")
+                instead = f'ignore the whole of it (environment.ignore=["{entry}"]), or ' if entry else ""
+                raise SpaceFault(
+                    f"environment.ignore: expected entries of a Dict, got {paths_here[made.index(None)]} of a Tuple: "
+                    f"{instead}wrap the environment"
+                )
             return made
         case gym_spaces.Discrete():
             return Part((), _counted(space, what), (int(space.n),), (int(space.start),))
@@ -73,19 +86,26 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, ignore: set[str])
             return _measured_action(space, path)
         case gym_spaces.Box() if 0 not in space.shape and np.issubdtype(space.dtype, np.number):
             return Part(tuple(space.shape), _held(space.dtype))
-    remedy = (
-        "leave it out (environment.ignore), or wrap the environment"
-        if what != "actions" and path
-        else ("wrap the environment")
+    wrapper = "ActionWrapper" if what == "actions" else "ObservationWrapper"
+    ignored = f'leave it out (environment.ignore=["{printable(entry)}"]), or ' if entry and what != "actions" else ""
+    where = f" in {printable(path)}" if path else ""
+    reason = ", which has no fixed size" if isinstance(space, SIZELESS) else ""
+    raise SpaceFault(
+        f"expected {what} of {KINDS}, got {_said(space)}{where}{reason}: "
+        f"{ignored}wrap the environment (gymnasium.{wrapper})"
     )
-    raise SpaceFault(f"expected {what} of {KINDS}, got {space}{f' in {path}' if path else ''}: {remedy}")
+
+
+def _said(space: gym_spaces.Space[Any]) -> str:
+    """In one line: a Text may have line breaks."""
+    return printable(str(space), 200)
 
 
 def _measured_action(space: gym_spaces.Box, path: str) -> Part:
     if not np.issubdtype(space.dtype, np.floating) or 0 in space.shape:
         where = f" in {path}" if path else ""
         raise SpaceFault(
-            f"expected actions of floating numbers in a Box, got {space}{where}: wrap the environment "
+            f"expected actions of floating numbers in a Box, got {_said(space)}{where}: wrap the environment "
             "(MultiDiscrete is for whole numbers)"
         )
     low, high = space.low.astype(float).ravel(), space.high.astype(float).ravel()
