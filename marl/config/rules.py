@@ -11,7 +11,9 @@ from marl.errors import ConfigError
 from marl.exchanges.part import demand
 from marl.exchanges.run import replay_ratio
 from marl.networks.cores import CORES
+from marl.networks.distributions import POLICIES
 from marl.networks.encoders.make_encoder import ENCODERS
+from marl.networks.measured.gaussian import MAX_LOG_STD, MIN_LOG_STD
 from marl.reports.sinks.make_sinks import demand_names
 from marl.training.optimizers import OPTIMIZERS
 from marl.wire.header import MAX_HEADER_BYTES
@@ -71,6 +73,17 @@ def _validate_network(config: Config) -> None:
     if network.name and len(network.own) > 1:
         key = list(network.own)[1]
         raise ConfigError(f"{key}: network.name = {network.name!r} has parts of its own: leave one of both out")
+    demand(network.policy in (None, *POLICIES), "network.policy", f"one of {', '.join(POLICIES)}", network.policy)
+    if network.policy and config.algorithm.from_transitions and ":" not in config.algorithm.name:
+        raise ConfigError(
+            f"network.policy = {network.policy!r}: {config.algorithm.name} has a policy of its own kind: leave it out, "
+            "or use a3c, ppo or impala"
+        )
+    if network.policy in ("state_gaussian", "squashed"):
+        demand(
+            MIN_LOG_STD <= network.log_std <= MAX_LOG_STD, "network.log_std",
+            f"{MIN_LOG_STD:g} to {MAX_LOG_STD:g} with network.policy = {network.policy!r}", network.log_std,
+        )  # fmt: skip
     if network.remembers:
         demand_stateless(config.algorithm, f"network.core = {network.core!r}")
 

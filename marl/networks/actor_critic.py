@@ -9,6 +9,7 @@ from marl.data.layout import Values, at, named
 from marl.data.spaces import Spaces
 from marl.networks.contract import Decision, Outputs, State, StatelessCritic
 from marl.networks.distributions import distribution_for
+from marl.networks.heads import Linear
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso
 
@@ -18,7 +19,7 @@ class _Torsos(nn.Module):
 
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
         super().__init__()
-        self.distribution = distribution_for(spaces)
+        self.distribution = distribution_for(spaces, settings.policy)
         deviations = self.distribution.num_deviations
         num_outputs = self.distribution.num_parameters - deviations
         generator = torch.Generator().manual_seed(seed)
@@ -27,6 +28,9 @@ class _Torsos(nn.Module):
             return Torso(spaces, settings, outputs, head_gain=head_gain, generator=generator)
 
         self.actor = torso(num_outputs + settings.shared_trunk, 0.01)
+        if isinstance(self.actor.head, Linear) and self.distribution.deviating:
+            with torch.no_grad():
+                self.actor.head.bias[list(self.distribution.deviating)] = settings.log_std
         self.critic = None if settings.shared_trunk else torso(1, 1.0)
         self.log_std = nn.Parameter(torch.full((deviations,), settings.log_std)) if deviations else None
         # A step's own time is a few microseconds, and torch takes one to look up a module or a parameter.

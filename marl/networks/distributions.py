@@ -14,6 +14,10 @@ from torch import Tensor
 
 from marl.data.layout import leaves
 from marl.data.spaces import Parts, Spaces
+from marl.errors import ConfigError
+from marl.networks.measured.beta import Beta
+from marl.networks.measured.gaussian import Gaussian, StateGaussian, policy_gradient_loss
+from marl.networks.measured.squashed import Squashed
 
 
 class ActionRule(Protocol):
@@ -50,24 +54,11 @@ class Distribution(ActionRule, Protocol):
         """
 
 
-def _policy_gradient_loss(
-    distribution: Distribution,
-    parameters: Tensor,
-    actions: Tensor,
-    advantages: Tensor,
-    weights: Tensor,
-    entropy_cost: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """As ``Distribution`` says, by its log-probabilities and entropies."""
-    policy_loss = -(weights * advantages * distribution.log_prob(parameters, actions)).sum()
-    entropy = (weights * distribution.entropy(parameters)).sum()
-    return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
-
-
 class Categorical:
     """One of ``num_parameters`` categories, by logits."""
 
     num_deviations = 0
+    deviating: tuple[int, ...] = ()
 
     def __init__(self, num_actions: int) -> None:
         self.num_parameters = num_actions
@@ -99,44 +90,6 @@ class Categorical:
         """Loss, policy loss and entropy, with the gradient in closed form."""
         total, policy_loss, entropy = _CategoricalLoss.apply(parameters, actions, advantages, weights, entropy_cost)  # type: ignore[no-untyped-call]
         return total, policy_loss, entropy
-
-
-class Gaussian:
-    """Independent normals: parameters are ``size`` means, then ``size`` logarithms of deviations."""
-
-    def __init__(self, size: int) -> None:
-        self.size = self.num_deviations = size
-        self.num_parameters = 2 * size
-
-    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Standard normal noise [..., size]."""
-        return torch.empty(*shape, self.size).normal_(generator=generator)
-
-    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        """Vectors [..., size]."""
-        mean, log_std = parameters[..., : self.size], parameters[..., self.size :]
-        return torch.addcmul(mean, log_std.exp(), noise)
-
-    def mode(self, parameters: Tensor) -> Tensor:
-        """The means."""
-        return parameters[..., : self.size]
-
-    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
-        """Log-densities [...] of vectors [..., size]."""
-        mean, log_std = parameters[..., : self.size], parameters[..., self.size :]
-        standardized = (actions - mean) * torch.exp(-log_std)
-        log_probs: Tensor = -(0.5 * standardized.square() + log_std).sum(-1)
-        return log_probs - 0.5 * math.log(2 * math.pi) * self.size
-
-    def entropy(self, parameters: Tensor) -> Tensor:
-        """In nats."""
-        return parameters[..., self.size :].sum(-1) + 0.5 * (1 + math.log(2 * math.pi)) * self.size
-
-    def policy_gradient_loss(
-        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, policy loss and entropy."""
-        return _policy_gradient_loss(self, parameters, actions, advantages, weights, entropy_cost)
 
 
 class _CategoricalLoss(torch.autograd.Function):
@@ -174,50 +127,64 @@ class _CategoricalLoss(torch.autograd.Function):
         return gradient * grads[0], None, None, None, None
 
 
+Measured = Gaussian | StateGaussian | Squashed | Beta
+POLICIES: dict[str, type[Measured]] = {
+    "gaussian": Gaussian,
+    "state_gaussian": StateGaussian,
+    "squashed": Squashed,
+    "beta": Beta,
+}
+
+
 class _Group(NamedTuple):
     """Numbers of an action that are alike and lie together: categories as many as each other, or measured ones."""
 
-    rule: Distribution
+    rule: Categorical | Measured
     size: int  # numbers
     numbers: slice  # of the action's row
-    parameters: slice  # of the network's outputs: logits, or means
+    parameters: slice  # of the network's outputs: logits, or what measured numbers are drawn by
     noise: slice
-    deviations: slice  # of the logarithms of deviations; empty for categories
+    deviations: slice  # of the logarithms of deviations that are no outputs; empty for categories
 
 
 class Compound:
     """Rows [..., A] of floating numbers: categories, counted from 0, and measured numbers, in the order of the leaves.
 
-    Parameters are logits and means, in that order as well, and then all logarithms of deviations. Log-probabilities and
-    entropies are the sums of those of the parts.
+    Parameters are logits and what measured numbers are drawn by, in that order as well, and then all logarithms of
+    deviations that are no outputs of a network. Log-probabilities and entropies are the sums of those of the parts.
     """
 
-    def __init__(self, actions: Parts) -> None:
+    def __init__(self, actions: Parts, measured: type[Measured] = Gaussian) -> None:
         each = [count for part in leaves(actions) for count in part.categories or (0,) * part.size]
         self._groups: list[_Group] = []
+        self.deviating: tuple[int, ...] = ()  # outputs of a network that are logarithms of deviations
         number = output = draw = deviation = 0
         for categories, alike in groupby(each):
             count = len(list(alike))
-            outputs = count * (categories or 1)
-            rule: Distribution = Categorical(categories) if categories else Gaussian(count)
-            spread = 0 if categories else count
+            rule = Categorical(categories) if categories else measured(count)
+            if isinstance(rule, Categorical):
+                outputs = draws = count * categories
+            else:
+                outputs, draws = rule.num_parameters - rule.num_deviations, rule.noise_size
+                self.deviating += tuple(output + each for each in rule.deviating)
             self._groups.append(
                 _Group(
                     rule,
                     count,
                     slice(number, number + count),
                     slice(output, output + outputs),
-                    slice(draw, draw + outputs),
-                    slice(deviation, deviation + spread),
+                    slice(draw, draw + draws),
+                    slice(deviation, deviation + rule.num_deviations),
                 )
             )
-            number, output, draw, deviation = number + count, output + outputs, draw + outputs, deviation + spread
+            number, output, draw = number + count, output + outputs, draw + draws
+            deviation += rule.num_deviations
         self._outputs = output
         self.num_deviations = deviation
         self.num_parameters = output + deviation
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Gumbel noise for each category, standard normal noise for each measured number."""
+        """Gumbel noise for each category, and what each measured number needs."""
         found = []
         for group in self._groups:
             leading = (*shape, group.size) if isinstance(group.rule, Categorical) else shape
@@ -257,10 +224,11 @@ class Compound:
         self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, policy loss and entropy."""
-        return _policy_gradient_loss(self, parameters, actions, advantages, weights, entropy_cost)
+        log_probs, entropies = self.log_prob(parameters, actions), self.entropy(parameters)
+        return policy_gradient_loss(log_probs, entropies, advantages, weights, entropy_cost)
 
     def _of(self, group: _Group, parameters: Tensor) -> Tensor:
-        """A group's own parameters: logits [..., count, categories], or means and deviations [..., 2 count]."""
+        """A group's own parameters: logits [..., count, categories], or those of measured numbers [..., 2 count]."""
         mine = self._shaped(group, parameters[..., group.parameters])
         if isinstance(group.rule, Categorical):
             return mine
@@ -275,8 +243,35 @@ class Compound:
         return torch.cat([draw(group, self._of(group, parameters)).float() for group in self._groups], -1)
 
 
-def distribution_for(spaces: Spaces) -> Distribution:
-    """The distribution that fits an action space."""
+def distribution_for(spaces: Spaces, policy: str | None = None) -> Categorical | Measured | Compound:
+    """The distribution that fits an action space.
+
+    Args:
+        policy: of the numbers that are measured: one of ``POLICIES``; None: "gaussian".
+
+    Raises:
+        ConfigError: the actions do not fit such a policy.
+    """
+    if policy is not None:
+        _demand_fit(spaces, policy)
     if spaces.discrete:
         return Categorical(spaces.num_actions)
-    return Gaussian(len(spaces.action_low)) if spaces.continuous else Compound(spaces.actions)
+    measured = POLICIES[policy or "gaussian"]
+    return measured(len(spaces.action_low)) if spaces.continuous else Compound(spaces.actions, measured)
+
+
+def _demand_fit(spaces: Spaces, policy: str) -> None:
+    if policy not in POLICIES:
+        raise ConfigError(f"network.policy: expected one of {', '.join(POLICIES)}, got {policy!r}")
+    measured = [part for part in leaves(spaces.actions) if not part.categories]
+    if not measured:
+        raise ConfigError(
+            f"network.policy = {policy!r} is for continuous actions, and this environment has {spaces.action_words}: "
+            "leave it out"
+        )
+    bounds = [bound for part in measured for bound in (*part.low, *part.high)]
+    if POLICIES[policy].needs_bounds and not all(map(math.isfinite, bounds)):
+        raise ConfigError(
+            f"network.policy = {policy!r} needs actions with bounds on both sides, and some of this environment's lack "
+            "one: use gaussian or state_gaussian"
+        )

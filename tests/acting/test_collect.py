@@ -12,7 +12,8 @@ from marl.data.trajectory import LAST, STEPS
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
 from marl.errors import EnvironmentFault
-from marl.networks.distributions import Categorical, Gaussian
+from marl.networks.distributions import Categorical
+from marl.networks.measured.gaussian import Gaussian
 from tests.acting.collecting import MODES, UNIFORM, collector, copied, counting_policy, played
 from tests.fake_algorithms import FixedPolicy
 from tests.fakes import CountingEnv, Pixels, counting_vector, faulty_vector

@@ -7,7 +7,8 @@ from marl.acting.policy import Policy
 from marl.data.normalizer import RunningStatistics
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
-from marl.networks.distributions import Categorical, Gaussian
+from marl.networks.distributions import Categorical
+from marl.networks.measured.gaussian import Gaussian
 from tests.fake_algorithms import FixedPolicy
 from tests.fakes import counting_vector
 

@@ -5,7 +5,8 @@ import torch
 from marl.acting.policy import Policy
 from marl.data.normalizer import RunningStatistics
 from marl.errors import EnvironmentFault
-from marl.networks.distributions import Categorical, Gaussian
+from marl.networks.distributions import Categorical
+from marl.networks.measured.gaussian import Gaussian
 from tests.fake_algorithms import FixedPolicy
 from tests.plain_spaces import plain_spaces
 

@@ -20,6 +20,8 @@ from tests.extending.memory import MEMORY
         ("a3c", DISCRETE, {"network__core": MEMORY}),
         ("a3c", DISCRETE, {"network__core": "gru"}),
         ("impala", BOX, {"network__core": "lstm"}),
+        ("impala", BOX, {"network__policy": "squashed", "network__layer_norm": True}),
+        ("ppo", BOX, {"network__policy": "beta"}),
         ("impala", DISCRETE, {"exchange__batch": 2}),
         ("impala", BOX, {"algorithm__normalize_advantages": True}),
         ("impala", DISCRETE, {"network__core": MEMORY, "network__shared_trunk": True}),

@@ -31,6 +31,7 @@ OTHER: dict[str, Any] = {
     "network.core_size": 32,
     "network.head": "linear",
     "network.shared_trunk": True,
+    "network.policy": "squashed",
     "network.log_std": -0.5,
     "exploration.sampler": "my.module:Sampler",
     "exploration.novelty": 0.5,

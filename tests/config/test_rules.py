@@ -46,6 +46,18 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
         ({"deterministic": True, "node.workers": 2}, "allows one worker, got node.workers = 2"),
         ({"deterministic": True, "stop.minutes": 1.0}, "cannot stop by minutes"),
         ({"deterministic": True, "replay.ratio": 1.0}, "needs replay.ratio = 0"),
+        (
+            {"network.policy": "normal"},
+            "network.policy: expected one of gaussian, state_gaussian, squashed, beta, got 'normal'",
+        ),
+        (
+            {"network.policy": "beta", "algorithm.name": "sac"},
+            "network.policy = 'beta': sac has a policy of its own kind",
+        ),
+        (
+            {"network.policy": "squashed", "network.log_std": -6.0},
+            "network.log_std: expected -5 to 2 with network.policy = 'squashed', got -6",
+        ),
         ({"algorithm.schedule": "linear"}, "needs algorithm.schedule_steps or stop.steps"),
         (
             {"algorithm.name": "ppo", "algorithm.clip_schedule": "linear", "stop.minutes": 1.0},

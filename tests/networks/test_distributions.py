@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from marl.data.spaces import Part, Spaces
-from marl.networks.distributions import Categorical, Compound, Gaussian, distribution_for
+from marl.networks.distributions import Categorical, Compound, distribution_for
+from marl.networks.measured.gaussian import Gaussian
 from tests.plain_spaces import plain_spaces
 
 

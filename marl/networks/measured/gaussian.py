@@ -1,0 +1,77 @@
+"""Independent normals, whose deviations depend on what is seen or do not."""
+
+import math
+
+import torch
+from torch import Tensor
+
+MIN_LOG_STD, MAX_LOG_STD = -5.0, 2.0  # of a deviation that a network says, so that it neither vanishes nor explodes
+
+
+def policy_gradient_loss(
+    log_probs: Tensor, entropies: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``Distribution.policy_gradient_loss`` says, of log-probabilities and entropies [...]."""
+    policy_loss = -(weights * advantages * log_probs).sum()
+    entropy = (weights * entropies).sum()
+    return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
+
+
+class Gaussian:
+    """Independent normals: parameters are ``size`` means, then ``size`` logarithms of deviations."""
+
+    needs_bounds = False
+    deviating: tuple[int, ...] = ()  # outputs of a network that are logarithms of deviations
+
+    def __init__(self, size: int) -> None:
+        self.size = self.num_deviations = self.noise_size = size
+        self.num_parameters = 2 * size
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Standard normal noise [..., size]."""
+        return torch.empty(*shape, self.size).normal_(generator=generator)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Vectors [..., size]."""
+        mean, log_std = self._split(parameters)
+        return torch.addcmul(mean, log_std.exp(), noise)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The means."""
+        return parameters[..., : self.size]
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-densities [...] of vectors [..., size]."""
+        mean, log_std = self._split(parameters)
+        standardized = (actions - mean) * torch.exp(-log_std)
+        log_probs: Tensor = -(0.5 * standardized.square() + log_std).sum(-1)
+        return log_probs - 0.5 * math.log(2 * math.pi) * self.size
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """In nats."""
+        _, log_std = self._split(parameters)
+        return log_std.sum(-1) + 0.5 * (1 + math.log(2 * math.pi)) * self.size
+
+    def policy_gradient_loss(
+        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, policy loss and entropy."""
+        log_probs, entropies = self.log_prob(parameters, actions), self.entropy(parameters)
+        return policy_gradient_loss(log_probs, entropies, advantages, weights, entropy_cost)
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and logarithms of deviations."""
+        return parameters[..., : self.size], parameters[..., self.size :]
+
+
+class StateGaussian(Gaussian):
+    """Likewise, where the network says the deviations as well. They are kept between e^-5 and e^2."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.num_deviations = 0
+        self.deviating = tuple(range(size, 2 * size))
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = super()._split(parameters)
+        return mean, log_std.clamp(MIN_LOG_STD, MAX_LOG_STD)
