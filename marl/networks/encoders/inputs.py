@@ -14,7 +14,7 @@ class Inputs:
         self._parts = parts
         self.is_one = isinstance(parts, Part) and not parts.categories
         found = leaves(parts)
-        self._offsets = [_offsets(part) for part in found]
+        self._offsets = [offsets_of(part) if part.categories else None for part in found]
         self.size = sum(sum(part.categories) or part.size for part in found)
 
     def __call__(self, observations: Values) -> Tensor:
@@ -34,10 +34,8 @@ def as_floats(observations: Tensor) -> Tensor:
     return observations / 255.0 if observations.dtype is torch.uint8 else observations
 
 
-def _offsets(part: Part) -> Tensor | None:
-    """Where the inputs of each number begin [D]; None for measured numbers."""
-    if not part.categories:
-        return None
+def offsets_of(part: Part) -> Tensor:
+    """Where the categories of each number begin [D], if those of all are in one row."""
     ends = torch.tensor(part.categories).cumsum(0)
     return torch.cat([ends.new_zeros(1), ends[:-1]])
 

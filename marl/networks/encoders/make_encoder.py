@@ -1,9 +1,9 @@
-"""What makes features of observations: multilayer perceptrons, convolutions, both together, or a user's own."""
+"""What makes features of observations: multilayer perceptrons, convolutions, tables, all together, or a user's own."""
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from marl.data.layout import Values, leaves
 from marl.data.spaces import Part, Parts, Spaces, values_of
 from marl.errors import ConfigError
+from marl.networks.encoders.embedding import Embedding, needs_table
 from marl.networks.encoders.inputs import Inputs, as_floats
 from marl.networks.encoders.pictures import PictureEncoder
 from marl.networks.heads import Linear, linear
@@ -119,15 +120,16 @@ def make_encoder(spaces: Spaces, settings: NetworkSettings, generator: torch.Gen
 def _built_in(
     parts: Parts, name: str, settings: NetworkSettings, generator: torch.Generator
 ) -> "MLP | PictureEncoder | Combined":
-    pictures = [part for part in leaves(parts) if part.is_picture]
-    if name == "mlp" or (name == "auto" and not pictures):
-        return _hidden_layers(Inputs(parts), settings, generator)
-    if not pictures:
+    found = leaves(parts)
+    pictures = any(part.is_picture for part in found)
+    if name not in ("auto", "mlp") and not pictures:
         raise ConfigError(
             f"network.encoder: expected pictures for {name!r} (bytes, three dimensions), and these observations have "
             "none: leave it out"
         )
-    if isinstance(parts, Part):
+    if (name == "mlp" or not pictures) and not any(map(needs_table, found)):
+        return _hidden_layers(Inputs(parts), settings, generator)
+    if isinstance(parts, Part) and pictures and name != "mlp":
         return PictureEncoder(parts, name, generator, layer_norm=settings.layer_norm)
     return Combined(parts, name, settings, generator)
 
@@ -137,26 +139,43 @@ def _hidden_layers(inputs: Inputs, settings: NetworkSettings, generator: torch.G
 
 
 class Combined(nn.Module):
-    """Convolutions for each picture, and hidden layers over their features and all other numbers."""
+    """Convolutions for each picture, a table for each leaf with many categories, and hidden layers over their features
+    and all other numbers.
+    """
 
     def __init__(self, parts: Parts, kind: str, settings: NetworkSettings, generator: torch.Generator) -> None:
         super().__init__()
         found = leaves(parts)
         self._parts = parts
-        self._inputs = Inputs(tuple(part for part in found if not part.is_picture))
+        self._places = [_place(part, kind) for part in found]
+        pictures, tables, others = self._sorted(found)
         self.pictures = nn.ModuleList(
-            PictureEncoder(part, kind, generator, layer_norm=settings.layer_norm) for part in found if part.is_picture
+            PictureEncoder(part, kind, generator, layer_norm=settings.layer_norm) for part in pictures
         )
-        size = self._inputs.size + sum(cast(PictureEncoder, each).size for each in self.pictures)
+        self.tables = nn.ModuleList(Embedding(part, generator) for part in tables)
+        self._inputs = Inputs(tuple(others))
+        size = self._inputs.size + sum(cast(Encoder, each).size for each in (*self.pictures, *self.tables))
         self.hidden = _hidden_layers(Inputs(Part((size,))), settings, generator)
         self.size = self.hidden.size
 
     def forward(self, observations: Values) -> Tensor:
         """See ``Encoder``."""
-        pairs = values_of(self._parts, observations)
-        seen = (each for part, each in pairs if part.is_picture)
-        found = [encode(each) for encode, each in zip(self.pictures, seen, strict=True)]
-        others = tuple(each for part, each in pairs if not part.is_picture)
+        pictures, tables, others = self._sorted([each for _, each in values_of(self._parts, observations)])
+        found = [encode(each) for encode, each in zip(self.pictures, pictures, strict=True)]
+        found += [encode(each) for encode, each in zip(self.tables, tables, strict=True)]
         if others:
-            found.append(self._inputs(others))
+            found.append(self._inputs(tuple(others)))
         return self.hidden.forward(torch.cat(found, -1))
+
+    def _sorted(self, each_leaf: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """What belongs to pictures, to leaves with a table, and to others."""
+        groups: tuple[list[Any], list[Any], list[Any]] = [], [], []
+        for place, each in zip(self._places, each_leaf, strict=True):
+            groups[place].append(each)
+        return groups
+
+
+def _place(part: Part, kind: str) -> int:
+    if part.is_picture and kind != "mlp":
+        return 0
+    return 1 if needs_table(part) else 2
