@@ -39,6 +39,7 @@ class Collector:
         length: int,
         discount: float,
         reward_scale: float,
+        reward_clip: float | None = None,
         generator: torch.Generator,
         seeds: list[int],
         sampler: Sampler | None = None,
@@ -47,7 +48,7 @@ class Collector:
         count, spaces = environments.count, environments.spaces
         self._environments = environments
         self._sampler, self._generator = sampler, generator
-        self._reward_scale = reward_scale
+        self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._discount = discount
         self._length = length
         self._returns = np.zeros(count)
@@ -145,6 +146,8 @@ class Collector:
         self._check([observations for observations, _ in last])
         outside.look(self._new)
         self._rewards[:] = self._answered
+        if self._reward_clip is not None:
+            np.clip(self._rewards, -self._reward_clip, self._reward_clip, out=self._rewards)
         trajectory = self._trajectory(seen, torch.stack(behaviour), last, normalizer, version)
         if remembers:
             trajectory = trajectory._replace(state=mapped(Tensor.clone, first))  # of which a gradient may be taken

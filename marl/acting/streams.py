@@ -38,9 +38,11 @@ class Stream:
         action: Tree,
         network: Acts,
         reward_scale: float,
+        reward_clip: float | None = None,
     ) -> None:
         """``network``: that decides, here only asked what it remembers."""
         self._length, self._count, self._reward_scale = length, environments, reward_scale
+        self._reward_clip = reward_clip
         tree = trajectory_tree(
             length=length,
             environments=environments,
@@ -87,7 +89,10 @@ class Stream:
             self._step, self._last = 0, []
             self._store(*self._first)
         step = self._step
-        np.multiply(answered.rewards, self._reward_scale, out=self._rewards[step], casting="unsafe")
+        earned = answered.rewards
+        if self._reward_clip is not None:
+            earned = np.clip(earned, -self._reward_clip, self._reward_clip)
+        np.multiply(earned, self._reward_scale, out=self._rewards[step], casting="unsafe")
         for kept, came in zip(self._ends, answered.ends, strict=True):
             kept[step] = came
         if len(answered.last_index):

@@ -65,7 +65,7 @@ class WorkerProcess:
 
     def environments(self, count: int) -> Environments:
         """See ``Worker``."""
-        return close_at_the_end(make_environments(self.run.environment, count))
+        return close_at_the_end(make_environments(self.run.environment, count, training=True))
 
     def seeds(self, count: int) -> list[int]:
         """See ``Worker``."""
@@ -97,7 +97,7 @@ def _learn(
     algorithm = config.algorithm.for_worker(rank)
     if replay_ratio(config) or config.exploration.sampler:
         algorithm = algorithm.off_policy()
-    environments = close_at_the_end(make_environments(config.environment, config.environment.per_worker))
+    environments = close_at_the_end(make_environments(config.environment, config.environment.per_worker, training=True))
     network = build_network(algorithm, environments.spaces, config.network)
     local = flatten(network)
     schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
@@ -108,6 +108,7 @@ def _learn(
         length=algorithm.t_max,
         discount=algorithm.discount,
         reward_scale=config.environment.reward_scale,
+        reward_clip=config.environment.reward_clip,
         generator=generator,
         seeds=reseed(job, job.interval, generator, environments.count),
         sampler=make_sampler(config.algorithm, config.exploration, network, rank),

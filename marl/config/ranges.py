@@ -13,6 +13,7 @@ MAX_COUNT = 2**53  # beyond, floating-point numbers skip integers
 _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "environment.per_worker": (1, 65_536),
+    "environment.reward_clip": (0, 1e30),
     "environment.reward_scale": (-1e30, 1e30),
     "network.core_size": (1, 65_536),
     "network.log_std": (-20, 20),

@@ -7,6 +7,7 @@ from marl.config.files import toml_value
 from marl.data.layout import leaves
 from marl.data.spaces import Part
 from marl.environments.look import Look
+from marl.networks.encoders.pictures import is_large
 
 DEFAULT = "ppo"
 # Of another algorithm than that, only these are known to fit.
@@ -14,6 +15,7 @@ OF_ANY_ALGORITHM = ("environment.ignore", "environment.normalize_observations", 
 USUAL_HORIZON = 100.0  # steps, where nothing says how long episodes are
 LEAST_HORIZON, MOST_HORIZON = 50.0, 400.0
 HORIZONS = 4.0  # in the longest episode
+PICTURES = "observations are pictures"
 SLOW = 1e-3  # seconds of a step, above which a worker has half as many environments
 
 
@@ -53,7 +55,8 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
     seen, acts = leaves(look.spaces.observations), leaves(look.spaces.actions)
     rewards = f"{look.low:.3g}" if look.low == look.high else f"{look.low:.3g} to {look.high:.3g}"
     rare = "hardly any step of random play earns another reward than the usual one"
-    slow = timed and look.step_seconds > SLOW
+    large = any(is_large(part) for part in seen)
+    few = large or (timed and look.step_seconds > SLOW)
     speed = f"a step takes {1e6 * look.step_seconds:,.0f} microseconds" if timed else "as many as usual"
     found = [Suggestion("algorithm.name", DEFAULT, "it learns every kind of space and action")]
     if look.texts:
@@ -62,12 +65,14 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
         found.append(Suggestion("environment.normalize_observations", True, "observations hold measured numbers"))
     found += [
         Suggestion("environment.normalize_rewards", True, f"random play earns {rewards} a step"),
-        Suggestion("environment.per_worker", 8 if slow else 16, speed),
+        Suggestion("environment.per_worker", 8 if few else 16, PICTURES if large else speed),
         Suggestion("algorithm.discount", *_discount(look)),
         Suggestion("algorithm.t_max", 128, "long trajectories make steady updates"),
         Suggestion("algorithm.learning_rate", *_learning_rate(seen)),
         Suggestion("exploration.novelty", 0.1, rare if look.rare else "new situations are worth a look; it fades"),
     ]
+    if large:
+        found.append(Suggestion("network.shared_trunk", True, "convolutions cost most of the time: once is enough"))
     if any(part.categories for part in acts):
         found.append(Suggestion("algorithm.entropy_cost", 0.01, "actions are categories"))
     return found
@@ -75,6 +80,8 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
 
 def _learning_rate(seen: Sequence[Part]) -> tuple[float, str]:
     """How fast to learn, and why."""
+    if any(is_large(part) for part in seen):
+        return 2.5e-4, PICTURES
     if all(part.categories for part in seen):
         return 3e-3, "observations are categories: weights of each are learned in its own samples alone"
     return 1e-3, "the networks are small"

@@ -15,7 +15,7 @@ from marl.data.spaces import Parts, Spaces, as_held, values_of
 from marl.environments.actions import hidden_ranges, random_actions
 from marl.environments.closing import closed
 from marl.environments.describe import describe
-from marl.environments.make import make_single
+from marl.environments.make import make_alone
 from marl.environments.numbers import blurred, fault_of, part_fault, reward_of
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
@@ -39,7 +39,7 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     Raises:
         EnvironmentFault, MissingExtra: it cannot even be made, or does not say what it shows and takes.
     """
-    environment = make_single(settings)
+    environment = make_alone(settings)
     report = Report([], [], [])
     try:
         observation, action = environment.observation_space, environment.action_space
@@ -183,7 +183,7 @@ def _repeats(settings: EnvironmentSettings, spaces: Spaces, seed: int) -> list[s
     """Whether the same seed gives the same episode."""
     traces = []
     for _ in range(2):
-        environment = make_single(settings)
+        environment = make_alone(settings)
         try:
             traces.append(_trace(environment, spaces.observations, seed))
         except (Exception, SystemExit) as error:

@@ -10,7 +10,7 @@ from gymnasium import spaces as gym_spaces
 from marl.data.spaces import Spaces
 from marl.environments.closing import closed
 from marl.environments.describe import describe
-from marl.environments.make import make_single
+from marl.environments.make import make_alone
 from marl.environments.numbers import reward_of
 from marl.environments.settings import EnvironmentSettings
 
@@ -39,7 +39,7 @@ def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Loo
     Raises:
         EnvironmentFault, MissingExtra: it cannot be made, or not be trained on.
     """
-    environment = make_single(settings)
+    environment = make_alone(settings)
     try:
         texts = tuple(sorted(set(_texts(environment.observation_space)) - set(settings.ignore)))
         spaces = describe(environment.observation_space, environment.action_space, (*settings.ignore, *texts))

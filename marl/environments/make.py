@@ -1,5 +1,6 @@
 """Find an environment by name and make it, alone or many at once."""
 
+import importlib
 import inspect
 import re
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import VectorEnv
 
+from marl.environments.atari import PREFIX, atari_kwargs, is_atari
 from marl.environments.closing import close_all
 from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
@@ -18,16 +20,28 @@ from marl.plugins import described, hidden, load_module, load_object
 GymEnv = gymnasium.Env[Any, Any]
 GymVectorEnv = VectorEnv[Any, Any, Any]
 
+BROUGHT = {  # how ids begin that a package brings: its module, its own name, our extra
+    PREFIX: ("ale_py", "ale-py", "atari"),
+    "MiniGrid-": ("minigrid", "minigrid", "minigrid"),
+    "BabyAI-": ("minigrid", "minigrid", "minigrid"),
+}
 EXTRAS = {"box2d": "Box2D", "mujoco": "MuJoCo"}  # of gymnasium, which marl has under the same names
 
 
-def make_vector(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
+def make_vector(settings: EnvironmentSettings, count: int, *, training: bool = False) -> GymVectorEnv:
     """``count`` environments stepped together: envpool's, the environment's own vectorised form, or one after another.
+
+    Args:
+        training: whether ``settings.life_ends`` counts.
 
     Raises:
         EnvironmentFault: there is no such environment, or it does not start.
         MissingExtra: a package that it needs is not installed.
     """
+    if settings.life_ends and not (is_atari(settings.id) and settings.backend == "gymnasium"):
+        raise EnvironmentFault(
+            f"environment.life_ends: expected false but for Atari games ({PREFIX}...), got true with {settings.id}"
+        )
     if settings.backend == "envpool":
         return _make_envpool(settings, count)
     if settings.backend != "gymnasium":
@@ -37,7 +51,10 @@ def make_vector(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
         return _vector(settings, lambda: _vectorize(settings.id, factory, settings.kwargs, count), factory)
     spec = _find_spec(settings.id)
     if spec.vector_entry_point is not None and not spec.additional_wrappers:
-        return _vector(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **settings.kwargs))
+        kwargs = settings.kwargs
+        if is_atari(spec.id):
+            kwargs = atari_kwargs(kwargs, life_ends=training and settings.life_ends)
+        return _vector(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **kwargs))
     return _vector(settings, lambda: _vectorize(settings.id, _maker(spec), settings.kwargs, count))
 
 
@@ -61,6 +78,19 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
     environment: GymEnv = _guarded(settings, make, factory)
     _demand_spaces(settings.id, environment)
     return environment
+
+
+def make_alone(settings: EnvironmentSettings) -> GymEnv:
+    """One environment as training sees it: of one that comes as a vector, a vector of one.
+
+    Raises:
+        EnvironmentFault, MissingExtra: see ``make_single``.
+    """
+    if _find_factory(settings.id) is None:
+        spec = _find_spec(settings.id)
+        if spec.vector_entry_point is not None and not spec.additional_wrappers:
+            return OfVector(make_vector(settings, 1))
+    return make_single(settings)
 
 
 def _demand_spaces(name: str, environment: GymEnv) -> None:
@@ -104,8 +134,7 @@ def _find_spec(name: str) -> gymnasium.envs.registration.EnvSpec:
     module = load_module(module_name) if separator else None
     if module is None:
         identifier = name
-        if identifier.startswith("ALE/") or "NoFrameskip" in identifier:
-            _register_atari(identifier)
+        _register(identifier)
     try:
         return gymnasium.spec(identifier)
     except gymnasium.error.Error as error:
@@ -113,12 +142,14 @@ def _find_spec(name: str) -> gymnasium.envs.registration.EnvSpec:
         raise EnvironmentFault(_unknown(identifier, error, where)) from error
 
 
-def _register_atari(identifier: str) -> None:
-    try:
-        import ale_py
-    except ImportError as error:
-        raise MissingExtra("ale-py", "atari", identifier) from error
-    gymnasium.register_envs(ale_py)
+def _register(identifier: str) -> None:
+    """Let the package that brings an id say so to gymnasium."""
+    for begin, (module, package, extra) in BROUGHT.items():
+        if identifier.startswith(begin) or (package == "ale-py" and "NoFrameskip" in identifier):
+            try:
+                gymnasium.register_envs(importlib.import_module(module))
+            except ImportError as error:
+                raise MissingExtra(package, extra, identifier) from error
 
 
 def _unknown(identifier: str, error: Exception, where: str) -> str:

@@ -17,5 +17,7 @@ class EnvironmentSettings:
     normalize_rewards: bool = (
         False  # by the running deviation of the discounted return, of all workers and children together
     )
+    reward_clip: float | None = None  # the loss sees greater rewards, and losses, as this; none: as they are
+    life_ends: bool = False  # a lost life ends an episode while training, not in evaluation; Atari games alone
     reward_scale: float = 1.0  # multiplies what the loss sees, never what is reported
     solved_return: float | None = None  # mean of the last 100 training episodes that counts as solved

@@ -250,13 +250,13 @@ def _shape(unused_leaf: Leaf, value: Any) -> tuple[int, ...]:
     return np.shape(value)
 
 
-def make_environments(settings: EnvironmentSettings, count: int) -> Environments:
+def make_environments(settings: EnvironmentSettings, count: int, *, training: bool = False) -> Environments:
     """``count`` environments as the settings name them.
 
     Raises:
         EnvironmentFault, MissingExtra: as for ``make_vector``.
     """
-    vector = make_vector(settings, count)
+    vector = make_vector(settings, count, training=training)
     try:
         return Environments(vector, settings.id, settings.ignore)
     except BaseException as error:

@@ -47,6 +47,7 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
             action=spaces.action,
             network=acts,
             reward_scale=run.environment.reward_scale,
+            reward_clip=run.environment.reward_clip,
         )
 
     usual = OnPolicy(acts.distribution)

@@ -136,6 +136,12 @@ def channels_last(shape: tuple[int, ...]) -> bool:
     return shape[-1] <= shape[0]
 
 
+def is_large(part: Part) -> bool:
+    """Whether it is a picture that takes a large network."""
+    sides = part.shape[:-1] if part.is_picture and channels_last(part.shape) else part.shape[1:]
+    return part.is_picture and kind_for(min(sides)) == "nature"
+
+
 def kind_for(side: int) -> str:
     """The kind of network for pictures whose shorter side has this many pixels."""
     return "nature" if side >= NATURE_SIDE else "small"
