@@ -23,6 +23,9 @@ from typing import NamedTuple
 import torch
 
 from marl.data.layout import Layout, Leaf
+from marl.data.node.memory import node_memory
+from marl.data.node.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
+from marl.data.node.trajectory_queue import Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.data.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
@@ -34,9 +37,7 @@ from marl.links.websocket.client import connect
 from marl.links.websocket.link import WebSocketLink
 from marl.links.websocket.loop import IOLoop
 from marl.links.websocket.server import Server
-from marl.training.node_memory import node_memory
-from marl.training.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
-from marl.training.trajectory_queue import Arrivals, Published, TrajectoryQueue, flow, trajectory_queue_fields
+from marl.training.arrivals import Arrivals
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, load_keys
 from marl.wire.message import Kind, Message

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from marl.data.node.memory import STEPS, array, node_memory
 from marl.exchanges.child_reports import EVERY
 from marl.exchanges.conversation import report
 from marl.exchanges.merging.rest import rest_fields
@@ -22,7 +23,6 @@ from marl.exchanges.weights.child import WeightsChild
 from marl.links.websocket.link import WebSocketLink
 from marl.links.websocket.loop import IOLoop
 from marl.links.websocket.server import Server
-from marl.training.node_memory import STEPS, array, node_memory
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import load_keys
 from marl.wire.header import Header

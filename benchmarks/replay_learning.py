@@ -22,6 +22,7 @@ from marl.acting.collect import Collector
 from marl.algorithms.base import Moment
 from marl.cluster.memory_demand import replay_memory
 from marl.config.files import load_config
+from marl.data.node.memory import node_memory
 from marl.data.trajectory import Trajectory
 from marl.data.trajectory_replay import TrajectoryReplay
 from marl.environments.vector import make_environments
@@ -29,7 +30,6 @@ from marl.networks.contract import Acts
 from marl.training.flat import flatten
 from marl.training.learned_weights import hogwild_step
 from marl.training.minibatches import ReplayedTrajectories
-from marl.training.node_memory import node_memory
 from marl.training.optimizers import make_optimizer
 from measure import keep, machine, our_training, run_json, spread, table
 from time_to_solve import SOLVED

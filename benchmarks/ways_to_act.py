@@ -22,6 +22,7 @@ from marl.algorithms.build import build_network
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.learner import LearnerNode
 from marl.config.settings import Config
+from marl.data.node.memory import node_memory
 from marl.data.requests import GROUPS
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Step, make_environments
@@ -34,9 +35,8 @@ from marl.links.websocket.link import WebSocketLink
 from marl.links.websocket.loop import IOLoop
 from marl.links.websocket.server import Server
 from marl.processes.group import ProcessGroup
+from marl.training.arrivals import Arrivals
 from marl.training.flat import flatten
-from marl.training.node_memory import node_memory
-from marl.training.trajectory_queue import Arrivals
 from marl.trust.identity import identity_from_keys
 from marl.trust.keys import create_keys, load_keys
 

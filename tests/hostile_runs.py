@@ -8,8 +8,8 @@ import torch
 
 from marl.config.files import load_config, to_toml
 from marl.config.settings import Config, to_tree
+from marl.data.node.memory import NUM_VECTORS
 from marl.training.flat import flatten
-from marl.training.optimizers import NUM_VECTORS
 from marl.training.saved.weights_file import FORMAT, network_tensors
 from tests.hostile import ONES
 from tests.hostile_makers import DEEP, DIGITS, SPACES, Write, acts, bytes_of, good, weights

@@ -15,11 +15,11 @@ import gymnasium
 import numpy as np
 import torch
 
+from marl.data.node.memory import STEPS, array, ring
 from marl.data.shared import SharedBlock
 from marl.errors import EnvironmentFault, LinkClosed, SpaceFault
 from marl.processes.ending import close_at_the_end
 from marl.processes.group import ProcessGroup
-from marl.training.node_memory import STEPS, array, ring
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 
 

@@ -34,7 +34,7 @@ SIDEWAYS = {
     ("failpoints", "errors"),
 }
 # Folders of a folder, lowest first: a file imports its own, lower ones, and the files beside them, which import none.
-INNER = {"cluster": ["fleets", "trainers", "runs"]}
+INNER = {"cluster": ["fleets", "trainers", "runs"], "data": ["node"]}
 MAY_IMPORT_CONFIG = {"cluster", "cli", "api", "scripts", "config"}
 
 
@@ -105,6 +105,7 @@ def test_every_folder_has_tests() -> None:
         ),
         ("marl/cluster/trainers/novel.py", "import marl.cluster.runs.watch", "cluster/trainers imports cluster/runs"),
         ("marl/cluster/novelties/first.py", "import marl.cluster.node", "has no floor"),
+        ("marl/data/ring.py", "from marl.data.node.memory import node_memory", "data imports data/node"),
         ("marl/api.py", "from examples.own_network import Convolutions", "api (floor 8) imports examples (floor 8)"),
         ("examples/own_network.py", "from marl.config.settings import Config", "examples imports marl.config"),
         ("marl/novelties/first.py", "import math", "has no floor"),

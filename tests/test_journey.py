@@ -9,13 +9,13 @@ import torch
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.worker import Job, work
 from marl.config.files import load_config
+from marl.data.node.memory import STEPS, array, node_memory
 from marl.exchanges.child_reports import Report, hear_all
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.weights.child import WeightsChild
 from marl.exchanges.weights.parent import WeightsParent
 from marl.links.memory import memory_pair
 from marl.training.flat import flatten
-from marl.training.node_memory import STEPS, array, node_memory
 
 ROUNDS = 3
 

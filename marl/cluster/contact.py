@@ -14,6 +14,7 @@ from marl.cluster.fence import Fence
 from marl.cluster.handshake import Offer, accept
 from marl.cluster.node import Node, is_worker
 from marl.cluster.statistics import statistics_size
+from marl.data.node.memory import STEPS, array
 from marl.errors import HandshakeRefused, LinkError, MarlError
 from marl.exchanges.base import ChildFacts
 from marl.exchanges.conversation import report
@@ -22,7 +23,6 @@ from marl.log_throttle import LogThrottle
 from marl.processes.group import ProcessGroup
 from marl.reports.events import ChildStatus
 from marl.reports.stream import Stream
-from marl.training.node_memory import STEPS, array
 from marl.wire.hello import Hello
 from marl.wire.link import Link
 from marl.wire.message import Kind, Message

@@ -16,6 +16,9 @@ from marl.cluster.memory_demand import queue_places, replay_memory
 from marl.cluster.snapshot import OPTIMIZER, Snapshot, put_back
 from marl.config.settings import Config
 from marl.data.layout import Layout
+from marl.data.node.memory import FIRST_UPDATE, UPDATES, array, node_memory
+from marl.data.node.metrics import read_metrics
+from marl.data.node.trajectory_queue import Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.errors import WorkerFailed
@@ -24,14 +27,12 @@ from marl.exchanges.run import replay_ratio
 from marl.exchanges.sides import LearningSide
 from marl.processes.group import ProcessGroup
 from marl.processes.heap import tidily
+from marl.training.arrivals import Arrivals
 from marl.training.flat import Flat, flatten, num_parameters
 from marl.training.hogwild import train
 from marl.training.learned_weights import DeviceWeights, SharedWeights, own_device, shared_weights
-from marl.training.metrics import read_metrics
 from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
-from marl.training.node_memory import FIRST_UPDATE, UPDATES, array, node_memory
 from marl.training.publishing import Publishing
-from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.training.worker_metrics import Telemetry
 
 NAME = "learner"

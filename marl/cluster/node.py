@@ -13,14 +13,14 @@ from marl.cluster.snapshot import LEARNED, Snapshot, put_back
 from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import IntervalEnd, Job, work
 from marl.config.settings import Config
+from marl.data.node.memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
+from marl.data.node.metrics import first_outside, read_metrics
 from marl.data.normalizer import as_row, merge
 from marl.data.ring import Ring
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.flat import num_parameters
-from marl.training.metrics import first_outside, read_metrics
-from marl.training.node_memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.training.saved.weights_file import copy_exactly
 
 # What a snapshot saves, so that a run continues as if it had not stopped. All other counts start at 0 again.

@@ -13,6 +13,7 @@ from marl.algorithms.build import build_network, make_sampler
 from marl.cluster.memory_demand import demand_room
 from marl.config.settings import Config
 from marl.data.layout import is_empty
+from marl.data.node.memory import NUM_VECTORS
 from marl.data.sound import demand_sound
 from marl.data.spaces import Spaces
 from marl.errors import MarlError, MessageRefused, PluginError
@@ -20,7 +21,6 @@ from marl.networks.contract import Acts
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import Rank
 from marl.plugins import foreign_code, load_module
-from marl.training.optimizers import NUM_VECTORS
 
 STEPS, COUNT = 2, 3  # steps and environments with which parts are tried
 MODE_DEPENDENT = (

@@ -15,6 +15,7 @@ from marl.acting.statistics import Rollouts, Statistics
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network, make_sampler
 from marl.config.settings import Config
+from marl.data.node.memory import array
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Environments, make_environments
@@ -27,7 +28,6 @@ from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import shared_weights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
-from marl.training.node_memory import array
 from marl.training.worker_metrics import Telemetry
 
 

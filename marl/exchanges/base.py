@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from marl.algorithms.base import Algorithm
 from marl.averaging.reach import Reach
 from marl.data.layout import Layout, Tree
+from marl.data.node.trajectory_queue import Published, TrajectoryQueue
 from marl.data.normalizer import RunningStatistics
 from marl.data.rollout import rollout_tree
 from marl.data.shared import SharedBlock
@@ -24,7 +25,6 @@ from marl.networks.contract import Acts, state_tree
 from marl.training.flat import Flat
 from marl.training.hogwild import LearnedWeights
 from marl.training.minibatches import MinibatchSource
-from marl.training.trajectory_queue import Published, TrajectoryQueue
 
 MakeMinibatches = Callable[[Algorithm, nn.Module, Spaces], MinibatchSource]
 MakeWeights = Callable[[Flat], LearnedWeights]

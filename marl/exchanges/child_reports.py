@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from marl.data.node.memory import MAX_METRICS, STEPS, UPDATES, array, ring
+from marl.data.node.metrics import NAME, TOTALS, first_outside, read_metrics
 from marl.data.ring import Ring
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
 from marl.exchanges.sides import Answer
-from marl.training.metrics import NAME, TOTALS, first_outside, read_metrics
-from marl.training.node_memory import MAX_METRICS, STEPS, UPDATES, array, ring
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
 from marl.wire.receive_buffers import new_buffers

@@ -1,1 +1,1 @@
-"""Training: flat weights, optimizers, the training loop, queues of trajectories, files of weights."""
+"""Training: flat weights, optimizers, the training loop, files of weights."""

@@ -125,7 +125,6 @@ class SGD:
 
 
 SQUARES = {"adam": 1, "rmsprop": 0}  # which vector of the state holds mean squared gradients
-NUM_VECTORS = 2  # the most that any optimizer keeps
 OPTIMIZERS: dict[str, Callable[[OptimizerSettings, Tensor, Tensor], Optimizer]] = {
     "adam": Adam,
     "rmsprop": RMSProp,

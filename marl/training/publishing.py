@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from marl.data.node.memory import array
+from marl.data.node.trajectory_queue import Published
 from marl.data.shared import SharedBlock
 from marl.training.learned_weights import DeviceWeights, SharedWeights
-from marl.training.node_memory import array
-from marl.training.trajectory_queue import Published
 from marl.training.worker_metrics import Telemetry
 
 

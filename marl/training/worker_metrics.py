@@ -7,9 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from marl.acting.collect import Episodes
-from marl.data.shared import SharedBlock
-from marl.training.metrics import MetricsRow, tell_outside
-from marl.training.node_memory import (
+from marl.data.node.memory import (
     ACTING,
     FIRST_UPDATE,
     LEARNING,
@@ -22,6 +20,8 @@ from marl.training.node_memory import (
     array,
     ring,
 )
+from marl.data.node.metrics import MetricsRow, tell_outside
+from marl.data.shared import SharedBlock
 
 EVERY = 8  # updates between two readings of the metrics: turning tensors into numbers takes time
 

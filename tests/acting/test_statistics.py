@@ -4,13 +4,13 @@ import torch
 
 from marl.acting.collect import Collector
 from marl.acting.statistics import Statistics
+from marl.data.node.memory import array, node_memory
 from marl.data.normalizer import from_row, merge
 from marl.data.shared import SharedBlock
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.networks.distributions import Categorical
 from marl.networks.measured.gaussian import Gaussian
-from marl.training.node_memory import array, node_memory
 from tests.fake_algorithms import FixedPolicy
 
 

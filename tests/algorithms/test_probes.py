@@ -18,6 +18,7 @@ from marl.algorithms.impala import IMPALA
 from marl.algorithms.ppo import PPO
 from marl.algorithms.sac import SAC
 from marl.data.layout import Leaf, Tree
+from marl.data.node.memory import node_memory
 from marl.data.priorities import priority_fields
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
@@ -32,7 +33,6 @@ from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import SharedWeights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTransitions
-from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.training.worker_metrics import Telemetry
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from marl import failpoints
 from marl.data.layout import Layout, Leaf, Tree
+from marl.data.node.send_queue import SendQueue
+from marl.data.node.trajectory_queue import Published
 from marl.data.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.training.send_queue import SendQueue
-from marl.training.trajectory_queue import Arrivals, Published
+from marl.training.arrivals import Arrivals
 from tests.data.writers import ACTION, ENVIRONMENTS, LENGTH, OBSERVATION, PARAMETERS, trajectory
 
 SIZE = LENGTH * ENVIRONMENTS

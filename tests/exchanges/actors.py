@@ -3,13 +3,14 @@
 import numpy as np
 import torch
 
+from marl.data.node.memory import array, node_memory
+from marl.data.node.send_queue import SendQueue, send_queue_fields
+from marl.data.node.trajectory_queue import Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.data.normalizer import RunningStatistics, add, statistics_of
 from marl.exchanges.experience.child import ExperienceChild
 from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.sides import Answer
-from marl.training.node_memory import array, node_memory
-from marl.training.send_queue import SendQueue, send_queue_fields
-from marl.training.trajectory_queue import Arrivals, Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
+from marl.training.arrivals import Arrivals
 from marl.wire.message import Kind, Message
 from tests.data.rollouts import layout_of, numbers_in
 from tests.data.writers import trajectory

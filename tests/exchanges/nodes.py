@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from marl.averaging.reach import Reach
+from marl.data.node.memory import STEPS, array, node_memory
 from marl.data.normalizer import as_row, statistics_of
 from marl.exchanges.merging.exchange import Merging
 from marl.exchanges.merging.parent import MergingParent
@@ -14,7 +15,6 @@ from marl.exchanges.merging.rest import rest_fields
 from marl.exchanges.pairwise.exchange import Pairwise
 from marl.exchanges.sides import Answer
 from marl.exchanges.weights.exchange import Weights
-from marl.training.node_memory import STEPS, array, node_memory
 from marl.wire.message import Kind, Message
 from marl.wire.payload import Incoming, Outgoing, ReceiveBuffers
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.data.layout import Layout, Leaf
+from marl.data.node.memory import node_memory
+from marl.data.node.trajectory_queue import BACK, SEEN, Published, TrajectoryQueue, trajectory_queue_fields
 from marl.data.normalizer import RunningStatistics
 from marl.data.preprocess import Preprocess
 from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
@@ -24,8 +26,6 @@ from marl.exchanges.sides import Answer
 from marl.networks.contract import Acts, Decision, State, Stateless, state_tree
 from marl.networks.distributions import Categorical
 from marl.networks.sampling import OnPolicy
-from marl.training.node_memory import node_memory
-from marl.training.trajectory_queue import BACK, SEEN, Published, TrajectoryQueue, trajectory_queue_fields
 from marl.wire.message import Kind, Message
 from tests.exchanges.nodes import carried
 

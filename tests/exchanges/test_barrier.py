@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from marl.data.node.memory import STEPS, array
 from marl.errors import LinkClosed
 from marl.exchanges.conversation import report
 from marl.exchanges.member import STILL
 from marl.links.memory import memory_pair
-from marl.training.node_memory import STEPS, array
 from marl.wire.message import Kind, Message
 from marl.wire.receive_buffers import new_buffers
 from tests.exchanges.nodes import Child, Clock, arrives, join, make_parent, weights

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from marl.cluster.trainers.child_metrics import ChildrenMetrics
+from marl.data.node.memory import RING_ROWS, STEPS, array, node_memory, ring
 from marl.errors import MessageRefused
 from marl.exchanges import child_reports
 from marl.exchanges.child_reports import (
@@ -17,7 +18,6 @@ from marl.exchanges.child_reports import (
     read_report,
     report_buffers,
 )
-from marl.training.node_memory import RING_ROWS, STEPS, array, node_memory, ring
 from marl.wire.message import Kind, Message
 from tests.exchanges import nodes, observers
 from tests.exchanges.actors import Actors

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from marl.data.node.memory import array
 from marl.data.normalizer import add, as_row, statistics_of
-from marl.training.node_memory import array
 from tests.exchanges.nodes import Child, Clock, Waiting, a_round, arrives, join, make_parent, merged_count, weights
 
 ROUNDS, OBSERVATIONS, STEPS = 1000, 3, 4

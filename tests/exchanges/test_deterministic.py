@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from marl.cluster.trainers.child_metrics import ChildrenMetrics
+from marl.data.node.memory import array, ring
 from marl.exchanges.member import QUARANTINE_AFTER
 from marl.exchanges.merging.rest import ASKED, OVER
 from marl.exchanges.sides import Answer
 from marl.exchanges.weights.parent import WeightsParent
-from marl.training.node_memory import array, ring
 from marl.wire.message import Message
 from tests.exchanges.nodes import SIZE, Child, Clock, Waiting, arrives, make_exchange, weights
 

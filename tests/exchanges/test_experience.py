@@ -6,9 +6,9 @@ from collections import defaultdict
 import pytest
 import torch
 
+from marl.data.node.send_queue import RING_LENGTH
 from marl.exchanges.conversation import converse, report
 from marl.links.memory import memory_pair
-from marl.training.send_queue import RING_LENGTH
 from marl.wire.header import MAX_INT, decode_header
 from marl.wire.message import Kind
 from marl.wire.payload import Outgoing

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from marl.data.node.send_queue import RING_LENGTH
 from marl.errors import MessageRefused
 from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.member import QUARANTINE_AFTER, SHORT_QUARANTINE
-from marl.training.send_queue import RING_LENGTH
 from marl.wire.message import Kind, Message
 from tests.data.rollouts import layout_of
 from tests.exchanges.actors import Actors, Learning, exchange, pair, steps_of

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from marl.averaging.reach import Reach
+from marl.data.node.memory import STEPS, array
 from marl.exchanges.member import QUARANTINE, QUARANTINE_AFTER, SHORT_QUARANTINE
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Standing
 from marl.exchanges.weights.parent import WeightsParent
-from marl.training.node_memory import STEPS, array
 from tests.exchanges.nodes import (
     SEEN_BESIDE,
     SIZE,

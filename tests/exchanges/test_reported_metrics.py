@@ -2,10 +2,10 @@
 
 import pytest
 
+from marl.data.node.memory import OUTSIDE, SKIPPED, UPDATES, array, node_memory
+from marl.data.node.metrics import MetricsRow, tell_outside
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Reporter, read_report
-from marl.training.metrics import MetricsRow, tell_outside
-from marl.training.node_memory import OUTSIDE, SKIPPED, UPDATES, array, node_memory
 from marl.wire.message import Message, Value
 
 

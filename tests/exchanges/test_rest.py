@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from marl.config.files import load_config
+from marl.data.node.memory import STEPS, array, node_memory
 from marl.exchanges.merging.rest import ASKED, OVER, Rest, WorkerRest, rest_fields
 from marl.exchanges.weights.exchange import Weights
-from marl.training.node_memory import STEPS, array, node_memory
 from tests.exchanges.nodes import Clock
 
 WAIT_S = 10.0

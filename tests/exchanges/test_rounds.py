@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marl.training.node_memory import array
+from marl.data.node.memory import array
 from marl.wire.message import Kind
 from tests.exchanges.nodes import (
     SIZE,

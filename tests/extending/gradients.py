@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Loss
 from marl.data.layout import Layout, Leaf, Tree
+from marl.data.node.memory import NUM_VECTORS, STEPS, array
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
@@ -27,8 +28,7 @@ from marl.exchanges.run import RunSettings
 from marl.exchanges.sides import Answer, Global, State
 from marl.training.flat import Flat, num_parameters
 from marl.training.learned_weights import clipped_gradient
-from marl.training.node_memory import STEPS, array
-from marl.training.optimizers import NUM_VECTORS, make_optimizer
+from marl.training.optimizers import make_optimizer
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, count_of
 from marl.wire.receive_buffers import buffers_of, no_buffers

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Loss
 from marl.config.files import load_config
+from marl.data.node.memory import node_memory
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, ParentFacts
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.run import RunSettings
 from marl.links.memory import memory_pair
 from marl.training.flat import flatten
-from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings
 from marl.training.saved.weights_file import read
 from tests.commands import BARE, MARL, PATIENCE_S, python, succeed

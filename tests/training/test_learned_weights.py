@@ -9,12 +9,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from marl.algorithms.impala import IMPALA
 from marl.data.layout import on_device
+from marl.data.node.memory import node_memory
 from marl.data.shared import SharedBlock
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import LearnedWeights
 from marl.training.learned_weights import STATE_EVERY_S, DeviceWeights, SharedWeights, own_device
-from marl.training.node_memory import node_memory
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from tests.algorithms.cases import DISCRETE, random_batch
 from tests.devices import META

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from marl.data.node.memory import NUM_VECTORS, node_memory
 from marl.errors import ConfigError
 from marl.processes.group import ProcessGroup
-from marl.training.node_memory import node_memory
 from marl.training.optimizers import (
-    NUM_VECTORS,
     OPTIMIZERS,
     OptimizerSettings,
     can_go_on,

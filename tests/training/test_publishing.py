@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from marl.data.node.memory import UPDATES, array, node_memory
+from marl.data.node.trajectory_queue import Published, trajectory_queue_fields
 from marl.data.shared import SharedBlock
 from marl.training.flat import Flat
 from marl.training.learned_weights import DeviceWeights, shared_weights
-from marl.training.node_memory import UPDATES, array, node_memory
 from marl.training.optimizers import OptimizerSettings
 from marl.training.publishing import Publishing
-from marl.training.trajectory_queue import Published, trajectory_queue_fields
 from marl.training.worker_metrics import Telemetry
 from tests.data.rollouts import layout_of
 

@@ -11,7 +11,8 @@ from marl.algorithms.a3c import A3C
 from marl.algorithms.apex_dqn import ApexDQN
 from marl.algorithms.ppo import PPO
 from marl.algorithms.sac import SAC
-from marl.training.optimizers import NUM_VECTORS, OptimizerSettings, make_optimizer
+from marl.data.node.memory import NUM_VECTORS
+from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.training.reach import reach_of
 
 P, RATE = 50, 2e-3

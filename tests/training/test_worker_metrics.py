@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from marl.acting.collect import Episodes
 from marl.algorithms.base import Loss
+from marl.data.node.memory import STEPPING, STEPS, UPDATES, array, node_memory
+from marl.data.node.metrics import read_metrics
 from marl.data.shared import SharedBlock
 from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import SharedWeights
-from marl.training.metrics import read_metrics
-from marl.training.node_memory import STEPPING, STEPS, UPDATES, array, node_memory
 from marl.training.worker_metrics import Telemetry
 from tests.exchanges.nodes import Clock, a_round, join, make_parent, weights
 from tests.fake_algorithms import Lazy

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from marl.cluster.trainers.trainer import Episodes as EndedEpisodes
 from marl.cluster.trainers.trainer import Trainer
+from marl.data.node.metrics import SKIPPED_UPDATES
 from marl.reports.events import ChildRow, Episodes, Progress, Status
 from marl.reports.meter import NO_SPEED, Meter
 from marl.reports.pace import Pace, Speed
 from marl.reports.stream import Stream
-from marl.training.metrics import SKIPPED_UPDATES
 
 Steps = npt.NDArray[np.int64]  # [M] of each worker, or of each child
 

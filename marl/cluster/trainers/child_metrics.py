@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.cluster.trainers.trainer import Counts
+from marl.data.node.metrics import TOTALS
 from marl.exchanges.child_reports import MAX_WORKERS, Report
-from marl.training.metrics import TOTALS
 
 MAX_NAMES = 64  # of metrics, whatever children say
 SPAN = 2.0  # seconds that a speed is measured over

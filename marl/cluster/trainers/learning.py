@@ -13,10 +13,10 @@ from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import tensors_of
 from marl.cluster.trainers.players import Players
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
+from marl.data.node.metrics import OUTSIDE_OBSERVATIONS
 from marl.errors import MarlError, WorkerFailed
 from marl.exchanges.sides import LearningSide
 from marl.reports.events import ChildRow
-from marl.training.metrics import OUTSIDE_OBSERVATIONS
 
 
 class Learning(Trainer):

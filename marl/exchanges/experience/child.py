@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from marl.data.node.send_queue import Posted, Sender
 from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.exchanges.child_reports import EVERY, Reporter
 from marl.exchanges.experience.settings import PER_MESSAGE, packed_name, trajectory_name
 from marl.failpoints import fail
-from marl.training.send_queue import Posted, Sender
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message
 from marl.wire.receive_buffers import buffers_of, no_buffers

@@ -12,9 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from marl.data.node.trajectory_queue import TrajectoryQueue
 from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.member import Member
-from marl.training.trajectory_queue import TrajectoryQueue
 from marl.wire.payload import CHUNK_BYTES
 
 IN_FLIGHT = 2  # uploads per child: one travels while the parent processes another

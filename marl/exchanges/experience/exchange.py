@@ -7,6 +7,7 @@ from torch import nn
 
 from marl.algorithms.base import demand_off_policy
 from marl.data.layout import Layout, Tree
+from marl.data.node.send_queue import SendQueue, send_queue_fields
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
@@ -15,7 +16,6 @@ from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.sides import LearningSide, Serving
 from marl.training.minibatches import HandedOn
-from marl.training.send_queue import SendQueue, send_queue_fields
 from marl.wire.zstandard import demand_zstd
 
 if TYPE_CHECKING:

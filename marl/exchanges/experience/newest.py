@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from marl.training.trajectory_queue import Published
+from marl.data.node.trajectory_queue import Published
 from marl.wire.arrays import digest_of
 from marl.wire.message import Array
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Layout
+from marl.data.node.trajectory_queue import Published, TrajectoryQueue
 from marl.data.normalizer import RunningStatistics
 from marl.data.rollout import check, num_steps
 from marl.errors import MessageRefused
@@ -29,7 +30,6 @@ from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail
 from marl.log_throttle import LogThrottle
-from marl.training.trajectory_queue import Published, TrajectoryQueue
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value, tensor_of

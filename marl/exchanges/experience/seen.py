@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from marl.data.node.send_queue import RING_LENGTH
 from marl.exchanges.child_reports import MAX_WORKERS
 from marl.exchanges.experience.credit import ActorMember
 from marl.exchanges.observation_statistics import Observed
-from marl.training.send_queue import RING_LENGTH
 
 
 class Seen:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import torch
 
 from marl.data.layout import Leaf, Tree
+from marl.data.node.memory import STEPS, array
 from marl.data.shared import SharedBlock
 from marl.exchanges.member import STILL
-from marl.training.node_memory import STEPS, array
 
 ASKED, OVER = range(2)  # of "pause"
 

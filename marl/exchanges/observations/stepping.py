@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 
 from marl.acting.stepper import Stepper
+from marl.data.node.memory import array
 from marl.data.requests import GROUPS, RequestLayout
 from marl.data.spaces import Spaces
 from marl.exchanges.base import Worker
 from marl.processes.heap import tidily
-from marl.training.node_memory import array
 from marl.training.worker_metrics import Telemetry
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from marl.data.node.memory import STEPS, array
 from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.digests import name_of
@@ -23,7 +24,6 @@ from marl.exchanges.weights.rounding import Rounding
 from marl.exchanges.weights.upload_schedule import Schedule
 from marl.failpoints import fail
 from marl.reports.history import record, recording
-from marl.training.node_memory import STEPS, array
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value, count_of

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from marl.data.node.memory import finished_episodes
 from marl.data.shared import SharedBlock
 from marl.exchanges.triggers import parse_trigger
-from marl.training.node_memory import finished_episodes
 
 
 class Schedule:

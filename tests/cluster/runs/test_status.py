@@ -9,10 +9,10 @@ import pytest
 
 from marl.cluster.runs.status import StatusReporter
 from marl.cluster.trainers.trainer import Counts, Episodes
+from marl.data.node.metrics import SKIPPED_UPDATES
 from marl.reports.events import ChildRow, Event, Progress, Status, Warned
 from marl.reports.meter import Meter
 from marl.reports.run_folder import RunFolder
-from marl.training.metrics import SKIPPED_UPDATES
 
 RATE = 1000  # environment steps a second
 

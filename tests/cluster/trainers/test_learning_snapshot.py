@@ -9,7 +9,7 @@ from torch import Tensor
 
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.trainers.learning import Learning
-from marl.training.trajectory_queue import Published
+from marl.data.node.trajectory_queue import Published
 from marl.training.worker_metrics import Telemetry
 from tests.algorithms.cases import DISCRETE
 from tests.cluster.learners import Learner

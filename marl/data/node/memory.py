@@ -11,8 +11,8 @@ from marl.data.layout import Leaf, Tree
 from marl.data.normalizer import num_columns
 from marl.data.ring import Ring
 from marl.data.shared import SharedBlock
-from marl.training.optimizers import NUM_VECTORS
 
+NUM_VECTORS = 2  # of optimizer state: the most that any optimizer keeps
 RING_ROWS = 16_384
 STEPS, UPDATES, SKIPPED, OUTSIDE = range(4)  # columns of "counters"
 MAX_METRICS, MAX_NAME = 32, 48  # metrics of a worker, letters of each name

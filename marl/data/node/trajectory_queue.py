@@ -6,21 +6,16 @@ one to the learner and one back. Each has only one writer, so neither side can b
 """
 
 import threading
-import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.acting.collect import Episodes
-from marl.data.layout import Layout, Leaf, Tree, mapped
-from marl.data.rollout import num_steps, unpack
+from marl.data.layout import Layout, Leaf, Tree
 from marl.data.shared import SharedBlock
-from marl.data.trajectory import LAST, STEPS, WHOLE, Trajectory
 from marl.failpoints import fail
-from marl.networks.contract import Acts
 
 PUT = 0  # column of the parent's counts
 SEEN, BACK, STALE, USED = range(4)  # of the learner's: rollouts looked at, given back, too old, learned from
@@ -112,6 +107,43 @@ class TrajectoryQueue:
         self._returned = end
 
 
+class LearnerQueue:
+    """The learner's side: it takes rollouts out in the order in which they were queued, and gives each back."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self._order: npt.NDArray[np.int64] = block["trajectory_queue_order"].numpy()
+        self._back: npt.NDArray[np.int64] = block["trajectory_queue_back"].numpy()
+        self._put: npt.NDArray[np.int64] = block["trajectory_queue_put"].numpy()
+        self._taken: npt.NDArray[np.int64] = block["trajectory_queue_taken"].numpy()
+        self._ages: npt.NDArray[np.int64] = block["trajectory_queue_ages"].numpy()
+
+    def take(self) -> int | None:
+        """The number of the next rollout; None if none waits."""
+        seen = int(self._taken[SEEN])
+        if seen >= self._put[PUT]:
+            return None
+        number = int(self._order[seen % len(self._order)])
+        self._taken[SEEN] = seen + 1
+        fail("learner.taking")
+        return number
+
+    def give_back(self, number: int) -> None:
+        """The learner no longer needs this rollout."""
+        back = int(self._taken[BACK])
+        self._back[back % len(self._back)] = number
+        self._taken[BACK] = back + 1
+
+    def drop(self, number: int) -> None:
+        """Give back a rollout that is too old to be learned from."""
+        self._taken[STALE] += 1
+        self.give_back(number)
+
+    def count(self, age: int) -> None:
+        """A trajectory that is ``age`` versions old is learned from."""
+        self._ages[min(age, AGES - 1)] += 1
+        self._taken[USED] += 1
+
+
 class Flow(NamedTuple):
     """What became of the trajectories, for people."""
 
@@ -134,92 +166,6 @@ def flow(block: SharedBlock) -> Flow:
     """Counts since the learner's block was made."""
     taken = block["trajectory_queue_taken"]
     return Flow(int(taken[USED]), int(taken[STALE]), block["trajectory_queue_ages"].numpy().copy())
-
-
-class Arrivals:
-    """The learner's side: a ``Source`` of trajectories for its loop. Call ``wait`` before each ``collect``."""
-
-    def __init__(
-        self, block: SharedBlock, layout: Layout, *, batch: int, max_staleness: int, device: torch.device
-    ) -> None:
-        self._order: npt.NDArray[np.int64] = block["trajectory_queue_order"].numpy()
-        self._back: npt.NDArray[np.int64] = block["trajectory_queue_back"].numpy()
-        self._put: npt.NDArray[np.int64] = block["trajectory_queue_put"].numpy()
-        self._taken: npt.NDArray[np.int64] = block["trajectory_queue_taken"].numpy()
-        self._ages: npt.NDArray[np.int64] = block["trajectory_queue_ages"].numpy()
-        self._version: npt.NDArray[np.int64] = block["version"].numpy()
-        self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
-        self._rollouts = [layout.open(memory) for memory in block["trajectory_queue"].unbind()]
-        self._batch, self._max_staleness, self._device = batch, max_staleness, device
-        self._in_hand: list[int] = []
-        self.priorities = torch.zeros(0)  # of the last trajectory, as its actors computed them
-
-    def wait(self) -> bool:
-        """Give the last batch back, then wait for the next one. False if the learner is to stop."""
-        for number in self._in_hand:
-            self._give_back(number)
-        self._in_hand = []
-        while len(self._in_hand) < self._batch:
-            if self._stop[0]:
-                return False
-            seen = int(self._taken[SEEN])
-            if seen >= self._put[PUT]:
-                time.sleep(0.0002)  # the parent shares no lock with a process that may be killed
-                continue
-            number = int(self._order[seen % len(self._order)])
-            self._taken[SEEN] = seen + 1
-            fail("learner.taking")
-            # A trajectory from before a resume may have a version that this run has not reached yet.
-            if 0 <= int(self._version[0]) - int(self._rollouts[number]["header"][0]) <= self._max_staleness:
-                self._in_hand.append(number)
-            else:
-                self._taken[STALE] += 1
-                self._give_back(number)  # at once: others wait for its place
-        return True
-
-    def _give_back(self, number: int) -> None:
-        back = int(self._taken[BACK])
-        self._back[back % len(self._back)] = number
-        self._taken[BACK] = back + 1
-
-    def collect(self, unused_network: Acts, version: int) -> tuple[Trajectory, Episodes]:
-        """The batch as one trajectory of more environments. Its episodes and seconds are reported by the actors."""
-        rollouts = [self._rollouts[number] for number in self._in_hand]
-        opened = [unpack(rollout) for rollout in rollouts]
-        for trajectory, _ in opened:
-            self._ages[min(version - trajectory.version, AGES - 1)] += 1
-            self._taken[USED] += 1
-        steps = sum(num_steps(rollout) for rollout in rollouts)
-        self.priorities = torch.cat([priorities for _, priorities in opened])
-        joined = side_by_side([trajectory for trajectory, _ in opened])
-        tensors = {name: mapped(self._to_device, getattr(joined, name)) for name in (*WHOLE, *LAST)}
-        return Trajectory(**tensors, version=joined.version), Episodes(np.zeros(0), np.zeros(0, np.int64), steps, 0.0)
-
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._device)
-
-
-def side_by_side(trajectories: list[Trajectory]) -> Trajectory:
-    """Join trajectories of equal length into one, with all their environments. Its version is the oldest of theirs."""
-    if len(trajectories) == 1:
-        return trajectories[0]
-    counts = [each.rewards.shape[1] for each in trajectories]
-    width, offset, index = sum(counts), 0, []
-    for each, count in zip(trajectories, counts, strict=True):
-        index.append(each.last_index // count * width + each.last_index % count + offset)
-        offset += count
-
-    def joined(name: str, dim: int) -> Any:
-        values = [getattr(each, name) for each in trajectories]
-        return mapped(lambda *tensors: torch.cat(tensors, dim), *values)
-
-    return Trajectory(
-        **{name: joined(name, 1) for name in STEPS},
-        state=joined("state", 0),
-        last_observations=joined("last_observations", 0),
-        last_index=torch.cat(index),
-        version=min(each.version for each in trajectories),
-    )
 
 
 class Published:

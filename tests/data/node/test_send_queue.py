@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from marl.data.layout import Leaf
+from marl.data.node.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
 from marl.data.rollout import unpack
 from marl.data.shared import SharedBlock
 from marl.processes.group import ProcessGroup
-from marl.training.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
 from tests.commands import PATIENCE_S, until
 from tests.data.rollouts import layout_of, priorities_of, puts
 from tests.data.writers import number_of, trajectory

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from marl.data.node.memory import MAX_METRICS, MAX_NAME, MAX_OUTSIDE, OUTSIDE, SKIPPED, array
 from marl.data.shared import SharedBlock
 from marl.errors import PluginError
-from marl.training.node_memory import MAX_METRICS, MAX_NAME, MAX_OUTSIDE, OUTSIDE, SKIPPED, array
 
 NAME = re.compile(rf"[A-Za-z0-9_.:@/\[\]-]{{1,{MAX_NAME}}}")
 SKIPPED_UPDATES, OUTSIDE_OBSERVATIONS = "skipped_updates", "outside_observations"

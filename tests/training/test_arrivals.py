@@ -1,4 +1,4 @@
-"""Trajectories from the parent's conversations to its learner: in order, each once, none older than allowed."""
+"""What arrives for a learner comes in batches: in order, each trajectory once, none older than allowed."""
 
 import threading
 from collections.abc import Iterator
@@ -8,24 +8,17 @@ import pytest
 import torch
 
 from marl.data.layout import Leaf
+from marl.data.node.trajectory_queue import AGES, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.data.rollout import pack
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.processes.group import ProcessGroup
-from marl.training.trajectory_queue import (
-    AGES,
-    Arrivals,
-    Published,
-    TrajectoryQueue,
-    flow,
-    side_by_side,
-    trajectory_queue_fields,
-)
+from marl.training.arrivals import Arrivals, side_by_side
 from tests.commands import PATIENCE_S, until
-from tests.data.rollouts import layout_of, learns, numbers_in, priorities_of, publishes
+from tests.data.rollouts import layout_of, learns, numbers_in, priorities_of
 from tests.data.writers import trajectory
 
-WEIGHTS = 50_000
+WEIGHTS = 3
 
 
 def block_of(length: int) -> SharedBlock:
@@ -84,14 +77,6 @@ def test_a_batch_stays_whole_until_the_next_is_asked_for() -> None:
     block["stop"].fill_(1)
     assert not arrivals.wait()
     assert trajectory_queue.num_free() == 2
-
-
-def test_a_discarded_rollout_is_free_again() -> None:
-    trajectory_queue = TrajectoryQueue(block_of(1))
-    number, _ = trajectory_queue.place()
-    assert trajectory_queue.num_free() == 0
-    trajectory_queue.discard(number)
-    assert trajectory_queue.num_free() == 1
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5])
@@ -211,36 +196,6 @@ def test_a_successor_of_an_idle_learner_misses_nothing() -> None:
     arrive(trajectory_queue, 1)
     assert trajectory_queue.restart() == 0
     assert batch(arrivals_of(block)) == [1]
-
-
-def test_published_weights_are_never_torn(group: ProcessGroup) -> None:
-    block = block_of(1)
-    published, place = Published(block), torch.zeros(WEIGHTS)
-    group.start("learner", publishes, block)
-    last, changes = 0, 0
-    while changes < 200:
-        version = published.read(place)
-        assert version >= last
-        assert bool((place == version).all()), "torn"
-        changes += version > last
-        last = version
-    block["stop"].fill_(1)
-    assert published.read(place) <= (group.receive("learner", PATIENCE_S) or 0)
-    assert published.read(place) == published.version()
-
-
-def test_a_killed_learner_leaves_the_weights_of_before() -> None:
-    block = block_of(1)
-    published, place = Published(block), torch.zeros(WEIGHTS)
-    published.publish(torch.ones(WEIGHTS), 1)
-    published.publish(torch.full((WEIGHTS,), 2.0), 2)
-    block["published_numbers"][0] += 1  # begun, and half written
-    block["published"][1, ::2] = 99.0
-    assert published.read(place) == 2
-    assert bool((place == 2.0).all())
-    Published(block).publish(torch.full((WEIGHTS,), 3.0), 3)
-    assert published.read(place) == 3
-    assert bool((place == 3.0).all())
 
 
 def test_side_by_side() -> None:

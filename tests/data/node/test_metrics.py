@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from marl.data.shared import SharedBlock
-from marl.errors import PluginError
-from marl.training.metrics import (
+from marl.data.node.memory import MAX_METRICS, MAX_NAME, MAX_OUTSIDE, OUTSIDE, SKIPPED, array, node_memory
+from marl.data.node.metrics import (
     OUTSIDE_OBSERVATIONS,
     SKIPPED_UPDATES,
     MetricsRow,
@@ -11,7 +10,8 @@ from marl.training.metrics import (
     read_metrics,
     tell_outside,
 )
-from marl.training.node_memory import MAX_METRICS, MAX_NAME, MAX_OUTSIDE, OUTSIDE, SKIPPED, array, node_memory
+from marl.data.shared import SharedBlock
+from marl.errors import PluginError
 
 
 @pytest.fixture

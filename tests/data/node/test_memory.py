@@ -4,8 +4,8 @@ import signal
 import numpy as np
 import torch
 
+from marl.data.node.memory import RING_ROWS, array, node_memory, ring
 from marl.processes.group import ProcessGroup
-from marl.training.node_memory import RING_ROWS, array, node_memory, ring
 from tests.process_targets import writes_rows
 
 
