@@ -61,6 +61,8 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
     found = [Suggestion("algorithm.name", DEFAULT, "it learns every kind of space and action")]
     if look.texts:
         found.append(Suggestion("environment.ignore", list(look.texts), "texts are nothing to learn from"))
+    if look.masked:
+        found.append(Suggestion("environment.mask", "info", "info says which actions are allowed"))
     if any(part.is_measured for part in seen):
         found.append(Suggestion("environment.normalize_observations", True, "observations hold measured numbers"))
     found += [

@@ -16,6 +16,7 @@ MOST_ACTIONS = 1 << 20  # categories and measured numbers of an action
 MOST_START = 1 << 31
 DEEPEST = 8  # of trees in each other
 MOST_WORDS = 12  # numbers that differ, in words
+MASK, OBSERVATION = "action_mask", "observation"  # what environments call a mask, and what lies beside it alone
 PICTURE_SIDES = 3  # dimensions of a picture: height, width and channels, in either order
 
 
@@ -31,6 +32,7 @@ class Part(NamedTuple):
     starts: tuple[int, ...] = ()  # the least category of each number, as the environment counts
     low: tuple[float, ...] = ()  # of actions that are measured: bounds of each number, infinite where there is none
     high: tuple[float, ...] = ()
+    mask: bool = False  # of an observation: which categories of an action are allowed
 
     @property
     def name(self) -> str:
@@ -81,6 +83,17 @@ class Spaces(NamedTuple):
     def is_wide(self) -> bool:
         """Whether some have more digits than float32: they are normalised before they are narrowed."""
         return any(part.dtype == "float64" for part in leaves(self.observations))
+
+    @property
+    def mask(self) -> str | None:
+        """The entry of the observations that says which actions are allowed; None where none does."""
+        pairs = self.observations.items() if isinstance(self.observations, dict) else ()
+        return next((name for name, part in pairs if isinstance(part, Part) and part.mask), None)
+
+    @property
+    def unmasked(self) -> "Spaces":
+        """Without the mask."""
+        return self if self.mask is None else self._replace(observations=without(self.observations, self.mask))
 
     @property
     def raw(self) -> Tree:
@@ -161,6 +174,17 @@ class Spaces(NamedTuple):
         if max(_depth(self.observations), _depth(self.actions)) > DEEPEST:
             return f"spaces at most {DEEPEST} deep in each other"
         return None
+
+
+def mask_sizes(actions: Parts) -> tuple[int, ...]:
+    """Categories of each number of an action that has some: a mask has a number for each of them, in this order."""
+    return tuple(count for part in leaves(actions) for count in part.categories)
+
+
+def without(values: Values, mask: str) -> Values:
+    """The entries of observations beside the mask; a single one called "observation" alone."""
+    rest = {name: each for name, each in values.items() if name != mask}
+    return rest[OBSERVATION] if set(rest) == {OBSERVATION} else rest
 
 
 def columns_of(tree: Parts) -> Iterator[tuple[Part, slice]]:

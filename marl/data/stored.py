@@ -7,7 +7,7 @@ import numpy as np
 
 from marl.data.layout import leaves
 from marl.data.normalizer import RunningStatistics, from_row, num_columns
-from marl.data.spaces import DEEPEST, MOST_NUMBERS, Part, Parts, Spaces
+from marl.data.spaces import DEEPEST, MOST_NUMBERS, Part, Parts, Spaces, mask_sizes
 
 HELD = ("float32", "float64", "uint8")
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -35,6 +35,13 @@ def read_spaces(tree: Any) -> Spaces:
     fault = spaces.fault()
     _demand(fault is None, fault or "")
     _demand(not any(part.low or part.high for part in seen), "bounds of actions alone")
+    _demand(
+        sum(part.mask for part in (*seen, *acts)) == (spaces.mask is not None), "one mask, an entry of observations"
+    )
+    if spaces.mask is not None:
+        sizes = (2,) * sum(mask_sizes(spaces.actions))
+        _demand(spaces.observations[spaces.mask].categories == sizes, "a mask with a number for each category")
+        _demand(len(spaces.observations) > 1, "observations beside the mask")
     for part in acts:
         _demand(len(part.low) == len(part.high) == (0 if part.categories else part.size), "bounds of every action")
         for low, high in zip(part.low, part.high, strict=True):
@@ -47,7 +54,8 @@ def _plain(parts: Parts) -> Any:
         return {"dict": [[name, _plain(each)] for name, each in parts.items()]}
     if type(parts) is tuple:
         return {"tuple": [_plain(each) for each in parts]}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in parts._asdict().items()}
+    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in parts._asdict().items()}
+    return fields if parts.mask else {key: value for key, value in fields.items() if key != "mask"}
 
 
 def _read(tree: Any, depth: int = 0) -> Parts:
@@ -70,6 +78,7 @@ def _read(tree: Any, depth: int = 0) -> Parts:
     _demand(all(type(number) is int for each in lists[:3] for number in each), "whole numbers of everything")
     _demand(all(type(number) in (int, float) for each in lists[3:] for number in each), "bounds that are numbers")
     _demand(min(part.shape, default=1) >= 1 and part.size <= MOST_NUMBERS, "at least one number of everything")
+    _demand(type(part.mask) is bool, "a mask or none")
     _demand(part.dtype in (WHOLE if part.categories else HELD), "numbers of a type that there is")
     _demand(
         len(part.categories) == len(part.starts) == (part.size if part.categories else 0), "categories of each number"

@@ -16,6 +16,7 @@ from marl.environments.actions import hidden_ranges, random_actions
 from marl.environments.closing import closed
 from marl.environments.describe import describe
 from marl.environments.make import make_alone
+from marl.environments.masks import legal_action, legal_actions
 from marl.environments.numbers import blurred, fault_of, part_fault, reward_of
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
@@ -44,8 +45,10 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     try:
         observation, action = environment.observation_space, environment.action_space
         report.facts.extend([f"observations {observation}", f"actions {action}"])
-        spaces = describe(observation, action, settings.ignore)
-        report.problems.extend(_play(environment, spaces, seed, report.facts) or _standard(environment))
+        spaces = describe(observation, action, settings.ignore, settings.mask)
+        report.problems.extend(_play(environment, spaces, seed, report.facts))
+        if not report.problems and spaces.mask is None:  # gymnasium's checker knows no masks
+            report.problems.extend(_standard(environment))
     except EnvironmentFault as error:
         report.problems.append(str(error))
     finally:
@@ -84,7 +87,8 @@ def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
         seen = [mapped(np.array, environments.reset([0]))]
         generator = np.random.default_rng(0)
         for _ in range(LOOKS):
-            seen.append(mapped(np.array, environments.step(random_actions(spaces, 1, generator)).observations))
+            actions = legal_actions(spaces, seen[-1], random_actions(spaces, 1, generator), generator)
+            seen.append(mapped(np.array, environments.step(actions).observations))
     except EnvironmentFault:
         return None
     finally:
@@ -104,7 +108,7 @@ def _play(environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int, facts
             if wrong := _wrong_observation(observation, spaces.observations, where):
                 return [wrong]
             where = f"step {step + 1}"
-            answer: tuple[Any, ...] = environment.step(environment.action_space.sample())
+            answer: tuple[Any, ...] = environment.step(legal_action(environment.action_space, spaces, observation))
             if len(answer) != 5:
                 return [f"step must give (observation, reward, terminated, truncated, info), got {len(answer)} values"]
             observation, terminated, truncated = answer[0], answer[2], answer[3]
@@ -185,7 +189,7 @@ def _repeats(settings: EnvironmentSettings, spaces: Spaces, seed: int) -> list[s
     for _ in range(2):
         environment = make_alone(settings)
         try:
-            traces.append(_trace(environment, spaces.observations, seed))
+            traces.append(_trace(environment, spaces, seed))
         except (Exception, SystemExit) as error:
             return [_raised(error, f"an episode of another environment, seed {seed}")]
         finally:
@@ -195,12 +199,14 @@ def _repeats(settings: EnvironmentSettings, spaces: Spaces, seed: int) -> list[s
     return []
 
 
-def _trace(environment: gymnasium.Env[Any, Any], parts: Parts, seed: int) -> npt.NDArray[Any]:
+def _trace(environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int) -> npt.NDArray[Any]:
     environment.action_space.seed(seed)
     observation, _ = environment.reset(seed=seed)
+    parts = spaces.observations
     trace = [_numbers(parts, observation)]
     for _ in range(50):
-        observation, reward, terminated, truncated, _ = environment.step(environment.action_space.sample())
+        action = legal_action(environment.action_space, spaces, observation)
+        observation, reward, terminated, truncated, _ = environment.step(action)
         trace.append(np.append(_numbers(parts, observation), float(reward)))
         if terminated or truncated:
             break
@@ -210,10 +216,11 @@ def _trace(environment: gymnasium.Env[Any, Any], parts: Parts, seed: int) -> npt
 def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float) -> str:
     generator = np.random.default_rng(seed)
     with contextlib.closing(make_environments(settings, count)) as environments:
-        environments.reset(list(range(count)))
+        spaces, seen = environments.spaces, environments.reset(list(range(count)))
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
-            environments.step(random_actions(environments.spaces, count, generator))
+            actions = legal_actions(spaces, seen, random_actions(spaces, count, generator), generator)
+            seen = environments.step(actions).observations
             steps += count
         rate = steps / (time.perf_counter() - start)
     return f"{rate:,.0f} steps/s with {count} environment{'s' * (count > 1)} in one process, random actions"

@@ -10,6 +10,7 @@ from gymnasium import spaces as gym_spaces
 
 from marl.data.layout import leaves
 from marl.data.spaces import Part, Parts, Spaces
+from marl.environments.masks import AUTO, marked
 from marl.errors import SpaceFault
 from marl.words import printable
 
@@ -17,11 +18,14 @@ SIZELESS = (gym_spaces.Text, gym_spaces.Sequence, gym_spaces.Graph, gym_spaces.O
 KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of these"
 
 
-def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any], ignore: Sequence[str] = ()) -> Spaces:
+def describe(
+    observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any], ignore: Sequence[str] = (), mask: str = AUTO
+) -> Spaces:
     """Reduce gymnasium's single-environment spaces to numbers.
 
     Args:
         ignore: entries of the observation that nobody shall see, such as ``mission`` or ``robot/name``.
+        mask: see ``environment.mask``.
 
     Raises:
         SpaceFault: a kind of space that no network here can handle, or nothing of the name that is ignored.
@@ -36,7 +40,7 @@ def describe(observation: gym_spaces.Space[Any], action: gym_spaces.Space[Any], 
     acts = _parts(action, "actions", "", "", set())
     if not leaves(acts):
         raise SpaceFault(f"expected actions of at least one number, got {_said(action)}")
-    spaces = Spaces(seen, acts)
+    spaces = Spaces(marked(seen, acts, mask), acts)
     if fault := spaces.fault():
         raise SpaceFault(f"expected {fault}, got {spaces.words:.300}: wrap the environment")
     return spaces

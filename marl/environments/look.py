@@ -7,10 +7,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
-from marl.data.spaces import Spaces
+from marl.data.spaces import MASK, Spaces
 from marl.environments.closing import closed
 from marl.environments.describe import describe
 from marl.environments.make import make_alone
+from marl.environments.masks import AUTO, legal_action
 from marl.environments.numbers import reward_of
 from marl.environments.settings import EnvironmentSettings
 
@@ -24,6 +25,7 @@ class Look(NamedTuple):
 
     spaces: Spaces
     texts: tuple[str, ...]  # entries of the observation that are texts, which nobody can learn from
+    masked: bool  # ``info`` says which actions are allowed
     step_seconds: float  # of one step of one environment, resets included; 0: none was played
     limit: int | None  # steps after which the environment's registration cuts episodes
     rare: bool  # hardly any step had another reward than the usual one
@@ -42,8 +44,10 @@ def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Loo
     environment = make_alone(settings)
     try:
         texts = tuple(sorted(set(_texts(environment.observation_space)) - set(settings.ignore)))
-        spaces = describe(environment.observation_space, environment.action_space, (*settings.ignore, *texts))
-        rewards, spent = _play(environment, seconds, seed)
+        spaces = describe(
+            environment.observation_space, environment.action_space, (*settings.ignore, *texts), settings.mask
+        )
+        rewards, spent, info = _play(environment, spaces, seconds, seed)
         limit = environment.spec.max_episode_steps if environment.spec is not None else None
     finally:
         closed([environment], settings.id)
@@ -51,6 +55,7 @@ def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Loo
     return Look(
         spaces,
         texts,
+        masked=settings.mask == AUTO and MASK in info,
         step_seconds=spent / len(rewards) if rewards else 0.0,
         limit=limit,
         rare=bool(1.0 - counts.max() / counts.sum() < RARE),
@@ -59,22 +64,27 @@ def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Loo
     )
 
 
-def _play(environment: gymnasium.Env[Any, Any], seconds: float, seed: int) -> tuple[list[float], float]:
-    """The rewards of random actions, and how long that took."""
+def _play(
+    environment: gymnasium.Env[Any, Any], spaces: Spaces, seconds: float, seed: int
+) -> tuple[list[float], float, dict[str, Any]]:
+    """The rewards of random actions, how long that took, and the first ``info``."""
     rewards: list[float] = []
+    info: dict[str, Any] = {}
     episodes, start = 0, time.perf_counter()
     try:
-        environment.reset(seed=seed)
+        observation, info = environment.reset(seed=seed)
         environment.action_space.seed(seed)
         while len(rewards) < MOST_STEPS and episodes < MOST_EPISODES and time.perf_counter() - start < seconds:
-            answer: tuple[Any, ...] = environment.step(environment.action_space.sample())
+            action = legal_action(environment.action_space, spaces, observation)
+            answer: tuple[Any, ...] = environment.step(action)
+            observation = answer[0]
             rewards.append(float(reward_of(answer[1])[0]))
             if answer[2] or answer[3]:
                 episodes += 1
-                environment.reset()
+                observation, _ = environment.reset()
     except (Exception, SystemExit):  # whatever a user's environment does
         pass
-    return rewards, time.perf_counter() - start
+    return rewards, time.perf_counter() - start, info
 
 
 def _texts(space: gym_spaces.Space[Any], path: str = "") -> list[str]:

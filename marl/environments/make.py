@@ -1,6 +1,5 @@
 """Find an environment by name and make it, alone or many at once."""
 
-import importlib
 import inspect
 import re
 from collections.abc import Callable
@@ -9,22 +8,19 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import VectorEnv
 
-from marl.environments.atari import PREFIX, atari_kwargs, is_atari
 from marl.environments.closing import close_all
+from marl.environments.masks import INFO, FromInfo
 from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.single import OfVector
-from marl.errors import EnvironmentFault, MarlError, MissingExtra
+from marl.environments.worlds.atari import PREFIX, atari_kwargs, is_atari
+from marl.environments.worlds.brought import register
+from marl.errors import EnvironmentFault, MarlError, MissingExtra, SpaceFault
 from marl.plugins import described, hidden, load_module, load_object
 
 GymEnv = gymnasium.Env[Any, Any]
 GymVectorEnv = VectorEnv[Any, Any, Any]
 
-BROUGHT = {  # how ids begin that a package brings: its module, its own name, our extra
-    PREFIX: ("ale_py", "ale-py", "atari"),
-    "MiniGrid-": ("minigrid", "minigrid", "minigrid"),
-    "BabyAI-": ("minigrid", "minigrid", "minigrid"),
-}
 EXTRAS = {"box2d": "Box2D", "mujoco": "MuJoCo"}  # of gymnasium, which marl has under the same names
 
 
@@ -43,19 +39,20 @@ def make_vector(settings: EnvironmentSettings, count: int, *, training: bool = F
             f"environment.life_ends: expected false but for Atari games ({PREFIX}...), got true with {settings.id}"
         )
     if settings.backend == "envpool":
+        _demand_no_info(settings)
         return _make_envpool(settings, count)
     if settings.backend != "gymnasium":
         raise EnvironmentFault(f"environment.backend: expected 'gymnasium' or 'envpool', got {settings.backend!r}")
     factory = _find_factory(settings.id)
     if factory is not None:
-        return _vector(settings, lambda: _vectorize(settings.id, factory, settings.kwargs, count), factory)
+        return _vector(settings, lambda: _vectorize(settings, factory, settings.kwargs, count), factory)
     spec = _find_spec(settings.id)
-    if spec.vector_entry_point is not None and not spec.additional_wrappers:
+    if _comes_as_vector(spec, settings):
         kwargs = settings.kwargs
         if is_atari(spec.id):
             kwargs = atari_kwargs(kwargs, life_ends=training and settings.life_ends)
         return _vector(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **kwargs))
-    return _vector(settings, lambda: _vectorize(settings.id, _maker(spec), settings.kwargs, count))
+    return _vector(settings, lambda: _vectorize(settings, _maker(spec), settings.kwargs, count))
 
 
 def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -> GymEnv:
@@ -72,8 +69,8 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
 
     def make() -> GymEnv:
         if _takes_num_envs(factory):
-            return OfVector(_vectorize(settings.id, factory, kwargs, 1))
-        return _one(settings.id, factory(**kwargs))
+            return OfVector(_vectorize(settings, factory, kwargs, 1))
+        return _seen(settings, _one(settings.id, factory(**kwargs)))
 
     environment: GymEnv = _guarded(settings, make, factory)
     _demand_spaces(settings.id, environment)
@@ -88,7 +85,7 @@ def make_alone(settings: EnvironmentSettings) -> GymEnv:
     """
     if _find_factory(settings.id) is None:
         spec = _find_spec(settings.id)
-        if spec.vector_entry_point is not None and not spec.additional_wrappers:
+        if _comes_as_vector(spec, settings):
             return OfVector(make_vector(settings, 1))
     return make_single(settings)
 
@@ -134,22 +131,12 @@ def _find_spec(name: str) -> gymnasium.envs.registration.EnvSpec:
     module = load_module(module_name) if separator else None
     if module is None:
         identifier = name
-        _register(identifier)
+        register(identifier)
     try:
         return gymnasium.spec(identifier)
     except gymnasium.error.Error as error:
         where = f" in {described(module)}{hidden(module)}" if module is not None else ""
         raise EnvironmentFault(_unknown(identifier, error, where)) from error
-
-
-def _register(identifier: str) -> None:
-    """Let the package that brings an id say so to gymnasium."""
-    for begin, (module, package, extra) in BROUGHT.items():
-        if identifier.startswith(begin) or (package == "ale-py" and "NoFrameskip" in identifier):
-            try:
-                gymnasium.register_envs(importlib.import_module(module))
-            except ImportError as error:
-                raise MissingExtra(package, extra, identifier) from error
 
 
 def _unknown(identifier: str, error: Exception, where: str) -> str:
@@ -170,9 +157,13 @@ def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
     return make
 
 
-def _vectorize(name: str, factory: Callable[..., Any], kwargs: dict[str, Any], count: int) -> GymVectorEnv:
+def _vectorize(
+    settings: EnvironmentSettings, factory: Callable[..., Any], kwargs: dict[str, Any], count: int
+) -> GymVectorEnv:
     """A user's factory may take ``num_envs`` and answer with a vector of its own; else one is built around it."""
+    name = settings.id
     if _takes_num_envs(factory):
+        _demand_no_info(settings)
         vector = factory(num_envs=count, **kwargs)
         if not isinstance(vector, VectorEnv):
             if isinstance(vector, gymnasium.Env):
@@ -187,7 +178,30 @@ def _vectorize(name: str, factory: Callable[..., Any], kwargs: dict[str, Any], c
             )
         return vector
 
-    return SerialVector(lambda: _one(name, factory(**kwargs)), count, name)
+    return SerialVector(lambda: _seen(settings, _one(name, factory(**kwargs))), count, name)
+
+
+def _seen(settings: EnvironmentSettings, environment: GymEnv) -> GymEnv:
+    """What training sees of an environment."""
+    if settings.mask != INFO:
+        return environment
+    try:
+        return FromInfo(environment, settings.id)
+    except MarlError:
+        close_all([environment], settings.id)
+        raise
+
+
+def _comes_as_vector(spec: gymnasium.envs.registration.EnvSpec, settings: EnvironmentSettings) -> bool:
+    return spec.vector_entry_point is not None and not spec.additional_wrappers and settings.mask != INFO
+
+
+def _demand_no_info(settings: EnvironmentSettings) -> None:
+    if settings.mask == INFO:
+        raise SpaceFault(
+            f"environment.mask = {INFO!r}: expected single environments, {settings.id} is a vector of many: let its "
+            "observations have the mask as an entry, and name that"
+        )
 
 
 def _one(name: str, made: object) -> GymEnv:
@@ -276,6 +290,6 @@ def _make_envpool(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
         raise MissingExtra("envpool", "envpool", "environment.backend = 'envpool'") from error
     if settings.id not in envpool.list_all_envs():
         raise EnvironmentFault(f"envpool does not offer {settings.id}: use environment.backend = 'gymnasium'")
-    from marl.environments.pooled import SeededPool
+    from marl.environments.worlds.pooled import SeededPool
 
     return _vector(settings, lambda: SeededPool(settings.id, count, settings.kwargs))

@@ -20,6 +20,7 @@ from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
 from marl.environments.describe import describe
 from marl.environments.make import make_vector
+from marl.environments.masks import AUTO, Legality
 from marl.environments.numbers import NUMBERS, WHOLE, category_fault, fault_of, kind_fault, part_fault
 from marl.environments.outside import Outside
 from marl.environments.serial import misfit
@@ -44,11 +45,13 @@ class Step(NamedTuple):
 class Environments:
     """B environments of one kind; counts the seconds spent in their ``step``."""
 
-    def __init__(self, vector: VectorEnv[Any, Any, Any], name: str, ignore: Sequence[str] = ()) -> None:
-        """``ignore``: see ``describe``."""
+    def __init__(
+        self, vector: VectorEnv[Any, Any, Any], name: str, ignore: Sequence[str] = (), mask: str = AUTO
+    ) -> None:
+        """``ignore`` and ``mask``: see ``describe``."""
         self.name = name
         self.count = vector.num_envs
-        self.spaces: Spaces = describe(vector.single_observation_space, vector.single_action_space, ignore)
+        self.spaces: Spaces = describe(vector.single_observation_space, vector.single_action_space, ignore, mask)
         parts = self.spaces.observations
         self._is_measured = isinstance(parts, Part) and not parts.categories  # as most: nothing to look at in each step
         self.seconds = 0.0
@@ -68,6 +71,8 @@ class Environments:
         self._shapes = mapped(lambda leaf: (self.count, *leaf.shape), self._raw)
         self._none = Layout(batched(self._raw, 0)).new(), np.zeros(0, np.int64)
         self._to_action = action_mapping(self.spaces)
+        self._legality = None if self.spaces.mask is None else Legality(self.spaces, name)
+        self._lengths = np.zeros(self.count, np.int64)  # of episodes, where there is a mask
 
     def reset(self, seeds: list[int] | None = None) -> Values:
         """Start a new episode in each environment, from its seed or its own next random numbers; observations [B, ...].
@@ -82,6 +87,9 @@ class Environments:
             raise self._fault("reset", error) from error
         self._resets_next = np.zeros(self.count, bool)
         self.demand_shape(observations)
+        if self._legality is not None:
+            self._lengths[:] = 0
+            self._legality.demand(observations, self._all_valid, self._lengths)
         return observations
 
     def step(self, actions: Array) -> Step:
@@ -105,6 +113,7 @@ class Environments:
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._resets_next
             self._resets_next = terminated | truncated
+            self._demand_legal(observations, self._resets_next, ~valid)
             return Step(observations, rewards, terminated, truncated, valid, *self._none)
         ended = terminated | truncated
         last = self._none
@@ -115,7 +124,20 @@ class Environments:
             else:
                 last = mapped(lambda each: np.array(each[cut], copy=True), observations), cut
                 observations = self._restart(ended)
+        self._demand_legal(observations, self._resets_next, ended)
         return Step(observations, rewards, terminated, truncated, self._all_valid, *last)
+
+    def _demand_legal(self, observations: Values, waiting: Array, begun: Array) -> None:
+        """Refuse a mask that allows nothing.
+
+        Args:
+            waiting: [B]  for a reset: nobody acts there.
+            begun: [B]  where an episode has begun.
+        """
+        if self._legality is not None:
+            self._lengths += 1
+            self._lengths[begun] = 0
+            self._legality.demand(observations, ~waiting, self._lengths)
 
     def _seen(self, observations: Values) -> Values:
         """Observations [B, ...] as they are held; of a tree or of categories, once they fit the declared space."""
@@ -258,7 +280,7 @@ def make_environments(settings: EnvironmentSettings, count: int, *, training: bo
     """
     vector = make_vector(settings, count, training=training)
     try:
-        return Environments(vector, settings.id, settings.ignore)
+        return Environments(vector, settings.id, settings.ignore, settings.mask)
     except BaseException as error:
         close_all([vector], settings.id)
         if isinstance(error, MarlError) or not isinstance(error, Exception):

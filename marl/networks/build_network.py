@@ -11,6 +11,7 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError, MarlError, PluginError
 from marl.networks.actor_critic import ActorCritic, RecurrentActorCritic
 from marl.networks.contract import Policy, State
+from marl.networks.masked import Masked, MaskedActionValues
 from marl.networks.own_module import own_module
 from marl.networks.q_network import QNetwork
 from marl.networks.settings import NetworkSettings
@@ -24,6 +25,8 @@ def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Mod
     Raises:
         PluginError: there is no such class, or it is no such network.
     """
+    if spaces.mask is not None:
+        return Masked(actor_critic(spaces.unmasked, settings, seed), spaces)
     who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
     if not settings.name:
         kind = RecurrentActorCritic if settings.remembers else ActorCritic
@@ -93,12 +96,14 @@ def _demand_same_state(who: str, before: State, after: State) -> None:
         raise PluginError(f"{who}: expected a state {header_of(before)} of one like it, got {header_of(after)}")
 
 
-def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool) -> QNetwork:
+def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool) -> nn.Module:
     """Values of actions and their older copy; a network of one's own makes only the values, in ``policy``.
 
     Raises:
         PluginError: there is no such class, or it is no such network.
     """
+    if spaces.mask is not None:
+        return MaskedActionValues(q_network(spaces.unmasked, settings, seed, dueling=dueling), spaces)
     if not settings.own:
         return QNetwork(spaces, settings, seed, dueling=dueling)
     own = _own(spaces, settings, seed) if settings.name and spaces.discrete else None

@@ -20,6 +20,7 @@ OTHER: dict[str, Any] = {
     "environment.backend": "envpool",
     "environment.normalize_observations": True,
     "environment.normalize_rewards": True,
+    "environment.mask": "info",
     "environment.reward_clip": 1.0,
     "environment.life_ends": True,
     "environment.reward_scale": 0.1,

@@ -16,7 +16,15 @@ NUMBERS, CELL, PICTURE = Part((3,)), Part((), "int32", (500,), (0,)), Part((84, 
 
 
 def seen(observations: Any = NUMBERS, actions: Any = CATEGORY, **more: Any) -> Look:
-    facts: dict[str, Any] = {"texts": (), "step_seconds": 2e-5, "limit": 200, "rare": False, "low": -1.0, "high": 1.0}
+    facts: dict[str, Any] = {
+        "texts": (),
+        "masked": False,
+        "step_seconds": 2e-5,
+        "limit": 200,
+        "rare": False,
+        "low": -1.0,
+        "high": 1.0,
+    }
     return Look(Spaces(observations, actions), **{**facts, **more})
 
 
@@ -61,6 +69,11 @@ def test_categories_alone_are_learned_faster(observations: Any, rate: float) -> 
 def test_texts_are_ignored() -> None:
     assert suggested(seen(texts=("mission", "a/b")))["environment.ignore"] == ["mission", "a/b"]
     assert "environment.ignore" not in suggested(seen())
+
+
+def test_a_mask_in_info_is_used() -> None:
+    assert suggested(seen(masked=True))["environment.mask"] == "info"
+    assert "environment.mask" not in suggested(seen())
 
 
 def test_of_another_algorithm_only_what_fits_any() -> None:

@@ -68,7 +68,7 @@ def _play(
             from gymnasium.wrappers import RecordVideo
 
             environment = RecordVideo(environment, video, episode_trigger=lambda episode: True, disable_logger=True)
-        now = describe(environment.observation_space, environment.action_space, settings.ignore)
+        now = describe(environment.observation_space, environment.action_space, settings.ignore, settings.mask)
         demand_same_spaces(path, policy.spaces, now, settings.id)
         observation, _ = environment.reset(seed=seed)
         policy.reset()

@@ -120,7 +120,7 @@ def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) 
         outputs = sum(sum(part.categories) or part.size for part in leaves(spaces.actions))
         hidden = config.network.hidden or (1,)
         try:
-            size = body_size(spaces, config.network)
+            size = body_size(spaces.unmasked, config.network)
         except ConfigError as error:
             raise WeightsFileError(f"{path}: {error}") from error
         # An algorithm has one to five networks; some have a few more inputs or outputs than computed here.

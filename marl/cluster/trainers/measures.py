@@ -16,6 +16,7 @@ from marl.data.normalizer import RunningStatistics, statistics_of
 from marl.data.preprocess import Preprocess
 from marl.data.spaces import Spaces
 from marl.environments.actions import random_actions
+from marl.environments.masks import legal_actions
 from marl.environments.vector import make_environments
 from marl.errors import EnvironmentFault
 from marl.exchanges.observation_statistics import SEEN_PER_STEP
@@ -77,9 +78,12 @@ def _play(config: Config, spaces: Spaces) -> npt.NDArray[Any]:
         return found
 
     try:
-        seen = [numbers(environments.reset([seeds.integer(sequence)]))]
+        shown = environments.reset([seeds.integer(sequence)])
+        seen = [numbers(shown)]
         while len(seen) < SAMPLE and time.monotonic() < until:
-            step = environments.step(random_actions(spaces, 1, generator))
+            actions = legal_actions(spaces, shown, random_actions(spaces, 1, generator), generator)
+            step = environments.step(actions)
+            shown = step.observations
             seen.append(numbers(step.observations))
             running = running * config.algorithm.discount + float(step.rewards[0])
             returns.append(running)

@@ -1,0 +1,28 @@
+"""Ids of gymnasium that other packages bring."""
+
+import importlib
+
+import gymnasium
+
+from marl.environments.worlds.atari import PREFIX
+from marl.errors import MissingExtra
+
+BROUGHT = {  # how ids begin that a package brings: its module, its own name, our extra
+    PREFIX: ("ale_py", "ale-py", "atari"),
+    "MiniGrid-": ("minigrid", "minigrid", "minigrid"),
+    "BabyAI-": ("minigrid", "minigrid", "minigrid"),
+}
+
+
+def register(identifier: str) -> None:
+    """Let the package that brings an id say so to gymnasium.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    for begin, (module, package, extra) in BROUGHT.items():
+        if identifier.startswith(begin) or (package == "ale-py" and "NoFrameskip" in identifier):
+            try:
+                gymnasium.register_envs(importlib.import_module(module))
+            except ImportError as error:
+                raise MissingExtra(package, extra, identifier) from error

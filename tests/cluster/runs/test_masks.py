@@ -1,0 +1,84 @@
+"""Every algorithm with categories keeps to masks, through each exchange, in evaluation and out of a file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from marl.api import evaluate, load, train
+from marl.cluster.fleets.cluster_settings import Cluster
+from marl.errors import MarlError
+from tests.doors import Doors, InInfo, Pairs
+
+SETTINGS: dict[str, Any] = {
+    "environment.per_worker": 2,
+    "node.workers": 1,
+    "network.hidden": [16],
+    "evaluation.final_episodes": 2,
+    "evaluation.episodes": 2,
+    "report.pictures": False,
+    "stop.solved": False,
+    "stop.steps": 1000,
+}
+REPLAYED = {"replay.start": 50, "replay.batch_size": 8, "stop.steps": 2000}
+MASKS = {Doors: "auto", InInfo: "info", Pairs: "open"}
+
+
+@pytest.mark.usefixtures("marl_home")
+@pytest.mark.parametrize(
+    ("kind", "algorithm", "exchange", "more"),
+    [
+        (Doors, "a3c", "weights", {"environment.normalize_observations": True}),
+        (InInfo, "ppo", "weights", {"network.core": "gru"}),
+        (Pairs, "ppo", "weights", {"exploration.novelty": 0.1}),
+        (Pairs, "impala", "experience", {"replay.ratio": 1.0}),
+        (Doors, "ppo", "observations", {}),
+        (Doors, "apex_dqn", "experience", REPLAYED),
+        (InInfo, "apex_dqn", "weights", REPLAYED),
+    ],
+)
+def test_it_trains(
+    kind: type[Doors], algorithm: str, exchange: str, more: dict[str, Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The environment raises where a forbidden action is taken."""
+    monkeypatch.chdir(tmp_path)
+    settings = {**SETTINGS, "algorithm.name": algorithm, "exchange.name": exchange, **more}
+    settings["environment.mask"] = MASKS[kind]
+    result = train(f"tests.doors:{kind.__name__}", settings=settings, look=False, live=False)
+    assert result.updates > 0
+    assert result.failure is None
+    assert len(evaluate("weights.pt", episodes=5, greedy=False).returns) == 5
+    policy, environment = load("weights.pt"), kind()
+    observation, info = environment.reset(seed=0)
+    for _ in range(7):
+        if kind is InInfo:
+            observation = {"observation": observation, **info}
+        observation, *_, info = environment.step(policy.act(observation))
+
+
+@pytest.mark.usefixtures("marl_home")
+def test_masks_travel_to_a_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {**SETTINGS, "algorithm.name": "ppo", "exchange.name": "observations"}
+    result = train("tests.doors:Doors", settings=settings, look=False, live=False, cluster=Cluster(local=1))
+    assert (result.reason, result.failure) == ("steps", None)
+
+
+@pytest.mark.usefixtures("marl_home")
+def test_the_mask_is_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best of the open doors earns 1; what is drawn among them earns less than .6."""
+    monkeypatch.chdir(tmp_path)
+    more = {"stop.steps": 20_000, "algorithm.name": "ppo", "environment.per_worker": 16, "seed": 1}
+    train("tests.doors:Doors", settings={**SETTINGS, **more}, look=False, live=False)
+    assert np.mean(evaluate("weights.pt", episodes=50).returns) > 7.5  # of 8
+
+
+@pytest.mark.usefixtures("marl_home")
+def test_nothing_allowed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {**SETTINGS, "environment.kwargs": {"shut_at": 3}, "algorithm.name": "a3c"}
+    with pytest.raises(MarlError, match="Doors: the mask allows no action after step 3 of an episode") as refused:
+        train("tests.doors:Doors", settings=settings, look=False, live=False)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,127 @@
+"""Where a mask is found, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from marl.data.spaces import Spaces
+from marl.environments.actions import random_actions
+from marl.environments.check import examine
+from marl.environments.describe import describe
+from marl.environments.look import look
+from marl.environments.masks import legal_action, legal_actions
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import Environments, make_environments
+from marl.errors import EnvironmentFault, SpaceFault
+from tests.doors import DOORS, LENGTH, Doors, Pairs
+
+BOX, MASK = spaces.Box(-1, 1, (3,), np.float32), spaces.MultiBinary(DOORS)
+
+
+def doors(kind: str = "Doors", **more: Any) -> EnvironmentSettings:
+    return EnvironmentSettings(id=f"tests.doors:{kind}", **more)
+
+
+def seen(entries: dict[str, Any], mask: str = "auto", action: Any = None) -> Spaces:
+    return describe(spaces.Dict(entries), action or spaces.Discrete(DOORS), (), mask)
+
+
+@pytest.mark.parametrize("entry", [MASK, spaces.Box(0, 1, (DOORS,), np.int8), spaces.Box(0, 1, (DOORS,))])
+def test_the_usual_entry_is_found_whatever_its_kind(entry: Any) -> None:
+    found = seen({"observation": BOX, "action_mask": entry})
+    assert found.mask == "action_mask"
+    assert found.observations["action_mask"].categories == (2,) * DOORS
+    assert found.measured_size == 3  # nothing normalises a mask
+    assert found.unmasked.observation_shape == (3,)
+
+
+def test_other_entries_stay_a_tree() -> None:
+    found = describe(Pairs.observation_space, Pairs.action_space, (), "open")
+    assert found.mask == "open"
+    assert set(found.unmasked.observations) == {"a", "side"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "mask"),
+    [
+        ({"observation": BOX, "action_mask": spaces.MultiBinary(DOORS + 1)}, "auto"),  # of another size
+        ({"observation": BOX, "mask": MASK}, "auto"),  # of another name
+        ({"observation": BOX, "action_mask": MASK}, "none"),
+        ({"action_mask": MASK}, "auto"),  # nothing else to see
+    ],
+)
+def test_what_is_no_mask_is_an_observation(entries: dict[str, Any], mask: str) -> None:
+    assert seen(entries, mask).mask is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "mask", "words"),
+    [
+        ({"observation": BOX, "mask": MASK}, "masc", "an entry 'masc' of 4 numbers, .* got entries"),
+        ({"observation": BOX, "mask": spaces.MultiBinary(5)}, "mask", "an entry 'mask' of 4 numbers"),
+        ({"mask": MASK}, "mask", "beside others"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(entries: dict[str, Any], mask: str, words: str) -> None:
+    with pytest.raises(SpaceFault, match=words):
+        seen(entries, mask)
+
+
+def test_measured_actions_have_no_mask() -> None:
+    assert seen({"observation": BOX, "action_mask": MASK}, action=spaces.Box(-1, 1, (DOORS,))).mask is None
+
+
+def play(environments: Environments, steps: int) -> list[Any]:
+    """Random actions that the masks allow; the environment raises where one is not."""
+    generator, shown = np.random.default_rng(0), [environments.reset(list(range(environments.count)))]
+    for _ in range(steps):
+        drawn = random_actions(environments.spaces, environments.count, generator)
+        shown.append(environments.step(legal_actions(environments.spaces, shown[-1], drawn, generator)).observations)
+    return shown
+
+
+@pytest.mark.parametrize(("kind", "mask"), [("Doors", "auto"), ("InInfo", "info"), ("Pairs", "open")])
+def test_random_actions_are_allowed_ones(kind: str, mask: str) -> None:
+    environments = make_environments(doors(kind, mask=mask), 3)
+    play(environments, 3 * LENGTH)
+    environments.close()
+
+
+@pytest.mark.parametrize(("kind", "mask"), [("Doors", "auto"), ("InInfo", "info"), ("Pairs", "open")])
+@pytest.mark.parametrize("shut_at", [0, 3])
+def test_a_mask_that_allows_nothing_is_refused(kind: str, mask: str, shut_at: int) -> None:
+    environments = make_environments(doors(kind, mask=mask, kwargs={"shut_at": shut_at}), 2)
+    with pytest.raises(
+        EnvironmentFault, match=rf"{kind}: the mask allows no action after step {shut_at} of an episode"
+    ):
+        play(environments, 2 * LENGTH)
+    environments.close()
+
+
+def test_a_single_action_is_allowed_too() -> None:
+    for environment, mask in ((Doors(), "auto"), (Pairs(), "open")):
+        found = describe(environment.observation_space, environment.action_space, (), mask)
+        observation, _ = environment.reset(seed=0)
+        for _ in range(LENGTH):
+            observation, *_ = environment.step(legal_action(environment.action_space, found, observation))
+
+
+def test_info_lacks_a_mask_or_has_one_of_another_size() -> None:
+    with pytest.raises(EnvironmentFault, match=r"environment.mask = 'info' expects info\['action_mask'\], got \[\]"):
+        make_environments(EnvironmentSettings(id="CartPole-v1", mask="info"), 1).reset([0])
+    with pytest.raises(SpaceFault, match="expects actions that are Discrete or MultiDiscrete, got Box"):
+        make_environments(EnvironmentSettings(id="Pendulum-v1", mask="info"), 1)
+
+
+def test_a_look_finds_a_mask_in_info() -> None:
+    assert look(doors("InInfo"), seconds=0.2).masked
+    assert not look(doors("InInfo", mask="none"), seconds=0.2).masked
+    assert not look(doors(), seconds=0.2).masked
+
+
+def test_the_check_plays_allowed_actions() -> None:
+    for kind, mask in (("Doors", "auto"), ("Pairs", "open")):
+        report = examine(doors(kind, mask=mask), seed=0, seconds=0.1)
+        assert [each for each in report.problems if "shut" in each] == []
