@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from marl.config.files import is_bare_name, is_file, load_config, toml_value
 from marl.config.settings import Config
-from marl.config.suggest import Suggestion, suggest
+from marl.config.suggest import DEFAULT, Suggestion, suggest
 from marl.environments import look as looking
 from marl.errors import ConfigError
 from marl.plugins import foreign_code
@@ -42,9 +42,14 @@ def choose(
         ConfigError: settings that cannot work.
         EnvironmentFault, MissingExtra: the environment cannot be made, or not be trained on.
     """
-    config = load_config(source, settings, allow=allow)
-    fits = is_bare_name(source, settings.get("algorithm.name")) and config.environment.backend == "gymnasium"
-    return _chosen(config, source, settings, allow) if look and fits else Chosen(config, [])
+    single = _single(settings)
+    if not look or not is_bare_name(source, single.get("algorithm.name")):
+        return Chosen(load_config(source, settings, allow=allow), [])
+    settings = single
+    config = _with_default(source, settings, allow)
+    if config.environment.backend != "gymnasium":
+        return Chosen(load_config(source, settings, allow=allow), [])
+    return _chosen(config, source, settings, allow)
 
 
 def choose_anew(environment: str, settings: Mapping[str, Any], allow: tuple[str, ...] = ()) -> Chosen:
@@ -58,8 +63,13 @@ def choose_anew(environment: str, settings: Mapping[str, Any], allow: tuple[str,
         raise ConfigError(
             f"expected an environment, such as Taxi-v4 or package.module:Id-v0, got the file {environment}"
         )
-    settings = {"environment.id": environment, **settings}
-    return _chosen(load_config(None, settings), None, settings, allow)
+    settings = {"environment.id": environment, **_single(settings)}
+    return _chosen(_with_default(None, settings, allow), None, settings, allow)
+
+
+def _with_default(source: str | Path | None, settings: Mapping[str, Any], allow: tuple[str, ...]) -> Config:
+    """The settings, if the user names no algorithm for the one that is suggested: the user may set its numbers."""
+    return load_config(source, {"algorithm.name": DEFAULT, **settings}, allow=allow)
 
 
 def _chosen(config: Config, source: str | Path | None, settings: Mapping[str, Any], allow: tuple[str, ...]) -> Chosen:
@@ -69,7 +79,7 @@ def _chosen(config: Config, source: str | Path | None, settings: Mapping[str, An
         seen = looking.look(environment, seconds=LOOK_S)
     followed: list[Suggestion] = []
     for each in suggest(seen, settings.get("algorithm.name"), timed=not config.deterministic):
-        if _says(settings, each.key):
+        if each.key in settings:
             continue
         wanted = {one.key: one.value for one in (*followed, each)}
         try:
@@ -80,8 +90,10 @@ def _chosen(config: Config, source: str | Path | None, settings: Mapping[str, An
     return Chosen(config, followed)
 
 
-def _says(settings: Mapping[str, Any], key: str) -> bool:
-    """Whether the user has set this, or the section that it is in."""
-    section, _, name = key.partition(".")
-    inner = settings.get(section)
-    return key in settings or (isinstance(inner, Mapping) and name in inner)
+def _single(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Each setting by its path, of sections that are given whole as well."""
+    found: dict[str, Any] = {}
+    for path, value in settings.items():
+        whole = "." not in path and isinstance(value, Mapping)
+        found |= {f"{path}.{name}": each for name, each in value.items()} if whole else {path: value}
+    return found

@@ -31,6 +31,14 @@ def test_what_the_user_sets_wins_and_is_no_suggestion() -> None:
     assert not {"algorithm.discount", "environment.per_worker"} & {each.key for each in found.suggestions}
 
 
+def test_numbers_of_the_suggested_algorithm_can_be_set() -> None:
+    for settings in ({"algorithm.kl_stop": 0.02}, {"algorithm": {"kl_stop": 0.02}}):
+        assert chosen(settings).config.algorithm.kl_stop == 0.02
+    assert chosen({"algorithm": {"name": "a3c"}}).config.algorithm.name == "a3c"
+    with pytest.raises(ConfigError, match=r"algorithm\.target_period"):
+        chosen({"algorithm.target_period": 5})
+
+
 def test_what_does_not_go_with_the_users_settings_is_left_out() -> None:
     found = chosen({"exchange.name": "observations"})
     keys = {each.key for each in found.suggestions}
