@@ -85,7 +85,7 @@ def _learning_rate(seen: Sequence[Part]) -> tuple[float, str]:
     if any(is_large(part) for part in seen):
         return 2.5e-4, PICTURES
     if all(part.categories for part in seen):
-        return 3e-3, "observations are categories: weights of each are learned in its own samples alone"
+        return 2e-3, "observations are categories: weights of each are learned in its own samples alone"
     return 1e-3, "the networks are small"
 
 
