@@ -47,7 +47,9 @@ class Remembers(Telltale):
         return Decision(self.policy(observations), None, mapped(lambda each: each + 1, state))
 
 
-def make_stream(length: int, network: Acts | None = None, reward_scale: float = 1.0) -> Stream:
+def make_stream(
+    length: int, network: Acts | None = None, reward_scale: float = 1.0, reward_clip: float | None = None
+) -> Stream:
     return Stream(
         length=length,
         environments=COUNT,
@@ -55,6 +57,7 @@ def make_stream(length: int, network: Acts | None = None, reward_scale: float = 
         action=Leaf((), torch.int64),
         network=network or Telltale(),
         reward_scale=reward_scale,
+        reward_clip=reward_clip,
     )
 
 
@@ -80,12 +83,15 @@ def copied(trajectory: Trajectory) -> Trajectory:
     return Trajectory(*(each.clone() if isinstance(each, Tensor) else each for each in trajectory))
 
 
-def collected(found: Environments, length: int, times: int, reward_scale: float) -> list[Trajectory]:
+def collected(
+    found: Environments, length: int, times: int, reward_scale: float, reward_clip: float | None = None
+) -> list[Trajectory]:
     collector = Collector(
         found,
         length=length,
         discount=0.9,
         reward_scale=reward_scale,
+        reward_clip=reward_clip,
         generator=torch.Generator().manual_seed(1),
         seeds=SEEDS,
     )
@@ -97,8 +103,10 @@ def collected(found: Environments, length: int, times: int, reward_scale: float)
     return trajectories
 
 
-def streamed(found: Environments, length: int, times: int, reward_scale: float) -> list[Trajectory]:
-    stream, policy = make_stream(length, reward_scale=reward_scale), Telltale()
+def streamed(
+    found: Environments, length: int, times: int, reward_scale: float, reward_clip: float | None = None
+) -> list[Trajectory]:
+    stream, policy = make_stream(length, reward_scale=reward_scale, reward_clip=reward_clip), Telltale()
     question, trajectories = 1, []
     seen = np.array(found.reset(SEEDS))
     assert stream.take(began(question, seen)) is None
@@ -130,6 +138,17 @@ def test_it_is_what_a_collector_plays(mode: str, ends: str, length: int) -> None
             assert torch.equal(ours, theirs), name
     if ends == "truncated" and mode != "NextStep":
         assert sum(len(each.last_index) for each in put_together) > 0
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.25, 2.0])
+def test_rewards_are_clipped_alike_and_before_they_are_scaled(clip: float) -> None:
+    kwargs: dict[str, Any] = {"length": 3, "ends": "both", "grows": True}
+    whole = collected(environments("NextStep", **kwargs), 5, 3, 1.0)
+    played = collected(environments("NextStep", **kwargs), 5, 3, 0.5, clip)
+    put_together = streamed(environments("NextStep", **kwargs), 5, 3, 0.5, clip)
+    for here, there, before in zip(put_together, played, whole, strict=True):
+        assert torch.equal(here.rewards, there.rewards)
+        assert torch.equal(there.rewards, before.rewards.clamp(-clip, clip) * 0.5)
 
 
 def acted(stream: Stream, question: int, action: int, version: int, state: State | None = None) -> None:
