@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from marl.api import TrainResult
 
+CLEARLY = 0.1  # of the return in training
+
 
 def in_words(result: "TrainResult") -> str:
     """The result for people, in a few lines."""
@@ -24,10 +26,21 @@ def in_words(result: "TrainResult") -> str:
         over = f"the last {result.return_episodes} episodes" if result.return_episodes > 1 else "the only episode"
         parts.append(f"return {number_text(result.return_mean)} over {over} of training")
     parts.append(_evaluation_in_words(result))
-    return (
-        ", ".join(parts)
-        + f".\nRun folder {result.run}; the policy is in {result.weights}: marl evaluate {result.weights}"
-    )
+    lines = [", ".join(parts) + "."]
+    if _earns_less(result):
+        lines.append(
+            f"Training, where actions are drawn, earned more: see what marl evaluate {result.weights} --sampled "
+            "earns; the most likely action alone may run in circles."
+        )
+    lines.append(f"Run folder {result.run}; the policy is in {result.weights}: marl evaluate {result.weights}")
+    return "\n".join(lines)
+
+
+def _earns_less(result: "TrainResult") -> bool:
+    """Whether the kept policy earned clearly less in evaluation than the last ones in training."""
+    if result.return_mean is None or result.evaluation_interval is None:
+        return False
+    return result.return_mean - result.evaluation_interval[1] > CLEARLY * abs(result.return_mean)
 
 
 def _evaluation_in_words(result: "TrainResult") -> str:

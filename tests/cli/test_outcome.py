@@ -32,6 +32,17 @@ RESULT = TrainResult(
 )
 
 
+@pytest.mark.parametrize(
+    ("training", "interval", "told"),
+    [(1.0, (0.0, 0.5), True), (1.0, (0.8, 0.95), False), (-10.0, (-30.0, -20.0), True), (-10.0, (-11.0, -10.5), False)],
+)
+def test_an_evaluation_that_earns_less_says_what_to_try(
+    training: float, interval: tuple[float, float], told: bool
+) -> None:
+    result = RESULT._replace(return_mean=training, evaluation_mean=sum(interval) / 2, evaluation_interval=interval)
+    assert ("marl evaluate weights.pt --sampled" in in_words(result)) == told
+
+
 def test_a_mean_says_of_how_many_episodes_it_is() -> None:
     said = in_words(RESULT)
     assert "return 0.951 over the last 7 episodes of training, " in said
