@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from marl.data.node.memory import STEPS, array, ring
+from marl.data.node.memory import STEPS, UPDATES, array, ring
 from marl.data.shared import SharedBlock
 from marl.errors import EnvironmentFault, LinkClosed, SpaceFault
 from marl.processes.ending import close_at_the_end
@@ -59,6 +59,13 @@ def plays_and_breaks_its_spaces(pipe: Connection, job: Any, block: SharedBlock) 
 def plays_and_crashes(pipe: Connection, job: Any, block: SharedBlock) -> None:
     """A worker whose environment raises after a while."""
     block["counters"][job.worker, STEPS] += 1000
+    raise EnvironmentFault("the motor broke")
+
+
+def learns_and_crashes(pipe: Connection, job: Any, block: SharedBlock) -> None:
+    """Likewise, once it has learned."""
+    block["counters"][job.worker, STEPS] += 1000
+    block["counters"][job.worker, UPDATES] += 1
     raise EnvironmentFault("the motor broke")
 
 

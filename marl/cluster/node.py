@@ -1,5 +1,6 @@
 """One machine's share of the work: M workers over one block of memory, watched and restarted."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,8 @@ from marl.training.saved.weights_file import copy_exactly
 # What a snapshot saves, so that a run continues as if it had not stopped. All other counts start at 0 again.
 STATISTICS = ("observations", "rewards")
 SAVED = (*LEARNED, *STATISTICS)
+# What an environment raises soon after a start may come at each start; what comes after so long is rare.
+LONG_SERVICE_S = 600.0
 
 
 class Node:
@@ -43,12 +46,14 @@ class Node:
         child: int = 0,
         children: int = 1,
         alone: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
             network: holds the initial weights; ``weights`` [N] are the same numbers as one vector.
             child: this node's rank among ``children``.
             alone: it has no parent.
+            clock: tells seconds.
         """
         self.config, self.workers = config, workers
         self._child, self._children, self._alone = child, children, alone
@@ -56,6 +61,7 @@ class Node:
         self._counted = 0  # restarts that count towards max_restarts
         self._learning = STEPS if config.exchange.learner else UPDATES  # grows while a worker is healthy
         self._updates_at_start = [0] * workers
+        self._clock, self._started_at = clock, [0.0] * workers
         self.interval = 0  # number of the next checkpoint interval that a worker begins
         self._group = group
         self._deterministic = config.deterministic and alone
@@ -96,8 +102,8 @@ class Node:
             if failure.trace:
                 trace(failure.trace)
             hopeless = is_worker(name) and (failure.repeats or (failure.permanent and self._played(name) == 0))
-            if not self._alone and not failure.permanent and is_worker(name) and self._learned(name):
-                self._counted = 0  # a child serves for weeks: only deaths in a row, without learning in between, count
+            if not self._alone and is_worker(name) and self._served(name, failure):
+                self._counted = 0  # a child serves for weeks: only deaths in a row, without service in between, count
             if self._counted >= self.config.node.max_restarts or hopeless:
                 raise _gave_up(name, failure, self.restarts, saved=self._alone)
             self.restarts += 1
@@ -111,15 +117,17 @@ class Node:
         if not self._deterministic:
             self.interval += 1
 
-    def _learned(self, name: str) -> bool:
-        """Whether the worker has made an update since it was started."""
+    def _served(self, name: str, failure: Failure) -> bool:
+        """Whether the worker has made an update since its start, and lived for long if its environment failed."""
         rank = _rank(name)
-        return int(array(self.block, "counters")[rank, self._learning]) > self._updates_at_start[rank]
+        learned = int(array(self.block, "counters")[rank, self._learning]) > self._updates_at_start[rank]
+        return learned and (not failure.permanent or self._clock() - self._started_at[rank] >= LONG_SERVICE_S)
 
     def _played(self, name: str) -> int:
         return int(array(self.block, "counters")[_rank(name), STEPS])
 
     def _start(self, worker: int) -> None:
+        self._started_at[worker] = self._clock()
         self._updates_at_start[worker] = int(array(self.block, "counters")[worker, self._learning])
         self._group.start(f"worker {worker}", work, self._job(worker), self.block, may_end=self._may_end)
 

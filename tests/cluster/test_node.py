@@ -1,13 +1,14 @@
 """A worker that ends is started again unless it was told to end, or there is nothing left to play."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from marl.algorithms.build import build_network
 from marl.cluster import node as module
 from marl.cluster.find_spaces import find_spaces
-from marl.cluster.node import Node
+from marl.cluster.node import LONG_SERVICE_S, Node
 from marl.config.files import load_config
 from marl.errors import WorkerFailed
 from marl.processes.group import ProcessGroup
@@ -21,12 +22,12 @@ STEPS = 200
 @pytest.fixture
 def make() -> Iterator[Callable[..., Node]]:
     """Makes a node whose processes end with the test."""
-    config = load_config("CartPole-v1", {"seed": 1, "stop.steps": STEPS})
+    config = load_config("CartPole-v1", {"seed": 1, "stop.steps": STEPS, "node.max_restarts": 2})
     spaces = find_spaces(config)
     network = build_network(config.algorithm, spaces, config.network, 1)
     with ProcessGroup() as group:
 
-        def made(**options: bool) -> Node:
+        def made(**options: Any) -> Node:
             return Node(config, spaces, network, flatten(network).weights, group, 2, **options)
 
         yield made
@@ -91,3 +92,38 @@ def test_an_environment_that_crashed_is_tried_again(
     node = make(alone=alone)
     node.start()
     assert ended(node, 1) == [f"worker {number} died (the motor broke) and is started again" for number in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("target", "served_s", "alone", "restarts"),
+    [
+        (targets.learns_and_crashes, LONG_SERVICE_S, False, 4),
+        (targets.learns_and_crashes, LONG_SERVICE_S - 1, False, 2),
+        (targets.learns_and_crashes, LONG_SERVICE_S, True, 2),
+        (targets.plays_and_crashes, LONG_SERVICE_S, False, 2),
+    ],
+)
+def test_crashes_of_an_environment_count_in_a_row_on_a_child_that_learned_for_long(
+    target: Callable[..., None],
+    served_s: float,
+    alone: bool,
+    restarts: int,
+    make: Callable[..., Node],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two restarts are allowed, and each of the two workers crashes twice."""
+    monkeypatch.setattr(module, "work", target)
+    now = [0.0]
+    node = make(alone=alone, clock=lambda: now[0])
+    node.start()
+    now[0] += served_s
+    assert len(ended(node, 1)) == 2
+    for number in range(2):
+        node.restart(f"worker {number}")
+    now[0] += served_s
+    if restarts == 4:
+        assert len(ended(node, 1)) == 2
+    else:
+        with pytest.raises(WorkerFailed, match=r"^the motor broke \(worker 0 after 2 restarts"):
+            ended(node, 1)
+    assert node.restarts == restarts
