@@ -67,6 +67,38 @@ def reward_of(answer: Any) -> Array:
     return held
 
 
+def ends_of(name: str, answer: Any, count: int) -> Array:
+    """What a vector of environments says of its ends, as bools [count]; equivalent forms are taken, such as a list.
+
+    Raises:
+        ValueError: it is something else, in words that begin with ``name``.
+    """
+    if isinstance(answer, np.ndarray) and answer.dtype == np.bool_ and answer.shape == (count,):
+        return answer
+    held = row_of(name, answer, count)
+    for each in held.tolist():
+        if not isinstance(each, int | np.bool_) or each not in (0, 1):
+            raise ValueError(f"{name} {each!r:.40} is neither True nor False")
+    return held.astype(bool)
+
+
+def row_of(name: str, answer: Any, count: int) -> Array:
+    """An answer of ``count`` environments as an array.
+
+    Raises:
+        ValueError: it is none, such as lists of different lengths, or of another shape, in words that begin with
+            ``name``.
+    """
+    try:
+        held = np.asarray(answer)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a device, or one that has a gradient
+        words = " ".join(str(error).split())
+        raise ValueError(f"{name} that are no array but a {type(answer).__name__} ({words:.100})") from None
+    if held.shape != (count,):
+        raise ValueError(f"{name} {f'of shape {held.shape}' if held.shape else repr(answer)[:40]} for {count}")
+    return held
+
+
 def blurred(observations: Array) -> str | None:
     """Which numbers of observations [N, D] vary by less than float32 can hold, in words; None if there are none."""
     wide = observations.astype(np.float64)

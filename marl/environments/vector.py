@@ -21,7 +21,7 @@ from marl.environments.closing import close_all
 from marl.environments.describe import describe
 from marl.environments.make import make_vector
 from marl.environments.masks import AUTO, Legality
-from marl.environments.numbers import NUMBERS, WHOLE, category_fault, fault_of, kind_fault, part_fault
+from marl.environments.numbers import NUMBERS, WHOLE, category_fault, ends_of, fault_of, kind_fault, part_fault, row_of
 from marl.environments.outside import Outside
 from marl.environments.serial import misfit
 from marl.environments.settings import EnvironmentSettings
@@ -105,9 +105,12 @@ class Environments:
             raise self._fault("step", error) from error
         self.seconds += time.perf_counter() - start
         observations = self._seen(observations)
-        rewards = np.asarray(rewards)
-        if rewards.shape != (self.count,):
-            raise SpaceFault(self._unusable(f"rewards of shape {rewards.shape} for {self.count}"))
+        try:
+            rewards = row_of("rewards", rewards, self.count)
+            terminated = ends_of("terminated", terminated, self.count)
+            truncated = ends_of("truncated", truncated, self.count)
+        except ValueError as error:
+            raise SpaceFault(self._unusable(str(error))) from None
         if fault := kind_fault("reward", rewards):
             raise SpaceFault(self._unusable(fault))
         if self._mode is AutoresetMode.NEXT_STEP:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from marl.environments.serial import SerialVector
 from marl.environments.vector import Environments
@@ -66,3 +67,64 @@ def test_a_vector_that_answers_in_another_form(observations: Any, rewards: Any, 
     environments = Environments(vector, "mine")
     with pytest.raises(SpaceFault, match=says):
         environments.demand_shape(environments.step(np.zeros(2, np.int64)).observations)
+
+
+def answering(**changes: Any) -> Environments:
+    """Two environments whose vector says this of its rewards and ends."""
+    vector = counting_vector(2, "NextStep", length=100)
+    answer = {"rewards": np.zeros(2), "terminated": np.zeros(2, bool), "truncated": np.zeros(2, bool), **changes}
+    vector.step = lambda unused_actions: (np.zeros((2, 3)), *answer.values(), {})  # type: ignore[method-assign]
+    return Environments(vector, "mine")
+
+
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [True, False],
+        (np.True_, np.False_),
+        [1, 0],
+        np.array([1, 0], np.uint8),
+        np.array([True, False], object),
+        torch.tensor([True, False]),
+        [torch.tensor(True), torch.tensor(False)],
+    ],
+)
+def test_ends_in_an_equivalent_form(end: str, ends: Any) -> None:
+    environments = answering(**{end: ends})
+    step = environments.step(np.zeros(2, np.int64))
+    assert getattr(step, end).dtype == np.bool_
+    assert getattr(step, end).tolist() == [True, False]
+    assert environments.step(np.zeros(2, np.int64)).valid.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        (None, "None for 2"),
+        (False, "False for 2"),
+        ([True], r"of shape \(1,\) for 2"),
+        (np.zeros((2, 1), bool), r"of shape \(2, 1\) for 2"),
+        ([[True], [True, False]], r"that are no array but a list \("),
+        (np.array([0.0, 1.0]), "0.0 is neither True nor False"),
+        (torch.tensor([0.0, 1.0], requires_grad=True), r"that are no array but a Tensor \("),
+        ([0, 2], "2 is neither True nor False"),
+        ([None, True], "None is neither True nor False"),
+        (["no", "yes"], "'no' is neither True nor False"),
+        ({"a": True}, r"\{'a': True\} for 2"),
+    ],
+)
+def test_ends_in_another_form(end: str, ends: Any, says: str) -> None:
+    environments = answering(**{end: ends})
+    with pytest.raises(SpaceFault, match=f"^mine cannot be learned from: {end} {says}.*: mend") as caught:
+        environments.step(np.zeros(2, np.int64))
+    assert "\n" not in str(caught.value)
+
+
+def test_rewards_that_are_no_array() -> None:
+    environments = answering(rewards=[[1.0], [1.0, 2.0]])
+    with pytest.raises(
+        SpaceFault, match=r"^mine cannot be learned from: rewards that are no array but a list \(.*: mend"
+    ):
+        environments.step(np.zeros(2, np.int64))
