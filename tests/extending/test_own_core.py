@@ -15,14 +15,11 @@ from marl.algorithms.impala import IMPALA
 from marl.algorithms.last_values import following_values, outputs_of
 from marl.algorithms.ppo import PPO
 from marl.api import evaluate, load, train
-from marl.cluster.find_spaces import find_spaces
-from marl.cluster.own_parts import try_parts
-from marl.config.files import load_config
 from marl.data.layout import leaves
 from marl.data.trajectory import Trajectory
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
-from marl.errors import ConfigError, EnvironmentFault, PluginError
+from marl.errors import EnvironmentFault
 from marl.networks.build_network import actor_critic
 from marl.networks.contract import Policy, State
 from marl.networks.settings import NetworkSettings
@@ -34,7 +31,6 @@ from tests.extending.memory import (
     COUNT,
     MEMORY,
     RECALL,
-    SEEN,
     collector_of,
     counting,
     exact,
@@ -250,57 +246,3 @@ def test_a_policy_that_remembers_is_told_of_ends() -> None:
         policy.act(np.ones((3, 3)))
     policy.reset()
     policy.act(np.ones((3, 3)))
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"network.core": MEMORY, "algorithm.name": "apex_dqn"},
-         f"network.core = '{MEMORY}' remembers earlier steps, and apex_dqn learns from each step alone"),
-        ({"network.core": MEMORY, "algorithm.name": "tests.fake_algorithms:Lazy"}, "Lazy learns from each step alone"),
-        ({"network.core": "gru", "algorithm.name": "apex_dqn"},
-         "network.core = 'gru' remembers earlier steps, and apex_dqn learns from each step alone: leave it out"),
-        ({"network.core": "lstm", "algorithm.name": "sac"}, "network.core = 'lstm' .* and sac learns from each step"),
-        ({"network.core": "rnn"},
-         "network.core: expected 'none', 'gru', 'lstm', or your own package.module:Class, got 'rnn'"),
-        ({"network.core": "gru", "network.core_size": 0}, "network.core_size: expected 1 to 65,536, got 0"),
-        ({"network.encoder": "cnn"}, "network.encoder: expected 'auto', 'mlp', .* got 'cnn'"),
-        ({"network.core": MEMORY, "network.name": "tests.parts:Values"}, "network.core: network.name = .* leave one"),
-    ],
-)  # fmt: skip
-def test_what_does_not_go_with_it_is_refused_at_once(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        load_config(RECALL, settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "words"),
-    [
-        ({"network.core": f"{HERE}:WrongSize"}, PluginError, "WrongSize: expected step to make .* it failed"),
-        ({"network.core": f"{HERE}:NoSize"}, PluginError, "NoSize to have a size, the number of its features"),
-        ({"network.core": f"{HERE}:OneState"}, PluginError, r"expected initial_state\(2\) to make tensors \[2, "),
-        ({"network.core": f"{HERE}:Recall"}, PluginError, "network.core: expected a class that derives from"),
-        (
-            {"network.name": f"{HERE}:Whole", "algorithm.name": f"{HERE}:Forgets"},
-            ConfigError,
-            "Whole remembers earlier steps, and .*Forgets learns from each step alone: leave it out, or use a3c",
-        ),
-        (
-            {"network.encoder": f"{HERE}:WrongEncoder"},
-            PluginError,
-            "WrongEncoder: expected step to make .* it failed",
-        ),
-        ({"network.encoder": SEEN, "network.core": MEMORY}, None, ""),
-        ({"network.name": f"{HERE}:Whole"}, None, ""),
-        ({"network.encoder": SEEN, "algorithm.name": "apex_dqn"}, None, ""),
-    ],
-)
-def test_what_cannot_work_is_found_before_any_process(
-    settings: dict[str, Any], error: type[Exception] | None, words: str
-) -> None:
-    config = load_config(RECALL, settings)
-    if error is None:
-        try_parts(config, find_spaces(config))
-        return
-    with pytest.raises(error, match=words):
-        try_parts(config, find_spaces(config))
