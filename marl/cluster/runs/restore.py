@@ -53,7 +53,10 @@ def restore(path: str | Path, *, allow: Collection[str] = ()) -> Restored:
     """
     file = read(path, lambda contents: demand_usable(contents, path, allow))
     config, spaces = config_of(file, path, allow), spaces_of(file, path)
-    network = build_network(config.algorithm, spaces, config.network)
+    try:
+        network = build_network(config.algorithm, spaces, config.network)
+    except ConfigError as error:
+        raise WeightsFileError(f"{path}: {error}") from error
     fill(network, file, path)
     statistics = policy_statistics(file, spaces, path)
     return Restored(Policy(cast(Acts, network), spaces, statistics, file.info), config)

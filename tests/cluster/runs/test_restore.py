@@ -13,7 +13,7 @@ from marl.cluster.runs.render import render_episode
 from marl.config.settings import from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.data.stored import as_plain
-from marl.errors import MarlError, PluginError
+from marl.errors import MarlError, PluginError, WeightsFileError
 from marl.training.saved.weights_file import network_tensors, to_bytes
 from marl.trust.seal import make_seal_key
 from tests.audit import recorded
@@ -106,3 +106,21 @@ def test_another_users_seal_is_worth_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("MARL_HOME", str(tmp_path / "another"))
     with pytest.raises(PluginError, match=r"--allow tests\.fakes$"):
         api.load(path)
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"network": {"policy": "squashed"}}, "network.policy = 'squashed' is for continuous actions"),
+        ({"algorithm": {"name": "sac"}}, "sac needs continuous actions"),
+    ],
+)
+@pytest.mark.parametrize("read", [api.load, api.evaluate])
+def test_settings_that_do_not_fit_the_spaces_are_those_of_a_file(
+    tmp_path: Path, read: Read, tree: dict[str, Any], words: str
+) -> None:
+    path = write(tmp_path / "weights.pt", tree)
+    with pytest.raises(WeightsFileError) as refused:
+        read(path)
+    assert str(refused.value).startswith(f"{path}: {words}")
+    assert "\n" not in str(refused.value)
