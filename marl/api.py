@@ -1,4 +1,4 @@
-"""What a user's own program imports: ``train``, ``evaluate``, ``load``, ``serve``; the commands call them.
+"""What a user's own program imports: ``train``, ``evaluate``, ``load``, ``export``, ``serve``; the commands call them.
 
     from marl.api import train, evaluate, load
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from marl.reports.plots.distribution import Summary
     from marl.wire.endpoint import Endpoint
 
-__all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "load", "serve", "train"]
+__all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "export", "load", "serve", "train"]
 
 
 class TrainResult(NamedTuple):
@@ -183,6 +183,28 @@ def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:
     from marl.cluster.runs.restore import restore
 
     return restore(weights, allow=tuple(allow)).policy
+
+
+def export(weights: str | Path, form: str, *, out: str | Path | None = None, allow: Sequence[str] = ()) -> Path:
+    """Write a trained policy in another format, and return where: the normaliser and the action's range are inside.
+
+    Args:
+        form: "onnx", "torchscript" or "safetensors".
+        out: the file; None: beside the weights, or here where they lie in a run folder.
+        allow: modules whose code the file may name if you did not write it on this machine.
+
+    Raises:
+        ConfigError: there is no such format, or no file can be written there.
+        MissingExtra: a package that the format needs is not installed.
+        WeightsFileError: the weights cannot be read.
+        PluginError: they name code that is not allowed.
+        ExportFailed: the format cannot hold the network.
+    """
+    from marl.exporting.export import export_policy, place_for
+
+    path = place_for(weights, form, out)
+    export_policy(load(weights, allow=allow), form, path)
+    return path
 
 
 def serve(

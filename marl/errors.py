@@ -7,6 +7,7 @@ MarlError
 ├── MissingExtra        an optional package that is not installed
 ├── PluginError         a ``module:object`` name that cannot be imported
 ├── WeightsFileError    a weights or checkpoint file that cannot be read
+├── ExportFailed        a network that cannot be written in the format that was asked for
 ├── RunFolderError      a folder that is not a run
 ├── LinkError           a conversation that cannot go on
 │   ├── LinkClosed      the other side is gone, or this side closed the link
@@ -56,6 +57,16 @@ class PluginError(MarlError):
 
 class WeightsFileError(MarlError):
     """A weights or checkpoint file that is unreadable, foreign, or of another shape."""
+
+
+class ExportFailed(MarlError):
+    """A network of a user's own, or a size, that the format that was asked for cannot hold."""
+
+    @classmethod
+    def of(cls, form: str, error: Exception) -> "ExportFailed":
+        """Of what a library said, of which the first line is enough."""
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        return cls(f"torch cannot write this network as {form}: {type(error).__name__}: {first:.300}")
 
 
 class RunFolderError(MarlError):

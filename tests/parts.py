@@ -209,3 +209,10 @@ class Dreams(OnPolicyOnly):
 @dataclass(frozen=True)
 class Subclass(A3C):
     """A3C with a loss of its own, which IMPALA does not know."""
+
+
+class CountsRows(ActorCritic):
+    """What it says depends on how many rows it sees, in a way that no trace follows."""
+
+    def policy(self, observations: Tensor) -> Tensor:
+        return super().policy(observations) + float(len(observations) > 2)

@@ -16,7 +16,7 @@ from marl.config.presets import all_presets
 from tests.commands import ROOT
 
 EXTRAS = "box2d,zstd,discovery,video"
-LARGE_EXTRAS = "mujoco,atari,minigrid" + ",envpool" * (sys.platform == "linux")  # only resolved, not installed
+LARGE_EXTRAS = "mujoco,atari,minigrid,export" + ",envpool" * (sys.platform == "linux")  # only resolved, not installed
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

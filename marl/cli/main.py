@@ -19,6 +19,7 @@ COMMANDS = {
     "child": "Lend this machine to a parent.",
     "parent": "Train a policy on several machines, its children.",
     "evaluate": "Play episodes with a trained policy and show its returns.",
+    "export": "Write a trained policy as ONNX, TorchScript or safetensors.",
     "plot": "Draw the learning curves of one run, or compare several.",
     "suggest": "Print settings that fit an environment, with reasons.",
     "presets": "List the environments with tuned settings.",

@@ -112,9 +112,13 @@ class Normalizer:
         self._wide = statistics.mean.copy(), 1.0 / statistics.std()
         self._narrow = self._wide[0].astype(np.float32), self._wide[1].astype(np.float32)
 
+    def line(self, *, wide: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Means, and what differences from them are multiplied by [D]: in float64 or in float32."""
+        return self._wide if wide else self._narrow
+
     def __call__(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Normalise [N, D]."""
-        mean, scale = self._wide if observations.dtype == np.float64 else self._narrow
+        mean, scale = self.line(wide=observations.dtype == np.float64)
         scaled = (observations - mean) * scale
         narrow: npt.NDArray[np.float32] = np.clip(scaled, -CLIP, CLIP, out=scaled).astype(np.float32, copy=False)
         return narrow

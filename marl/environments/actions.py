@@ -5,7 +5,7 @@ has one bound, or none, a number is taken as it is, but counted from inside the 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,21 @@ Array = npt.NDArray[Any]
 FINEST = 1e-3  # of a bound: smaller steps beside it mean little in float32
 FAR = 1e4  # a range so wide is seldom meant
 LARGEST = 1e35  # no finite bound is taken for more: what is multiplied by it must stay finite in float32
+
+
+class Stretch(NamedTuple):
+    """How measured numbers of an action are stretched: times scale, plus centre, clipped to low and high."""
+
+    scale: Array  # [D], float32, as all of them
+    centre: Array
+    low: Array
+    high: Array
+
+
+def stretch_of(part: Part) -> Stretch:
+    """Of a part that has no categories."""
+    low, high = _bounds(part)
+    return Stretch(*_line(low, high), low, high)
 
 
 def action_mapping(spaces: Spaces) -> Callable[[Array], Any]:
@@ -64,8 +79,7 @@ def hidden_ranges(spaces: Spaces) -> list[str]:
 
 
 def _look_at(part: Part, first: int, found: dict[str, list[str]]) -> None:
-    low, high = _bounds(part)
-    scale, centre = _line(low, high)
+    scale, centre, low, high = stretch_of(part)
     for number, bounds in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
         middle, width = float(centre[number]), float(scale[number])
         tries = f"{max(bounds[0], middle - 2 * width):g} to {min(bounds[1], middle + 2 * width):g}"
@@ -81,8 +95,7 @@ def _look_at(part: Part, first: int, found: dict[str, list[str]]) -> None:
 
 
 def _measured(part: Part) -> Callable[[Array], Array]:
-    low, high = _bounds(part)
-    scale, centre = _line(low, high)
+    scale, centre, low, high = stretch_of(part)
     shape = (-1, *part.shape)
 
     def to_action(actions: Array) -> Array:

@@ -1,0 +1,1 @@
+"""A trained policy in files that need no marl to be used."""
