@@ -6,7 +6,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from marl.data.layout import Values
 from marl.data.spaces import Spaces
@@ -15,10 +14,10 @@ from marl.networks.contract import Stateless
 from marl.networks.encoders.inputs import Inputs
 from marl.networks.encoders.make_encoder import activation_of
 from marl.networks.heads import Linear, linear
+from marl.networks.measured.gaussian import StateGaussian
+from marl.networks.measured.squashed import log_slope
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso, as_buffers
-
-MIN_LOG_STD, MAX_LOG_STD = -5.0, 2.0
 
 
 class SACNetwork(Stateless):
@@ -109,39 +108,27 @@ class Twins(nn.Module):
 class SquashedGaussian:
     """The hyperbolic tangent of independent normals: actions [..., size] in [-1, 1].
 
-    Parameters are the normals' means, then the logarithms of their deviations, which are cut to a range that neither
-    vanishes nor explodes.
+    Parameters are those of the normals. ``Squashed`` has the same density, but its actions near a bound are numbers
+    beyond 1, so that the density of an action is known from the action alone. Critics need actions inside the box.
     """
 
     def __init__(self, size: int) -> None:
+        self._normal = StateGaussian(size)
         self.size = size
-        self.num_parameters = 2 * size
-
-    def noise(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-        """Standard normal noise [..., size]."""
-        return torch.empty(*shape, self.size).normal_(generator=generator)
+        self.num_parameters = self._normal.num_parameters
+        self.noise = self._normal.noise
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """Actions."""
-        mean, log_std = self._split(parameters)
-        return torch.addcmul(mean, log_std.exp(), noise).tanh_()
+        return self._normal.sample(parameters, noise).tanh_()
 
     def sample_with_log_prob(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions, and their log-densities [...] with a gradient through both.
-
-        Haarnoja et al., "Soft Actor-Critic Algorithms and Applications" (2018), appendix C: the density of u is divided
-        by 1 - tanh(u)^2, whose logarithm is 2 (log 2 - u - softplus(-2 u)), exact where the tangent is rounded to 1.
-        """
-        mean, log_std = self._split(parameters)
+        """Actions, and their log-densities [...] with a gradient through both."""
+        mean, log_std = self._normal.split(parameters)
         before = torch.addcmul(mean, log_std.exp(), noise)
-        squash = 2.0 * (math.log(2.0) - before - functional.softplus(-2.0 * before))
-        log_probs = (-0.5 * noise.square() - log_std - squash).sum(-1) - 0.5 * math.log(2 * math.pi) * self.size
-        return before.tanh(), log_probs
+        log_probs = -0.5 * noise.square() - log_std - log_slope(before)
+        return before.tanh(), log_probs.sum(-1) - 0.5 * math.log(2 * math.pi) * self.size
 
     def mode(self, parameters: Tensor) -> Tensor:
         """The means, squashed."""
-        return parameters[..., : self.size].tanh()
-
-    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_std = parameters.chunk(2, -1)
-        return mean, log_std.clamp(MIN_LOG_STD, MAX_LOG_STD)
+        return self._normal.mode(parameters).tanh()

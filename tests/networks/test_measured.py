@@ -23,6 +23,7 @@ from marl.networks.distributions import POLICIES, Compound, distribution_for
 from marl.networks.measured.beta import Beta
 from marl.networks.measured.gaussian import Gaussian, StateGaussian
 from marl.networks.measured.squashed import EDGE, Squashed
+from marl.networks.sac_network import SquashedGaussian
 from marl.networks.settings import NetworkSettings
 from tests.plain_spaces import plain_spaces
 
@@ -251,3 +252,17 @@ def test_a_policy_that_is_not_known() -> None:
         distribution_for(box(1), "normal")
     assert isinstance(distribution_for(box(1)), Gaussian)
     assert type(distribution_for(box(1), "gaussian")) is Gaussian
+
+
+def test_the_squashed_policy_and_that_of_sac_are_one_distribution() -> None:
+    """Also where the deviations are cut off, as long as no action lies near a bound."""
+    parameters = random(200, 2 * SIZE).mul_(0.5)
+    parameters[:, SIZE:] -= torch.linspace(0.0, 9.0, 200, dtype=torch.float64).unsqueeze(-1)
+    noise = random(200, SIZE, seed=1).clamp_(-1.5, 1.5)
+    ours, sac = Squashed(SIZE), SquashedGaussian(SIZE)
+    actions, log_probs = sac.sample_with_log_prob(parameters, noise)
+    near = actions.abs().amax(-1) < math.tanh(3.0)
+    assert near.sum() > 150
+    torch.testing.assert_close(actions[near], ours.sample(parameters, noise)[near])
+    torch.testing.assert_close(log_probs[near], ours.log_prob(parameters, actions)[near])
+    torch.testing.assert_close(sac.mode(parameters), ours.mode(parameters))

@@ -27,13 +27,13 @@ class Gaussian:
         self.size = self.num_deviations = self.noise_size = size
         self.num_parameters = 2 * size
 
-    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
         """Standard normal noise [..., size]."""
         return torch.empty(*shape, self.size).normal_(generator=generator)
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """Vectors [..., size]."""
-        mean, log_std = self._split(parameters)
+        mean, log_std = self.split(parameters)
         return torch.addcmul(mean, log_std.exp(), noise)
 
     def mode(self, parameters: Tensor) -> Tensor:
@@ -42,14 +42,14 @@ class Gaussian:
 
     def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """Log-densities [...] of vectors [..., size]."""
-        mean, log_std = self._split(parameters)
+        mean, log_std = self.split(parameters)
         standardized = (actions - mean) * torch.exp(-log_std)
         log_probs: Tensor = -(0.5 * standardized.square() + log_std).sum(-1)
         return log_probs - 0.5 * math.log(2 * math.pi) * self.size
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """In nats."""
-        _, log_std = self._split(parameters)
+        _, log_std = self.split(parameters)
         return log_std.sum(-1) + 0.5 * (1 + math.log(2 * math.pi)) * self.size
 
     def policy_gradient_loss(
@@ -59,7 +59,7 @@ class Gaussian:
         log_probs, entropies = self.log_prob(parameters, actions), self.entropy(parameters)
         return policy_gradient_loss(log_probs, entropies, advantages, weights, entropy_cost)
 
-    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Means and logarithms of deviations."""
         return parameters[..., : self.size], parameters[..., self.size :]
 
@@ -72,6 +72,6 @@ class StateGaussian(Gaussian):
         self.num_deviations = 0
         self.deviating = tuple(range(size, 2 * size))
 
-    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_std = super()._split(parameters)
+    def split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = parameters.chunk(2, -1)
         return mean, log_std.clamp(MIN_LOG_STD, MAX_LOG_STD)

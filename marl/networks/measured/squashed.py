@@ -36,15 +36,15 @@ class Squashed(StateGaussian):
     def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """Log-densities [...] of vectors [..., size]."""
         before = _unsquashed(actions)
-        return super().log_prob(parameters, before) - _log_slope(before).sum(-1)
+        return super().log_prob(parameters, before) - log_slope(before).sum(-1)
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """In nats: that of u, which is known, and the mean of log(1 - tanh(u)^2) by Gauss-Hermite quadrature with 20
         nodes. The error is 3e-6 at a deviation of 1, 0.01 at e, and 0.2 at the largest, e^2.
         """
-        mean, log_std = self._split(parameters)
+        mean, log_std = self.split(parameters)
         nodes = mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * mean.new_tensor(NODES)
-        return super().entropy(parameters) + (_log_slope(nodes) @ mean.new_tensor(SHARES)).sum(-1)
+        return super().entropy(parameters) + (log_slope(nodes) @ mean.new_tensor(SHARES)).sum(-1)
 
 
 def _squashed(before: Tensor) -> Tensor:
@@ -58,6 +58,6 @@ def _unsquashed(actions: Tensor) -> Tensor:
     return torch.where(beyond < 0.0, actions.atanh(), actions.sign() * (EDGE + beyond))
 
 
-def _log_slope(before: Tensor) -> Tensor:
+def log_slope(before: Tensor) -> Tensor:
     """The logarithm of d tanh(u) / du = 1 - tanh(u)^2."""
     return 2.0 * (math.log(2.0) - before - functional.softplus(-2.0 * before))
