@@ -46,7 +46,7 @@ endef
 test: lint ## lint, type check, tests: needs pip and nothing else; up to 12 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-more: $(VENV)/.installed-dev ## the tests that take minutes, or show again over TLS what others show: up to 30 minutes
+test-more: $(VENV)/.installed-more ## the tests that take minutes, or show again over TLS what others show: up to 30 minutes
 	MARL_TEST_TIME_FACTOR=$${MARL_TEST_TIME_FACTOR:-2} $(BIN)/python -m pytest -m slow --timeout 1800
 
 faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, partitions, fuzzing): about 50 minutes
@@ -113,6 +113,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
 	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-more: requirements-more.txt $(VENV)/.installed-dev
+	$(PIP) -r requirements-more.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
