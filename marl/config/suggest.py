@@ -11,7 +11,12 @@ from marl.networks.encoders.pictures import is_large
 
 DEFAULT = "ppo"
 # Of another algorithm than that, only these are known to fit.
-OF_ANY_ALGORITHM = ("environment.ignore", "environment.normalize_observations", "algorithm.discount")
+OF_ANY_ALGORITHM = (
+    "environment.ignore",
+    "environment.mask",
+    "environment.normalize_observations",
+    "algorithm.discount",
+)
 USUAL_HORIZON = 100.0  # steps, where nothing says how long episodes are
 LEAST_HORIZON, MOST_HORIZON = 50.0, 400.0
 HORIZONS = 4.0  # in the longest episode

@@ -221,6 +221,14 @@ def test_a_run_that_learns_nothing(command: Command, tmp_path: Path) -> None:
     assert (tmp_path / "weights.pt").is_file()
 
 
+def test_a_run_that_learns_nothing_replaces_no_policy(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"what was learned before")
+    answer = command("train", "CartPole-v1", "--algorithm", "apex_dqn", "--steps", "50", "--workers", "1", *BARE)
+    refused(answer, "nothing was learned")
+    assert (tmp_path / "weights.pt").read_bytes() == b"what was learned before"
+    assert "the policy is in runs/" in answer.out
+
+
 def test_no_space_while_training(tmp_path: Path) -> None:
     """From some moment on no file can grow: training goes on, and what was saved before stays."""
     words = ("train", "CartPole-v1", "--plain", *ENDLESS, "--set", "checkpoint.every_seconds=0.1")

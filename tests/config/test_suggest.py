@@ -73,6 +73,7 @@ def test_texts_are_ignored() -> None:
 
 def test_a_mask_in_info_is_used() -> None:
     assert suggested(seen(masked=True))["environment.mask"] == "info"
+    assert suggested(seen(masked=True), "apex_dqn")["environment.mask"] == "info"
     assert "environment.mask" not in suggested(seen())
 
 

@@ -25,15 +25,19 @@ class Kept(NamedTuple):
 def keep_weights(checkpoints: CheckpointManager, outcome: Outcome, folder: RunFolder, out: Path) -> Kept:
     """Write the weights file; where that fails, the run folder has them.
 
+    A run that has learned nothing replaces no file.
+
     Raises:
         RunFolderError: they could not be written there either.
     """
+    in_folder = folder.path / BEST if checkpoints.best is not None else latest_checkpoint(folder)
+    if not outcome.learned and out.exists() and in_folder.is_file():
+        return Kept(in_folder, None)
     try:
         checkpoints.write_weights(outcome.last, out, _evaluation(outcome.evaluation))
         return Kept(out, None)
     except OSError as error:
-        reason = error.strerror or error
-        kept = folder.path / BEST if checkpoints.best is not None else latest_checkpoint(folder)
+        reason, kept = error.strerror or error, in_folder
         if not kept.is_file():
             raise RunFolderError(
                 f"expected to write {out}, got {reason}, and {kept} could not be written either: "

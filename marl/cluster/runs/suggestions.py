@@ -25,9 +25,10 @@ class Chosen(NamedTuple):
         """One line for the user."""
         if not self.suggestions:
             return ""
-        name = self.config.environment.id
+        name, algorithm = self.config.environment.id, self.config.algorithm.name
+        how = name if algorithm == DEFAULT else f"{name} --algorithm {algorithm}"
         what = ", ".join(f"{each.key} = {toml_value(each.value)}" for each in self.suggestions)
-        return f"{name} has no preset; a look at it chose {what} (marl suggest {name} says why)"
+        return f"{name} has no preset; a look at it chose {what} (marl suggest {how} says why)"
 
 
 def choose(

@@ -48,7 +48,8 @@ def test_what_does_not_go_with_the_users_settings_is_left_out() -> None:
 
 def test_another_algorithm_keeps_its_own_defaults() -> None:
     found = chosen({"algorithm.name": "apex_dqn"})
-    assert [each.key for each in found.suggestions] == ["algorithm.discount"]
+    assert [each.key for each in found.suggestions] == ["environment.mask", "algorithm.discount"]
+    assert "marl suggest Taxi-v4 --algorithm apex_dqn says why" in found.in_words()
     assert found.config.algorithm.t_max == 16
 
 
