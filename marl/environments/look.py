@@ -1,6 +1,8 @@
 """What random play shows of an environment in a moment: how fast it is, how long episodes are, how rewards come."""
 
+import contextlib
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -33,10 +35,15 @@ class Look(NamedTuple):
     high: float
 
 
-def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Look:
+def look(
+    settings: EnvironmentSettings, *, seconds: float, seed: int = 0, limit: AbstractContextManager[None] | None = None
+) -> Look:
     """Play random actions for ``seconds``, or less where enough has been seen.
 
     What an environment does wrong while it plays is not said here: whoever trains on it says so.
+
+    Args:
+        limit: what raises TimeoutError in a step that does not come back; None: nothing does.
 
     Raises:
         EnvironmentFault, MissingExtra: it cannot be made, or not be trained on.
@@ -47,8 +54,8 @@ def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Loo
         spaces = describe(
             environment.observation_space, environment.action_space, (*settings.ignore, *texts), settings.mask
         )
-        rewards, spent, info = _play(environment, spaces, seconds, seed)
-        limit = environment.spec.max_episode_steps if environment.spec is not None else None
+        rewards, spent, info = _play(environment, spaces, seconds, seed, limit or nullcontext())
+        longest = environment.spec.max_episode_steps if environment.spec is not None else None
     finally:
         closed([environment], settings.id)
     values, counts = np.unique(rewards or [0.0], return_counts=True)
@@ -57,7 +64,7 @@ def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Loo
         texts,
         masked=settings.mask == AUTO and MASK in info,
         step_seconds=spent / len(rewards) if rewards else 0.0,
-        limit=limit,
+        limit=longest,
         rare=bool(1.0 - counts.max() / counts.sum() < RARE),
         low=float(values[0]),
         high=float(values[-1]),
@@ -65,13 +72,17 @@ def look(settings: EnvironmentSettings, *, seconds: float, seed: int = 0) -> Loo
 
 
 def _play(
-    environment: gymnasium.Env[Any, Any], spaces: Spaces, seconds: float, seed: int
+    environment: gymnasium.Env[Any, Any],
+    spaces: Spaces,
+    seconds: float,
+    seed: int,
+    limit: AbstractContextManager[None],
 ) -> tuple[list[float], float, dict[str, Any]]:
     """The rewards of random actions, how long that took, and the first ``info``."""
     rewards: list[float] = []
     info: dict[str, Any] = {}
     episodes, start = 0, time.perf_counter()
-    try:
+    with contextlib.suppress(Exception, SystemExit), limit:  # whatever a user's environment does
         observation, info = environment.reset(seed=seed)
         environment.action_space.seed(seed)
         while len(rewards) < MOST_STEPS and episodes < MOST_EPISODES and time.perf_counter() - start < seconds:
@@ -82,8 +93,6 @@ def _play(
             if answer[2] or answer[3]:
                 episodes += 1
                 observation, _ = environment.reset()
-    except (Exception, SystemExit):  # whatever a user's environment does
-        pass
     return rewards, time.perf_counter() - start, info
 
 

@@ -154,3 +154,26 @@ def stop_with_stdin(event: threading.Event) -> None:
         event.set()
 
     threading.Thread(target=watch, name="watch standard input", daemon=True).start()
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block once it has taken so long, also while code of a user's own waits for something.
+
+    Only the main thread, and only a system with timers, can be interrupted so; elsewhere there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def expired(unused_number: int, unused_frame: FrameType | None) -> None:
+        raise TimeoutError(f"took more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, left, interval)  # somebody else's goes on, later by what the block took

@@ -1,5 +1,6 @@
 """What a moment of random play shows."""
 
+import threading
 from typing import Any
 
 import gymnasium
@@ -9,6 +10,7 @@ import pytest
 from marl.environments.look import look
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault
+from marl.processes.signals import at_most
 
 
 class Words(gymnasium.Space[str]):
@@ -84,6 +86,23 @@ def test_an_environment_that_raises_is_still_closed(fails_at: int) -> None:
     seen = look(settings(kwargs={"fails_at": fails_at}), seconds=5.0)
     assert Told.closes == before + 1
     assert (seen.step_seconds > 0) == (fails_at > 1)
+
+
+class Hangs(Told):
+    """Its third step waits for what never comes."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        answer = super().step(action)
+        if self._steps == 3:
+            threading.Event().wait()
+        return answer
+
+
+def test_a_step_that_does_not_come_back_ends_the_look() -> None:
+    before = Told.closes
+    seen = look(EnvironmentSettings(id="tests.environments.test_look:Hangs"), seconds=60.0, limit=at_most(0.2))
+    assert Told.closes == before + 1
+    assert seen.step_seconds > 0
 
 
 def test_what_nobody_can_train_on_is_refused() -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from marl.processes.signals import STOPPING, stop_event
+from marl.processes.signals import STOPPING, at_most, stop_event
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -143,3 +143,37 @@ with {where}() as stopped:
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == (f"{-signal.SIGTERM}\n", "")
+
+
+def test_a_limit_interrupts_what_waits_and_leaves_nothing_behind() -> None:
+    before = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    with pytest.raises(TimeoutError, match=r"took more than 0\.05 s"), at_most(0.05):
+        threading.Event().wait()
+    with at_most(60.0):
+        pass
+    assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0] > 0) == before
+
+
+def test_somebody_elses_timer_goes_on() -> None:
+    before = signal.setitimer(signal.ITIMER_REAL, 1000.0, 7.0)
+    try:
+        with at_most(60.0):
+            assert signal.getitimer(signal.ITIMER_REAL)[0] <= 60.0
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        assert 900.0 < left <= 1000.0
+        assert interval == 7.0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+def test_a_limit_is_none_outside_the_main_thread() -> None:
+    entered: list[bool] = []
+
+    def enter() -> None:
+        with at_most(0.0):
+            entered.append(True)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [True]

@@ -10,9 +10,10 @@ from marl.config.suggest import DEFAULT, Suggestion, suggest
 from marl.environments import look as looking
 from marl.errors import ConfigError
 from marl.plugins import foreign_code
-from marl.processes.signals import raising
+from marl.processes.signals import at_most, raising
 
 LOOK_S = 2.0
+PATIENCE_S = 10.0  # for a reset or a step in which the look would end, and that does not come back
 
 
 class Chosen(NamedTuple):
@@ -77,7 +78,7 @@ def _chosen(config: Config, source: str | Path | None, settings: Mapping[str, An
     """What goes with ``settings`` of what a look suggests."""
     environment = config.environment
     with raising(), foreign_code(environment.id):
-        seen = looking.look(environment, seconds=LOOK_S)
+        seen = looking.look(environment, seconds=LOOK_S, limit=at_most(PATIENCE_S))
     followed: list[Suggestion] = []
     for each in suggest(seen, settings.get("algorithm.name"), timed=not config.deterministic):
         if each.key in settings:
