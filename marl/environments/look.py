@@ -40,7 +40,7 @@ def look(
 ) -> Look:
     """Play random actions for ``seconds``, or less where enough has been seen.
 
-    What an environment does wrong while it plays is not said here: whoever trains on it says so.
+    An error of the environment ends the look and is not reported here: training reports it.
 
     Args:
         limit: what raises TimeoutError in a step that does not come back; None: nothing does.

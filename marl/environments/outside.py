@@ -11,7 +11,7 @@ from marl.data.layout import Values, leaves
 from marl.data.spaces import Part, Parts
 
 Array = npt.NDArray[Any]
-SPREAD = 1 << 16  # numbers; for so many at once bounds are copied, which compares them in half the time
+SPREAD = 1 << 16  # up to so many numbers, bounds are copied for each row: comparing then takes half the time
 
 
 class Outside:

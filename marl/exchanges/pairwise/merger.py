@@ -42,7 +42,11 @@ class MixingMerger(Merger):
         super().__init__(*args, **named)
 
     def joined(self, child: str, *, anew: bool) -> None:
-        """Note that a child is sent the weights. ``anew``: it drops what it had learned and trains from them."""
+        """Note that a child is sent the weights.
+
+        Args:
+            anew: whether the child drops what it had learned and trains from them.
+        """
         if anew:
             self._stood[child] = self.directions.sample(self.current.weights).clone()
             self._broadcast[child] = self._stood[child]
