@@ -26,7 +26,7 @@ from marl.data.layout import Layout, Leaf
 from marl.data.node.memory import node_memory
 from marl.data.node.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
 from marl.data.node.trajectory_queue import Published, TrajectoryQueue, flow, trajectory_queue_fields
-from marl.data.rollout import rollout_tree
+from marl.data.replay.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.exchanges.conversation import converse, report

@@ -18,12 +18,12 @@ import numpy.typing as npt
 import torch
 
 from marl.data.layout import Leaf
-from marl.data.priorities import Priorities, importance_weights, priority_fields
-from marl.data.rollout import rollout_tree
+from marl.data.replay.priorities import Priorities, importance_weights, priority_fields
+from marl.data.replay.rollout import rollout_tree
+from marl.data.replay.trajectory_replay import TrajectoryReplay, replay_fields
+from marl.data.replay.transitions import TransitionReplay, Transitions, transition_fields
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.data.trajectory_replay import TrajectoryReplay, replay_fields
-from marl.data.transitions import TransitionReplay, Transitions, transition_fields
 from measure import busy_share, keep, machine, table
 
 ALPHA, BETA = 0.6, 0.4

@@ -23,8 +23,8 @@ from marl.algorithms.base import Moment
 from marl.cluster.memory_demand import replay_memory
 from marl.config.files import load_config
 from marl.data.node.memory import node_memory
+from marl.data.replay.trajectory_replay import TrajectoryReplay
 from marl.data.trajectory import Trajectory
-from marl.data.trajectory_replay import TrajectoryReplay
 from marl.environments.vector import make_environments
 from marl.networks.contract import Acts
 from marl.training.flat import flatten

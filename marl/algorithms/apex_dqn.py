@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm, Loss, demand
 from marl.algorithms.replayed import cut, parts, priorities_of
+from marl.data.replay.transitions import Sampled, Transitions
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.data.transitions import Sampled, Transitions
 from marl.networks.build_network import q_network
 from marl.networks.contract import ActionValuePolicy
 from marl.networks.distributions import ActionRule

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from marl.data.replay.transitions import Transitions
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.data.transitions import Transitions
 from marl.errors import ConfigError, PluginError
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import OnPolicy, Rank, Sampler

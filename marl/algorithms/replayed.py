@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import mapped
+from marl.data.replay.transitions import Transitions
 from marl.data.trajectory import Trajectory
-from marl.data.transitions import Transitions
 from marl.targets.n_step import n_step
 
 SMALLEST = 1e-6  # added to each priority: what is understood today may be forgotten tomorrow

@@ -4,11 +4,11 @@ from torch import nn
 
 from marl.config.settings import Config
 from marl.data.layout import Layout, Tree
-from marl.data.priorities import priority_fields
+from marl.data.replay.priorities import priority_fields
+from marl.data.replay.trajectory_replay import replay_fields
+from marl.data.replay.transitions import transition_fields
 from marl.data.shared import memory_bytes
 from marl.data.spaces import Spaces
-from marl.data.trajectory_replay import replay_fields
-from marl.data.transitions import transition_fields
 from marl.errors import ConfigError
 from marl.exchanges.run import replay_ratio
 from marl.processes.memory import free_bytes

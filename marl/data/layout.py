@@ -27,6 +27,7 @@ class Leaf(NamedTuple):
     # How many there are, for each number or one for all; 0: this number is measured; (): all are.
     categories: tuple[int, ...] = ()
     name: str = ""  # its path in the tree, such as camera/left: ``Layout`` writes it
+    frames: int = 0  # of a stack: how many its first dimension has, see ``marl/data/replay/stacks.py``
 
     @property
     def num_bytes(self) -> int:

@@ -33,6 +33,7 @@ class Part(NamedTuple):
     low: tuple[float, ...] = ()  # of actions that are measured: bounds of each number, infinite where there is none
     high: tuple[float, ...] = ()
     mask: bool = False  # of an observation: which categories of an action are allowed
+    frames: int = 0  # of an observation that is a stack of the last ones: how many its first dimension has
 
     @property
     def name(self) -> str:
@@ -235,6 +236,7 @@ def _between(what: str, path: tuple[str, ...], was: Parts | None, has: Parts | N
     elif isinstance(was, Part) and isinstance(has, Part) and bool(was.categories) == bool(has.categories):
         for field, one, other in zip(Part._fields, was, has, strict=True):
             held = field == "dtype" and (was.categories or {one, other} == {"float32", "float64"})
+            held = held or field == "frames"
             if one != other and not held:
                 yield f"{_place(what, path)} {field}", one, other
     else:
@@ -263,7 +265,9 @@ def _depth(parts: Parts) -> int:
 
 
 def _leaves(parts: Parts, dtype: Any) -> Tree:
-    tree: Tree = mapped(lambda part: Leaf(part.shape, getattr(torch, dtype(part)), part.categories), parts)
+    tree: Tree = mapped(
+        lambda part: Leaf(part.shape, getattr(torch, dtype(part)), part.categories, frames=part.frames), parts
+    )
     return tree._replace(name="observations") if isinstance(tree, Leaf) else tree
 
 

@@ -55,7 +55,7 @@ def _plain(parts: Parts) -> Any:
     if type(parts) is tuple:
         return {"tuple": [_plain(each) for each in parts]}
     fields = {key: list(value) if isinstance(value, tuple) else value for key, value in parts._asdict().items()}
-    return fields if parts.mask else {key: value for key, value in fields.items() if key != "mask"}
+    return {key: value for key, value in fields.items() if value or key not in ("mask", "frames")}
 
 
 def _read(tree: Any, depth: int = 0) -> Parts:
@@ -79,6 +79,7 @@ def _read(tree: Any, depth: int = 0) -> Parts:
     _demand(all(type(number) in (int, float) for each in lists[3:] for number in each), "bounds that are numbers")
     _demand(min(part.shape, default=1) >= 1 and part.size <= MOST_NUMBERS, "at least one number of everything")
     _demand(type(part.mask) is bool, "a mask or none")
+    _demand(type(part.frames) is int and part.frames in (0, *part.shape[:1]), "frames in the first dimension")
     _demand(part.dtype in (WHOLE if part.categories else HELD), "numbers of a type that there is")
     _demand(
         len(part.categories) == len(part.starts) == (part.size if part.categories else 0), "categories of each number"

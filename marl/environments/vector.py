@@ -25,6 +25,7 @@ from marl.environments.numbers import NUMBERS, WHOLE, category_fault, ends_of, f
 from marl.environments.outside import Outside
 from marl.environments.serial import misfit
 from marl.environments.settings import EnvironmentSettings
+from marl.environments.worlds.frames import with_frames
 from marl.errors import EnvironmentFault, MarlError, SpaceFault
 
 Array = npt.NDArray[Any]
@@ -283,7 +284,9 @@ def make_environments(settings: EnvironmentSettings, count: int, *, training: bo
     """
     vector = make_vector(settings, count, training=training)
     try:
-        return Environments(vector, settings.id, settings.ignore, settings.mask)
+        environments = Environments(vector, settings.id, settings.ignore, settings.mask)
+        environments.spaces = with_frames(environments.spaces, settings, vector)
+        return environments
     except BaseException as error:
         close_all([vector], settings.id)
         if isinstance(error, MarlError) or not isinstance(error, Exception):

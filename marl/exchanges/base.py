@@ -12,7 +12,7 @@ from marl.averaging.reach import Reach
 from marl.data.layout import Layout, Tree
 from marl.data.node.trajectory_queue import Published, TrajectoryQueue
 from marl.data.normalizer import RunningStatistics
-from marl.data.rollout import rollout_tree
+from marl.data.replay.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.environments.vector import Environments

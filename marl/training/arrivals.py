@@ -11,7 +11,7 @@ from torch import Tensor
 from marl.acting.collect import Episodes
 from marl.data.layout import Layout, mapped
 from marl.data.node.trajectory_queue import LearnerQueue
-from marl.data.rollout import num_steps, unpack
+from marl.data.replay.rollout import num_steps, unpack
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import LAST, STEPS, WHOLE, Trajectory
 from marl.networks.contract import Acts

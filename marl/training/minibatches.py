@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from marl.algorithms.base import Algorithm, Loss, Moment
 from marl.data.layout import on_device
 from marl.data.node.send_queue import SendQueue
-from marl.data.priorities import Priorities, importance_weights
+from marl.data.replay.priorities import Priorities, importance_weights
+from marl.data.replay.trajectory_replay import TrajectoryReplay
+from marl.data.replay.transitions import Sampled, TransitionReplay, Transitions
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.data.trajectory_replay import TrajectoryReplay
-from marl.data.transitions import Sampled, TransitionReplay, Transitions
 
 CPU = torch.device("cpu")
 

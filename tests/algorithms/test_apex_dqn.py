@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from marl.algorithms.apex_dqn import ApexDQN
-from marl.data.transitions import Sampled, Transitions
+from marl.data.replay.transitions import Sampled, Transitions
 from marl.errors import ConfigError
 from marl.networks.q_network import QNetwork
 from marl.networks.sampling import Rank

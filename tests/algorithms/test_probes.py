@@ -19,11 +19,11 @@ from marl.algorithms.ppo import PPO
 from marl.algorithms.sac import SAC
 from marl.data.layout import Leaf, Tree
 from marl.data.node.memory import node_memory
-from marl.data.priorities import priority_fields
+from marl.data.replay.priorities import priority_fields
+from marl.data.replay.transitions import transition_fields
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
-from marl.data.transitions import transition_fields
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.networks.actor_critic import ActorCritic

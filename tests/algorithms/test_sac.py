@@ -8,7 +8,7 @@ from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
 from marl.algorithms.sac import SAC
-from marl.data.transitions import Sampled, Transitions
+from marl.data.replay.transitions import Sampled, Transitions
 from marl.errors import ConfigError
 from marl.networks.sac_network import SACNetwork
 from marl.networks.settings import NetworkSettings

@@ -13,7 +13,7 @@ from marl.cluster import learner
 from marl.cluster.learner import LearnerJob, LearnerNode
 from marl.config.files import load_config
 from marl.config.settings import Config
-from marl.data.rollout import pack
+from marl.data.replay.rollout import pack
 from marl.data.spaces import Spaces
 from marl.training.flat import flatten
 from tests.algorithms.cases import random_batch

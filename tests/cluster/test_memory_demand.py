@@ -10,10 +10,10 @@ from marl.cluster.memory_demand import replay_memory
 from marl.config.files import load_config
 from marl.config.settings import Config
 from marl.data.layout import Leaf
-from marl.data.priorities import Priorities
+from marl.data.replay.priorities import Priorities
+from marl.data.replay.trajectory_replay import HEADER, ROLLOUTS
+from marl.data.replay.transitions import ROWS
 from marl.data.shared import SharedBlock, memory_bytes
-from marl.data.trajectory_replay import HEADER, ROLLOUTS
-from marl.data.transitions import ROWS
 from marl.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from marl import failpoints
 from marl.data.layout import Layout, Leaf, Tree
 from marl.data.node.send_queue import SendQueue
 from marl.data.node.trajectory_queue import Published
-from marl.data.rollout import rollout_tree
+from marl.data.replay.rollout import rollout_tree
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.training.arrivals import Arrivals

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from marl import failpoints
 from marl.data.layout import Leaf
-from marl.data.priorities import Priorities
-from marl.data.rollout import rollout_tree
+from marl.data.replay.priorities import Priorities
+from marl.data.replay.rollout import rollout_tree
+from marl.data.replay.trajectory_replay import TrajectoryReplay, replay_fields
+from marl.data.replay.transitions import TransitionReplay, Transitions
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.data.trajectory_replay import TrajectoryReplay, replay_fields
-from marl.data.transitions import TransitionReplay, Transitions
 
 LENGTH, ENVIRONMENTS, SIZE, PARAMETERS, MAX_LAST = 5, 3, 40, 2, 3
 OBSERVATION, ACTION = Leaf((SIZE,), torch.float32), Leaf((), torch.int64)

@@ -15,8 +15,8 @@ from marl.data.node.memory import node_memory
 from marl.data.node.trajectory_queue import BACK, SEEN, Published, TrajectoryQueue, trajectory_queue_fields
 from marl.data.normalizer import RunningStatistics
 from marl.data.preprocess import Preprocess
+from marl.data.replay.rollout import rollout_tree, unpack
 from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout, request_fields
-from marl.data.rollout import rollout_tree, unpack
 from marl.data.trajectory import Trajectory
 from marl.environments.describe import describe
 from marl.exchanges.observations.batcher import Batcher

@@ -18,8 +18,8 @@ from marl.acting.streams import Answered, Stream
 from marl.algorithms.a3c import A3C
 from marl.data.layout import Layout, at, batched, mapped
 from marl.data.normalizer import Normalizer
+from marl.data.replay.rollout import check, pack, rollout_tree, unpack
 from marl.data.requests import ANSWERED, ASKED, RequestLayout, check_requests, request_fields
-from marl.data.rollout import check, pack, rollout_tree, unpack
 from marl.data.shared import SharedBlock
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory

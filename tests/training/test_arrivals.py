@@ -9,7 +9,7 @@ import torch
 
 from marl.data.layout import Leaf
 from marl.data.node.trajectory_queue import AGES, TrajectoryQueue, flow, trajectory_queue_fields
-from marl.data.rollout import pack
+from marl.data.replay.rollout import pack
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.processes.group import ProcessGroup

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from marl.algorithms.base import Loss, Moment
 from marl.algorithms.replayed import cut
 from marl.data.layout import Leaf
-from marl.data.priorities import Priorities, priority_fields
-from marl.data.rollout import rollout_tree
+from marl.data.replay.priorities import Priorities, priority_fields
+from marl.data.replay.rollout import rollout_tree
+from marl.data.replay.trajectory_replay import replay_fields
+from marl.data.replay.transitions import Sampled, TransitionReplay, Transitions, transition_fields
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.data.trajectory_replay import replay_fields
-from marl.data.transitions import Sampled, TransitionReplay, Transitions, transition_fields
 from marl.training.minibatches import Fresh, ReplayedTrajectories, ReplayedTransitions, ReplayRatioLimiter
 from tests.algorithms.cases import DISCRETE, random_batch
 from tests.data.writers import SIZE, trajectory, transitions

@@ -11,9 +11,9 @@ from marl.algorithms.base import Algorithm, Moment
 from marl.algorithms.impala import IMPALA
 from marl.algorithms.ppo import PPO
 from marl.data.layout import Leaf
-from marl.data.rollout import rollout_tree
+from marl.data.replay.rollout import rollout_tree
+from marl.data.replay.trajectory_replay import TrajectoryReplay, replay_fields
 from marl.data.shared import SharedBlock
-from marl.data.trajectory_replay import TrajectoryReplay, replay_fields
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.settings import NetworkSettings
 from marl.training.minibatches import ReplayedTrajectories

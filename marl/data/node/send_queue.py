@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Layout, Leaf, Tree
-from marl.data.rollout import pack
+from marl.data.replay.rollout import pack
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.failpoints import fail

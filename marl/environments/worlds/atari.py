@@ -22,3 +22,8 @@ def atari_kwargs(kwargs: Mapping[str, Any], *, life_ends: bool) -> dict[str, Any
         life_ends: whether a lost life counts as an end. The game goes on with the next life.
     """
     return {"reward_clipping": False, "life_loss_info": life_ends, **kwargs}
+
+
+def stack_size(kwargs: Mapping[str, Any]) -> Any:
+    """How many frames an observation of ale-py's vector has."""
+    return kwargs.get("stack_num", 4)

@@ -19,7 +19,7 @@ from torch import Tensor
 from marl.data.layout import Layout
 from marl.data.node.trajectory_queue import Published, TrajectoryQueue
 from marl.data.normalizer import RunningStatistics
-from marl.data.rollout import check, num_steps
+from marl.data.replay.rollout import check, num_steps
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Hear, acknowledge, hear_all, read_report, report_buffers, report_every
 from marl.exchanges.experience.credit import ActorMember, Credit

@@ -21,8 +21,8 @@ from marl.acting.streams import Answered, Stream
 from marl.data.layout import Values, at, joined, mapped
 from marl.data.normalizer import Normalizer, as_row, from_row, statistics_of
 from marl.data.preprocess import Preprocess
+from marl.data.replay.rollout import pack
 from marl.data.requests import GROUP, WORKER, RequestLayout, Requests, check_requests
-from marl.data.rollout import pack
 from marl.data.trajectory import Trajectory
 from marl.errors import LinkClosed, MessageRefused
 from marl.exchanges.child_reports import report_buffers, report_every

@@ -9,7 +9,7 @@ import torch
 
 from marl.data.layout import Leaf
 from marl.data.node.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
-from marl.data.rollout import unpack
+from marl.data.replay.rollout import unpack
 from marl.data.shared import SharedBlock
 from marl.processes.group import ProcessGroup
 from tests.commands import PATIENCE_S, until

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Leaf, Tree, Values, batched, mapped
-from marl.data.rollout import pack, unpack
+from marl.data.replay.rollout import pack, unpack
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from marl.data.layout import Leaf
+from marl.data.replay.transitions import TransitionReplay, Transitions, transition_fields
 from marl.data.shared import SharedBlock
-from marl.data.transitions import TransitionReplay, Transitions, transition_fields
 from marl.errors import MessageRefused
 from marl.processes.group import ProcessGroup
 from tests.data import writers

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marl.data.priorities import FAN_OUT, MAX_TOP, Priorities, importance_weights, priority_fields
+from marl.data.replay.priorities import FAN_OUT, MAX_TOP, Priorities, importance_weights, priority_fields
 from marl.data.shared import SharedBlock
 from marl.processes.group import ProcessGroup
 from tests.data import writers

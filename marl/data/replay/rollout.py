@@ -2,6 +2,7 @@
 a link, and what a replay keeps.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marl.data.layout import Layout, Leaf, Tree, Values, header_of, mapped
+from marl.data.layout import Layout, Leaf, Tree, Values, header_of, is_empty, mapped
+from marl.data.replay.stacks import fold_into, has_stacks, pool_tree, unfold
 from marl.data.sound import compare, demand_sound, within
 from marl.data.trajectory import LAST, WHOLE, Trajectory, trajectory_tree, valid_without
 from marl.errors import MessageRefused
@@ -18,6 +20,7 @@ from marl.failpoints import fail
 VERSION, NUM_LAST, NUM_PRIORITIES = range(3)  # of the header
 LARGEST = torch.finfo(torch.float32).max
 CLAIM = "a trajectory has"  # of what is refused
+SEEN = ("observations", "last_observations")
 
 Array = npt.NDArray[Any]
 Views = dict[str, Any]  # of one serialised rollout; packed into arrays or tensors, unpacked from tensors
@@ -43,17 +46,17 @@ def rollout_tree(
         priorities: whether those of the transitions travel along.
         state: what the network remembers of one environment.
     """
+    stacks = {"length": length, "environments": environments, "max_last": environments}
     return {
         "header": Leaf((8,), torch.int64),
         **trajectory_tree(
-            length=length,
-            environments=environments,
+            **stacks,
             observation=observation,
             action=action,
             num_parameters=num_parameters,
-            max_last=environments,
             state=state,
         ),
+        **(pool_tree(observation, **stacks) if has_stacks(observation) else {"order": ()}),
         "priorities": Leaf((length * environments * priorities,), torch.float32),
     }
 
@@ -72,16 +75,23 @@ def pack(rollout: Views, trajectory: Trajectory, priorities: Tensor | None = Non
         trajectory = trajectory._replace(valid=valid_without(trajectory, trajectory.last_index[num_last:]))
     num_priorities = 0 if priorities is None else len(priorities)
     pairs: list[tuple[Array, Array]] = []  # small arrays are copied faster by numpy than by torch
+    stacked = not is_empty(rollout["order"])
+    whole, last = (tuple(name for name in names if not (stacked and name in SEEN)) for names in (WHOLE, LAST))
 
     def add(view: Any, value: Tensor) -> None:
         pairs.append((np.asarray(view), value.numpy()))
 
-    for name in WHOLE:
+    if stacked:
+        seen = trajectory.observations, mapped(lambda rows: rows[:num_last], trajectory.last_observations)
+        pairs, lost = fold_into(rollout, *seen, trajectory.last_index[:num_last].numpy())
+        trajectory = trajectory._replace(valid=_valid_without_lost(trajectory, lost))
+    for name in whole:
         mapped(add, rollout[name], getattr(trajectory, name))
-    for name in LAST:
+    for name in last:
         mapped(lambda view, value: add(view[:num_last], value[:num_last]), rollout[name], getattr(trajectory, name))
     if any(place.shape != array.shape or place.dtype != array.dtype for place, array in pairs):
-        compare(header_of(_comparable(rollout)), header_of(_comparable(trajectory._asdict())))
+        came = trajectory._asdict()
+        compare(*(header_of(_comparable(values, whole, last)) for values in (rollout, came)))
     if priorities is not None:
         add(rollout["priorities"][:num_priorities], priorities)
     header = rollout["header"]
@@ -91,16 +101,27 @@ def pack(rollout: Views, trajectory: Trajectory, priorities: Tensor | None = Non
         fail("rollout.packing")
 
 
-def _comparable(values: Values) -> Values:
+def _comparable(values: Values, whole: Sequence[str], last: Sequence[str]) -> Values:
     """How many last observations there are is not fixed."""
-    return {name: values[name] for name in WHOLE} | {name: mapped(lambda rows: rows[:0], values[name]) for name in LAST}
+    return {name: values[name] for name in whole} | {name: mapped(lambda rows: rows[:0], values[name]) for name in last}
+
+
+def _valid_without_lost(trajectory: Trajectory, lost: Array) -> Tensor:
+    """``valid`` [T, B] without the environments of which an observation [S] found no room."""
+    steps, count = trajectory.valid.shape
+    shown, ends = np.split(lost, [(steps + 1) * count])
+    without: Array = np.asarray(shown.reshape(steps + 1, count).any(axis=0))
+    without[trajectory.last_index[: len(ends)].numpy()[ends] % count] = True
+    return trajectory.valid & ~torch.from_numpy(without)
 
 
 def unpack(rollout: Views) -> tuple[Trajectory, Tensor]:
-    """The trajectory and the priorities, which share the rollout's memory."""
+    """The trajectory and the priorities, which share the rollout's memory, but for stacks of frames."""
     version, num_last, num_priorities = rollout["header"][:3].tolist()
     tensors = {name: rollout[name] for name in WHOLE}
     tensors |= {name: mapped(lambda view: view[:num_last], rollout[name]) for name in LAST}
+    if not is_empty(rollout["order"]):
+        tensors |= dict(zip(SEEN, unfold(rollout, num_last), strict=True))
     return Trajectory(**tensors, version=version), rollout["priorities"][:num_priorities]
 
 
@@ -118,7 +139,7 @@ def check(rollout: Views, layout: Layout) -> None:
         )
     if not within(rollout["last_index"][:num_last], 0, rollout["rewards"].numel() - 1):
         raise MessageRefused("a trajectory has a cut episode outside its steps")
-    for name in WHOLE:
+    for name in (*WHOLE, "order"):
         demand_sound(layout.tree[name], rollout[name], CLAIM)
     last = mapped(lambda view: view[:num_last], rollout["last_observations"])
     demand_sound(layout.tree["last_observations"], last, CLAIM)

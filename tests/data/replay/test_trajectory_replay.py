@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from marl.data.layout import Leaf
-from marl.data.rollout import rollout_tree
+from marl.data.replay.rollout import rollout_tree
+from marl.data.replay.trajectory_replay import SEQUENCE, TrajectoryReplay, replay_fields
 from marl.data.shared import SharedBlock, memory_bytes
 from marl.data.trajectory import LAST, STEPS, Trajectory
-from marl.data.trajectory_replay import SEQUENCE, TrajectoryReplay, replay_fields
 from marl.errors import MessageRefused
 from marl.processes.group import ProcessGroup
 from tests.data import writers

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Leaf, Tree, Values, batched, header_of, mapped
+from marl.data.replay.frame_ring import FrameRing, frame_fields, numbers_of, rings_of
 from marl.data.shared import SharedBlock
 from marl.data.sound import compare
 from marl.failpoints import fail
@@ -50,15 +51,17 @@ def transition_fields(*, capacity: int, workers: int, observation: Tree, action:
     """
     if capacity % workers or not capacity:
         raise ValueError(f"expected a capacity that {workers} workers can share equally, got {capacity}")
+    seen = numbers_of(observation)
     one: dict[str, Tree] = {
-        "observations": observation,
+        "observations": seen,
         "actions": action,
         "returns": Leaf((), torch.float32),
         "discounts": Leaf((), torch.float32),
-        "next_observations": observation,
+        "next_observations": seen,
         "versions": Leaf((), torch.int64),
     }
-    return {COUNTS: Leaf((workers, 8), torch.int64), ROWS: batched(one, capacity)}
+    frames = frame_fields(observation, workers=workers, ring=capacity // workers)
+    return {COUNTS: Leaf((workers, 8), torch.int64), ROWS: batched(one, capacity), **frames}
 
 
 class TransitionReplay:
@@ -70,6 +73,7 @@ class TransitionReplay:
         rows = block.tree(ROWS)
         self._rows: list[Values] = [mapped(Tensor.numpy, rows[name]) for name in Transitions._fields]  # [capacity, ...]
         self._ring = len(rows["returns"]) // len(self._counts)  # rows of each worker
+        self._frames = rings_of(block, worker)
 
     def add(self, batch: Transitions) -> npt.NDArray[np.int64]:
         """Keep transitions in place of this worker's oldest; says where [N].
@@ -83,6 +87,8 @@ class TransitionReplay:
         size = len(batch.returns)
         if size > self._ring:
             raise ValueError(f"expected at most {self._ring} transitions, got {size}")
+        if self._frames is not None:
+            batch = self._stored(batch)
         pairs: list[tuple[Array, Array]] = []
         for rows, values in zip(self._rows, batch, strict=True):
             mapped(lambda each, tensor: pairs.append((each, tensor.numpy())), rows, values)
@@ -119,7 +125,33 @@ class TransitionReplay:
         row, end = indices - worker * self._ring, done[worker]
         written = row < end
         changed = (row - end) % self._ring < (begun - done)[worker]
-        return batch, torch.from_numpy(written & ~changed)
+        whole = written & ~changed
+        if self._frames is not None:
+            batch = self._taken(batch, worker, whole)
+        return batch, torch.from_numpy(whole)
+
+    def _stored(self, batch: Transitions) -> Transitions:
+        """With numbers of frames in place of stacks."""
+
+        def store(ring: FrameRing | None, rows: Array, *stacks: Tensor) -> list[Tensor]:
+            return list(stacks) if ring is None else ring.store(rows.shape[1], *stacks)
+
+        pairs = mapped(store, self._frames, self._rows[0], batch.observations, batch.next_observations)
+        seen, following = (mapped(lambda _, pair, end=end: pair[end], self._frames, pairs) for end in range(2))
+        return batch._replace(observations=seen, next_observations=following)
+
+    def _taken(self, batch: Transitions, workers: npt.NDArray[np.int64], whole: Array) -> Transitions:
+        """With stacks in place of numbers; rows of which a frame is not whole are not ``whole``, either."""
+
+        def take(ring: FrameRing | None, numbers: Tensor) -> Tensor:
+            if ring is None:
+                return numbers
+            stacks, there = ring.take(numbers, workers)
+            np.logical_and(whole, there, out=whole)
+            return stacks
+
+        seen, following = (mapped(take, self._frames, each) for each in (batch.observations, batch.next_observations))
+        return batch._replace(observations=seen, next_observations=following)
 
     def __len__(self) -> int:
         """How many transitions were written and not yet overwritten."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marl.data.layout import Layout, Leaf, Tree, mapped
-from marl.data.rollout import Views, check, num_steps, pack, rollout_tree, unpack
+from marl.data.replay.rollout import Views, check, num_steps, pack, rollout_tree, unpack
 from marl.data.trajectory import LAST, WHOLE, Trajectory
 from marl.errors import MessageRefused
 from tests.data.rollouts import SIZE, layout_of

@@ -1,0 +1,1 @@
+"""Experience that is kept: serialised trajectories, replays, what each sample is worth."""
