@@ -15,6 +15,8 @@ from marl.environments.settings import EnvironmentSettings
 from marl.environments.single import OfVector
 from marl.environments.worlds.atari import PREFIX, atari_kwargs, is_atari
 from marl.environments.worlds.brought import register
+from marl.environments.worlds.mujoco import prepare
+from marl.environments.worlds.pooled import SeededPool, demand_offered
 from marl.errors import EnvironmentFault, MarlError, MissingExtra, SpaceFault
 from marl.plugins import described, hidden, load_module, load_object
 
@@ -40,7 +42,8 @@ def make_vector(settings: EnvironmentSettings, count: int, *, training: bool = F
         )
     if settings.backend == "envpool":
         _demand_no_info(settings)
-        return _make_envpool(settings, count)
+        demand_offered(settings.id)
+        return _vector(settings, lambda: SeededPool(settings.id, count, settings.kwargs))
     if settings.backend != "gymnasium":
         raise EnvironmentFault(f"environment.backend: expected 'gymnasium' or 'envpool', got {settings.backend!r}")
     factory = _find_factory(settings.id)
@@ -152,6 +155,7 @@ def _unknown(identifier: str, error: Exception, where: str) -> str:
 
 def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
     def make(**kwargs: Any) -> GymEnv:
+        prepare(spec)
         return gymnasium.make(spec, disable_env_checker=True, **kwargs)  # `marl check` checks; training need not
 
     return make
@@ -281,15 +285,3 @@ def _misfit(factory: Callable[..., Any] | None, kwargs: dict[str, Any], text: st
     except TypeError:
         return True
     return False
-
-
-def _make_envpool(settings: EnvironmentSettings, count: int) -> GymVectorEnv:
-    try:
-        import envpool
-    except ImportError as error:
-        raise MissingExtra("envpool", "envpool", "environment.backend = 'envpool'") from error
-    if settings.id not in envpool.list_all_envs():
-        raise EnvironmentFault(f"envpool does not offer {settings.id}: use environment.backend = 'gymnasium'")
-    from marl.environments.worlds.pooled import SeededPool
-
-    return _vector(settings, lambda: SeededPool(settings.id, count, settings.kwargs))

@@ -5,7 +5,22 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from marl.errors import EnvironmentFault
+from marl.errors import EnvironmentFault, MissingExtra
+
+
+def demand_offered(name: str) -> None:
+    """Refuse an id that envpool does not have.
+
+    Raises:
+        EnvironmentFault: it does not.
+        MissingExtra: envpool is not installed.
+    """
+    try:
+        import envpool
+    except ImportError as error:
+        raise MissingExtra("envpool", "envpool", "environment.backend = 'envpool'") from error
+    if name not in envpool.list_all_envs():
+        raise EnvironmentFault(f"envpool does not offer {name}: use environment.backend = 'gymnasium'")
 
 
 class SeededPool(VectorWrapper[Any, Any, Any]):

@@ -1,0 +1,19 @@
+"""MiniGrid: a Dict of a picture, a direction and a text, which is left out."""
+
+import numpy as np
+
+from marl.environments.look import look
+from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import make_environments
+
+NAME = "MiniGrid-Empty-5x5-v0"
+
+
+def test_the_text_is_found_and_can_be_left_out() -> None:
+    assert look(EnvironmentSettings(NAME), seconds=0.05).texts == ("mission",)
+    environments = make_environments(EnvironmentSettings(NAME, ignore=("mission",)), 2)
+    seen = environments.reset([1, 2])
+    assert {name: np.shape(each) for name, each in seen.items()} == {"direction": (2,), "image": (2, 7, 7, 3)}
+    step = environments.step(np.array([0, 2]))  # turn left; go forward
+    assert step.observations["direction"].tolist() == [3, 0]
+    environments.close()
