@@ -143,6 +143,7 @@ def train(
 def evaluate(
     weights: str | Path,
     *,
+    environment: str | None = None,
     episodes: int = 100,
     seed: int = 0,
     greedy: bool = True,
@@ -152,6 +153,7 @@ def evaluate(
     """Play episodes with a trained policy and say how its un-normalised returns are distributed.
 
     Args:
+        environment: to play in, with the same spaces; None: the one it was trained in.
         allow: modules whose code the file may name if you did not write it here, such as ``("my_package",)``.
 
     Raises:
@@ -162,7 +164,7 @@ def evaluate(
     from marl.cluster.runs.restore import play_restored, restore
     from marl.reports.plots.distribution import summarize
 
-    restored = restore(weights, allow=tuple(allow))
+    restored = restore(weights, environment=environment, allow=tuple(allow))
     returns, cut, _ = play_restored(restored, weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
     config = restored.config
     return Evaluation(returns, summarize(returns, seed, cut=cut), config.environment.id, config.algorithm.name)

@@ -11,6 +11,7 @@ from marl.cli.options import ALLOW, DEBUG
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("weights", metavar="[WEIGHTS]", default="weights.pt")
+@click.option("--env", "environment", metavar="ENV", help="Play in this environment.  [default: that of the training]")
 @click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="Episodes to play.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the episodes' starts.")
 @click.option("--sampled", is_flag=True, help="Draw actions from the policy instead of taking the most likely.")
@@ -28,6 +29,7 @@ from marl.cli.options import ALLOW, DEBUG
 @DEBUG
 def evaluate(
     weights: str,
+    environment: str | None,
     episodes: int,
     seed: int,
     sampled: bool,
@@ -51,7 +53,9 @@ def evaluate(
     if render or video:
         from marl.cluster.runs.render import render_episode
 
-        total = render_episode(weights, seed=seed, greedy=not sampled, video=video, allow=allow)
+        total = render_episode(
+            weights, environment=environment, seed=seed, greedy=not sampled, video=video, allow=allow
+        )
         click.echo(f"return {number_text(total)}" + (f"; video in {video}" if video else ""))
         return
     wanted = picture is not None or not (as_json or no_picture)
@@ -62,7 +66,15 @@ def evaluate(
         from marl.reports.plots.draw import demand_picture
 
         demand_picture(path, "--picture")  # before any episode is played for it
-    result = api_evaluate(weights, episodes=episodes, seed=seed, greedy=not sampled, parallel=parallel, allow=allow)
+    result = api_evaluate(
+        weights,
+        environment=environment,
+        episodes=episodes,
+        seed=seed,
+        greedy=not sampled,
+        parallel=parallel,
+        allow=allow,
+    )
     summary = result.summary
     if as_json:
         facts = {"environment": result.environment, "algorithm": result.algorithm, "seed": seed, "greedy": not sampled}

@@ -11,8 +11,12 @@ from click.testing import CliRunner
 from marl import api
 from marl.api import Evaluation
 from marl.cli.evaluate import evaluate
-from marl.errors import ConfigError
+from marl.config.settings import from_tree, to_tree
+from marl.data.stored import as_plain
+from marl.errors import ConfigError, WeightsFileError
 from marl.reports.plots.distribution import summarize
+from marl.training.saved.weights_file import network_tensors, to_bytes
+from tests.plain_spaces import plain_spaces
 
 RETURNS = np.array([0.25, -0.0, 1.0])
 
@@ -76,3 +80,20 @@ def test_a_run_folder_stays_as_it_is(played: list[str]) -> None:
     Path("w.pt").touch()
     Path("kept").mkdir()
     assert evaluated("kept/w.pt").endswith("Picture: kept/w.png\n")
+
+
+def test_another_environment_with_the_same_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own arguments count, not those of the training."""
+    monkeypatch.chdir(tmp_path)
+    counting = "tests.fakes:counting"
+    kwargs = {"length": 2}
+    config, seen = from_tree({"environment": {"id": counting, "kwargs": kwargs}}), plain_spaces((3,), num_actions=3)
+    network = config.algorithm.build_network(seen, config.network, 1)
+    info = {"config": to_tree(config), "spaces": as_plain(seen)}
+    Path("w.pt").write_bytes(to_bytes(network_tensors(network), info))
+    words = ("w.pt", "--allow", "tests", "--episodes", "2", "--json")
+    assert json.loads(evaluated(*words))["returns"] == [3.0, 3.0]
+    elsewhere = json.loads(evaluated(*words, "--env", counting))
+    assert (elsewhere["returns"], elsewhere["environment"]) == ([6.0, 6.0], counting)
+    with pytest.raises(WeightsFileError, match="CartPole-v1 now has"):
+        evaluated(*words, "--env", "CartPole-v1")

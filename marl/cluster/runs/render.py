@@ -20,8 +20,19 @@ from marl.processes.signals import raising
 from marl.reports.places import demand_folder
 
 
-def render_episode(path: str, *, seed: int, greedy: bool, video: str | None, allow: Collection[str] = ()) -> float:
+def render_episode(
+    path: str,
+    *,
+    environment: str | None = None,
+    seed: int,
+    greedy: bool,
+    video: str | None,
+    allow: Collection[str] = (),
+) -> float:
     """Play one episode in a window or for a video. Gives the episode's return.
+
+    Args:
+        environment: to play in; None: the one that the policy was trained in.
 
     Raises:
         ConfigError: the folder for the video cannot be made.
@@ -32,7 +43,7 @@ def render_episode(path: str, *, seed: int, greedy: bool, video: str | None, all
     """
     if video:
         demand_folder(Path(video), "--video")
-    policy, config = restore(path, allow=allow)
+    policy, config = restore(path, environment=environment, allow=allow)
     if not video:
         _demand_display()
     settings = config.environment

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -19,6 +20,7 @@ from marl.data.layout import leaves
 from marl.data.normalizer import RunningStatistics
 from marl.data.spaces import Spaces, differences
 from marl.data.stored import read_spaces, read_statistics
+from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
 from marl.networks.contract import Acts
@@ -41,10 +43,11 @@ class Restored(NamedTuple):
     config: Config
 
 
-def restore(path: str | Path, *, allow: Collection[str] = ()) -> Restored:
+def restore(path: str | Path, *, environment: str | None = None, allow: Collection[str] = ()) -> Restored:
     """The policy in a weights file or checkpoint, and the settings that it was trained with.
 
     Args:
+        environment: to play in instead of the one it was trained in; None: that one, with its arguments.
         allow: modules whose code the file may name if this user did not write it on this machine.
 
     Raises:
@@ -59,13 +62,20 @@ def restore(path: str | Path, *, allow: Collection[str] = ()) -> Restored:
         raise WeightsFileError(f"{path}: {error}") from error
     fill(network, file, path)
     statistics = policy_statistics(file, spaces, path)
+    if environment is not None:
+        config = replace(config, environment=elsewhere(config.environment, environment))
     return Restored(Policy(cast(Acts, network), spaces, statistics, file.info), config)
+
+
+def elsewhere(settings: EnvironmentSettings, environment: str) -> EnvironmentSettings:
+    """The same for another environment: its arguments are its own, what is seen of it is as before."""
+    return replace(settings, id=environment, kwargs={}, backend="gymnasium", life_ends=False)
 
 
 def play_restored(
     restored: Restored, path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64
 ) -> Played:
-    """Episodes of a policy that was read from ``path``, in the environment that it was trained in.
+    """Episodes of a policy that was read from ``path``, in the environment that the settings name.
 
     Raises:
         WeightsFileError: the environment has other spaces than at training.
