@@ -1,0 +1,136 @@
+"""Pages for users are true: their files are written, their programs run, their commands are understood and end well.
+
+A block of Python that begins with ``# name.py`` belongs to that file; any other is a program. A block without a
+language is what the command before it says.
+"""
+
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import pytest
+
+from marl.cli.main import cli
+from marl.cli.options import collect_settings
+from marl.cluster.find_spaces import find_spaces
+from marl.cluster.own_parts import try_parts
+from marl.config.files import load_config
+from tests.commands import BARE, MARL, ROOT, succeed
+from tests.slow.cluster import child
+from tests.test_doc_output import shape
+
+PAGES = {  # and the page whose files it uses
+    "your_environment": "",
+    "your_network": "your_environment",
+    "reward_shaping": "your_environment",
+}
+FEW = {"train": BARE, "parent": (*BARE, "--set", "exchange.every='0.2 seconds'"), "check": ("--seconds", "0.1"),
+       "evaluate": ("--episodes", "3")}  # fmt: skip
+
+
+class Block(NamedTuple):
+    """A block of a page."""
+
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        """The file that it belongs to; "" if it is a program."""
+        named = re.match(r"# (\w+\.py)\n", self.text) if self.language == "python" else None
+        return named[1] if named else ""
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The words of each line of a shell block."""
+        lines = self.text.replace("\\\n", " ").splitlines() if self.language == "sh" else []
+        return [shlex.split(line, comments=True) for line in lines]
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+
+
+def write_files(page: str, folder: Path) -> set[str]:
+    """Write the files of a page and of the one that it builds on; the names of their modules."""
+    files: dict[str, str] = {}
+    for each in filter(None, (PAGES[page], page)):
+        for block in blocks(each):
+            if block.file:
+                files[block.file] = files.get(block.file, "") + block.text
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return {name.removesuffix(".py") for name in files}
+
+
+@pytest.fixture(params=PAGES)
+def page(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A page, in a folder with its files, from which they can be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    modules = write_files(request.param, tmp_path)
+    yield request.param
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+def test_its_commands_are_understood_and_its_programs_run(page: str) -> None:
+    """All but what trains: the parts that it would train with are made and tried."""
+    assert len(blocks(page)) >= 4
+    for block in blocks(page):
+        for words in block.commands:
+            assert words[0] == "marl"
+            understand(words[1:])
+        if block.language == "python" and not block.file:
+            Path("program.py").write_text(block.text, encoding="utf-8")
+            compile(block.text, page, "exec")
+            if "marl" not in block.text:
+                runpy.run_path("program.py")
+
+
+def understand(words: list[str]) -> None:
+    """Parse a command; make the parts of a run that it asks for."""
+    context = cli.make_context("marl", list(words))
+    name, command, rest = cli.resolve_command(context, words)
+    assert name is not None
+    assert command is not None
+    given = command.make_context(name, rest, parent=context).params
+    if name in ("train", "parent"):
+        named = {"algorithm.name": given["algorithm"], "exchange.name": given["exchange"]}
+        settings = collect_settings(given["overrides"]) | {key: each for key, each in named.items() if each}
+        config = load_config(given["environment"], settings)
+        assert try_parts(config, find_spaces(config)) is not None
+
+
+def test_a_command_that_is_none_is_not_understood() -> None:
+    with pytest.raises(click.UsageError, match="No such option"):
+        understand(["train", "CartPole-v1", "--stepps", "3"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("marl_home")
+def test_all_of_it_runs(page: str, tmp_path: Path) -> None:
+    """As it stands there, but with few steps and few episodes."""
+    with ExitStack() as running:
+        said, address = "", ""
+        for block in blocks(page):
+            if block.language == "python" and not block.file:
+                (tmp_path / "program.py").write_text(re.sub(r"\b\d+_000\b", "3000", block.text), encoding="utf-8")
+                said = succeed("program.py", cwd=tmp_path)
+            elif not block.language:
+                shapes = {shape(line) for line in said.splitlines()}
+                assert [line for line in block.text.splitlines() if shape(line) not in shapes] == []
+            for words in block.commands:
+                if words[1] == "child":
+                    address = running.enter_context(child(tmp_path, *words[2:])).address
+                else:
+                    short = re.sub(r"(?<=--steps )\d+", "3000", " ".join(map(shlex.quote, words[1:])))
+                    short = re.sub(r"(?<=-ip )[\d.]+", address, short)
+                    said = succeed(*MARL, *shlex.split(short), *FEW.get(words[1], ()), cwd=tmp_path)
