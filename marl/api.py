@@ -144,6 +144,7 @@ def evaluate(
     weights: str | Path,
     *,
     environment: str | None = None,
+    activation: str | None = None,
     episodes: int = 100,
     seed: int = 0,
     greedy: bool = True,
@@ -154,6 +155,8 @@ def evaluate(
 
     Args:
         environment: to play in, with the same spaces; None: the one it was trained in.
+        activation: of the hidden layers of a policy of stable-baselines3, which its file does not say: "tanh", "relu",
+            "elu" or "leaky_relu"; None: the default of its algorithm.
         allow: modules whose code the file may name if you did not write it here, such as ``("my_package",)``.
 
     Raises:
@@ -164,18 +167,25 @@ def evaluate(
     from marl.cluster.runs.restore import play_restored, restore
     from marl.reports.plots.distribution import summarize
 
-    restored = restore(weights, environment=environment, allow=tuple(allow))
+    restored = restore(weights, environment=environment, activation=activation, allow=tuple(allow))
     returns, cut, _ = play_restored(restored, weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
-    config = restored.config
-    return Evaluation(returns, summarize(returns, seed, cut=cut), config.environment.id, config.algorithm.name)
+    return Evaluation(returns, summarize(returns, seed, cut=cut), restored.environment.id, restored.algorithm)
 
 
-def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:
+def load(
+    weights: str | Path,
+    *,
+    environment: str | None = None,
+    activation: str | None = None,
+    allow: Sequence[str] = (),
+) -> Policy:
     """A trained policy: ``load("weights.pt").act(observation)``; the normaliser is part of it.
 
     One that remembers earlier steps is told by ``reset`` where an episode begins.
 
     Args:
+        environment: of a policy of stable-baselines3, which its file does not say.
+        activation: see ``evaluate``.
         allow: modules whose code the file may name if you did not write it on this machine.
 
     Raises:
@@ -184,7 +194,7 @@ def load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy:
     """
     from marl.cluster.runs.restore import restore
 
-    return restore(weights, allow=tuple(allow)).policy
+    return restore(weights, environment=environment, activation=activation, allow=tuple(allow)).policy
 
 
 def export(weights: str | Path, form: str, *, out: str | Path | None = None, allow: Sequence[str] = ()) -> Path:

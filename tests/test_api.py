@@ -25,10 +25,11 @@ seconds_per_worker: list[dict[str, float]], failure: str | None, signal: int | N
 TrustOptions(key: pathlib.Path | None = None, ticket: pathlib.Path | None = None, \
 cert: pathlib.Path | None = None, ca: pathlib.Path | None = None, server_name: str | None = None, \
 allow_names: tuple[str, ...] = (), insecure: bool = False) -> None
-evaluate(weights: str | Path, *, environment: str | None = None, episodes: int = 100, seed: int = 0, \
-greedy: bool = True, parallel: int = 64, allow: Sequence[str] = ()) -> Evaluation
+evaluate(weights: str | Path, *, environment: str | None = None, activation: str | None = None, \
+episodes: int = 100, seed: int = 0, greedy: bool = True, parallel: int = 64, allow: Sequence[str] = ()) -> Evaluation
 export(weights: str | Path, form: str, *, out: str | Path | None = None, allow: Sequence[str] = ()) -> Path
-load(weights: str | Path, *, allow: Sequence[str] = ()) -> Policy
+load(weights: str | Path, *, environment: str | None = None, activation: str | None = None, \
+allow: Sequence[str] = ()) -> Policy
 serve(endpoint: Endpoint, *, name: str, workers: int = 0, orphan_s: float = 300.0, allow: Sequence[str] = (), \
 live: bool = True) -> None
 train(source: str | Path | None = None, *, settings: Mapping[str, Any] | None = None, \

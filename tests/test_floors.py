@@ -13,7 +13,7 @@ FLOORS = {
     **dict.fromkeys(["scripts", "examples", "cli", "__main__", "api"], 8),
     "cluster": 7,
     **dict.fromkeys(["config", "presets"], 6),
-    **dict.fromkeys(["exchanges", "exporting"], 5),
+    **dict.fromkeys(["exchanges", "exporting", "importing"], 5),
     "training": 4,
     **dict.fromkeys(["algorithms", "acting", "links"], 3),
     **dict.fromkeys(["targets", "networks", "environments", "wire", "trust", "averaging", "processes", "reports"], 2),

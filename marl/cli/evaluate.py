@@ -12,6 +12,11 @@ from marl.cli.options import ALLOW, DEBUG
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("weights", metavar="[WEIGHTS]", default="weights.pt")
 @click.option("--env", "environment", metavar="ENV", help="Play in this environment.  [default: that of the training]")
+@click.option(
+    "--activation",
+    metavar="NAME",
+    help="Of a stable-baselines3 policy's hidden layers: tanh, relu, elu, leaky_relu.  [default: its algorithm's]",
+)
 @click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="Episodes to play.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the episodes' starts.")
 @click.option("--sampled", is_flag=True, help="Draw actions from the policy instead of taking the most likely.")
@@ -30,6 +35,7 @@ from marl.cli.options import ALLOW, DEBUG
 def evaluate(
     weights: str,
     environment: str | None,
+    activation: str | None,
     episodes: int,
     seed: int,
     sampled: bool,
@@ -54,7 +60,13 @@ def evaluate(
         from marl.cluster.runs.render import render_episode
 
         total = render_episode(
-            weights, environment=environment, seed=seed, greedy=not sampled, video=video, allow=allow
+            weights,
+            environment=environment,
+            activation=activation,
+            seed=seed,
+            greedy=not sampled,
+            video=video,
+            allow=allow,
         )
         click.echo(f"return {number_text(total)}" + (f"; video in {video}" if video else ""))
         return
@@ -69,6 +81,7 @@ def evaluate(
     result = api_evaluate(
         weights,
         environment=environment,
+        activation=activation,
         episodes=episodes,
         seed=seed,
         greedy=not sampled,
@@ -76,6 +89,9 @@ def evaluate(
         allow=allow,
     )
     summary = result.summary
+    if "stable-baselines3" in result.algorithm:
+        note = "what the file does not say: the activation (--activation), statistics of VecNormalize (not used)"
+        click.echo(f"{weights}: {result.algorithm}; {note}", err=True)
     if as_json:
         facts = {"environment": result.environment, "algorithm": result.algorithm, "seed": seed, "greedy": not sampled}
         click.echo(json.dumps({**summary._asdict(), **facts, "returns": (result.returns + 0.0).tolist()}))

@@ -24,6 +24,7 @@ def render_episode(
     path: str,
     *,
     environment: str | None = None,
+    activation: str | None = None,
     seed: int,
     greedy: bool,
     video: str | None,
@@ -33,6 +34,7 @@ def render_episode(
 
     Args:
         environment: to play in; None: the one that the policy was trained in.
+        activation: see ``restore``.
 
     Raises:
         ConfigError: the folder for the video cannot be made.
@@ -43,10 +45,9 @@ def render_episode(
     """
     if video:
         demand_folder(Path(video), "--video")
-    policy, config = restore(path, environment=environment, allow=allow)
+    policy, settings, _ = restore(path, environment=environment, activation=activation, allow=allow)
     if not video:
         _demand_display()
-    settings = config.environment
     video = video and os.path.abspath(video)
     if video:
         try:

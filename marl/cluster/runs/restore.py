@@ -13,6 +13,7 @@ from marl import seeds
 from marl.acting.evaluate import Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
+from marl.cluster.find_spaces import find_spaces
 from marl.config.names import demand_allowed
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree
@@ -23,6 +24,8 @@ from marl.data.stored import read_spaces, read_statistics
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
+from marl.importing.sb3_file import is_sb3, read_policy
+from marl.importing.sb3_network import ACTIVATIONS, build, kind_of
 from marl.networks.contract import Acts
 from marl.networks.torso import body_size
 from marl.plugins import foreign_code
@@ -37,23 +40,38 @@ MOST_FIELDS = 6  # of spaces that differ, in one line
 
 
 class Restored(NamedTuple):
-    """What a weights file says."""
+    """What a file says."""
 
     policy: Policy
-    config: Config
+    environment: EnvironmentSettings  # to play in
+    algorithm: str  # that it was trained with
 
 
-def restore(path: str | Path, *, environment: str | None = None, allow: Collection[str] = ()) -> Restored:
-    """The policy in a weights file or checkpoint, and the settings that it was trained with.
+def restore(
+    path: str | Path,
+    *,
+    environment: str | None = None,
+    activation: str | None = None,
+    allow: Collection[str] = (),
+) -> Restored:
+    """The policy in a weights file, a checkpoint, or a file of stable-baselines3.
 
     Args:
         environment: to play in instead of the one it was trained in; None: that one, with its arguments.
+        activation: of the hidden layers of a policy of stable-baselines3; None: its algorithm's default.
         allow: modules whose code the file may name if this user did not write it on this machine.
 
     Raises:
+        ConfigError: the activation is unknown, or the file says it itself.
         WeightsFileError: the file cannot be read.
         PluginError: it names code that is not allowed.
     """
+    if is_sb3(path):
+        return _restore_sb3(path, environment, activation)
+    if activation is not None:
+        raise ConfigError(
+            f"activation: {path} says itself which activation its network has: leave {activation!r:.40} out"
+        )
     file = read(path, lambda contents: demand_usable(contents, path, allow))
     config, spaces = config_of(file, path, allow), spaces_of(file, path)
     try:
@@ -62,34 +80,47 @@ def restore(path: str | Path, *, environment: str | None = None, allow: Collecti
         raise WeightsFileError(f"{path}: {error}") from error
     fill(network, file, path)
     statistics = policy_statistics(file, spaces, path)
-    if environment is not None:
-        config = replace(config, environment=elsewhere(config.environment, environment))
-    return Restored(Policy(cast(Acts, network), spaces, statistics, file.info), config)
+    settings = config.environment
+    if environment is not None:  # its arguments are its own; what is seen of it is as before
+        settings = replace(settings, id=environment, kwargs={}, backend="gymnasium", life_ends=False)
+    policy = Policy(cast(Acts, network), spaces, statistics, file.info)
+    return Restored(policy, settings, config.algorithm.name)
 
 
-def elsewhere(settings: EnvironmentSettings, environment: str) -> EnvironmentSettings:
-    """The same for another environment: its arguments are its own, what is seen of it is as before."""
-    return replace(settings, id=environment, kwargs={}, backend="gymnasium", life_ends=False)
+def _restore_sb3(path: str | Path, environment: str | None, activation: str | None) -> Restored:
+    if environment is None:
+        raise WeightsFileError(
+            f"{path} is a policy of stable-baselines3, which does not say its environment: name it (--env ENV)"
+        )
+    if activation not in (None, *ACTIVATIONS):
+        raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r:.80}")
+    tensors = read_policy(path)
+    kind = kind_of(tensors, path)
+    config = from_tree({"environment": {"id": environment}})
+    spaces = find_spaces(config)
+    network = build(tensors, spaces, activation, path)
+    algorithm = f"{kind.name} of stable-baselines3 ({activation or kind.activation})"
+    return Restored(Policy(network, spaces, None, {}), config.environment, algorithm)
 
 
 def play_restored(
     restored: Restored, path: str | Path, *, episodes: int, seed: int, greedy: bool, parallel: int = 64
 ) -> Played:
-    """Episodes of a policy that was read from ``path``, in the environment that the settings name.
+    """Episodes of a policy that was read from ``path``, in the environment that goes with it.
 
     Raises:
         WeightsFileError: the environment has other spaces than at training.
         EnvironmentFault: it cannot be made, or raised.
     """
-    policy, config = restored
+    policy, settings, _ = restored
     count = max(1, min(episodes, parallel))
     with (
         raising(),
-        foreign_code(config.environment.id),
-        contextlib.closing(make_environments(config.environment, count)) as environments,
+        foreign_code(settings.id),
+        contextlib.closing(make_environments(settings, count)) as environments,
         one_thread(),
     ):
-        demand_same_spaces(path, policy.spaces, environments.spaces, config.environment.id)
+        demand_same_spaces(path, policy.spaces, environments.spaces, settings.id)
         sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, interval=1)
         return play(
             policy,

@@ -2,7 +2,9 @@
 
 torch's loader trusts the sizes that a file claims: two megabytes can unpack to gigabytes, and a few bytes of its pickle
 can ask for as much. So the archive's directory and the pickle are read here first, in bounded memory. Only what
-marl itself writes is accepted: texts, and plain, contiguous tensors whose bytes are all in the file.
+marl itself writes is accepted: texts, and plain, contiguous tensors whose bytes are all in the file. The state dict of
+a torch module, which other libraries save, is accepted where it is asked for: it has metadata besides, and may name a
+GPU.
 """
 
 import io
@@ -12,6 +14,7 @@ import pickletools
 import re
 import struct
 import zipfile
+from collections.abc import Collection
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 MAX_TEXT = 4_000_000  # bytes of the texts in a file, of which one is the description
@@ -42,23 +45,24 @@ class Stored(NamedTuple):
     num_bytes: int  # that it has in the file
 
 
-def survey(file: BinaryIO, size: int, comment: int) -> dict[str, Stored | str]:
+def survey(file: BinaryIO, size: int, comment: int, *, state_dict: bool = False) -> dict[str, Stored | str]:
     """The tensors and texts in a file of ``size`` bytes by their names.
 
     Args:
         comment: bytes of the zip comment, which follows the archive.
+        state_dict: whether it may be that of a torch module.
 
     Raises:
         Refused: it is damaged or holds anything else.
     """
-    _check_directory(file, size, comment)
+    check_directory(file, size, comment)
     try:
         with zipfile.ZipFile(file) as archive:
             records = _records(archive, size)
             pickled = archive.read(records["data.pkl"])
             stored = {name: record.file_size for name, record in records.items()}
-        _check_operations(pickled)
-        content = _Plan(io.BytesIO(pickled), stored).load()
+        _check_operations(pickled, _OPERATIONS | {"BUILD"} if state_dict else _OPERATIONS)
+        content = _Plan(io.BytesIO(pickled), stored, any_device=state_dict).load()
     except Refused:
         raise
     except Exception as error:  # zipfile and pickle may raise anything
@@ -71,8 +75,12 @@ def survey(file: BinaryIO, size: int, comment: int) -> dict[str, Stored | str]:
     return content
 
 
-def _check_directory(file: BinaryIO, size: int, comment: int) -> None:
-    """Check that the archive ends as torch writes it, so that every zip reader finds the same directory."""
+def check_directory(file: BinaryIO, size: int, comment: int) -> None:
+    """Check that the archive ends as torch writes it, so that every zip reader finds the same directory.
+
+    Raises:
+        Refused: it does not, or has too many parts.
+    """
     file.seek(0)
     if file.read(4) != b"PK\3\4":
         raise Refused("it is no such file")
@@ -119,10 +127,10 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return records
 
 
-def _check_operations(pickled: bytes) -> None:
+def _check_operations(pickled: bytes, allowed: Collection[str]) -> None:
     """Check that the pickle asks only for what tensors and texts need."""
     for count, (operation, argument, _) in enumerate(pickletools.genops(pickled)):
-        if operation.name not in _OPERATIONS:
+        if operation.name not in allowed:
             raise Refused(_ELSE)
         if count > MAX_OPERATIONS or (operation.name.endswith("BINPUT") and int(argument or 0) > count):
             raise Refused("it is damaged, or holds too much")
@@ -131,16 +139,17 @@ def _check_operations(pickled: bytes) -> None:
 class _Plan(pickle.Unpickler):
     """Finds out which tensors a file would give, without making them."""
 
-    def __init__(self, file: BinaryIO, stored: dict[str, int]) -> None:
+    def __init__(self, file: BinaryIO, stored: dict[str, int], *, any_device: bool) -> None:
         super().__init__(file)
         self._stored = stored
+        self._any_device = any_device
 
     def find_class(self, module: str, name: str) -> Any:
         """What marl's own files name, and nothing else."""
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return self._tensor
         if (module, name) == ("collections", "OrderedDict"):
-            return _nothing
+            return _Named
         if module == "torch" and name.endswith("Storage") and name.removesuffix("Storage") in _DTYPES:
             return name.removesuffix("Storage")
         _refuse(f"{module}.{name}")
@@ -148,7 +157,8 @@ class _Plan(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """The numbers of a tensor: (dtype, how many of them)."""
         kind, dtype, key, device, count = pid
-        if kind != "storage" or device != "cpu" or dtype not in _DTYPES or not isinstance(key, str):
+        known = device == "cpu" or (self._any_device and isinstance(device, str))
+        if kind != "storage" or not known or dtype not in _DTYPES or not isinstance(key, str):
             _refuse(f"numbers on the device {device!r:.20}")
         if type(count) is not int or count < 0 or count * _DTYPES[dtype] != self._stored[f"data/{key}"]:
             raise Refused("it is damaged: a tensor has not the bytes that it claims")
@@ -173,8 +183,11 @@ class _Plan(pickle.Unpickler):
         return Stored(dtype, shape, count * _DTYPES[dtype])
 
 
-def _nothing() -> dict[str, object]:
-    return {}
+class _Named(dict[str, object]):
+    """In place of an OrderedDict."""
+
+    def __setstate__(self, unused_metadata: object) -> None:
+        """The versions of a module's layers."""
 
 
 def _refuse(what: str) -> NoReturn:
