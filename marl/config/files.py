@@ -107,7 +107,7 @@ def is_file(source: str | Path) -> bool:
 
 
 def _preset(source: str, algorithm: object) -> dict[str, Any] | None:
-    return None if ":" in source or "/" in source else preset_tree(source, algorithm)
+    return None if ":" in source else preset_tree(source, algorithm)
 
 
 def _is_own(content: bytes) -> bool:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from marl.algorithms.algorithm_class import ALGORITHMS, DEFAULT
 
+SLASH = "+"  # of an id such as ALE/Pong-v5, in the name of a file; no id has a plus
+
 
 class Preset(NamedTuple):
     """One line of ``marl presets``."""
@@ -20,7 +22,7 @@ class Preset(NamedTuple):
 def preset_names() -> list[str]:
     """Names of the presets, each an environment's id."""
     return sorted(
-        entry.name.removesuffix(".toml")
+        entry.name.removesuffix(".toml").replace(SLASH, "/")
         for entry in resources.files("marl.presets").iterdir()
         if entry.name.endswith(".toml")
     )
@@ -62,5 +64,5 @@ def preset_tree(name: str, algorithm: object) -> dict[str, Any] | None:
 
 def _read(name: str, algorithm: str | None) -> dict[str, Any] | None:
     folder = resources.files("marl.presets")
-    file = (folder / algorithm if algorithm else folder) / f"{name}.toml"
+    file = (folder / algorithm if algorithm else folder) / f"{name.replace('/', SLASH)}.toml"
     return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

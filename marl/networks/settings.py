@@ -8,7 +8,7 @@ class NetworkSettings:
     """Which network, its size and shape."""
 
     name: str = ""  # your own package.module:Class; empty: the algorithm's own
-    encoder: str | None = None  # "mlp", "nature", "impala" or your own package.module:Class; none: what fits the space
+    encoder: str | None = None  # "mlp", "nature", "dqn", "impala" or your own package.module:Class; none: what fits
     core: str | None = None  # what remembers earlier steps: "gru", "lstm" or your own package.module:Class
     core_size: int = 64  # features that a built-in core makes, and remembers (32 to 512)
     head: str | None = None  # what makes outputs of features: your own package.module:Class; none: "linear"

@@ -21,7 +21,7 @@ def test_presets_load_and_say_when_they_end(name: str) -> None:
     assert config.environment.solved_return is not None
 
 
-ALSO = [(path.parent.name, path.stem) for path in (ROOT / "marl/presets").glob("*/*.toml")]
+ALSO = [(path.parent.name, path.stem.replace("+", "/")) for path in (ROOT / "marl/presets").glob("*/*.toml")]
 
 
 @pytest.mark.parametrize(("algorithm", "name"), ALSO)
@@ -48,6 +48,8 @@ def test_the_presets_that_are_promised() -> None:
         "Pendulum-v1",
         "LunarLander-v3",
         "LunarLanderContinuous-v3",
+        "ALE/Pong-v5",
+        "ALE/Breakout-v5",
     }
     assert promised <= set(preset_names())
 

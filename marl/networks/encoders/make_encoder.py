@@ -20,7 +20,7 @@ from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.own_module import demand_size, own_module
 from marl.networks.settings import NetworkSettings
 
-ENCODERS = ("auto", "mlp", "nature", "impala")
+ENCODERS = ("auto", "mlp", "nature", "dqn", "impala")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "relu": torch.relu,

@@ -1,7 +1,8 @@
 """Convolutions over pictures.
 
-"nature": Mnih et al., "Human-level control through deep reinforcement learning" (2015). "impala": the residual network
-of Espeholt et al., "IMPALA" (2018), figure 3. "small": two layers that keep a small picture's size.
+"nature": Mnih et al., "Human-level control through deep reinforcement learning" (2015). "dqn": the network of "Playing
+Atari with deep reinforcement learning" (2013), half the work. "impala": the residual network of Espeholt et al.,
+"IMPALA" (2018), figure 3. "small": two layers that keep a small picture's size.
 """
 
 import math
@@ -16,13 +17,14 @@ from marl.errors import ConfigError
 from marl.networks.encoders.inputs import as_floats
 from marl.networks.heads import linear
 
-NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, side and stride of each layer
-NATURE_SIDE = 36  # pixels of the smallest picture that they fit
+# Channels, side and stride of each layer, none of which pads.
+PLAIN = {"nature": ((32, 8, 4), (64, 4, 2), (64, 3, 1)), "dqn": ((16, 8, 4), (32, 4, 2))}
+NATURE_SIDE, DQN_SIDE = 36, 20  # pixels of the smallest picture that they fit
 RESIDUAL = (16, 32, 32)  # channels of each section, which halves the picture
 RESIDUAL_SIDE = 8
 SMALL = (16, 32)
 KEEPS_SIZE = 20 * 20  # pixels; of larger pictures both small layers halve the sides
-FEATURES = {"nature": 512, "impala": 256, "small": 128}
+FEATURES = {"nature": 512, "dqn": 256, "impala": 256, "small": 128}
 
 
 class Conv(nn.Module):
@@ -75,7 +77,7 @@ class PictureEncoder(nn.Module):
     def __init__(self, part: Part, kind: str, generator: torch.Generator, *, layer_norm: bool = False) -> None:
         """
         Args:
-            kind: "nature", "impala", "small", or "auto": what fits the picture.
+            kind: "nature", "dqn", "impala", "small", or "auto": what fits the picture.
             layer_norm: normalise what the last layer has computed.
 
         Raises:
@@ -85,15 +87,15 @@ class PictureEncoder(nn.Module):
         self._shape, self._channels_last = part.shape, channels_last(part.shape)
         height, width, channels = self._sizes()
         kind = kind_for(min(height, width)) if kind == "auto" else kind
-        least = {"nature": NATURE_SIDE, "impala": RESIDUAL_SIDE}.get(kind, 1)
+        least = {"nature": NATURE_SIDE, "dqn": DQN_SIDE, "impala": RESIDUAL_SIDE}.get(kind, 1)
         if min(height, width) < least:
             raise ConfigError(
                 f"network.encoder: expected pictures of at least {least} x {least} pixels for {kind!r}, got "
                 f"{height} x {width}: leave it out, or make the pictures larger"
             )
         layers: list[nn.Module] = []
-        if kind == "nature":
-            for outputs, side, stride in NATURE:
+        if kind in PLAIN:
+            for outputs, side, stride in PLAIN[kind]:
                 layers += [Conv(channels, outputs, side, generator, stride=stride), nn.ReLU()]
                 channels = outputs
         elif kind == "impala":

@@ -21,7 +21,7 @@ SETTINGS = {
     "stop.solved": False,
     "stop.steps": 300,
 }
-REPLAYED = {"replay.start": 50, "replay.batch_size": 8, "stop.steps": 2000}
+REPLAYED = {"replay.start": 50, "replay.batch_size": 8, "replay.ratio": 2.0, "stop.steps": 1000}
 
 
 @pytest.mark.usefixtures("marl_home")

@@ -29,6 +29,7 @@ def pixels(*shape: int) -> torch.Tensor:
         # Weights and biases by hand: (in x side^2 + 1) x out of each layer.
         ((4, 84, 84), "auto", 32 * (4 * 64 + 1) + 64 * (32 * 16 + 1) + 64 * (64 * 9 + 1) + 512 * (64 * 49 + 1)),
         ((84, 84, 4), "nature", 32 * (4 * 64 + 1) + 64 * (32 * 16 + 1) + 64 * (64 * 9 + 1) + 512 * (64 * 49 + 1)),
+        ((4, 84, 84), "dqn", 16 * (4 * 64 + 1) + 32 * (16 * 16 + 1) + 256 * (32 * 81 + 1)),
         ((7, 7, 3), "auto", 16 * (3 * 9 + 1) + 32 * (16 * 9 + 1) + 128 * (32 * 49 + 1)),
         (
             (16, 16, 3),
@@ -66,13 +67,13 @@ def test_channels_may_come_first_or_last() -> None:
     torch.testing.assert_close(first(picture.flatten()), last(picture.movedim(0, -1).flatten()))
 
 
-@pytest.mark.parametrize(("kind", "side"), [("nature", 35), ("impala", 7)])
+@pytest.mark.parametrize(("kind", "side"), [("nature", 35), ("dqn", 19), ("impala", 7)])
 def test_a_picture_that_is_too_small(kind: str, side: int) -> None:
     with pytest.raises(ConfigError, match=rf"at least \d+ x \d+ pixels for '{kind}', got {side} x 90"):
         PictureEncoder(Part((side, 90, 3), "uint8"), kind, generator())
 
 
-@pytest.mark.parametrize("encoder", ["nature", "impala"])
+@pytest.mark.parametrize("encoder", ["nature", "dqn", "impala"])
 def test_there_must_be_a_picture(encoder: str) -> None:
     spaces = plain_spaces((4,), num_actions=2)
     with pytest.raises(ConfigError, match="and these observations have none"):
@@ -80,7 +81,9 @@ def test_there_must_be_a_picture(encoder: str) -> None:
 
 
 def test_an_encoder_that_there_is_not() -> None:
-    with pytest.raises(ConfigError, match=r"expected auto, mlp, nature, impala or package.module:Class, got 'resnet'"):
+    with pytest.raises(
+        ConfigError, match=r"expected auto, mlp, nature, dqn, impala or package.module:Class, got 'resnet'"
+    ):
         make_encoder(plain_spaces((4,), num_actions=2), NetworkSettings(encoder="resnet"), generator())
 
 
