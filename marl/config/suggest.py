@@ -19,6 +19,7 @@ OF_ANY_ALGORITHM = (
 )
 USUAL_HORIZON = 100.0  # steps, where nothing says how long episodes are
 LEAST_HORIZON, MOST_HORIZON = 50.0, 400.0
+MOST_MOVING = 100.0  # the same as the most where actions are measured: a movement shows soon what it is worth
 HORIZONS = 4.0  # in the longest episode
 PICTURES = "observations are pictures"
 SLOW = 1e-3  # seconds of a step, above which a worker has half as many environments
@@ -63,6 +64,7 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
     large = any(is_large(part) for part in seen)
     few = large or (timed and look.step_seconds > SLOW)
     speed = f"a step takes {1e6 * look.step_seconds:,.0f} microseconds" if timed else "as many as usual"
+    measured = not any(part.categories for part in acts)
     found = [Suggestion("algorithm.name", DEFAULT, "it learns every kind of space and action")]
     if look.texts:
         found.append(Suggestion("environment.ignore", list(look.texts), "texts are nothing to learn from"))
@@ -73,30 +75,38 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
     found += [
         Suggestion("environment.normalize_rewards", True, f"random play earns {rewards} a step"),
         Suggestion("environment.per_worker", 8 if few else 16, PICTURES if large else speed),
-        Suggestion("algorithm.discount", *_discount(look)),
+        Suggestion("algorithm.discount", *_discount(look, measured)),
         Suggestion("algorithm.t_max", 128, "long trajectories make steady updates"),
-        Suggestion("algorithm.learning_rate", *_learning_rate(seen)),
+        Suggestion("algorithm.learning_rate", *_learning_rate(seen, measured)),
         Suggestion("exploration.novelty", 0.1, rare if look.rare else "new situations are worth a look; it fades"),
     ]
     if large:
         found.append(Suggestion("network.shared_trunk", True, "convolutions cost most of the time: once is enough"))
-    if any(part.categories for part in acts):
+    if measured:
+        found += [
+            Suggestion("algorithm.epochs", 6, "movements are learned in many small steps"),
+            Suggestion("algorithm.num_minibatches", 8, "movements are learned in many small steps"),
+            Suggestion("network.log_std", -0.5, "movements begin with less noise than they have room for"),
+        ]
+    else:
         found.append(Suggestion("algorithm.entropy_cost", 0.01, "actions are categories"))
     return found
 
 
-def _learning_rate(seen: Sequence[Part]) -> tuple[float, str]:
-    """How fast to learn, and why."""
+def _learning_rate(seen: Sequence[Part], measured: bool) -> tuple[float, str]:
+    """How fast to learn, and why; ``measured``: whether all numbers of an action are."""
     if any(is_large(part) for part in seen):
         return 2.5e-4, PICTURES
+    if measured:
+        return 5e-4, "actions are measured numbers"
     if all(part.categories for part in seen):
         return 2e-3, "observations are categories: weights of each are learned in its own samples alone"
     return 1e-3, "the networks are small"
 
 
-def _discount(look: Look) -> tuple[float, str]:
+def _discount(look: Look, measured: bool) -> tuple[float, str]:
     """By over how many steps rewards shall count, and why."""
     if look.limit is None:
         return 1.0 - 1.0 / USUAL_HORIZON, "nothing says how long an episode may be"
-    horizon = min(max(look.limit / HORIZONS, LEAST_HORIZON), MOST_HORIZON)
+    horizon = min(max(look.limit / HORIZONS, LEAST_HORIZON), MOST_MOVING if measured else MOST_HORIZON)
     return round(1.0 - 1.0 / horizon, 4), f"an episode has at most {look.limit:,} steps"

@@ -54,6 +54,23 @@ def test_rewards_count_over_a_quarter_of_the_longest_episode(limit: int | None, 
     assert suggested(seen(limit=limit))["algorithm.discount"] == discount
 
 
+@pytest.mark.parametrize(("limit", "discount"), [(None, 0.99), (200, 0.98), (1000, 0.99), (100_000, 0.99)])
+def test_movements_look_less_far_ahead(limit: int | None, discount: float) -> None:
+    assert suggested(seen(actions=MEASURED_ACTION, limit=limit))["algorithm.discount"] == discount
+
+
+@pytest.mark.parametrize(
+    ("actions", "moves"), [(CATEGORY, False), (MEASURED_ACTION, True), ((CATEGORY, MEASURED_ACTION), False)]
+)
+def test_movements_are_learned_in_small_steps(actions: Any, moves: bool) -> None:
+    found = suggested(seen(actions=actions))
+    assert found["algorithm.learning_rate"] == (5e-4 if moves else 1e-3)
+    assert (found.get("algorithm.epochs"), found.get("algorithm.num_minibatches")) == (
+        (6, 8) if moves else (None, None)
+    )
+    assert found.get("network.log_std") == (-0.5 if moves else None)
+
+
 def test_a_slow_environment_shares_a_worker_with_fewer() -> None:
     assert suggested(seen(step_seconds=2e-3))["environment.per_worker"] == 8
     assert suggested(seen(step_seconds=2e-3), timed=False)["environment.per_worker"] == 16
