@@ -12,8 +12,9 @@ import gymnasium
 import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.env_util import make_atari_env, make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStack
 
 from peer import WINDOW, arguments, process_started, tell
 
@@ -85,6 +86,18 @@ TUNED = {
         "exploration_final_eps": 0.1,
         "policy_kwargs": {"net_arch": [256, 256]},
     },
+    ("ppo", "ALE/Pong-v5"): {
+        "num_environments": 8,
+        "budget": 10_000_000,
+        "policy": "CnnPolicy",
+        "n_steps": 128,
+        "n_epochs": 4,
+        "batch_size": 256,
+        "learning_rate": falling(2.5e-4),
+        "clip_range": falling(0.1),
+        "vf_coef": 0.5,
+        "ent_coef": 0.01,
+    },
     ("sac", "Pendulum-v1"): {"num_environments": 1, "budget": 20_000, "learning_rate": 1e-3},
 }
 
@@ -114,16 +127,27 @@ class UntilSolved(BaseCallback):
         return not self.reached and self.ended_at < self.deadline
 
 
+def make(name: str, count: int, seed: int) -> VecEnv:
+    """Environments as the zoo makes them: of Atari games, stacks of four frames, each environment in a process."""
+    if not name.startswith("ALE/"):
+        return make_vec_env(name, n_envs=count, seed=seed)
+    import ale_py
+
+    gymnasium.register_envs(ale_py)
+    games = make_atari_env(name, n_envs=count, seed=seed, env_kwargs={"frameskip": 1}, vec_env_cls=SubprocVecEnv)
+    return VecFrameStack(games, 4)
+
+
 def main() -> None:
     options = arguments(__doc__, TUNED)
     started = process_started()
     if options.threads:
         torch.set_num_threads(options.threads)
     settings = dict(TUNED[options.algorithm, options.env])
-    environment = make_vec_env(options.env, n_envs=settings.pop("num_environments"), seed=options.seed)
-    budget = settings.pop("budget")
+    environment = make(options.env, settings.pop("num_environments"), options.seed)
+    budget, policy = settings.pop("budget"), settings.pop("policy", "MlpPolicy")
     algorithm = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}[options.algorithm]
-    model = algorithm("MlpPolicy", environment, seed=options.seed, device="cpu", **settings)
+    model = algorithm(policy, environment, seed=options.seed, device="cpu", **settings)
 
     training_started = time.time()
     watch = UntilSolved(options.solved, training_started + options.max_seconds)

@@ -28,8 +28,8 @@ def test_the_tutorial(block: str, tmp_path: Path) -> None:
         words = shlex.split(line)[1:]
         if words[0] == "evaluate":
             out = succeed(*MARL, *words, "--no-picture", cwd=tmp_path)
-            # Twenty episodes of at least .7 ended the run; a fresh mean may be lower. At random it is about -.6.
-            assert float(re.search(r"^mean +(\S+)", out, re.MULTILINE)[1]) >= 0.2  # type: ignore[index]
+            # Twenty episodes of at least .7 ended the run; a fresh mean, 1 in most runs, may be lower. At random: -.6.
+            assert float(re.search(r"^mean +(\S+)", out, re.MULTILINE)[1]) >= 0.5  # type: ignore[index]
         else:
             out = succeed(*MARL, *words, "--plain", *BARE, cwd=tmp_path)
             assert out.splitlines()[-2].startswith("Solved after "), out

@@ -1,0 +1,68 @@
+"""Environment steps a second while PPO trains on Pong: ours against stable-baselines3.
+
+    python benchmarks/atari_speed.py --seconds 60
+
+Both have the network of Mnih et al. (2015), 128 steps a trajectory, 4 epochs and minibatches of 256: a step costs the
+same work of learning. stable-baselines3 plays by its own wrappers in processes, ours by ale-py's vector in each worker.
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+from pathlib import Path
+
+from measure import disturbed, keep, machine, our_training, peer_training, run_json, spread, table, warning
+from peers import peers_python
+
+GAME = "ALE/Pong-v5"
+SAME = (
+    "algorithm.name=ppo",
+    "algorithm.epochs=4",
+    "algorithm.num_minibatches=4",
+    "algorithm.t_max=128",
+    "environment.per_worker=8",
+    "network.encoder=nature",
+    "evaluation.episodes=0",
+    "evaluation.final_episodes=0",
+    "stop.solved=false",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each training run")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of both, alternating; medians count")
+    parser.add_argument("--seed", type=int, default=100)
+    options = parser.parse_args()
+    python = peers_python()
+    ours: list[float] = []
+    theirs: list[float] = []
+    num_disturbed = 0
+    for repeat in range(options.repeats):
+        ours.append(our_rate(options.seed + repeat, options.seconds))
+        limits = {"seed": options.seed + repeat, "solved": math.inf, "max_seconds": options.seconds}
+        run = run_json(peer_training(python, "sb3", "ppo", GAME, **limits), limit_s=options.seconds + 180)
+        num_disturbed += disturbed(run)
+        theirs.append(run["steps_per_second"])
+    middle = statistics.median(theirs)
+    rows = [
+        [name, spread(rates, "{:,.0f}"), f"{statistics.median(rates) / middle:.2f}x"]
+        for name, rates in (("marl PPO", ours), ("stable-baselines3 PPO", theirs))
+    ]
+    print(f"\n{GAME}, environment steps a second while training.\n{machine()}\n")
+    print(table(["", "steps/s", "against stable-baselines3"], rows))
+    print(warning(num_disturbed))
+    keep("atari-speed", {"arguments": vars(options), "ours": ours, "theirs": theirs})
+
+
+def our_rate(seed: int, seconds: float) -> float:
+    """Steps a second of a run of so many seconds."""
+    with tempfile.TemporaryDirectory(prefix="marl-bench-") as name:
+        settings = [*SAME, f"stop.minutes={seconds / 60:.6f}"]
+        command = our_training(GAME, seed=seed, folder=Path(name), settings=settings)
+        return float(run_json(command, limit_s=seconds + 120)["steps_per_second"])
+
+
+if __name__ == "__main__":
+    main()
