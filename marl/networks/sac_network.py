@@ -12,7 +12,7 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.contract import Stateless
 from marl.networks.encoders.inputs import Inputs
-from marl.networks.encoders.make_encoder import activation_of
+from marl.networks.encoders.make_encoder import Encoder, activation_of, make_features
 from marl.networks.heads import Linear, linear
 from marl.networks.measured.gaussian import StateGaussian
 from marl.networks.measured.squashed import log_slope
@@ -31,8 +31,7 @@ class SACNetwork(Stateless):
         size = len(spaces.action_low)
         self.distribution = SquashedGaussian(size)
         generator = torch.Generator().manual_seed(seed)
-        self._see = Inputs(spaces.observations)
-        self.critics = Twins(self._see.size + size, settings, generator)
+        self.critics = Critics(spaces, settings, generator)
         self.past = as_buffers(self.critics)
         self.actor = Torso(spaces, settings, 2 * size, head_gain=0.01, generator=generator)
         self.temperature = Temperature(temperature)
@@ -45,18 +44,15 @@ class SACNetwork(Stateless):
 
     def values(self, observations: Values, actions: Tensor) -> Tensor:
         """What both critics say [2, N] of actions [N, A]."""
-        return self.critics.forward(self._joined(observations, actions))
+        return self.critics.forward(observations, actions)
 
     def fixed_values(self, observations: Values, actions: Tensor) -> Tensor:
         """The same, with a gradient to the actions and none to the critics."""
-        return self.critics.forward(self._joined(observations, actions), fixed=True)
+        return self.critics.forward(observations, actions, fixed=True)
 
     def target(self, observations: Values, actions: Tensor) -> Tensor:
         """The same by the copies."""
-        return self.past.forward(self._joined(observations, actions))
-
-    def _joined(self, observations: Values, actions: Tensor) -> Tensor:
-        return torch.cat([self._see(observations), actions], -1)
+        return self.past.forward(observations, actions)
 
 
 class Temperature(nn.Module):
@@ -78,13 +74,20 @@ def _demand_box(spaces: Spaces) -> None:
         raise ConfigError("sac needs actions with bounds on both sides, and this environment's have none: try ppo")
 
 
-class Twins(nn.Module):
-    """Two MLPs of one output side by side, so that each layer of both is one product."""
+class Critics(nn.Module):
+    """Two MLPs of one output side by side, so that each layer of both is one product.
 
-    def __init__(self, inputs: int, settings: NetworkSettings, generator: torch.Generator) -> None:
+    They see an observation's features, where the policy has some besides hidden layers, and the action. The features
+    are the critics' own, and both critics learn them.
+    """
+
+    def __init__(self, spaces: Spaces, settings: NetworkSettings, generator: torch.Generator) -> None:
         super().__init__()
         self._activation = activation_of(settings.activation)
-        sizes = [inputs, *settings.hidden, 1]
+        self._see = Inputs(spaces.observations)
+        self.features = make_features(spaces, settings, generator)
+        seen = self._see.size if self.features is None else cast(Encoder, self.features).size
+        sizes = [seen + len(spaces.action_low), *settings.hidden, 1]
         self.depth = len(sizes) - 1
         for number, (below, above) in enumerate(pairwise(sizes)):
             gain = 1.0 if above == 1 else math.sqrt(2)
@@ -92,8 +95,11 @@ class Twins(nn.Module):
             self.register_parameter(f"weight{number}", nn.Parameter(torch.stack(pair)))  # [2, below, above]
             self.register_parameter(f"bias{number}", nn.Parameter(torch.zeros(2, 1, above)))
 
-    def forward(self, inputs: Tensor, fixed: bool = False) -> Tensor:
-        """Outputs [2, N] of inputs [N, inputs]; ``fixed``: without a gradient to the weights."""
+    def forward(self, observations: Values, actions: Tensor, fixed: bool = False) -> Tensor:
+        """Values [2, N] of observations [N, D] and actions [N, A]; ``fixed``: without a gradient to the weights."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
+            seen = (self.features or self._see)(observations)
+        inputs = torch.cat([seen, actions], -1)
         hidden = inputs.expand(2, *inputs.shape)
         for number in range(self.depth):
             weight, bias = getattr(self, f"weight{number}"), getattr(self, f"bias{number}")

@@ -1,16 +1,21 @@
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from marl.data.spaces import Spaces
+from marl.data.spaces import Part, Spaces
 from marl.errors import ConfigError
+from marl.networks.encoders.make_encoder import Features
+from marl.networks.encoders.pictures import PictureEncoder
 from marl.networks.sac_network import SACNetwork, SquashedGaussian
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from tests.plain_spaces import plain_spaces
 
 BOX = plain_spaces((6,), action_shape=(2,), action_low=(-2.0, 0.0), action_high=(2.0, 4.0))
+PICTURE, PLACE = Part((6, 6, 3), "uint8"), Part((), "int32", (5_000,), (0,))
+TREE = {"camera": PICTURE, "place": PLACE, "speed": Part((2,)), "tool": Part((), "int32", (3,), (0,))}
 
 
 def network_for(seed: int = 0) -> SACNetwork:
@@ -87,6 +92,80 @@ def test_critics_come_first_and_their_copies_last() -> None:
     observations, actions = torch.randn(9, 6), torch.randn(9, 2)
     assert torch.equal(network.target(observations, actions), network.values(observations, actions))
     assert not network.target(observations, actions).requires_grad
+
+
+def seen(rows: int) -> dict[str, Tensor]:
+    return {
+        "camera": torch.randint(0, 256, (rows, 108), dtype=torch.uint8),
+        "place": torch.randint(0, 5_000, (rows, 1), dtype=torch.int32),
+        "speed": torch.randn(rows, 2),
+        "tool": torch.randint(0, 3, (rows, 1), dtype=torch.int32),
+    }
+
+
+def test_critics_see_trees_as_the_policy_does() -> None:
+    network = SACNetwork(Spaces(TREE, BOX.actions), NetworkSettings(hidden=(5, 3)), 0)
+    features = network.critics.features
+    assert isinstance(features, Features)
+    assert features.size == 128 + 32 + 2 + 3
+    assert network.critics.weight0.shape == (2, features.size + 2, 5)
+    observations, actions = seen(9), torch.randn(9, 2)
+    values = network.values(observations, actions)
+    assert torch.equal(network.target(observations, actions), values)
+    assert torch.equal(network.fixed_values(observations, actions), values)
+    values.sum().backward()
+    learned = {name for name, each in network.named_parameters() if each.grad is not None and each.grad.any()}
+    assert {"critics.features.pictures.0.layers.0.weight", "critics.features.tables.0.table"} <= learned
+    assert all(name.startswith("critics.") for name in learned)
+    rows = features.tables[0].table.grad.abs().sum(-1).nonzero().flatten().tolist()
+    assert rows == sorted(set(observations["place"].flatten().tolist()))
+
+
+@pytest.mark.parametrize(
+    ("parts", "encoder", "size"),
+    [
+        (PICTURE, None, 128),
+        (PICTURE, "mlp", None),
+        ({"a": PICTURE}, "mlp", None),
+        (PLACE, "mlp", 32),
+        (PLACE, None, 32),
+    ],
+)
+def test_features_follow_the_settings(parts: object, encoder: str | None, size: int | None) -> None:
+    network = SACNetwork(Spaces(parts, BOX.actions), NetworkSettings(encoder=encoder, hidden=(5,)), 0)
+    found = network.critics.features
+    assert (None if found is None else found.size) == size
+
+
+def test_the_picture_of_the_critics_is_normalised_where_that_of_the_policy_is() -> None:
+    settings = NetworkSettings(hidden=(5,), layer_norm=True)
+    for parts in (PICTURE, TREE):
+        network = SACNetwork(Spaces(parts, BOX.actions), settings, 0)
+        (picture,) = network.critics.features.pictures
+        assert isinstance(picture, PictureEncoder)
+        assert picture.norm is not None
+
+
+def test_a_gradient_to_the_actions_alone_over_pictures() -> None:
+    network = SACNetwork(Spaces(TREE, BOX.actions), NetworkSettings(hidden=(5,)), 0)
+    actions = torch.randn(9, 2, requires_grad=True)
+    network.fixed_values(seen(9), actions).sum().backward()
+    assert actions.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_targets_of_pictures_lie_behind_all_parameters() -> None:
+    """As ``replayed.parts`` has to find them."""
+    network = SACNetwork(Spaces(TREE, BOX.actions), NetworkSettings(hidden=(5,)), 0)
+    flat = flatten(network)
+    count = sum(parameter.numel() for parameter in network.critics.parameters())
+    parameters = flat.gradient.numel()
+    assert flat.weights.numel() == parameters + count
+    flat.weights[:count].mul_(1.5)
+    observations, actions = seen(9), torch.randn(9, 2)
+    assert not torch.equal(network.target(observations, actions), network.values(observations, actions))
+    flat.weights[parameters:] = flat.weights[:count]
+    assert torch.equal(network.target(observations, actions), network.values(observations, actions))
 
 
 def test_the_deviation_starts_where_the_settings_say() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -167,9 +168,11 @@ def demand_usable(contents: Contents, path: str | Path, allow: Collection[str]) 
             size = body_size(spaces.unmasked, config.network)
         except ConfigError as error:
             raise WeightsFileError(f"{path}: {error}") from error
-        # An algorithm has one to five networks; some have a few more inputs or outputs than computed here.
+        # An algorithm has one to five networks; some have a few more inputs or outputs than computed here, and critics
+        # of pictures have hidden layers, which a policy of pictures has not.
         least = size.numbers + outputs * (size.features + 1)
-        most = 8 * (least + (outputs + 2) * (max(size.features, *hidden, 1) + 1) + size.inputs * hidden[0])
+        layers = sum((below + 1) * above for below, above in pairwise((size.inputs + size.features, *hidden)))
+        most = 8 * (least + (outputs + 2) * (max(size.features, *hidden, 1) + 1) + layers)
         if not least <= numbers <= most or size.tensors > len(network):
             raise WeightsFileError(
                 f"{path}: expected the network that its settings describe, of {least:,} numbers or more in "

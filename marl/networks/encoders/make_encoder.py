@@ -21,6 +21,7 @@ from marl.networks.own_module import demand_size, own_module
 from marl.networks.settings import NetworkSettings
 
 ENCODERS = ("auto", "mlp", "nature", "dqn", "impala")
+PICTURE, TABLE, OTHER = range(3)  # what a leaf goes through
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -117,6 +118,19 @@ def make_encoder(spaces: Spaces, settings: NetworkSettings, generator: torch.Gen
     return own, demand_size("network.encoder", name, own)
 
 
+def make_features(spaces: Spaces, settings: NetworkSettings, generator: torch.Generator) -> nn.Module | None:
+    """A built-in encoder without the hidden layers, for a network that has others; None where it would be nothing but
+    hidden layers.
+
+    Raises:
+        ConfigError: see ``make_encoder``.
+    """
+    parts, kind = spaces.observations, settings.encoder or "auto"
+    if all(_place(part, kind) == OTHER for part in leaves(parts)):
+        return None
+    return Features(parts, kind, settings, generator)
+
+
 def _built_in(
     parts: Parts, name: str, settings: NetworkSettings, generator: torch.Generator
 ) -> "MLP | PictureEncoder | Combined":
@@ -138,9 +152,9 @@ def _hidden_layers(inputs: Inputs, settings: NetworkSettings, generator: torch.G
     return MLP(inputs, settings.hidden, settings.activation, generator, layer_norm=settings.layer_norm)
 
 
-class Combined(nn.Module):
-    """Convolutions for each picture, a table for each leaf with many categories, and hidden layers over their features
-    and all other numbers.
+class Features(nn.Module):
+    """Features [..., size] of convolutions for each picture, of a table for each leaf with many categories, and beside
+    them all other numbers as they are.
     """
 
     def __init__(self, parts: Parts, kind: str, settings: NetworkSettings, generator: torch.Generator) -> None:
@@ -154,9 +168,7 @@ class Combined(nn.Module):
         )
         self.tables = nn.ModuleList(Embedding(part, generator) for part in tables)
         self._inputs = Inputs(tuple(others))
-        size = self._inputs.size + sum(cast(Encoder, each).size for each in (*self.pictures, *self.tables))
-        self.hidden = _hidden_layers(Inputs(Part((size,))), settings, generator)
-        self.size = self.hidden.size
+        self.size = self._inputs.size + sum(cast(Encoder, each).size for each in (*self.pictures, *self.tables))
 
     def forward(self, observations: Values) -> Tensor:
         """See ``Encoder``."""
@@ -165,7 +177,7 @@ class Combined(nn.Module):
         found += [encode(each) for encode, each in zip(self.tables, tables, strict=True)]
         if others:
             found.append(self._inputs(tuple(others)))
-        return self.hidden.forward(torch.cat(found, -1))
+        return torch.cat(found, -1)
 
     def _sorted(self, each_leaf: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
         """What belongs to pictures, to leaves with a table, and to others."""
@@ -175,7 +187,20 @@ class Combined(nn.Module):
         return groups
 
 
+class Combined(Features):
+    """Hidden layers over all of them."""
+
+    def __init__(self, parts: Parts, kind: str, settings: NetworkSettings, generator: torch.Generator) -> None:
+        super().__init__(parts, kind, settings, generator)
+        self.hidden = _hidden_layers(Inputs(Part((self.size,))), settings, generator)
+        self.size = self.hidden.size
+
+    def forward(self, observations: Values) -> Tensor:
+        """See ``Encoder``."""
+        return self.hidden.forward(super().forward(observations))
+
+
 def _place(part: Part, kind: str) -> int:
     if part.is_picture and kind != "mlp":
-        return 0
-    return 1 if needs_table(part) else 2
+        return PICTURE
+    return TABLE if needs_table(part) else OTHER

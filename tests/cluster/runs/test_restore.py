@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import marl.reports.plots.distribution  # noqa: F401  loaded when it is first used
 from marl import api
 from marl.cluster.runs.render import render_episode
 from marl.config.settings import from_tree, to_tree
-from marl.data.spaces import Spaces
+from marl.data.spaces import Part, Spaces
 from marl.data.stored import as_plain
 from marl.errors import MarlError, PluginError, WeightsFileError
 from marl.training.saved.weights_file import network_tensors, to_bytes
@@ -106,6 +107,16 @@ def test_another_users_seal_is_worth_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("MARL_HOME", str(tmp_path / "another"))
     with pytest.raises(PluginError, match=r"--allow tests\.fakes$"):
         api.load(path)
+
+
+def test_critics_of_a_picture_may_be_larger_than_its_policy(tmp_path: Path) -> None:
+    """The policy has no hidden layers, both critics and their copies have those that the settings say."""
+    spaces = Spaces(Part((3, 3, 3), "uint8"), Part((1,), low=(-1.0,), high=(1.0,)))
+    config = from_tree({"algorithm": {"name": "sac"}, "network": {"hidden": [600, 600]}})
+    network = config.algorithm.build_network(spaces, config.network, 1)
+    path = tmp_path / "weights.pt"
+    path.write_bytes(to_bytes(network_tensors(network), {"config": to_tree(config), "spaces": as_plain(spaces)}))
+    assert -1 <= api.load(path).act(np.zeros((3, 3, 3), np.uint8)) <= 1
 
 
 @pytest.mark.parametrize(
