@@ -10,8 +10,9 @@ import torch
 from marl.data.layout import Leaf, Values, at, dtype_name, flattened, is_empty, leaves, mapped, named, num_rows
 from marl.data.normalizer import Normalizer, RunningStatistics
 from marl.data.preprocess import Preprocess
-from marl.data.spaces import Spaces, as_held
+from marl.data.spaces import Part, Spaces, as_held
 from marl.environments.actions import action_mapping
+from marl.environments.masks import Legality, as_mask
 from marl.environments.numbers import part_fault
 from marl.errors import EnvironmentFault
 from marl.networks.contract import Acts, State, renewed
@@ -35,6 +36,7 @@ class Policy:
             self.normalizer = Normalizer(spaces.measured_size)
             self.normalizer.use(statistics)
         self._preprocess = Preprocess(spaces)
+        self._legality = None if spaces.mask is None else Legality(spaces, "the policy")
         self.reset()
 
     def reset(self, ended: npt.ArrayLike | None = None) -> None:
@@ -51,11 +53,12 @@ class Policy:
         """Actions for observations [*shape] or [N, *shape], as the environment's ``step`` takes them.
 
         Args:
-            observation: an array, or a tree of arrays where the space is one.
+            observation: an array, or a tree of arrays where the space is one. Of many, one whose mask allows no action
+                is taken for the last of an episode: its action means nothing.
 
         Raises:
-            EnvironmentFault: the observation has another shape than the policy was trained on, or no such numbers; or a
-            policy that remembers is shown more or fewer at once than before.
+            EnvironmentFault: the observation has another shape than the policy was trained on, or no such numbers; a
+            single one allows no action; or a policy that remembers is shown more or fewer at once than before.
         """
         observations, single = self._many(observation)
         actions = action_mapping(self.spaces)(self.draw(observations, greedy=greedy, generator=generator))
@@ -75,16 +78,22 @@ class Policy:
 
     def _many(self, observation: Values) -> tuple[Values, bool]:
         """Observations in a row, and whether it was a single one."""
-        raw, shapes = self.spaces.raw, mapped(lambda leaf: leaf.shape, self.spaces.raw)
+        shapes = mapped(lambda leaf: leaf.shape, self.spaces.raw)
         came: Any = f"{type(observation).__name__} of another structure"
         with contextlib.suppress(ValueError, TypeError):
             seen = as_held(self.spaces.observations, observation)
-            arrays = mapped(lambda unused_leaf, value: np.asarray(value), raw, seen)
+            arrays = mapped(_array, self.spaces.observations, seen)
             came = mapped(np.shape, arrays)
             single = came == shapes
             if single or mapped(lambda each: each.shape[1:], arrays) == shapes:
                 self._demand_numbers(arrays)
-                return at(arrays, None) if single else arrays, single
+                many = at(arrays, None) if single else arrays
+                if single and self._legality is not None and not self._legality.allows(many).all():
+                    raise EnvironmentFault(
+                        f"expected {self.spaces.mask} to allow an action, got one that forbids all: reset the "
+                        "environment where an episode has ended"
+                    )
+                return many, single
         raise EnvironmentFault(f"expected an observation of shape {shapes}, or many in a row, got {came}")
 
     def _demand_numbers(self, arrays: Values) -> None:
@@ -101,6 +110,11 @@ class Policy:
                 f"expected {self._rows} observations as before, got {rows}: call reset() where other episodes begin"
             )
         return self._state
+
+
+def _array(part: Part, value: Any) -> npt.NDArray[Any]:
+    array = np.asarray(value)
+    return as_mask(array) if part.mask else array
 
 
 def _as_held(leaf: Leaf, value: Any) -> npt.NDArray[Any]:

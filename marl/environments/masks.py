@@ -91,6 +91,13 @@ def marked(seen: Parts, acts: Parts, mask: str) -> Parts:
     )
 
 
+def as_mask(numbers: Array) -> Array:
+    """A mask as whole numbers, where it came as floats that are 0 or 1; whatever else as it is."""
+    if numbers.dtype.kind == "f" and np.isin(numbers, (0.0, 1.0)).all():
+        return numbers.astype(np.int8)
+    return numbers
+
+
 class Legality:
     """Looks whether each environment allows an action."""
 
@@ -109,14 +116,18 @@ class Legality:
         Raises:
             EnvironmentFault: there is one.
         """
-        legal = np.add.reduceat(np.asarray(observations[self._mask]), self._starts, axis=-1) > 0
-        stuck = acting & ~legal.all(-1)
+        stuck = acting & ~self.allows(observations)
         if stuck.any():
             first = int(np.flatnonzero(stuck)[0])
             raise EnvironmentFault(
                 f"{self._name}: the mask allows no action after step {int(lengths[first])} of an episode "
                 f"(environment {first}): let it allow one, or end the episode there"
             )
+
+    def allows(self, observations: Any) -> Array:
+        """Whether an action is allowed [B], of observations [B, ...]."""
+        legal = np.add.reduceat(np.asarray(observations[self._mask]), self._starts, axis=-1) > 0
+        return np.asarray(legal.all(-1))
 
 
 def legal_action(space: gym_spaces.Space[Any], spaces: Spaces, observation: Any) -> Any:

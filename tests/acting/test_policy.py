@@ -1,12 +1,19 @@
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces as gym_spaces
 
 from marl.acting.policy import Policy
 from marl.data.normalizer import RunningStatistics
+from marl.environments.describe import describe
 from marl.errors import EnvironmentFault
+from marl.networks.build_network import actor_critic
+from marl.networks.contract import Acts
 from marl.networks.distributions import Categorical
 from marl.networks.measured.gaussian import Gaussian
+from marl.networks.settings import NetworkSettings
 from tests.fake_algorithms import FixedPolicy
 from tests.plain_spaces import plain_spaces
 
@@ -68,3 +75,39 @@ def test_a_wide_observation_is_narrowed_last() -> None:
     policy.act([1.7e9 + 1])
     policy.act(np.array([[17 * 10**8 - 1]], np.int64))
     assert [seen.tolist() for seen in network.seen] == [[[1.0]], [[-1.0]]]
+
+
+def doors() -> Policy:
+    """Of two numbers of an action, with a mask of 2 and 3 categories."""
+    spaces = describe(
+        gym_spaces.Dict({"observation": gym_spaces.Box(-1, 1, (1,)), "action_mask": gym_spaces.MultiBinary(5)}),
+        gym_spaces.MultiDiscrete([2, 3]),
+    )
+    return Policy(cast(Acts, actor_critic(spaces, NetworkSettings(hidden=(4,)), 0)), spaces, None, {})
+
+
+def shown(*masks: Any) -> dict[str, Any]:
+    return {"observation": np.zeros((len(masks), 1), np.float32), "action_mask": np.array(masks)}
+
+
+@pytest.mark.parametrize("kind", [np.int8, bool, np.float32, np.float64])
+def test_a_mask_may_be_of_any_numbers_that_are_0_or_1(kind: Any) -> None:
+    mask = np.array([0, 1, 0, 0, 1]).astype(kind)
+    assert doors().act({"observation": np.zeros(1), "action_mask": mask}).tolist() == [1, 2]
+    assert doors().act(shown(mask, mask[[1, 0, 4, 3, 2]])).tolist() == [[1, 2], [0, 0]]
+
+
+@pytest.mark.parametrize("number", [0.5, float("nan"), 2.0])
+def test_other_floats_are_no_mask(number: float) -> None:
+    with pytest.raises(EnvironmentFault, match="action_mask holds float64 where whole numbers belong"):
+        doors().act({"observation": np.zeros(1), "action_mask": [0, 1, 0, number, 1.0]})
+
+
+@pytest.mark.parametrize("mask", [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0.0, 0.0, 1.0, 1.0, 1.0]])
+def test_a_mask_that_allows_nothing(mask: list[float]) -> None:
+    with pytest.raises(EnvironmentFault, match=r"^expected action_mask to allow an action, got one that forbids all"):
+        doors().act({"observation": np.zeros(1), "action_mask": mask})
+
+
+def test_of_many_one_may_have_ended() -> None:
+    assert doors().act(shown([0, 1, 0, 0, 1], [0, 0, 0, 0, 0]))[0].tolist() == [1, 2]
