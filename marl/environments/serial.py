@@ -1,14 +1,16 @@
 """One environment after another, in this process."""
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import numpy as np
-from gymnasium import Env
-from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium import Env, Space
+from gymnasium.spaces import Box, Dict, Tuple
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
+from marl.data.layout import Values, mapped
 from marl.environments.closing import close_all
 
 
@@ -68,15 +70,48 @@ class SerialVector(SyncVectorEnv[Any, Any]):
         close_all(self.__dict__.get("envs", ()), self._name)
 
 
-def misfit(vector: SyncVectorEnv[Any, Any]) -> Any | None:
-    """The observation of one environment that cannot lie among the others as its space declares; None if all can."""
-    space = vector.single_observation_space
-    shown: list[Any] = vector._env_obs
+def misfit(vector: VectorEnv[Any, Any, Any], error: BaseException) -> Any | None:
+    """The form of an observation that cannot lie among the others as its space declares, in words; None if all can.
+
+    Args:
+        error: that the vector has raised.
+    """
+    if isinstance(vector, AsyncVectorEnv):
+        return _misfit_in_process(vector.single_observation_space, error)
+    if not isinstance(vector, SyncVectorEnv):
+        return None
+    space, shown = vector.single_observation_space, cast(list[Any], vector._env_obs)
     for observation in shown:
         if observation is not None:  # before the first reset
             try:
                 place: Any = create_empty_array(space, n=1)
                 concatenate(space, (observation,), place)
             except Exception:
-                return observation
+                return _forms_of(observation)
     return None
+
+
+def _forms_of(observation: Values) -> Any:
+    """Shape and type of each of its arrays, in words."""
+    try:
+        return mapped(lambda each: f"{list(np.shape(each))} of {np.asarray(each).dtype}", observation)
+    except ValueError:  # lists of different lengths
+        return type(observation).__name__
+
+
+def _misfit_in_process(space: Space[Any], error: BaseException) -> str | None:
+    """Likewise where a process could not copy it to where the space says it lies; only numpy's text came from there."""
+    found = re.search(r"could not broadcast input array from shape \(([\d, ]*)\) into shape \(([\d, ]*)\)", str(error))
+    if found is None:
+        return None
+    came, place = (tuple(map(int, re.findall(r"\d+", each))) for each in found.groups())
+    return f"shape {list(came)}" if place in _shapes(space) else None
+
+
+def _shapes(space: Space[Any]) -> Iterator[tuple[int, ...] | None]:
+    """Of each leaf."""
+    if isinstance(space, Dict | Tuple):
+        for each in space.spaces.values() if isinstance(space, Dict) else space.spaces:
+            yield from _shapes(each)
+    else:
+        yield space.shape

@@ -246,10 +246,10 @@ class Environments:
         if isinstance(error, MarlError):
             return error
         inner = self._vector.unwrapped
-        if isinstance(inner, SyncVectorEnv) and (observation := misfit(inner)) is not None:
+        if (came := misfit(inner, error)) is not None:
             return SpaceFault(
                 f"{self.name}: expected observations of {inner.single_observation_space!s:.200}, got "
-                f"{_forms_of(observation)}: mend the environment (`marl check {self.name}` says more)"
+                f"{came}: mend the environment (`marl check {self.name}` says more)"
             )
         return EnvironmentFault(
             f"{self.name} raised {type(error).__name__} in {where}: {error} (`marl check {self.name}` tries it alone)"
@@ -262,14 +262,6 @@ def _shapes_of(observations: Values) -> Any:
         return mapped(np.shape, observations)
     except ValueError:  # lists of different lengths
         return type(observations).__name__
-
-
-def _forms_of(observation: Values) -> Any:
-    """Shape and type of each of its arrays, in words."""
-    try:
-        return mapped(lambda each: f"{list(np.shape(each))} of {np.asarray(each).dtype}", observation)
-    except ValueError:  # lists of different lengths
-        return type(observation).__name__
 
 
 def _shape(unused_leaf: Leaf, value: Any) -> tuple[int, ...]:

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AsyncVectorEnv
 
 from marl.environments.serial import SerialVector
 from marl.environments.vector import Environments
 from marl.errors import EnvironmentFault, SpaceFault
-from tests.fakes import CountingEnv, counting_vector, faulty_vector
+from tests.fakes import CountingEnv, Faulty, counting_vector, faulty_vector
 
 MODES = ["NextStep", "SameStep", "Disabled"]
 SHOWN: list[tuple[Any, str]] = [
@@ -128,3 +129,41 @@ def test_rewards_that_are_no_array() -> None:
         SpaceFault, match=r"^mine cannot be learned from: rewards that are no array but a list \(.*: mend"
     ):
         environments.step(np.zeros(2, np.int64))
+
+
+@pytest.mark.parametrize("fault", ["shape", "raise"])
+def test_a_vector_that_has_processes(fault: str) -> None:
+    """They say only what numpy said of the observation that they could not hand over."""
+    environments = Environments(AsyncVectorEnv([lambda: Faulty(fault, at=2)] * 2), "mine")
+    try:
+        environments.reset([0, 1])
+        environments.step(np.zeros(2, np.int64))
+        with pytest.raises(EnvironmentFault) as caught:
+            environments.step(np.zeros(2, np.int64))
+    finally:
+        environments.close()
+    if fault == "raise":
+        assert type(caught.value) is EnvironmentFault
+        assert "RuntimeError in step: the motor broke" in str(caught.value)
+    else:
+        assert isinstance(caught.value, SpaceFault)
+        assert "expected observations of Box" in str(caught.value)
+        assert ", got shape [2]: mend" in str(caught.value)
+
+
+class InnerShape(CountingEnv):
+    """An error of its own, about no observation."""
+
+    def step(self, action: Any) -> Any:
+        np.zeros(7)[:] = np.zeros(5)
+
+
+def test_an_error_about_other_arrays_may_pass_also_from_a_process() -> None:
+    environments = Environments(AsyncVectorEnv([InnerShape]), "mine")
+    try:
+        environments.reset([0])
+        with pytest.raises(EnvironmentFault, match="could not broadcast") as caught:
+            environments.step(np.zeros(1, np.int64))
+    finally:
+        environments.close()
+    assert type(caught.value) is EnvironmentFault
