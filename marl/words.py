@@ -1,4 +1,4 @@
-"""Words that came from elsewhere, made harmless for a terminal and a log."""
+"""Words for people: what came from elsewhere, made harmless for a terminal and a log, and what several places say."""
 
 import unicodedata
 
@@ -18,6 +18,11 @@ def printable(text: str, most: int = MOST) -> str:
         text = "".join(map(_visible, " ".join(text.split())))
         text = _without_piles(text)
     return text if len(text) <= most else text[: most - len(CUT)] + CUT
+
+
+def saved(updates: int) -> str:
+    """How a line ends that says why a run cannot go on: what was learned by so many updates is not lost."""
+    return "; what was learned is saved" if updates else ""
 
 
 def _visible(letter: str) -> str:

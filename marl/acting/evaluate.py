@@ -10,14 +10,26 @@ from marl.acting.policy import Policy
 from marl.environments.vector import Environments
 
 MAX_EPISODE_STEPS = 27_000  # where an episode that does not end is cut
+# Where training has shown how long episodes are, one is cut that is LONGER times as long as the longest of the last
+# ones, but none before LEAST_LIMIT steps. A policy that never draws may run in circles for ever.
+LONGER, LEAST_LIMIT = 3, 1_000
 
 
 class Played(NamedTuple):
     """What a policy earned."""
 
     returns: npt.NDArray[np.float64]  # [episodes], un-normalised
-    cut: int  # of these episodes: ended by ``MAX_EPISODE_STEPS``, not by the environment
+    cut: int  # of these episodes: ended by the limit, not by the environment
     steps: int = 0  # of all environments together, those that were resets or counted no more included
+
+
+def episode_limit(longest: int | None) -> int:
+    """Steps after which an episode of an evaluation is cut.
+
+    Args:
+        longest: steps of the longest of the last training episodes; None: nothing is known of them.
+    """
+    return MAX_EPISODE_STEPS if longest is None else min(max(LONGER * longest, LEAST_LIMIT), MAX_EPISODE_STEPS)
 
 
 def play(
@@ -28,11 +40,16 @@ def play(
     seeds: list[int],
     greedy: bool,
     seed: int = 0,
+    limit: int | None = None,
 ) -> Played:
     """So many episodes; each environment plays its fair share, so that short episodes are not favoured.
 
     ``seeds`` start the environments (one each), ``seed`` the draws of a policy that is not greedy.
+
+    Args:
+        limit: steps after which an episode is cut; None: ``MAX_EPISODE_STEPS``.
     """
+    limit = MAX_EPISODE_STEPS if limit is None else limit
     count = environments.count
     share = np.full(count, episodes // count)
     share[: episodes % count] += 1
@@ -58,7 +75,7 @@ def play(
         lengths += step.valid
         ended = step.terminated | step.truncated
         policy.reset(ended | ~step.valid)
-        endless = ~ended & (lengths >= MAX_EPISODE_STEPS)
+        endless = ~ended & (lengths >= limit)
         ended = (ended | endless) & ~was_cut
         if ended.any():
             counted = ended & (done < share)

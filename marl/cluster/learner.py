@@ -34,6 +34,7 @@ from marl.training.learned_weights import DeviceWeights, SharedWeights, own_devi
 from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.publishing import Publishing
 from marl.training.worker_metrics import Telemetry
+from marl.words import saved
 
 NAME = "learner"
 QUANTILES = {"median": 0.5, "p99": 0.99, "max": 1.0}  # of the staleness of the trajectories learned from
@@ -186,7 +187,7 @@ class LearnerNode:
                 self._counted = 0  # only deaths in a row, without learning in between, count
             if failure.permanent or self._counted >= self._config.node.max_restarts:
                 raise WorkerFailed(
-                    f"{failure.text} (the learner, after {self.restarts} restarts; what was learned is saved)"
+                    f"{failure.text} (the learner, after {self.restarts} restarts{saved(self.updates())})"
                 )
             self.restarts += 1
             self._counted += 1

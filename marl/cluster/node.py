@@ -23,6 +23,7 @@ from marl.errors import MarlError, WorkerFailed
 from marl.processes.group import Failure, ProcessGroup
 from marl.training.flat import num_parameters
 from marl.training.saved.weights_file import copy_exactly
+from marl.words import saved
 
 # What a snapshot saves, so that a run continues as if it had not stopped. All other counts start at 0 again.
 STATISTICS = ("observations", "rewards")
@@ -105,7 +106,7 @@ class Node:
             if not self._alone and is_worker(name) and self._served(name, failure):
                 self._counted = 0  # a child serves for weeks: only deaths in a row, without service in between, count
             if self._counted >= self.config.node.max_restarts or hopeless:
-                raise _gave_up(name, failure, self.restarts, saved=self._alone)
+                raise _gave_up(name, failure, self.restarts, updates=self.updates() if self._alone else 0)
             self.restarts += 1
             self._counted += 1
             warn(f"{name} died ({failure.text}) and is started again")
@@ -220,9 +221,9 @@ def _rank(name: str) -> int:
     return int(name.removeprefix("worker "))
 
 
-def _gave_up(name: str, failure: Failure, restarts: int, *, saved: bool) -> MarlError:
+def _gave_up(name: str, failure: Failure, restarts: int, *, updates: int) -> MarlError:
     after = f" after {restarts} restarts" if restarts else ""
-    return WorkerFailed(f"{failure.text} ({name}{after}{'; what was learned is saved' * saved})")
+    return WorkerFailed(f"{failure.text} ({name}{after}{saved(updates)})")
 
 
 def snapshot_from(tensors: dict[str, Tensor], info: dict[str, Any]) -> Snapshot:

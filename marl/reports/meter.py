@@ -74,6 +74,16 @@ class Meter:
         """Finished episodes, over all resumes."""
         return self._episodes
 
+    @property
+    def updates(self) -> int:
+        """Optimizer steps by the last update, over all resumes."""
+        return self._updates
+
+    @property
+    def longest(self) -> int | None:
+        """Steps of the longest of the last episodes; None before the first."""
+        return max(self._lengths, default=None)
+
     def add_episodes(
         self, returns: np.ndarray, lengths: np.ndarray, *, steps: int | None = None, seconds: float | None = None
     ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from marl.acting.evaluate import play
+from marl.acting.evaluate import episode_limit, play
 from marl.environments.vector import Environments
 
 LIMIT = 10
@@ -68,3 +68,17 @@ def test_those_that_end_by_themselves_are_not_counted_as_cut(mode: AutoresetMode
     returns, cut, _ = play(AlwaysZero(), environments, episodes=8, seeds=[0, 1], greedy=True)
     assert sorted(returns.tolist()) == sorted([3.0] * 4 + [expected] * 4)
     assert cut == 4
+
+
+def test_a_limit_of_ones_own() -> None:
+    environments = Environments(SyncVectorEnv([lambda: Endless(7), lambda: Endless(6)]), "mixed")
+    played = play(AlwaysZero(), environments, episodes=4, seeds=[0, 1], greedy=True, limit=7)
+    assert (played.cut, played.returns.tolist()) == (0, [3.0] * 4)
+    played = play(AlwaysZero(), environments, episodes=4, seeds=[0, 1], greedy=True, limit=6)
+    assert (played.cut, played.returns.tolist()) == (2, [3.0] * 4)
+
+
+def test_the_limit_follows_the_training_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marl.acting.evaluate.MAX_EPISODE_STEPS", 27_000)
+    limits = {longest: episode_limit(longest) for longest in (None, 1, 333, 334, 8_999, 9_001)}
+    assert limits == {None: 27_000, 1: 1_000, 333: 1_000, 334: 1_002, 8_999: 26_997, 9_001: 27_000}

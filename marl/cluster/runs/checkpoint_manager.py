@@ -51,9 +51,12 @@ class CheckpointManager:
         folder: RunFolder,
         writer: BackgroundWriter,
         key: Secret | None,
+        *,
+        out: str = "",
     ) -> None:
         """
         Args:
+            out: where the run is to write its weights file, for whoever resumes it.
             network: the writer's thread makes files with it, so use it nowhere else after the first write;
                 ``weights`` [N] are its numbers as one vector.
             key: seals the files, see ``marl/trust/seal.py``.
@@ -62,21 +65,27 @@ class CheckpointManager:
         self.best_mean = float("-inf")
         self._best_info: dict[str, Any] = {}  # the evaluation that chose the best weights
         self._config, self._spaces, self._folder, self._writer = config, spaces, folder, writer
-        self._key, self._network, self._weights = key, network, weights
+        self._key, self._network, self._weights, self._out = key, network, weights, out
 
     def keep_if_best(self, score: Score, keep_anyway: bool = False) -> None:
         """Keep the weights of a score if they are the best so far, or if ``keep_anyway`` is set."""
         if score.mean > self.best_mean or keep_anyway:
             self.best, self.best_mean = score, score.mean
             episodes = self._config.evaluation.episodes
-            numbers = {"mean": score.mean, "std": score.std, "episodes": episodes, "cut": score.cut}
+            numbers = {
+                "mean": score.mean,
+                "std": score.std,
+                "episodes": episodes,
+                "cut": score.cut,
+                "limit": score.limit,
+            }
             info = self._best_info = {"selection": numbers}
             self._writer.write(self._folder.path / BEST, lambda: self._bytes(score.snapshot, {}, info))
 
     def checkpoint(self, snapshot: Snapshot, info: dict[str, Any], done: Callable[[], None] = lambda: None) -> None:
         """Save everything needed to go on, then call ``done``; ``info`` is what is not a tensor."""
         best = None if self.best_mean == float("-inf") else self.best_mean
-        everything = {**info, "updates": snapshot.updates, "best_mean": best}
+        everything = {**info, "updates": snapshot.updates, "best_mean": best, "out": self._out}
         self._writer.write(
             self._folder.path / CHECKPOINT, lambda: self._bytes(snapshot, dict(snapshot.tensors), everything), done
         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from marl.acting.evaluate import Played
+from marl.acting.evaluate import MAX_EPISODE_STEPS, Played, episode_limit
 from marl.cluster.runs.checkpoint_manager import CheckpointManager
 from marl.cluster.runs.evaluator import Evaluator, Score, parallel, score_of
 from marl.cluster.snapshot import Snapshot
@@ -19,6 +19,7 @@ from marl.processes.group import Failure, ProcessGroup
 from marl.reports.events import Evaluated
 from marl.reports.meter import Meter
 from marl.reports.plots.distribution import Summary, summarize
+from marl.words import saved
 
 TICK = 0.02  # seconds between two looks at what is going on
 # Limit of all evaluation after training: LAST_S seconds plus LAST_SHARE of the training time, capped at LAST_MOST_S.
@@ -102,7 +103,7 @@ class Evaluation:
         if self._broken or (not self.solved_at and (now < self._due_at or not self._meter.episodes)):
             return False
         self._due_at = now + self._config.evaluation.every_seconds
-        self.evaluator.submit(snapshot())
+        self.evaluator.submit(snapshot(), limit=self._limit())
         return True
 
     def wait_for(self, snapshot: Snapshot, stopped: threading.Event, max_steps: int | None = None) -> bool:
@@ -112,7 +113,7 @@ class Evaluation:
             WorkerFailed: the evaluator keeps failing.
         """
         played = self._played(snapshot, {"max_steps": max_steps}, stopped, math.inf)
-        self._take_score(None if played is None else score_of(snapshot, played))
+        self._take_score(None if played is None else score_of(snapshot, played, self._limit()))
         return played is not None
 
     def last(self, snapshot: Snapshot, stopped: threading.Event, deadline: float) -> None:
@@ -131,7 +132,7 @@ class Evaluation:
             return
         begun = time.monotonic()
         if self._await(stopped, deadline) and time.monotonic() < deadline:
-            self.evaluator.submit(snapshot)
+            self.evaluator.submit(snapshot, limit=self._limit())
             if self._await(stopped, deadline):
                 return
         if not stopped.is_set() and not self._broken:
@@ -177,7 +178,7 @@ class Evaluation:
         """The answer to a request, which is repeated if the evaluator dies; None if there will be no answer."""
         while not stopped.is_set() and not self._broken and time.monotonic() < deadline:
             if not self.evaluator.busy:
-                self.evaluator.submit(snapshot, **request)
+                self.evaluator.submit(snapshot, limit=self._limit(), **request)
             played = self.evaluator.played(TICK)
             self._check()
             if played is not None:
@@ -185,6 +186,12 @@ class Evaluation:
             if not self.evaluator.busy and Evaluator.NAME in self._group.members:  # alive, but without a result
                 return None
         return None
+
+    def _limit(self) -> int | None:
+        """Steps after which an episode is cut. In deterministic mode always the same: when training episodes are
+        counted depends on time.
+        """
+        return None if self._config.deterministic else episode_limit(self._meter.longest)
 
     def _lacking(self, stopped: threading.Event, max_steps: int | None, seconds: float) -> str:
         if stopped.is_set():
@@ -210,7 +217,9 @@ class Evaluation:
         self._tell(Evaluated(steps=score.snapshot.steps, mean=score.mean, std=score.std, episodes=count))
         if score.cut and not self._told_cut:
             self._told_cut = True
-            self._note(f"{score.cut} of {count} evaluation episodes did not end by themselves and were cut")
+            after = MAX_EPISODE_STEPS if score.limit is None else score.limit
+            unended = f"{score.cut} of {count} evaluation episodes did not end by themselves"
+            self._note(f"{unended} and were cut after {after:,} steps")
         threshold = self._config.environment.solved_return if self._config.stop.solved else None
         self.solved = threshold is not None and score.mean >= threshold and self._meter.solved()
         self._checkpoints.keep_if_best(score, keep_anyway=self.solved)
@@ -234,7 +243,7 @@ class Evaluation:
         self._broken = f"{failure.text} (the evaluator{after})"
         only_solved = stop.steps is stop.minutes is stop.episodes is None
         if not self._over and (self._config.deterministic or only_solved):
-            raise WorkerFailed(f"{self._broken[:-1]}; what was learned is saved)")
+            raise WorkerFailed(f"{self._broken[:-1]}{saved(self._meter.updates)})")
         goes_on = "" if self._over else "; training goes on to its other end"
         self._note(f"weights are evaluated no more: {self._broken}{goes_on}")
 

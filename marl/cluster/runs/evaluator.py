@@ -32,6 +32,7 @@ class Score(NamedTuple):
     mean: float
     std: float
     cut: int = 0  # episodes that did not end by themselves
+    limit: int | None = None  # the request's
 
 
 class Request(NamedTuple):
@@ -41,6 +42,7 @@ class Request(NamedTuple):
     episodes: int
     seed_set: int  # OWN_SEEDS, or 1, 2, ...
     max_steps: int | None  # limit of environment steps; if they do not suffice, the answer is OUT_OF_STEPS
+    limit: int | None  # steps after which an episode is cut; None: ``MAX_EPISODE_STEPS``
 
 
 OUT_OF_STEPS = "out of steps"
@@ -55,6 +57,7 @@ class Evaluator:
         self._config, self._spaces, self._group = config, spaces, group
         self._block: SharedBlock | None = None
         self._under_way: Snapshot | None = None
+        self._limit: int | None = None  # of the last request
 
     @property
     def busy(self) -> bool:
@@ -68,6 +71,7 @@ class Evaluator:
         episodes: int | None = None,
         seed_set: int = OWN_SEEDS,
         max_steps: int | None = None,
+        limit: int | None = None,
     ) -> None:
         """Ask for an evaluation, by default of ``evaluation.episodes`` episodes; only one at a time.
 
@@ -86,7 +90,8 @@ class Evaluator:
             self._group.start(self.NAME, evaluate, self._config, self._block)
         self._under_way = snapshot
         count = self._config.evaluation.episodes if episodes is None else episodes
-        self._group.send(self.NAME, Request(statistics is not None, count, seed_set, max_steps))
+        self._group.send(self.NAME, Request(statistics is not None, count, seed_set, max_steps, limit))
+        self._limit = limit
 
     def forget(self) -> None:
         """Drop the request that is under way: no answer will come."""
@@ -102,12 +107,16 @@ class Evaluator:
     def score(self, seconds: float = 0.0) -> Score | None:
         """The score of the submitted weights, if it comes within ``seconds``."""
         snapshot, played = self._under_way, self.played(seconds)
-        return None if snapshot is None or played is None else score_of(snapshot, played)
+        return None if snapshot is None or played is None else score_of(snapshot, played, self._limit)
 
 
-def score_of(snapshot: Snapshot, played: Played) -> Score:
-    """The score of a snapshot whose policy played these episodes."""
-    return Score(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut)
+def score_of(snapshot: Snapshot, played: Played, limit: int | None = None) -> Score:
+    """The score of a snapshot whose policy played these episodes.
+
+    Args:
+        limit: steps after which an episode was cut; None: ``MAX_EPISODE_STEPS``.
+    """
+    return Score(snapshot, float(played.returns.mean()), float(played.returns.std()), played.cut, limit)
 
 
 def parallel(config: Config) -> int:
@@ -143,6 +152,7 @@ def _answer(request: Request, policy: Policy, environments: Environments, config
         seeds=seeds.integers(sequence, environments.count),
         greedy=config.evaluation.greedy,
         seed=seeds.integer(sequence),
+        limit=request.limit,
     )
 
 

@@ -2,16 +2,16 @@
 
 import contextlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from marl import seeds
-from marl.acting.evaluate import Played, play
+from marl.acting.evaluate import MAX_EPISODE_STEPS, Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
 from marl.cluster.find_spaces import find_spaces
@@ -21,7 +21,7 @@ from marl.config.settings import Config, from_tree
 from marl.data.layout import leaves
 from marl.data.normalizer import RunningStatistics
 from marl.data.spaces import Spaces, differences
-from marl.data.stored import read_spaces, read_statistics
+from marl.data.stored import is_count, read_spaces, read_statistics
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
 from marl.errors import ConfigError, WeightsFileError
@@ -130,7 +130,15 @@ def play_restored(
             seeds=seeds.integers(sequence, environments.count),
             greedy=greedy,
             seed=seeds.integer(sequence),
+            limit=_limit_in(policy.info),
         )
+
+
+def _limit_in(info: Mapping[str, Any]) -> int | None:
+    """Steps after which the evaluation that chose a file's weights cut an episode; None where it does not say."""
+    selection = info.get("selection")
+    limit: Any = selection.get("limit") if isinstance(selection, dict) else None
+    return min(limit, MAX_EPISODE_STEPS) if is_count(limit) and limit else None
 
 
 def read_into(network: nn.Module, path: str | Path, spaces: Spaces, environment: str) -> WeightsFile:

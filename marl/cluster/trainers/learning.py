@@ -17,6 +17,7 @@ from marl.data.node.metrics import OUTSIDE_OBSERVATIONS
 from marl.errors import MarlError, WorkerFailed
 from marl.exchanges.sides import LearningSide
 from marl.reports.events import ChildRow
+from marl.words import saved
 
 
 class Learning(Trainer):
@@ -51,7 +52,7 @@ class Learning(Trainer):
                 raise
             self._given.log(traceback.format_exc())
             what = "the network cannot decide" if of_network else "actors and learner cannot go on"
-            raise WorkerFailed(f"{what} ({type(error).__name__}: {error}); what was learned is saved") from error
+            raise WorkerFailed(f"{what} ({type(error).__name__}: {error}){saved(self._learner.updates())}") from error
         self._learner.check(self._given.events.note, self._given.log)
         self._learner.progress(self._side.steps)
         return False

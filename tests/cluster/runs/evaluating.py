@@ -30,7 +30,7 @@ class Fake:
 
     def __init__(self, answers: float = NEVER) -> None:
         self.requests: list[dict[str, Any]] = []
-        self.answers, self.steps = answers, 0  # environment steps of each answer
+        self.answers, self.steps, self.cut = answers, 0, 0  # environment steps of each answer, and episodes cut
         self._under_way: Snapshot | None = None
 
     @property
@@ -51,11 +51,13 @@ class Fake:
             return None
         self._under_way = None
         request = self.requests[-1]
-        return Played(np.full(request["episodes"], float(request["seed_set"])), 0, self.steps)
+        return Played(np.full(request["episodes"], float(request["seed_set"])), self.cut, self.steps)
 
     def score(self, seconds: float = 0.0) -> Score | None:
         snapshot, played = self._under_way, self.played(seconds)
-        return None if played is None or snapshot is None else score_of(snapshot, played)
+        if played is None or snapshot is None:
+            return None
+        return score_of(snapshot, played, self.requests[-1]["limit"])
 
 
 class Setting:
@@ -71,7 +73,8 @@ class Setting:
             best=None, keep_if_best=lambda score, keep_anyway: self.weighed.append(score)
         )
         self.meter = Meter(goal=StopGoal(solved_return=100.0))
-        self.meter.add_episodes(np.full(100, 200.0), np.ones(100))
+        self.meter.add_episodes(np.full(100, 200.0), np.full(100, 500))
+        self.count(updates=3)
         self.members = ["evaluator"]
         group: Any = SimpleNamespace(check=self._check, members=self.members)
         self.evaluation = Evaluation(
@@ -90,6 +93,9 @@ class Setting:
         dies = bool(self.deaths) and self.fake.busy
         self.members[:] = [] if dies else ["evaluator"]  # as if the next request had started it again
         return [("evaluator", self.deaths.pop())] if dies else []
+
+    def count(self, *, updates: int) -> None:
+        self.meter.update(1.0, np.array([50_000]), np.array([updates]), {}, 0)
 
     def offer(self) -> bool:
         return self.evaluation.offer(lambda: weights(1))

@@ -248,3 +248,35 @@ class Waits(CartPoleEnv):
             threading.Event().wait()
         return super().step(action)
 """
+
+
+def test_the_episodes_of_each_evaluation_are_cut_by_what_training_has_seen() -> None:
+    """None is played on for ever; in deterministic mode the limit depends on no clock."""
+    setting = Setting(**LIMITED)
+    assert setting.offer()
+    setting.evaluation.collect()
+    setting.evaluation.last(weights(9), setting.stopped, NEVER)
+    setting.evaluation.final(weights(9), setting.stopped, NEVER)
+    assert {request["limit"] for request in setting.fake.requests} == {1_500}
+    setting = Setting(**DETERMINISTIC)
+    setting.evaluation.wait_for(weights(9), setting.stopped)
+    assert [request["limit"] for request in setting.fake.requests] == [None]
+
+
+def test_episodes_that_were_cut_are_told_once_with_the_limit() -> None:
+    setting = Setting(**LIMITED)
+    setting.fake.cut = 7
+    for _ in range(2):
+        assert setting.offer()
+        setting.evaluation.collect()
+    assert setting.notes == ["7 of 20 evaluation episodes did not end by themselves and were cut after 1,500 steps"]
+    assert [(score.cut, score.limit) for score in setting.weighed] == [(7, 1_500)] * 2
+
+
+def test_nothing_is_said_to_be_saved_where_nothing_was_learned() -> None:
+    setting = Setting(0, **{"node.max_restarts": 0})
+    setting.count(updates=0)
+    setting.deaths = [KILLED]
+    assert setting.offer()
+    with pytest.raises(WorkerFailed, match=r"\(out of memory\?\) \(the evaluator\)$"):
+        setting.offer()

@@ -29,7 +29,7 @@ class Lens(nn.Module):
 """
 
 
-def tended(failure: BaseException | None, error: BaseException | None) -> tuple[MarlError, list[str]]:
+def tended(failure: BaseException | None, error: BaseException | None, updates: int = 7) -> tuple[MarlError, list[str]]:
     """What ends the run where the parent's half has found ``failure`` and the players raise ``error``; the log."""
     log: list[str] = []
 
@@ -39,7 +39,8 @@ def tended(failure: BaseException | None, error: BaseException | None) -> tuple[
 
     given, side, players = SimpleNamespace(log=log.append), SimpleNamespace(steps=0), SimpleNamespace(tend=tend)
     side.failure = failure
-    learning: Any = Learning(given, None, side, players)  # type: ignore[arg-type]
+    learner = SimpleNamespace(updates=lambda: updates)
+    learning: Any = Learning(given, learner, side, players)  # type: ignore[arg-type]
     with pytest.raises(MarlError) as raised:
         learning.tend()
     return raised.value, log
@@ -52,6 +53,7 @@ def test_what_the_network_raises_is_one_line(error: BaseException) -> None:
     assert str(raised) == f"the network cannot decide ({type(error).__name__}: {error}); what was learned is saved"
     assert ["Traceback" in trace for trace in log] == [True]
     assert str(tended(error, error)[0]) == str(raised)  # a thread of the actors ends by it
+    assert str(tended(error, None, updates=0)[0]) == f"the network cannot decide ({type(error).__name__}: {error})"
 
 
 def test_other_errors_of_the_threads_are_one_line_too() -> None:
@@ -75,9 +77,7 @@ def test_a_network_that_fails_on_one_machine(tmp_path: Path) -> None:
     )
     done = python(*MARL, "train", *words, "--workers", "1", "--steps", "5000", "--plain", *BARE, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == (
-        "Error: the network cannot decide (ValueError: the lens is dirty); what was learned is saved\n"
-    )  # fmt: skip
+    assert done.stderr == "Error: the network cannot decide (ValueError: the lens is dirty)\n"
     run = run_folder(tmp_path)
     assert run is not None
     assert "the lens is dirty" in (run / "errors.log").read_text()
