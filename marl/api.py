@@ -80,7 +80,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     resume: str | Path | None = None,
     init: str | Path | None = None,
-    out: str | Path = "weights.pt",
+    out: str | Path | None = None,
     live: bool = True,
     plain: bool = False,
     look: bool = True,
@@ -95,7 +95,7 @@ def train(
         settings: single settings by their path, such as ``{"algorithm.learning_rate": 1e-3}``; they win.
         resume: a run folder to go on from, instead of ``source``.
         init: a weights file to start from instead of random weights.
-        out: where the weights are written.
+        out: where the weights are written; None: ``weights.pt``, or where a resumed run was told to write them.
         live: show progress; ``plain`` prints lines even on a terminal.
         look: where ``source`` has no preset, look at it for two seconds and choose settings that fit; ``settings`` win.
         cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``; with
@@ -130,7 +130,7 @@ def train(
             wait_s=0.0 if cluster is None else cluster.wait_s,
             resume=resume,
             init=init,
-            out=Path(out),
+            out=None if out is None else Path(out),
             live=live,
             plain=plain,
             look=look,

@@ -33,7 +33,7 @@ allow: Sequence[str] = ()) -> Policy
 serve(endpoint: Endpoint, *, name: str, workers: int = 0, orphan_s: float = 300.0, allow: Sequence[str] = (), \
 live: bool = True) -> None
 train(source: str | Path | None = None, *, settings: Mapping[str, Any] | None = None, \
-resume: str | Path | None = None, init: str | Path | None = None, out: str | Path = 'weights.pt', \
+resume: str | Path | None = None, init: str | Path | None = None, out: str | Path | None = None, \
 live: bool = True, plain: bool = False, look: bool = True, cluster: Cluster | None = None, allow: Sequence[str] = (), \
 callback: Callable[[Event], object] | None = None) -> TrainResult
 """

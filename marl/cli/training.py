@@ -49,7 +49,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         SET,
         click.option("--resume", metavar="RUN", help="Go on with a run, as if it had never stopped."),
         click.option("--init", metavar="WEIGHTS", help="Start from a weights file instead of random weights."),
-        click.option("--out", metavar="FILE", default="weights.pt", show_default=True, help="Where the weights go."),
+        click.option(
+            "--out", metavar="FILE", help="Where the weights go.  [default: weights.pt; with --resume as before]"
+        ),
         click.option("--runs", metavar="FOLDER", help="Folder of the run folders.  [default: runs]"),
         click.option("--deterministic", is_flag=True, help="Same seed, same weights, bit for bit; uses one worker."),
         click.option(
@@ -83,7 +85,7 @@ def run_training(
     overrides: tuple[str, ...],
     resume: str | None,
     init: str | None,
-    out: str,
+    out: str | None,
     runs: str | None,
     deterministic: bool,
     look: bool,

@@ -12,6 +12,7 @@ import torch
 
 from marl.cluster.runs.assemble import assembled
 from marl.cluster.runs.prepare import prepare
+from marl.cluster.runs.run import _out_of
 from marl.cluster.trainers.make_trainer import on_this_machine
 from marl.config.files import load_config
 from marl.reports.run_folder import RunFolder
@@ -134,6 +135,27 @@ def test_a_new_run_starts_from_weights(trained: Trained, command: Command, tmp_p
         if key.startswith("network."):
             assert torch.equal(ours.tensors[key], tensor), key
     assert ours.tensors["normalizer"][0] > theirs.tensors["normalizer"][0]  # it has seen more since
+
+
+def test_a_resumed_run_writes_its_weights_where_it_was_told_to_before(command: Command, tmp_path: Path) -> None:
+    short = ("--set", "stop.solved=false", "--set", "evaluation.episodes=0", *BARE)
+    assert command("train", "CartPole-v1", "--no-look", "--steps", "500", "--out", "mine.pt", *short).code == 0
+    found = run_folder(tmp_path)
+    assert found is not None
+    before = (tmp_path / "mine.pt").read_bytes()
+    answer = command("train", "--resume", str(found), "--steps", "3000", "--json", *BARE)
+    assert json.loads(answer.out)["weights"] == "mine.pt"
+    assert (tmp_path / "mine.pt").read_bytes() != before
+    assert not (tmp_path / "weights.pt").exists()
+    answer = command("train", "--resume", str(found), "--steps", "6000", "--out", "other.pt", "--json", *BARE)
+    assert json.loads(answer.out)["weights"] == "other.pt"
+
+
+def test_a_strangers_run_says_nowhere_where_to_write() -> None:
+    told = WeightsFile({}, {"out": "/etc/passwd"})
+    assert _out_of(told) == _out_of(None) == Path("weights.pt")
+    assert _out_of(told._replace(own=True)) == Path("/etc/passwd")
+    assert _out_of(told._replace(own=True, info={})) == Path("weights.pt")
 
 
 def counted(file: WeightsFile) -> tuple[int, int, int]:

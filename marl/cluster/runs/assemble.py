@@ -29,12 +29,14 @@ def assembled(
     events: Stream,
     make_trainer: Callable[[Given], Trainer],
     resumed: WeightsFile | None,
+    out: str = "",
 ) -> Iterator[Run]:
     """A run that is ready to begin; at the end of the block all of it is closed.
 
     Args:
         make_trainer: makes the part that plays the steps and learns.
         resumed: the checkpoint to go on from.
+        out: where the weights file goes; checkpoints say it.
 
     Raises:
         MarlError: a part cannot be made, or the checkpoint is damaged.
@@ -54,7 +56,7 @@ def assembled(
         with _damage_told(folder, resumed):
             trainer = make_trainer(given)
             writer = stack.enter_context(contextlib.closing(BackgroundWriter(note)))
-            checkpoints = CheckpointManager(config, spaces, network, weights, folder, writer, key)
+            checkpoints = CheckpointManager(config, spaces, network, weights, folder, writer, key, out=out)
             evaluation = Evaluation(config, spaces, group, checkpoints, meter, note=note, log=log, tell=events.on)
             side = trainer.audited()
             audit = None if side is None else Audit(config, spaces, group, side, note=note, log=log)

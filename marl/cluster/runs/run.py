@@ -33,6 +33,8 @@ from marl.reports.sinks.sink import Sink
 from marl.reports.stream import Stream
 from marl.training.saved.weights_file import WeightsFile, read
 
+WEIGHTS = "weights.pt"
+
 
 def run(
     source: str | Path | None,
@@ -42,7 +44,7 @@ def run(
     wait_s: float = 0.0,
     resume: str | Path | None,
     init: str | Path | None,
-    out: Path,
+    out: Path | None,
     live: bool,
     plain: bool,
     look: bool = True,
@@ -53,6 +55,7 @@ def run(
 
     Args:
         look: whether settings follow a look at an environment that has no preset.
+        out: where the weights file goes; None: where a resumed run was to write it, and otherwise ``WEIGHTS``.
         callback: hears every event; see ``marl.api.train``.
         allow: modules that a file may name even if this user did not write the file on this machine.
         fleet: brings the children to train on, and is closed at the end; None: this machine alone.
@@ -68,6 +71,7 @@ def run(
             new_end = any(key.startswith("stop.") for key in settings)
             if (result := finished(config, resumed, folder, new_end=new_end)) is not None:
                 return result
+        out = _out_of(resumed) if out is None else out
         demand_writable(out)
         parts = prepare(config, on_children=fleet is not None, init=init, resume=resume, resumed=resumed)
         if resumed is None or folder is None:
@@ -84,7 +88,7 @@ def run(
             for line in filter(None, (chosen, parts.blur)):
                 events.note(line)
             started = time.time()
-            outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped)
+            outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped, out)
             kept = keep_weights(checkpoints, outcome, folder, out)
             folder.update_facts(end_facts(outcome))
             events.on(Ended(reason=outcome.reason, return_mean=outcome.status.return_mean, failure=kept.failure))
@@ -120,6 +124,12 @@ def _settings(
     return resumed_config(resumed, folder, settings, allow), folder, resumed, ""
 
 
+def _out_of(resumed: WeightsFile | None) -> Path:
+    """Where a run's weights go if the user does not say it. A stranger's checkpoint names no place on this machine."""
+    named = resumed.info.get("out") if resumed is not None and resumed.own else None
+    return Path(named if isinstance(named, str) and named else WEIGHTS)
+
+
 def _new_folder(stack: contextlib.ExitStack, config: Config) -> RunFolder:
     """Make the folder of a new run, with its settings in it."""
     name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in config.environment.id)
@@ -144,6 +154,7 @@ def _train(
     make: Callable[[Given], Trainer],
     resumed: WeightsFile | None,
     stopped: threading.Event,
+    out: Path,
 ) -> tuple[Outcome, CheckpointManager]:
     """Train to the end; a new run in which nobody played leaves no folder.
 
@@ -152,7 +163,7 @@ def _train(
     """
     made: Run | None = None
     try:
-        with assembled(config, parts, folder, events, make, resumed) as made:
+        with assembled(config, parts, folder, events, make, resumed, str(out)) as made:
             outcome = made.train(stopped)
     except NoChildren:
         if resumed is None and made is not None and made.never_began():
