@@ -59,7 +59,10 @@ class Parts:
 
     def deviations(self) -> Tensor | None:
         """Logarithms of the deviations of PPO and A2C, one for each number of an action."""
-        return self._left.pop("log_std", None)
+        found = self._left.pop("log_std", None)
+        if found is not None and found.ndim != 1:
+            raise WeightsFileError(f"{self._path}: policies that were trained with use_sde cannot be read")
+        return found
 
     def demand_all_used(self) -> None:
         """Refuse a policy with more than is known here."""

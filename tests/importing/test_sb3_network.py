@@ -79,6 +79,7 @@ def test_actions_in_a_box(tmp_path: Path) -> None:
             r"expected the convolutions of NatureCNN, got features_extractor.cnn.0.weight of the shape \[1, 3, 5, 5\]",
         ),
         ({"action_net.weight": torch.ones(3, 9)}, "discrete", "do not fit"),
+        (actor_critic(outputs=2) | {"log_std": torch.ones(8, 2)}, "box", "use_sde cannot be read"),
         ({"action_net.bias": torch.ones(1)}, "discrete", "expected a layer action_net.weight with its bias"),
     ],
 )  # fmt: skip
