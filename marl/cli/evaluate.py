@@ -91,7 +91,7 @@ def evaluate(
     summary = result.summary
     if "stable-baselines3" in result.algorithm:
         note = "what the file does not say: the activation (--activation), statistics of VecNormalize (not used)"
-        click.echo(f"{weights}: {result.algorithm}; {note}", err=True)
+        click.echo(f"{weights}: {result.algorithm}; {note}", err=as_json)
     if as_json:
         facts = {"environment": result.environment, "algorithm": result.algorithm, "seed": seed, "greedy": not sampled}
         click.echo(json.dumps({**summary._asdict(), **facts, "returns": (result.returns + 0.0).tolist()}))
