@@ -1,7 +1,8 @@
 """Deep Q-learning with many actors: each explores at a rate of its own, all learn from one prioritised replay.
 
 Horgan et al., "Distributed Prioritized Experience Replay" (2018). An actor is one environment of one worker here; the
-workers learn as well.
+workers learn as well. With a network that remembers it learns from whole sequences, each from the state that was stored
+with it: Kapturowski et al., "Recurrent Experience Replay in Distributed Reinforcement Learning" (R2D2, 2019).
 """
 
 from dataclasses import dataclass, replace
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm, Loss, demand
 from marl.algorithms.replayed import cut, parts, priorities_of
-from marl.data.replay.transitions import Sampled, Transitions
+from marl.algorithms.sequence_errors import sequence_errors, sequence_priorities
+from marl.data.layout import is_empty
+from marl.data.replay.sequences import Sequences, sequences_of, trajectory_of
+from marl.data.replay.transitions import Rows, Sampled, Transitions
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.build_network import q_network
-from marl.networks.contract import ActionValuePolicy
+from marl.networks.contract import ActionValuePolicy, RecurrentActionValues
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import EpsilonGreedy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
@@ -29,6 +33,7 @@ class ApexDQN(Algorithm):
 
     learns_from: ClassVar[str] = "transitions"
     replay_ratio: ClassVar[float] = 8.0
+    takes_state: ClassVar[bool] = True
 
     name: str = "apex_dqn"
     t_max: int = 16  # steps of a trajectory; its last n_step - 1 transitions are shorter (8 to 64)
@@ -36,6 +41,7 @@ class ApexDQN(Algorithm):
     n_step: int = 3  # rewards in a target before values take over; more is faster and less exact (1 to 5)
     double: bool = True  # one network chooses the next action, its older copy gives its value; else the copy does both
     dueling: bool = True  # value and advantages apart
+    rescaled: bool = False  # learn sign(x)(sqrt(|x| + 1) - 1) + x/1000 of values x, where their sizes differ much
     huber: float = 1.0  # errors count in proportion beyond this, squared below; 0: always squared
     target_period: int = 200  # updates of a worker between two copies of the network (50 to 2500)
     epsilon: float = 0.4  # chance of a random action in the environment that explores most
@@ -45,14 +51,21 @@ class ApexDQN(Algorithm):
         """Values of actions and their older copy."""
         return q_network(spaces, settings, seed, dueling=self.dueling)
 
-    def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
-        """Of up to ``n_step`` steps each."""
+    def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Rows, Tensor]:
+        """Of up to ``n_step`` steps each; where the network remembers, each environment's sequence."""
+        if not is_empty(trajectory.state):
+            rows = sequences_of(trajectory)
+            batch = trajectory_of(rows)
+            with torch.no_grad():
+                return rows, sequence_priorities(self._sequence_errors(network, batch)[0], batch.valid)
         transitions = cut(trajectory, discount=self.discount, n=self.n_step)
         with torch.no_grad():
             return transitions, priorities_of(self._errors(cast(ActionValuePolicy, network), transitions)[0])
 
     def loss(self, network: nn.Module, batch: Sampled) -> Loss:
-        """Huber's loss of each error, times the transition's weight, mean over all."""
+        """Huber's loss of each error, times the weight of its transition or sequence, mean over all."""
+        if isinstance(batch.transitions, Sequences):
+            return self._sequence_loss(network, trajectory_of(batch.transitions), batch.weights)
         errors, chosen = self._errors(cast(ActionValuePolicy, network), batch.transitions)
         with torch.no_grad():
             weighted = batch.weights * errors / len(errors)
@@ -102,6 +115,27 @@ class ApexDQN(Algorithm):
         with torch.no_grad():
             next_values = network.target(batch.next_observations)
             choosing = network.policy(batch.next_observations) if self.double else next_values
-            targets = double_q_targets(batch.returns, batch.discounts, choosing, next_values)
+            targets = double_q_targets(batch.returns, batch.discounts, choosing, next_values, rescaled=self.rescaled)
         chosen = network.policy(batch.observations).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
         return chosen.detach() - targets, chosen
+
+    def _sequence_loss(self, network: nn.Module, batch: Trajectory, weights: Tensor) -> Loss:
+        errors, chosen = self._sequence_errors(network, batch)
+        with torch.no_grad():
+            counts = batch.valid
+            shares = weights * counts / counts.sum().clamp_min(1)  # [T, B]
+            value_loss = (shares * errors).flatten().dot(errors.flatten())
+            slopes = shares * (errors.clamp(-self.huber, self.huber) if self.huber else errors)  # as above
+            q_mean = chosen[counts].mean() if bool(counts.any()) else value_loss.new_zeros(())
+        metrics = {"value_loss": value_loss, "q_mean": q_mean}
+        return Loss((chosen * slopes).sum(), metrics, sequence_priorities(errors, counts))
+
+    def _sequence_errors(self, network: nn.Module, batch: Trajectory) -> tuple[Tensor, Tensor]:
+        return sequence_errors(
+            cast(RecurrentActionValues, network),
+            batch,
+            discount=self.discount,
+            n=self.n_step,
+            double=self.double,
+            rescaled=self.rescaled,
+        )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from marl.data.replay.transitions import Transitions
+from marl.data.replay.transitions import Rows
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.errors import ConfigError, PluginError
@@ -87,8 +87,9 @@ class Algorithm(ABC):
         """
         return 1.0 if type(self).minibatches is Algorithm.minibatches else math.inf
 
-    def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
-        """What a replay keeps of a trajectory, and each transition's first priority [N], as its actor sees it.
+    def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Rows, Tensor]:
+        """What a replay keeps of a trajectory, and the first priority [N] of each row, as its actor sees it:
+        transitions, or sequences where the network remembers.
 
         Raises:
             PluginError: it learns from whole trajectories, or lacks this method.
@@ -164,7 +165,7 @@ def demand_stateless(algorithm: Algorithm, remembers: str) -> None:
     if not algorithm.takes_state:
         raise ConfigError(
             f"{remembers} remembers earlier steps, and {algorithm.name} learns from each step alone: "
-            "leave it out, or use a3c, ppo or impala"
+            "leave it out, or use a3c, ppo, impala or apex_dqn"
         )
 
 

@@ -1,9 +1,11 @@
 """What a critic says of a trajectory, and of the true last observations where a time limit has cut it."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from marl.data.layout import mapped
+from marl.data.layout import Values, mapped
 from marl.data.trajectory import Trajectory, resets_of
 from marl.networks.contract import Outputs, Policy
 from marl.targets.returns import next_values
@@ -25,12 +27,29 @@ def following_values(network: Policy, values: Tensor, batch: Trajectory) -> Tens
 
 
 def _last_values(network: Policy, batch: Trajectory) -> Tensor:
-    """Values [K] of the true last observations. What is remembered there is made of the steps before: each cut episode
-    is passed again, with its last observation in place of the next episode's first.
-    """
+    """Values [K] of the true last observations."""
     resets = resets_of(batch)
     if resets is None:
         return network.unroll(batch.last_observations, (), None, 0).values
+    cut = cut_episodes(batch, resets)
+    rows = torch.arange(len(cut.steps), device=cut.steps.device)
+    return network.unroll(cut.observations, cut.state, cut.resets, 0).values[cut.steps, rows]
+
+
+class CutEpisodes(NamedTuple):
+    """What a network that remembers is shown to learn what the true last observations are worth. What it remembers
+    there is made of the steps before: each cut episode is passed again, with its last observation in place of the next
+    episode's first.
+    """
+
+    observations: Values  # [T + 1, K, ...]
+    state: Values  # [K, ...]  before the first of them
+    resets: Tensor  # [T + 1, K]
+    steps: Tensor  # [K]  where the last observation of each is
+
+
+def cut_episodes(batch: Trajectory, resets: Tensor) -> CutEpisodes:
+    """Of a trajectory with true last observations; ``resets`` [T + 1, B] are its own."""
     steps, rows = batch.last_index // batch.rewards.shape[1] + 1, batch.last_index % batch.rewards.shape[1]
     cuts = torch.arange(len(rows), device=rows.device)
 
@@ -39,7 +58,9 @@ def _last_values(network: Policy, batch: Trajectory) -> Tensor:
         seen[steps, cuts] = last
         return seen
 
-    observations = mapped(with_last, batch.observations, batch.last_observations)
-    resets = with_last(resets, torch.zeros_like(rows, dtype=torch.bool))
-    state = mapped(lambda each: each[rows], batch.state)
-    return network.unroll(observations, state, resets, 0).values[steps, cuts]
+    return CutEpisodes(
+        mapped(with_last, batch.observations, batch.last_observations),
+        mapped(lambda each: each[rows], batch.state),
+        with_last(resets, torch.zeros_like(rows, dtype=torch.bool)),
+        steps,
+    )

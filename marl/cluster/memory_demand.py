@@ -3,14 +3,15 @@
 from torch import nn
 
 from marl.config.settings import Config
-from marl.data.layout import Layout, Tree
+from marl.data.layout import Layout, Tree, is_empty
 from marl.data.replay.priorities import priority_fields
 from marl.data.replay.trajectory_replay import replay_fields
-from marl.data.replay.transitions import transition_fields
+from marl.data.replay.transitions import sequence_fields, transition_fields
 from marl.data.shared import memory_bytes
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.run import replay_ratio
+from marl.networks.contract import state_tree
 from marl.processes.memory import free_bytes
 
 
@@ -35,12 +36,25 @@ def replay_memory(
         slots = capacity // (workers * environments * length)
         fields = replay_fields(rollout, workers=workers, slots=slots)
     else:
-        capacity += -capacity % workers
-        observation = spaces.observation(normalized=config.environment.normalize_observations)
-        fields = transition_fields(capacity=capacity, workers=workers, observation=observation, action=spaces.action)
-        fields |= priority_fields(capacity)
+        fields = _prioritized(config, spaces, network, workers)
     demand_room(memory_bytes(fields), f"replay.capacity = {config.replay.capacity:,}")
     return fields
+
+
+def _prioritized(config: Config, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
+    """Transitions and their priorities; sequences where the network remembers."""
+    row = {
+        "observation": spaces.observation(normalized=config.environment.normalize_observations),
+        "action": spaces.action,
+    }
+    state, length = state_tree(network), config.algorithm.t_max
+    capacity = config.replay.capacity if is_empty(state) else -(-config.replay.capacity // length)
+    capacity += -capacity % workers
+    if is_empty(state):
+        fields = transition_fields(capacity=capacity, workers=workers, **row)
+    else:
+        fields = sequence_fields(capacity=capacity, workers=workers, length=length, state=state, **row)
+    return fields | priority_fields(capacity)
 
 
 def queue_places(config: Config, layout: Layout, children: int) -> int:

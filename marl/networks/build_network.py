@@ -1,6 +1,7 @@
 """Which network a run's settings ask for: the algorithm's own, or a user's ``package.module:Class``."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -10,10 +11,10 @@ from marl.data.layout import Values, at, header_of, is_empty, mapped
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError, MarlError, PluginError
 from marl.networks.actor_critic import ActorCritic, RecurrentActorCritic
-from marl.networks.contract import Policy, State
-from marl.networks.masked import Masked, MaskedActionValues
+from marl.networks.contract import Acts, Policy, State
+from marl.networks.masked import Masked, MaskedActionValues, MaskedRecurrentActionValues
 from marl.networks.own_module import own_module
-from marl.networks.q_network import QNetwork
+from marl.networks.q_network import QNetwork, RecurrentQNetwork
 from marl.networks.settings import NetworkSettings
 
 TIMES, ROWS = 3, 2  # of a trial
@@ -78,7 +79,7 @@ def _try_policy(who: str, spaces: Spaces, network: nn.Module) -> None:
         _demand_shape(who, "the values of unroll", first, (ROWS,), unrolled(first, 1, ROWS))
 
 
-def _initial_state(who: str, policy: Policy) -> State:
+def _initial_state(who: str, policy: Acts) -> State:
     try:
         with torch.no_grad():
             state = policy.initial_state(ROWS)
@@ -103,22 +104,42 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
         PluginError: there is no such class, or it is no such network.
     """
     if spaces.mask is not None:
-        return MaskedActionValues(q_network(spaces.unmasked, settings, seed, dueling=dueling), spaces)
+        masked = MaskedRecurrentActionValues if settings.remembers else MaskedActionValues
+        return masked(q_network(spaces.unmasked, settings, seed, dueling=dueling), spaces)
+    kind = RecurrentQNetwork if settings.remembers else QNetwork
     if not settings.own:
-        return QNetwork(spaces, settings, seed, dueling=dueling)
+        return kind(spaces, settings, seed, dueling=dueling)
     own = _own(spaces, settings, seed) if settings.name and spaces.discrete else None
     if own is not None and not callable(getattr(own, "policy", None)):
         raise PluginError(
             f"network.name: expected {settings.name} to have policy(observations), the value of each action, as "
             "marl.networks.contract.Stateless says, it lacks policy"
         )
-    network = QNetwork(spaces, settings, seed, dueling=dueling and not settings.name, online=own)
+    network = kind(spaces, settings, seed, dueling=dueling and not settings.name, online=own)
     who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
     if sum(each.numel() for each in network.buffers()) != sum(each.numel() for each in network.parameters()):
         raise PluginError(f"{who} has buffers or tied parameters, which a target network cannot follow")
-    seen = spaces.zeros(3, 2)
-    _demand_shape(who, "policy", seen, (3, 2, spaces.num_actions), lambda: network.policy(seen))
+    seen = spaces.zeros(TIMES, ROWS)
+    if isinstance(network, QNetwork):
+        _demand_shape(who, "policy", seen, (TIMES, ROWS, spaces.num_actions), lambda: network.policy(seen))
+    else:
+        _try_remembering(who, seen, spaces.num_actions, network)
     return network
+
+
+def _try_remembering(who: str, seen: Values, num_actions: int, network: RecurrentQNetwork) -> None:
+    """Refuse a core whose answers do not fit."""
+    state, first = _initial_state(who, network), at(seen, 0)
+    resets = torch.zeros(TIMES, ROWS, dtype=torch.bool)
+
+    def step() -> Tensor:
+        decision = network.step(first, state)
+        _demand_same_state(who, state, decision.state)
+        return decision.parameters
+
+    _demand_shape(who, "step", first, (ROWS, num_actions), step)
+    for unroll in (network.unroll, network.unroll_target):
+        _demand_shape(who, "unroll", seen, (TIMES, ROWS, num_actions), partial(unroll, seen, state, resets))
 
 
 def refuse_own(settings: NetworkSettings, algorithm: str) -> None:

@@ -76,6 +76,18 @@ class ActionValuePolicy(Acts, Protocol):
         """The same by an older copy of the network."""
 
 
+class RecurrentActionValues(Acts, Protocol):
+    """What learning the values of actions from whole sequences asks, of a network that remembers. Both are as
+    ``Policy.unroll``, each with the state that the learned network had before the first observation.
+    """
+
+    def unroll(self, observations: Values, state: State, resets: Tensor) -> Tensor:
+        """Values [S, B, A] of all actions, with a gradient."""
+
+    def unroll_target(self, observations: Values, state: State, resets: Tensor) -> Tensor:
+        """The same by an older copy of the network."""
+
+
 class Stateless(nn.Module):
     """A network that remembers nothing: its ``policy`` is all that a step needs."""
 

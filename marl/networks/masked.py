@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from marl.data.layout import Values, leaves
 from marl.data.spaces import Spaces, mask_sizes, without
-from marl.networks.contract import ActionValuePolicy, Decision, Outputs, Policy, State
+from marl.networks.contract import ActionValuePolicy, Decision, Outputs, Policy, RecurrentActionValues, State
 
 FORBIDDEN = -1e32  # finite, for products with 0; beneath it no noise of a sampler decides (see ``OVERWHELMING``)
 
@@ -67,6 +67,20 @@ class MaskedActionValues(Masked):
         """See ``ActionValuePolicy``."""
         inner = cast(ActionValuePolicy, self.inner)
         return self._lowered(inner.target(without(observations, self._mask)), observations)
+
+
+class MaskedRecurrentActionValues(Masked):
+    """The same of a network that remembers."""
+
+    def unroll(self, observations: Values, state: State, resets: Tensor) -> Tensor:  # type: ignore[override]
+        """See ``RecurrentActionValues``."""
+        inner = cast(RecurrentActionValues, self.inner)
+        return self._lowered(inner.unroll(without(observations, self._mask), state, resets), observations)
+
+    def unroll_target(self, observations: Values, state: State, resets: Tensor) -> Tensor:
+        """See ``RecurrentActionValues``."""
+        inner = cast(RecurrentActionValues, self.inner)
+        return self._lowered(inner.unroll_target(without(observations, self._mask), state, resets), observations)
 
 
 def _places(spaces: Spaces, num_parameters: int) -> Tensor | None:

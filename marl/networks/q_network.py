@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
-from marl.networks.contract import Stateless
+from marl.networks.contract import Decision, State, Stateless
 from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso, as_buffers
@@ -17,7 +17,7 @@ from marl.networks.torso import Torso, as_buffers
 MAX_COMBINED = 1024  # actions: the matrix grows with their square
 
 
-class QNetwork(KeepsTensors, Stateless):
+class _Twice(KeepsTensors):
     """One network, and a copy of it as buffers, which gives the value of what the first one chooses.
 
     Dueling (Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", 2016, equation 9): it
@@ -52,17 +52,8 @@ class QNetwork(KeepsTensors, Stateless):
         self.past = as_buffers(self.online)
         self.relist()
 
-    def policy(self, observations: Values) -> Tensor:
-        """See ``ActionValuePolicy``."""
-        return self._values(self._listed[0](observations))
-
-    def target(self, observations: Values) -> Tensor:
-        """See ``ActionValuePolicy``."""
-        return self._values(self._listed[1](observations))
-
     def relist(self) -> None:
         """See ``KeepsTensors``. The matrix is not a buffer: all buffers are the copy's (see ``replayed.parts``)."""
-        self._listed = _values_of(self.online), _values_of(self.past)
         self._combine: Tensor | None = None
         if self._dueling and self.distribution.num_parameters <= MAX_COMBINED:
             beside = next(self.online.parameters())
@@ -75,6 +66,47 @@ class QNetwork(KeepsTensors, Stateless):
             values, advantages = outputs[..., :1], outputs[..., 1:]
             return values + advantages - advantages.mean(-1, keepdim=True)
         return outputs @ self._combine
+
+
+class QNetwork(_Twice, Stateless):
+    """What the present observation says is all there is."""
+
+    def policy(self, observations: Values) -> Tensor:
+        """See ``ActionValuePolicy``."""
+        return self._values(self._listed[0](observations))
+
+    def target(self, observations: Values) -> Tensor:
+        """See ``ActionValuePolicy``."""
+        return self._values(self._listed[1](observations))
+
+    def relist(self) -> None:
+        """See ``KeepsTensors``."""
+        super().relist()
+        self._listed = _values_of(self.online), _values_of(self.past)
+
+
+class RecurrentQNetwork(_Twice):
+    """What a core remembers counts as well; the copy's core goes on from the same state."""
+
+    online: Torso
+    past: Torso
+
+    def initial_state(self, rows: int) -> State:
+        """See ``Acts``."""
+        return self.online.initial_state(rows)
+
+    def step(self, observations: Values, state: State) -> Decision:
+        """See ``Acts``."""
+        outputs, state = self.online.step(observations, state)
+        return Decision(self._values(outputs), None, state)
+
+    def unroll(self, observations: Values, state: State, resets: Tensor) -> Tensor:
+        """See ``RecurrentActionValues``."""
+        return self._values(self.online.unroll(observations, state, resets))
+
+    def unroll_target(self, observations: Values, state: State, resets: Tensor) -> Tensor:
+        """See ``RecurrentActionValues``."""
+        return self._values(self.past.unroll(observations, state, resets))
 
 
 def _values_of(network: nn.Module) -> Callable[[Values], Tensor]:

@@ -12,7 +12,7 @@ from marl.data.layout import on_device
 from marl.data.node.send_queue import SendQueue
 from marl.data.replay.priorities import Priorities, importance_weights
 from marl.data.replay.trajectory_replay import TrajectoryReplay
-from marl.data.replay.transitions import Sampled, TransitionReplay, Transitions
+from marl.data.replay.transitions import Rows, Sampled, TransitionReplay
 from marl.data.settings import ReplaySettings
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
@@ -101,7 +101,7 @@ class ReplayedTrajectories:
 
 
 class ReplayedTransitions:
-    """Save the trajectory's transitions, then learn from batches drawn by priority."""
+    """Save the trajectory's transitions, or its sequences, then learn from batches drawn by priority."""
 
     def __init__(
         self,
@@ -140,21 +140,22 @@ class ReplayedTransitions:
         self.keep(transitions, priorities)
         return self.samples()
 
-    def keep(self, transitions: Transitions, priorities: Tensor) -> None:
-        """Put transitions into the replay."""
-        if not len(transitions.returns):
+    def keep(self, rows: Rows, priorities: Tensor) -> None:
+        """Put them into the replay."""
+        if not len(rows.versions):
             return
-        self._priorities.set(self._replay.add(transitions), priorities.double().numpy())
-        self._limiter.played(len(transitions.returns))
+        self._priorities.set(self._replay.add(rows), priorities.double().numpy())
+        self._limiter.played(len(rows.versions) * self._replay.steps_of_row)
 
     def samples(self) -> Iterator[Sampled]:
-        """The batches that are due."""
-        size = self._settings.batch_size
+        """The batches that are due: of sequences, as many as have ``batch_size`` steps or more."""
+        steps = self._replay.steps_of_row
+        size = -(-self._settings.batch_size // steps)
         filled = len(self._replay)
-        if filled < max(self._settings.start, size):
+        if filled < max(self._settings.start / steps, size):
             self._limiter.forgive()
             return
-        while self._limiter.pay(size):
+        while self._limiter.pay(size * steps):
             found = self._priorities.sample(size, self._rng)
             if found is None:
                 return
@@ -166,7 +167,7 @@ class ReplayedTransitions:
             yield Sampled(on_device(transitions, self._device), on_device(counts, self._device), self._generator)
 
     def learned(self, loss: Loss) -> None:
-        """Store the new priorities of the last batch's transitions."""
+        """Store the new priorities of the last batch's rows."""
         if loss.priorities is None or self._drawn is None:
             return
         indices, whole = self._drawn

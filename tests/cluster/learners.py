@@ -59,7 +59,8 @@ class Learner:
             version=int(self.block["version"]),
         )
         number, memory = self.node.trajectory_queue.place()
-        priorities = torch.ones(STEPS * ENVIRONMENTS) if self.config.algorithm.from_transitions else None
+        rows = ENVIRONMENTS * (1 if self.config.network.remembers else STEPS)  # sequences, or transitions
+        priorities = torch.ones(rows) if self.config.algorithm.from_transitions else None
         pack(self.node.layout.open(memory), batch, priorities)
         self.node.trajectory_queue.queue(number)
 

@@ -32,6 +32,8 @@ from tests.extending.memory import MEMORY
         ("ppo", DISCRETE, {"network__core": MEMORY, "replay__ratio": 1.0, "algorithm__epochs": 1}),
         ("apex_dqn", DISCRETE, {}),
         ("apex_dqn", DISCRETE, {"algorithm__dueling": False, "algorithm__target_period": 1}),
+        ("apex_dqn", DISCRETE, {"network__core": "lstm"}),
+        ("apex_dqn", DISCRETE, {"network__core": MEMORY, "algorithm__rescaled": True}),
         ("sac", BOX, {}),
     ],
 )

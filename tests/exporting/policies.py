@@ -55,6 +55,11 @@ KINDS = {
     "masked": Kind({"action_mask": MASK, "observation": Part((5,))}),
     "masked_tree": Kind({"action_mask": MASK, "other": Part((5,))}, (FROM_TWO, BOUNDED), {"core": "gru"}),
     "values": Kind(Part((6,)), build=lambda spaces, settings, seed: q_network(spaces, settings, seed, dueling=True)),
+    "remembered_values": Kind(
+        {"action_mask": MASK, "observation": Part((5,))},
+        settings={"core": "lstm"},
+        build=lambda spaces, settings, seed: q_network(spaces, settings, seed, dueling=True),
+    ),
     "sac": Kind(Part((6,)), BOUNDED, build=SACNetwork),
 }
 

@@ -14,6 +14,7 @@ from marl.environments.vector import Environments
 from marl.networks.actor_critic import RecurrentActorCritic
 from marl.networks.build_network import actor_critic
 from marl.networks.contract import State
+from marl.networks.sampling import Sampler
 from marl.networks.settings import NetworkSettings
 from tests.fakes import Probe, counting_vector
 
@@ -131,7 +132,7 @@ def exact(spaces: Spaces, *, shared: bool) -> nn.Module:
     return network
 
 
-def collector_of(environments: Environments, length: int) -> Collector:
+def collector_of(environments: Environments, length: int, sampler: Sampler | None = None) -> Collector:
     return Collector(
         environments,
         length=length,
@@ -139,4 +140,5 @@ def collector_of(environments: Environments, length: int) -> Collector:
         reward_scale=1.0,
         generator=torch.Generator().manual_seed(7),
         seeds=list(range(environments.count)),
+        sampler=sampler,
     )

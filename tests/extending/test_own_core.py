@@ -37,6 +37,7 @@ from tests.extending.memory import (
 )
 
 HERE = memory.__name__
+MOMENT = Moment(0.0, torch.Generator().manual_seed(0))
 
 shared_or_not = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
 modes = pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
@@ -191,21 +192,22 @@ def test_minibatches_of_ppo_are_whole_environments() -> None:
         assert float(batch.weights().sum()) == pytest.approx(1.0)
 
 
-MOMENT = Moment(0.0, torch.Generator().manual_seed(0))
-
-
 @pytest.mark.parametrize(
-    ("exchange", "core"),
+    ("algorithm", "exchange", "core"),
     [
-        *((exchange, MEMORY) for exchange in ("weights", "experience", "observations")),
-        ("weights", "gru"),
-        ("experience", "lstm"),
-        ("observations", "lstm"),
+        *(("ppo", exchange, MEMORY) for exchange in ("weights", "experience", "observations")),
+        ("ppo", "weights", "gru"),
+        ("ppo", "experience", "lstm"),
+        ("ppo", "observations", "lstm"),
+        ("apex_dqn", "weights", MEMORY),
+        ("apex_dqn", "experience", "lstm"),
+        ("apex_dqn", "observations", "gru"),
     ],
 )
-def test_a_run_trains_evaluates_and_loads(exchange: str, core: str, tmp_path: Path) -> None:
+def test_a_run_trains_evaluates_and_loads(algorithm: str, exchange: str, core: str, tmp_path: Path) -> None:
     settings = {
-        "seed": 1, "stop.steps": 1000, "node.workers": 1, "algorithm.name": "ppo", "algorithm.t_max": 16,
+        "seed": 1, "stop.steps": 1000, "node.workers": 1, "algorithm.name": algorithm, "algorithm.t_max": 16,
+        "replay.start": 100, "replay.ratio": 1.0 if algorithm == "apex_dqn" else 0.0,
         "exchange.name": exchange, "environment.per_worker": 4, "network.hidden": [8], "network.core": core,
         "report.runs": str(tmp_path / "runs"), "report.pictures": False, "report.sinks": ["metrics"],
         "evaluation.final_episodes": 4, "evaluation.episodes": 2, "environment.solved_return": None,

@@ -17,11 +17,9 @@ HERE = memory.__name__
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"network.core": MEMORY, "algorithm.name": "apex_dqn"},
-         f"network.core = '{MEMORY}' remembers earlier steps, and apex_dqn learns from each step alone"),
+        ({"network.core": MEMORY, "algorithm.name": "sac"},
+         f"network.core = '{MEMORY}' remembers earlier steps, and sac learns from each step alone"),
         ({"network.core": MEMORY, "algorithm.name": "tests.fake_algorithms:Lazy"}, "Lazy learns from each step alone"),
-        ({"network.core": "gru", "algorithm.name": "apex_dqn"},
-         "network.core = 'gru' remembers earlier steps, and apex_dqn learns from each step alone: leave it out"),
         ({"network.core": "lstm", "algorithm.name": "sac"}, "network.core = 'lstm' .* and sac learns from each step"),
         ({"network.core": "rnn"},
          "network.core: expected 'none', 'gru', 'lstm', or your own package.module:Class, got 'rnn'"),

@@ -102,3 +102,13 @@ def test_values_of_what_is_forbidden_are_never_the_greatest_or_explored() -> Non
     actions, _ = sampler.act(network.policy(seen), noise)
     assert seen["action_mask"].gather(1, actions[:, None]).all()
     assert len(actions.unique()) == 4
+
+
+def test_values_along_a_sequence_are_those_of_each_step_and_lowered_where_forbidden() -> None:
+    network: Any = q_network(DOORS, NetworkSettings(core="gru"), 0, dueling=True)
+    seen, state, resets = shown(DOORS, 6, 5), network.initial_state(5), torch.zeros(6, 5, dtype=torch.bool)
+    allowed = seen["action_mask"].bool()
+    for values in (network.unroll(seen, state, resets), network.unroll_target(seen, state, resets)):
+        assert allowed.gather(2, values.argmax(-1, keepdim=True)).all()
+        assert bool((values[~allowed] < -1e30).all())
+        assert bool((values[allowed].abs() < 10).all())

@@ -1,4 +1,4 @@
-"""Single transitions of all workers of a node, in one ring a worker.
+"""Single transitions, or whole sequences, of all workers of a node, in one ring a worker.
 
 A ring publishes two counts: rows whose writing has begun, and rows that are done. A reader looks at the second
 before and at the first after, and knows which rows may have changed meanwhile. Nobody waits. A worker that is killed
@@ -6,7 +6,7 @@ while it writes leaves rows begun and not done: they count as damaged until its 
 ``Ring``, other processes have to see stores in their order.)
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,14 @@ from torch import Tensor
 
 from marl.data.layout import Leaf, Tree, Values, batched, header_of, mapped
 from marl.data.replay.frame_ring import FrameRing, frame_fields, numbers_of, rings_of
+from marl.data.replay.sequences import Sequences, sequence_tree
 from marl.data.shared import SharedBlock
 from marl.data.sound import compare
 from marl.failpoints import fail
 
 Array = npt.NDArray[Any]
 BEGUN, DONE = range(2)  # columns of the counts
-COUNTS, ROWS = "transitions_counts", "transitions"
+COUNTS, ROWS, SEQUENCES = "transitions_counts", "transitions", "sequences"
 
 
 class Transitions(NamedTuple):
@@ -35,10 +36,13 @@ class Transitions(NamedTuple):
     versions: Tensor  # [N]  the weights that acted
 
 
-class Sampled(NamedTuple):
-    """Transitions drawn from a replay, and what each counts for in the loss."""
+Rows: TypeAlias = Transitions | Sequences
 
-    transitions: Transitions
+
+class Sampled(NamedTuple):
+    """Transitions or sequences drawn from a replay, and what each counts for in the loss."""
+
+    transitions: Any  # ``Rows``: of the kind that the algorithm's ``transitions`` makes
     weights: Tensor  # [N]
     generator: torch.Generator | None = None  # for a loss that draws actions
 
@@ -49,8 +53,6 @@ def transition_fields(*, capacity: int, workers: int, observation: Tree, action:
     Raises:
         ValueError: the capacity cannot be split into equal rings.
     """
-    if capacity % workers or not capacity:
-        raise ValueError(f"expected a capacity that {workers} workers can share equally, got {capacity}")
     seen = numbers_of(observation)
     one: dict[str, Tree] = {
         "observations": seen,
@@ -60,8 +62,27 @@ def transition_fields(*, capacity: int, workers: int, observation: Tree, action:
         "next_observations": seen,
         "versions": Leaf((), torch.int64),
     }
+    counts = _counts(capacity, workers)
     frames = frame_fields(observation, workers=workers, ring=capacity // workers)
-    return {COUNTS: Leaf((workers, 8), torch.int64), ROWS: batched(one, capacity), **frames}
+    return {COUNTS: counts, ROWS: batched(one, capacity), **frames}
+
+
+def sequence_fields(
+    *, capacity: int, workers: int, length: int, observation: Tree, action: Tree, state: Tree
+) -> dict[str, Tree]:
+    """What a block needs for ``capacity`` sequences of ``length`` steps, in place of transitions.
+
+    Raises:
+        ValueError: the capacity cannot be split into equal rings.
+    """
+    one = sequence_tree(length=length, observation=observation, action=action, state=state)
+    return {COUNTS: _counts(capacity, workers), SEQUENCES: batched(one, capacity)}
+
+
+def _counts(capacity: int, workers: int) -> Leaf:
+    if capacity % workers or not capacity:
+        raise ValueError(f"expected a capacity that {workers} workers can share equally, got {capacity}")
+    return Leaf((workers, 8), torch.int64)
 
 
 class TransitionReplay:
@@ -70,12 +91,14 @@ class TransitionReplay:
     def __init__(self, block: SharedBlock, worker: int | None = None) -> None:
         self._worker = worker
         self._counts: npt.NDArray[np.int64] = block[COUNTS].numpy()  # [M, 8]
-        rows = block.tree(ROWS)
-        self._rows: list[Values] = [mapped(Tensor.numpy, rows[name]) for name in Transitions._fields]  # [capacity, ...]
-        self._ring = len(rows["returns"]) // len(self._counts)  # rows of each worker
+        self._kind: type[Transitions] | type[Sequences] = Sequences if SEQUENCES in block.names() else Transitions
+        rows = block.tree(SEQUENCES if self._kind is Sequences else ROWS)
+        self._rows: list[Values] = [mapped(Tensor.numpy, rows[name]) for name in self._kind._fields]  # [capacity, ...]
+        self._ring = len(rows["versions"]) // len(self._counts)  # rows of each worker
+        self.steps_of_row = rows["rewards"].shape[1] if self._kind is Sequences else 1
         self._frames = rings_of(block, worker)
 
-    def add(self, batch: Transitions) -> npt.NDArray[np.int64]:
+    def add(self, batch: Rows) -> npt.NDArray[np.int64]:
         """Keep transitions in place of this worker's oldest; says where [N].
 
         Raises:
@@ -84,16 +107,16 @@ class TransitionReplay:
         """
         if self._worker is None:
             raise ValueError("expected the number of a worker to write for, got None")
-        size = len(batch.returns)
+        size = len(batch.versions)
         if size > self._ring:
             raise ValueError(f"expected at most {self._ring} transitions, got {size}")
         if self._frames is not None:
-            batch = self._stored(batch)
+            batch = self._stored(cast(Transitions, batch))  # sequences have none
         pairs: list[tuple[Array, Array]] = []
         for rows, values in zip(self._rows, batch, strict=True):
             mapped(lambda each, tensor: pairs.append((each, tensor.numpy())), rows, values)
         if any(new.shape != (size, *each.shape[1:]) or new.dtype != each.dtype for each, new in pairs):
-            expected = zip(Transitions._fields, self._rows, strict=True)
+            expected = zip(self._kind._fields, self._rows, strict=True)
             fitting = {name: mapped(lambda each: each[:size], rows) for name, rows in expected}
             compare(header_of(fitting), header_of(batch._asdict()))
         counts = self._counts[self._worker]
@@ -108,7 +131,7 @@ class TransitionReplay:
         counts[DONE] = done + size
         return first + (start + np.arange(size)) % self._ring
 
-    def gather(self, indices: npt.NDArray[np.int64]) -> tuple[Transitions, Tensor]:
+    def gather(self, indices: npt.NDArray[np.int64]) -> tuple[Any, Tensor]:
         """Copies of rows [N], and which of them are whole [N].
 
         The others were never written, or may be half of an old transition and half of a new one, since their writer
@@ -117,7 +140,7 @@ class TransitionReplay:
         A row that is whole may still be another transition than the one whose priority it was sampled for.
         """
         done = self._counts[:, DONE].copy()
-        batch = Transitions(
+        batch = self._kind(
             *[mapped(lambda each: torch.from_numpy(each.take(indices, axis=0)), rows) for rows in self._rows]
         )
         begun = self._counts[:, BEGUN].copy()
@@ -127,7 +150,7 @@ class TransitionReplay:
         changed = (row - end) % self._ring < (begun - done)[worker]
         whole = written & ~changed
         if self._frames is not None:
-            batch = self._taken(batch, worker, whole)
+            batch = self._taken(cast(Transitions, batch), worker, whole)
         return batch, torch.from_numpy(whole)
 
     def _stored(self, batch: Transitions) -> Transitions:
@@ -154,5 +177,5 @@ class TransitionReplay:
         return batch._replace(observations=seen, next_observations=following)
 
     def __len__(self) -> int:
-        """How many transitions were written and not yet overwritten."""
+        """How many rows were written and not yet overwritten."""
         return int(np.minimum(self._counts[:, DONE], self._ring).sum())

@@ -1,0 +1,56 @@
+"""Errors of action values along whole sequences, by a network that remembers.
+
+Kapturowski et al., "Recurrent Experience Replay in Distributed Reinforcement Learning" (2019), section 2.3.
+"""
+
+import torch
+from torch import Tensor
+
+from marl.algorithms.last_values import cut_episodes
+from marl.algorithms.replayed import priorities_of
+from marl.data.trajectory import Trajectory, resets_of
+from marl.networks.contract import RecurrentActionValues
+from marl.targets.double_q import double_q_targets
+from marl.targets.n_step import n_step
+
+LARGEST_ERROR = 0.9  # how much a sequence's largest error counts in its priority; the rest is their mean
+
+
+def sequence_errors(
+    network: RecurrentActionValues, batch: Trajectory, *, discount: float, n: int, double: bool, rescaled: bool
+) -> tuple[Tensor, Tensor]:
+    """By how much the values of what was done are off [T, B], without a gradient, and those values [T, B].
+
+    Both networks begin with the state before the first step; the last n - 1 targets have fewer rewards.
+    """
+    resets = resets_of(batch)
+    assert resets is not None  # the network remembers
+    values = network.unroll(batch.observations, batch.state, resets)  # [T + 1, B, A]
+    with torch.no_grad():
+        online, target = values.detach(), network.unroll_target(batch.observations, batch.state, resets)
+        following, worth = online[1:], target[1:]
+        if len(batch.last_index):
+            cut = cut_episodes(batch, resets)
+            places = cut.steps, torch.arange(len(cut.steps), device=cut.steps.device)
+            shown = cut.observations, cut.state, cut.resets
+            following = _with_last(following, network.unroll(*shown)[places], batch.last_index)
+            worth = _with_last(worth, network.unroll_target(*shown)[places], batch.last_index)
+        sums = n_step(batch.rewards, batch.terminated, batch.truncated, batch.valid, discount=discount, n=n)
+        index = sums.bootstrap_index.unsqueeze(-1).expand_as(worth)
+        worth = worth.gather(0, index)
+        choosing = following.gather(0, index) if double else worth
+        targets = double_q_targets(sums.returns, sums.discounts, choosing, worth, rescaled=rescaled)
+    chosen = values[:-1].gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+    return chosen.detach() - targets, chosen
+
+
+def _with_last(following: Tensor, last: Tensor, last_index: Tensor) -> Tensor:
+    """Values [T, B, A] after each step, with those [K, A] of the true last observations."""
+    return following.flatten(0, 1).index_copy(0, last_index, last).view_as(following)
+
+
+def sequence_priorities(errors: Tensor, counts: Tensor) -> Tensor:
+    """Of sequences [B]: of the largest error and the mean of all, of the steps [T, B] that count; 0 where none does."""
+    sizes = priorities_of(errors) * counts
+    mean = sizes.sum(0) / counts.sum(0).clamp_min(1)
+    return LARGEST_ERROR * sizes.amax(0) + (1.0 - LARGEST_ERROR) * mean

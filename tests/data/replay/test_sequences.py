@@ -1,0 +1,94 @@
+"""A trajectory as rows of a replay, and back."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from marl.data.layout import Leaf, mapped
+from marl.data.replay.sequences import sequences_of, trajectory_of
+from marl.data.replay.transitions import TransitionReplay, sequence_fields
+from marl.data.shared import SharedBlock
+from marl.data.trajectory import Trajectory
+from marl.errors import MessageRefused
+from tests.algorithms.cases import DISCRETE, random_batch
+
+T, B = 6, 4
+
+
+def remembering(seed: int, B: int = B, parts: bool = False) -> Trajectory:
+    """With at most one true last observation in each environment."""
+    batch = random_batch(DISCRETE, seed, T, B)
+    rows, seen = batch.last_index % B, set()
+    first = [number for number, row in enumerate(rows.tolist()) if not (row in seen or seen.add(row))]
+    state = torch.randn(B, 3), {"cells": torch.randn(B, 2, 2)}
+    batch = batch._replace(
+        last_index=batch.last_index[first], last_observations=batch.last_observations[first], state=state, version=seed
+    )
+    if not parts:
+        return batch
+    split = {"one": batch.observations[..., :1], "two": (batch.observations[..., 1:],)}
+    last = {"one": batch.last_observations[..., :1], "two": (batch.last_observations[..., 1:],)}
+    return batch._replace(observations=split, last_observations=last)
+
+
+def same(came: Any, expected: Any) -> None:
+    def compare(one: Tensor, two: Tensor) -> None:
+        assert one.dtype == two.dtype
+        assert torch.equal(one, two)
+
+    mapped(compare, came, expected)
+
+
+def in_order(batch: Trajectory) -> Trajectory:
+    """With its last observations in the order of the environments."""
+    order = torch.argsort(batch.last_index % batch.rewards.shape[1])
+    last = mapped(lambda each: each[order], batch.last_observations)
+    return batch._replace(last_index=batch.last_index[order], last_observations=last)
+
+
+@pytest.mark.parametrize("parts", [False, True], ids=["one", "parts"])
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_are_the_trajectory_again_also_by_way_of_a_replay(seed: int, parts: bool) -> None:
+    batch = remembering(seed, parts=parts)
+    assert len(batch.last_index)
+    observation: Any = Leaf((4,), torch.float32)
+    if parts:
+        observation = {"one": Leaf((1,), torch.float32), "two": (Leaf((3,), torch.float32),)}
+    state = Leaf((3,), torch.float32), {"cells": Leaf((2, 2), torch.float32)}
+    fields = sequence_fields(
+        capacity=2 * B, workers=1, length=T, observation=observation, action=Leaf((), torch.int64), state=state
+    )
+    replay = TransitionReplay(SharedBlock(fields), 0)
+    rows = sequences_of(batch)
+    assert replay.steps_of_row == T
+    assert replay.add(rows).tolist() == list(range(B))
+    gathered, whole = replay.gather(np.arange(B))
+    assert whole.all()
+    for came in (trajectory_of(rows), trajectory_of(gathered)):
+        for name, expected in in_order(batch)._asdict().items():
+            if name == "version":
+                assert came.version == expected
+            elif name != "behaviour":
+                same(getattr(came, name), expected)
+    with pytest.raises(MessageRefused, match="rewards of float32"):
+        replay.add(rows._replace(rewards=rows.rewards[:, 1:]))
+
+
+def test_of_more_cuts_than_one_the_last_is_kept_and_steps_before_the_others_count_for_nothing() -> None:
+    """In environment 1, steps 1 and 4 were cut, where there is room for one last observation."""
+    batch = remembering(0, B=2)
+    none = torch.zeros(T, 2, dtype=torch.bool)
+    cut = none.clone()
+    cut[1, 1] = cut[4, 1] = True
+    last = torch.tensor([[1.0] * 4, [2.0] * 4])
+    batch = batch._replace(
+        terminated=none, truncated=cut, valid=~none, last_index=torch.tensor([3, 9]), last_observations=last
+    )
+    came = trajectory_of(sequences_of(batch))
+    assert came.last_index.tolist() == [9]
+    assert came.last_observations.tolist() == [[2.0] * 4]
+    assert came.valid[:, 0].tolist() == [True] * T
+    assert came.valid[:, 1].tolist() == [False, False, True, True, True, True]
