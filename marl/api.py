@@ -197,12 +197,22 @@ def load(
     return restore(weights, environment=environment, activation=activation, allow=tuple(allow)).policy
 
 
-def export(weights: str | Path, form: str, *, out: str | Path | None = None, allow: Sequence[str] = ()) -> Path:
+def export(
+    weights: str | Path,
+    form: str,
+    *,
+    out: str | Path | None = None,
+    environment: str | None = None,
+    activation: str | None = None,
+    allow: Sequence[str] = (),
+) -> Path:
     """Write a trained policy in another format, and return where: the normaliser and the action's range are inside.
 
     Args:
         form: "onnx", "torchscript" or "safetensors".
         out: the file; None: beside the weights, or here where they lie in a run folder.
+        environment: see ``load``.
+        activation: see ``evaluate``.
         allow: modules whose code the file may name if you did not write it on this machine.
 
     Raises:
@@ -215,7 +225,7 @@ def export(weights: str | Path, form: str, *, out: str | Path | None = None, all
     from marl.exporting.export import export_policy, place_for
 
     path = place_for(weights, form, out)
-    export_policy(load(weights, allow=allow), form, path)
+    export_policy(load(weights, environment=environment, activation=activation, allow=allow), form, path)
     return path
 
 

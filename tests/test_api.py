@@ -27,7 +27,8 @@ cert: pathlib.Path | None = None, ca: pathlib.Path | None = None, server_name: s
 allow_names: tuple[str, ...] = (), insecure: bool = False) -> None
 evaluate(weights: str | Path, *, environment: str | None = None, activation: str | None = None, \
 episodes: int = 100, seed: int = 0, greedy: bool = True, parallel: int = 64, allow: Sequence[str] = ()) -> Evaluation
-export(weights: str | Path, form: str, *, out: str | Path | None = None, allow: Sequence[str] = ()) -> Path
+export(weights: str | Path, form: str, *, out: str | Path | None = None, environment: str | None = None, \
+activation: str | None = None, allow: Sequence[str] = ()) -> Path
 load(weights: str | Path, *, environment: str | None = None, activation: str | None = None, \
 allow: Sequence[str] = ()) -> Policy
 serve(endpoint: Endpoint, *, name: str, workers: int = 0, orphan_s: float = 300.0, allow: Sequence[str] = (), \

@@ -6,17 +6,13 @@ from pathlib import Path
 
 import click
 
-from marl.cli.options import ALLOW, DEBUG
+from marl.cli.options import ACTIVATION, ALLOW, DEBUG
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("weights", metavar="[WEIGHTS]", default="weights.pt")
 @click.option("--env", "environment", metavar="ENV", help="Play in this environment.  [default: that of the training]")
-@click.option(
-    "--activation",
-    metavar="NAME",
-    help="Of a stable-baselines3 policy's hidden layers: tanh, relu, elu, leaky_relu.  [default: its algorithm's]",
-)
+@ACTIVATION
 @click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="Episodes to play.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the episodes' starts.")
 @click.option("--sampled", is_flag=True, help="Draw actions from the policy instead of taking the most likely.")

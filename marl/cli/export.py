@@ -2,7 +2,7 @@
 
 import click
 
-from marl.cli.options import ALLOW, DEBUG
+from marl.cli.options import ACTIVATION, ALLOW, DEBUG
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,6 +13,8 @@ from marl.cli.options import ALLOW, DEBUG
 @click.option(
     "--out", metavar="FILE", help="Where it is written.  [default: beside the weights; here for those in a run folder]"
 )
+@click.option("--env", "environment", metavar="ENV", help="Of a stable-baselines3 policy, whose file does not say it.")
+@ACTIVATION
 @ALLOW
 @DEBUG
 def export(
@@ -21,6 +23,8 @@ def export(
     torchscript: bool,
     safetensors: bool,
     out: str | None,
+    environment: str | None,
+    activation: str | None,
     allow: tuple[str, ...],
     debug: bool,
 ) -> None:
@@ -34,5 +38,5 @@ def export(
     with loading(for_good=True):
         from marl.api import export as api_export
 
-    path = api_export(weights, forms[0], out=out, allow=allow)
+    path = api_export(weights, forms[0], out=out, environment=environment, activation=activation, allow=allow)
     click.echo(f"{path}: {path.stat().st_size:,} bytes")

@@ -15,6 +15,11 @@ ALLOW = click.option(
     multiple=True,
     help="A file that you did not write here may name code of it; repeatable.",
 )
+ACTIVATION = click.option(
+    "--activation",
+    metavar="NAME",
+    help="Of a stable-baselines3 policy's hidden layers: tanh, relu, elu, leaky_relu.  [default: its algorithm's]",
+)
 DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks and details.")
 
 

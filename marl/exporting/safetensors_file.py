@@ -6,7 +6,7 @@ from typing import cast
 import torch
 
 from marl.acting.policy import Policy
-from marl.errors import MissingExtra
+from marl.errors import ExportFailed, MissingExtra
 from marl.exporting.description import KEY, settings_of
 from marl.training.saved.weights_file import network_tensors
 
@@ -26,7 +26,14 @@ def demand() -> None:
 def to_bytes(policy: Policy) -> bytes:
     """The file's content: ``network.<name>`` as in a weights file; ``normalizer.mean`` and ``normalizer.scale`` where
     observations are normalised, (observation - mean) * scale clipped to -10 to 10.
+
+    Raises:
+        ExportFailed: nothing says how to build the network again.
     """
+    if "network" not in policy.info.get("config", {"network": {}}):
+        raise ExportFailed(
+            "no settings describe the network of a policy of another library: write --onnx or --torchscript"
+        )
     from safetensors.torch import save
 
     tensors = network_tensors(cast(torch.nn.Module, policy.network))

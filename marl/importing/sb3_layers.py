@@ -137,7 +137,7 @@ class Measured(nn.Module):
         self._scale, self._centre, self._log_std = scale, centre, log_std
 
     def forward(self, means: Tensor) -> Tensor:
-        deviations = (self._log_std - self._scale.log()).expand(len(means), -1)
+        deviations = (self._log_std - self._scale.log()).expand_as(means)
         return torch.cat([(means - self._centre) / self._scale, deviations], -1)
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from marl import api
-from marl.errors import ConfigError, WeightsFileError
+from marl.errors import ConfigError, ExportFailed, WeightsFileError
+from marl.exporting import safetensors_file
 from marl.importing.sb3_file import is_sb3, read_policy
 from tests.cli.conftest import Answer
 from tests.cli.conftest import command as command
@@ -134,3 +135,14 @@ def test_the_command(command: Callable[..., Answer], tmp_path: Path) -> None:
 def test_an_activation_is_for_files_that_do_not_say_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"activation: .* says itself which activation its network has"):
         api.load(tmp_path / "w.pt", activation="relu")
+
+
+def test_the_command_that_exports_it(command: Callable[..., Answer], tmp_path: Path) -> None:
+    write(tmp_path / "model.zip", GOOD)
+    answer = command("export", "model.zip", "--torchscript", "--env", ENV)
+    assert (answer.code, answer.err) == (0, "")
+    extra = {"marl.json": ""}
+    torch.jit.load(tmp_path / "model.torchscript", _extra_files=extra)
+    assert json.loads(extra["marl.json"])["algorithm"] == "PPO or A2C of stable-baselines3 (tanh)"
+    with pytest.raises(ExportFailed, match="write --onnx or --torchscript"):
+        safetensors_file.to_bytes(api.load(tmp_path / "model.zip", environment=ENV))

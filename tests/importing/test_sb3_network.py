@@ -11,6 +11,7 @@ from torch import Tensor
 
 from marl import api
 from marl.errors import ConfigError, MarlError
+from tests.exporting.policies import demand_parity
 from tests.importing.files import actor_critic, layers, state_dict, torch_bytes, write
 
 ENV = "tests.importing.played:"
@@ -98,3 +99,23 @@ def test_another_algorithm_is_one_line(tmp_path: Path) -> None:
 def test_an_unknown_activation_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="activation: expected one of tanh, relu, elu, leaky_relu, got 'swish'"):
         load(tmp_path, actor_critic(), "discrete", "swish")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "which"),
+    [
+        (actor_critic(inputs=6), "discrete"),
+        (actor_critic(outputs=2) | {"log_std": torch.tensor([0.0, -1.0])}, "box"),
+        (layers("q_net.q_net.", 5, 8, 4), "state"),
+        (layers("actor.mu.", 4, 8, 2), "box"),
+    ],
+)
+def test_an_exported_one_acts_alike(tensors: dict[str, Tensor], which: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.zip", torch_bytes(state_dict(tensors)))
+    module = torch.jit.load(api.export(path, "torchscript", environment=f"{ENV}{which}"))
+
+    def run(inputs: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        with torch.inference_mode():
+            return [each.numpy() for each in module(*map(torch.from_numpy, inputs))]
+
+    demand_parity(load(tmp_path, tensors, which), run)

@@ -101,7 +101,8 @@ def _restore_sb3(path: str | Path, environment: str | None, activation: str | No
     spaces = find_spaces(config)
     network = build(tensors, spaces, activation, path)
     algorithm = f"{kind.name} of stable-baselines3 ({activation or kind.activation})"
-    return Restored(Policy(network, spaces, None, {}), config.environment, algorithm)
+    info = {"config": {"environment": {"id": environment}, "algorithm": {"name": algorithm}}}
+    return Restored(Policy(network, spaces, None, info), config.environment, algorithm)
 
 
 def play_restored(
