@@ -1,7 +1,5 @@
 """Try an environment alone and say what would trouble training."""
 
-import contextlib
-import time
 import warnings
 from typing import Any, NamedTuple
 
@@ -13,6 +11,7 @@ from marl.data.layout import flattened, joined, leaves, mapped, named
 from marl.data.preprocess import Preprocess
 from marl.data.spaces import Parts, Spaces, as_held, values_of
 from marl.environments.actions import hidden_ranges, random_actions
+from marl.environments.backends import speeds
 from marl.environments.closing import closed
 from marl.environments.describe import describe
 from marl.environments.make import make_alone
@@ -68,7 +67,7 @@ def _try_others(settings: EnvironmentSettings, spaces: Spaces, report: Report, *
             report.warnings.append(text)
         report.problems.extend(_repeats(settings, spaces, seed))
         if not report.problems:
-            report.facts.extend(_speed(settings, count, seed, seconds) for count in (1, settings.per_worker))
+            report.facts.extend(speeds(settings, seed=seed, seconds=seconds))
     except EnvironmentFault as error:
         report.problems.append(str(error))
 
@@ -211,16 +210,3 @@ def _trace(environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int) -> n
         if terminated or truncated:
             break
     return np.concatenate(trace)
-
-
-def _speed(settings: EnvironmentSettings, count: int, seed: int, seconds: float) -> str:
-    generator = np.random.default_rng(seed)
-    with contextlib.closing(make_environments(settings, count)) as environments:
-        spaces, seen = environments.spaces, environments.reset(list(range(count)))
-        steps, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            actions = legal_actions(spaces, seen, random_actions(spaces, count, generator), generator)
-            seen = environments.step(actions).observations
-            steps += count
-        rate = steps / (time.perf_counter() - start)
-    return f"{rate:,.0f} steps/s with {count} environment{'s' * (count > 1)} in one process, random actions"

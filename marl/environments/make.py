@@ -86,11 +86,21 @@ def make_alone(settings: EnvironmentSettings) -> GymEnv:
     Raises:
         EnvironmentFault, MissingExtra: see ``make_single``.
     """
-    if _find_factory(settings.id) is None:
-        spec = _find_spec(settings.id)
-        if _comes_as_vector(spec, settings):
-            return OfVector(make_vector(settings, 1))
+    if settings.backend == "envpool" or own_vector(settings) is not None:
+        return OfVector(make_vector(settings, 1))
     return make_single(settings)
+
+
+def own_vector(settings: EnvironmentSettings) -> Callable[[int], GymVectorEnv] | None:
+    """Where training plays a vector that comes with an environment: what makes one that plays single environments one
+    after another in its place, for comparison. None: training does that itself.
+
+    Raises:
+        EnvironmentFault, MissingExtra: see ``make_single``.
+    """
+    if _find_factory(settings.id) is not None or not _comes_as_vector(spec := _find_spec(settings.id), settings):
+        return None
+    return lambda count: _vector(settings, lambda: _vectorize(settings, _maker(spec), settings.kwargs, count))
 
 
 def _demand_spaces(name: str, environment: GymEnv) -> None:
@@ -112,6 +122,8 @@ def registered_threshold(settings: EnvironmentSettings) -> float | None:
     Raises:
         EnvironmentFault: there is no such environment.
     """
+    if settings.backend == "envpool" and settings.id not in gymnasium.registry:
+        return None  # envpool alone has it
     return None if _find_factory(settings.id) is not None else _find_spec(settings.id).reward_threshold
 
 

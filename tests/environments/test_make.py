@@ -220,6 +220,22 @@ def test_the_real_envpool() -> None:
     environments.close()
 
 
+def test_a_time_limit_of_the_real_envpool_is_no_end_of_the_task() -> None:
+    """Where it is installed: the observation of the 200th step is the last of its episode."""
+    pytest.importorskip("envpool")
+    environments = make_environments(EnvironmentSettings("Pendulum-v1", backend="envpool"), 1)
+    environments.reset([0])
+    steps = [environments.step(np.zeros((1, 1), np.float32)) for _ in range(201)]
+    assert [bool(each.truncated[0]) for each in steps].index(True) == 199
+    assert not any(each.terminated[0] for each in steps)
+    angles = [float(np.arctan2(each.observations[0, 1], each.observations[0, 0])) for each in steps[198:]]
+    speeds = [float(each.observations[0, 2]) for each in steps[198:]]
+    turned = (angles[1] - angles[0] + np.pi) % (2 * np.pi) - np.pi
+    assert turned == pytest.approx(speeds[1] * 0.05, abs=1e-3)  # the same pendulum, one step later
+    assert (bool(steps[200].valid[0]), float(steps[200].rewards[0])) == (False, 0.0)
+    environments.close()
+
+
 def test_gymnasium_knows_our_fakes() -> None:
     assert {"FakeCounting-v0", "FakeCounting-v3", "FakeLimited-v0"} <= set(gymnasium.registry)
 

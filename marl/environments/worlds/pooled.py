@@ -7,6 +7,24 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from marl.errors import EnvironmentFault, MissingExtra
 
+# Ids of gymnasium that envpool 1.2.5 has under the same name: known without installing it.
+_NAMES = {
+    "v0": ("MountainCar", "MountainCarContinuous"),
+    "v1": ("Acrobot", "Blackjack", "CartPole", "CliffWalking", "FrozenLake", "FrozenLake8x8", "Pendulum"),
+    "v3": ("BipedalWalker", "BipedalWalkerHardcore", "CarRacing", "LunarLander", "LunarLanderContinuous"),
+    "v5": ("Ant", "HalfCheetah", "Hopper", "Humanoid", "InvertedPendulum", "Pusher", "Reacher", "Swimmer", "Walker2d"),
+}
+POOLED = frozenset(f"{name}-{version}" for version, names in _NAMES.items() for name in names)
+
+
+def offered() -> frozenset[str] | None:
+    """The ids that envpool has; None where it is not installed."""
+    try:
+        import envpool
+    except ImportError:
+        return None
+    return frozenset(envpool.list_all_envs())
+
 
 def demand_offered(name: str) -> None:
     """Refuse an id that envpool does not have.
@@ -15,11 +33,10 @@ def demand_offered(name: str) -> None:
         EnvironmentFault: it does not.
         MissingExtra: envpool is not installed.
     """
-    try:
-        import envpool
-    except ImportError as error:
-        raise MissingExtra("envpool", "envpool", "environment.backend = 'envpool'") from error
-    if name not in envpool.list_all_envs():
+    has = offered()
+    if has is None:
+        raise MissingExtra("envpool", "envpool", "environment.backend = 'envpool'")
+    if name not in has:
         raise EnvironmentFault(f"envpool does not offer {name}: use environment.backend = 'gymnasium'")
 
 
@@ -29,6 +46,8 @@ class SeededPool(VectorWrapper[Any, Any, Any]):
     def __init__(self, name: str, num_envs: int, kwargs: dict[str, Any]) -> None:
         self._name, self._num, self._kwargs = name, num_envs, kwargs
         super().__init__(self._make(seed=0))
+        # kept when a seed makes another pool: whoever draws from it may have seeded it
+        self.single_action_space = self.env.single_action_space
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """Start every episode again; of several seeds the first counts."""
