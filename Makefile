@@ -14,7 +14,7 @@ LUNAR_ONLY := --env LunarLander-v3 --max-seconds 600
 LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-more faults lint format bench bench-algorithms bench-cluster bench-full clean
+.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-more worlds faults lint format bench bench-algorithms bench-cluster bench-full clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: lint ## lint, type check, tests: needs pip and nothing else; up to 12 minu
 
 test-more: $(VENV)/.installed-more ## the tests that take minutes, or show again over TLS what others show: up to 30 minutes
 	MARL_TEST_TIME_FACTOR=$${MARL_TEST_TIME_FACTOR:-2} $(BIN)/python -m pytest -m slow --timeout 1800
+
+worlds: $(VENV)/.installed-worlds ## 10,000 steps of training in every world that an extra brings: up to 20 minutes
+	$(BIN)/python benchmarks/worlds.py
 
 faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, partitions, fuzzing): about 50 minutes
 	MARL_FAULTS=1 $(BIN)/python -m pytest tests/faults --timeout 3600
@@ -117,6 +120,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-more: requirements-more.txt $(VENV)/.installed-dev
 	$(PIP) -r requirements-more.txt
+	@touch $@
+
+$(VENV)/.installed-worlds: requirements-worlds.txt $(VENV)/.installed-dev
+	$(PIP) -r requirements-worlds.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed

@@ -54,3 +54,7 @@ def test_help_lists_them() -> None:
     text = made("help")
     for target in ("run_cartpole", "run_lunar", "run_bipedal", "TIME=15 NWORKERS=3"):
         assert target in text
+
+
+def test_the_worlds_are_trained_with_their_extras() -> None:
+    assert "benchmarks/worlds.py" in made("-n", "worlds").splitlines()[-1]

@@ -50,6 +50,8 @@ def test_the_presets_that_are_promised() -> None:
         "LunarLanderContinuous-v3",
         "ALE/Pong-v5",
         "ALE/Breakout-v5",
+        "HalfCheetah-v5",
+        "MiniGrid-Empty-5x5-v0",
     }
     assert promised <= set(preset_names())
 
@@ -66,3 +68,8 @@ def test_the_list_has_every_file_once() -> None:
 def test_the_list_says_what_is_used(preset: Preset) -> None:
     config = load_config(preset.name, None if preset.default else {"algorithm.name": preset.algorithm})
     assert (config.algorithm.name, config.environment.solved_return) == (preset.algorithm, preset.solved_return)
+
+
+@pytest.mark.parametrize("name", ["ppo/CartPole-v1", "../presets/CartPole-v1", "ALE/../CartPole-v1"])
+def test_a_path_is_no_preset(name: str) -> None:
+    assert load_config(name).environment == EnvironmentSettings(name)
