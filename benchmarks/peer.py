@@ -22,6 +22,7 @@ def arguments(description: str | None, tuned: Collection[tuple[str, str]]) -> ar
     parser.add_argument("--max-seconds", type=float, default=480.0, help="training is cut after this long")
     parser.add_argument("--solved", type=float, required=True, help="mean return that counts; inf never stops early")
     parser.add_argument("--threads", type=int, default=0, help="torch threads; 0: torch's own choice")
+    parser.add_argument("--evaluate", type=int, default=0, help="episodes to play with what was learned; 0: none")
     options = parser.parse_args()
     if (options.algorithm, options.env) not in tuned:
         parser.error(f"there are no tuned settings of {options.algorithm} for {options.env}")

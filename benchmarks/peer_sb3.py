@@ -11,10 +11,12 @@ from collections import deque
 import gymnasium
 import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env, make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStack
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from peer import WINDOW, arguments, process_started, tell
 
@@ -23,6 +25,9 @@ def falling(start: float) -> LinearSchedule:
     """From ``start`` to 0 over the whole budget; the zoo writes ``lin_<start>``."""
     return LinearSchedule(start, 0.0, 1.0)
 
+
+WIDE = {"pi": [256, 256], "vf": [256, 256]}
+ROBOT = {"log_std_init": -2, "ortho_init": False, "activation_fn": torch.nn.ReLU, "net_arch": WIDE}
 
 TUNED = {
     ("ppo", "CartPole-v1"): {
@@ -98,6 +103,38 @@ TUNED = {
         "vf_coef": 0.5,
         "ent_coef": 0.01,
     },
+    ("ppo", "HalfCheetah-v5"): {
+        "num_environments": 1,
+        "budget": 1_000_000,
+        "normalize": True,
+        "n_steps": 512,
+        "batch_size": 64,
+        "n_epochs": 20,
+        "gamma": 0.98,
+        "gae_lambda": 0.92,
+        "learning_rate": 2.0633e-05,
+        "clip_range": 0.1,
+        "ent_coef": 0.000401762,
+        "vf_coef": 0.58096,
+        "max_grad_norm": 0.8,
+        "policy_kwargs": ROBOT,
+    },
+    ("ppo", "Hopper-v5"): {
+        "num_environments": 1,
+        "budget": 1_000_000,
+        "normalize": True,
+        "n_steps": 512,
+        "batch_size": 32,
+        "n_epochs": 5,
+        "gamma": 0.999,
+        "gae_lambda": 0.99,
+        "learning_rate": 9.80828e-05,
+        "clip_range": 0.2,
+        "ent_coef": 0.00229519,
+        "vf_coef": 0.835671,
+        "max_grad_norm": 0.7,
+        "policy_kwargs": ROBOT,
+    },
     ("sac", "Pendulum-v1"): {"num_environments": 1, "budget": 20_000, "learning_rate": 1e-3},
 }
 
@@ -138,6 +175,14 @@ def make(name: str, count: int, seed: int) -> VecEnv:
     return VecFrameStack(games, 4)
 
 
+def evaluated(model: BaseAlgorithm, environment: VecEnv, episodes: int) -> float:
+    """Mean return of so many episodes of the most likely actions, as the environment pays them."""
+    if isinstance(environment, VecNormalize):
+        environment.training = environment.norm_reward = False
+    mean, _ = evaluate_policy(model, environment, n_eval_episodes=episodes, deterministic=True)
+    return round(float(mean), 2)
+
+
 def main() -> None:
     options = arguments(__doc__, TUNED)
     started = process_started()
@@ -146,6 +191,8 @@ def main() -> None:
     settings = dict(TUNED[options.algorithm, options.env])
     environment = make(options.env, settings.pop("num_environments"), options.seed)
     budget, policy = settings.pop("budget"), settings.pop("policy", "MlpPolicy")
+    if settings.pop("normalize", False):
+        environment = VecNormalize(environment, gamma=settings["gamma"])
     algorithm = {"ppo": PPO, "a2c": A2C, "dqn": DQN, "sac": SAC}[options.algorithm]
     model = algorithm(policy, environment, seed=options.seed, device="cpu", **settings)
 
@@ -158,6 +205,8 @@ def main() -> None:
         ended=watch.ended_at,
         solved=watch.reached,
         steps=model.num_timesteps,
+        last_mean=round(sum(watch.returns) / len(watch.returns), 2) if watch.returns else None,
+        **({"evaluation_mean": evaluated(model, environment, options.evaluate)} if options.evaluate else {}),
         best_mean=round(watch.best_mean, 2) if watch.returns.maxlen == len(watch.returns) else None,
         versions={"torch": torch.__version__, "gymnasium": gymnasium.__version__},
     )
