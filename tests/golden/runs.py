@@ -17,6 +17,12 @@ COMMON = (
     *("--deterministic", "--seed", "3", "--steps", "20000", "--set", "stop.solved=false", "--json"),
     *("--set", "evaluation.episodes=3", "--set", "evaluation.greedy=false", "--set", "evaluation.final_episodes=10"),
 )
+# What the preset had when the runs were put on file.
+EARLIER = {
+    ("ppo", "LunarLander-v3"): (
+        *("--set", "algorithm.learning_rate=1e-3", "--set", "environment.normalize_observations=false"),
+    )
+}
 NORMALIZED = ("--set", "environment.normalize_observations=true")
 CHILDREN = ("--local", "2", "--set", "exchange.every='2000 steps'")
 
@@ -26,6 +32,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         environment,
         "--algorithm",
         algorithm,
+        *EARLIER.get((algorithm, environment), ()),
         *more,
     )
     for algorithm in ("a3c", "ppo", "impala")
