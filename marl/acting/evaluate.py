@@ -10,8 +10,8 @@ from marl.acting.policy import Policy
 from marl.environments.vector import Environments
 
 MAX_EPISODE_STEPS = 27_000  # where an episode that does not end is cut
-# Where training has shown how long episodes are, one is cut that is LONGER times as long as the longest of the last
-# ones, but none before LEAST_LIMIT steps. A policy that never draws may run in circles for ever.
+# If an environment has no limit of its own, an episode is cut that is LONGER times as long as the longest of the last
+# ones in training, but none before LEAST_LIMIT steps. A policy that never draws may run in circles for ever.
 LONGER, LEAST_LIMIT = 3, 1_000
 
 

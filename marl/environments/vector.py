@@ -26,6 +26,7 @@ from marl.environments.outside import Outside
 from marl.environments.serial import misfit
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.worlds.frames import with_frames
+from marl.environments.worlds.limits import is_limited
 from marl.errors import EnvironmentFault, MarlError, SpaceFault
 
 Array = npt.NDArray[Any]
@@ -56,6 +57,7 @@ class Environments:
         parts = self.spaces.observations
         self._is_measured = isinstance(parts, Part) and not parts.categories  # as most: nothing to look at in each step
         self.seconds = 0.0
+        self.is_limited = False  # whether an episode surely ends by itself
         self.outside = Outside(vector.single_observation_space, parts, name)
         self._vector = vector
         mode = vector.metadata.get("autoreset_mode")
@@ -278,6 +280,7 @@ def make_environments(settings: EnvironmentSettings, count: int, *, training: bo
     try:
         environments = Environments(vector, settings.id, settings.ignore, settings.mask)
         environments.spaces = with_frames(environments.spaces, settings, vector)
+        environments.is_limited = is_limited(settings, vector)
         return environments
     except BaseException as error:
         close_all([vector], settings.id)

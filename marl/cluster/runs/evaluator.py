@@ -42,7 +42,7 @@ class Request(NamedTuple):
     episodes: int
     seed_set: int  # OWN_SEEDS, or 1, 2, ...
     max_steps: int | None  # limit of environment steps; if they do not suffice, the answer is OUT_OF_STEPS
-    limit: int | None  # steps after which an episode is cut; None: ``MAX_EPISODE_STEPS``
+    limit: int | None  # steps after which an episode is cut, if nothing else limits it; None: ``MAX_EPISODE_STEPS``
 
 
 OUT_OF_STEPS = "out of steps"
@@ -152,7 +152,7 @@ def _answer(request: Request, policy: Policy, environments: Environments, config
         seeds=seeds.integers(sequence, environments.count),
         greedy=config.evaluation.greedy,
         seed=seeds.integer(sequence),
-        limit=request.limit,
+        limit=None if environments.is_limited else request.limit,
     )
 
 

@@ -131,7 +131,7 @@ def play_restored(
             seeds=seeds.integers(sequence, environments.count),
             greedy=greedy,
             seed=seeds.integer(sequence),
-            limit=_limit_in(policy.info),
+            limit=None if environments.is_limited else _limit_in(policy.info),
         )
 
 
