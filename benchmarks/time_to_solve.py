@@ -6,6 +6,7 @@
     python benchmarks/time_to_solve.py --algorithm sac --env Pendulum-v1 --peers sac
     python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers rllib:impala
     python benchmarks/time_to_solve.py --algorithm ppo --peers ppo rllib:ppo samplefactory:appo
+    python benchmarks/time_to_solve.py --env Taxi-v4 --peers maskable_ppo        # with action masks; ours as it chooses
 
 Solved: the mean return of the last 100 training episodes reaches the threshold; there the clocks stop.
 """
@@ -30,8 +31,20 @@ SOLVED = {
     "LunarLanderContinuous-v3": 200.0,
     "MountainCar-v0": -110.0,
     "Pendulum-v1": -200.0,
+    "Taxi-v4": 7.0,
 }
-PEERS = ("ppo", "a2c", "dqn", "sac", "rllib:ppo", "rllib:impala", "rllib:dqn", "rllib:sac", "samplefactory:appo")
+PEERS = (
+    "ppo",
+    "a2c",
+    "dqn",
+    "sac",
+    "maskable_ppo",
+    "rllib:ppo",
+    "rllib:impala",
+    "rllib:dqn",
+    "rllib:sac",
+    "samplefactory:appo",
+)
 NAMES = {"sb3": "stable-baselines3", "rllib": "RLlib", "samplefactory": "Sample Factory"}
 KINDS = {"sb3": "", "rllib": "rllib", "samplefactory": "samplefactory"}  # of their environments
 FROM_PROCESS = "seconds_from_process_start"
