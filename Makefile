@@ -14,7 +14,7 @@ LUNAR_ONLY := --env LunarLander-v3 --max-seconds 600
 LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-more worlds faults lint format bench bench-algorithms bench-cluster bench-full clean
+.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-more worlds matrix faults lint format bench bench-algorithms bench-cluster bench-full clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test-more: $(VENV)/.installed-more ## the tests that take minutes, or show again
 
 worlds: $(VENV)/.installed-worlds ## 10,000 steps of training in every world that an extra brings: up to 20 minutes
 	$(BIN)/python benchmarks/worlds.py
+
+matrix: $(VENV)/.installed-dev ## train every combination of network, spaces, mask, algorithm and exchange: about 20 minutes
+	$(BIN)/python -m tests.matrix.all_cells
 
 faults: $(VENV)/.installed-dev ## every fault as often as promised (kills, poison, partitions, fuzzing): about 50 minutes
 	MARL_FAULTS=1 $(BIN)/python -m pytest tests/faults --timeout 3600
