@@ -104,6 +104,7 @@ def _rounded(exact: Array, part: Part, outwards: float) -> Array:
         return exact.ravel()
     with np.errstate(over="ignore"):  # beyond float32: no number that can be learned from is as large
         rounded = exact.ravel().astype(np.float32)
+        wider = np.nextafter(rounded, np.float32(outwards))
     tighter = rounded > exact.ravel() if outwards < 0 else rounded < exact.ravel()
-    found: Array = np.where(tighter, np.nextafter(rounded, np.float32(outwards)), rounded)
+    found: Array = np.where(tighter, wider, rounded)
     return found

@@ -111,3 +111,11 @@ def test_rounding_moves_nothing_outside() -> None:
     found.look(np.stack(bounds) * 1.0001)
     assert found.count == 2
     assert "number 0 of observation is -0.70007, outside its space of -0.7 to 0.1;" in found.first
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_bounds_that_there_are_warn_of_nothing() -> None:
+    most = np.finfo(np.float32).max
+    looks = outside(box([-most], [most]))
+    looks.look(np.array([[1.0]], np.float32))
+    assert looks.count == 0
