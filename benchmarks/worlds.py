@@ -42,6 +42,9 @@ WORLDS = {
     ),
     "minigrid": World("minigrid", (("MiniGrid-Empty-5x5-v0",),)),
     "atari": World("ale_py", (("ALE/Pong-v5",),)),
+    "vizdoom": World("vizdoom", (("VizdoomBasic-v1",),)),
+    "retro": World("stable_retro", (("retro/Airstriker-Genesis-v0",),)),
+    "sumo": World("libsumo", (("SumoCrossing-v0",),)),
     "envpool": World("envpool", (("Hopper-v5", *POOL), ("Pong-v5", *POOL))),
 }
 

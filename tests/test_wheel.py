@@ -16,7 +16,9 @@ from marl.config.presets import all_presets
 from tests.commands import ROOT
 
 EXTRAS = "box2d,zstd,discovery,video"
-LARGE_EXTRAS = "mujoco,atari,minigrid,export" + ",envpool" * (sys.platform == "linux")  # only resolved, not installed
+LARGE_EXTRAS = "mujoco,atari,minigrid,vizdoom,retro,sumo,export"  # only resolved, not installed
+LARGE_EXTRAS += ",envpool" * (sys.platform == "linux")
+PACKAGES = {"atari": "ale-py", "export": "onnxruntime", "retro": "stable-retro", "sumo": "libsumo"}  # of other names
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -65,7 +67,7 @@ def test_the_wheel_in_a_clean_environment(tmp_path: Path) -> None:
     others = ("-m", "pip", "install", "--dry-run", "-c", "pins.txt", f"{wheel}[{LARGE_EXTRAS}]")
     resolved = run(str(scripts / "python"), *others, cwd=tmp_path)
     (would,) = (line for line in resolved.splitlines() if line.startswith("Would install "))
-    wanted = LARGE_EXTRAS.replace("atari", "ale-py").replace("export", "onnxruntime").split(",")
+    wanted = [PACKAGES.get(extra, extra) for extra in LARGE_EXTRAS.split(",")]
     assert [name for name in wanted if not re.search(rf" {name}-\d", would.replace("_", "-"))] == []
     marl = str(scripts / "marl")
     assert run(marl, "--version", cwd=tmp_path) == f"marl {__version__}\n"

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 from gymnasium.vector import VectorEnv
@@ -13,6 +13,7 @@ from marl.environments.masks import INFO, FromInfo
 from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.single import OfVector
+from marl.environments.worlds.apart import apart, lives_alone
 from marl.environments.worlds.atari import PREFIX, atari_kwargs, is_atari
 from marl.environments.worlds.brought import register
 from marl.environments.worlds.mujoco import prepare
@@ -22,6 +23,7 @@ from marl.plugins import described, hidden, load_module, load_object
 
 GymEnv = gymnasium.Env[Any, Any]
 GymVectorEnv = VectorEnv[Any, Any, Any]
+Made = TypeVar("Made")
 
 EXTRAS = {"box2d": "Box2D", "mujoco": "MuJoCo"}  # of gymnasium, which marl has under the same names
 
@@ -43,19 +45,22 @@ def make_vector(settings: EnvironmentSettings, count: int, *, training: bool = F
     if settings.backend == "envpool":
         _demand_no_info(settings)
         demand_offered(settings.id)
-        return _vector(settings, lambda: SeededPool(settings.id, count, settings.kwargs))
+        return _guarded(settings, lambda: SeededPool(settings.id, count, settings.kwargs))
     if settings.backend != "gymnasium":
         raise EnvironmentFault(f"environment.backend: expected 'gymnasium' or 'envpool', got {settings.backend!r}")
     factory = _find_factory(settings.id)
     if factory is not None:
-        return _vector(settings, lambda: _vectorize(settings, factory, settings.kwargs, count), factory)
+        return _guarded(settings, lambda: _vectorize(settings, factory, settings.kwargs, count), factory)
     spec = _find_spec(settings.id)
     if _comes_as_vector(spec, settings):
         kwargs = settings.kwargs
         if is_atari(spec.id):
             kwargs = atari_kwargs(kwargs, life_ends=training and settings.life_ends)
-        return _vector(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **kwargs))
-    return _vector(settings, lambda: _vectorize(settings, _maker(spec), settings.kwargs, count))
+        return _guarded(settings, lambda: gymnasium.make_vec(spec, count, "vector_entry_point", **kwargs))
+    if count > 1 and lives_alone(spec):
+        _demand_no_info(settings)
+        return _guarded(settings, lambda: apart(spec, settings.kwargs, count))
+    return _guarded(settings, lambda: _vectorize(settings, _maker(spec), settings.kwargs, count))
 
 
 def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -> GymEnv:
@@ -75,7 +80,7 @@ def make_single(settings: EnvironmentSettings, render_mode: str | None = None) -
             return OfVector(_vectorize(settings, factory, kwargs, 1))
         return _seen(settings, _one(settings.id, factory(**kwargs)))
 
-    environment: GymEnv = _guarded(settings, make, factory)
+    environment = _guarded(settings, make, factory)
     _demand_spaces(settings.id, environment)
     return environment
 
@@ -100,7 +105,7 @@ def own_vector(settings: EnvironmentSettings) -> Callable[[int], GymVectorEnv] |
     """
     if _find_factory(settings.id) is not None or not _comes_as_vector(spec := _find_spec(settings.id), settings):
         return None
-    return lambda count: _vector(settings, lambda: _vectorize(settings, _maker(spec), settings.kwargs, count))
+    return lambda count: _guarded(settings, lambda: _vectorize(settings, _maker(spec), settings.kwargs, count))
 
 
 def _demand_spaces(name: str, environment: GymEnv) -> None:
@@ -247,14 +252,9 @@ def _takes_num_envs(factory: Callable[..., Any]) -> bool:
         return False
 
 
-def _vector(
-    settings: EnvironmentSettings, make: Callable[[], GymVectorEnv], factory: Callable[..., Any] | None = None
-) -> GymVectorEnv:
-    vector: GymVectorEnv = _guarded(settings, make, factory)
-    return vector
-
-
-def _guarded(settings: EnvironmentSettings, make: Callable[[], Any], factory: Callable[..., Any] | None) -> Any:
+def _guarded(
+    settings: EnvironmentSettings, make: Callable[[], Made], factory: Callable[..., Any] | None = None
+) -> Made:
     """Whatever a foreign constructor raises, as one line with a remedy."""
     try:
         return make()

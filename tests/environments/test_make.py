@@ -246,11 +246,14 @@ def test_gymnasium_knows_our_fakes() -> None:
         ("ALE/Pong-v5", "ALE/Pong-v5 needs ale-py: run .*atari"),
         ("PongNoFrameskip-v4", "needs ale-py: run .*atari"),
         ("MiniGrid-Empty-5x5-v0", "MiniGrid-Empty-5x5-v0 needs minigrid: run .*minigrid"),
+        ("VizdoomBasic-v1", "VizdoomBasic-v1 needs ViZDoom: run .*vizdoom"),
+        ("retro/Airstriker-Genesis-v0", "retro/Airstriker-Genesis-v0 needs stable-retro: run .*retro"),
+        ("SumoCrossing-v0", "SumoCrossing-v0 needs SUMO: run .*sumo"),
         ("Ant-v5", "Ant-v5 needs MuJoCo: run .*mujoco"),
     ],
 )
 def test_what_is_not_installed_names_its_extra(name: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("ale_py", "minigrid", "mujoco"):
+    for package in ("ale_py", "minigrid", "mujoco", "vizdoom", "vizdoom.gymnasium_wrapper", "stable_retro", "libsumo"):
         monkeypatch.setitem(sys.modules, package, None)  # also where they are installed
     with pytest.raises(MissingExtra, match=words):
         make_single(EnvironmentSettings(id=name))

@@ -4,6 +4,7 @@ import importlib
 
 import gymnasium
 
+from marl.environments.worlds import retro, sumo
 from marl.environments.worlds.atari import PREFIX
 from marl.errors import MissingExtra
 
@@ -11,14 +12,18 @@ BROUGHT = {  # how ids begin that a package brings: its module, its own name, ou
     PREFIX: ("ale_py", "ale-py", "atari"),
     "MiniGrid-": ("minigrid", "minigrid", "minigrid"),
     "BabyAI-": ("minigrid", "minigrid", "minigrid"),
+    "Vizdoom": ("vizdoom.gymnasium_wrapper", "ViZDoom", "vizdoom"),
+    retro.PREFIX: ("stable_retro", "stable-retro", "retro"),
+    sumo.NAME: ("libsumo", "SUMO", "sumo"),
 }
 
 
 def register(identifier: str) -> None:
-    """Let the package that brings an id say so to gymnasium.
+    """Let the package that brings an id say so to gymnasium; where it does not know gymnasium, we say so.
 
     Raises:
         MissingExtra: it is not installed.
+        EnvironmentFault: it has nothing of that name.
     """
     for begin, (module, package, extra) in BROUGHT.items():
         if identifier.startswith(begin) or (package == "ale-py" and "NoFrameskip" in identifier):
@@ -26,3 +31,7 @@ def register(identifier: str) -> None:
                 gymnasium.register_envs(importlib.import_module(module))
             except ImportError as error:
                 raise MissingExtra(package, extra, identifier) from error
+            if begin == retro.PREFIX:
+                retro.register(identifier)
+            elif begin == sumo.NAME:
+                sumo.register()
