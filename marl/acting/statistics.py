@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from marl.acting.burn_in import BurnIn
 from marl.acting.collect import Collector, Episodes
 from marl.acting.novelty import Novelty
 from marl.data.normalizer import Normalizer, add, beside, columns, merge
@@ -66,8 +67,14 @@ class Statistics:
 class Rollouts:
     """Plays a worker's trajectories, adds them to the running statistics, scales their rewards and adds a bonus."""
 
-    def __init__(self, collector: Collector, statistics: Statistics, novelty: Novelty | None = None) -> None:
-        self._collector, self._statistics, self._novelty = collector, statistics, novelty
+    def __init__(
+        self,
+        collector: Collector,
+        statistics: Statistics,
+        novelty: Novelty | None = None,
+        burn_in: BurnIn | None = None,
+    ) -> None:
+        self._collector, self._statistics, self._novelty, self._burn_in = collector, statistics, novelty, burn_in
 
     def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
         """See ``Collector.collect``."""
@@ -75,4 +82,6 @@ class Rollouts:
         self._statistics.learn_from(self._collector)
         if self._novelty is not None:
             self._novelty.add(found[0])
+        if self._burn_in is not None:
+            return self._burn_in.lengthened(found[0]), found[1]
         return found

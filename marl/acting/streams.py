@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from marl.acting.burn_in import BurnIn
 from marl.data.layout import Layout, Tree, Values, is_empty, joined, mapped, put, steps
 from marl.data.trajectory import Trajectory, trajectory_tree
 from marl.networks.contract import Acts, State, renewed, state_tree
@@ -39,8 +40,10 @@ class Stream:
         network: Acts,
         reward_scale: float,
         reward_clip: float | None = None,
+        burn_in: BurnIn | None = None,
     ) -> None:
         """``network``: that decides, here only asked what it remembers."""
+        self._burn_in = burn_in
         self._length, self._count, self._reward_scale = length, environments, reward_scale
         self._reward_clip = reward_clip
         tree = trajectory_tree(
@@ -81,6 +84,8 @@ class Stream:
             self._question, self._step, self._last, self._first = None, 0, [], None
             put(self._observations[0], answered.observations)
             self._state = self._initial
+            if self._burn_in is not None:
+                self._burn_in.forget()
             return None
         self._question = None  # no answer is taken twice
         if self._step == self._length:  # the actions on the last observation are the first of the next trajectory
@@ -131,9 +136,9 @@ class Stream:
 
     def _trajectory(self) -> Trajectory:
         whole = self._whole._replace(version=self._version)
-        if not self._last:
-            return whole
-        return whole._replace(
-            last_observations=mapped(torch.from_numpy, joined([each for each, _ in self._last])),
-            last_index=torch.from_numpy(np.concatenate([index for _, index in self._last])),
-        )
+        if self._last:
+            whole = whole._replace(
+                last_observations=mapped(torch.from_numpy, joined([each for each, _ in self._last])),
+                last_index=torch.from_numpy(np.concatenate([index for _, index in self._last])),
+            )
+        return whole if self._burn_in is None else self._burn_in.lengthened(whole)

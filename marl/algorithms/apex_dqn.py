@@ -41,6 +41,7 @@ class ApexDQN(Algorithm):
     n_step: int = 3  # rewards in a target before values take over; more is faster and less exact (1 to 5)
     double: bool = True  # one network chooses the next action, its older copy gives its value; else the copy does both
     dueling: bool = True  # value and advantages apart
+    burn_in: int = 0  # steps before a sequence that only warm what is remembered (0 to t_max); more: less stale
     rescaled: bool = False  # learn sign(x)(sqrt(|x| + 1) - 1) + x/1000 of values x, where their sizes differ much
     huber: float = 1.0  # errors count in proportion beyond this, squared below; 0: always squared
     target_period: int = 200  # updates of a worker between two copies of the network (50 to 2500)
@@ -55,9 +56,10 @@ class ApexDQN(Algorithm):
         """Of up to ``n_step`` steps each; where the network remembers, each environment's sequence."""
         if not is_empty(trajectory.state):
             rows = sequences_of(trajectory)
-            batch = trajectory_of(rows)
+            batch = self._trajectory(rows)
             with torch.no_grad():
-                return rows, sequence_priorities(self._sequence_errors(network, batch)[0], batch.valid)
+                errors, _ = self._sequence_errors(network, batch)
+            return rows, sequence_priorities(errors, batch.valid[self.burn_in :])
         transitions = cut(trajectory, discount=self.discount, n=self.n_step)
         with torch.no_grad():
             return transitions, priorities_of(self._errors(cast(ActionValuePolicy, network), transitions)[0])
@@ -65,7 +67,7 @@ class ApexDQN(Algorithm):
     def loss(self, network: nn.Module, batch: Sampled) -> Loss:
         """Huber's loss of each error, times the weight of its transition or sequence, mean over all."""
         if isinstance(batch.transitions, Sequences):
-            return self._sequence_loss(network, trajectory_of(batch.transitions), batch.weights)
+            return self._sequence_loss(network, self._trajectory(batch.transitions), batch.weights)
         errors, chosen = self._errors(cast(ActionValuePolicy, network), batch.transitions)
         with torch.no_grad():
             weighted = batch.weights * errors / len(errors)
@@ -97,6 +99,10 @@ class ApexDQN(Algorithm):
             followed, target = parts(weights, num_parameters)
             target.copy_(followed)
 
+    def overlap(self) -> int:
+        """See ``Algorithm.overlap``."""
+        return self.burn_in
+
     def lag(self) -> float:
         """See ``Algorithm.lag``."""
         return float(self.target_period) if type(self).settle is ApexDQN.settle else super().lag()
@@ -105,6 +111,7 @@ class ApexDQN(Algorithm):
         """See ``Algorithm.validate``."""
         super().validate()
         demand(self.n_step >= 1, "n_step", "at least 1", self.n_step)
+        demand(0 <= self.burn_in <= self.t_max, "burn_in", f"0 to t_max ({self.t_max})", self.burn_in)
         demand(self.huber >= 0, "huber", "0 or more", self.huber)
         demand(self.target_period >= 1, "target_period", "at least 1", self.target_period)
         demand(0 <= self.epsilon <= 1, "epsilon", "0 to 1", self.epsilon)
@@ -122,13 +129,16 @@ class ApexDQN(Algorithm):
     def _sequence_loss(self, network: nn.Module, batch: Trajectory, weights: Tensor) -> Loss:
         errors, chosen = self._sequence_errors(network, batch)
         with torch.no_grad():
-            counts = batch.valid
+            counts = batch.valid[self.burn_in :]
             shares = weights * counts / counts.sum().clamp_min(1)  # [T, B]
             value_loss = (shares * errors).flatten().dot(errors.flatten())
             slopes = shares * (errors.clamp(-self.huber, self.huber) if self.huber else errors)  # as above
             q_mean = chosen[counts].mean() if bool(counts.any()) else value_loss.new_zeros(())
         metrics = {"value_loss": value_loss, "q_mean": q_mean}
         return Loss((chosen * slopes).sum(), metrics, sequence_priorities(errors, counts))
+
+    def _trajectory(self, rows: Sequences) -> Trajectory:
+        return trajectory_of(rows)._replace(burn_in=self.burn_in)
 
     def _sequence_errors(self, network: nn.Module, batch: Trajectory) -> tuple[Tensor, Tensor]:
         return sequence_errors(

@@ -96,6 +96,10 @@ class Algorithm(ABC):
         """
         raise PluginError(f"{self.name} lacks transitions: see marl.algorithms.base.Algorithm")
 
+    def overlap(self) -> int:
+        """Steps of each trajectory that the one before has, too: they warm what a network remembers."""
+        return 0
+
     def for_worker(self, unused_rank: Rank) -> "Algorithm":
         """The same algorithm for one of all workers: exploration may differ from one to the next."""
         return self

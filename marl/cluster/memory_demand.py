@@ -47,12 +47,13 @@ def _prioritized(config: Config, spaces: Spaces, network: nn.Module, workers: in
         "observation": spaces.observation(normalized=config.environment.normalize_observations),
         "action": spaces.action,
     }
-    state, length = state_tree(network), config.algorithm.t_max
-    capacity = config.replay.capacity if is_empty(state) else -(-config.replay.capacity // length)
+    state, algorithm = state_tree(network), config.algorithm
+    capacity = config.replay.capacity if is_empty(state) else -(-config.replay.capacity // algorithm.t_max)
     capacity += -capacity % workers
     if is_empty(state):
         fields = transition_fields(capacity=capacity, workers=workers, **row)
     else:
+        length = algorithm.t_max + algorithm.overlap()
         fields = sequence_fields(capacity=capacity, workers=workers, length=length, state=state, **row)
     return fields | priority_fields(capacity)
 

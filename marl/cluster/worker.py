@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from marl import seeds
+from marl.acting.burn_in import BurnIn
 from marl.acting.collect import Collector
 from marl.acting.novelty import Novelty
 from marl.acting.statistics import Rollouts, Statistics
@@ -21,6 +22,7 @@ from marl.data.spaces import Spaces
 from marl.environments.vector import Environments, make_environments
 from marl.exchanges.base import MakeMinibatches, MakeWeights
 from marl.exchanges.run import RunSettings, replay_ratio
+from marl.networks.contract import Acts
 from marl.networks.sampling import Rank
 from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
@@ -123,6 +125,9 @@ def _learn(
 
     novelty = _novelty(job, environments.spaces)
 
+    overlap = algorithm.overlap()
+    burn_in = BurnIn(cast(Acts, network), overlap) if overlap else None
+
     def begin(interval: int) -> None:
         """Start a checkpoint interval as after a resume: of all state, only what lies in shared memory is kept."""
         collector.reset(reseed(job, interval, generator, environments.count))
@@ -134,7 +139,7 @@ def _learn(
         algorithm=algorithm,
         network=network,
         weights=shared_weights(local, block, config.optimizer) if weights is None else weights(local),
-        source=Rollouts(collector, statistics, novelty),
+        source=Rollouts(collector, statistics, novelty, burn_in),
         minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,
         generator=generator,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.data.layout import Leaf, Tree, Values, batched, is_empty
+from marl.data.layout import Leaf, Tree, Values, at, batched, is_empty
 
 
 class Trajectory(NamedTuple):
@@ -22,11 +22,12 @@ class Trajectory(NamedTuple):
     last_index: Tensor  # [K]  where each belongs in the flattened [T * B]
     behaviour: Tensor  # [T, B, P]  distribution parameters of the policy that acted
     version: int  # the oldest weights that acted
+    burn_in: int = 0  # steps at the start that only warm what is remembered: nothing is learned from them
     state: Values = ()  # of tensors [B, ...]: what the network remembered before the first step; (): nothing ever
 
 
 LAST = ("last_observations", "last_index")
-STEPS = tuple(name for name in Trajectory._fields if name not in (*LAST, "version", "state"))  # [T, B, ...]
+STEPS = tuple(name for name in Trajectory._fields if name not in (*LAST, "version", "burn_in", "state"))  # [T, B, ...]
 WHOLE = (*STEPS, "state")
 
 
@@ -77,6 +78,18 @@ def resets_of(trajectory: Trajectory) -> Tensor | None:
     resets[1:] = ~valid
     resets[1:-1] |= ended[:-1] & valid[1:]
     return resets
+
+
+def without_burn_in(trajectory: Trajectory) -> Trajectory:
+    """The steps that are learned from, with a state that is still the one before the burn-in."""
+    start = trajectory.burn_in
+    later = trajectory.last_index >= start * trajectory.rewards.shape[1]
+    return trajectory._replace(
+        **{name: at(getattr(trajectory, name), slice(start, None)) for name in STEPS},
+        last_observations=at(trajectory.last_observations, later),
+        last_index=trajectory.last_index[later] - start * trajectory.rewards.shape[1],
+        burn_in=0,
+    )
 
 
 def valid_without(trajectory: Trajectory, cuts: Tensor) -> Tensor:

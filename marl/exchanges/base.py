@@ -173,7 +173,7 @@ class Exchange(ExchangeSettings, ABC):
     def tree(self, run: RunSettings, spaces: Spaces, network: nn.Module, *, priorities: bool = True) -> dict[str, Tree]:
         """The fields of ``layout``, with or without the ``priorities`` of the transitions."""
         return rollout_tree(
-            length=run.algorithm.t_max,
+            length=run.algorithm.t_max + run.algorithm.overlap(),
             environments=self.rows(run),
             observation=spaces.observation(normalized=run.environment.normalize_observations),
             action=spaces.action,

@@ -87,6 +87,11 @@ class RecurrentActionValues(Acts, Protocol):
     def unroll_target(self, observations: Values, state: State, resets: Tensor) -> Tensor:
         """The same by an older copy of the network."""
 
+    def warm(self, observations: Values, state: State, resets: Tensor) -> tuple[State, State]:
+        """What the network and its copy remember after observations [S, B, D]; ``resets`` [S + 1, B], the last for the
+        observation that follows.
+        """
+
 
 class Stateless(nn.Module):
     """A network that remembers nothing: its ``policy`` is all that a step needs."""

@@ -42,6 +42,16 @@ def make_core(features: int, settings: NetworkSettings, generator: torch.Generat
     return own, demand_size("network.core", name, own)
 
 
+def warmed(core: nn.Module, features: Tensor, state: State, resets: Tensor) -> State:
+    """What is remembered after features [S, B, F], for the step that follows; ``resets`` [S + 1, B]."""
+    steps = cast(Core, core)
+    initial = on_device(steps.initial_state(features.shape[1]), features.device)
+    state = on_device(state, features.device)
+    for now, fresh in zip(features.unbind(), resets[1:].unbind(), strict=True):
+        state = renewed(steps.step(now, state)[1], fresh, initial)
+    return state
+
+
 def unrolled(core: nn.Module, features: Tensor, state: State, resets: Tensor) -> Tensor:
     """Features [S, B, size] of features [S, B, F], one step after the other."""
     steps = cast(Core, core)

@@ -82,6 +82,10 @@ class MaskedRecurrentActionValues(Masked):
         inner = cast(RecurrentActionValues, self.inner)
         return self._lowered(inner.unroll_target(without(observations, self._mask), state, resets), observations)
 
+    def warm(self, observations: Values, state: State, resets: Tensor) -> tuple[State, State]:
+        """See ``RecurrentActionValues``."""
+        return cast(RecurrentActionValues, self.inner).warm(without(observations, self._mask), state, resets)
+
 
 def _places(spaces: Spaces, num_parameters: int) -> Tensor | None:
     """Which of a distribution's parameters are of categories, in order; None: all are.

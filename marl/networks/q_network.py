@@ -108,6 +108,10 @@ class RecurrentQNetwork(_Twice):
         """See ``RecurrentActionValues``."""
         return self._values(self.past.unroll(observations, state, resets))
 
+    def warm(self, observations: Values, state: State, resets: Tensor) -> tuple[State, State]:
+        """See ``RecurrentActionValues``."""
+        return self.online.warm(observations, state, resets), self.past.warm(observations, state, resets)
+
 
 def _values_of(network: nn.Module) -> Callable[[Values], Tensor]:
     return network.forward if isinstance(network, Torso) else cast(Stateless, network).policy

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.networks.contract import State
-from marl.networks.cores import Core, make_core, unrolled
+from marl.networks.cores import Core, make_core, unrolled, warmed
 from marl.networks.encoders.inputs import Inputs
 from marl.networks.encoders.make_encoder import make_encoder
 from marl.networks.heads import forward_of, make_head
@@ -60,6 +60,11 @@ class Torso(KeepsTensors):
         encode, head = self._listed
         features = unrolled(cast(nn.Module, self.core), encode(observations), state, resets)
         return head(features)
+
+    def warm(self, observations: Values, state: State, resets: Tensor) -> State:
+        """What is remembered after observations [S, B, D]; ``resets`` [S + 1, B], the last for what follows."""
+        encode, _ = self._listed
+        return warmed(cast(nn.Module, self.core), encode(observations), state, resets)
 
     def relist(self) -> None:
         """See ``KeepsTensors``."""

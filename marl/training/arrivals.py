@@ -59,7 +59,9 @@ class Arrivals:
         self.priorities = torch.cat([priorities for _, priorities in opened])
         joined = side_by_side([trajectory for trajectory, _ in opened])
         tensors = {name: mapped(self._to_device, getattr(joined, name)) for name in (*WHOLE, *LAST)}
-        return Trajectory(**tensors, version=joined.version), Episodes(np.zeros(0), np.zeros(0, np.int64), steps, 0.0)
+        return Trajectory(**tensors, version=joined.version, burn_in=joined.burn_in), Episodes(
+            np.zeros(0), np.zeros(0, np.int64), steps, 0.0
+        )
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device)
@@ -85,4 +87,5 @@ def side_by_side(trajectories: list[Trajectory]) -> Trajectory:
         last_observations=joined("last_observations", 0),
         last_index=torch.cat(index),
         version=min(each.version for each in trajectories),
+        burn_in=trajectories[0].burn_in,
     )

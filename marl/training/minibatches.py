@@ -125,6 +125,7 @@ class ReplayedTransitions:
         self._device = device
         self._from_actor = priorities
         self._replay = TransitionReplay(block, worker)
+        self._steps_of_row = algorithm.t_max if self._replay.of_sequences else 1
         self._priorities = Priorities(block, settings.alpha)
         self._limiter = ReplayRatioLimiter(ratio)
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -145,11 +146,11 @@ class ReplayedTransitions:
         if not len(rows.versions):
             return
         self._priorities.set(self._replay.add(rows), priorities.double().numpy())
-        self._limiter.played(len(rows.versions) * self._replay.steps_of_row)
+        self._limiter.played(len(rows.versions) * self._steps_of_row)
 
     def samples(self) -> Iterator[Sampled]:
         """The batches that are due: of sequences, as many as have ``batch_size`` steps or more."""
-        steps = self._replay.steps_of_row
+        steps = self._steps_of_row
         size = -(-self._settings.batch_size // steps)
         filled = len(self._replay)
         if filled < max(self._settings.start / steps, size):

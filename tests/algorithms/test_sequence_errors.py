@@ -113,6 +113,8 @@ def literal_errors(online: Tensors, past: Tensors, batch: Trajectory, row: int, 
     ended = (batch.terminated | batch.truncated)[:, row].tolist()
     values, following = {}, {}  # at each step; by both networks of the true next observation
     for step in range(T):
+        if step == numbers.burn_in:
+            before = [[each.detach() for each in state] for state in before]
         if step and (not batch.valid[step - 1, row] or (ended[step - 1] and batch.valid[step, row])):
             before = [list(nothing), list(nothing)]
         seen = batch.observations[step, row]
@@ -126,7 +128,7 @@ def literal_errors(online: Tensors, past: Tensors, batch: Trajectory, row: int, 
         ]
     errors = {}
     for step in range(T):
-        if not batch.valid[step, row]:
+        if not batch.valid[step, row] or step < numbers.burn_in:
             continue
         target, end = 0.0, step
         for number in range(numbers.n_step):
@@ -153,8 +155,9 @@ def literal_errors(online: Tensors, past: Tensors, batch: Trajectory, row: int, 
         ApexDQN(n_step=1, discount=0.9, dueling=False),
         ApexDQN(n_step=5, discount=0.95, rescaled=True),
         ApexDQN(n_step=2, discount=0.9, double=False, huber=0.0),
+        ApexDQN(n_step=2, discount=0.9, burn_in=3),
     ],
-    ids=["usual", "one step", "rescaled", "plain"],
+    ids=["usual", "one step", "rescaled", "plain", "warmed"],
 )
 def test_gradient_and_priorities_are_the_written_formulas(numbers: ApexDQN, core: str, mode: str) -> None:
     network, batch = network_for(core, dueling=numbers.dueling).double(), played(mode, core)
@@ -173,7 +176,7 @@ def test_gradient_and_priorities_are_the_written_formulas(numbers: ApexDQN, core
         for error in errors.values():
             quadratic = not huber or abs(error.item()) <= huber
             one = 0.5 * error**2 if quadratic else huber * (error.abs() - 0.5 * huber)
-            total = total + weights[row] * one / batch.valid.sum()
+            total = total + weights[row] * one / batch.valid[numbers.burn_in :].sum()
         sizes = [abs(error.item()) for error in errors.values()]
         priorities.append(0.9 * max(sizes) + 0.1 * sum(sizes) / len(sizes))
     total.backward()

@@ -212,9 +212,12 @@ def test_a_run_trains_evaluates_and_loads(algorithm: str, exchange: str, core: s
         "report.runs": str(tmp_path / "runs"), "report.pictures": False, "report.sinks": ["metrics"],
         "evaluation.final_episodes": 4, "evaluation.episodes": 2, "environment.solved_return": None,
     }  # fmt: skip
+    if algorithm == "apex_dqn":
+        settings["algorithm.burn_in"] = 8
     result = train(RECALL, settings=settings, out=tmp_path / "weights.pt", live=False)
     assert (result.reason, result.failure) == ("steps", None)
     assert result.updates > 0
+    assert 1000 <= result.steps < 1300  # what trajectories share counts once
     assert len(evaluate(result.weights, episodes=6).returns) == 6
     policy = load(result.weights)
     parameters = []

@@ -42,7 +42,7 @@ def block_for(network: Any, capacity: int, length: int, observation: int) -> Sha
 
 def test_a_batch_has_as_many_sequences_as_hold_its_steps_and_each_step_is_learned_from_so_often() -> None:
     """4 sequences of 5 steps a trajectory; the replay begins with 35 steps, and a batch of 12 has 3 sequences."""
-    algorithm = ApexDQN()
+    algorithm = ApexDQN(t_max=5)
     network: Any = algorithm.build_network(DISCRETE, NetworkSettings(hidden=(4,), core="gru", core_size=4), 0)
     block = block_for(network, 100, 5, 4)
     minibatches = ReplayedTransitions(

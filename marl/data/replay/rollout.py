@@ -17,7 +17,7 @@ from marl.data.trajectory import LAST, WHOLE, Trajectory, trajectory_tree, valid
 from marl.errors import MessageRefused
 from marl.failpoints import fail
 
-VERSION, NUM_LAST, NUM_PRIORITIES = range(3)  # of the header
+VERSION, NUM_LAST, NUM_PRIORITIES, BURN_IN = range(4)  # of the header
 LARGEST = torch.finfo(torch.float32).max
 CLAIM = "a trajectory has"  # of what is refused
 SEEN = ("observations", "last_observations")
@@ -96,6 +96,7 @@ def pack(rollout: Views, trajectory: Trajectory, priorities: Tensor | None = Non
         add(rollout["priorities"][:num_priorities], priorities)
     header = rollout["header"]
     header[VERSION], header[NUM_LAST], header[NUM_PRIORITIES] = trajectory.version, num_last, num_priorities
+    header[BURN_IN] = trajectory.burn_in
     for place, array in pairs:
         place[...] = array
         fail("rollout.packing")
@@ -117,12 +118,12 @@ def _valid_without_lost(trajectory: Trajectory, lost: Array) -> Tensor:
 
 def unpack(rollout: Views) -> tuple[Trajectory, Tensor]:
     """The trajectory and the priorities, which share the rollout's memory, but for stacks of frames."""
-    version, num_last, num_priorities = rollout["header"][:3].tolist()
+    version, num_last, num_priorities, burn_in = rollout["header"][:4].tolist()
     tensors = {name: rollout[name] for name in WHOLE}
     tensors |= {name: mapped(lambda view: view[:num_last], rollout[name]) for name in LAST}
     if not is_empty(rollout["order"]):
         tensors |= dict(zip(SEEN, unfold(rollout, num_last), strict=True))
-    return Trajectory(**tensors, version=version), rollout["priorities"][:num_priorities]
+    return Trajectory(**tensors, version=version, burn_in=burn_in), rollout["priorities"][:num_priorities]
 
 
 def check(rollout: Views, layout: Layout) -> None:
@@ -131,12 +132,14 @@ def check(rollout: Views, layout: Layout) -> None:
     Raises:
         MessageRefused: something in it cannot be.
     """
-    version, num_last, num_priorities = rollout["header"][:3].tolist()
+    version, num_last, num_priorities, burn_in = rollout["header"][:4].tolist()
     most, size = len(rollout["last_index"]), len(rollout["priorities"])
     if version < 0 or not 0 <= num_last <= most or not 0 <= num_priorities <= size:
         raise MessageRefused(
             f"a trajectory says version {version}, {num_last} cut episodes, {num_priorities} priorities"
         )
+    if not 0 <= burn_in < len(rollout["rewards"]):
+        raise MessageRefused(f"a trajectory of {len(rollout['rewards'])} steps says {burn_in} steps of burn-in")
     if not within(rollout["last_index"][:num_last], 0, rollout["rewards"].numel() - 1):
         raise MessageRefused("a trajectory has a cut episode outside its steps")
     for name in (*WHOLE, "order"):
@@ -148,5 +151,5 @@ def check(rollout: Views, layout: Layout) -> None:
 
 
 def num_steps(rollout: Views) -> int:
-    """Transitions in a rollout."""
-    return int(rollout["valid"].sum())
+    """Transitions in a rollout, but for those that the one before has, too."""
+    return int(rollout["valid"][int(rollout["header"][BURN_IN]) :].sum())

@@ -95,7 +95,7 @@ class TransitionReplay:
         rows = block.tree(SEQUENCES if self._kind is Sequences else ROWS)
         self._rows: list[Values] = [mapped(Tensor.numpy, rows[name]) for name in self._kind._fields]  # [capacity, ...]
         self._ring = len(rows["versions"]) // len(self._counts)  # rows of each worker
-        self.steps_of_row = rows["rewards"].shape[1] if self._kind is Sequences else 1
+        self.of_sequences = self._kind is Sequences
         self._frames = rings_of(block, worker)
 
     def add(self, batch: Rows) -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 
 from marl import seeds
+from marl.acting.burn_in import BurnIn
 from marl.acting.decide import Answers, Decider, Question
 from marl.acting.streams import Stream
 from marl.algorithms.build import build_network, make_sampler
@@ -39,6 +40,8 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
                 held = published.read(flat.weights)
         return held
 
+    overlap = algorithm.overlap()
+
     def stream() -> Stream:
         return Stream(
             length=algorithm.t_max,
@@ -48,6 +51,7 @@ def prepare(side: ObservationsParent, settings: ExchangeSettings, requests: Requ
             network=acts,
             reward_scale=run.environment.reward_scale,
             reward_clip=run.environment.reward_clip,
+            burn_in=BurnIn(acts, overlap, moving) if overlap else None,
         )
 
     usual = OnPolicy(acts.distribution)

@@ -36,6 +36,15 @@ def test_what_goes_in_comes_out(number: int) -> None:
     assert num_steps(rollout) == int(trajectory(number).valid.sum())
 
 
+def test_steps_that_the_trajectory_before_has_too_count_once() -> None:
+    longer = trajectory(3)._replace(burn_in=2)
+    rollout = empty(layout_of())
+    pack(rollout, longer)
+    came, _ = unpack(rollout)
+    assert came.burn_in == 2
+    assert num_steps(rollout) == int(longer.valid[2:].sum()) < int(longer.valid.sum())
+
+
 def test_a_rollout_is_used_again_and_nothing_of_before_is_left() -> None:
     rollout = packed(3)  # three cut episodes
     pack(rollout, trajectory(4))  # none
@@ -153,6 +162,8 @@ NONSENSE = {
     "fewer than no cuts": setter("header", -1, 1),
     "more cuts than fit": setter("header", MAX_LAST + 1, 1),
     "more priorities than steps": setter("header", SIZE + 1, 2),
+    "burn-in to the end": setter("header", LENGTH, 3),
+    "fewer than no burn-in": setter("header", -1, 3),
     "fewer than no priorities": setter("header", -(2**63), 2),
     "terminated": setter("terminated", 2, (0, 0)),
     "truncated": setter("truncated", 255, (-1, -1)),

@@ -1,0 +1,56 @@
+"""Trajectories that overlap: what a network says along them is what was said when they were played."""
+
+from typing import Any, cast
+
+import pytest
+import torch
+
+from marl.acting.burn_in import BurnIn
+from marl.algorithms.last_values import outputs_of
+from marl.data.layout import header_of, leaves
+from marl.networks.contract import Policy
+from tests.extending.memory import COUNT, collector_of, counting, exact
+
+T = 5
+
+
+@pytest.mark.parametrize("steps", [2, T])
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_what_was_said_is_said_again_from_the_earlier_state(mode: str, steps: int) -> None:
+    """Bit for bit: this network's sums are exact."""
+    environments = counting(mode, "alternate", length=1, grows=True)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=True)), collector_of(environments, T)
+    burn_in, before = BurnIn(policy, steps), None
+    for version in range(6):
+        played = collector.collect(policy, None, version)[0]
+        longer = burn_in.lengthened(played)
+        assert (longer.burn_in, len(longer.rewards), len(longer.observations)) == (steps, steps + T, steps + T + 1)
+        assert longer.version == max(0, version - 1)
+        parameters, _ = outputs_of(policy, longer)
+        assert torch.equal(parameters[longer.valid], longer.behaviour[longer.valid])
+        for name in ("observations", "actions", "rewards", "terminated", "truncated", "valid"):
+            found = getattr(longer, name)
+            assert torch.equal(found[steps:], getattr(played, name))
+            if before is not None:
+                assert torch.equal(found[:steps], getattr(before, name)[T - steps : T])
+        assert longer.last_index.tolist() == [each + steps * COUNT for each in played.last_index.tolist()]
+        if before is None:
+            assert not longer.valid[:steps].any()
+        before = played._replace(**{name: getattr(played, name).clone() for name in played._fields[:6]})
+
+
+def test_what_does_not_follow_begins_with_the_initial_state() -> None:
+    environments = counting("SameStep", "terminated", length=9)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=True)), collector_of(environments, T)
+    burn_in = BurnIn(policy, 3)
+    burn_in.lengthened(collector.collect(policy, None, 0)[0])
+    collector.reset(list(range(COUNT)))
+    burn_in.forget()
+    played = collector.collect(policy, None, 0)[0]
+    longer = burn_in.lengthened(played)
+    assert not longer.valid[:3].any()
+    parameters, _ = outputs_of(policy, longer)
+    assert torch.equal(parameters[3:], played.behaviour)
+    state: Any = longer.state
+    assert header_of(state) == header_of(policy.initial_state(COUNT))
+    assert all(map(torch.equal, leaves(state), leaves(policy.initial_state(COUNT))))
