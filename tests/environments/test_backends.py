@@ -16,7 +16,9 @@ from marl.environments.settings import EnvironmentSettings
 
 
 class Pool(VectorWrapper[Any, Any, Any]):
-    """Takes a seed only when it is made, as envpool's."""
+    """Takes a seed only when it is made, as envpool's, and has a description of envpool's own."""
+
+    spec = types.SimpleNamespace(config=types.SimpleNamespace(max_episode_steps=200))
 
     def __init__(self, vector: Any, seed: int) -> None:
         super().__init__(vector)
