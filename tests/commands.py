@@ -6,6 +6,7 @@ of that session, even when the command itself is gone.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,15 @@ def named(process: subprocess.Popen[str], beginning: str) -> list[int]:
 def nothing_left(process: subprocess.Popen[str]) -> None:
     """The command's whole session ends promptly."""
     until(lambda: not session(process.pid), STOP_S)
+
+
+def ownerless_memory() -> set[str]:
+    """Names of shared memory that no living process has mapped: what was left behind, whoever else uses some."""
+    used: set[str] = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):  # it has ended meanwhile, or is somebody else's
+            used |= set(re.findall(r"/dev/shm/(\S+)", maps.read_text()))
+    return set(os.listdir("/dev/shm")) - used
 
 
 def end_of(process: subprocess.Popen[str], seconds: float = STOP_S) -> tuple[str, str]:

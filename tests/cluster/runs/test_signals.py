@@ -18,6 +18,7 @@ from tests.commands import (
     learning,
     named,
     nothing_left,
+    ownerless_memory,
     run_folder,
     session,
     started,
@@ -37,11 +38,11 @@ BOTH = pytest.mark.parametrize(
 
 def end(process: Process, send: Callable[[], None], seconds: float = STOP_S) -> tuple[int, str, str]:
     """Exit code and output after ``send``; all within the promised time, with nothing left of the session."""
-    in_memory = set(os.listdir("/dev/shm"))
+    in_memory = ownerless_memory()
     send()
     out, err = end_of(process, seconds)
     nothing_left(process)
-    assert set(os.listdir("/dev/shm")) <= in_memory
+    until(lambda: ownerless_memory() <= in_memory, STOP_S)
     assert "Traceback" not in out + err
     return process.returncode, out, err
 

@@ -36,7 +36,7 @@ class Plays:
     def busy(self) -> bool:
         return self._under_way is not None
 
-    def submit(self, snapshot: Snapshot, *, max_steps: int | None = None) -> None:
+    def submit(self, snapshot: Snapshot, *, max_steps: int | None = None, limit: int | None = None) -> None:
         assert max_steps is None
         assert not self.busy
         self._under_way = snapshot

@@ -13,10 +13,12 @@ from tests.commands import (
     MARL,
     PATIENCE_S,
     SINGLE_MACHINE,
+    STOP_S,
     learning,
     metrics,
     named,
     nothing_left,
+    ownerless_memory,
     run_folder,
     session,
     started,
@@ -93,14 +95,14 @@ def test_workers_that_die_too_often_end_the_run(tmp_path: Path) -> None:
 
 
 def test_a_killed_command_takes_its_workers_along(tmp_path: Path) -> None:
-    in_memory = set(os.listdir("/dev/shm"))
+    in_memory = ownerless_memory()
     with started(*MARL, "train", "CartPole-v1", *TWO, *ENDLESS, *BARE, cwd=tmp_path) as process:
         until(learning(tmp_path), of=process)
         assert len(session(process.pid)) >= 5  # itself, the forkserver, the resource tracker, two workers
         process.kill()
         process.wait(PATIENCE_S)
         nothing_left(process)
-    assert set(os.listdir("/dev/shm")) <= in_memory
+    until(lambda: ownerless_memory() <= in_memory, STOP_S)
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
