@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "stop.solved": False,
     "stop.steps": 1000,
 }
-REPLAYED = {"replay.start": 50, "replay.batch_size": 8, "stop.steps": 2000}
+REPLAYED = {"replay.start": 50, "replay.batch_size": 8, "replay.ratio": 2.0, "stop.steps": 3000}
 MASKS = {Doors: "auto", InInfo: "info", Pairs: "open"}
 
 
@@ -32,7 +32,7 @@ MASKS = {Doors: "auto", InInfo: "info", Pairs: "open"}
         (Doors, "a3c", "weights", {"environment.normalize_observations": True}),
         (InInfo, "ppo", "weights", {"network.core": "gru"}),
         (Pairs, "ppo", "weights", {"exploration.novelty": 0.1}),
-        (Pairs, "impala", "experience", {"replay.ratio": 1.0}),
+        (Pairs, "impala", "experience", {"replay.ratio": 1.0, "stop.steps": 3000}),
         (Doors, "ppo", "observations", {}),
         (Doors, "apex_dqn", "experience", REPLAYED),
         (InInfo, "apex_dqn", "weights", REPLAYED),

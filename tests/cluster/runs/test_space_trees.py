@@ -21,7 +21,8 @@ SETTINGS = {
     "stop.solved": False,
     "stop.steps": 300,
 }
-REPLAYED = {"replay.start": 50, "replay.batch_size": 8, "replay.ratio": 2.0, "stop.steps": 1000}
+LEARNER = {"stop.steps": 4000}  # a learner is a process more, and has to start before the actors are done
+REPLAYED = {"replay.start": 50, "replay.batch_size": 8, "replay.ratio": 2.0}
 
 
 @pytest.mark.usefixtures("marl_home")
@@ -46,6 +47,7 @@ def test_it_trains(
         "algorithm.name": algorithm,
         "exchange.name": exchange,
         "environment.normalize_observations": normalizes,
+        **(LEARNER if exchange == "experience" else {}),
         **(REPLAYED if kind is not Robot else {}),
     }
     result = train(f"tests.robots:{kind.__name__}", settings=settings, live=False)

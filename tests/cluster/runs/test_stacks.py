@@ -91,7 +91,7 @@ def test_it_trains(
             "evaluation.episodes": 2,
             "report.pictures": False,
             "stop.solved": False,
-            "stop.steps": 600,
+            "stop.steps": 3000 if exchange == "experience" else 600,  # a learner has to start first
             **settings,
         },
         live=False,
