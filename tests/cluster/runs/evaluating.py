@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +32,7 @@ class Fake:
     def __init__(self, answers: float = NEVER) -> None:
         self.requests: list[dict[str, Any]] = []
         self.answers, self.steps, self.cut = answers, 0, 0  # environment steps of each answer, and episodes cut
+        self.unanswered: Callable[[], object] = lambda: None  # called when somebody waits for what will not come
         self._under_way: Snapshot | None = None
 
     @property
@@ -47,6 +49,7 @@ class Fake:
 
     def played(self, seconds: float = 0.0) -> Played | None:
         if not self.busy or len(self.requests) > self.answers:
+            self.unanswered()
             time.sleep(min(seconds, 0.001))
             return None
         self._under_way = None

@@ -1,6 +1,6 @@
 """Evaluation in bounded time, by seeds that decided nothing, and by a process that may fail."""
 
-import threading
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def test_an_evaluator_that_is_killed_over_the_final_evaluation() -> None:
 
 def test_a_signal_ends_the_final_evaluation() -> None:
     setting = Setting(1)
-    threading.Timer(0.05, setting.stopped.set).start()
+    setting.fake.unanswered = setting.stopped.set
     summary, lacking = setting.evaluation.final(weights(9), setting.stopped, NEVER)
     assert summary is not None
     assert (summary.episodes, lacking) == (20, "stopped")
@@ -98,7 +98,7 @@ def test_the_last_weights_have_until_the_deadline(before: bool) -> None:
         setting.fake.submit(weights(1))
     begun = time.monotonic()
     setting.evaluation.last(weights(9), setting.stopped, begun + 0.05)
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < PATIENCE_S
     assert len(setting.notes) == 1
     assert "the last weights were not evaluated: 20 episodes were not over within 0." in setting.notes[0]
 
@@ -210,7 +210,7 @@ def test_a_run_whose_evaluation_never_ends(tmp_path: Path) -> None:
         "evaluation.final_episodes=40",
     )
     out = succeed(*MARL, *words, cwd=tmp_path)
-    assert "the last weights were not evaluated: 20 episodes were not over within 1." in out
+    assert re.search(r"the last weights were not evaluated: 20 episodes were not over within [1-9]", out)
     assert "Ended (steps)" in out
     assert "not evaluated (they take longer than " in out
     assert (tmp_path / "weights.pt").is_file()
