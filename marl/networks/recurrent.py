@@ -4,8 +4,11 @@ GRU: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (20
 "Long Short-Term Memory" (1997), with the forget gate of Gers et al., "Learning to Forget" (2000).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from marl.networks.contract import State
@@ -38,10 +41,10 @@ class Gated(KeepsTensors):
         weight, bias, *_ = self._listed
         inputs = functional.linear(features, weight, bias)
         kept = (~resets).unsqueeze(-1).to(features.dtype)
-        return torch.stack(self._passed(inputs, state, kept))
+        return self._passed(inputs, state, kept)
 
-    def _passed(self, inputs: Tensor, state: State, kept: Tensor) -> list[Tensor]:
-        """Features [B, size] of each step, of the gates' inputs [S, B, num_gates size].
+    def _passed(self, inputs: Tensor, state: State, kept: Tensor) -> Tensor:
+        """Features [S, B, size] of the gates' inputs [S, B, num_gates size].
 
         Args:
             kept: [S, B, 1]  0 where an episode begins, 1 elsewhere.
@@ -68,17 +71,9 @@ class GRU(Gated):
         state = torch.gru_cell(features, state, weight, recurrent, bias, recurrent_bias)
         return state, state
 
-    def _passed(self, inputs: Tensor, state: State, kept: Tensor) -> list[Tensor]:
+    def _passed(self, inputs: Tensor, state: State, kept: Tensor) -> Tensor:
         _, _, weight, bias = self._listed
-        found, both = [], 2 * self.size  # gates: reset and update
-        for now, keep in zip(inputs.unbind(), kept.unbind(), strict=True):
-            state = state * keep
-            remembered = functional.linear(state, weight, bias)
-            reset, update = torch.sigmoid(now[:, :both] + remembered[:, :both]).chunk(2, -1)
-            new = torch.tanh(torch.addcmul(now[:, both:], reset, remembered[:, both:]))
-            state = torch.lerp(new, state, update)
-            found.append(state)
-        return found
+        return _GRUSteps.apply(inputs, state, kept, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class LSTM(Gated):
@@ -104,12 +99,107 @@ class LSTM(Gated):
         state = torch.lstm_cell(features, state, weight, recurrent, bias, recurrent_bias)
         return state[0], state
 
-    def _passed(self, inputs: Tensor, state: State, kept: Tensor) -> list[Tensor]:
+    def _passed(self, inputs: Tensor, state: State, kept: Tensor) -> Tensor:
         _, _, weight, bias = self._listed
-        found, (hidden, cells) = [], state
+        return _LSTMSteps.apply(inputs, *state, kept, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
+
+
+# Torch would take some ten operations a step to go back through time, and its own bookkeeping is most of their time. By
+# hand it is four or six: whatever does not depend on the gradient that arrives is computed for all steps at once.
+
+
+class _GRUSteps(torch.autograd.Function):
+    """Features [S, B, H] of the gates' inputs [S, B, 3 H], one step after the other; see ``Gated._passed``."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, state: Tensor, kept: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        size = state.shape[-1]
+        both = 2 * size  # gates: reset and update
+        before, remembered_new, gates, new, found = [], [], [], [], []
+        for now, keep in zip(inputs.unbind(), kept.unbind(), strict=True):
+            state = state * keep
+            before.append(state)
+            remembered = functional.linear(state, weight, bias)
+            gates.append(torch.sigmoid(now[:, :both] + remembered[:, :both]))
+            reset, update = gates[-1].chunk(2, -1)
+            remembered_new.append(remembered[:, both:])
+            new.append(torch.tanh(torch.addcmul(now[:, both:], reset, remembered[:, both:])))
+            state = torch.lerp(new[-1], state, update)
+            found.append(state)
+        features = torch.stack(found)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(*map(torch.stack, (before, remembered_new, gates, new)), kept, weight)
+        return features
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        before, remembered_new, gates, new, kept, weight = ctx.saved_tensors
+        reset, update = gates.chunk(2, -1)
+        to_new = (1.0 - update) * (1.0 - new * new)  # of each feature's slope to that of a gate, before its activation
+        to_reset = to_new * remembered_new * reset * (1.0 - reset)
+        to_update = (before - new) * update * (1.0 - update)
+        to_remembered = torch.stack([to_reset, to_update, to_new * reset], 2)  # [S, B, 3, H]
+        slope, arrived, passed = torch.zeros_like(before[0]), [], []
+        for step in range(len(before) - 1, -1, -1):
+            total = slopes[0][step] + slope
+            arrived.append(total)
+            passed.append((total.unsqueeze(1) * to_remembered[step]).flatten(1))
+            slope = torch.addmm(total * update[step], passed[-1], weight) * kept[step]
+        arriving = torch.stack(arrived[::-1]).unsqueeze(2)
+        into = torch.stack([to_reset, to_update, to_new], 2).mul_(arriving).flatten(2)
+        return into, slope, None, *_of_product(torch.stack(passed[::-1]), before)
+
+
+class _LSTMSteps(torch.autograd.Function):
+    """Features [S, B, H] of the gates' inputs [S, B, 4 H], one step after the other; see ``Gated._passed``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, hidden: Tensor, cells: Tensor, kept: Tensor, weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        size = hidden.shape[-1]
+        before, cells_before, gates, squashed, found = [], [], [], [], []
         for now, keep in zip((inputs + bias).unbind(), kept.unbind(), strict=True):
-            enter, forget, new, show = torch.addmm(now, hidden * keep, weight.T).chunk(4, -1)
-            cells = torch.sigmoid(forget) * (cells * keep) + torch.sigmoid(enter) * torch.tanh(new)
-            hidden = torch.sigmoid(show) * torch.tanh(cells)
+            before.append(hidden * keep)
+            cells_before.append(cells * keep)
+            sums = torch.addmm(now, before[-1], weight.T)
+            open_, new = torch.sigmoid(sums), torch.tanh(sums[:, 2 * size : 3 * size])
+            open_[:, 2 * size : 3 * size] = new
+            enter, forget, _, show = open_.chunk(4, -1)
+            gates.append(open_)
+            cells = torch.addcmul(forget * cells_before[-1], enter, new)
+            squashed.append(torch.tanh(cells))
+            hidden = show * squashed[-1]
             found.append(hidden)
-        return found
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(*map(torch.stack, (before, cells_before, gates, squashed)), kept, weight)
+        return torch.stack(found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        before, cells_before, gates, squashed, kept, weight = ctx.saved_tensors
+        enter, forget, new, show = gates.chunk(4, -1)
+        to_show = squashed * show * (1.0 - show)  # of each feature's slope to that of a gate, before its activation
+        to_cells = show * (1.0 - squashed * squashed)
+        closing = [new * enter * (1.0 - enter), cells_before * forget * (1.0 - forget), enter * (1.0 - new * new)]
+        to_others, to_cells_before = torch.stack(closing, 2), forget * kept  # [S, B, 3, H]; [S, B, H]
+        slope = cells_slope = torch.zeros_like(before[0])
+        passed = torch.empty(*gates.shape[:2], 4, before.shape[-1], dtype=gates.dtype, device=gates.device)
+        for step in range(len(before) - 1, -1, -1):
+            total = slopes[0][step] + slope
+            cells_total = torch.addcmul(cells_slope, total, to_cells[step])
+            torch.mul(cells_total.unsqueeze(1), to_others[step], out=passed[step, :, :3])
+            torch.mul(total, to_show[step], out=passed[step, :, 3])
+            slope = (passed[step].flatten(1) @ weight) * kept[step]
+            cells_slope = cells_total * to_cells_before[step]
+        flat = passed.flatten(2)
+        weight_slope, bias_slope = _of_product(flat, before)
+        return flat, slope, cells_slope, None, weight_slope, bias_slope
+
+
+def _of_product(passed: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes of a weight and a bias, of those [S, B, N] of what they make of states [S, B, H]."""
+    rows = passed.flatten(0, 1)
+    return rows.T @ before.flatten(0, 1), rows.sum(0)
