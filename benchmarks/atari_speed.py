@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def our_rate(seed: int, seconds: float) -> float:
-    """Steps a second of a run of so many seconds."""
+    """Environment steps a second over a run of ``seconds``."""
     with tempfile.TemporaryDirectory(prefix="marl-bench-") as name:
         settings = [*SAME, f"stop.minutes={seconds / 60:.6f}"]
         command = our_training(GAME, seed=seed, folder=Path(name), settings=settings)

@@ -193,7 +193,7 @@ def make(name: str, count: int, seed: int) -> VecEnv:
 
 
 def evaluated(model: BaseAlgorithm, environment: VecEnv, episodes: int) -> float:
-    """Mean return of so many episodes of the most likely actions, as the environment pays them."""
+    """Mean un-normalised return over ``episodes`` episodes of the most likely actions."""
     if isinstance(environment, VecNormalize):
         environment.training = environment.norm_reward = False
     mean, _ = evaluate_policy(model, environment, n_eval_episodes=episodes, deterministic=True)

@@ -30,7 +30,7 @@ class BurnIn:
         self._version = 0
 
     def forget(self) -> None:
-        """The next trajectory does not follow: its environments begin anew, with the initial state."""
+        """The next trajectory does not continue the last one: its environments are reset, with the initial state."""
         self._before = None
 
     def lengthened(self, trajectory: Trajectory) -> Trajectory:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from marl.errors import ConfigError, SpaceFault
+from marl.processes.threads import one_thread
 from tests.matrix.cells import ALL, AXES, ILLEGAL, LEGAL, SHOWS, Cell, cover, pairs_in, refusal
 from tests.matrix.probes import Probe
 from tests.matrix.solving import GOAL, train_cell
@@ -17,10 +17,8 @@ from tests.matrix.solving import GOAL, train_cell
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.mark.usefixtures("marl_home")
