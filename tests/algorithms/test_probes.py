@@ -29,6 +29,7 @@ from marl.environments.vector import make_environments
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
+from marl.processes.threads import one_thread
 from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import SharedWeights
@@ -98,10 +99,8 @@ trunks = pytest.mark.parametrize("shared", [False, True], ids=["separate", "shar
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """As in a worker: at this size more threads only wait for each other, ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 def learned(probe: str, form: Form, shared: bool = False) -> Any:
