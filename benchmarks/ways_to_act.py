@@ -151,7 +151,7 @@ def make_child(config: Config) -> tuple[SharedBlock, ObservationsChild]:
     spaces = find_spaces(config)
     more = config.exchange.memory(config, spaces, nn.Identity(), 1)
     block = node_memory(num_weights=1, num_parameters=1, observation_size=1, workers=1, more=more)
-    return block, ObservationsChild(block, name="child")
+    return block, ObservationsChild(block, Observations().requests(config, spaces), name="child")
 
 
 def same_process(config: Config, seconds: float) -> tuple[list[float], float]:

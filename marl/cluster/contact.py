@@ -119,6 +119,8 @@ class Contact:
             deterministic=config.deterministic,
             restarts=lambda: self._node.restarts,
             note=lambda text: self._say("exchange", text),
+            run=config,
+            spaces=self._offered.spaces,
         )
         self._side = config.exchange.child(facts)
 

@@ -15,7 +15,7 @@ from marl.data.layout import Layout, Leaf, Tree, batched, mapped
 from marl.data.sound import demand_sound
 from marl.errors import MessageRefused
 
-WORKER, GROUP, QUESTION, FIRST, NUM_LAST = range(5)  # of the header
+WORKER, GROUP, QUESTION, FIRST, NUM_LAST, PREVIOUS = range(6)  # of the header; the last is for who sends them
 TERMINATED, TRUNCATED, VALID = range(3)  # of the ends
 ASKED, ANSWERED, BEGUN = range(3)  # columns of the counts; a slot in which more is begun than asked is not whole
 GROUPS = 2  # of each worker, in turns: one plays while the other's observations travel
@@ -53,21 +53,31 @@ def request_fields(layout: RequestLayout, workers: int) -> dict[str, Tree]:
     }
 
 
-def check_requests(requests: Requests, layout: RequestLayout) -> None:
-    """Whether what came from elsewhere can be answers of environments.
+def check_header(requests: Requests, layout: RequestLayout) -> None:
+    """Whether requests that came from elsewhere have numbers and cut episodes that can be.
 
     Raises:
-        MessageRefused: something in them cannot be.
+        MessageRefused: they have not.
     """
     header = requests["header"]
     count = layout.num_environments
     if header[:, :5].min() < 0 or header[:, GROUP].max() >= GROUPS or header[:, NUM_LAST].max() > count:
         raise MessageRefused(f"observations say {header[:, :5].tolist()!s:.200} of themselves, which cannot be")
     for slot in np.flatnonzero(header[:, NUM_LAST]):
-        num_last = int(header[slot, NUM_LAST])
-        index = requests["last_index"][slot, :num_last]
+        index = requests["last_index"][slot, : int(header[slot, NUM_LAST])]
         if not 0 <= int(index.min()) <= int(index.max()) < count:
             raise MessageRefused("observations have a cut episode outside their environments")
+
+
+def check_requests(requests: Requests, layout: RequestLayout) -> None:
+    """Whether what came from elsewhere can be answers of environments.
+
+    Raises:
+        MessageRefused: something in them cannot be.
+    """
+    check_header(requests, layout)
+    for slot in np.flatnonzero(requests["header"][:, NUM_LAST]):
+        num_last = int(requests["header"][slot, NUM_LAST])
         last = mapped(lambda each, slot=slot, num_last=num_last: each[slot, :num_last], requests["last_observations"])
         demand_sound(layout.tree["last_observations"], last, CLAIM)
     for name in ("ends", "observations", "rewards"):

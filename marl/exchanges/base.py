@@ -90,6 +90,8 @@ class ChildFacts(NamedTuple):
     deterministic: bool = False
     restarts: Callable[[], int] = lambda: 0  # how many times workers were restarted
     note: Callable[[str], None] = lambda text: None  # shows a line to the user of this machine
+    run: RunSettings | None = None
+    spaces: Spaces | None = None
 
 
 class ParentFacts(NamedTuple):

@@ -76,7 +76,7 @@ class Child:
             num_weights=1, num_parameters=1, observation_size=1, workers=workers, more=request_fields(layout(), workers)
         )
         self.notes: list[str] = []
-        self.side = ObservationsChild(self.block, name=name, note=self.notes.append, clock=clock)
+        self.side = ObservationsChild(self.block, layout(), name=name, note=self.notes.append, clock=clock)
         self.side.joined()
         self.counts = self.block["request_counts"].numpy()
         self.requests = [layout().open(each.numpy()) for each in self.block["requests"].unbind()]

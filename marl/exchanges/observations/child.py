@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.requests import ANSWERED, ASKED, BEGUN
+from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Reporter
 from marl.exchanges.observations.settings import PER_MESSAGE
+from marl.exchanges.observations.transfer import RequestSender
 from marl.failpoints import fail
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
@@ -38,6 +39,7 @@ class ObservationsChild:
     def __init__(
         self,
         block: SharedBlock,
+        layout: RequestLayout,
         *,
         name: str,
         restarts: Callable[[], int] = lambda: 0,
@@ -53,7 +55,7 @@ class ObservationsChild:
         self._actions: npt.NDArray[Any] = block["request_actions"].flatten(0, 1).numpy()
         self._seen = np.zeros(len(self._counts), np.int64)  # questions that have been sent
         self._under_way: dict[int, Asked] = {}  # by message
-        self._outgoing = torch.zeros(PER_MESSAGE, self._requests.shape[1], dtype=torch.uint8)
+        self._sender = RequestSender(layout, len(self._counts))
         self._arriving: int | None = None  # the message that is being answered
         self._scratch = torch.zeros(
             PER_MESSAGE, *block["request_actions"].shape[2:], dtype=block["request_actions"].dtype
@@ -73,6 +75,7 @@ class ObservationsChild:
         """See ``ChildSide``. Questions that nobody has answered are asked again."""
         self._under_way.clear()
         self._seen[:] = self._counts[:, ANSWERED]
+        self._sender.forget()
         self._reporter.joined()
 
     def leave(self) -> None:
@@ -101,7 +104,7 @@ class ObservationsChild:
             self._under_way[self._counter] = asked
             self._seen[asked.slots] = asked.questions
             fail("child.asking")
-            arrays = {"requests": self._outgoing[: len(asked.slots)]}
+            arrays = self._sender.arrays(asked.slots)
             yield Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays)
 
     def pause(self) -> float:
@@ -149,7 +152,7 @@ class ObservationsChild:
     def _copy(self, slots: Numbers) -> Asked:
         """Copy the requests in these slots, so that no worker overwrites them. Leave out requests that change now."""
         questions = self._counts[slots, ASKED]
-        place = self._outgoing.numpy()[: len(slots)]
+        place = self._sender.copied(len(slots))
         np.take(self._requests, slots, axis=0, out=place, mode="clip")
         whole = self._counts[slots, BEGUN] == questions  # else a new worker took the place of one that was killed
         if not whole.all():

@@ -12,6 +12,7 @@ from marl.data.spaces import Spaces
 from marl.exchanges.base import ChildFacts, ParentFacts, Worker
 from marl.exchanges.experience.exchange import Experience
 from marl.exchanges.observations.settings import PER_MESSAGE
+from marl.exchanges.observations.transfer import most_bytes, sent_layout
 from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings
 from marl.exchanges.sides import LearningSide, Serving
@@ -62,12 +63,12 @@ class Observations(Experience):
 
     def payload(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> Layout:
         """See ``Exchange``."""
-        return self.requests(run, spaces)
+        return sent_layout(self.requests(run, spaces))
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
         """See ``Exchange``. The larger of two messages: observations up, or actions down."""
         requests = self.requests(run, spaces)
-        return PER_MESSAGE * max(requests.num_bytes, memory_bytes({"actions": requests.actions}))
+        return PER_MESSAGE * max(most_bytes(requests), memory_bytes({"actions": requests.actions}))
 
     def work(self, worker: Worker) -> None:
         """Step environments."""
@@ -79,7 +80,10 @@ class Observations(Experience):
         """See ``Exchange``."""
         from marl.exchanges.observations.child import ObservationsChild
 
-        return ObservationsChild(facts.block, name=facts.name, restarts=facts.restarts, note=facts.note)
+        assert facts.run is not None
+        assert facts.spaces is not None
+        layout = self.requests(facts.run, facts.spaces)
+        return ObservationsChild(facts.block, layout, name=facts.name, restarts=facts.restarts, note=facts.note)
 
     def parent(self, facts: ParentFacts) -> LearningSide:
         """See ``Exchange``."""

@@ -29,7 +29,7 @@ from marl.exchanges.child_reports import report_buffers, report_every
 from marl.exchanges.experience.credit import ActorMember
 from marl.exchanges.experience.parent import ExperienceParent
 from marl.exchanges.observations.batcher import Batcher
-from marl.exchanges.observations.settings import PER_MESSAGE
+from marl.exchanges.observations.transfer import RequestReceiver
 from marl.exchanges.sides import Answer
 from marl.failpoints import fail
 from marl.networks.sampling import Sampler
@@ -58,8 +58,7 @@ class _Workspace:
     """What is kept for one child while it takes part."""
 
     def __init__(self, layout: RequestLayout) -> None:
-        self.memory = torch.zeros(PER_MESSAGE, layout.num_bytes, dtype=torch.uint8)  # where its uploads arrive
-        self.requests = layout.open(self.memory.numpy())
+        self.receiver = RequestReceiver(layout)
         self.streams: dict[tuple[int, int], Stream] = {}  # by worker and group
         self.noises: dict[tuple[int, int], ActionNoise] = {}  # likewise
         self.samplers: dict[int, Sampler] = {}  # by worker
@@ -115,11 +114,8 @@ class ObservationsParent(ExperienceParent):
             return report_buffers(header)
         if header.kind is not Kind.UPLOAD:
             return no_buffers(header)
-        shape = header.manifest[0].shape if header.manifest else ()
-        count = shape[0] if shape else 0
-        if not 1 <= count <= PER_MESSAGE:
-            raise MessageRefused(f"expected 1 to {PER_MESSAGE} requests, got {count}")
-        return buffers_of({"requests": self._workspaces[child].memory[:count]})(header)
+        shapes = {entry.name: entry.shape for entry in header.manifest}
+        return buffers_of(self._workspaces[child].receiver.tensors(shapes))(header)
 
     def patience(self, child: str) -> float:
         """See ``ParentSide``."""
@@ -142,10 +138,10 @@ class ObservationsParent(ExperienceParent):
     def _answer_upload(self, member: ActorMember, upload: Message) -> Answer | None:
         workspace = self._workspaces[member.name]
         count = len(upload.arrays["requests"])
-        requests = at(workspace.requests, slice(count))
         try:
+            places = _places_of(workspace.receiver.headers(count), self._ranks.get(member.name, ALONE)[1])
+            requests = workspace.receiver.whole(count, len(upload.arrays.get("frames", ())))
             check_requests(requests, self._request_layout)
-            places = _places_of(requests, self._ranks.get(member.name, ALONE)[1])
         except MessageRefused as error:
             raise self._unusable(member.name, str(error)) from error
         streams = [self._stream(workspace, place) for place in places]
@@ -277,13 +273,13 @@ class ObservationsParent(ExperienceParent):
         return rows if self._normalizer is None else self._places.preprocess(rows, self._normalizer)
 
 
-def _places_of(requests: Requests, workers: int) -> list[tuple[int, int]]:
-    """Worker and group of each request.
+def _places_of(headers: Numbers, workers: int) -> list[tuple[int, int]]:
+    """Worker and group of each request, by their headers.
 
     Raises:
         MessageRefused: there can be no such worker, or a request comes twice.
     """
-    places = [(worker, group) for worker, group in requests["header"][:, [WORKER, GROUP]].tolist()]
+    places = [(worker, group) for worker, group in headers[:, [WORKER, GROUP]].tolist()]
     if max(places)[0] >= min(workers, MAX_WORKERS):
         raise MessageRefused(f"expected one of {workers} workers, got number {max(places)[0]}")
     if len(set(places)) < len(places):
