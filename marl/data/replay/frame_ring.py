@@ -31,7 +31,9 @@ def numbers_of(observation: Tree) -> Any:
 
 
 def frame_fields(observation: Tree, *, workers: int, ring: int) -> dict[str, Tree]:
-    """What a block needs beside ``ring`` rows of each worker; nothing where no leaf of an observation is a stack."""
+    """What a block needs for each worker's rows, where they add ``ring`` frames together; nothing where no leaf of an
+    observation is a stack.
+    """
     if not has_stacks(observation):
         return {}
 
@@ -67,7 +69,7 @@ class FrameRing:
         self._known: dict[bytes, int] = {}  # numbers of frames that this process has stored lately, by their content
 
     def store(self, depth: int, *stacks: Tensor) -> list[Tensor]:
-        """The numbers [N, k] of the frames of stacks [N, D], in the ring of this view's worker."""
+        """The numbers [..., k] of the frames of stacks [..., D], in the ring of this view's worker."""
         own, counts = self._frames[self._worker], self._counts[self._worker]
         first = number = int(counts[DONE])
         oldest = first - len(own) // LATELY
@@ -75,7 +77,7 @@ class FrameRing:
         new: list[Array] = []
         for each in stacks:
             numbers: list[int] = []
-            for frame in np.ascontiguousarray(each.numpy()).reshape(len(each) * depth, -1):
+            for frame in np.ascontiguousarray(each.numpy()).reshape(-1, each.shape[-1] // depth):
                 content = content_of(frame.data)
                 found = self._known.get(content)
                 if found is None or found < oldest:
@@ -83,7 +85,7 @@ class FrameRing:
                     new.append(frame)
                     number += 1
                 numbers.append(found)
-            answers.append(torch.tensor(numbers).view(-1, depth))
+            answers.append(torch.tensor(numbers, dtype=torch.int64).view(*each.shape[:-1], depth))
         counts[BEGUN] = max(int(counts[BEGUN]), number)  # further where a predecessor began more and was killed
         for place, frame in enumerate(new, first):
             own[place % len(own)] = frame
@@ -94,10 +96,14 @@ class FrameRing:
         return answers
 
     def take(self, numbers: Tensor, workers: npt.NDArray[np.int64]) -> tuple[Tensor, npt.NDArray[np.bool_]]:
-        """Stacks [N, D] of the frames with these numbers [N, k] in the rings of these workers [N]; which are whole."""
+        """Stacks [N, ..., D] of the frames with these numbers [N, ..., k] in the rings of these workers [N]; and which
+        rows [N] are whole.
+        """
         wanted, places = numbers.numpy(), self._frames.shape[1]
         done = self._counts[workers, DONE]
-        stacks = self._frames[workers[:, None], wanted % places].reshape(len(wanted), -1)
+        owners = workers.reshape(-1, *[1] * (wanted.ndim - 1))
+        stacks = self._frames[owners, wanted % places].reshape(*wanted.shape[:-1], -1)
         begun = self._counts[workers, BEGUN]
-        whole = (wanted.max(axis=1) < done) & (wanted.min(axis=1) >= begun - places)
+        rest = tuple(range(1, wanted.ndim))
+        whole = (wanted.max(axis=rest) < done) & (wanted.min(axis=rest) >= begun - places)
         return torch.from_numpy(stacks), whole

@@ -6,7 +6,7 @@ while it writes leaves rows begun and not done: they count as damaged until its 
 ``Ring``, other processes have to see stores in their order.)
 """
 
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +75,10 @@ def sequence_fields(
     Raises:
         ValueError: the capacity cannot be split into equal rings.
     """
-    one = sequence_tree(length=length, observation=observation, action=action, state=state)
-    return {COUNTS: _counts(capacity, workers), SEQUENCES: batched(one, capacity)}
+    one = sequence_tree(length=length, observation=numbers_of(observation), action=action, state=state)
+    counts = _counts(capacity, workers)
+    frames = frame_fields(observation, workers=workers, ring=capacity // workers * (length + 1))
+    return {COUNTS: counts, SEQUENCES: batched(one, capacity), **frames}
 
 
 def _counts(capacity: int, workers: int) -> Leaf:
@@ -97,6 +99,7 @@ class TransitionReplay:
         self._ring = len(rows["versions"]) // len(self._counts)  # rows of each worker
         self.of_sequences = self._kind is Sequences
         self._frames = rings_of(block, worker)
+        self._stacked = "observations", "last_observations" if self.of_sequences else "next_observations"
 
     def add(self, batch: Rows) -> npt.NDArray[np.int64]:
         """Keep transitions in place of this worker's oldest; says where [N].
@@ -111,7 +114,7 @@ class TransitionReplay:
         if size > self._ring:
             raise ValueError(f"expected at most {self._ring} transitions, got {size}")
         if self._frames is not None:
-            batch = self._stored(cast(Transitions, batch))  # sequences have none
+            batch = self._stored(batch)
         pairs: list[tuple[Array, Array]] = []
         for rows, values in zip(self._rows, batch, strict=True):
             mapped(lambda each, tensor: pairs.append((each, tensor.numpy())), rows, values)
@@ -150,20 +153,20 @@ class TransitionReplay:
         changed = (row - end) % self._ring < (begun - done)[worker]
         whole = written & ~changed
         if self._frames is not None:
-            batch = self._taken(cast(Transitions, batch), worker, whole)
+            batch = self._taken(batch, worker, whole)
         return batch, torch.from_numpy(whole)
 
-    def _stored(self, batch: Transitions) -> Transitions:
+    def _stored(self, batch: Rows) -> Rows:
         """With numbers of frames in place of stacks."""
 
         def store(ring: FrameRing | None, rows: Array, *stacks: Tensor) -> list[Tensor]:
-            return list(stacks) if ring is None else ring.store(rows.shape[1], *stacks)
+            return list(stacks) if ring is None else ring.store(rows.shape[-1], *stacks)
 
-        pairs = mapped(store, self._frames, self._rows[0], batch.observations, batch.next_observations)
-        seen, following = (mapped(lambda _, pair, end=end: pair[end], self._frames, pairs) for end in range(2))
-        return batch._replace(observations=seen, next_observations=following)
+        pairs = mapped(store, self._frames, self._rows[0], *(getattr(batch, name) for name in self._stacked))
+        numbers = [mapped(lambda _, pair, end=end: pair[end], self._frames, pairs) for end in range(2)]
+        return batch._replace(**dict(zip(self._stacked, numbers, strict=True)))
 
-    def _taken(self, batch: Transitions, workers: npt.NDArray[np.int64], whole: Array) -> Transitions:
+    def _taken(self, batch: Rows, workers: npt.NDArray[np.int64], whole: Array) -> Rows:
         """With stacks in place of numbers; rows of which a frame is not whole are not ``whole``, either."""
 
         def take(ring: FrameRing | None, numbers: Tensor) -> Tensor:
@@ -173,8 +176,7 @@ class TransitionReplay:
             np.logical_and(whole, there, out=whole)
             return stacks
 
-        seen, following = (mapped(take, self._frames, each) for each in (batch.observations, batch.next_observations))
-        return batch._replace(observations=seen, next_observations=following)
+        return batch._replace(**{name: mapped(take, self._frames, getattr(batch, name)) for name in self._stacked})
 
     def __len__(self) -> int:
         """How many rows were written and not yet overwritten."""

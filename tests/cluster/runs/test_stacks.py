@@ -73,6 +73,11 @@ def test_an_environment_says_that_it_stacks() -> None:
         ("impala", "weights", {"replay.ratio": 1.0, "replay.capacity": 4000}),
         ("apex_dqn", "weights", {"replay.start": 50, "replay.batch_size": 8, "replay.capacity": 400}),
         ("apex_dqn", "experience", {"replay.start": 50, "replay.batch_size": 8, "replay.capacity": 400}),
+        (
+            "apex_dqn",
+            "weights",
+            {"replay.start": 50, "replay.batch_size": 8, "replay.capacity": 400, "network.core": "gru"},
+        ),
         ("ppo", "observations", {}),
     ],
 )

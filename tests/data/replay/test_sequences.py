@@ -10,10 +10,11 @@ from torch import Tensor
 from marl.data.layout import Leaf, mapped
 from marl.data.replay.sequences import sequences_of, trajectory_of
 from marl.data.replay.transitions import TransitionReplay, sequence_fields
-from marl.data.shared import SharedBlock
+from marl.data.shared import SharedBlock, memory_bytes
 from marl.data.trajectory import Trajectory
 from marl.errors import MessageRefused
 from tests.algorithms.cases import DISCRETE, random_batch
+from tests.data.replay.stacked import ENVIRONMENTS, LENGTH, STACK, played
 
 T, B = 6, 4
 
@@ -92,3 +93,49 @@ def test_of_more_cuts_than_one_the_last_is_kept_and_steps_before_the_others_coun
     assert came.last_observations.tolist() == [[2.0] * 4]
     assert came.valid[:, 0].tolist() == [True] * T
     assert came.valid[:, 1].tolist() == [False, False, True, True, True, True]
+
+
+def fields_for(capacity: int, observation: Any, length: int = LENGTH) -> dict[str, Any]:
+    return sequence_fields(
+        capacity=capacity, workers=1, length=length, observation=observation, action=Leaf((), torch.int64), state=()
+    )
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_stacks_of_frames_come_out_as_they_went_in_until_their_rows_are_overwritten(beside: bool) -> None:
+    observation: Any = {"felt": Leaf((), torch.float32), "seen": STACK} if beside else STACK
+    replay, rng = TransitionReplay(SharedBlock(fields_for(4 * ENVIRONMENTS, observation)), 0), np.random.default_rng(2)
+    kept: dict[int, Trajectory] = {}
+    for _ in range(12):
+        went = played(rng, cuts=1)
+        if beside:
+            felt, last = torch.rand(LENGTH + 1, ENVIRONMENTS), torch.rand(1)
+            went = went._replace(
+                observations={"felt": felt, "seen": went.observations},
+                last_observations={"felt": last, "seen": went.last_observations},
+            )
+        kept |= dict.fromkeys(replay.add(sequences_of(went)).tolist(), went)
+        for place in range(0, len(kept), ENVIRONMENTS):
+            gathered, whole = replay.gather(np.arange(place, place + ENVIRONMENTS))
+            assert whole.all()
+            came = trajectory_of(gathered)
+            same(came.observations, kept[place].observations)
+            same(came.last_observations, kept[place].last_observations)
+
+
+def test_a_step_of_a_sequence_costs_little_more_than_a_frame() -> None:
+    atari = Leaf((4 * 84 * 84,), torch.uint8, frames=4)
+    assert memory_bytes(fields_for(200, atari, length=80)) <= 1.32 * 200 * 80 * 84 * 84
+    assert memory_bytes(fields_for(200, atari._replace(frames=0), length=80)) >= 4 * 200 * 80 * 84 * 84
+
+
+def test_sequences_whose_frames_are_overwritten_do_not_count() -> None:
+    """Where every step begins an episode with frames of its own, the oldest rows are lost before their time."""
+    replay, rng = TransitionReplay(SharedBlock(fields_for(8 * ENVIRONMENTS, STACK)), 0), np.random.default_rng(3)
+    for _ in range(12):
+        went = played(rng, "other", chance=1.0)
+        last = replay.add(sequences_of(went))
+    _, whole = replay.gather(np.arange(8 * ENVIRONMENTS))
+    assert 0 < int(whole.sum()) < 8 * ENVIRONMENTS
+    assert whole[last].all()
+    same(trajectory_of(replay.gather(last)[0]).observations, went.observations)
