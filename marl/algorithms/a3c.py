@@ -64,6 +64,7 @@ class A3C(Algorithm):
             final_learning_rate=self.final_learning_rate,
             schedule=self.schedule,
             schedule_steps=self.schedule_steps,
+            schedule_minutes=self.schedule_minutes,
             max_gradient_norm=self.max_gradient_norm,
             trace_lambda=self.gae_lambda,
             value_cost=self.value_cost,

@@ -60,8 +60,9 @@ class Algorithm(ABC):
     discount: float = 0.99  # worth of a reward one step later; longer tasks want more (.98 to .999)
     learning_rate: float = 1e-3  # of the shared optimizer (1e-4 to 5e-3)
     final_learning_rate: float = 0.0  # where a linear or cosine schedule ends
-    schedule: str = "constant"  # or "linear", "cosine": over stop.steps, or algorithm.schedule_steps
-    schedule_steps: int = 0  # environment steps of the schedule; 0: those of stop.steps
+    schedule: str = "constant"  # or "linear", "cosine": until stop.steps or stop.minutes
+    schedule_steps: int = 0  # environment steps of the schedule
+    schedule_minutes: float = 0.0  # of training; both 0: until stop.steps or stop.minutes
     max_gradient_norm: float = 0.5  # longer gradients are cut to this length (.5 to 40)
 
     @property

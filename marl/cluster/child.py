@@ -162,7 +162,8 @@ class _Child:
         """Read what a parent offers; runs in a thread of its own for each parent."""
         who = link.peer or "a parent without a certificate"
         try:
-            self._candidates.put(Candidate(link, read_hello(link), who))
+            hello = read_hello(link)
+            self._candidates.put(Candidate(link, hello, who, began=time.monotonic() - (hello.elapsed_s or 0.0)))
         except HandshakeRefused as error:
             self._turn_away(link, error)
         except LinkError as error:

@@ -38,6 +38,7 @@ class Candidate(NamedTuple):
     link: Link
     hello: Hello
     name: str
+    began: float  # time.monotonic() of this machine when the run's training time was 0, see ``Trainer.start``
 
 
 class Contact:
@@ -110,6 +111,7 @@ class Contact:
             children=hello.children,
             alone=False,
         )
+        self._node.count_from(self._candidate.began)
         if not config.deterministic:
             self._node.interval = seeds.first_interval(hello.term)
         facts = ChildFacts(
@@ -190,10 +192,12 @@ class Contact:
         except HandshakeRefused as error:
             self._turn_away(candidate.link, error)
             return True
-        if msgspec.structs.replace(theirs, term=mine.term, instance=mine.instance) != mine:
+        same = {"term": mine.term, "instance": mine.instance, "elapsed_s": mine.elapsed_s}
+        if msgspec.structs.replace(theirs, **same) != mine:
             return False
         self._conversation.close()
         self._offered = self._offered._replace(hello=theirs)
+        self._node.count_from(candidate.began)
         self._conversation = self._converse(candidate)
         self._say("parent", f"the parent at {candidate.link.address} is back")
         return True

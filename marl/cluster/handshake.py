@@ -23,6 +23,7 @@ from marl.exchanges.payload_size import max_payload
 from marl.failpoints import fail
 from marl.processes.cores import count_cores
 from marl.training.flat import flatten, num_weights
+from marl.training.schedule_length import schedule_length
 from marl.wire.agreement import agree_protocol, compare
 from marl.wire.codec import CODECS
 from marl.wire.fingerprint import fingerprint, sources_of
@@ -53,10 +54,10 @@ def make_hello(
     config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, term: int, instance: str, children: int = 1
 ) -> Hello:
     """The Hello of a run, for the child of rank 0."""
-    if config.stop.steps and not config.algorithm.schedule_steps:
-        # A child is not told when the run stops, so its schedule needs a length.
-        algorithm = dataclasses.replace(config.algorithm, schedule_steps=config.stop.steps)
-        config = dataclasses.replace(config, algorithm=algorithm)
+    # A child is not told when the run stops, so its schedule needs a length.
+    length = schedule_length(config.algorithm, config.stop)
+    algorithm = dataclasses.replace(config.algorithm, schedule_steps=length.steps, schedule_minutes=length.minutes)
+    config = dataclasses.replace(config, algorithm=algorithm)
     tree = to_tree(config)
     return Hello(
         run_id=run_id,

@@ -33,6 +33,7 @@ from marl.training.hogwild import train
 from marl.training.learned_weights import DeviceWeights, SharedWeights, own_device, shared_weights
 from marl.training.minibatches import CPU, Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
 from marl.training.publishing import Publishing
+from marl.training.schedule_length import schedule_length
 from marl.training.worker_metrics import Telemetry
 from marl.words import saved
 
@@ -61,8 +62,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     # With a replay there is no limit: trajectories become older in it anyway.
     max_staleness = sys.maxsize if ratio else plan.max_staleness
     arrivals = Arrivals(block, layout, batch=plan.batch, max_staleness=max_staleness, device=CPU if ratio else device)
-    schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
-    telemetry = Telemetry(block, 0, schedule_steps, alone=False)
+    telemetry = Telemetry(block, 0, schedule_length(algorithm, config.stop), alone=False)
     place = {"child": 0, "worker": 0, "interval": job.interval}
     seed = config.seed or 0
     generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.LEARNING, **place)))
@@ -165,8 +165,9 @@ class LearnerNode:
         known = ParentFacts(config, self._spaces, self._weights, self._num_parameters, learner=meets, **facts)
         return cast(LearningSide, config.exchange.parent(known))
 
-    def start(self) -> None:
-        """Start the learner with the weights that are in place."""
+    def start(self, began: float) -> None:
+        """Start the learner with the weights that are in place; ``began``: see ``Trainer.start``."""
+        self.block["began"].fill_(began)
         self.published.publish(self.block["weights"], int(self.block["version"][0]))
         self._start()
 

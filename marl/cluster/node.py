@@ -80,6 +80,10 @@ class Node:
         self._base_updates = 0
         self._rings: list[Ring] = [ring(self.block, worker) for worker in range(workers)]
 
+    def count_from(self, began: float) -> None:
+        """Schedules by time count from here; ``began``: see ``Trainer.start``. Before ``start``, and later as well."""
+        self.block["began"].fill_(began)
+
     def start(self) -> None:
         """Start all workers."""
         for worker in range(self.workers):

@@ -30,6 +30,7 @@ from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import shared_weights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTrajectories, ReplayedTransitions
+from marl.training.schedule_length import schedule_length
 from marl.training.worker_metrics import Telemetry
 
 
@@ -102,8 +103,7 @@ def _learn(
     environments = close_at_the_end(make_environments(config.environment, config.environment.per_worker, training=True))
     network = build_network(algorithm, environments.spaces, config.network)
     local = flatten(network)
-    schedule_steps = algorithm.schedule_steps or config.stop.steps or 0
-    telemetry = Telemetry(block, job.worker, schedule_steps, alone=job.alone)
+    telemetry = Telemetry(block, job.worker, schedule_length(algorithm, config.stop), alone=job.alone)
     generator = torch.Generator()
     collector = Collector(
         environments,

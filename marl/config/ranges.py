@@ -20,6 +20,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "exploration.novelty": (0, 1e6),
     "algorithm.t_max": (1, 1_000_000),
     "algorithm.schedule_steps": (0, MAX_COUNT),
+    "algorithm.schedule_minutes": (0, 1e9),
     "algorithm.final_learning_rate": (0, 1e30),
     "optimizer.beta1": (0, 1),
     "optimizer.beta2": (0, 1),

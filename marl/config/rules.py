@@ -16,6 +16,7 @@ from marl.networks.encoders.make_encoder import ENCODERS
 from marl.networks.measured.gaussian import MAX_LOG_STD, MIN_LOG_STD
 from marl.reports.sinks.make_sinks import demand_names
 from marl.training.optimizers import OPTIMIZERS
+from marl.training.schedule_length import schedule_length
 from marl.wire.header import MAX_HEADER_BYTES
 
 
@@ -43,8 +44,10 @@ def validate(config: Config) -> None:
         demand(value is None or value > 0, f"stop.{name}", "more than 0", value)
     for name in ("schedule", "clip_schedule"):
         shape = getattr(algorithm, name, "constant")
-        if shape != "constant" and not (algorithm.schedule_steps or stop.steps):
-            raise ConfigError(f"algorithm.{name} = {shape!r} needs algorithm.schedule_steps or stop.steps")
+        if shape != "constant" and not any(schedule_length(algorithm, stop)):
+            raise ConfigError(
+                f"algorithm.{name} = {shape!r} needs algorithm.schedule_steps, stop.steps or stop.minutes"
+            )
     if not stop.solved and stop.steps is stop.minutes is stop.episodes is None:
         raise ConfigError("stop.solved = false needs stop.steps, stop.minutes or stop.episodes")
     for name in ("episodes", "final_episodes"):
@@ -57,6 +60,11 @@ def validate(config: Config) -> None:
         raise ConfigError(f"deterministic = true allows one worker, got node.workers = {config.node.workers}")
     if config.deterministic and stop.minutes is not None:
         raise ConfigError("deterministic = true cannot stop by minutes: no two runs are equally fast; use stop.steps")
+    if config.deterministic and algorithm.schedule_minutes:
+        raise ConfigError(
+            "deterministic = true cannot follow a schedule by minutes: no two runs are equally fast; "
+            "use algorithm.schedule_steps"
+        )
     demand_ranges(config)
 
 

@@ -1,7 +1,7 @@
 """What a worker tells about itself: its own rows of shared memory, written once a trajectory."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +22,7 @@ from marl.data.node.memory import (
 )
 from marl.data.node.metrics import MetricsRow, tell_outside
 from marl.data.shared import SharedBlock
+from marl.training.schedule_length import ScheduleLength
 
 EVERY = 8  # updates between two readings of the metrics: turning tensors into numbers takes time
 
@@ -29,8 +30,20 @@ EVERY = 8  # updates between two readings of the metrics: turning tensors into n
 class Telemetry:
     """Counters, times, metrics and finished episodes of one worker; nobody else writes them, so nobody waits."""
 
-    def __init__(self, block: SharedBlock, worker: int, schedule_steps: int, *, alone: bool = True) -> None:
-        """``alone``: only this node plays; otherwise the parent counts the steps of the whole cluster."""
+    def __init__(
+        self,
+        block: SharedBlock,
+        worker: int,
+        schedule: ScheduleLength,
+        *,
+        alone: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            alone: only this node plays; otherwise the parent counts the steps of the whole cluster.
+            clock: the one that the block's "began" is a moment of.
+        """
         self._all_counters = array(block, "counters")
         self._counters = self._all_counters[worker]
         self._seconds = array(block, "seconds")[worker]
@@ -39,7 +52,9 @@ class Telemetry:
         self._ring = ring(block, worker)
         self._base_steps = array(block, "base_steps")
         self._version = array(block, "version")
-        self._schedule_steps = schedule_steps
+        self._began = array(block, "began")
+        self._schedule_steps, self._schedule_seconds = schedule.steps, 60.0 * schedule.minutes
+        self._clock = clock
         self._alone = alone
 
     def version(self) -> int:
@@ -56,8 +71,11 @@ class Telemetry:
         return int(self._counters[UPDATES])
 
     def progress(self) -> float:
-        """How much of the schedule is done, 0 to 1; 0 where there is none."""
-        return min(1.0, self.steps() / self._schedule_steps) if self._schedule_steps else 0.0
+        """How much of the schedule is done, 0 to 1; 0 where there is none. By steps and time, the larger one counts."""
+        done = self.steps() / self._schedule_steps if self._schedule_steps else 0.0
+        if self._schedule_seconds:
+            done = max(done, (self._clock() - float(self._began[0])) / self._schedule_seconds)
+        return min(1.0, done)
 
     def updated(self, metrics: Mapping[str, Tensor], norm: float, rate: float) -> None:
         """One optimizer step was made."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from marl.errors import HandshakeRefused, MessageRefused
 from marl.wire.header import MAX_INT
@@ -48,6 +48,8 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     deterministic: bool = False  # the same seed gives the same bits
     rank: _Count  # of this child among all: no two draw the same numbers
     children: Annotated[int, Meta(ge=1, le=2**20)] = 1  # how many there are to be
+    # Seconds of training so far: schedules by time count from them on. Clocks of two machines are never compared.
+    elapsed_s: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
     environment: dict[str, Any]  # sections of the configuration; never paths, never report settings
     network: dict[str, Any]
     exploration: dict[str, Any]

@@ -35,6 +35,7 @@ from marl.training.hogwild import train
 from marl.training.learned_weights import SharedWeights
 from marl.training.minibatches import Fresh, MinibatchSource, ReplayedTransitions
 from marl.training.optimizers import OptimizerSettings, make_optimizer
+from marl.training.schedule_length import ScheduleLength
 from marl.training.worker_metrics import Telemetry
 
 DISCOUNT = 0.5
@@ -143,7 +144,7 @@ def learned(probe: str, form: Form, shared: bool = False) -> Any:
             Statistics(block, 0, observations=False, rewards=False),
         ),
         minibatches=minibatches_of(form, algorithm, network, block),
-        telemetry=Telemetry(block, 0, schedule_steps=form.trajectories * form.algorithm.t_max * form.per_worker),
+        telemetry=Telemetry(block, 0, ScheduleLength(form.trajectories * form.algorithm.t_max * form.per_worker)),
         generator=generator,
         go_on=lambda: next(trajectories, None) is not None,
     )

@@ -2,17 +2,27 @@
 
 import queue
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from marl.cluster import contact
+from marl.cluster.child import ChildSettings, _Child
 from marl.cluster.contact import Candidate, Contact, _Conversation, in_words
+from marl.cluster.handshake import examine
 from marl.errors import HandshakeRefused, LinkClosed, WorkerFailed
 from marl.exchanges.conversation import converse
 from marl.links.memory import memory_pair
-from marl.wire.message import Message
+from marl.processes.group import ProcessGroup
+from marl.reports.stream import Stream
+from marl.training.schedule_length import schedule_length
+from marl.training.worker_metrics import Telemetry
+from marl.wire.hello import to_info
+from marl.wire.message import Kind, Message
+from tests.cluster.test_handshake import hello_of
 from tests.exchanges.nodes import Clock, join, make_parent, weights
 from tests.wire.test_hello import hello
 
@@ -65,7 +75,7 @@ def test_a_conversation_that_fails_says_why_to_the_parent(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(contact, "accept", lambda *unused, **unused_named: None)
     monkeypatch.setattr(child.side, "accept", broken)
-    candidate: Any = Candidate(below, None, "parent")  # type: ignore[arg-type]
+    candidate: Any = Candidate(below, None, "parent", 0.0)  # type: ignore[arg-type]
     conversation = _Conversation(candidate, child.side, None, threading.Event(), "a", lambda: "")  # type: ignore[arg-type]
     with pytest.raises(LinkClosed, match=r"the child ended the conversation: ValueError: what is a answer\?"):
         converse(above, "a", parent, threading.Event(), name="parent")
@@ -73,11 +83,30 @@ def test_a_conversation_that_fails_says_why_to_the_parent(monkeypatch: pytest.Mo
     assert conversation.why == "ValueError: what is a answer?"
 
 
+def test_a_child_that_joins_late_is_as_far_in_its_schedule_as_the_run(tmp_path: Path) -> None:
+    """Half of two million minutes have passed, of which the test takes no part."""
+    hello = hello_of(algorithm__schedule="linear", stop__minutes=2e6)
+    above, below = memory_pair()
+    above.send(Message(Kind.HELLO, "parent", info=to_info(msgspec.structs.replace(hello, elapsed_s=60e6))))
+    child: Any = _Child(ChildSettings(), None, "a", tmp_path, Stream({}), threading.Event())  # type: ignore[arg-type]
+    child._greet(below)
+    candidate = child._candidates.get_nowait()
+    offered = examine(candidate.hello, allow=(), workers=1)
+    served: Any = Contact(
+        offered, candidate, name="a", workers=1, orphan_s=1.0, events=View(), fence=None, tend=None, turn_away=None  # type: ignore[arg-type]
+    )  # fmt: skip
+    with ProcessGroup() as group:
+        served._prepare(group)
+    length = schedule_length(offered.config.algorithm, offered.config.stop)
+    telemetry = Telemetry(served._node.block, 0, length, alone=False)
+    assert telemetry.progress() == pytest.approx(0.5, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "goes_on"),
     [
         ({}, True),
-        ({"term": 9, "instance": "new"}, True),
+        ({"term": 9, "instance": "new", "elapsed_s": 77.0}, True),
         ({"rank": 2}, False),
         ({"children": 5}, False),
         ({"algorithm": {"name": "a3c", "schedule_steps": 10}}, False),
@@ -92,9 +121,12 @@ def test_a_parent_that_comes_back_with_other_steps_or_another_order_is_obeyed(
         None, name="a", workers=1, orphan_s=1.0, events=View(), fence=fence, tend=None, turn_away=None,  # type: ignore[arg-type]
     )  # fmt: skip
     served._conversation = SimpleNamespace(close=lambda: None)
+    told: list[float] = []
+    served._node = SimpleNamespace(count_from=told.append)
     monkeypatch.setattr(served, "_converse", lambda candidate: None)
-    candidate: Any = Candidate(SimpleNamespace(address="box:1"), hello(**changes), "parent")  # type: ignore[arg-type]
+    candidate: Any = Candidate(SimpleNamespace(address="box:1"), hello(**changes), "parent", 7.0)  # type: ignore[arg-type]
     assert served._greet(candidate) is goes_on
+    assert told == [7.0] * goes_on
 
 
 def test_an_error_in_words() -> None:

@@ -61,6 +61,10 @@ def test_children_hear_when_schedules_end() -> None:
     """Of the clip as of the learning rate: they know nothing else of when the run stops."""
     hello = hello_of(algorithm__name="ppo", algorithm__clip_schedule="linear", stop__steps=1000)
     assert hello.algorithm["schedule_steps"] == 1000
+    both = hello_of(stop__steps=1000, stop__minutes=2.5).algorithm
+    assert (both["schedule_steps"], both["schedule_minutes"]) == (1000, 2.5)
+    own = hello_of(algorithm__schedule_steps=7, stop__steps=1000, stop__minutes=2.5).algorithm
+    assert (own["schedule_steps"], own["schedule_minutes"]) == (7, 0.0)
 
 
 def test_both_build_the_same_network() -> None:

@@ -1,5 +1,6 @@
 """The learner's process: what it does on another device, and what it calls a version."""
 
+import time
 from typing import Any
 
 import pytest
@@ -66,6 +67,16 @@ def test_a_gradient_that_is_not_finite_makes_no_version(monkeypatch: pytest.Monk
     own.learn(3)
     assert own.node.metrics()["skipped_updates"] == 1
     assert (own.node.own_updates(), own.version()) == (2, 2)
+
+
+def test_a_schedule_by_time_falls_with_the_time_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is half over, and so long that the test takes no part of it."""
+    schedule = {"algorithm__schedule": "linear", "algorithm__learning_rate": 0.01, "stop__minutes": 2e6}
+    own = Learner(monkeypatch, "impala", DISCRETE, **schedule)
+    own.node.start(time.monotonic() - 60e6)
+    own.queue(0)
+    own.learn(1)
+    assert own.node.metrics()["learning_rate"] == pytest.approx(0.005, rel=1e-4)
 
 
 def test_a_learner_that_is_started_again_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ OTHER: dict[str, Any] = {
     "algorithm.final_learning_rate": 1e-6,
     "algorithm.schedule": "linear",
     "algorithm.schedule_steps": 10,
+    "algorithm.schedule_minutes": 2.5,
     "algorithm.max_gradient_norm": 40.0,
     "algorithm.normalize_advantages": False,
     "algorithm.epochs": 2,

@@ -58,10 +58,14 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
             {"network.policy": "squashed", "network.log_std": -6.0},
             "network.log_std: expected -5 to 2 with network.policy = 'squashed', got -6",
         ),
-        ({"algorithm.schedule": "linear"}, "needs algorithm.schedule_steps or stop.steps"),
+        ({"algorithm.schedule": "linear"}, "needs algorithm.schedule_steps, stop.steps or stop.minutes"),
         (
-            {"algorithm.name": "ppo", "algorithm.clip_schedule": "linear", "stop.minutes": 1.0},
-            "clip_schedule = 'linear' needs algorithm.schedule_steps or stop.steps",
+            {"deterministic": True, "algorithm.schedule": "linear", "algorithm.schedule_minutes": 1.0},
+            "cannot follow a schedule by minutes: no two runs are equally fast; use algorithm.schedule_steps",
+        ),
+        (
+            {"algorithm.name": "ppo", "algorithm.clip_schedule": "linear", "stop.episodes": 9},
+            "clip_schedule = 'linear' needs algorithm.schedule_steps, stop.steps or stop.minutes",
         ),
         (
             {"algorithm.name": "apex_dqn", "replay.capacity": 900},
@@ -116,6 +120,11 @@ def test_what_gives_other_bits_each_time_on_children(overrides: dict[str, Any], 
     config = load_config("CartPole-v1", {"deterministic": True, "exchange.every": "2000 steps", **overrides})
     with pytest.raises(ConfigError, match=words):
         config.exchange.demand_same_bits()
+
+
+def test_a_schedule_may_run_over_the_minutes_of_a_run() -> None:
+    for length in ({"stop.minutes": 1.0}, {"algorithm.schedule_minutes": 1.0}):
+        load_config("CartPole-v1", {"algorithm.schedule": "linear", **length})
 
 
 def test_a_run_needs_an_end() -> None:

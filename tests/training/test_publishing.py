@@ -10,6 +10,7 @@ from marl.training.flat import Flat
 from marl.training.learned_weights import DeviceWeights, shared_weights
 from marl.training.optimizers import OptimizerSettings
 from marl.training.publishing import Publishing
+from marl.training.schedule_length import ScheduleLength
 from marl.training.worker_metrics import Telemetry
 from tests.data.rollouts import layout_of
 
@@ -34,7 +35,7 @@ def test_each_batch_that_led_to_an_update_makes_one_version_before_the_next_wait
         seen.append(Published(block).version())  # by the parent's threads, when the wait for a batch begins
         return True
 
-    go_on = Publishing(block, weights, Telemetry(block, 0, 0), wait)
+    go_on = Publishing(block, weights, Telemetry(block, 0, ScheduleLength()), wait)
     for updates in (0, 1, 0, 3):  # of each batch
         weights.vector.add_(updates)
         array(block, "counters")[0, UPDATES] += updates
@@ -49,7 +50,7 @@ def test_the_updates_of_a_learner_that_died_make_no_version() -> None:
     block = block_of()
     array(block, "counters")[0, UPDATES] = 7
     weights = shared_weights(local(), block, OptimizerSettings())
-    assert Publishing(block, weights, Telemetry(block, 0, 0), lambda: True)()
+    assert Publishing(block, weights, Telemetry(block, 0, ScheduleLength()), lambda: True)()
     assert int(block["version"]) == 0
 
 
@@ -57,4 +58,4 @@ def test_the_updates_of_a_learner_that_died_make_no_version() -> None:
 def test_the_wait_decides_whether_the_learner_goes_on(goes_on: bool) -> None:
     block = block_of()
     weights = shared_weights(local(), block, OptimizerSettings())
-    assert Publishing(block, weights, Telemetry(block, 0, 0), lambda: goes_on)() is goes_on
+    assert Publishing(block, weights, Telemetry(block, 0, ScheduleLength()), lambda: goes_on)() is goes_on

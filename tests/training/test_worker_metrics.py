@@ -1,4 +1,4 @@
-"""Whose steps a schedule follows: a node's own where it is alone, on a child those that its parent has merged."""
+"""What a schedule follows: steps, a node's own or those that its parent has merged; and the time of the run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from marl.data.shared import SharedBlock
 from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import SharedWeights
+from marl.training.schedule_length import ScheduleLength
 from marl.training.worker_metrics import Telemetry
 from tests.exchanges.nodes import Clock, a_round, join, make_parent, weights
 from tests.fake_algorithms import Lazy
@@ -96,7 +97,7 @@ def rates(block: SharedBlock, *, alone: bool, merged: list[int], algorithm: Any 
         weights=SharedWeights(flatten(network), torch.zeros(2), optimizer),  # type: ignore[arg-type]
         source=Played(),
         minibatches=Once(),
-        telemetry=Telemetry(block, 0, SCHEDULE_STEPS, alone=alone),
+        telemetry=Telemetry(block, 0, ScheduleLength(SCHEDULE_STEPS), alone=alone),
         generator=torch.Generator(),
         go_on=go_on,
     )
@@ -131,7 +132,7 @@ def test_the_steps_of_a_child_are_those_of_its_last_answer() -> None:
     clock = Clock()
     parent = make_parent(weights(0.0), clock)
     children = join(parent, clock, "a", "b")
-    watched = [Telemetry(child.block, 1, SCHEDULE_STEPS, alone=False) for child in children]
+    watched = [Telemetry(child.block, 1, ScheduleLength(SCHEDULE_STEPS), alone=False) for child in children]
     for child, steps in zip(children, (100, 300), strict=True):
         child.learn(0.0, steps)
     assert [each.progress() for each in watched] == [0.0, 0.0]
@@ -139,6 +140,41 @@ def test_the_steps_of_a_child_are_those_of_its_last_answer() -> None:
     children[0].learn(0.0, 10_000)
     assert [each.steps() for each in watched] == [400, 400]
     assert [each.progress() for each in watched] == [0.4, 0.4]
+
+
+def test_a_schedule_over_time_follows_the_clock() -> None:
+    """From when training began, over all resumes; at its end it stays at 1."""
+    clock, block = Clock(), memory()
+    clock.now = 1_000.0
+    array(block, "began")[0] = 985.0
+    watched = Telemetry(block, 0, ScheduleLength(minutes=1.0), clock=clock)
+    assert watched.progress() == 0.25
+    clock.now += 30.0
+    assert watched.progress() == 0.75
+    array(block, "began")[0] -= 6.0  # the parent tells a child anew how far the run is
+    assert watched.progress() == pytest.approx(0.85)
+    clock.now += 60.0
+    assert watched.progress() == 1.0
+
+
+def test_by_steps_and_by_time_the_larger_progress_counts() -> None:
+    clock, block = Clock(), memory()
+    array(block, "began")[0] = clock()
+    watched = Telemetry(block, 0, ScheduleLength(SCHEDULE_STEPS, minutes=1.0), clock=clock)
+    array(block, "counters")[1, STEPS] = SCHEDULE_STEPS // 2
+    clock.now += 15.0
+    assert watched.progress() == 0.5
+    clock.now += 30.0
+    assert watched.progress() == 0.75
+
+
+def test_the_clock_is_read_only_where_a_schedule_follows_it() -> None:
+    def never() -> float:
+        raise AssertionError("nobody needs the time")
+
+    watched = Telemetry(memory(), 0, ScheduleLength(SCHEDULE_STEPS), clock=never)
+    assert watched.progress() == 0.0
+    assert Telemetry(memory(), 0, ScheduleLength(), clock=never).progress() == 0.0
 
 
 def test_an_update_that_is_skipped_is_counted_apart() -> None:

@@ -92,7 +92,7 @@ class Run:
         """
         self._begin()
         try:
-            self._trainer.start(self._save_now)
+            self._trainer.start(self._save_now, self._started - self._base_seconds)
             self._facts = self._trainer.facts()
             self._folder.write_facts({"seed": self._config.seed, **self._facts})
             reason = self._watch(stopped)

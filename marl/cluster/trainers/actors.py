@@ -67,12 +67,13 @@ class Actors:
 
         return threading.Thread(target=run, name=name, daemon=True)
 
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
         """See ``Players``."""
         for thread in self._threads:
             thread.start()
         while not self._child.started.wait(0.01) and not self._errors:
             pass  # no time-out: the other side is a thread of this process
+        self._node.count_from(began)
         self._node.start()
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
 """The parent's thread for one child: meet, shake hands, converse, and meet again."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     name: str  # the parent's
     events: Stream  # gets the children that join and leave, with reasons
     metrics: ChildrenMetrics  # what children report, limited by the workers in their Welcome
+    elapsed: Callable[[], float]  # seconds of training so far
 
 
 class Registry:
@@ -126,7 +127,7 @@ class Caller(threading.Thread):
         try:
             node = link.peer or self.address
             self._registry.enter(node, self.address)
-            hello = msgspec.structs.replace(plan.hello, rank=self._rank)
+            hello = msgspec.structs.replace(plan.hello, rank=self._rank, elapsed_s=plan.elapsed())
             self.state = "asking"  # the child may need long to import the environment
             self.welcome = offer(link, hello, plan.max_bytes, name=plan.name)
             plan.side.assign_rank(node, self._rank, self.welcome.workers)

@@ -62,19 +62,24 @@ class Children:
             children=len(endpoints),
         )
         longest = payload_of(config, given.spaces, given.network)
-        plan = Plan(hello, longest, side, NAME, events, metrics)
+        plan = Plan(hello, longest, side, NAME, events, metrics, self._elapsed)
         self._callers = [Caller(endpoint, rank, plan, self._registry) for rank, endpoint in enumerate(endpoints)]
         self._look_at = 0.0
         self._missing: list[str] = []
 
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
         """See ``Players``."""
+        self._began = began
         self._leader.take()
         if self._given.resumed is not None:
             save()  # the new term is on disk before any child hears of it: no two parents ever have the same
         self._started = time.monotonic()
         for caller in self._callers:
             caller.start()
+
+    def _elapsed(self) -> float:
+        """Seconds of training so far, for a child that joins now."""
+        return time.monotonic() - self._began
 
     def stop(self) -> None:
         """See ``Players``."""

@@ -28,10 +28,10 @@ class Learning(Trainer):
         self._given, self._learner, self._side, self._players = given, learner, side, players
         self._base_steps, self._version = side.steps, 0
 
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
         """See ``Trainer``."""
-        self._learner.start()
-        self._players.start(save)
+        self._learner.start(began)
+        self._players.start(save, began)
 
     def stop(self) -> None:
         """See ``Trainer``."""

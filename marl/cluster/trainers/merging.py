@@ -26,9 +26,9 @@ class Merging(Trainer):
         self._paused_at = 0  # version
         self._takes_episodes = not given.config.deterministic
 
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
         """See ``Trainer``."""
-        self._children.start(save)
+        self._children.start(save, began)
 
     def stop(self) -> None:
         """See ``Trainer``."""

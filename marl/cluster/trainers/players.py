@@ -15,11 +15,11 @@ class Players(Protocol):
 
     local: bool  # they run on this machine; then ``tend`` also raises errors of the parent's side
 
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
         """Begin to play; the learner has started.
 
         Args:
-            save: see ``Trainer.start``.
+            save, began: see ``Trainer.start``.
         """
 
     def stop(self) -> None:

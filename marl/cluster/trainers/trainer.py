@@ -61,7 +61,7 @@ class Given(NamedTuple):
 class Trainer(ABC):
     """Plays steps and learns from them. All calls come from the run's main thread.
 
-    trainer.start(save)
+    trainer.start(save, time.monotonic())
     while goes_on:
         trainer.tend()
         meter.add_episodes(*trainer.episodes())
@@ -70,11 +70,13 @@ class Trainer(ABC):
     """
 
     @abstractmethod
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
         """Begin to play.
 
         Args:
             save: puts a checkpoint on the disk before it returns.
+            began: time.monotonic() when the run's training time was 0; schedules by time count from it. In a resumed
+                run it lies as far back as the run had trained.
         """
 
     @abstractmethod

@@ -28,8 +28,9 @@ class Workers(Trainer):
             self._node.interval = int(given.resumed.info["segment"])
         self._last_saved = self._node.snapshot()  # a deterministic worker that dies begins again from this
 
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
         """See ``Trainer``."""
+        self._node.count_from(began)
         self._node.start()
 
     def stop(self) -> None:

@@ -44,6 +44,7 @@ def node_memory(
             "stop": Leaf((1,), torch.uint8),
             "version": Leaf((1,), torch.int64),
             "base_steps": Leaf((1,), torch.int64),
+            "began": Leaf((1,), torch.float64),  # time.monotonic() at second 0 of training, over all resumes
             # From here on each worker writes its own row, a cache line apart.
             "counters": Leaf((workers, 8), torch.int64),
             "seconds": Leaf((workers, 8), torch.float64),

@@ -9,6 +9,7 @@ from marl.data.requests import GROUPS, RequestLayout
 from marl.data.spaces import Spaces
 from marl.exchanges.base import Worker
 from marl.processes.heap import tidily
+from marl.training.schedule_length import ScheduleLength
 from marl.training.worker_metrics import Telemetry
 
 
@@ -19,7 +20,7 @@ def step(worker: Worker, layout: Callable[[Spaces], RequestLayout]) -> None:
     all_seeds = worker.seeds(GROUPS * count)
     own = [all_seeds[group * count : (group + 1) * count] for group in range(GROUPS)]
     stepper = Stepper(groups, worker.block, worker.number, layout(groups[0].spaces), own)
-    telemetry = Telemetry(worker.block, worker.number, 0, alone=False)
+    telemetry = Telemetry(worker.block, worker.number, ScheduleLength(), alone=False)
     stop = array(worker.block, "stop")
     go_on = tidily(lambda: not stop[0])
     before = time.perf_counter()

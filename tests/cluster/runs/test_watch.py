@@ -1,6 +1,7 @@
 """When a run ends, evaluates and saves. Solved takes two: training, and the weights themselves over fresh episodes."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,7 +70,8 @@ class Weights(Trainer):
     def merge(self, earns: float) -> None:
         self._number, self.weights = self._number + 1, earns
 
-    def start(self, save: Callable[[], None]) -> None:
+    def start(self, save: Callable[[], None], began: float) -> None:
+        self.began = began
         raise NotImplementedError("no children")
 
     def stop(self) -> None:
@@ -257,6 +259,18 @@ def test_a_run_that_cannot_begin_saves_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError, match="no children"):
         run.run.train(run.stopped)
     assert run.trainer.saves == [BAD]
+
+
+def test_a_resumed_run_goes_on_counting_its_time(tmp_path: Path) -> None:
+    """A schedule by time goes on where it was, as the time that ends the run does."""
+    run = Watched(tmp_path)
+    before: Any = SimpleNamespace(info={"meter": run.run._meter.state(), "seconds": 90.0})
+    run.run.restore(before)
+    run.trainer.stop = lambda: None  # type: ignore[method-assign]
+    first = time.monotonic()
+    with pytest.raises(NotImplementedError, match="no children"):
+        run.run.train(run.stopped)
+    assert first - 90.0 <= run.trainer.began <= time.monotonic() - 90.0
 
 
 def test_another_process_that_leads_the_run_has_its_files_for_itself(tmp_path: Path) -> None:

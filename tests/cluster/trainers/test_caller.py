@@ -15,6 +15,7 @@ from marl.cluster.trainers.child_metrics import FASTEST, HEAD_START_S, ChildrenM
 from marl.errors import HandshakeRefused, LinkClosed, MarlError, TrustError
 from marl.exchanges.child_reports import Report
 from marl.reports.events import ChildJoined, ChildLeft, Event
+from marl.wire.hello import Hello
 from marl.wire.link import Link
 from tests.commands import until
 from tests.wire.test_hello import hello
@@ -55,7 +56,7 @@ class Failing:
 
 
 def plan(side: Any, events: Any) -> Plan:
-    return Plan(hello(), 0, side, "parent", events, ChildrenMetrics())
+    return Plan(hello(), 0, side, "parent", events, ChildrenMetrics(), lambda: 0.0)
 
 
 def notes_of(failing: Failing, *errors: MarlError) -> tuple[list[str], Caller]:
@@ -127,6 +128,28 @@ def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pyte
     nothing = np.zeros(0, np.int64)
     agreed.metrics.hear("box:5050", Report(np.full(3, 2**50), 0, 0, {}, 0, np.zeros(0), nothing))
     assert agreed.metrics.counts(["box:5050"]).steps.tolist() == [2 * FASTEST * HEAD_START_S]  # of its cores
+
+
+def test_each_handshake_says_how_long_the_run_has_trained_by_then(
+    failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first meeting fails, the child comes back ten minutes later: its schedule goes on where the run is."""
+    told: list[Any] = []
+    refused = iter([HandshakeRefused("busy", permanent=False), HandshakeRefused("no")])
+
+    def offers(unused: Any, offered: Hello, *more: Any, **named: Any) -> None:
+        told.append(offered.elapsed_s)
+        raise next(refused)
+
+    monkeypatch.setattr(failing, "meet", lambda: SimpleNamespace(peer="box", close=lambda: None))
+    monkeypatch.setattr(caller, "offer", offers)
+    times = iter([60.0, 660.0])
+    agreed = plan(None, SimpleNamespace(note=lambda text: None))._replace(elapsed=lambda: next(times))
+    made = Caller(failing, 0, agreed, Registry())
+    made.start()
+    made.join(WAIT_S)
+    assert not made.is_alive()
+    assert told == [60.0, 660.0]
 
 
 def test_a_child_that_may_speak_no_more_is_dropped_for_good(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
