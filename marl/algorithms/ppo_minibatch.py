@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor
 
 from marl.data.layout import Values, mapped
@@ -33,7 +34,9 @@ class Minibatch(NamedTuple):
     def pick(self, index: Tensor) -> "Minibatch":
         """The transitions at ``index``, which may be a mask; or those of these environments."""
         if self.resets is None:
-            seen = mapped(lambda each: each[index], self.observations)
+            rows = index if index.dtype is torch.long else index.nonzero().squeeze(1)
+            # Not each[index], which moves a picture byte by byte.
+            seen = mapped(lambda each: each.index_select(0, rows), self.observations)
             return Minibatch._make([seen, *(each[index] for each in self[1:6]), *self[6:]])
         seen, state = (
             mapped(lambda each: each[:, index], self.observations),

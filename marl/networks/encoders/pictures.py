@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from marl.data.spaces import Part
 from marl.errors import ConfigError
-from marl.networks.encoders.inputs import as_floats
 from marl.networks.heads import linear
 
 # Channels, side and stride of each layer, none of which pads.
@@ -24,6 +23,7 @@ RESIDUAL = (16, 32, 32)  # channels of each section, which halves the picture
 RESIDUAL_SIDE = 8
 SMALL = (16, 32)
 KEEPS_SIZE = 20 * 20  # pixels; of larger pictures both small layers halve the sides
+AT_ONCE = 128  # pictures: what is computed of them stays in a processor's cache
 FEATURES = {"nature": 512, "dqn": 256, "impala": 256, "small": 128}
 
 
@@ -31,18 +31,31 @@ class Conv(nn.Module):
     """A convolution with an orthogonal start."""
 
     def __init__(
-        self, inputs: int, outputs: int, side: int, generator: torch.Generator, *, stride: int = 1, padding: int = 0
+        self,
+        inputs: int,
+        outputs: int,
+        side: int,
+        generator: torch.Generator,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        scale: float = 1.0,
     ) -> None:
+        """
+        Args:
+            scale: what the pictures are multiplied with: done to the weights, which are fewer.
+        """
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, side, side))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self._stride, self._padding = stride, padding
+        self._stride, self._padding, self._scale = stride, padding, scale
         with torch.no_grad():
             nn.init.orthogonal_(self.weight, math.sqrt(2), generator=generator)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, inputs, H, W] to [N, outputs, H', W']."""
-        return functional.conv2d(pictures, self.weight, self.bias, self._stride, self._padding)
+        weight = self.weight if self._scale == 1.0 else self.weight * self._scale
+        return functional.conv2d(pictures, weight, self.bias, self._stride, self._padding)
 
 
 class Residual(nn.Module):
@@ -61,9 +74,9 @@ class Residual(nn.Module):
 class Section(nn.Module):
     """Of the residual network: a convolution, half the size, two residual blocks."""
 
-    def __init__(self, inputs: int, outputs: int, generator: torch.Generator) -> None:
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator, *, scale: float) -> None:
         super().__init__()
-        self.first = Conv(inputs, outputs, 3, generator, padding=1)
+        self.first = Conv(inputs, outputs, 3, generator, padding=1, scale=scale)
         self.blocks = nn.Sequential(Residual(outputs, generator), Residual(outputs, generator))
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -94,20 +107,22 @@ class PictureEncoder(nn.Module):
                 f"{height} x {width}: leave it out, or make the pictures larger"
             )
         layers: list[nn.Module] = []
+        scale = 1 / 255  # bytes as numbers from 0 to 1
         if kind in PLAIN:
             for outputs, side, stride in PLAIN[kind]:
-                layers += [Conv(channels, outputs, side, generator, stride=stride), nn.ReLU()]
-                channels = outputs
+                layers += [Conv(channels, outputs, side, generator, stride=stride, scale=scale), nn.ReLU()]
+                channels, scale = outputs, 1.0
         elif kind == "impala":
             for outputs in RESIDUAL:
-                layers.append(Section(channels, outputs, generator))
-                channels = outputs
+                layers.append(Section(channels, outputs, generator, scale=scale))
+                channels, scale = outputs, 1.0
             layers.append(nn.ReLU())
         else:
             stride = 1 if height * width <= KEEPS_SIZE else 2
             for outputs in SMALL:
-                layers += [Conv(channels, outputs, 3, generator, stride=stride, padding=1), nn.ReLU()]
-                channels = outputs
+                layers += [Conv(channels, outputs, 3, generator, stride=stride, padding=1, scale=scale), nn.ReLU()]
+                channels, scale = outputs, 1.0
+        self._residual = kind == "impala"
         self.layers = nn.Sequential(*layers)
         self.size = FEATURES[kind]
         with torch.no_grad():
@@ -117,14 +132,27 @@ class PictureEncoder(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """See the class."""
-        pictures = as_floats(rows).reshape(-1, *self._shape)
+        shape = *rows.shape[:-1], self.size
+        rows = rows.reshape(-1, rows.shape[-1])
+        # A program that is exported takes any number of rows, so it must not ask how many there are.
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(rows) <= AT_ONCE:
+            return self._features(rows).reshape(shape)
+        return torch.cat([self._features(some) for some in torch.split(rows, AT_ONCE)]).reshape(shape)
+
+    def _features(self, rows: Tensor) -> Tensor:
+        """Features [N, size] of pictures [N, D]."""
+        pictures = rows.reshape(-1, *self._shape)
         if self._channels_last:
             pictures = pictures.movedim(-1, 1)
-        found = self.layers(pictures).flatten(1)
+        elif self._residual or torch.is_grad_enabled():
+            # Pixel by pixel in memory the gradient of a convolution of few channels takes half to two thirds of the
+            # time, and so does a residual network without it. Bytes are quicker to move than floats.
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        found = self.layers(pictures.to(self.last.weight.dtype)).flatten(1)
         features = functional.linear(found, self.last.weight, self.last.bias)
         if self.norm is not None:
             features = self.norm(features)
-        return torch.relu(features).reshape(*rows.shape[:-1], self.size)
+        return torch.relu(features)
 
     def _sizes(self) -> tuple[int, int, int]:
         """Height, width, channels."""

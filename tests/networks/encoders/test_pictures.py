@@ -1,6 +1,8 @@
 """Convolutions: sizes, orders of dimensions, and what is refused."""
 
 import copy
+import math
+from typing import cast
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from marl.data.spaces import Part, Spaces
 from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.encoders.make_encoder import Combined, make_encoder
-from marl.networks.encoders.pictures import FEATURES, PictureEncoder
+from marl.networks.encoders.pictures import AT_ONCE, FEATURES, Conv, PictureEncoder
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import as_buffers
 from tests.plain_spaces import plain_spaces
@@ -116,3 +118,25 @@ def test_a_copy_follows_the_weights_that_it_is_given(layer_norm: bool) -> None:
             each.add_(0.1)
     past.load_state_dict(other.state_dict())
     torch.testing.assert_close(past(seen), other(seen))
+
+
+@pytest.mark.parametrize("kind", ["nature", "dqn", "impala", "small"])
+@pytest.mark.parametrize("shape", [(4, 40, 44), (40, 44, 3)])
+def test_many_pictures_have_the_features_that_each_has_alone(shape: tuple[int, ...], kind: str) -> None:
+    encoder = PictureEncoder(Part(shape, "uint8"), kind, torch.Generator().manual_seed(0))
+    rows = pixels(2, AT_ONCE, math.prod(shape))
+    learned = encoder(rows)
+    with torch.no_grad():
+        together, alone = encoder(rows), encoder(rows[1, -1])
+    assert together.shape == (2, AT_ONCE, encoder.size)
+    assert torch.allclose(learned, together, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(together[1, -1], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_bytes_count_as_numbers_from_0_to_1() -> None:
+    encoder = PictureEncoder(Part((4, 40, 40), "uint8"), "dqn", torch.Generator().manual_seed(0))
+    row = torch.full((1, 4 * 40 * 40), 255, dtype=torch.uint8)
+    first = cast(Conv, encoder.layers[0])
+    expected = first.weight.sum((1, 2, 3)) + first.bias
+    pictures = row.reshape(1, 4, 40, 40).float()
+    assert torch.allclose(first(pictures)[0, :, 0, 0], expected, atol=1e-5)
