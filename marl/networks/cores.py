@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from marl.data.layout import on_device
 from marl.networks.contract import State, renewed
 from marl.networks.own_module import demand_size, own_module
-from marl.networks.recurrent import GRU, LSTM, Gated
+from marl.networks.recurrent.gated import GRU, LSTM, Gated
 from marl.networks.settings import NetworkSettings
 
 CORES = {"gru": GRU, "lstm": LSTM}

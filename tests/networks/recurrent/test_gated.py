@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from marl.data.layout import leaves
 from marl.networks.actor_critic import RecurrentActorCritic
 from marl.networks.contract import State, renewed
 from marl.networks.cores import make_core, unrolled
-from marl.networks.recurrent import GRU, LSTM, Gated
+from marl.networks.recurrent import gru_steps, lstm_steps
+from marl.networks.recurrent.gated import GRU, LSTM, Gated
 from marl.networks.settings import NetworkSettings
 from tests.plain_spaces import plain_spaces
 
@@ -63,7 +65,12 @@ def tuple_of_zeros(state: State) -> State:
 
 
 @cores
-def test_steps_and_trajectories_are_those_of_torchs_cell_and_so_are_gradients(name: str) -> None:
+@pytest.mark.parametrize("library", [np, torch], ids=["numpy", "torch"])
+def test_steps_and_trajectories_are_those_of_torchs_cell_and_so_are_gradients(
+    name: str, library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (gru_steps, lstm_steps):
+        monkeypatch.setattr(module, "library_of", lambda unused: library)
     core, cell = made(name).double(), CELLS[name](FEATURES, SIZE).double()
     cell.load_state_dict(
         {
@@ -76,7 +83,8 @@ def test_steps_and_trajectories_are_those_of_torchs_cell_and_so_are_gradients(na
             ours.bias.copy_(torch.randn(ours.bias.shape, generator=generator(4)))
             theirs.copy_(ours.bias)
     (features, resets), state = trajectory(), state_of(core)
-    features.requires_grad_()
+    for each in (features, *leaves(state)):
+        each.requires_grad_()
 
     def by_cell(now: Tensor, state: State) -> tuple[Tensor, State]:
         after = cell(now, state)
@@ -85,12 +93,15 @@ def test_steps_and_trajectories_are_those_of_torchs_cell_and_so_are_gradients(na
     expected = step_by_step(by_cell, features, state, resets)
     weighed = torch.randn(expected.shape, generator=generator(5), dtype=torch.float64)
     (expected * weighed).sum().backward()
-    slopes, features.grad = features.grad, None
+    slopes = [each.grad for each in (features, *leaves(state))]
+    for each in (features, *leaves(state)):
+        each.grad = None
     found = unrolled(core, features, state, resets)
     (found * weighed).sum().backward()
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
     torch.testing.assert_close(step_by_step(core.step, features, state, resets), expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(features.grad, slopes, atol=1e-12, rtol=0)
+    for each, slope in zip((features, *leaves(state)), slopes, strict=True):
+        torch.testing.assert_close(each.grad, slope, atol=1e-12, rtol=0)
     for ours, theirs in ((core.inputs, "ih"), (core.recurrent, "hh")):
         torch.testing.assert_close(ours.weight.grad, getattr(cell, f"weight_{theirs}").grad, atol=1e-12, rtol=0)
         torch.testing.assert_close(ours.bias.grad, getattr(cell, f"bias_{theirs}").grad, atol=1e-12, rtol=0)
@@ -111,6 +122,17 @@ def test_a_network_says_of_a_trajectory_what_it_says_step_by_step(name: str, sha
         torch.testing.assert_close(outputs.values[step], decision.values, atol=1e-6, rtol=0)
     assert len(leaves(state)) == {"gru": 1, "lstm": 2}[name] * (1 if shared else 2)
     assert all(each.shape == (B, settings.core_size) for each in leaves(state))
+
+
+@cores
+def test_a_type_that_numpy_lacks_is_computed_by_torch(name: str) -> None:
+    core, (features, resets) = made(name), trajectory(torch.float32)
+    state: Any = core.initial_state(B)
+    expected = unrolled(core, features, state, resets)
+    state = state.bfloat16() if name == "gru" else tuple(each.bfloat16() for each in state)
+    found = unrolled(core.bfloat16(), features.bfloat16(), state, resets)
+    assert found.dtype is torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0)
 
 
 @cores
