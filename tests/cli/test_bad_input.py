@@ -154,8 +154,9 @@ def test_weights_of_another_environment(command: Command, trained: Trained, tmp_
     refused(
         command("train", "Acrobot-v1", "--steps", "9", "--init", weights),
         weights,
-        "was trained on observation shape (4,)",
-        "Acrobot-v1 now has",
+        "was trained in CartPole-v1 and expects observation shape (4,), action categories (2,)",
+        "Acrobot-v1 has observation shape (6,), action categories (3,)",
+        "name an environment with the spaces of CartPole-v1, or train from the start in Acrobot-v1",
     )
     assert not (tmp_path / "runs").exists()
 

@@ -91,7 +91,7 @@ def test_what_differs_is_named(one: spaces.Space, other: spaces.Space, places: l
     assert [place for place, _, _ in differences(before, now)] == places
     assert sorted(place for place, _, _ in differences(now, before)) == sorted(places)
     with pytest.raises(WeightsFileError, match=r"was trained on observation.*, Env now has observation"):
-        demand_same_spaces("weights.pt", before, now, "Env")
+        demand_same_spaces("weights.pt", before, now, "Env", {})
     line = refusal(before, now)
     assert [part.split(":")[0] for part in line.split("; ") if part.startswith("environment")] == [
         f"environment {leaf}" for leaf in leaves
@@ -121,7 +121,7 @@ def test_spaces_of_many_entries_fit_into_a_hello() -> None:
     others = refusal(whole, describe(spaces.Dict(dict.fromkeys(many, Y)), TWO))
     assert "sensor_002: parent [2] of float32, child [3] of float32; 2" in others
     with pytest.raises(WeightsFileError, match=r"sensor_005 shape .* and 94 more, Env now has"):
-        demand_same_spaces("weights.pt", whole, describe(spaces.Dict(dict.fromkeys(many, Y)), TWO), "Env")
+        demand_same_spaces("weights.pt", whole, describe(spaces.Dict(dict.fromkeys(many, Y)), TWO), "Env", {})
 
 
 def test_a_name_that_no_terminal_shows_is_the_same_at_both() -> None:

@@ -62,7 +62,7 @@ def prepare(
     _demand_exchange(config, on_children)
     spaces = find_spaces(config)
     if resumed is not None:
-        demand_same_spaces(str(resume), spaces_of(resumed, str(resume)), spaces, config.environment.id)
+        demand_same_spaces(str(resume), spaces_of(resumed, str(resume)), spaces, config.environment.id, resumed.info)
     sinks = make_sinks(config.report.sinks)
     network = try_parts(config, spaces)
     weights = flatten(network).weights

@@ -81,7 +81,7 @@ def _play(
 
             environment = RecordVideo(environment, video, episode_trigger=lambda episode: True, disable_logger=True)
         now = describe(environment.observation_space, environment.action_space, settings.ignore, settings.mask)
-        demand_same_spaces(path, policy.spaces, now, settings.id)
+        demand_same_spaces(path, policy.spaces, now, settings.id, policy.info)
         observation, _ = environment.reset(seed=seed)
         policy.reset()
         total = 0.0

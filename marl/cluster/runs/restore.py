@@ -122,7 +122,7 @@ def play_restored(
         contextlib.closing(make_environments(settings, count)) as environments,
         one_thread(),
     ):
-        demand_same_spaces(path, policy.spaces, environments.spaces, settings.id)
+        demand_same_spaces(path, policy.spaces, environments.spaces, settings.id, policy.info)
         sequence = seeds.stream(seed, child=0, worker=0, purpose=seeds.EVALUATION, interval=1)
         return play(
             policy,
@@ -150,7 +150,7 @@ def read_into(network: nn.Module, path: str | Path, spaces: Spaces, environment:
     """
 
     def check(contents: Contents) -> None:
-        demand_same_spaces(path, spaces_of(contents, path), spaces, environment)
+        demand_same_spaces(path, spaces_of(contents, path), spaces, environment, contents.info)
         demand_shapes(network, contents.stored, path)
         demand_little_beside(contents, path)
 
@@ -265,21 +265,35 @@ def _statistics_in(row: Tensor, size: int, path: str | Path, name: str) -> Runni
         raise WeightsFileError(f"{path}: the statistics of {name} are damaged: {error}") from error
 
 
-def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str) -> None:
-    """Refuse to use a file if the spaces of its environment have changed: the numbers would mean something else.
+def demand_same_spaces(path: str | Path, before: Spaces, now: Spaces, name: str, info: Mapping[str, Any]) -> None:
+    """Refuse to use a file with an environment of other spaces: the numbers would mean something else.
 
     Args:
         before: of the file at ``path``.
         now: of the environment called ``name``.
+        info: what the file says beside; where it was trained in another environment, the refusal names that one.
 
     Raises:
         WeightsFileError: they differ.
     """
     differing = differences(before, now)
     if differing:
+        trained_in = _trained_in(info)
         more = f" and {len(differing) - MOST_FIELDS} more" if len(differing) > MOST_FIELDS else ""
         was = ", ".join(f"{field} {value!s:.60}" for field, value, _ in differing[:MOST_FIELDS]) + more
         has = ", ".join(f"{field} {value!s:.60}" for field, _, value in differing[:MOST_FIELDS]) + more
+        if trained_in and trained_in != name:
+            raise WeightsFileError(
+                f"{path} was trained in {trained_in:.80} and expects {was}, {name} has {has}: "
+                f"name an environment with the spaces of {trained_in:.80}, or train from the start in {name}"
+            )
         raise WeightsFileError(
             f"{path} was trained on {was}, {name} now has {has}: make it as it was, or train from the start"
         )
+
+
+def _trained_in(info: Mapping[str, Any]) -> str:
+    """The environment that a file was trained in; "" where it does not say."""
+    with contextlib.suppress(KeyError, TypeError):
+        return str(info["config"]["environment"]["id"])
+    return ""
