@@ -18,9 +18,9 @@ from marl.networks.sampling import OnPolicy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
 
 USUAL_LAG = 10_000.0  # updates between two copies of a network, where copies are rare
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "auto")
 LEARNS_FROM = ("trajectories", "transitions")
-SCHEDULE_NAMES = "'constant', 'linear' or 'cosine'"
+SCHEDULE_NAMES = "'constant', 'linear', 'cosine' or 'auto'"
 
 
 class Loss(NamedTuple):
@@ -59,8 +59,8 @@ class Algorithm(ABC):
     t_max: int = 5  # steps between updates; more gives better returns and staler policies (5 to 128)
     discount: float = 0.99  # worth of a reward one step later; longer tasks want more (.98 to .999)
     learning_rate: float = 1e-3  # of the shared optimizer (1e-4 to 5e-3)
-    final_learning_rate: float = 0.0  # where a linear or cosine schedule ends
-    schedule: str = "constant"  # or "linear", "cosine": until stop.steps or stop.minutes
+    final_learning_rate: float = 0.0  # where a schedule ends
+    schedule: str = "constant"  # or "linear", "cosine"; "auto": linear where the schedule has a length
     schedule_steps: int = 0  # environment steps of the schedule
     schedule_minutes: float = 0.0  # of training; both 0: until stop.steps or stop.minutes
     max_gradient_norm: float = 0.5  # longer gradients are cut to this length (.5 to 40)
@@ -187,7 +187,7 @@ def demand_off_policy(algorithm: Algorithm, setting: str, remedy: str) -> None:
 
 
 def scheduled(schedule: str, first: float, last: float, progress: float) -> float:
-    """A number that goes from ``first`` to ``last`` while progress goes from 0 to 1."""
+    """A number that goes from ``first`` to ``last`` while progress goes from 0 to 1; without a length it stays 0."""
     if schedule == "constant":
         return first
     remaining = 1.0 - min(max(progress, 0.0), 1.0)

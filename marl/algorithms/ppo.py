@@ -42,7 +42,7 @@ class PPO(Algorithm):
     epochs: int = 4  # how often each trajectory is learned from (3 to 20)
     num_minibatches: int = 4  # parts into which an epoch is cut
     clip: float = 0.2  # how far the ratio of new to old policy may lead (.1 to .3)
-    clip_schedule: str = "constant"  # or "linear", "cosine": to 0, over the length of algorithm.schedule
+    clip_schedule: str = "constant"  # or "linear", "cosine", "auto": to 0, over the length of algorithm.schedule
     gae_lambda: float = 0.95  # less: less variance, more bias (.9 to 1); of TD(lambda) and V-trace too
     # "auto" is "vtrace", which corrects what older weights have played, where they do; "gae" else. Or "td_lambda": the
     # value target of "gae" by its own recursion.

@@ -44,7 +44,7 @@ def validate(config: Config) -> None:
         demand(value is None or value > 0, f"stop.{name}", "more than 0", value)
     for name in ("schedule", "clip_schedule"):
         shape = getattr(algorithm, name, "constant")
-        if shape != "constant" and not any(schedule_length(algorithm, stop)):
+        if shape not in ("constant", "auto") and not any(schedule_length(algorithm, stop)):
             raise ConfigError(
                 f"algorithm.{name} = {shape!r} needs algorithm.schedule_steps, stop.steps or stop.minutes"
             )

@@ -86,6 +86,7 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
         found += [
             Suggestion("algorithm.epochs", 6, "movements are learned in many small steps"),
             Suggestion("algorithm.num_minibatches", 8, "movements are learned in many small steps"),
+            Suggestion("algorithm.schedule", "auto", "with --minutes or --steps it falls to 0: late steps are small"),
             Suggestion("network.log_std", -0.5, "movements begin with less noise than they have room for"),
         ]
     else:

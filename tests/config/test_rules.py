@@ -127,6 +127,13 @@ def test_a_schedule_may_run_over_the_minutes_of_a_run() -> None:
         load_config("CartPole-v1", {"algorithm.schedule": "linear", **length})
 
 
+def test_an_automatic_schedule_needs_no_length() -> None:
+    """Without one it stays at its first number, as its progress is 0."""
+    load_config(
+        "CartPole-v1", {"algorithm.name": "ppo", "algorithm.schedule": "auto", "algorithm.clip_schedule": "auto"}
+    )
+
+
 def test_a_run_needs_an_end() -> None:
     with pytest.raises(ConfigError, match="nothing says when to stop training Thing-v0: give --steps"):
         demand_end(load_config("Thing-v0"))

@@ -1,14 +1,17 @@
 """The one rule for environments without a preset."""
 
 import tomllib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from marl.config.rules import validate
 from marl.config.settings import from_tree
 from marl.config.suggest import as_toml, suggest
 from marl.data.spaces import Part, Spaces
 from marl.environments.look import Look
+from marl.reports.settings import StopSettings
 
 CATEGORY = Part((), "int64", (4,), (0,))
 MEASURED_ACTION = Part((2,), low=(-1.0, -1.0), high=(1.0, 1.0))
@@ -68,6 +71,7 @@ def test_movements_are_learned_in_small_steps(actions: Any, moves: bool) -> None
     assert (found.get("algorithm.epochs"), found.get("algorithm.num_minibatches")) == (
         (6, 8) if moves else (None, None)
     )
+    assert found.get("algorithm.schedule") == ("auto" if moves else None)
     assert found.get("network.log_std") == (-0.5 if moves else None)
 
 
@@ -101,8 +105,11 @@ def test_of_another_algorithm_only_what_fits_any() -> None:
 
 @pytest.mark.parametrize("look", [seen(), seen(PICTURE, MEASURED_ACTION, rare=True), seen(texts=("mission",))])
 def test_makes_a_file_of_settings_that_can_work(look: Look) -> None:
+    """Whether the run gets an end or not."""
     text = as_toml({"environment.id": "Taxi-v4", "seed": 3}, suggest(look))
     config = from_tree(tomllib.loads(text))
+    for end in (StopSettings(), StopSettings(minutes=3.0), StopSettings(steps=1000)):
+        validate(replace(config, stop=end))
     assert (config.environment.id, config.seed, config.algorithm.name) == ("Taxi-v4", 3, "ppo")
     assert text.index("seed") < text.index("[environment]")
     for each in suggest(look):
