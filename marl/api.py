@@ -67,6 +67,7 @@ class Evaluation(NamedTuple):
     summary: Summary
     environment: str  # id of what was played
     algorithm: str  # name of what the policy was trained with
+    greedy: bool = True  # the most likely actions, not drawn ones
 
     @property
     def mean(self) -> float:
@@ -147,7 +148,7 @@ def evaluate(
     activation: str | None = None,
     episodes: int = 100,
     seed: int = 0,
-    greedy: bool = True,
+    greedy: bool | None = None,
     parallel: int = 64,
     allow: Sequence[str] = (),
 ) -> Evaluation:
@@ -157,6 +158,8 @@ def evaluate(
         environment: to play in, with the same spaces; None: the one it was trained in.
         activation: of the hidden layers of a policy of stable-baselines3, which its file does not say: "tanh", "relu",
             "elu" or "leaky_relu"; None: the default of its algorithm.
+        greedy: whether to take the most likely actions instead of drawing them; None: as the training's evaluation did
+            (``evaluation.greedy``).
         allow: modules whose code the file may name if you did not write it here, such as ``("my_package",)``.
 
     Raises:
@@ -168,8 +171,9 @@ def evaluate(
     from marl.reports.plots.distribution import summarize
 
     restored = restore(weights, environment=environment, activation=activation, allow=tuple(allow))
+    greedy = restored.greedy if greedy is None else greedy
     returns, cut, _ = play_restored(restored, weights, episodes=episodes, seed=seed, greedy=greedy, parallel=parallel)
-    return Evaluation(returns, summarize(returns, seed, cut=cut), restored.environment.id, restored.algorithm)
+    return Evaluation(returns, summarize(returns, seed, cut=cut), restored.environment.id, restored.algorithm, greedy)
 
 
 def load(

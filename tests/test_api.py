@@ -16,7 +16,8 @@ from tests.commands import ROOT, run_folder, succeed
 PUBLIC = """\
 Cluster(children: tuple[str, ...] = (), port: int = 5050, local: int = 0, endpoints: tuple[Endpoint, ...] = (), \
 fleets: tuple[Fleet, ...] = (), wait_s: float = 10.0, trust: TrustOptions = <factory>) -> None
-Evaluation(returns: npt.NDArray[np.float64], summary: Summary, environment: str, algorithm: str)
+Evaluation(returns: npt.NDArray[np.float64], summary: Summary, environment: str, algorithm: str, \
+greedy: bool)
 TrainResult(reason: str, solved: bool, weights: Path, run: Path, seconds: float, steps: int, episodes: int, \
 updates: int, steps_per_second: float, return_mean: float | None, return_episodes: int, \
 evaluation_mean: float | None, evaluation_interval: tuple[float, float] | None, evaluation_episodes: int, \
@@ -26,7 +27,8 @@ TrustOptions(key: pathlib.Path | None = None, ticket: pathlib.Path | None = None
 cert: pathlib.Path | None = None, ca: pathlib.Path | None = None, server_name: str | None = None, \
 allow_names: tuple[str, ...] = (), insecure: bool = False) -> None
 evaluate(weights: str | Path, *, environment: str | None = None, activation: str | None = None, \
-episodes: int = 100, seed: int = 0, greedy: bool = True, parallel: int = 64, allow: Sequence[str] = ()) -> Evaluation
+episodes: int = 100, seed: int = 0, greedy: bool | None = None, parallel: int = 64, \
+allow: Sequence[str] = ()) -> Evaluation
 export(weights: str | Path, form: str, *, out: str | Path | None = None, environment: str | None = None, \
 activation: str | None = None, allow: Sequence[str] = ()) -> Path
 load(weights: str | Path, *, environment: str | None = None, activation: str | None = None, \

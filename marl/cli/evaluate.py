@@ -15,7 +15,11 @@ from marl.cli.options import ACTIVATION, ALLOW, DEBUG
 @ACTIVATION
 @click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="Episodes to play.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the episodes' starts.")
-@click.option("--sampled", is_flag=True, help="Draw actions from the policy instead of taking the most likely.")
+@click.option(
+    "--sampled/--most-likely",
+    default=None,
+    help="Draw actions, or take the most likely.  [default: as training's evaluation did, evaluation.greedy]",
+)
 @click.option("--parallel", type=click.IntRange(min=1), default=64, show_default=True, help="Episodes side by side.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option(
@@ -34,7 +38,7 @@ def evaluate(
     activation: str | None,
     episodes: int,
     seed: int,
-    sampled: bool,
+    sampled: bool | None,
     parallel: int,
     as_json: bool,
     picture: str | None,
@@ -60,7 +64,7 @@ def evaluate(
             environment=environment,
             activation=activation,
             seed=seed,
-            greedy=not sampled,
+            greedy=None if sampled is None else not sampled,
             video=video,
             allow=allow,
         )
@@ -80,7 +84,7 @@ def evaluate(
         activation=activation,
         episodes=episodes,
         seed=seed,
-        greedy=not sampled,
+        greedy=None if sampled is None else not sampled,
         parallel=parallel,
         allow=allow,
     )
@@ -89,12 +93,17 @@ def evaluate(
         note = "what the file does not say: the activation (--activation), statistics of VecNormalize (not used)"
         click.echo(f"{weights}: {result.algorithm}; {note}", err=as_json)
     if as_json:
-        facts = {"environment": result.environment, "algorithm": result.algorithm, "seed": seed, "greedy": not sampled}
+        facts = {
+            "environment": result.environment,
+            "algorithm": result.algorithm,
+            "seed": seed,
+            "greedy": result.greedy,
+        }
         click.echo(json.dumps({**summary._asdict(), **facts, "returns": (result.returns + 0.0).tolist()}))
     else:
         from marl.reports.plots.distribution import histogram_text, summary_text
 
-        actions = "drawn" if sampled else "most likely"
+        actions = "most likely" if result.greedy else "drawn"
         click.echo(f"{weights}: {episodes} episodes, {actions} actions, un-normalised returns\n")
         click.echo(summary_text(summary))
         click.echo("\n" + histogram_text(result.returns))

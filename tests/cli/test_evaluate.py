@@ -9,8 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from marl import api
+from marl.acting.policy import Policy
 from marl.api import Evaluation
 from marl.cli.evaluate import evaluate
+from marl.cluster.find_spaces import find_spaces
+from marl.config.files import load_config
 from marl.config.settings import from_tree, to_tree
 from marl.data.stored import as_plain
 from marl.errors import ConfigError, WeightsFileError
@@ -27,9 +30,9 @@ def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.chdir(tmp_path)
     files: list[str] = []
 
-    def answer(weights: str, **unused: Any) -> Evaluation:
+    def answer(weights: str, *, greedy: bool | None, **unused: Any) -> Evaluation:
         files.append(weights)
-        return Evaluation(RETURNS, summarize(RETURNS, cut=1), "my_package:Snake-v0", "ppo")
+        return Evaluation(RETURNS, summarize(RETURNS, cut=1), "my_package:Snake-v0", "ppo", greedy is not False)
 
     monkeypatch.setattr(api, "evaluate", answer)
     return files
@@ -100,3 +103,28 @@ def test_another_environment_with_the_same_spaces(tmp_path: Path, monkeypatch: p
         match=f"trained in {counting} and expects observation shape .*, CartPole-v1 has .* the spaces of {counting}",
     ):
         evaluated(*words, "--env", "CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("says", "words", "greedy"),
+    [(True, [], True), (False, [], False), (True, ["--sampled"], False), (False, ["--most-likely"], True)],
+)
+def test_a_file_is_played_as_the_evaluation_that_chose_it(
+    says: bool, words: list[str], greedy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config("CartPole-v1", {"evaluation.greedy": says})
+    spaces = find_spaces(config)
+    network = config.algorithm.build_network(spaces, config.network, 1)
+    info = {"config": to_tree(config), "spaces": as_plain(spaces)}
+    Path("w.pt").write_bytes(to_bytes(network_tensors(network), info))
+    asked: list[bool] = []
+    draw = Policy.draw
+
+    def drawn(self: Policy, *args: Any, greedy: bool, **more: Any) -> Any:
+        asked.append(greedy)
+        return draw(self, *args, greedy=greedy, **more)
+
+    monkeypatch.setattr(Policy, "draw", drawn)
+    assert json.loads(evaluated("w.pt", "--episodes", "1", "--json", *words))["greedy"] == greedy
+    assert set(asked) == {greedy}

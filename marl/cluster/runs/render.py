@@ -26,7 +26,7 @@ def render_episode(
     environment: str | None = None,
     activation: str | None = None,
     seed: int,
-    greedy: bool,
+    greedy: bool | None,
     video: str | None,
     allow: Collection[str] = (),
 ) -> float:
@@ -35,6 +35,7 @@ def render_episode(
     Args:
         environment: to play in; None: the one that the policy was trained in.
         activation: see ``restore``.
+        greedy: whether to take the most likely actions; None: as the evaluation that chose the policy.
 
     Raises:
         ConfigError: the folder for the video cannot be made.
@@ -45,7 +46,7 @@ def render_episode(
     """
     if video:
         demand_folder(Path(video), "--video")
-    policy, settings, _ = restore(path, environment=environment, activation=activation, allow=allow)
+    policy, settings, _, usual = restore(path, environment=environment, activation=activation, allow=allow)
     if not video:
         _demand_display()
     video = video and os.path.abspath(video)
@@ -55,7 +56,7 @@ def render_episode(
         except ImportError as error:
             raise MissingExtra("moviepy", "video", "--video") from error
     with raising(), foreign_code(settings.id):
-        return _play(path, policy, settings, seed=seed, greedy=greedy, video=video)
+        return _play(path, policy, settings, seed=seed, greedy=usual if greedy is None else greedy, video=video)
 
 
 def _demand_display() -> None:

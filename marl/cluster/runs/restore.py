@@ -46,6 +46,7 @@ class Restored(NamedTuple):
     policy: Policy
     environment: EnvironmentSettings  # to play in
     algorithm: str  # that it was trained with
+    greedy: bool = True  # whether the evaluation that chose it took the most likely actions
 
 
 def restore(
@@ -85,7 +86,7 @@ def restore(
     if environment is not None:  # its arguments are its own; what is seen of it is as before
         settings = replace(settings, id=environment, kwargs={}, backend="gymnasium", life_ends=False)
     policy = Policy(cast(Acts, network), spaces, statistics, file.info)
-    return Restored(policy, settings, config.algorithm.name)
+    return Restored(policy, settings, config.algorithm.name, config.evaluation.greedy)
 
 
 def _restore_sb3(path: str | Path, environment: str | None, activation: str | None) -> Restored:
@@ -114,7 +115,7 @@ def play_restored(
         WeightsFileError: the environment has other spaces than at training.
         EnvironmentFault: it cannot be made, or raised.
     """
-    policy, settings, _ = restored
+    policy, settings, *_ = restored
     count = max(1, min(episodes, parallel))
     with (
         raising(),
