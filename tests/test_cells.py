@@ -121,7 +121,6 @@ def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path:
         (CATCH, {"exchange.name": "gossip"}, "exchange.name: expected one of weights, pairwise, experience"),
         (CATCH, {"exchange.name": "experience", "deterministic": True}, "needs exchange.name = 'weights'"),
         (CATCH, {"exchange.name": "observations", "deterministic": True}, "needs exchange.name = 'weights'"),
-        (CATCH, {"algorithm.name": "apex_dqn", "deterministic": True}, "needs replay.ratio = 0"),
         (CATCH, {"algorithm.name": "apex_dqn", "replay.ratio": 0.0}, "learns only from a replay"),
         (CATCH, {"exchange.name": "observations", "environment.per_worker": 3}, "two groups take turns"),
         (

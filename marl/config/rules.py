@@ -122,8 +122,6 @@ def _validate_replay(config: Config) -> None:
         raise ConfigError(
             f"replay.ratio: expected more than 0 with {algorithm.name}, which learns only from a replay, got 0"
         )
-    if ratio and config.deterministic:
-        raise ConfigError(f"deterministic = true needs replay.ratio = 0, got {ratio:g}: a replay is not saved")
     if ratio:
         demand_off_policy(algorithm, f"replay.ratio = {ratio:g}", "use 0")
 

@@ -79,7 +79,7 @@ def refused(answer: Answer, *contents: str, code: int = 1) -> None:
             "train --set replay.ratio=1 --set replay.capacity=1000000000000",
             ["replay.capacity = 1,000,000,000,000", "MiB are free", "make it smaller"],
         ),
-        ("train --deterministic --set replay.ratio=1", ["deterministic", "replay.ratio = 0"]),
+        ("train --deterministic --local 1 --set replay.ratio=1", ["deterministic", "replay.ratio = 0 on children"]),
         ("train --resume nowhere", ["expected a run folder at nowhere", "nothing there"]),
         ("train broken.toml", ["broken.toml", "not a TOML file"]),
         ("train missing.toml", ["missing.toml"]),

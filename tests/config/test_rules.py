@@ -45,7 +45,6 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
         ({"stop.solved": False}, "stop.solved = false needs stop.steps, stop.minutes or stop.episodes"),
         ({"deterministic": True, "node.workers": 2}, "allows one worker, got node.workers = 2"),
         ({"deterministic": True, "stop.minutes": 1.0}, "cannot stop by minutes"),
-        ({"deterministic": True, "replay.ratio": 1.0}, "needs replay.ratio = 0"),
         (
             {"network.policy": "normal"},
             "network.policy: expected one of gaussian, state_gaussian, squashed, beta, got 'normal'",

@@ -20,6 +20,7 @@ from marl.data.spaces import Spaces
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
 from marl.errors import ConfigError
+from marl.exchanges.run import replay_ratio
 from marl.plugins import foreign_code
 from marl.processes.cores import count_cores
 from marl.processes.signals import raising
@@ -84,6 +85,11 @@ def _demand_exchange(config: Config, on_children: bool) -> None:
     demand_sendable(config)
     if config.deterministic:
         config.exchange.demand_same_bits()
+        if ratio := replay_ratio(config):
+            raise ConfigError(
+                f"deterministic = true needs replay.ratio = 0 on children, got {ratio:g}: a child that starts again "
+                "has lost its replay (on this machine alone it may be more)"
+            )
 
 
 def _demand_room(config: Config, spaces: Spaces, network: nn.Module, on_children: bool) -> None:

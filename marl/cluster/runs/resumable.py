@@ -11,6 +11,7 @@ from marl.config.files import load_config
 from marl.config.settings import Config, to_tree
 from marl.data.stored import is_count
 from marl.errors import ConfigError, RunFolderError, WeightsFileError
+from marl.exchanges.run import replay_ratio
 from marl.reports.plots.curve import MOST as MOST_POINTS
 from marl.reports.plots.curve import Point
 from marl.reports.run_folder import RunFolder
@@ -150,6 +151,11 @@ def resumed_config(resumed: WeightsFile, folder: RunFolder, settings: dict[str, 
                 f"{folder.config}: {each} is not what the run was started with: undo the change; "
                 "--init starts a new run from its weights"
             )
+    if now.deterministic and replay_ratio(now):
+        raise ConfigError(
+            f"{folder.path} cannot go on with the same bits, since a replay is not saved: train from the start with "
+            f"--seed {now.seed}, or --init starts a new run from its weights"
+        )
     return now
 
 

@@ -1,6 +1,7 @@
 """Workers of this machine play and learn: one node, no parent."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from marl.cluster.node import Node, snapshot_from
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
+from marl.exchanges.run import replay_ratio
 from marl.processes.cores import count_cores
 
 
@@ -19,6 +21,8 @@ class Workers(Trainer):
         config = given.config
         self._given, self._deterministic = given, config.deterministic
         workers = 1 if config.deterministic else config.node.workers or count_cores()
+        if config.deterministic and replay_ratio(config):  # no interval can be repeated: a replay is not saved
+            config = replace(config, node=replace(config.node, max_restarts=0))
         self._node = Node(config, given.spaces, given.network, given.weights, given.group, workers)
         seen = None if given.initial is None else given.initial.tensors.get("normalizer")
         if seen is not None and config.environment.normalize_observations:

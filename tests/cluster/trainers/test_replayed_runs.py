@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from marl.api import train
 from marl.data.trajectory import Trajectory
+from marl.errors import ConfigError
 from marl.failpoints import VARIABLE
-from tests.commands import BARE, MARL, PATIENCE_S, metrics, nothing_left, run_folder, started, succeed
+from marl.training.saved.weights_file import read
+from tests.commands import BARE, MARL, PATIENCE_S, metrics, nothing_left, python, run_folder, started, succeed
 from tests.slow.cluster import OFTEN, left_in_memory
 
 TWO = ("--workers", "2", "--seed", "1", "--set", "stop.solved=false", "--json", *BARE)
@@ -59,6 +63,51 @@ def test_a_resumed_run_begins_with_an_empty_replay(tmp_path: Path) -> None:
     assert (second["reason"], second["steps"] >= 30_000) == ("steps", True)
     assert is_kept(1, second)
     assert second["updates"] > first["updates"]
+
+
+SAME_BITS = {
+    "deterministic": True, "exchange.name": "weights", "seed": 3, "stop.steps": 2000, "stop.solved": False,
+    "checkpoint.every_steps": 800, "evaluation.final_episodes": 2, "replay.start": 400, "replay.ratio": 0.5,
+    "replay.batch_size": 32, "environment.per_worker": 4, "network.hidden": [16], "report.pictures": False,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("marl_home")
+@pytest.mark.parametrize(
+    ("environment", "settings"),
+    [
+        ("CartPole-v1", {"algorithm.name": "apex_dqn"}),
+        ("CartPole-v1", {"algorithm.name": "impala"}),
+        pytest.param("CartPole-v1", {"algorithm.name": "apex_dqn", "network.core": "gru"}, marks=pytest.mark.slow),
+        pytest.param("Pendulum-v1", {"algorithm.name": "sac"}, marks=pytest.mark.slow),
+    ],
+)
+def test_the_same_seed_gives_the_same_bits_but_no_run_goes_on(
+    environment: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    found = []
+    for number in range(2):
+        out = tmp_path / f"{number}.pt"
+        given = {**SAME_BITS, **settings, "report.runs": str(tmp_path / "runs")}
+        result = train(environment, settings=given, out=out, live=False)
+        assert result.updates > 10
+        found.append(read(out).tensors)
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+    with pytest.raises(ConfigError, match="since a replay is not saved: train from the start with --seed 3"):
+        train(resume=result.run, settings={"stop.steps": 9000}, live=False)
+
+
+def test_a_deterministic_run_with_a_replay_ends_with_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had played cannot be repeated from the replay of the last checkpoint."""
+    monkeypatch.setenv(VARIABLE, f"rollout.packing=kill@{20 * (len(Trajectory._fields) - 1) + 3}")
+    done = python(*MARL, "train", "CartPole-v1", "--deterministic", "--steps", "20000", *replay(1), *BARE, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "killed by SIGKILL" in done.stderr
+    assert "started again" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
