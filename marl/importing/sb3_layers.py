@@ -10,6 +10,7 @@ from marl.errors import WeightsFileError
 from marl.networks.encoders.inputs import Inputs
 from marl.networks.encoders.pictures import channels_last
 
+LEAST_VARIANCE = 1e-6  # of use_sde
 CONVOLUTIONS = {"cnn.0": (8, 4), "cnn.2": (4, 2), "cnn.4": (3, 1)}  # of NatureCNN: side and stride
 
 
@@ -57,19 +58,17 @@ class Parts:
         _filled(layer, weight, bias)
         return layer
 
-    def deviations(self) -> Tensor | None:
-        """Logarithms of the deviations of PPO and A2C, one for each number of an action."""
-        found = self._left.pop("log_std", None)
-        if found is not None and found.ndim != 1:
-            raise WeightsFileError(f"{self._path}: policies that were trained with use_sde cannot be read")
-        return found
+    def deviations(self, name: str) -> Tensor | None:
+        """Logarithms of the deviations of PPO and A2C, [A] for each number of an action; with use_sde, [F, A]."""
+        return self._left.pop(name, None)
 
     def demand_all_used(self) -> None:
         """Refuse a policy with more than is known here."""
         if self._left:
             raise WeightsFileError(
-                f"{self._path}: expected the layers of an MlpPolicy or CnnPolicy, got also "
-                f"{next(iter(self._left)):.80}: policies with parts of their own cannot be read"
+                f"{self._path}: expected the layers of an MlpPolicy or CnnPolicy, or of a MultiInputPolicy and an "
+                f"environment with its Dict, got also {next(iter(self._left)):.80}: policies with parts of their own "
+                "cannot be read"
             )
 
     def _take(self, prefix: str, *, dimensions: int) -> tuple[Tensor, Tensor]:
@@ -118,6 +117,54 @@ class Pictures(nn.Module):
         return pictures.movedim(-1, 1) if self._last else pictures
 
 
+class Entries(nn.Module):
+    """The features of a Dict's entries in a row: of pictures, what their own convolutions make of them."""
+
+    def __init__(
+        self, parts: dict[str, Part], convolutions: Sequence[list[nn.Module]], width: int, path: object
+    ) -> None:
+        super().__init__()
+        layers = dict(zip(parts, convolutions, strict=True))
+        others = {name: part for name, part in parts.items() if not layers[name]}
+        hot = {name: Inputs(part).size if part.categories else part.size for name, part in others.items()}
+        # MultiBinary is seen as it is, and marl holds it as it does categories of two each.
+        bits = {
+            name: part.size if part.shape and set(part.categories) == {2} else hot[name]
+            for name, part in others.items()
+        }
+        left = width - sum(each[-2].out_features for each in layers.values() if each)  # type: ignore[misc]
+        widths = next((each for each in (hot, bits) if sum(each.values()) == left), None)
+        if widths is None:
+            raise WeightsFileError(
+                f"{path}: expected entries of {left} numbers beside pictures, and the environment's have "
+                f"{sum(hot.values())}: name the environment that it was trained in, wrappers included"
+            )
+        self._names = list(parts)
+        self._layers = nn.ModuleList(
+            nn.Sequential(Pictures(part, path), *layers[name]) if layers[name] else Rows(part, widths[name], path)
+            for name, part in parts.items()
+        )
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        return torch.cat([layer(observations[name]) for name, layer in zip(self._names, self._layers, strict=True)], -1)
+
+
+class Deviations(nn.Module):
+    """Logarithms of deviations that depend on the features: as use_sde draws, but at each step anew."""
+
+    def __init__(self, log_std: Tensor, means: nn.Linear, path: object) -> None:
+        super().__init__()
+        features, size = means.in_features, means.out_features
+        if log_std.shape not in ((features, size), (features, 1)):
+            raise WeightsFileError(
+                f"{path}: expected deviations of {features} features and {size} actions, got {list(log_std.shape)}"
+            )
+        self._variances = log_std.exp().square().expand(features, size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return 0.5 * torch.log(features.square() @ self._variances + LEAST_VARIANCE)
+
+
 class Beside(nn.Module):
     """What each layer makes of the same features, in a row."""
 
@@ -130,14 +177,20 @@ class Beside(nn.Module):
 
 
 class Measured(nn.Module):
-    """Means in the environment's own numbers as marl counts them, and the logarithms of deviations beside them."""
+    """Means in the environment's own numbers as marl counts them, and the logarithms of deviations beside them.
 
-    def __init__(self, scale: Tensor, centre: Tensor, log_std: Tensor) -> None:
+    Where ``log_std`` is None, these come beside the means.
+    """
+
+    def __init__(self, scale: Tensor, centre: Tensor, log_std: Tensor | None) -> None:
         super().__init__()
         self._scale, self._centre, self._log_std = scale, centre, log_std
 
     def forward(self, means: Tensor) -> Tensor:
-        deviations = (self._log_std - self._scale.log()).expand_as(means)
+        log_std = self._log_std
+        if log_std is None:
+            means, log_std = means.chunk(2, -1)
+        deviations = (log_std - self._scale.log()).expand_as(means)
         return torch.cat([(means - self._centre) / self._scale, deviations], -1)
 
 

@@ -1,7 +1,8 @@
 """The network of a stable-baselines3 policy, from the names and shapes of its tensors.
 
 What they do not tell has the library's defaults: the activation of hidden layers (hyperbolic tangent of PPO and A2C,
-rectifier of the others), the strides of its NatureCNN, pixels divided by 255. Only acting is built, no critics.
+rectifier of the others), the strides of its NatureCNN, pixels divided by 255, the limit of SAC's means with use_sde.
+Only acting is built, no critics.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from marl.data.spaces import Part, Spaces, mask_sizes
 from marl.environments.actions import stretch_of
 from marl.errors import WeightsFileError
-from marl.importing.sb3_layers import Beside, Measured, Pairs, Parts, Pictures, Rows
+from marl.importing.sb3_layers import Beside, Deviations, Entries, Measured, Pairs, Parts, Pictures, Rows
 from marl.networks.contract import Stateless
 from marl.networks.distributions import ActionRule, distribution_for
 from marl.networks.q_network import ActionValues
@@ -26,6 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "leaky_relu": nn.LeakyReLU,
 }
+MOST, DEPENDING = 2.0, 2  # use_sde: of SAC's means, either way; dimensions of deviations that depend on what is seen
 NO_NOISE = -20.0  # logarithm of the deviation of a policy that draws nothing
 
 
@@ -45,12 +47,14 @@ ACTOR_CRITIC = Kind(
     ("action_net.",), ("value_net.", "mlp_extractor.value_net.", "vf_features_extractor."),
 )  # fmt: skip
 DQN = Kind("DQN", "relu", "q_net.features_extractor.", ("q_net.q_net.",), (), ("q_net_target.",))
+SDE = Kind("SAC with use_sde", "relu", "actor.features_extractor.", ("actor.latent_pi.",), ("actor.mu.0.",),
+           ("critic.", "critic_target."))  # fmt: skip
 SAC = Kind("SAC", "relu", "actor.features_extractor.", ("actor.latent_pi.",), ("actor.mu.", "actor.log_std."),
            ("critic.", "critic_target."))  # fmt: skip
 TD3 = Kind("TD3 or DDPG", "relu", "actor.features_extractor.", ("actor.mu.",), (),
            ("critic.", "critic_target.", "actor_target."))  # fmt: skip
 MARKS = {"action_net.weight": ACTOR_CRITIC, "q_net.q_net.0.weight": DQN, "actor.log_std.weight": SAC,
-         "actor.mu.0.weight": TD3}  # fmt: skip
+         "actor.log_std": SDE, "actor.mu.0.weight": TD3}  # fmt: skip
 
 
 class Imported(Stateless):
@@ -77,40 +81,55 @@ def kind_of(tensors: dict[str, Tensor], path: object) -> Kind:
         if mark in tensors:
             return kind
     raise WeightsFileError(
-        f"{path}: expected an MlpPolicy or CnnPolicy of PPO, A2C, DQN, SAC, TD3 or DDPG (without use_sde), got the "
+        f"{path}: expected an MlpPolicy, CnnPolicy or MultiInputPolicy of PPO, A2C, DQN, SAC, TD3 or DDPG, got the "
         f"tensors {', '.join(sorted(tensors)[:3]):.200}, ..."
     )
 
 
-def build(tensors: dict[str, Tensor], spaces: Spaces, activation: str | None, path: object) -> Imported:
+def build(
+    tensors: dict[str, Tensor], spaces: Spaces, entries: tuple[str, ...], activation: str | None, path: object
+) -> Imported:
     """The network that these tensors are of.
 
     Args:
         spaces: of the environment that it is to play.
+        entries: of an observation that is a Dict, in the environment's own order.
         activation: of hidden layers, one of ``ACTIVATIONS``; None: the algorithm's default.
 
     Raises:
         WeightsFileError: it does not fit the environment, or is no network of stable-baselines3's own.
     """
     kind = kind_of(tensors, path)
-    if not isinstance(spaces.observations, Part) or not isinstance(spaces.actions, Part):
+    seen_parts = [spaces.observations[name] for name in entries] if entries else [spaces.observations]
+    if not all(isinstance(part, Part) for part in (*seen_parts, spaces.actions)):
         raise WeightsFileError(
-            f"{path}: expected an environment with one array as observation and one as action, got {spaces.words}"
+            f"{path}: expected an environment with one array as observation, or a Dict of arrays, and one as action, "
+            f"got {spaces.words}"
         )
     parts = Parts(tensors, kind.critic, path)
-    convolutions = parts.convolutions(kind.features)
+    names = [f"{kind.features}extractors.{name}." for name in entries] if entries else [kind.features]
+    convolutions = [parts.convolutions(name) for name in names]
     hidden = [
         each for prefix in kind.hidden for each in parts.hidden(prefix, ACTIVATIONS[activation or kind.activation])
     ]
     outputs = [parts.linear(prefix) for prefix in kind.outputs]
-    log_std = parts.deviations()
+    log_std = parts.deviations("actor.log_std" if kind is SDE else "log_std")
     parts.demand_all_used()
     if not outputs:
         hidden, outputs = hidden[:-2], [cast(nn.Linear, hidden[-2])]  # without the activation behind it
     first, *_ = [each for each in (*hidden, *outputs) if isinstance(each, nn.Linear)]
-    seen = Pictures(spaces.observations, path) if convolutions else Rows(spaces.observations, first.in_features, path)
+    if entries:
+        seen: nn.Module = Entries(dict(zip(entries, seen_parts, strict=True)), convolutions, first.in_features, path)
+    else:
+        (layers,), (part,) = convolutions, seen_parts
+        seen = nn.Sequential(Pictures(part, path), *layers) if layers else Rows(part, first.in_features, path)
     distribution, last = _actions(kind, spaces, log_std, outputs[0].out_features, path)
-    network = Imported([seen, *convolutions, *hidden, Beside(outputs), *last], distribution)
+    made: list[nn.Module] = [*outputs]
+    if kind is SDE:
+        made[0] = nn.Sequential(outputs[0], nn.Hardtanh(-MOST, MOST))
+    if log_std is not None and log_std.ndim == DEPENDING:
+        made.append(Deviations(log_std, outputs[0], path))
+    network = Imported([seen, *hidden, Beside(made), *last], distribution)
     _try(network, spaces, path)
     return network
 
@@ -125,13 +144,18 @@ def _actions(
         sizes = mask_sizes(spaces.actions)
         binary = set(sizes) == {2} and outputs == len(sizes)
         return distribution_for(spaces), [Pairs()] if binary else []
-    if kind is ACTOR_CRITIC and bounded and log_std is not None and log_std.shape == (size,):
+    if (
+        kind is ACTOR_CRITIC
+        and bounded
+        and log_std is not None
+        and (log_std.shape == (size,) or log_std.ndim == DEPENDING)
+    ):
         stretch = stretch_of(spaces.actions)
         scale, centre = torch.from_numpy(stretch.scale), torch.from_numpy(stretch.centre)
-        return distribution_for(spaces), [Measured(scale, centre, log_std)]
+        return distribution_for(spaces), [Measured(scale, centre, log_std if log_std.ndim == 1 else None)]
     if kind is DQN and spaces.discrete:
         return ActionValues(spaces.num_actions), []
-    if kind is SAC and bounded:
+    if kind in (SAC, SDE) and bounded:
         return SquashedGaussian(size), []
     if kind is TD3 and bounded:
         return distribution_for(spaces), [

@@ -1,5 +1,6 @@
 """Environments of all kinds of spaces that stable-baselines3 has policies for; nothing happens in them."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +23,12 @@ SPACES: dict[str, tuple[spaces.Space[Any], spaces.Space[Any]]] = {
     "picture": (PICTURE, spaces.Discrete(4)),
     "picture_box": (spaces.Box(0, 255, (3, 40, 36), np.uint8), BOX),
     "tree": (spaces.Dict({"a": FOUR, "b": FOUR}), spaces.Discrete(3)),
+    "nested": (spaces.Dict(a=spaces.Dict(b=FOUR)), spaces.Discrete(3)),
+    "mixed": (
+        spaces.Dict(OrderedDict(state=spaces.Discrete(5), bits=spaces.MultiBinary(3), arm=FOUR)),  # not sorted
+        spaces.Discrete(3),
+    ),
+    "camera": (spaces.Dict(view=PICTURE, arm=FOUR, far=PICTURE), BOX),
 }
 
 

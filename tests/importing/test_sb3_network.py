@@ -65,12 +65,49 @@ def test_actions_in_a_box(tmp_path: Path) -> None:
     assert np.allclose(many.std(0) * (high - low) / 2, [1.0, np.exp(-1)], rtol=0.05)
 
 
+def test_entries_of_a_dict_in_the_environments_own_order(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    state, bits, arm = rng.integers(0, 5, 40), rng.integers(0, 2, (40, 3)), rng.uniform(-1, 1, (40, 4))
+    tensors = layers("q_net.q_net.", 5 + 3 + 4, 8, 3)
+    seen = np.concatenate([np.eye(5)[state], bits, arm], -1)
+    values = by_hand(tensors, "q_net.q_net.", seen, lambda x: np.maximum(x, 0))
+    actions = load(tmp_path, tensors, "mixed").act({"arm": arm.astype(np.float32), "bits": bits, "state": state})
+    assert actions.tolist() == values.argmax(-1).tolist()
+    assert len(set(actions.tolist())) > 1
+
+
+def test_deviations_that_depend_on_what_is_seen(tmp_path: Path) -> None:
+    """With use_sde. SAC's means have a limit there."""
+    low, high = np.array([-2, 0]), np.array([2, 5])
+    seen = np.random.default_rng(0).uniform(-1, 1, (20, 4)).astype(np.float32)
+    tensors = actor_critic(outputs=2) | {"log_std": torch.linspace(-2, 0, 16).reshape(8, 2)}
+    hidden = np.tanh(by_hand(tensors, "mlp_extractor.policy_net.", seen, np.tanh))
+    means = hidden @ tensors["action_net.weight"].double().numpy().T + tensors["action_net.bias"].double().numpy()
+    policy = load(tmp_path, tensors, "box")
+    assert np.allclose(policy.act(seen), means.clip(low, high), atol=1e-5)
+    many = policy.draw(np.repeat(seen[:1], 4000, 0), greedy=False, generator=torch.Generator().manual_seed(1))
+    expected = np.sqrt(np.square(hidden[0]) @ np.exp(2 * tensors["log_std"].double().numpy()))
+    assert np.allclose(many.std(0) * (high - low) / 2, expected, rtol=0.05)
+    relu = lambda x: np.maximum(x, 0)  # noqa: E731
+    tensors = layers("actor.latent_pi.", 4, 8) | layers("actor.mu.", 8, 2) | {"actor.log_std": torch.zeros(8, 2)}
+    means = by_hand(tensors, "actor.mu.", relu(by_hand(tensors, "actor.latent_pi.", seen, relu)), relu)
+    squashed = np.tanh(means.clip(-2, 2))
+    assert (np.abs(means) > 2).any()
+    assert np.allclose(load(tmp_path, tensors, "box").act(seen), low + (squashed + 1) / 2 * (high - low), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "which", "line"),
     [
         ({}, "box", "expected an environment with the actions of this PPO or A2C policy"),
         ({}, "state", "expected observations of 4 numbers, and the environment's have 1"),
-        ({}, "tree", "expected an environment with one array as observation"),
+        ({}, "nested", "expected an environment with one array as observation, or a Dict of arrays"),
+        ({}, "tree", "expected entries of 4 numbers beside pictures, and the environment's have 8"),
+        (
+            {"features_extractor.extractors.view.linear.0.weight": torch.ones(8, 8)},
+            "discrete",
+            "or of a MultiInputPolicy and an environment with its Dict, got also features_extractor.extractors.view",
+        ),
         (actor_critic(inputs=6, outputs=2), "discrete", "expected 3 outputs for .*, the policy has 2"),
         ({"mlp_extractor.policy_net.1.weight": torch.ones(8)}, "discrete", "policies with parts of their own"),
         ({"features_extractor.cnn.0.weight": torch.ones(32, 3, 8, 8)}, "picture", "cnn.0.weight with its bias"),
@@ -80,7 +117,11 @@ def test_actions_in_a_box(tmp_path: Path) -> None:
             r"expected the convolutions of NatureCNN, got features_extractor.cnn.0.weight of the shape \[1, 3, 5, 5\]",
         ),
         ({"action_net.weight": torch.ones(3, 9)}, "discrete", "do not fit"),
-        (actor_critic(outputs=2) | {"log_std": torch.ones(8, 2)}, "box", "use_sde cannot be read"),
+        (
+            actor_critic(outputs=2) | {"log_std": torch.ones(7, 2)},
+            "box",
+            r"expected deviations of 8 features and 2 actions, got \[7, 2\]",
+        ),
         ({"action_net.bias": torch.ones(1)}, "discrete", "expected a layer action_net.weight with its bias"),
     ],
 )  # fmt: skip
@@ -108,6 +149,8 @@ def test_an_unknown_activation_is_one_line(tmp_path: Path) -> None:
         (actor_critic(outputs=2) | {"log_std": torch.tensor([0.0, -1.0])}, "box"),
         (layers("q_net.q_net.", 5, 8, 4), "state"),
         (layers("actor.mu.", 4, 8, 2), "box"),
+        (layers("q_net.q_net.", 12, 8, 3), "mixed"),
+        (actor_critic(outputs=2) | {"log_std": torch.zeros(8, 2)}, "box"),
     ],
 )
 def test_an_exported_one_acts_alike(tensors: dict[str, Tensor], which: str, tmp_path: Path) -> None:

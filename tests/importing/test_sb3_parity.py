@@ -36,8 +36,23 @@ KINDS: dict[str, tuple[str, str, str, dict[str, Any], str | None]] = {  # algori
     "sac": ("SAC", "MlpPolicy", "box", SMALL, None),
     "sac, pictures": ("SAC", "CnnPolicy", "picture_box", SMALL, None),
     "td3": ("TD3", "MlpPolicy", "box", SMALL, None),
+    "ppo, entries": ("PPO", "MultiInputPolicy", "mixed", {}, None),
+    "a2c, camera": ("A2C", "MultiInputPolicy", "camera", {}, None),
+    "dqn, entries": ("DQN", "MultiInputPolicy", "mixed", SMALL, None),
+    "sac, camera": ("SAC", "MultiInputPolicy", "camera", SMALL, None),
+    "td3, camera": ("TD3", "MultiInputPolicy", "camera", SMALL, None),
+    "ppo, sde": ("PPO", "MlpPolicy", "box", {"use_sde": True}, None),
+    "a2c, sde": ("A2C", "MlpPolicy", "box", {"use_sde": True, "policy_kwargs": {"full_std": False}}, None),
+    "sac, sde": ("SAC", "MlpPolicy", "box", {"use_sde": True, **SMALL}, None),
     "ddpg": ("DDPG", "MlpPolicy", "box", SMALL, None),
 }  # fmt: skip
+
+
+def as_rows(seen: Any, dtype: Any) -> Any:
+    """As a network gets it."""
+    if isinstance(seen, dict):
+        return {name: torch.from_numpy(each.reshape(len(each), -1)) for name, each in seen.items()}
+    return torch.from_numpy(seen.reshape(len(seen), -1).astype(dtype))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,7 +68,11 @@ def test_the_same_actions(kind: str, tmp_path: Path) -> None:
                 each.add_(torch.randn(each.shape, generator=generator) * 0.1)
     model.save(tmp_path / "model.zip")
     loaded: Any = api.load(tmp_path / "model.zip", environment=f"tests.importing.played:{which}", activation=activation)
-    seen = np.stack([SPACES[which][0].sample() for _ in range(20)])
+    samples = [SPACES[which][0].sample() for _ in range(20)]
+    if isinstance(SPACES[which][0], spaces.Dict):
+        seen: Any = {name: np.stack([each[name] for each in samples]) for name in samples[0]}
+    else:
+        seen = np.stack(samples)
     expected, _ = model.predict(seen, deterministic=True)
     played = loaded.act(seen)
     assert np.asarray(played).shape == expected.shape
@@ -62,6 +81,6 @@ def test_the_same_actions(kind: str, tmp_path: Path) -> None:
         rows, _ = model.policy.obs_to_tensor(seen)
         with torch.no_grad():
             values = model.q_net(rows) if name == "DQN" else model.policy.get_distribution(rows).distribution.logits
-            found = loaded.network.policy(torch.from_numpy(seen.reshape(len(seen), -1).astype(SEEN[which])))
+            found = loaded.network.policy(as_rows(seen, SEEN.get(which)))
         assert float((values - (found if name == "DQN" else found.log_softmax(-1))).abs().max()) <= 1e-5
         assert float(values.std(0).max()) > 1e-3  # it matters what is seen

@@ -14,7 +14,7 @@ from marl import seeds
 from marl.acting.evaluate import MAX_EPISODE_STEPS, Played, play
 from marl.acting.policy import Policy
 from marl.algorithms.build import build_network
-from marl.cluster.find_spaces import find_spaces
+from marl.cluster.find_spaces import find_entries, find_spaces
 from marl.config.names import demand_allowed
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree
@@ -98,9 +98,9 @@ def _restore_sb3(path: str | Path, environment: str | None, activation: str | No
         raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r:.80}")
     tensors = read_policy(path)
     kind = kind_of(tensors, path)
-    config = from_tree({"environment": {"id": environment}})
+    config = from_tree({"environment": {"id": environment, "mask": "none"}})
     spaces = find_spaces(config)
-    network = build(tensors, spaces, activation, path)
+    network = build(tensors, spaces, find_entries(config, spaces), activation, path)
     algorithm = f"{kind.name} of stable-baselines3 ({activation or kind.activation})"
     info = {"config": {"environment": {"id": environment}, "algorithm": {"name": algorithm}}}
     return Restored(Policy(network, spaces, None, info), config.environment, algorithm)
