@@ -16,6 +16,7 @@ from marl.environments.single import OfVector
 from marl.environments.worlds.apart import apart, lives_alone
 from marl.environments.worlds.atari import PREFIX, atari_kwargs, is_atari
 from marl.environments.worlds.brought import register
+from marl.environments.worlds.doom import tidy
 from marl.environments.worlds.mujoco import prepare
 from marl.environments.worlds.pooled import SeededPool, demand_offered
 from marl.errors import EnvironmentFault, MarlError, MissingExtra, SpaceFault
@@ -173,7 +174,7 @@ def _unknown(identifier: str, error: Exception, where: str) -> str:
 def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
     def make(**kwargs: Any) -> GymEnv:
         prepare(spec)
-        return gymnasium.make(spec, disable_env_checker=True, **kwargs)  # `marl check` checks; training need not
+        return tidy(gymnasium.make(spec, disable_env_checker=True, **kwargs))  # `marl check` checks; training need not
 
     return make
 
