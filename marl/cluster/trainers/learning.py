@@ -1,5 +1,6 @@
 """A learner process of this machine learns from what players send: actors of this machine, or children."""
 
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,13 @@ from marl.cluster.trainers.players import Players
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
 from marl.data.node.metrics import OUTSIDE_OBSERVATIONS
 from marl.errors import MarlError, WorkerFailed
+from marl.exchanges.run import replay_ratio
 from marl.exchanges.sides import LearningSide
 from marl.reports.events import ChildRow
 from marl.words import saved
+
+# A run that ends before its learner has learned anything waits this long for the first update, and looks so often.
+FIRST_S, TICK = 2.0, 0.02
 
 
 class Learning(Trainer):
@@ -56,6 +61,19 @@ class Learning(Trainer):
         self._learner.check(self._given.events.note, self._given.log)
         self._learner.progress(self._side.steps)
         return False
+
+    def await_first_update(self) -> None:
+        """See ``Trainer``."""
+        deadline = time.monotonic() + FIRST_S
+        while self._may_learn() and time.monotonic() < deadline:
+            self._given.group.wait(TICK)
+            self.tend()
+
+    def _may_learn(self) -> bool:
+        """Whether the first update is still to come, and enough has arrived for it."""
+        config, steps = self._given.config, self._side.steps
+        enough = config.replay.start if replay_ratio(config) else 1
+        return not self._learner.updates() and steps - self._base_steps >= max(enough, 1)
 
     def steps(self) -> int:
         """See ``Trainer``."""

@@ -138,6 +138,9 @@ class Trainer(ABC):
         """Whether a run can go on from what is learned at this moment."""
         return True
 
+    def await_first_update(self) -> None:  # noqa: B027  most learn as soon as they have played
+        """The run ends by itself: if nothing was learned yet, wait a moment for the first update."""
+
     def last_round(self) -> None:  # noqa: B027  most have nothing under way
         """The run ends now: use what is still on its way."""
 

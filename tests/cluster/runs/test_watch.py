@@ -64,7 +64,7 @@ class Weights(Trainer):
         self.went_on: list[int] = []
         self.saves: list[float] = []
         self.ended: list[float] = []
-        self.last_rounds = 0
+        self.last_rounds = self.waits = 0
         self.resumes = True
 
     def merge(self, earns: float) -> None:
@@ -110,6 +110,9 @@ class Weights(Trainer):
     def proceed(self, *, go_on: bool) -> None:
         if go_on:
             self.went_on.append(self._number)
+
+    def await_first_update(self) -> None:
+        self.waits += 1
 
     def last_round(self) -> None:
         self.last_rounds += 1
@@ -237,7 +240,7 @@ def test_what_is_under_way_counts_where_the_weights_may_still_change(
     run = Watched(tmp_path, **settings)
     run.play(GOOD if not settings else BAD)
     assert run.merge(GOOD) == ("steps" if settings else "solved")
-    assert run.trainer.last_rounds == rounds
+    assert run.trainer.last_rounds == run.trainer.waits == rounds
 
 
 def test_the_meter_goes_back_with_the_workers(tmp_path: Path) -> None:

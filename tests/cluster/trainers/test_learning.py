@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from marl.cluster.trainers import learning as module
 from marl.cluster.trainers.learning import Learning
+from marl.config.files import load_config
 from marl.errors import MarlError, NoChildren, WorkerFailed
 from tests.commands import BARE, MARL, python, run_folder
 
@@ -62,6 +64,52 @@ def test_other_errors_of_the_threads_are_one_line_too() -> None:
     assert ["Traceback" in trace for trace in log] == [True]
     told = NoChildren("nobody takes part")
     assert tended(None, told) == (told, [])
+
+
+class Waited:
+    """A learner that makes its first update after so many looks, and players that have sent ``steps``."""
+
+    def __init__(self, after: int, steps: int, settings: dict[str, Any]) -> None:
+        self.looks, self._after = 0, after
+        group = SimpleNamespace(wait=self._look)
+        events = SimpleNamespace(note=lambda text: None)
+        given = SimpleNamespace(config=load_config("CartPole-v1", settings), group=group, events=events, log=print)
+        learner = SimpleNamespace(
+            updates=lambda: int(self.looks >= self._after), check=lambda *unused: None, progress=lambda steps: None
+        )
+        side = SimpleNamespace(steps=0, failure=None)
+        self.learning: Any = Learning(given, learner, side, SimpleNamespace(tend=lambda: None))  # type: ignore[arg-type]
+        side.steps = steps
+
+    def _look(self, seconds: float) -> None:
+        self.looks += 1
+
+
+REPLAYED = {"algorithm.name": "apex_dqn", "exchange.name": "experience", "replay.start": 500, "stop.steps": 1000}
+
+
+@pytest.mark.parametrize(
+    ("after", "steps", "settings", "looks"),
+    [
+        (3, 160, {"algorithm.name": "impala"}, 3),
+        (0, 160, {"algorithm.name": "impala"}, 0),
+        (3, 0, {"algorithm.name": "impala"}, 0),  # nothing has arrived
+        (3, 1000, REPLAYED, 3),
+        (3, 400, REPLAYED, 0),  # no update can come yet
+    ],
+)
+def test_a_run_that_ends_waits_for_the_first_update(
+    after: int, steps: int, settings: dict[str, Any], looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_S", 1e6)
+    waited = Waited(after, steps, settings)
+    waited.learning.await_first_update()
+    assert waited.looks == looks
+
+
+def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_S", 0.01)
+    Waited(2**60, 160, {"algorithm.name": "impala"}).learning.await_first_update()
 
 
 def test_a_network_that_fails_on_one_machine(tmp_path: Path) -> None:
