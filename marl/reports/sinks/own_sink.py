@@ -1,7 +1,9 @@
 """A sink of the user's own: found by its import path, made in limited time, checked."""
 
+import contextlib
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from marl.errors import PluginError
@@ -9,7 +11,10 @@ from marl.plugins import foreign_code, load_object
 from marl.reports.events import Event
 from marl.reports.sinks.sink import Facts, Sink, patience_of
 
+IMPORT_S = 5.0  # for its module; then the user is told what the start waits for
 READY_S = 10.0  # for its constructor, which may connect to a service
+
+logger = logging.getLogger(__name__)
 
 
 def own_sink(name: str) -> Sink:
@@ -18,10 +23,25 @@ def own_sink(name: str) -> Sink:
     Raises:
         PluginError: it cannot be made, or is no sink.
     """
-    making = _Making(name, load_object(name))
+    with _told(name):
+        made = load_object(name)
+    making = _Making(name, made)
     with foreign_code(name):
         ready = making.wait(READY_S)
     return making.sink() if ready else making
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Say what is waited for where an import takes long. In a thread it would hold up later imports."""
+    line = "report.sinks: the start waits for the import of %s, %g s so far; Ctrl-C ends it"
+    timer = threading.Timer(IMPORT_S, logger.warning, (line, name.partition(":")[0], IMPORT_S))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _Making:

@@ -1,7 +1,9 @@
+import logging
 import math
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -193,3 +195,32 @@ def test_a_sink_that_is_late_and_fails_is_told_of(late: str, monkeypatch: pytest
     assert "cannot begin (PluginError: report.sinks: " in other.warnings[-1]
     assert "ConnectionError: no such host" in other.warnings[-1]
     events.close()
+
+
+class Opens(logging.Handler):
+    """Lets an import go on once something was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.lines = threading.Event(), list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        self.gate.set()
+
+
+def test_an_import_that_takes_long_says_what_the_start_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens = Opens()
+    monkeypatch.setattr(own_sink, "IMPORT_S", 0.05)
+    monkeypatch.setattr(own_sink.logger, "handlers", [opens])
+    monkeypatch.setitem(sys.modules, "gate_of_a_sink", opens)  # type: ignore[arg-type]
+    monkeypatch.setattr(own_sink.logger, "propagate", False)
+    lines = ("import gate_of_a_sink", f"assert gate_of_a_sink.gate.wait({WAIT_S})", f"from {__name__} import Own")
+    (tmp_path / "waiting_sink.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list(make_sinks(["waiting_sink:Own"])) == ["waiting_sink:Own"]
+    assert opens.lines == [
+        "report.sinks: the start waits for the import of waiting_sink, 0.05 s so far; Ctrl-C ends it"
+    ]
