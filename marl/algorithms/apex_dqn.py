@@ -19,8 +19,9 @@ from marl.data.replay.sequences import Sequences, sequences_of, trajectory_of
 from marl.data.replay.transitions import Rows, Sampled, Transitions
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
+from marl.errors import ConfigError
 from marl.networks.build_network import q_network
-from marl.networks.contract import ActionValuePolicy, RecurrentActionValues
+from marl.networks.contract import ActionValuePolicy, Acts, RecurrentActionValues
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import EpsilonGreedy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
@@ -50,7 +51,13 @@ class ApexDQN(Algorithm):
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """Values of actions and their older copy."""
-        return q_network(spaces, settings, seed, dueling=self.dueling)
+        network = q_network(spaces, settings, seed, dueling=self.dueling)
+        if self.burn_in and is_empty(cast(Acts, network).initial_state(1)):
+            raise ConfigError(
+                f"algorithm.burn_in = {self.burn_in} warms what a network remembers, and {settings.name} remembers "
+                "nothing: leave it out"
+            )
+        return network
 
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Rows, Tensor]:
         """Of up to ``n_step`` steps each; where the network remembers, each environment's sequence."""

@@ -92,7 +92,7 @@ def _validate_network(config: Config) -> None:
             MIN_LOG_STD <= network.log_std <= MAX_LOG_STD, "network.log_std",
             f"{MIN_LOG_STD:g} to {MAX_LOG_STD:g} with network.policy = {network.policy!r}", network.log_std,
         )  # fmt: skip
-    if config.algorithm.overlap() and not network.remembers:
+    if config.algorithm.overlap() and not (network.remembers or network.name):
         raise ConfigError(
             f"algorithm.burn_in = {config.algorithm.overlap()} warms what a network remembers, and this one remembers "
             "nothing: add network.core=gru or lstm, or leave it out"

@@ -16,6 +16,7 @@ from marl.networks.masked import Masked, MaskedActionValues, MaskedRecurrentActi
 from marl.networks.own_module import own_module
 from marl.networks.q_network import QNetwork, RecurrentQNetwork
 from marl.networks.settings import NetworkSettings
+from marl.networks.stepped import Stepped
 
 TIMES, ROWS = 3, 2  # of a trial
 
@@ -98,22 +99,26 @@ def _demand_same_state(who: str, before: State, after: State) -> None:
 
 
 def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool) -> nn.Module:
-    """Values of actions and their older copy; a network of one's own makes only the values, in ``policy``.
+    """Values of actions and their older copy. A network of one's own makes only the values: in ``policy``, or where it
+    remembers in ``step``.
 
     Raises:
         PluginError: there is no such class, or it is no such network.
     """
     if spaces.mask is not None:
-        masked = MaskedRecurrentActionValues if settings.remembers else MaskedActionValues
-        return masked(q_network(spaces.unmasked, settings, seed, dueling=dueling), spaces)
-    kind = RecurrentQNetwork if settings.remembers else QNetwork
+        inner = q_network(spaces.unmasked, settings, seed, dueling=dueling)
+        masked = MaskedRecurrentActionValues if isinstance(inner, RecurrentQNetwork) else MaskedActionValues
+        return masked(inner, spaces)
+    own = _own(spaces, settings, seed) if settings.name and spaces.discrete else None
+    if own is not None and _remembers(own, settings.name):
+        own = Stepped(own)
+    kind = RecurrentQNetwork if settings.remembers or isinstance(own, Stepped) else QNetwork
     if not settings.own:
         return kind(spaces, settings, seed, dueling=dueling)
-    own = _own(spaces, settings, seed) if settings.name and spaces.discrete else None
-    if own is not None and not callable(getattr(own, "policy", None)):
+    if own is not None and kind is QNetwork and not callable(getattr(own, "policy", None)):
         raise PluginError(
             f"network.name: expected {settings.name} to have policy(observations), the value of each action, as "
-            "marl.networks.contract.Stateless says, it lacks policy"
+            "marl.networks.contract.Stateless says, or where it remembers initial_state and step, it lacks policy"
         )
     network = kind(spaces, settings, seed, dueling=dueling and not settings.name, online=own)
     who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
@@ -125,6 +130,12 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
     else:
         _try_remembering(who, seen, spaces.num_actions, network)
     return network
+
+
+def _remembers(own: nn.Module, name: str) -> bool:
+    """Whether a network of one's own has a state."""
+    has_both = all(callable(getattr(own, method, None)) for method in ("initial_state", "step"))
+    return has_both and not is_empty(_initial_state(f"network.name: {name}", cast(Acts, own)))
 
 
 def _try_remembering(who: str, seen: Values, num_actions: int, network: RecurrentQNetwork) -> None:

@@ -5,7 +5,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from marl.data.layout import on_device
+from marl.data.layout import Values, on_device, steps
 from marl.networks.contract import State, renewed
 from marl.networks.own_module import demand_size, own_module
 from marl.networks.recurrent.gated import GRU, LSTM, Gated
@@ -42,26 +42,26 @@ def make_core(features: int, settings: NetworkSettings, generator: torch.Generat
     return own, demand_size("network.core", name, own)
 
 
-def warmed(core: nn.Module, features: Tensor, state: State, resets: Tensor) -> State:
+def warmed(core: nn.Module, features: Values, state: State, resets: Tensor) -> State:
     """What is remembered after features [S, B, F], for the step that follows; ``resets`` [S + 1, B]."""
-    steps = cast(Core, core)
-    initial = on_device(steps.initial_state(features.shape[1]), features.device)
-    state = on_device(state, features.device)
-    for now, fresh in zip(features.unbind(), resets[1:].unbind(), strict=True):
-        state = renewed(steps.step(now, state)[1], fresh, initial)
+    remembers = cast(Core, core)
+    initial = on_device(remembers.initial_state(resets.shape[1]), resets.device)
+    state = on_device(state, resets.device)
+    for now, fresh in zip(steps(features), resets[1:].unbind(), strict=True):
+        state = renewed(remembers.step(now, state)[1], fresh, initial)
     return state
 
 
-def unrolled(core: nn.Module, features: Tensor, state: State, resets: Tensor) -> Tensor:
-    """Features [S, B, size] of features [S, B, F], one step after the other."""
-    steps = cast(Core, core)
+def unrolled(core: nn.Module, features: Values, state: State, resets: Tensor) -> Tensor:
+    """Features [S, B, size] of features [S, B, F], one step after the other; these may be a tree."""
+    remembers = cast(Core, core)
     # A core may make its initial state on the CPU while a learner's features are on another device.
-    initial = on_device(steps.initial_state(features.shape[1]), features.device)
-    state = on_device(state, features.device)
+    initial = on_device(remembers.initial_state(resets.shape[1]), resets.device)
+    state = on_device(state, resets.device)
     if isinstance(core, Gated):
         return core.unroll(features, state, resets)
     found = []
-    for now, fresh in zip(features.unbind(), resets.unbind(), strict=True):
-        made, state = steps.step(now, renewed(state, fresh, initial))
+    for now, fresh in zip(steps(features), resets.unbind(), strict=True):
+        made, state = remembers.step(now, renewed(state, fresh, initial))
         found.append(made)
     return torch.stack(found)

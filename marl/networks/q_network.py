@@ -12,6 +12,7 @@ from marl.errors import ConfigError
 from marl.networks.contract import Decision, State, Stateless
 from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings
+from marl.networks.stepped import Stepped
 from marl.networks.torso import Torso, as_buffers
 
 MAX_COMBINED = 1024  # actions: the matrix grows with their square
@@ -33,7 +34,7 @@ class _Twice(KeepsTensors):
         dueling: bool = True,
         online: nn.Module | None = None,
     ) -> None:
-        """``online``: a user's own, whose ``policy`` makes values of actions; None: an encoder and a head."""
+        """``online``: a user's own, by ``policy`` or ``Stepped``; None: an encoder and a head."""
         super().__init__()
         if not spaces.discrete:
             other = "sac" if spaces.continuous else "ppo"
@@ -88,8 +89,8 @@ class QNetwork(_Twice, Stateless):
 class RecurrentQNetwork(_Twice):
     """What a core remembers counts as well; the copy's core goes on from the same state."""
 
-    online: Torso
-    past: Torso
+    online: Torso | Stepped
+    past: Torso | Stepped
 
     def initial_state(self, rows: int) -> State:
         """See ``Acts``."""

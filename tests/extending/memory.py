@@ -9,17 +9,18 @@ from torch import Tensor, nn
 
 from marl.acting.collect import Collector
 from marl.algorithms.a3c import A3C
+from marl.data.layout import Values, leaves
 from marl.data.spaces import Spaces
 from marl.environments.vector import Environments
 from marl.networks.actor_critic import RecurrentActorCritic
 from marl.networks.build_network import actor_critic
-from marl.networks.contract import State
+from marl.networks.contract import Decision, State
 from marl.networks.sampling import Sampler
 from marl.networks.settings import NetworkSettings
 from tests.fakes import Probe, counting_vector
 
 MEMORY, TOTAL, SEEN = (f"{__name__}:{name}" for name in ("Memory", "Total", "Seen"))
-RECALL = f"{__name__}:Recall"
+RECALL, VALUED = f"{__name__}:Recall", f"{__name__}:Valued"
 COUNT = 3
 
 
@@ -37,6 +38,22 @@ class Memory(nn.Module):
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         state = self.cell(features, state)
         return state, state
+
+
+class Valued(nn.Module):
+    """Values of actions from what is seen and what was; marl makes the older copy."""
+
+    def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(sum(part.size for part in leaves(spaces.observations)), 16)
+        self.values = nn.Linear(16, spaces.num_actions)
+
+    def initial_state(self, rows: int) -> State:
+        return torch.zeros(rows, 16)
+
+    def step(self, observations: Values, state: State) -> Decision:
+        state = self.cell(torch.cat(leaves(observations), -1), state)
+        return Decision(self.values(state), None, state)
 
 
 class Seen(nn.Module):

@@ -9,7 +9,7 @@ from marl.cluster.own_parts import try_parts
 from marl.config.files import load_config
 from marl.errors import ConfigError, PluginError
 from tests.extending import memory
-from tests.extending.memory import MEMORY, RECALL, SEEN
+from tests.extending.memory import MEMORY, RECALL, SEEN, VALUED
 
 HERE = memory.__name__
 
@@ -57,6 +57,12 @@ def test_what_does_not_go_with_it_is_refused_at_once(settings: dict[str, Any], w
         ({"network.encoder": SEEN, "network.core": MEMORY}, None, ""),
         ({"network.name": f"{HERE}:Whole"}, None, ""),
         ({"network.encoder": SEEN, "algorithm.name": "apex_dqn"}, None, ""),
+        ({"network.name": VALUED, "algorithm.name": "apex_dqn", "algorithm.burn_in": 4}, None, ""),
+        (
+            {"network.name": "tests.parts:Values", "algorithm.name": "apex_dqn", "algorithm.burn_in": 4},
+            ConfigError,
+            "algorithm.burn_in = 4 warms what a network remembers, and tests.parts:Values remembers nothing",
+        ),
     ],
 )
 def test_what_cannot_work_is_found_before_any_process(

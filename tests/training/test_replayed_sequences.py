@@ -22,7 +22,7 @@ from marl.training.learned_weights import hogwild_step
 from marl.training.minibatches import ReplayedTransitions
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from tests.algorithms.cases import DISCRETE, random_batch
-from tests.extending.memory import RECALL, collector_of
+from tests.extending.memory import RECALL, VALUED, collector_of
 
 MOMENT = Moment(0.0, torch.Generator().manual_seed(0))
 
@@ -63,13 +63,15 @@ def test_a_batch_has_as_many_sequences_as_hold_its_steps_and_each_step_is_learne
     assert np.count_nonzero(Priorities(block, 1.0)._leaves > 1e5) == len(set(minibatches._drawn[0].tolist()))  # type: ignore[index]
 
 
-@pytest.mark.parametrize("core", ["gru", "lstm", None])
+@pytest.mark.parametrize("core", ["gru", "lstm", None, "own"])
 def test_action_values_of_what_has_to_be_remembered_are_learned_from_a_replay(core: str | None) -> None:
     """The greedy action after either hint; without a core both are the same."""
     torch.set_num_threads(1)
     algorithm = ApexDQN(t_max=7, learning_rate=5e-3, target_period=50, epsilon_alpha=0.0)
     environments = make_environments(EnvironmentSettings(id=RECALL), 8)
     settings = NetworkSettings(hidden=(16,), core=core, core_size=16)
+    if core == "own":
+        settings = NetworkSettings(name=VALUED)
     network = algorithm.build_network(environments.spaces, settings, 1)
     local = flatten(network)
     shared, size = local.weights.clone(), len(local.gradient)
