@@ -23,6 +23,7 @@ from marl.cluster.find_spaces import find_spaces
 from marl.cluster.node import Node
 from marl.cluster.worker import Job, work
 from marl.config.files import load_config
+from marl.config.overrides import parse_override
 from marl.config.settings import Config
 from marl.processes.group import ProcessGroup
 from marl.training.flat import flatten
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all")
     options = parser.parse_args()
-    more = dict(each.split("=", 1) for each in options.set)
+    more = dict(map(parse_override, options.set))
     busy, found = busy_share(), {}
     for algorithm in options.algorithms:
         configs = {kind.name: config_of(kind, algorithm, options.steps, more) for kind in KINDS}
@@ -88,7 +89,7 @@ def main() -> None:
     print(keep("memory_cost", {"busy": busy, "turns": found}))
 
 
-def config_of(kind: Kind, algorithm: str, steps: int, more: dict[str, str]) -> Config:
+def config_of(kind: Kind, algorithm: str, steps: int, more: dict[str, Any]) -> Config:
     """The preset of CartPole for the algorithm, in this kind's environment."""
     settings = {
         "algorithm.name": algorithm, "environment.id": kind.environment, "exchange.name": "weights", "seed": 1,
