@@ -137,7 +137,8 @@ class Collector:
                     self._returns[ended] = 0
                     self._lengths[ended] = 0
                 if remembers:  # in a reset's own step nothing of the episode before is to be left, either
-                    state = renewed(state, torch.from_numpy(ended | ~answer.valid), initial)
+                    fresh = ended | ~answer.valid
+                    state = renewed(state, torch.from_numpy(fresh), initial) if fresh.any() else state
                 if len(answer.last_index):
                     last.append((answer.last_observations, answer.last_index + step * self._environments.count))
             if not as_they_are:
