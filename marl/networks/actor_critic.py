@@ -6,16 +6,43 @@ import torch
 from torch import Tensor, nn
 
 from marl.data.layout import Values, at, named
-from marl.data.spaces import Spaces
+from marl.data.spaces import Part, Spaces
 from marl.networks.contract import Decision, Outputs, State, StatelessCritic
 from marl.networks.distributions import distribution_for
-from marl.networks.heads import Linear
+from marl.networks.encoders.inputs import Inputs
+from marl.networks.encoders.make_encoder import MLP
+from marl.networks.heads import Linear, forward_of, make_head
+from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import Torso
 
 
+class ValueOfFeatures(KeepsTensors):
+    """Values [...] of what a policy's core makes [..., F], by a hidden layer of its own.
+
+    No gradient goes further back. A value's is often the far larger one: in a body that both share, little of the
+    policy's is left, and a core of its own would cost as much again as the policy's.
+    """
+
+    def __init__(self, size: int, settings: NetworkSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        layers = settings.hidden[-1:], settings.activation
+        self.hidden = MLP(Inputs(Part((size,))), *layers, generator, layer_norm=settings.layer_norm)
+        self.head = make_head(self.hidden.size, 1, settings, 1.0, generator)
+        self.relist()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class; [..., 1]."""
+        encode, head = self._listed
+        return head(encode(features.detach()))
+
+    def relist(self) -> None:
+        """See ``KeepsTensors``."""
+        self._listed = self.hidden.forward, forward_of(self.head)
+
+
 class _Torsos(nn.Module):
-    """Two networks, or one with a shared trunk whose last output is the value."""
+    """A policy and a value, or one trunk whose last output is the value."""
 
     def __init__(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> None:
         super().__init__()
@@ -31,7 +58,10 @@ class _Torsos(nn.Module):
         if isinstance(self.actor.head, Linear) and self.distribution.deviating:
             with torch.no_grad():
                 self.actor.head.bias[list(self.distribution.deviating)] = settings.log_std
-        self.critic = None if settings.shared_trunk else torso(1, 1.0)
+        self.critic: nn.Module | None = None
+        if not settings.shared_trunk:
+            beside = settings.remembers
+            self.critic = ValueOfFeatures(self.actor.size, settings, generator) if beside else torso(1, 1.0)
         self.log_std = nn.Parameter(torch.full((deviations,), settings.log_std)) if deviations else None
         # A step's own time is a few microseconds, and torch takes one to look up a module or a parameter.
         self._listed = self.critic is None, self.actor.forward, (self.critic or self.actor).forward
@@ -67,33 +97,28 @@ class ActorCritic(_Torsos, StatelessCritic):
 
 
 class RecurrentActorCritic(_Torsos):
-    """What a core remembers counts as well: one in each network, or in the shared trunk."""
+    """What a core remembers counts as well. The policy has it; the value sees what it makes."""
 
     def initial_state(self, rows: int) -> State:
-        """See ``Acts``; one core's after the other's."""
-        return tuple(each.initial_state(rows) for each in self._torsos())
+        """See ``Acts``."""
+        return self.actor.initial_state(rows)
 
     def step(self, observations: Values, state: State) -> Decision:
-        """See ``Acts``; the critic is asked as well, since it has to remember."""
-        found = [each.step(observations, kept) for each, kept in zip(self._torsos(), state, strict=True)]
-        parameters, values = self._meant([outputs for outputs, _ in found])
-        return Decision(parameters, values, tuple(kept for _, kept in found))
+        """See ``Acts``."""
+        features, state = self.actor.step_features(observations, state)
+        outputs = self.actor.outputs(features)
+        if self.critic is None:
+            return Decision(self._with_deviation(outputs[..., :-1]), outputs[..., -1], state)
+        return Decision(self._with_deviation(outputs), None, state)
 
     def unroll(self, observations: Values, state: State, resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``."""
         if resets is None:
             seen = named(observations, observations)[0][1]
             resets = torch.zeros(seen.shape[:2], dtype=torch.bool, device=seen.device)
-        pairs = zip(self._torsos(), state, strict=True)
-        parameters, values = self._meant([each.unroll(observations, kept, resets) for each, kept in pairs])
-        return Outputs(parameters[:acted], values)
-
-    def _torsos(self) -> list[Torso]:
-        return [self.actor] if self.critic is None else [self.actor, self.critic]
-
-    def _meant(self, outputs: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Parameters [..., P] and values [...]."""
+        features = self.actor.unroll_features(observations, state, resets)
         if self.critic is None:
-            (both,) = outputs
-            return self._with_deviation(both[..., :-1]), both[..., -1]
-        return self._with_deviation(outputs[0]), outputs[1].squeeze(-1)
+            outputs = self.actor.outputs(features)
+            return Outputs(self._with_deviation(outputs[:acted, ..., :-1]), outputs[..., -1])
+        _, _, value = self._listed
+        return Outputs(self._with_deviation(self.actor.outputs(features[:acted])), value(features).squeeze(-1))

@@ -37,6 +37,7 @@ class Torso(KeepsTensors):
         self.core: nn.Module | None = None
         if found is not None:
             self.core, size = found
+        self.size = size  # features that the head sees
         self.head = make_head(size, outputs, settings, head_gain, generator)
         self.relist()
 
@@ -51,15 +52,24 @@ class Torso(KeepsTensors):
 
     def step(self, observations: Values, state: State) -> tuple[Tensor, State]:
         """Outputs [B, outputs] of observations [B, D], and the core's next state."""
-        encode, head = self._listed
-        features, state = cast(Core, self.core).step(encode(observations), state)
-        return head(features), state
+        features, state = self.step_features(observations, state)
+        return self.outputs(features), state
 
     def unroll(self, observations: Values, state: State, resets: Tensor) -> Tensor:
         """Outputs [S, B, outputs] of observations [S, B, D], one step after the other."""
-        encode, head = self._listed
-        features = unrolled(cast(nn.Module, self.core), encode(observations), state, resets)
-        return head(features)
+        return self.outputs(self.unroll_features(observations, state, resets))
+
+    def step_features(self, observations: Values, state: State) -> tuple[Tensor, State]:
+        """What the core makes of observations [B, D], and its next state."""
+        return cast(Core, self.core).step(self._listed[0](observations), state)
+
+    def unroll_features(self, observations: Values, state: State, resets: Tensor) -> Tensor:
+        """What the core makes of observations [S, B, D], one step after the other."""
+        return unrolled(cast(nn.Module, self.core), self._listed[0](observations), state, resets)
+
+    def outputs(self, features: Tensor) -> Tensor:
+        """Outputs [..., outputs] of what the core makes."""
+        return self._listed[1](features)
 
     def warm(self, observations: Values, state: State, resets: Tensor) -> State:
         """What is remembered after observations [S, B, D]; ``resets`` [S + 1, B], the last for what follows."""

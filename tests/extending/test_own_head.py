@@ -65,9 +65,11 @@ def test_outputs_are_the_heads(shared: bool, core: str | None) -> None:
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
     policy, seen = cast(Policy, network), torch.randn(1, 5, spaces.observation_size)
     state, actor, critic = policy.initial_state(5), network.actor, network.critic or network.actor
-    features = [each.hidden(seen[0]) for each in (actor, critic)]
-    if core is not None:
-        features = [each.core.step(below, state[0])[0] for each, below in zip((actor, critic), features, strict=True)]
+    if core is None:
+        features = [each.hidden(seen[0]) for each in (actor, critic)]
+    else:
+        made, _ = actor.core.step(actor.hidden(seen[0]), state)
+        features = [made, made if shared else critic.hidden(made)]
     logits, values = (each.head(below) for each, below in zip((actor, critic), features, strict=True))
     decision = policy.step(seen[0], state)
     assert torch.equal(decision.parameters, logits[:, : spaces.num_actions])

@@ -5,7 +5,7 @@ import torch
 
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
-from marl.networks.actor_critic import ActorCritic
+from marl.networks.actor_critic import ActorCritic, RecurrentActorCritic
 from marl.networks.settings import NetworkSettings
 from tests.plain_spaces import plain_spaces
 
@@ -31,6 +31,15 @@ def test_separate_trunks_do_not_compete_shared_ones_do(shared: bool) -> None:
     network = ActorCritic(BOX, NetworkSettings(shared_trunk=shared), 0)
     network.values(torch.randn(5, 6)).sum().backward()
     assert (network.actor.hidden[0].weight.grad is not None) == shared
+
+
+def test_a_value_sees_what_the_policy_remembers_and_teaches_it_nothing() -> None:
+    network = RecurrentActorCritic(DISCRETE, NetworkSettings(core="gru"), 0)
+    state, seen = torch.randn(3, 64), torch.randn(4, 3, 6)
+    values = network.unroll(seen, state, None, 4).values
+    assert not torch.allclose(values, network.unroll(seen, torch.zeros(3, 64), None, 4).values)
+    values.sum().backward()
+    assert {name.split(".")[0] for name, each in network.named_parameters() if each.grad is not None} == {"critic"}
 
 
 @pytest.mark.parametrize(("activation", "function"), [("tanh", torch.tanh), ("relu", torch.relu)])
