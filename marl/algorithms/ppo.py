@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
 from marl.algorithms.last_values import following_values
-from marl.algorithms.ppo_minibatch import Minibatch, in_one_row
+from marl.algorithms.ppo_minibatch import Minibatch, in_one_row, in_sequences
 from marl.data.layout import mapped
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory, resets_of
@@ -41,6 +41,9 @@ class PPO(Algorithm):
     t_max: int = 64  # steps of a trajectory (16 to 2048 divided by the environments of a worker)
     epochs: int = 4  # how often each trajectory is learned from (3 to 20)
     num_minibatches: int = 4  # parts into which an epoch is cut
+    # Steps that a gradient goes back through what a network remembers: more learns to remember for longer, in more time
+    # (8 to 128).
+    sequence: int = 16
     clip: float = 0.2  # how far the ratio of new to old policy may lead (.1 to .3)
     clip_schedule: str = "constant"  # or "linear", "cosine", "auto": to 0, over the length of algorithm.schedule
     gae_lambda: float = 0.95  # less: less variance, more bias (.9 to 1); of TD(lambda) and V-trace too
@@ -65,8 +68,8 @@ class PPO(Algorithm):
         return float(self.epochs * self.num_minibatches) if known else super().batches_per_trajectory()
 
     def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Minibatch]:
-        """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``; of a network that remembers, whole
-        environments are.
+        """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``; of a network that remembers,
+        sequences of them are.
         """
         critic = cast(Policy, network)
         minibatch = self._minibatches(critic, trajectory, moment)
@@ -111,6 +114,7 @@ class PPO(Algorithm):
         demand(self.entropy_spread > 0, "entropy_spread", "more than 0", self.entropy_spread)
         demand(self.epochs >= 1, "epochs", "at least 1", self.epochs)
         demand(self.num_minibatches >= 1, "num_minibatches", "at least 1", self.num_minibatches)
+        demand(self.sequence >= 1, "sequence", "at least 1", self.sequence)
         demand(self.clip > 0, "clip", "more than 0", self.clip)
         demand(self.clip_schedule in SCHEDULES, "clip_schedule", SCHEDULE_NAMES, self.clip_schedule)
         demand(0 <= self.gae_lambda <= 1, "gae_lambda", "0 to 1", self.gae_lambda)
@@ -145,7 +149,8 @@ class PPO(Algorithm):
         seen = mapped(lambda each: each[:-1], batch.observations)
         compared = (batch.actions, log_probs, values, advantages, targets)
         if resets is not None:
-            return Minibatch._make([seen, *compared, clip, batch.state, resets[:-1], batch.valid])
+            whole = Minibatch._make([seen, *compared, clip, batch.state, resets[:-1], batch.valid])
+            return in_sequences(network, whole, self.sequence)
         seen = mapped(in_one_row, seen)
         flat = Minibatch._make([seen, *map(in_one_row, compared), clip, (), None, None])
         return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())

@@ -1,19 +1,19 @@
-"""What PPO learns from at once: single transitions, or whole trajectories where a network remembers."""
+"""What PPO learns from at once: single transitions, or sequences of them where a network remembers."""
 
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from marl.data.layout import Values, mapped
-from marl.networks.contract import Outputs, Policy, State
+from marl.data.layout import Values, at, joined, mapped, on_device
+from marl.networks.contract import Outputs, Policy, State, renewed
 from marl.targets.returns import mean_weights
 
 
 class Minibatch(NamedTuple):
     """N transitions with everything that the loss compares them with.
 
-    Of a network that remembers: whole trajectories of some of the environments, [T, B] in place of [N].
+    Of a network that remembers: sequences, [T, B] in place of [N].
     """
 
     observations: Values  # [N, D]
@@ -28,11 +28,11 @@ class Minibatch(NamedTuple):
     valid: Tensor | None = None  # [T, B]  which of them are transitions; None: all
 
     def size(self) -> int:
-        """How many transitions, or environments, ``pick`` has to choose from."""
+        """How many transitions, or sequences, ``pick`` has to choose from."""
         return self.actions.shape[0 if self.resets is None else 1]
 
     def pick(self, index: Tensor) -> "Minibatch":
-        """The transitions at ``index``, which may be a mask; or those of these environments."""
+        """The transitions at ``index``, which may be a mask; or these sequences."""
         if self.resets is None:
             rows = index if index.dtype is torch.long else index.nonzero().squeeze(1)
             # Not each[index], which moves a picture byte by byte.
@@ -67,3 +67,43 @@ class Minibatch(NamedTuple):
 def in_one_row(tensor: Tensor) -> Tensor:
     """[T, B, ...] as [N, ...]."""
     return tensor.flatten(0, 1)
+
+
+@torch.no_grad()
+def in_sequences(network: Policy, whole: Minibatch, longest: int) -> Minibatch:
+    """Trajectories [T, B] as sequences [L, C B] of at most ``longest`` steps: the loop over time is shorter and its
+    products are larger, which costs far less. A sequence begins with what the network remembers there, and no gradient
+    goes further back.
+
+    All have as many steps. Where the last ones lack some, they repeat their last step, which then counts for nothing.
+    """
+    steps = len(whole.actions)
+    parts = -(-steps // longest)
+    if parts == 1:
+        return whole
+    length = -(-steps // parts)
+    state = _states_at(network, whole, range(0, steps, length))
+    order = torch.arange(parts * length, device=whole.actions.device).clamp_(max=steps - 1)
+
+    def cut(each: Tensor) -> Tensor:
+        return each[order].view(parts, length, *each.shape[1:]).transpose(0, 1).flatten(1, 2)
+
+    seen = mapped(cut, whole.observations)
+    *compared, resets, valid = map(cut, (*whole[1:6], cast(Tensor, whole.resets), cast(Tensor, whole.valid)))
+    valid[length - (parts * length - steps) :, -whole.size() :] = False
+    return Minibatch._make([seen, *compared, whole.clip, state, resets, valid])
+
+
+def _states_at(network: Policy, whole: Minibatch, starts: range) -> State:
+    """What the network remembers [C B, ...] before each of these steps, of each environment."""
+    seen, resets, device = whole.observations, cast(Tensor, whole.resets), whole.actions.device
+    state, initial = (on_device(each, device) for each in (whole.state, network.initial_state(whole.size())))
+    found, begins = [], resets.any(1).tolist()
+    for step in range(starts[-1] + 1):
+        if begins[step]:
+            state = renewed(state, resets[step], initial)
+        if step in starts:
+            found.append(state)
+        if step < starts[-1]:
+            state = network.step(at(seen, step), state).state
+    return joined(found)

@@ -54,6 +54,7 @@ OTHER: dict[str, Any] = {
     "algorithm.normalize_advantages": False,
     "algorithm.epochs": 2,
     "algorithm.num_minibatches": 3,
+    "algorithm.sequence": 24,
     "algorithm.clip": 0.125,
     "algorithm.clip_schedule": "linear",
     "algorithm.target": "vtrace",

@@ -176,13 +176,19 @@ def test_without_a_core_it_cannot_be(form: str, trajectories: int) -> None:
     assert abs(learned(FORMS[form], None, trajectories)) < 0.3
 
 
-def test_minibatches_of_ppo_are_whole_environments() -> None:
+@pytest.mark.parametrize(
+    ("sequence", "sizes", "steps"),
+    [(6, [2, 1], 6), (3, [3, 3], 3), (4, [3, 3], 3), (2, [5, 4], 2), (1, [9, 9], 1), (5, [3, 3], 3)],
+)
+def test_minibatches_of_ppo_are_sequences(sequence: int, sizes: list[int], steps: int) -> None:
     environments = counting("NextStep", "alternate", length=2)
     policy, collector = cast(Policy, exact(environments.spaces, shared=False)), collector_of(environments, 6)
     collector.collect(policy, None, 0)
     trajectory: Trajectory = collector.collect(policy, None, 0)[0]
-    batches = list(PPO(epochs=2, num_minibatches=2).minibatches(cast(nn.Module, policy), trajectory, MOMENT))
-    assert [batch.size() for batch in batches] == [2, 1, 2, 1]
+    algorithm = PPO(epochs=2, num_minibatches=2, sequence=sequence)
+    batches = list(algorithm.minibatches(cast(nn.Module, policy), trajectory, MOMENT))
+    assert [batch.size() for batch in batches] == sizes * 2
+    assert all(len(batch.actions) == steps for batch in batches)
     for batch in batches:
         parameters, values = batch.outputs(policy)
         flat = batch.flat()
@@ -193,6 +199,19 @@ def test_minibatches_of_ppo_are_whole_environments() -> None:
         assert torch.equal(log_probs[counted], flat.log_probs[counted])  # nothing has been learned yet: the ratio is 1
         torch.testing.assert_close(values[counted], flat.values[counted])
         assert float(batch.weights().sum()) == pytest.approx(1.0)
+
+
+def test_each_transition_is_in_one_sequence_though_they_do_not_fill_the_last() -> None:
+    """Seven steps are sequences of three, three and one."""
+    environments = counting("SameStep", "terminated", length=3)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=True)), collector_of(environments, 7)
+    trajectory: Trajectory = collector.collect(policy, None, 0)[0]
+    (batch,) = PPO(epochs=1, num_minibatches=1, sequence=3).minibatches(cast(nn.Module, policy), trajectory, MOMENT)
+    assert batch.actions.shape[:2] == (3, 3 * COUNT)
+    assert int(batch.valid.sum()) == 7 * COUNT
+    assert batch.valid[0].all()
+    seen = batch.observations[batch.valid]
+    assert sorted(seen.tolist()) == sorted(trajectory.observations[:-1].flatten(0, 1).tolist())
 
 
 @pytest.mark.parametrize(
