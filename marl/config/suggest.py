@@ -78,8 +78,12 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
         Suggestion("algorithm.discount", *_discount(look, measured)),
         Suggestion("algorithm.t_max", 128, "long trajectories make steady updates"),
         Suggestion("algorithm.learning_rate", *_learning_rate(seen, measured)),
-        Suggestion("exploration.novelty", 0.1, rare if look.rare else "new situations are worth a look; it fades"),
     ]
+    # Of measured numbers nearly everything is new: the bonus would drown rewards that already say what is better.
+    earns = look.low > 0 or (look.high > 0 and not look.rare)
+    if not (measured and earns):
+        why = rare if look.rare else "new situations are worth a look; it fades"
+        found.append(Suggestion("exploration.novelty", 0.1, why))
     if large:
         found.append(Suggestion("network.shared_trunk", True, "convolutions cost most of the time: once is enough"))
     if measured:

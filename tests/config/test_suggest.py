@@ -75,6 +75,20 @@ def test_movements_are_learned_in_small_steps(actions: Any, moves: bool) -> None
     assert found.get("network.log_std") == (-0.5 if moves else None)
 
 
+@pytest.mark.parametrize(
+    ("rewards", "bonus"),
+    [
+        ({"low": -0.1, "high": 0.0}, True),  # nothing says what is better
+        ({"low": -1.0, "high": 1.0}, False),
+        ({"low": 0.0, "high": 1.0, "rare": True}, True),  # a goal that random play met once
+        ({"low": 1.0, "high": 1.0, "rare": True}, False),  # each step counts the same
+    ],
+)
+def test_movements_that_earn_something_need_no_bonus_for_what_is_new(rewards: dict[str, Any], bonus: bool) -> None:
+    assert ("exploration.novelty" in suggested(seen(actions=MEASURED_ACTION, **rewards))) == bonus
+    assert suggested(seen(**rewards))["exploration.novelty"] == 0.1
+
+
 def test_a_slow_environment_shares_a_worker_with_fewer() -> None:
     assert suggested(seen(step_seconds=2e-3))["environment.per_worker"] == 8
     assert suggested(seen(step_seconds=2e-3), timed=False)["environment.per_worker"] == 16
