@@ -84,12 +84,12 @@ def _demand_exchange(config: Config, on_children: bool) -> None:
         return config.exchange.demand_alone()
     demand_sendable(config)
     if config.deterministic:
-        config.exchange.demand_same_bits()
         if ratio := replay_ratio(config):
             raise ConfigError(
                 f"deterministic = true needs replay.ratio = 0 on children, got {ratio:g}: a child that starts again "
                 "has lost its replay (on this machine alone it may be more)"
             )
+        config.exchange.demand_same_bits()
 
 
 def _demand_room(config: Config, spaces: Spaces, network: nn.Module, on_children: bool) -> None:
