@@ -41,9 +41,9 @@ class PPO(Algorithm):
     t_max: int = 64  # steps of a trajectory (16 to 2048 divided by the environments of a worker)
     epochs: int = 4  # how often each trajectory is learned from (3 to 20)
     num_minibatches: int = 4  # parts into which an epoch is cut
-    # Steps that a gradient goes back through what a network remembers: more learns to remember for longer, in more time
-    # (8 to 128).
-    sequence: int = 16
+    # Steps that a gradient goes back at most through what a network remembers: fewer take less time, but do not learn
+    # to remember for longer (8 to 128).
+    sequence: int = 128
     clip: float = 0.2  # how far the ratio of new to old policy may lead (.1 to .3)
     clip_schedule: str = "constant"  # or "linear", "cosine", "auto": to 0, over the length of algorithm.schedule
     gae_lambda: float = 0.95  # less: less variance, more bias (.9 to 1); of TD(lambda) and V-trace too
