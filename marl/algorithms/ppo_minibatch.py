@@ -36,7 +36,7 @@ class Minibatch(NamedTuple):
         if self.resets is None:
             rows = index if index.dtype is torch.long else index.nonzero().squeeze(1)
             # Not each[index], which moves a picture byte by byte.
-            seen = mapped(lambda each: each.index_select(0, rows), self.observations)
+            seen = mapped(lambda each: each.index_select(0, rows.to(each.device)), self.observations)
             return Minibatch._make([seen, *(each[index] for each in self[1:6]), *self[6:]])
         seen, state = (
             mapped(lambda each: each[:, index], self.observations),
