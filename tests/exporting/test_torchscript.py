@@ -38,10 +38,9 @@ def test_it_says_what_goes_in_and_comes_out() -> None:
     assert [(each["name"], each["dtype"], each["shape"]) for each in said["inputs"]] == [
         ("observation/action_mask", "int64", [4]),
         ("observation/other", "float32", [5]),
-        ("state/0", "float32", [64]),
-        ("state/1", "float32", [64]),
+        ("state", "float32", [64]),
     ]
-    names = ["action/0", "action/1", "parameters", "next_state/0", "next_state/1"]
+    names = ["action/0", "action/1", "parameters", "next_state"]
     assert [each["name"] for each in said["outputs"]] == names
     assert said["initial_state"] == {}
 

@@ -37,7 +37,7 @@ def test_a_snapshot_has_the_weights_of_its_version_also_in_the_middle_of_a_batch
 
     monkeypatch.setattr(Published, "publish", publish_and_keep)
     monkeypatch.setattr(Telemetry, "updated", update_and_save)
-    own.node.start()
+    own.node.start(0.0)
     for seed in range(2):
         own.queue(seed)
     own.learn(2)
