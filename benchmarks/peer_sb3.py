@@ -185,9 +185,8 @@ def make(name: str, count: int, seed: int) -> VecEnv:
         return make_vec_env(name, n_envs=count, seed=seed, **wraps)
     if not name.startswith("ALE/"):
         return make_vec_env(name, n_envs=count, seed=seed)
-    import ale_py
-
-    gymnasium.register_envs(ale_py)
+    # Named with the module that knows it, which each process then imports.
+    name = f"ale_py:{name}"
     games = make_atari_env(name, n_envs=count, seed=seed, env_kwargs={"frameskip": 1}, vec_env_cls=SubprocVecEnv)
     return VecFrameStack(games, 4)
 
