@@ -77,6 +77,7 @@ def _entry(file: BinaryIO) -> zipfile.ZipInfo | None:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.NameToInfo.get(POLICY)
+    # zipfile itself raises NotImplementedError, for a file of a newer version of the format.
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise Refused("it is damaged or cut short") from error
 

@@ -150,7 +150,7 @@ class Entries(nn.Module):
 
 
 class Deviations(nn.Module):
-    """Logarithms of deviations that depend on the features: as use_sde draws, but at each step anew."""
+    """Logarithms of the standard deviations that ``use_sde`` computes from features. Noise is drawn at every step."""
 
     def __init__(self, log_std: Tensor, means: nn.Linear, path: object) -> None:
         super().__init__()

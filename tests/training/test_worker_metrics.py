@@ -151,7 +151,7 @@ def test_a_schedule_over_time_follows_the_clock() -> None:
     assert watched.progress() == 0.25
     clock.now += 30.0
     assert watched.progress() == 0.75
-    array(block, "began")[0] -= 6.0  # the parent tells a child anew how far the run is
+    array(block, "began")[0] -= 6.0  # as after a new handshake: training began six seconds earlier
     assert watched.progress() == pytest.approx(0.85)
     clock.now += 60.0
     assert watched.progress() == 1.0

@@ -127,7 +127,7 @@ class Trainer(ABC):
         return None
 
     def proceed(self, *, go_on: bool) -> None:
-        """Let waiting workers or children play on, or end."""
+        """Let waiting workers or children play on, or end. Not called where ``pause`` always returns None, as here."""
         raise NotImplementedError("nobody waits in this run")
 
     def saved(self, snapshot: Snapshot) -> None:  # noqa: B027  most trainers need not know this

@@ -67,7 +67,7 @@ def test_other_errors_of_the_threads_are_one_line_too() -> None:
 
 
 class Waited:
-    """A learner that makes its first update after so many looks, and players that have sent ``steps``."""
+    """A learner whose first update is seen at the look number ``after``, and players that have sent ``steps`` steps."""
 
     def __init__(self, after: int, steps: int, settings: dict[str, Any]) -> None:
         self.looks, self._after = 0, after
