@@ -64,6 +64,10 @@ class Learning(Trainer):
 
     def await_first_update(self) -> None:
         """See ``Trainer``."""
+        if not self._may_learn():
+            return
+        if self._players.local:
+            self._players.stop()  # they have played all that was asked for
         deadline = time.monotonic() + FIRST_S
         while self._may_learn() and time.monotonic() < deadline:
             self._given.group.wait(TICK)

@@ -70,7 +70,7 @@ class Waited:
     """A learner whose first update is seen at the look number ``after``, and players that have sent ``steps`` steps."""
 
     def __init__(self, after: int, steps: int, settings: dict[str, Any]) -> None:
-        self.looks, self._after = 0, after
+        self.looks, self._after, self.stops = 0, after, 0
         group = SimpleNamespace(wait=self._look)
         events = SimpleNamespace(note=lambda text: None)
         given = SimpleNamespace(config=load_config("CartPole-v1", settings), group=group, events=events, log=print)
@@ -78,8 +78,13 @@ class Waited:
             updates=lambda: int(self.looks >= self._after), check=lambda *unused: None, progress=lambda steps: None
         )
         side = SimpleNamespace(steps=0, failure=None)
-        self.learning: Any = Learning(given, learner, side, SimpleNamespace(tend=lambda: None))  # type: ignore[arg-type]
+        players = SimpleNamespace(tend=lambda: None, stop=self._stop, local=True)
+        self.learning: Any = Learning(given, learner, side, players)  # type: ignore[arg-type]
         side.steps = steps
+
+    def _stop(self) -> None:
+        assert not self.looks
+        self.stops += 1
 
     def _look(self, seconds: float) -> None:
         self.looks += 1
@@ -105,6 +110,7 @@ def test_a_run_that_ends_waits_for_the_first_update(
     waited = Waited(after, steps, settings)
     waited.learning.await_first_update()
     assert waited.looks == looks
+    assert waited.stops == (looks > 0)  # actors of this machine play no more meanwhile
 
 
 def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
