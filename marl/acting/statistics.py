@@ -76,6 +76,15 @@ class Rollouts:
     ) -> None:
         self._collector, self._statistics, self._novelty, self._burn_in = collector, statistics, novelty, burn_in
 
+    def reset(self, seeds: list[int]) -> None:
+        """Start new episodes in every environment; of all state, only what lies in shared memory is kept."""
+        self._collector.reset(seeds)
+        self._statistics.refresh()
+        if self._novelty is not None:
+            self._novelty.reset()
+        if self._burn_in is not None:
+            self._burn_in.forget()
+
     def collect(self, network: Acts, version: int) -> tuple[Trajectory, Episodes]:
         """See ``Collector.collect``."""
         found = self._collector.collect(network, self._statistics.normalizer, version)

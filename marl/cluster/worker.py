@@ -122,24 +122,19 @@ def _learn(
         rewards=config.environment.normalize_rewards,
         alone=job.alone,
     )
-
-    novelty = _novelty(job, environments.spaces)
-
     overlap = algorithm.overlap()
     burn_in = BurnIn(cast(Acts, network), overlap) if overlap else None
+    rollouts = Rollouts(collector, statistics, _novelty(job, environments.spaces), burn_in)
 
     def begin(interval: int) -> None:
-        """Start a checkpoint interval as after a resume: of all state, only what lies in shared memory is kept."""
-        collector.reset(reseed(job, interval, generator, environments.count))
-        statistics.refresh()
-        if novelty is not None:
-            novelty.reset()
+        """Start a checkpoint interval as after a resume."""
+        rollouts.reset(reseed(job, interval, generator, environments.count))
 
     train(
         algorithm=algorithm,
         network=network,
         weights=shared_weights(local, block, config.optimizer) if weights is None else weights(local),
-        source=Rollouts(collector, statistics, novelty, burn_in),
+        source=rollouts,
         minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,
         generator=generator,

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from marl.acting.burn_in import BurnIn
+from marl.acting.statistics import Rollouts, Statistics
 from marl.algorithms.last_values import outputs_of
 from marl.data.layout import header_of, leaves
+from marl.data.node.memory import node_memory
+from marl.data.trajectory import Trajectory
 from marl.networks.contract import Policy
 from tests.extending.memory import COUNT, collector_of, counting, exact
 
@@ -48,9 +51,26 @@ def test_what_does_not_follow_begins_with_the_initial_state() -> None:
     burn_in.forget()
     played = collector.collect(policy, None, 0)[0]
     longer = burn_in.lengthened(played)
-    assert not longer.valid[:3].any()
-    parameters, _ = outputs_of(policy, longer)
-    assert torch.equal(parameters[3:], played.behaviour)
+    demand_beginning(policy, longer, 3)
+    assert torch.equal(outputs_of(policy, longer)[0][3:], played.behaviour)
+
+
+def test_a_worker_that_begins_a_checkpoint_interval_forgets_the_episodes_before() -> None:
+    environments = counting("SameStep", "terminated", length=9)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=True)), collector_of(environments, T)
+    block = node_memory(num_weights=1, num_parameters=1, observation_size=0, workers=1)
+    statistics = Statistics(block, 0, observations=False, rewards=False)
+    rollouts = Rollouts(collector, statistics, burn_in=BurnIn(policy, 3))
+    assert rollouts.collect(policy, 0)[0].burn_in == 3
+    assert rollouts.collect(policy, 0)[0].valid.all()
+    rollouts.reset(list(range(COUNT)))
+    demand_beginning(policy, rollouts.collect(policy, 0)[0], 3)
+
+
+def demand_beginning(policy: Policy, longer: Trajectory, steps: int) -> None:
+    """It follows no other: so many steps are no transitions, and nothing is remembered before them."""
+    assert not longer.valid[:steps].any()
+    assert longer.valid[steps:].all()
     state: Any = longer.state
     assert header_of(state) == header_of(policy.initial_state(COUNT))
     assert all(map(torch.equal, leaves(state), leaves(policy.initial_state(COUNT))))
