@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from marl.config.files import toml_value
 from marl.data.layout import leaves
 from marl.data.spaces import Part
-from marl.environments.look import Look
+from marl.environments.look import RARE, Look
 from marl.networks.encoders.pictures import is_large
 
 DEFAULT = "ppo"
@@ -80,8 +80,7 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
         Suggestion("algorithm.learning_rate", *_learning_rate(seen, measured)),
     ]
     # Of measured numbers nearly everything is new: the bonus would drown rewards that already say what is better.
-    earns = look.low > 0 or (look.high > 0 and not look.rare)
-    if not (measured and earns):
+    if not (measured and look.earning > RARE):
         why = rare if look.rare else "new situations are worth a look; it fades"
         found.append(Suggestion("exploration.novelty", 0.1, why))
     if large:

@@ -19,7 +19,7 @@ from marl.environments.settings import EnvironmentSettings
 
 MOST_STEPS = 20_000
 MOST_EPISODES = 100
-RARE = 0.01  # share of steps with another reward than the usual one, below which rewards are rare
+RARE = 0.01  # share of steps below which what happens in them is rare
 
 
 class Look(NamedTuple):
@@ -33,6 +33,7 @@ class Look(NamedTuple):
     rare: bool  # hardly any step had another reward than the usual one
     low: float  # the least and the greatest reward
     high: float
+    earning: float  # share of steps with a reward above 0
 
 
 def look(
@@ -68,6 +69,7 @@ def look(
         rare=bool(1.0 - counts.max() / counts.sum() < RARE),
         low=float(values[0]),
         high=float(values[-1]),
+        earning=float(counts[values > 0].sum() / counts.sum()),
     )
 
 

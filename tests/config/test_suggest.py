@@ -27,6 +27,7 @@ def seen(observations: Any = NUMBERS, actions: Any = CATEGORY, **more: Any) -> L
         "rare": False,
         "low": -1.0,
         "high": 1.0,
+        "earning": 0.5,
     }
     return Look(Spaces(observations, actions), **{**facts, **more})
 
@@ -78,10 +79,11 @@ def test_movements_are_learned_in_small_steps(actions: Any, moves: bool) -> None
 @pytest.mark.parametrize(
     ("rewards", "bonus"),
     [
-        ({"low": -0.1, "high": 0.0}, True),  # nothing says what is better
-        ({"low": -1.0, "high": 1.0}, False),
-        ({"low": 0.0, "high": 1.0, "rare": True}, True),  # a goal that random play met once
-        ({"low": 1.0, "high": 1.0, "rare": True}, False),  # each step counts the same
+        ({"low": -0.1, "high": 0.0, "earning": 0.0}, True),  # nothing says what is better
+        ({"low": -1.0, "high": 1.0, "earning": 0.02}, False),
+        ({"low": 0.0, "high": 1.0, "rare": True, "earning": 5e-5}, True),  # a goal that random play met once
+        ({"low": -0.1, "high": 100.0, "earning": 5e-5}, True),  # the same where each step has a cost of its own
+        ({"low": 1.0, "high": 1.0, "rare": True, "earning": 1.0}, False),  # each step counts the same
     ],
 )
 def test_movements_that_earn_something_need_no_bonus_for_what_is_new(rewards: dict[str, Any], bonus: bool) -> None:

@@ -57,6 +57,14 @@ class Told(gymnasium.Env[Any, Any]):
         Told.closes += 1
 
 
+class Costs(Told):
+    """Each step costs another amount; the last of an episode of 2,000 is the goal."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        seen, *_ = super().step(action)
+        return seen, 100.0 if self._steps == 2000 else -self._steps / 2000, self._steps == 2000, False, {}
+
+
 def settings(**more: Any) -> EnvironmentSettings:
     return EnvironmentSettings(id="tests.environments.test_look:Told", **more)
 
@@ -70,9 +78,15 @@ def test_texts_are_left_out_by_their_paths() -> None:
 
 def test_rewards_and_their_rarity() -> None:
     seen = look(settings(), seconds=30.0)
-    assert (seen.low, seen.high, seen.rare) == (0.0, 3.0, False)
+    assert (seen.low, seen.high, seen.rare, seen.earning) == (0.0, 3.0, False, 0.25)
     assert look(EnvironmentSettings(id="MountainCar-v0"), seconds=1.0).rare
     assert not look(EnvironmentSettings(id="Pendulum-v1"), seconds=1.0).rare
+
+
+def test_costs_that_all_differ_earn_nothing() -> None:
+    seen = look(EnvironmentSettings(id="tests.environments.test_look:Costs"), seconds=60.0)
+    assert (seen.high, seen.rare) == (100.0, False)
+    assert 0 < seen.earning < 0.001
 
 
 def test_the_limit_is_that_of_the_registration() -> None:
