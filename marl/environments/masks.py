@@ -10,9 +10,11 @@ from gymnasium import spaces as gym_spaces
 from marl.data.layout import leaves
 from marl.data.spaces import MASK, OBSERVATION, Part, Parts, Spaces, mask_sizes
 from marl.errors import EnvironmentFault, SpaceFault
+from marl.words import printable
 
 Array = npt.NDArray[Any]
 AUTO, INFO, NONE = "auto", "info", "none"  # of ``environment.mask``; or the name of an entry
+OPT_OUT = f'set environment.mask = "{NONE}"'  # ends the lines of what is no mask
 
 
 class FromInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -39,19 +41,25 @@ class FromInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _with_mask(self, observation: Any, info: dict[str, Any]) -> dict[str, Any]:
         if MASK not in info:
             raise EnvironmentFault(
-                f"{self._name}: environment.mask = 'info' expects info['{MASK}'], got {sorted(info)}"
+                f"{self._name}: environment.mask = 'info' expects info['{MASK}'], got {_entries(info)}: add it at "
+                f"every reset and step, or {OPT_OUT}"
             )
         mask = np.concatenate([np.ravel(each) for each in _rows(info[MASK])]).astype(np.int8)
         if mask.shape != (self._size,):
             raise EnvironmentFault(
-                f"{self._name}: expected info['{MASK}'] of {self._size} numbers, one for each action, got {mask.size}"
+                f"{self._name}: info['{MASK}'] has {_numbers(mask.size)}, expected {self._size}, one for each category "
+                f"of the actions: mend it, or {OPT_OUT}"
             )
         return {**(observation if self._is_dict else {OBSERVATION: observation}), MASK: mask}
 
 
 def _rows(mask: Any) -> list[Any]:
     """gymnasium's masks of a MultiDiscrete are tuples of arrays."""
-    return list(mask) if isinstance(mask, tuple) else [mask]
+    return list(mask) if isinstance(mask, tuple | list) else [mask]
+
+
+def _entries(info: dict[str, Any]) -> str:
+    return f"entries {printable(str(sorted(map(str, info))), 200)}" if info else "an empty info"
 
 
 def _mask_size(action: gym_spaces.Space[Any], name: str) -> int:
@@ -74,21 +82,41 @@ def marked(seen: Parts, acts: Parts, mask: str) -> Parts:
     Raises:
         SpaceFault: there is no such entry, or it does not fit the actions.
     """
-    if mask == NONE:
-        return seen
+    size = sum(mask_sizes(acts))
     name = MASK if mask in (AUTO, INFO) else mask
     entry = seen.get(name) if isinstance(seen, dict) else None
-    sizes = mask_sizes(acts)
-    fits = isinstance(entry, Part) and len(entry.shape) == 1 and entry.size == sum(sizes) and len(seen) > 1
-    if fits:
-        return {**seen, name: Part((sum(sizes),), "int32", (2,) * sum(sizes), (0,) * sum(sizes), mask=True)}
-    if mask == AUTO:
+    if mask == NONE or (mask == AUTO and (entry is None or not size)):
         return seen
-    got = f"entries {sorted(seen)}" if isinstance(seen, dict) else "one that is no Dict"
-    raise SpaceFault(
-        f"environment.mask = {mask!r}: expected an observation with an entry {name!r} of {sum(sizes)} numbers, one for "
-        f"each category of an action, beside others, got {got if entry is None else entry}"
-    )
+    said = f"observation {printable(name)}" if mask == AUTO else f"environment.mask = {mask!r}: the entry {name!r}"
+    if not size:
+        raise SpaceFault(
+            f"environment.mask = {mask!r} expects actions that have categories, such as Discrete, got "
+            f"{Spaces(seen, acts).action_words}: leave it out"
+        )
+    if entry is None:
+        got = f"entries {sorted(seen)}" if isinstance(seen, dict) else "one that is no Dict"
+        raise SpaceFault(
+            f"environment.mask = {mask!r} expects an observation with an entry {name!r} of {size} numbers, one for "
+            f"each category of the actions, got {printable(got)}: name an entry, or {OPT_OUT}"
+        )
+    if not isinstance(entry, Part) or entry.shape != (size,):
+        raise SpaceFault(
+            f"{said} {_size_in_words(entry)}, expected {_numbers(size)}, one for each category of the actions: mend "
+            f"it, or {OPT_OUT}"
+        )
+    if len(seen) == 1:
+        raise SpaceFault(f"{said} is all there is to see, expected other entries beside it: add one, or {OPT_OUT}")
+    return {**seen, name: Part((size,), "int32", (2,) * size, (0,) * size, mask=True)}
+
+
+def _size_in_words(entry: Parts) -> str:
+    if isinstance(entry, dict) or type(entry) is tuple:
+        return f"is a {'Dict' if isinstance(entry, dict) else 'Tuple'} of {len(entry)} entries"
+    return f"has {_numbers(entry.size)}" if len(entry.shape) == 1 else f"has the shape {entry.shape}"
+
+
+def _numbers(count: int) -> str:
+    return f"{count} number{'s' * (count != 1)}"
 
 
 def as_mask(numbers: Array) -> Array:

@@ -12,7 +12,7 @@ class EnvironmentSettings:
     kwargs: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the environment itself
     ignore: tuple[str, ...] = ()  # entries of Dict observations that nobody sees: ["mission"], ["robot/name"]
     # Where it is said which actions are allowed: "info", an entry of Dict observations, or "none"; "auto": the entry
-    # "action_mask", where it fits.
+    # "action_mask", where actions have categories.
     mask: str = "auto"
     per_worker: int = 16  # environments a worker plays at once; more is faster per step, and learns less from each
     backend: str = "gymnasium"  # or "envpool", where envpool is installed and offers the id

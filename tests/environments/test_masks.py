@@ -46,10 +46,10 @@ def test_other_entries_stay_a_tree() -> None:
 @pytest.mark.parametrize(
     ("entries", "mask"),
     [
-        ({"observation": BOX, "action_mask": spaces.MultiBinary(DOORS + 1)}, "auto"),  # of another size
         ({"observation": BOX, "mask": MASK}, "auto"),  # of another name
         ({"observation": BOX, "action_mask": MASK}, "none"),
-        ({"action_mask": MASK}, "auto"),  # nothing else to see
+        ({"observation": BOX, "action_mask": spaces.MultiBinary(DOORS + 1)}, "none"),
+        ({"action_mask": MASK}, "none"),
     ],
 )
 def test_what_is_no_mask_is_an_observation(entries: dict[str, Any], mask: str) -> None:
@@ -57,20 +57,54 @@ def test_what_is_no_mask_is_an_observation(entries: dict[str, Any], mask: str) -
 
 
 @pytest.mark.parametrize(
-    ("entries", "mask", "words"),
+    ("entry", "words"),
     [
-        ({"observation": BOX, "mask": MASK}, "masc", "an entry 'masc' of 4 numbers, .* got entries"),
-        ({"observation": BOX, "mask": spaces.MultiBinary(5)}, "mask", "an entry 'mask' of 4 numbers"),
-        ({"mask": MASK}, "mask", "beside others"),
+        (spaces.MultiBinary(5), "has 5 numbers"),
+        (spaces.MultiBinary(1), "has 1 number"),
+        (spaces.Box(0, 1, (5,), np.int8), "has 5 numbers"),
+        (spaces.MultiDiscrete([2] * 3), "has 3 numbers"),
+        (spaces.MultiBinary((2, 2)), r"has the shape \(2, 2\)"),  # as many numbers
+        (spaces.MultiBinary((1, DOORS)), r"has the shape \(1, 4\)"),
+        (spaces.Discrete(DOORS), r"has the shape \(\)"),
+        (spaces.Tuple([MASK]), "is a Tuple of 1 entries"),
+        (spaces.Dict(a=MASK, b=MASK), "is a Dict of 2 entries"),
     ],
 )
-def test_a_mask_that_does_not_fit_is_refused(entries: dict[str, Any], mask: str, words: str) -> None:
+@pytest.mark.parametrize("mask", ["auto", "action_mask", "info"])
+def test_a_mask_that_does_not_fit_is_refused(entry: Any, words: str, mask: str) -> None:
+    """Never left out unsaid: what is learned then would be another task."""
+    said = {"auto": "observation action_mask"}.get(mask, f"environment.mask = '{mask}': the entry 'action_mask'")
+    expected = 'expected 4 numbers, one for each category of the actions: mend it, or set environment.mask = "none"$'
+    with pytest.raises(SpaceFault, match=f"^{said} {words}, {expected}"):
+        seen({"observation": BOX, "action_mask": entry}, mask)
+
+
+@pytest.mark.parametrize(
+    "action", [spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2), spaces.Dict(a=BOX, b=spaces.Discrete(3))]
+)
+def test_categories_of_any_actions_count(action: Any) -> None:
+    with pytest.raises(SpaceFault, match=r"observation action_mask has 7 numbers, expected [345] numbers"):
+        seen({"observation": BOX, "action_mask": spaces.MultiBinary(7)}, action=action)
+
+
+@pytest.mark.parametrize(
+    ("entries", "mask", "words"),
+    [
+        ({"observation": BOX, "mask": MASK}, "masc", r"an entry 'masc' of 4 numbers, .* got entries \['mask', 'obs"),
+        ({"mask": MASK}, "mask", "'mask' is all there is to see, expected other entries beside it: add one, or set"),
+        ({"action_mask": MASK}, "auto", "observation action_mask is all there is to see"),
+    ],
+)
+def test_a_mask_that_is_missing_or_alone_is_refused(entries: dict[str, Any], mask: str, words: str) -> None:
     with pytest.raises(SpaceFault, match=words):
         seen(entries, mask)
 
 
 def test_measured_actions_have_no_mask() -> None:
-    assert seen({"observation": BOX, "action_mask": MASK}, action=spaces.Box(-1, 1, (DOORS,))).mask is None
+    entries, measured = {"observation": BOX, "action_mask": MASK}, spaces.Box(-1, 1, (DOORS,))
+    assert seen(entries, action=measured).mask is None
+    with pytest.raises(SpaceFault, match=r"expects actions that have categories, .*, got actions \[4\] from -1"):
+        seen(entries, "action_mask", action=measured)
 
 
 def play(environments: Environments, steps: int) -> list[Any]:
@@ -108,9 +142,37 @@ def test_a_single_action_is_allowed_too() -> None:
             observation, *_ = environment.step(legal_action(environment.action_space, found, observation))
 
 
-def test_info_lacks_a_mask_or_has_one_of_another_size() -> None:
-    with pytest.raises(EnvironmentFault, match=r"environment.mask = 'info' expects info\['action_mask'\], got \[\]"):
-        make_environments(EnvironmentSettings(id="CartPole-v1", mask="info"), 1).reset([0])
+class Says(Doors):
+    """Has in ``info`` what it is told."""
+
+    observation_space = BOX
+
+    def __init__(self, **info: Any) -> None:
+        super().__init__()
+        self._info = info
+
+    def _as_shown(self, seen: Any, mask: Any) -> tuple[Any, dict[str, Any]]:
+        return seen, self._info
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({}, r"environment.mask = 'info' expects info\['action_mask'\], got an empty info: add it"),
+        ({"mask": 1}, r"expects info\['action_mask'\], got entries \['mask'\]: add it at every reset and step, or set"),
+        ({"action_mask": np.ones(5)}, r"info\['action_mask'\] has 5 numbers, expected 4, one for each"),
+        ({"action_mask": [1, 1, 0]}, r"info\['action_mask'\] has 3 numbers, expected 4, .*: mend it, or set envi"),
+        ({"action_mask": True}, r"info\['action_mask'\] has 1 number, expected 4"),
+        ({"action_mask": [np.ones(2), np.ones(3)]}, r"info\['action_mask'\] has 5 numbers, expected 4"),
+    ],
+)
+def test_info_lacks_a_mask_or_has_one_of_another_size(info: dict[str, Any], words: str) -> None:
+    settings = EnvironmentSettings(id="tests.environments.test_masks:Says", kwargs=info, mask="info")
+    with pytest.raises(EnvironmentFault, match=words):
+        make_environments(settings, 1).reset([0])
+
+
+def test_no_mask_in_info_allows_measured_actions() -> None:
     with pytest.raises(SpaceFault, match="expects actions that are Discrete or MultiDiscrete, got Box"):
         make_environments(EnvironmentSettings(id="Pendulum-v1", mask="info"), 1)
 

@@ -43,7 +43,7 @@ def refusal(cell: Cell) -> str | None:
         return "network.core = 'gru' remembers earlier steps, and sac learns from each step alone"
     if cell.masked and cell.actions == "box":
         if cell.tree:
-            return "environment.mask = 'action_mask': expected an observation with an entry 'action_mask' of 0 numbers"
+            return "environment.mask = 'action_mask' expects actions that have categories, such as Discrete, got"
         return "environment.mask = 'info' expects actions that are Discrete or MultiDiscrete, got Box"
     if cell.algorithm == "apex_dqn" and cell.actions != "discrete":
         return "apex_dqn needs actions that are one category, this environment has .*: try (ppo|sac)$"
