@@ -42,8 +42,8 @@ class PPO(Algorithm):
     epochs: int = 4  # how often each trajectory is learned from (3 to 20)
     num_minibatches: int = 4  # parts into which an epoch is cut
     # Steps that a gradient goes back at most through what a network remembers: fewer take less time, but do not learn
-    # to remember for longer (8 to 128).
-    sequence: int = 128
+    # to remember for longer (8 to 128); 0: all of the trajectory.
+    sequence: int = 0
     clip: float = 0.2  # how far the ratio of new to old policy may lead (.1 to .3)
     clip_schedule: str = "constant"  # or "linear", "cosine", "auto": to 0, over the length of algorithm.schedule
     gae_lambda: float = 0.95  # less: less variance, more bias (.9 to 1); of TD(lambda) and V-trace too
@@ -114,7 +114,7 @@ class PPO(Algorithm):
         demand(self.entropy_spread > 0, "entropy_spread", "more than 0", self.entropy_spread)
         demand(self.epochs >= 1, "epochs", "at least 1", self.epochs)
         demand(self.num_minibatches >= 1, "num_minibatches", "at least 1", self.num_minibatches)
-        demand(self.sequence >= 1, "sequence", "at least 1", self.sequence)
+        demand(self.sequence >= 0, "sequence", "0 (whole trajectories) or more", self.sequence)
         demand(self.clip > 0, "clip", "more than 0", self.clip)
         demand(self.clip_schedule in SCHEDULES, "clip_schedule", SCHEDULE_NAMES, self.clip_schedule)
         demand(0 <= self.gae_lambda <= 1, "gae_lambda", "0 to 1", self.gae_lambda)
@@ -150,7 +150,7 @@ class PPO(Algorithm):
         compared = (batch.actions, log_probs, values, advantages, targets)
         if resets is not None:
             whole = Minibatch._make([seen, *compared, clip, batch.state, resets[:-1], batch.valid])
-            return in_sequences(network, whole, self.sequence)
+            return in_sequences(network, whole, self.sequence or len(batch.rewards))
         seen = mapped(in_one_row, seen)
         flat = Minibatch._make([seen, *map(in_one_row, compared), clip, (), None, None])
         return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())

@@ -206,7 +206,7 @@ def test_the_clip_follows_its_schedule() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("epochs", 0), ("num_minibatches", 0), ("clip", 0.0), ("gae_lambda", 2.0), ("target", "montecarlo"),
-     ("sequence", 0), ("value_clip", -1.0), ("kl_stop", -1.0), ("clip_schedule", "steps")],
+     ("sequence", -1), ("value_clip", -1.0), ("kl_stop", -1.0), ("clip_schedule", "steps")],
 )  # fmt: skip
 def test_numbers_that_cannot_work(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"algorithm.{key}"):

@@ -178,7 +178,7 @@ def test_without_a_core_it_cannot_be(form: str, trajectories: int) -> None:
 
 @pytest.mark.parametrize(
     ("sequence", "sizes", "steps"),
-    [(6, [2, 1], 6), (3, [3, 3], 3), (4, [3, 3], 3), (2, [5, 4], 2), (1, [9, 9], 1), (5, [3, 3], 3)],
+    [(0, [2, 1], 6), (6, [2, 1], 6), (3, [3, 3], 3), (4, [3, 3], 3), (2, [5, 4], 2), (1, [9, 9], 1), (5, [3, 3], 3)],
 )
 def test_minibatches_of_ppo_are_sequences(sequence: int, sizes: list[int], steps: int) -> None:
     environments = counting("NextStep", "alternate", length=2)
@@ -199,6 +199,23 @@ def test_minibatches_of_ppo_are_sequences(sequence: int, sizes: list[int], steps
         assert torch.equal(log_probs[counted], flat.log_probs[counted])  # nothing has been learned yet: the ratio is 1
         torch.testing.assert_close(values[counted], flat.values[counted])
         assert float(batch.weights().sum()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("steps", "sequence"), [(130, 130), (128, 128), (6, 128)])
+def test_unless_asked_ppo_goes_back_to_the_beginning_of_the_trajectory(steps: int, sequence: int) -> None:
+    environments = counting("SameStep", "terminated", length=9)
+    policy, collector = cast(Policy, exact(environments.spaces, shared=True)), collector_of(environments, steps)
+    trajectory: Trajectory = collector.collect(policy, None, 0)[0]
+    found, expected = (
+        list(algorithm.minibatches(cast(nn.Module, policy), trajectory, Moment(0.0, torch.Generator().manual_seed(4))))
+        for algorithm in (PPO(num_minibatches=COUNT), PPO(num_minibatches=COUNT, sequence=sequence))
+    )
+    assert len(found) == len(expected) == COUNT * PPO.epochs
+    for batch, same in zip(found, expected, strict=True):
+        assert batch.actions.shape[:2] == (steps, 1)
+        assert batch.clip == same.clip
+        compared = (leaves(tuple(each._replace(clip=()))) for each in (batch, same))
+        assert all(torch.equal(*pair) for pair in zip(*compared, strict=True))
 
 
 def test_each_transition_is_in_one_sequence_though_they_do_not_fill_the_last() -> None:
