@@ -115,7 +115,7 @@ def test_critics_see_trees_as_the_policy_does() -> None:
     assert torch.equal(network.fixed_values(observations, actions), values)
     values.sum().backward()
     learned = {name for name, each in network.named_parameters() if each.grad is not None and each.grad.any()}
-    assert {"critics.features.pictures.0.layers.0.weight", "critics.features.tables.0.table"} <= learned
+    assert {"critics.features.pictures.0.layers.1.weight", "critics.features.tables.0.table"} <= learned
     assert all(name.startswith("critics.") for name in learned)
     rows = features.tables[0].table.grad.abs().sum(-1).nonzero().flatten().tolist()
     assert rows == sorted(set(observations["place"].flatten().tolist()))

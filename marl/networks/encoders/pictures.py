@@ -2,7 +2,8 @@
 
 "nature": Mnih et al., "Human-level control through deep reinforcement learning" (2015). "dqn": the network of "Playing
 Atari with deep reinforcement learning" (2013), half the work. "impala": the residual network of Espeholt et al.,
-"IMPALA" (2018), figure 3. "small": two layers that keep a small picture's size.
+"IMPALA" (2018), figure 3. "small": two layers that keep a small picture's size; they see its low bytes
+as categories, too.
 """
 
 import math
@@ -22,6 +23,7 @@ NATURE_SIDE, DQN_SIDE = 36, 20  # pixels of the smallest picture that they fit
 RESIDUAL = (16, 32, 32)  # channels of each section, which halves the picture
 RESIDUAL_SIDE = 8
 SMALL = (16, 32)
+CATEGORIES = 16  # a small picture's bytes below are often names of things: as numbers, two of them are all but equal
 KEEPS_SIZE = 20 * 20  # pixels; of larger pictures both small layers halve the sides
 AT_ONCE = 128  # pictures: what is computed of them stays in a processor's cache
 FEATURES = {"nature": 512, "dqn": 256, "impala": 256, "small": 128}
@@ -56,6 +58,17 @@ class Conv(nn.Module):
         """Pictures [N, inputs, H, W] to [N, outputs, H', W']."""
         weight = self.weight if self._scale == 1.0 else self.weight * self._scale
         return functional.conv2d(pictures, weight, self.bias, self._stride, self._padding)
+
+
+class Categories(nn.Module):
+    """Channels of bytes, as numbers from 0 to 1, and one more for each of their low values: 1 where it is seen."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, C, H, W] to [N, (1 + CATEGORIES) C, H, W]."""
+        # Not a buffer: those are weights, which networks share and targets follow.
+        values = torch.arange(CATEGORIES, dtype=pictures.dtype, device=pictures.device).reshape(-1, 1, 1, 1)
+        seen = torch.eq(pictures.unsqueeze(1), values).to(pictures.dtype).flatten(1, 2)
+        return torch.cat([pictures / 255, seen], 1)
 
 
 class Residual(nn.Module):
@@ -119,9 +132,11 @@ class PictureEncoder(nn.Module):
             layers.append(nn.ReLU())
         else:
             stride = 1 if height * width <= KEEPS_SIZE else 2
+            layers.append(Categories())
+            channels *= 1 + CATEGORIES
             for outputs in SMALL:
-                layers += [Conv(channels, outputs, 3, generator, stride=stride, padding=1, scale=scale), nn.ReLU()]
-                channels, scale = outputs, 1.0
+                layers += [Conv(channels, outputs, 3, generator, stride=stride, padding=1), nn.ReLU()]
+                channels = outputs
         self._residual = kind == "impala"
         self.layers = nn.Sequential(*layers)
         self.size = FEATURES[kind]

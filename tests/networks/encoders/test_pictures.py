@@ -11,7 +11,7 @@ from marl.data.spaces import Part, Spaces
 from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.encoders.make_encoder import Combined, make_encoder
-from marl.networks.encoders.pictures import AT_ONCE, FEATURES, Conv, PictureEncoder
+from marl.networks.encoders.pictures import AT_ONCE, CATEGORIES, FEATURES, Categories, Conv, PictureEncoder
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import as_buffers
 from tests.plain_spaces import plain_spaces
@@ -32,7 +32,7 @@ def pixels(*shape: int) -> torch.Tensor:
         ((4, 84, 84), "auto", 32 * (4 * 64 + 1) + 64 * (32 * 16 + 1) + 64 * (64 * 9 + 1) + 512 * (64 * 49 + 1)),
         ((84, 84, 4), "nature", 32 * (4 * 64 + 1) + 64 * (32 * 16 + 1) + 64 * (64 * 9 + 1) + 512 * (64 * 49 + 1)),
         ((4, 84, 84), "dqn", 16 * (4 * 64 + 1) + 32 * (16 * 16 + 1) + 256 * (32 * 81 + 1)),
-        ((7, 7, 3), "auto", 16 * (3 * 9 + 1) + 32 * (16 * 9 + 1) + 128 * (32 * 49 + 1)),
+        ((7, 7, 3), "auto", 16 * (3 * (1 + CATEGORIES) * 9 + 1) + 32 * (16 * 9 + 1) + 128 * (32 * 49 + 1)),
         (
             (16, 16, 3),
             "impala",
@@ -140,3 +140,17 @@ def test_bytes_count_as_numbers_from_0_to_1() -> None:
     expected = first.weight.sum((1, 2, 3)) + first.bias
     pictures = row.reshape(1, 4, 40, 40).float()
     assert torch.allclose(first(pictures)[0, :, 0, 0], expected, atol=1e-5)
+
+
+def test_low_bytes_of_small_pictures_are_categories_too() -> None:
+    pictures = torch.tensor([0, 5, 15, 16, 255, 6], dtype=torch.uint8).reshape(1, 2, 1, 3)
+    seen = Categories()(pictures.float())
+    assert seen.shape == (1, 2 + 2 * CATEGORIES, 1, 3)
+    assert torch.equal(seen[0, :2], pictures[0] / 255)
+    where = [
+        (value, channel, column) for value, channel, _, column in seen[0, 2:].reshape(16, 2, 1, 3).nonzero().tolist()
+    ]
+    assert sorted(where) == [(0, 0, 0), (5, 0, 1), (6, 1, 2), (15, 0, 2)]
+    encoder = PictureEncoder(Part((7, 7, 3), "uint8"), "auto", generator())
+    key, ball = (torch.full((147,), value, dtype=torch.uint8) for value in (5, 6))
+    assert (encoder(key) - encoder(ball)).abs().max() > 0.1  # as numbers from 0 to 1 they are .004 apart
