@@ -1,9 +1,9 @@
-"""Environment steps a second while PPO trains on Pong: ours against stable-baselines3.
+"""Environment steps a second while PPO trains on Pong: ours, stable-baselines3's, and Sample Factory's APPO.
 
     python benchmarks/atari_speed.py --seconds 60
 
-Both have the network of Mnih et al. (2015), 128 steps a trajectory, 4 epochs and minibatches of 256: a step costs the
-same work of learning. stable-baselines3 plays by its own wrappers in processes, ours by ale-py's vector in each worker.
+All have the network of Mnih et al. (2015), 128 steps a trajectory, 4 epochs and minibatches of 256: a step costs the
+same work of learning. The peers play by the usual wrappers in processes, ours by ale-py's vector in each worker.
 """
 
 import argparse
@@ -35,25 +35,27 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="rounds of both, alternating; medians count")
     parser.add_argument("--seed", type=int, default=100)
     options = parser.parse_args()
-    python = peers_python()
-    ours: list[float] = []
-    theirs: list[float] = []
+    peers = {
+        "stable-baselines3 PPO": (peers_python(), "sb3", "ppo"),
+        "Sample Factory APPO": (peers_python("samplefactory"), "samplefactory", "appo"),
+    }
+    rates: dict[str, list[float]] = {"marl PPO": [], **{name: [] for name in peers}}
     num_disturbed = 0
     for repeat in range(options.repeats):
-        ours.append(our_rate(options.seed + repeat, options.seconds))
+        rates["marl PPO"].append(our_rate(options.seed + repeat, options.seconds))
         limits = {"seed": options.seed + repeat, "solved": math.inf, "max_seconds": options.seconds}
-        run = run_json(peer_training(python, "sb3", "ppo", GAME, **limits), limit_s=options.seconds + 180)
-        num_disturbed += disturbed(run)
-        theirs.append(run["steps_per_second"])
-    middle = statistics.median(theirs)
+        for name, (python, library, algorithm) in peers.items():
+            run = run_json(peer_training(python, library, algorithm, GAME, **limits), limit_s=options.seconds + 180)
+            num_disturbed += disturbed(run)
+            rates[name].append(run["steps_per_second"])
+    ours = statistics.median(rates["marl PPO"])
     rows = [
-        [name, spread(rates, "{:,.0f}"), f"{statistics.median(rates) / middle:.2f}x"]
-        for name, rates in (("marl PPO", ours), ("stable-baselines3 PPO", theirs))
+        [name, spread(found, "{:,.0f}"), f"{ours / statistics.median(found):.2f}x"] for name, found in rates.items()
     ]
     print(f"\n{GAME}, environment steps a second while training.\n{machine()}\n")
-    print(table(["", "steps/s", "against stable-baselines3"], rows))
+    print(table(["", "steps/s", "ours against it"], rows))
     print(warning(num_disturbed))
-    keep("atari-speed", {"arguments": vars(options), "ours": ours, "theirs": theirs})
+    keep("atari-speed", {"arguments": vars(options), "rates": rates})
 
 
 def our_rate(seed: int, seconds: float) -> float:
