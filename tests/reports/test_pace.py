@@ -53,3 +53,14 @@ def test_at_the_end_the_last_speed_holds() -> None:
     pace.look(1.0, np.array([100]))
     assert pace.hold(9.0, np.array([100])).total == 100.0
     assert Pace().hold(2.0, np.array([100])).total == 50.0  # nobody has looked before
+
+
+def test_a_window_evens_out_steps_that_are_counted_in_bursts() -> None:
+    """1,000 steps are counted each second; a reader looks ten times as often."""
+    pace, seen = Pace(window_s=2.0), []
+    for tick in range(1, 101):
+        seen.append(pace.look(tick / 10, np.array([tick // 10 * 1000])).total)
+    assert seen[9] == 1000.0  # since counting began
+    assert max(seen[20:]) <= 1500.0
+    assert min(seen[20:]) >= 500.0
+    np.testing.assert_allclose(pace.look(20.0, np.array([20_000])).total, 1000.0)  # nobody looked for ten seconds

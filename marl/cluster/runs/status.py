@@ -13,6 +13,8 @@ from marl.reports.meter import NO_SPEED, Meter
 from marl.reports.pace import Pace, Speed
 from marl.reports.stream import Stream
 
+SHOWN_OVER_S = 10.0  # a speed that a person reads is of the last so many seconds
+
 Steps = npt.NDArray[np.int64]  # [M] of each worker, or of each child
 
 
@@ -22,7 +24,7 @@ class StatusReporter:
     def __init__(self, trainer: Trainer, meter: Meter, events: Stream, seconds: Callable[[], float]) -> None:
         """``seconds``: returns the seconds of training, over all resumes."""
         self._trainer, self._meter, self._events, self._seconds = trainer, meter, events, seconds
-        self._shown, self._recorded = Pace(seconds()), Pace(seconds())
+        self._shown, self._recorded = Pace(seconds(), window_s=SHOWN_OVER_S), Pace(seconds())
         self._over = False
         self._told_skipped = self._told_outside = False
         self._ended: list[EndedEpisodes] = []
