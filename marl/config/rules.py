@@ -13,6 +13,7 @@ from marl.exchanges.run import replay_ratio
 from marl.networks.cores import CORES
 from marl.networks.distributions import POLICIES
 from marl.networks.encoders.make_encoder import ENCODERS
+from marl.networks.encoders.precision import PRECISIONS
 from marl.networks.measured.gaussian import MAX_LOG_STD, MIN_LOG_STD
 from marl.reports.sinks.make_sinks import demand_names
 from marl.training.optimizers import OPTIMIZERS
@@ -82,6 +83,7 @@ def _validate_network(config: Config) -> None:
         key = list(network.own)[1]
         raise ConfigError(f"{key}: network.name = {network.name!r} has parts of its own: leave one of both out")
     demand(network.policy in (None, *POLICIES), "network.policy", f"one of {', '.join(POLICIES)}", network.policy)
+    demand(network.precision in PRECISIONS, "network.precision", f"one of {', '.join(PRECISIONS)}", network.precision)
     if network.policy and config.algorithm.from_transitions and ":" not in config.algorithm.name:
         raise ConfigError(
             f"network.policy = {network.policy!r}: {config.algorithm.name} has a policy of its own kind: leave it out, "

@@ -15,6 +15,7 @@ class NetworkSettings:
     hidden: tuple[int, ...] = (64, 64)  # width of each hidden layer
     activation: str = "tanh"  # or "relu", "elu"
     layer_norm: bool = False  # normalise what a hidden layer has computed, before the activation
+    precision: str = "float32"  # of convolutions while they learn: "bfloat16", or "auto": what is fast here
     shared_trunk: bool = False  # one body under policy and value: fewer numbers, but the two losses compete
     policy: str | None = None  # of continuous actions: "state_gaussian", "squashed" or "beta"; none: "gaussian"
     log_std: float = 0.0  # where the deviation of continuous actions starts (natural logarithm)

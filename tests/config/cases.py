@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {
     "network.core": "none",
     "network.core_size": 32,
     "network.head": "linear",
+    "network.precision": "auto",
     "network.shared_trunk": True,
     "network.policy": "squashed",
     "network.log_std": -0.5,

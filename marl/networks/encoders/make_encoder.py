@@ -144,12 +144,16 @@ def _built_in(
     if (name == "mlp" or not pictures) and not any(map(needs_table, found)):
         return _hidden_layers(Inputs(parts), settings, generator)
     if isinstance(parts, Part) and pictures and name != "mlp":
-        return PictureEncoder(parts, name, generator, layer_norm=settings.layer_norm)
+        return _pictures(parts, name, settings, generator)
     return Combined(parts, name, settings, generator)
 
 
 def _hidden_layers(inputs: Inputs, settings: NetworkSettings, generator: torch.Generator) -> MLP:
     return MLP(inputs, settings.hidden, settings.activation, generator, layer_norm=settings.layer_norm)
+
+
+def _pictures(part: Part, kind: str, settings: NetworkSettings, generator: torch.Generator) -> PictureEncoder:
+    return PictureEncoder(part, kind, generator, layer_norm=settings.layer_norm, precision=settings.precision)
 
 
 class Features(nn.Module):
@@ -163,9 +167,7 @@ class Features(nn.Module):
         self._parts = parts
         self._places = [_place(part, kind) for part in found]
         pictures, tables, others = self._sorted(found)
-        self.pictures = nn.ModuleList(
-            PictureEncoder(part, kind, generator, layer_norm=settings.layer_norm) for part in pictures
-        )
+        self.pictures = nn.ModuleList(_pictures(part, kind, settings, generator) for part in pictures)
         self.tables = nn.ModuleList(Embedding(part, generator) for part in tables)
         self._inputs = Inputs(tuple(others))
         self.size = self._inputs.size + sum(cast(Encoder, each).size for each in (*self.pictures, *self.tables))

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from marl.data.spaces import Part
 from marl.errors import ConfigError
+from marl.networks.encoders.precision import learned_dtype
 from marl.networks.heads import linear
 
 # Channels, side and stride of each layer, none of which pads.
@@ -57,7 +58,8 @@ class Conv(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, inputs, H, W] to [N, outputs, H', W']."""
         weight = self.weight if self._scale == 1.0 else self.weight * self._scale
-        return functional.conv2d(pictures, weight, self.bias, self._stride, self._padding)
+        weight, bias = weight.to(pictures.dtype), self.bias.to(pictures.dtype)
+        return functional.conv2d(pictures, weight, bias, self._stride, self._padding)
 
 
 class Categories(nn.Module):
@@ -100,11 +102,20 @@ class Section(nn.Module):
 class PictureEncoder(nn.Module):
     """Features [..., size] of pictures [..., D] in rows of bytes."""
 
-    def __init__(self, part: Part, kind: str, generator: torch.Generator, *, layer_norm: bool = False) -> None:
+    def __init__(
+        self,
+        part: Part,
+        kind: str,
+        generator: torch.Generator,
+        *,
+        layer_norm: bool = False,
+        precision: str = "float32",
+    ) -> None:
         """
         Args:
             kind: "nature", "dqn", "impala", "small", or "auto": what fits the picture.
             layer_norm: normalise what the last layer has computed.
+            precision: of products while gradients are computed, one of ``PRECISIONS``.
 
         Raises:
             ConfigError: the picture is too small.
@@ -137,7 +148,7 @@ class PictureEncoder(nn.Module):
             for outputs in SMALL:
                 layers += [Conv(channels, outputs, 3, generator, stride=stride, padding=1), nn.ReLU()]
                 channels = outputs
-        self._residual = kind == "impala"
+        self._residual, self._learned_dtype = kind == "impala", learned_dtype(precision)
         self.layers = nn.Sequential(*layers)
         self.size = FEATURES[kind]
         with torch.no_grad():
@@ -163,8 +174,12 @@ class PictureEncoder(nn.Module):
             # Pixel by pixel in memory the gradient of a convolution of few channels takes half to two thirds of the
             # time, and so does a residual network without it. Bytes are quicker to move than floats.
             pictures = pictures.contiguous(memory_format=torch.channels_last)
-        found = self.layers(pictures.to(self.last.weight.dtype)).flatten(1)
-        features = functional.linear(found, self.last.weight, self.last.bias)
+        weight, bias = self.last.weight, self.last.bias
+        if self._learned_dtype == torch.bfloat16 and torch.is_grad_enabled():  # it holds bytes exactly
+            found = self.layers(pictures.to(torch.bfloat16)).flatten(1)
+            features = functional.linear(found, weight.to(found.dtype), bias.to(found.dtype)).to(weight.dtype)
+        else:
+            features = functional.linear(self.layers(pictures.to(weight.dtype)).flatten(1), weight, bias)
         if self.norm is not None:
             features = self.norm(features)
         return torch.relu(features)

@@ -12,6 +12,7 @@ from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic
 from marl.networks.encoders.make_encoder import Combined, make_encoder
 from marl.networks.encoders.pictures import AT_ONCE, CATEGORIES, FEATURES, Categories, Conv, PictureEncoder
+from marl.networks.encoders.precision import computes_bfloat16
 from marl.networks.settings import NetworkSettings
 from marl.networks.torso import as_buffers
 from tests.plain_spaces import plain_spaces
@@ -154,3 +155,33 @@ def test_low_bytes_of_small_pictures_are_categories_too() -> None:
     encoder = PictureEncoder(Part((7, 7, 3), "uint8"), "auto", generator())
     key, ball = (torch.full((147,), value, dtype=torch.uint8) for value in (5, 6))
     assert (encoder(key) - encoder(ball)).abs().max() > 0.1  # as numbers from 0 to 1 they are .004 apart
+
+
+@pytest.mark.parametrize("kind", ["nature", "dqn", "impala", "small"])
+def test_bfloat16_is_for_gradients_alone(kind: str) -> None:
+    """What is learned from is all but the same; what acts, is evaluated and exported is the same to the bit."""
+    rows = pixels(64, 4 * 40 * 40)
+    exact, rough = (
+        PictureEncoder(Part((4, 40, 40), "uint8"), kind, generator(), precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    with torch.no_grad():
+        assert torch.equal(exact(rows), rough(rows))
+    found = exact(rows), rough(rows)
+    assert found[1].dtype == torch.float32
+    assert not torch.equal(*found)
+    assert (found[1] - found[0]).norm() < 0.02 * found[0].norm()
+    wanted = torch.randn(found[0].shape, generator=generator())
+    for each in found:
+        (each * wanted).mean().backward()
+    gradients = [torch.cat([each.grad.flatten() for each in encoder.parameters()]) for encoder in (exact, rough)]
+    assert gradients[1].dtype == torch.float32
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def test_this_machine_says_what_it_is_fast_with() -> None:
+    auto = PictureEncoder(Part((4, 40, 40), "uint8"), "dqn", generator(), precision="auto")
+    fast = "bfloat16" if computes_bfloat16() else "float32"
+    same = PictureEncoder(Part((4, 40, 40), "uint8"), "dqn", generator(), precision=fast)
+    rows = pixels(8, 4 * 40 * 40)
+    assert torch.equal(auto(rows), same(rows))
