@@ -52,6 +52,7 @@ def test_the_presets_that_are_promised() -> None:
         "ALE/Breakout-v5",
         "HalfCheetah-v5",
         "MiniGrid-Empty-5x5-v0",
+        "MiniGrid-MemoryS7-v0",
     }
     assert promised <= set(preset_names())
 
