@@ -170,7 +170,7 @@ def demand_stateless(algorithm: Algorithm, remembers: str) -> None:
     if not algorithm.takes_state:
         raise ConfigError(
             f"{remembers} remembers earlier steps, and {algorithm.name} learns from each step alone: "
-            "leave it out, or use a3c, ppo, impala or apex_dqn"
+            "leave it out, or use a3c, ppo or impala (or apex_dqn, where an action is one category)"
         )
 
 

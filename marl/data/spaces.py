@@ -150,6 +150,11 @@ class Spaces(NamedTuple):
         return self.actions.high if self.continuous else ()
 
     @property
+    def bounded(self) -> bool:
+        """Whether each measured number of an action has a bound on both sides."""
+        return all(math.isfinite(bound) for part in leaves(self.actions) for bound in (*part.low, *part.high))
+
+    @property
     def words(self) -> str:
         """Each leaf with its path, for people; equal words are not yet equal spaces."""
         whats = (("observations", self.observations), ("actions", self.actions))

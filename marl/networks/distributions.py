@@ -4,7 +4,6 @@
 than the network. Noise is drawn for a whole trajectory at once and turned into actions by one fused operation a step.
 """
 
-import math
 from collections.abc import Callable
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -263,14 +262,12 @@ def distribution_for(spaces: Spaces, policy: str | None = None) -> Categorical |
 def _demand_fit(spaces: Spaces, policy: str) -> None:
     if policy not in POLICIES:
         raise ConfigError(f"network.policy: expected one of {', '.join(POLICIES)}, got {policy!r}")
-    measured = [part for part in leaves(spaces.actions) if not part.categories]
-    if not measured:
+    if all(part.categories for part in leaves(spaces.actions)):
         raise ConfigError(
             f"network.policy = {policy!r} is for continuous actions, and this environment has {spaces.action_words}: "
             "leave it out"
         )
-    bounds = [bound for part in measured for bound in (*part.low, *part.high)]
-    if POLICIES[policy].needs_bounds and not all(map(math.isfinite, bounds)):
+    if POLICIES[policy].needs_bounds and not spaces.bounded:
         raise ConfigError(
             f"network.policy = {policy!r} needs actions with bounds on both sides, and some of this environment's lack "
             "one: use gaussian or state_gaussian"

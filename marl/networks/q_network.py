@@ -37,7 +37,7 @@ class _Twice(KeepsTensors):
         """``online``: a user's own, by ``policy`` or ``Stepped``; None: an encoder and a head."""
         super().__init__()
         if not spaces.discrete:
-            other = "sac" if spaces.continuous else "ppo"
+            other = "sac" if spaces.continuous and spaces.bounded and not settings.remembers else "ppo"
             raise ConfigError(
                 f"apex_dqn needs actions that are one category, this environment has {spaces.action_words}: try {other}"
             )

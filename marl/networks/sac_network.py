@@ -69,9 +69,10 @@ def _demand_box(spaces: Spaces) -> None:
         raise ConfigError(
             f"sac needs continuous actions in one Box, and this environment has {spaces.action_words}: try {other}"
         )
-    bounds = [*spaces.action_low, *spaces.action_high]
-    if not all(math.isfinite(bound) for bound in bounds):
-        raise ConfigError("sac needs actions with bounds on both sides, and this environment's have none: try ppo")
+    if not spaces.bounded:
+        raise ConfigError(
+            "sac needs actions with bounds on both sides, and some of this environment's lack one: try ppo"
+        )
 
 
 class Critics(nn.Module):

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from examples.own_network import Convolutions
 from marl.algorithms.algorithm_class import ALGORITHMS, algorithm_class
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
-from marl.data.spaces import Spaces
+from marl.data.spaces import Part, Spaces
+from marl.errors import ConfigError
 from marl.networks.settings import NetworkSettings
 from tests.algorithms.cases import BOX, DISCRETE
 from tests.plain_spaces import plain_spaces
@@ -31,6 +33,35 @@ MARL = Path(__file__).resolve().parents[2] / "marl"
 def test_the_same_bits_with_any_number_of_threads(name: str, spaces: Spaces, settings: NetworkSettings) -> None:
     algorithm = algorithm_class(name)()
     assert len({hash_of(algorithm, spaces, settings, threads) for threads in (1, 2, 3)}) == 1
+
+
+INFINITE = float("inf")
+BOUNDED, HALF = Part((2,), low=(-1.0, 0.0), high=(1.0, 4.0)), Part((2,), low=(-1.0, 0.0), high=(1.0, INFINITE))
+ONE_CATEGORY, SEVERAL = Part((), "int32", (3,), (0,)), Part((2,), "int32", (3, 2), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "actions", "settings", "remedy"),
+    [
+        ("sac", ONE_CATEGORY, {}, "apex_dqn"),
+        ("sac", SEVERAL, {}, "ppo"),
+        ("sac", {"a": BOUNDED}, {}, "ppo"),
+        ("sac", HALF, {}, "ppo"),
+        ("sac", HALF._replace(low=(-INFINITE,) * 2), {}, "ppo"),
+        ("apex_dqn", BOUNDED, {}, "sac"),
+        ("apex_dqn", BOUNDED, {"core": "gru"}, "ppo"),  # which sac refuses
+        ("apex_dqn", HALF, {}, "ppo"),
+        ("apex_dqn", SEVERAL, {}, "ppo"),
+        ("apex_dqn", {"a": HALF, "b": ONE_CATEGORY}, {}, "ppo"),
+    ],
+)
+def test_the_algorithm_that_a_refusal_names_takes_the_actions(
+    name: str, actions: Any, settings: dict[str, Any], remedy: str
+) -> None:
+    spaces, network = Spaces(Part((3,)), actions), NetworkSettings(**settings)
+    with pytest.raises(ConfigError, match=f": try {remedy}$"):
+        build_network(algorithm_class(name)(), spaces, network)
+    assert build_network(algorithm_class(remedy)(), spaces, network)
 
 
 def hash_of(algorithm: Algorithm, spaces: Spaces, settings: NetworkSettings, threads: int) -> str:

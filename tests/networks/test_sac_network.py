@@ -180,7 +180,7 @@ def test_the_deviation_starts_where_the_settings_say() -> None:
         (plain_spaces((6,), num_actions=3), "needs continuous actions"),
         (
             plain_spaces((6,), action_shape=(2,), action_low=(-1.0, -float("inf")), action_high=(1.0, 1.0)),
-            "bounds on both sides",
+            "bounds on both sides, and some of this environment's lack one: try ppo",
         ),
     ],
 )
