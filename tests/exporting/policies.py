@@ -22,6 +22,7 @@ Run = Callable[[list[Array]], list[Array]]  # an exported file: outputs of input
 FROM_TWO = Part((), "int32", (4,), (2,))
 BOX = Part((2, 1), low=(0.0, -1.0), high=(4.0, float("inf")))
 BOUNDED = Part((2,), low=(-2.0, -1.0), high=(2.0, 4.0))
+PICTURE = Part((36, 36, 2), "uint8")
 MASK = Part((4,), "int32", (2,) * 4, (0,) * 4, mask=True)
 TREE = {
     "a": Part((3,), "float64"),
@@ -47,11 +48,17 @@ KINDS = {
     "box": Kind(Part((2, 3)), BOX),
     "beta": Kind(Part((3,)), BOUNDED, {"policy": "beta"}),
     "squashed": Kind(Part((3,)), BOUNDED, {"policy": "squashed"}),
-    "nature": Kind(Part((36, 36, 2), "uint8"), FROM_TWO, {"shared_trunk": True}),
+    "state_gaussian": Kind(Part((3,)), BOX, {"policy": "state_gaussian"}),
+    "layer_norm": Kind(Part((6,)), settings={"layer_norm": True, "activation": "relu"}),
+    "nature": Kind(PICTURE, FROM_TWO, {"shared_trunk": True}),
+    "dqn": Kind(PICTURE, settings={"encoder": "dqn", "layer_norm": True}),
+    "impala": Kind(PICTURE, settings={"encoder": "impala"}),
     "small": Kind(Part((3, 7, 7), "uint8")),
     "tree": Kind(TREE, ACTIONS),
     "gru": Kind(Part((6,)), FROM_TWO, {"core": "gru"}),
     "lstm": Kind(Part((6,)), BOX, {"core": "lstm", "shared_trunk": True}),
+    "pictures_gru": Kind(Part((3, 7, 7), "uint8"), settings={"core": "gru"}),
+    "pictures_lstm": Kind(PICTURE, BOUNDED, {"encoder": "dqn", "core": "lstm", "shared_trunk": True}),
     "masked": Kind({"action_mask": MASK, "observation": Part((5,))}),
     "masked_tree": Kind({"action_mask": MASK, "other": Part((5,))}, (FROM_TWO, BOUNDED), {"core": "gru"}),
     "values": Kind(Part((6,)), build=lambda spaces, settings, seed: q_network(spaces, settings, seed, dueling=True)),
