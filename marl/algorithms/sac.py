@@ -16,7 +16,7 @@ from marl.algorithms.replayed import cut, parts, priorities_of
 from marl.data.replay.transitions import Sampled, Transitions
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.networks.build_network import refuse_own
+from marl.networks.build_network import sac_network
 from marl.networks.sac_network import SACNetwork
 from marl.networks.settings import NetworkSettings
 
@@ -38,8 +38,7 @@ class SAC(Algorithm):
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> SACNetwork:
         """A policy, two critics and their copies, a temperature."""
-        refuse_own(settings, "sac")
-        return SACNetwork(spaces, settings, seed, temperature=self.temperature)
+        return sac_network(spaces, settings, seed, temperature=self.temperature)
 
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Transitions, Tensor]:
         """Of up to ``n_step`` steps each."""

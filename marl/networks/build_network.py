@@ -15,6 +15,7 @@ from marl.networks.contract import Acts, Policy, State
 from marl.networks.masked import Masked, MaskedActionValues, MaskedRecurrentActionValues
 from marl.networks.own_module import own_module
 from marl.networks.q_network import QNetwork, RecurrentQNetwork
+from marl.networks.sac_network import SACNetwork
 from marl.networks.settings import NetworkSettings
 from marl.networks.stepped import Stepped
 
@@ -122,8 +123,7 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
         )
     network = kind(spaces, settings, seed, dueling=dueling and not settings.name, online=own)
     who = ", ".join(f"{key}: {name}" for key, name in settings.own.items())
-    if sum(each.numel() for each in network.buffers()) != sum(each.numel() for each in network.parameters()):
-        raise PluginError(f"{who} has buffers or tied parameters, which a target network cannot follow")
+    _demand_followed(who, network, network)
     seen = spaces.zeros(TIMES, ROWS)
     if isinstance(network, QNetwork):
         _demand_shape(who, "policy", seen, (TIMES, ROWS, spaces.num_actions), lambda: network.policy(seen))
@@ -153,14 +153,32 @@ def _try_remembering(who: str, seen: Values, num_actions: int, network: Recurren
         _demand_shape(who, "unroll", seen, (TIMES, ROWS, num_actions), partial(unroll, seen, state, resets))
 
 
-def refuse_own(settings: NetworkSettings, algorithm: str) -> None:
-    """For an algorithm which needs a network of its own kind.
+def sac_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, temperature: float) -> SACNetwork:
+    """A policy, two critics and their older copies. An encoder of one's own is made for the policy, and again for the
+    critics.
 
     Raises:
-        ConfigError: the settings name another.
+        ConfigError: the settings name another part of one's own, or the actions do not fit.
+        PluginError: there is no such encoder, or it does not fit.
     """
     for key, name in settings.own.items():
-        raise ConfigError(f"{key}: {algorithm} builds a network of its own: leave out {name!r}")
+        if key != "network.encoder":
+            raise ConfigError(f"{key}: sac takes an encoder of your own, and no other part: leave out {name!r}")
+    network = SACNetwork(spaces, settings, seed, temperature=temperature)
+    if settings.own:
+        who = f"network.encoder: {settings.encoder}"
+        _demand_followed(who, network, network.critics)
+        seen, size = spaces.zeros(TIMES, ROWS), network.distribution.size
+        _demand_shape(who, "policy", seen, (TIMES, ROWS, 2 * size), lambda: network.policy(seen))
+        first, actions = at(seen, 0), torch.zeros(ROWS, size)
+        _demand_shape(who, "the critics' values", first, (2, ROWS), lambda: network.values(first, actions))
+    return network
+
+
+def _demand_followed(who: str, network: nn.Module, learned: nn.Module) -> None:
+    """Refuse buffers besides the older copy of what is ``learned``."""
+    if sum(each.numel() for each in network.buffers()) != sum(each.numel() for each in learned.parameters()):
+        raise PluginError(f"{who} has buffers or tied parameters, which a target network cannot follow")
 
 
 def _acting_parameters(network: nn.Module, who: str) -> int:

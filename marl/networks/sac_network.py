@@ -99,7 +99,7 @@ class Critics(nn.Module):
     def forward(self, observations: Values, actions: Tensor, fixed: bool = False) -> Tensor:
         """Values [2, N] of observations [N, D] and actions [N, A]; ``fixed``: without a gradient to the weights."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
-            seen = (self.features or self._see)(observations)
+            seen = (self._see if self.features is None else self.features)(observations)
         inputs = torch.cat([seen, actions], -1)
         hidden = inputs.expand(2, *inputs.shape)
         for number in range(self.depth):

@@ -175,7 +175,7 @@ def test_what_cannot_work_is_one_line(settings: dict[str, Any], words: str) -> N
 
 
 def test_sac_keeps_its_network() -> None:
-    with pytest.raises(ConfigError, match="sac builds a network of its own"):
+    with pytest.raises(ConfigError, match="sac takes an encoder of your own, and no other part"):
         tried("Pendulum-v1", algorithm__name="sac", network__name=NETWORK)
 
 

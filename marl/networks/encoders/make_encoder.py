@@ -119,13 +119,15 @@ def make_encoder(spaces: Spaces, settings: NetworkSettings, generator: torch.Gen
 
 
 def make_features(spaces: Spaces, settings: NetworkSettings, generator: torch.Generator) -> nn.Module | None:
-    """A built-in encoder without the hidden layers, for a network that has others; None where it would be nothing but
-    hidden layers.
+    """The encoder without the hidden layers of a built-in one, for a network that has others; None where it would be
+    nothing but hidden layers.
 
     Raises:
-        ConfigError: see ``make_encoder``.
+        ConfigError, PluginError: see ``make_encoder``.
     """
     parts, kind = spaces.observations, settings.encoder or "auto"
+    if kind not in ENCODERS:
+        return make_encoder(spaces, settings, generator)[0]
     if all(_place(part, kind) == OTHER for part in leaves(parts)):
         return None
     return Features(parts, kind, settings, generator)
