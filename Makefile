@@ -11,7 +11,7 @@ ALGORITHM ?=
 
 CARTPOLE := --env CartPole-v1 --peers ppo
 LUNAR_ONLY := --env LunarLander-v3 --max-seconds 600
-LUNAR := --env LunarLander-v3 --max-seconds 480 --peers ppo a2c --peer-seeds 100
+LUNAR := --env LunarLander-v3 --algorithm a3c --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-more worlds matrix faults lint format bench bench-algorithms bench-cluster bench-full clean

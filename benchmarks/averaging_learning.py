@@ -69,12 +69,18 @@ def main() -> None:
     """Run everything, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--env", default="LunarLander-v3")
+    parser.add_argument("--algorithm", default="a3c", help="(default a3c)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), metavar="RULE")
     parser.add_argument("--minutes", type=float, default=3.0, help="the most that one run trains")
     parser.add_argument("--steps", type=int, help="train so many steps whether solved or not, instead")
     words = parser.parse_args()
-    limit = [f"stop.minutes={words.minutes}", "report.pictures=false", "report.tensorboard=false"]
+    limit = [
+        f"algorithm.name={words.algorithm}",
+        f"stop.minutes={words.minutes}",
+        "report.pictures=false",
+        "report.tensorboard=false",
+    ]
     if words.steps:
         limit += [f"stop.steps={words.steps}", "stop.solved=false"]
     runs: dict[str, list[dict[str, Any]]] = {rule: [] for rule in words.rules}
@@ -86,7 +92,8 @@ def main() -> None:
             print(f"seed {seed}, {rule}: {run['reason']} after {run['seconds']:.0f} s, {run['steps']:,} steps, "
                   f"return {run['return_mean']}", file=sys.stderr, flush=True)  # fmt: skip
     print(
-        f"\n{words.env}, seeds {', '.join(map(str, words.seeds))}, two workers in all, at most {words.minutes:g} min\n"
+        f"\n{words.env} by {words.algorithm}, seeds {', '.join(map(str, words.seeds))}, two workers in all, "
+        f"at most {words.minutes:g} min\n"
     )
     print("| rule | solved | seconds | steps | last return | policy kept |")
     print("| --- | --- | --- | --- | --- | --- |")

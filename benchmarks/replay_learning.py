@@ -133,7 +133,7 @@ class Timed(TrajectoryReplay):
 def writing(environment: str, per_worker: int, length: int, seconds: float) -> list[str]:
     """What the writes of a worker cost: its own loop, without what only tells others about it."""
     torch.set_num_threads(1)
-    shape = {"environment.per_worker": per_worker, "algorithm.t_max": length}
+    shape = {"algorithm.name": "a3c", "environment.per_worker": per_worker, "algorithm.t_max": length}
     config = load_config(environment, {"replay.ratio": 1.0, **shape})
     algorithm = config.algorithm.off_policy()
     environments = make_environments(config.environment, config.environment.per_worker)

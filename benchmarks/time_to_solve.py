@@ -1,7 +1,7 @@
 """How long until solved, ours against stable-baselines3, RLlib and Sample Factory, alternating, in one run.
 
     python benchmarks/time_to_solve.py                               # CartPole-v1, PPO and A2C, five seeds
-    python benchmarks/time_to_solve.py --env LunarLander-v3 --peer-seeds 100 --max-seconds 480
+    python benchmarks/time_to_solve.py --env LunarLander-v3 --algorithm a3c --peer-seeds 100 --max-seconds 480
     python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn
     python benchmarks/time_to_solve.py --algorithm sac --env Pendulum-v1 --peers sac
     python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers rllib:impala
