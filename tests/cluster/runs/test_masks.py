@@ -9,7 +9,7 @@ import pytest
 from marl.api import evaluate, load, train
 from marl.cluster.fleets.cluster_settings import Cluster
 from marl.errors import MarlError
-from tests.doors import Doors, InInfo, Pairs
+from tests.doors import DOORS, Doors, InInfo, Pairs
 
 SETTINGS: dict[str, Any] = {
     "environment.per_worker": 2,
@@ -64,6 +64,29 @@ def test_masks_travel_to_a_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     settings = {**SETTINGS, "algorithm.name": "ppo", "exchange.name": "observations"}
     result = train("tests.doors:Doors", settings=settings, look=False, live=False, cluster=Cluster(local=1))
     assert (result.reason, result.failure) == ("steps", None)
+
+
+class Forgets(InInfo):
+    """Its ``info`` is empty at this step of an episode."""
+
+    def _as_shown(self, seen: Any, mask: Any) -> tuple[Any, dict[str, Any]]:
+        return seen, {} if self._clock == self._shut_at else {"action_mask": np.ones(DOORS)}
+
+
+@pytest.mark.usefixtures("marl_home")
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [("CartPole-v1", {}), (f"{__name__}:Forgets", {"shut_at": 0}), (f"{__name__}:Forgets", {"shut_at": 1})],
+)
+def test_a_mask_that_info_lacks_is_refused_at_the_start(
+    name: str, kwargs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there is a run folder, and before a worker finds it."""
+    monkeypatch.chdir(tmp_path)
+    settings = {**SETTINGS, "environment.mask": "info", "environment.kwargs": kwargs, "algorithm.name": "a3c"}
+    with pytest.raises(MarlError, match=r"environment.mask = 'info' expects info\['action_mask'\], got an empty info"):
+        train(name, settings=settings, look=False, live=False)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.usefixtures("marl_home")
