@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gym_spaces
 
-from marl.data.spaces import MASK, Spaces
+from marl.data.spaces import Spaces
 from marl.environments.closing import closed
 from marl.environments.describe import describe
 from marl.environments.make import make_alone
-from marl.environments.masks import AUTO, legal_action
+from marl.environments.masks import AUTO, legal_action, size_in, why_unused
 from marl.environments.numbers import reward_of
 from marl.environments.settings import EnvironmentSettings
 
@@ -27,13 +27,14 @@ class Look(NamedTuple):
 
     spaces: Spaces
     texts: tuple[str, ...]  # entries of the observation that are texts, which nobody can learn from
-    masked: bool  # ``info`` says which actions are allowed
+    masked: bool  # ``info`` says which actions are allowed, in a form that can be used
     step_seconds: float  # of one step of one environment, resets included; 0: none was played
     limit: int | None  # steps after which the environment's registration cuts episodes
     rare: bool  # hardly any step had another reward than the usual one
     low: float  # the least and the greatest reward
     high: float
     earning: float  # share of steps with a reward above 0
+    unused_mask: str = ""  # why a mask in ``info`` is not used, in one line
 
 
 def look(
@@ -55,7 +56,8 @@ def look(
         spaces = describe(
             environment.observation_space, environment.action_space, (*settings.ignore, *texts), settings.mask
         )
-        rewards, spent, info = _play(environment, spaces, seconds, seed, limit or nullcontext())
+        rewards, spent, masks = _play(environment, spaces, seconds, seed, limit or nullcontext())
+        unused = why_unused(environment.action_space, masks) if settings.mask == AUTO else ""
         longest = environment.spec.max_episode_steps if environment.spec is not None else None
     finally:
         closed([environment], settings.id)
@@ -63,13 +65,14 @@ def look(
     return Look(
         spaces,
         texts,
-        masked=settings.mask == AUTO and MASK in info,
+        masked=settings.mask == AUTO and bool(masks - {None}) and not unused,
         step_seconds=spent / len(rewards) if rewards else 0.0,
         limit=longest,
         rare=bool(1.0 - counts.max() / counts.sum() < RARE),
         low=float(values[0]),
         high=float(values[-1]),
         earning=float(counts[values > 0].sum() / counts.sum()),
+        unused_mask=unused,
     )
 
 
@@ -79,23 +82,26 @@ def _play(
     seconds: float,
     seed: int,
     limit: AbstractContextManager[None],
-) -> tuple[list[float], float, dict[str, Any]]:
-    """The rewards of random actions, how long that took, and the first ``info``."""
+) -> tuple[list[float], float, set[int | None]]:
+    """The rewards of random actions, how long that took, and how many numbers masks in ``info`` had."""
     rewards: list[float] = []
-    info: dict[str, Any] = {}
+    masks: set[int | None] = set()
     episodes, start = 0, time.perf_counter()
     with contextlib.suppress(Exception, SystemExit), limit:  # whatever a user's environment does
         observation, info = environment.reset(seed=seed)
+        masks.add(size_in(info))
         environment.action_space.seed(seed)
         while len(rewards) < MOST_STEPS and episodes < MOST_EPISODES and time.perf_counter() - start < seconds:
             action = legal_action(environment.action_space, spaces, observation)
             answer: tuple[Any, ...] = environment.step(action)
             observation = answer[0]
+            masks.add(size_in(answer[4]))
             rewards.append(float(reward_of(answer[1])[0]))
             if answer[2] or answer[3]:
                 episodes += 1
-                observation, _ = environment.reset()
-    return rewards, time.perf_counter() - start, info
+                observation, info = environment.reset()
+                masks.add(size_in(info))
+    return rewards, time.perf_counter() - start, masks
 
 
 def _texts(space: gym_spaces.Space[Any], path: str = "") -> list[str]:

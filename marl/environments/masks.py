@@ -1,5 +1,6 @@
 """Which actions are allowed: a mask that an environment shows, as an entry of its observations or in ``info``."""
 
+from collections.abc import Collection
 from typing import Any
 
 import gymnasium
@@ -71,6 +72,31 @@ def _mask_size(action: gym_spaces.Space[Any], name: str) -> int:
     raise SpaceFault(
         f"{name}: environment.mask = 'info' expects actions that are Discrete or MultiDiscrete, got {action}"
     )
+
+
+def size_in(info: Any) -> int | None:
+    """How many numbers the mask in ``info`` has; None where there is none."""
+    return sum(np.size(each) for each in _rows(info[MASK])) if isinstance(info, dict) and MASK in info else None
+
+
+def why_unused(action: gym_spaces.Space[Any], sizes: Collection[int | None]) -> str:
+    """Why masks in ``info`` cannot be used, in one line; "" where they can, or there are none.
+
+    Args:
+        sizes: see ``size_in``, of every ``info`` that was seen.
+    """
+    found = [each for each in sizes if each is not None]
+    if not found:
+        return ""
+    if not isinstance(action, gym_spaces.Discrete | gym_spaces.MultiDiscrete):
+        return f"info['{MASK}'] is not used: actions are {type(action).__name__}, not Discrete or MultiDiscrete"
+    expected = _mask_size(action, "")
+    if odd := [each for each in found if each != expected]:
+        return (
+            f"info['{MASK}'] is not used: it has {_numbers(odd[0])}, expected {expected}, one for each category of the "
+            "actions"
+        )
+    return f"info['{MASK}'] is not used: some steps have none" if None in sizes else ""
 
 
 def marked(seen: Parts, acts: Parts, mask: str) -> Parts:

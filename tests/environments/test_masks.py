@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -178,9 +179,60 @@ def test_no_mask_in_info_allows_measured_actions() -> None:
 
 
 def test_a_look_finds_a_mask_in_info() -> None:
-    assert look(doors("InInfo"), seconds=0.2).masked
-    assert not look(doors("InInfo", mask="none"), seconds=0.2).masked
-    assert not look(doors(), seconds=0.2).masked
+    for settings, masked in (
+        (doors("InInfo"), True),
+        (doors("InInfo", mask="none"), False),
+        (doors(), False),
+    ):
+        found = look(settings, seconds=0.2)
+        assert (found.masked, found.unused_mask) == (masked, "")
+
+
+PER_PAIR = (np.ones(3), np.ones(5))
+
+
+@pytest.mark.parametrize(
+    ("action", "first", "rest", "words"),
+    [
+        (spaces.Discrete(4), np.ones(4), np.ones(4), None),
+        (spaces.MultiDiscrete([3, 5]), PER_PAIR, PER_PAIR, None),
+        (spaces.MultiDiscrete([3, 5]), np.ones(8), np.ones(8), None),
+        (spaces.Discrete(4), np.ones(5), np.ones(5), "it has 5 numbers, expected 4, one for each category"),
+        (spaces.Discrete(4), np.ones(4), np.ones(1), "it has 1 number, expected 4"),
+        (spaces.MultiDiscrete([3, 5]), np.ones(2), np.ones(2), "it has 2 numbers, expected 8"),
+        (spaces.Discrete(4), np.ones(4), None, "some steps have none"),
+        (spaces.Discrete(4), None, np.ones(4), "some steps have none"),
+        (spaces.Box(-1, 1, (4,)), np.ones(4), np.ones(4), "actions are Box, not Discrete or MultiDiscrete"),
+        (spaces.MultiBinary(4), np.ones(8), np.ones(8), "actions are MultiBinary, not"),
+        (spaces.Dict(a=spaces.Discrete(4)), np.ones(4), np.ones(4), "actions are Dict, not"),
+        (spaces.Tuple([spaces.Discrete(4)]), np.ones(4), np.ones(4), "actions are Tuple, not"),
+    ],
+)
+def test_a_look_takes_a_mask_in_info_only_where_it_can_be_used(
+    action: Any, first: Any, rest: Any, words: str | None
+) -> None:
+    found = look(
+        EnvironmentSettings(id=f"{__name__}:Told", kwargs={"action": action, "first": first, "rest": rest}), seconds=0.1
+    )
+    assert found.masked == (words is None)
+    assert found.unused_mask.startswith(f"info['action_mask'] is not used: {words}" if words else "")
+    assert bool(found.unused_mask) == bool(words)
+
+
+class Told(gymnasium.Env[Any, Any]):
+    """Has the masks that it is told in ``info``: at the reset, and at each step."""
+
+    observation_space = BOX
+
+    def __init__(self, action: Any, first: Any, rest: Any) -> None:
+        self.action_space, self._first, self._rest = action, first, rest
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(3, np.float32), {} if self._first is None else {"action_mask": self._first}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        info = {} if self._rest is None else {"action_mask": self._rest}
+        return np.zeros(3, np.float32), 0.0, False, False, info
 
 
 def test_the_check_plays_allowed_actions() -> None:
