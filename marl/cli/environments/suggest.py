@@ -26,5 +26,7 @@ def suggest(
     from marl.config.suggest import as_toml
 
     settings = collect_settings(overrides, algorithm__name=algorithm)
-    suggestions = choose_anew(environment, settings, allow).suggestions
-    click.echo(as_toml({"environment.id": environment, **settings}, suggestions), nl=False)
+    chosen = choose_anew(environment, settings, allow)
+    for line in chosen.notes:
+        click.echo(f"# {line}")
+    click.echo(as_toml({"environment.id": environment, **settings}, chosen.suggestions), nl=False)

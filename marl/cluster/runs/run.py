@@ -85,7 +85,7 @@ def run(
             contextlib.nullcontext() if fleet is None else contextlib.closing(fleet),
             reporting(config, folder, _sinks(parts, callback, stopped), resumed, plain=plain, quiet=not live) as events,
         ):
-            for line in filter(None, (chosen, parts.blur)):
+            for line in filter(None, (*chosen, parts.blur)):
                 events.note(line)
             started = time.time()
             outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped, out)
@@ -109,7 +109,7 @@ def _settings(
     init: str | Path | None,
     allow: tuple[str, ...],
     look: bool,
-) -> tuple[Config, RunFolder | None, WeightsFile | None, str]:
+) -> tuple[Config, RunFolder | None, WeightsFile | None, list[str]]:
     """The settings of the run; for a resumed run, also its folder and its checkpoint; what a look chose, in words."""
     if resume is None:
         chosen = choose(source, settings, allow, look=look)
@@ -121,7 +121,7 @@ def _settings(
     checkpoint = latest_checkpoint(folder)
     resumed = read(checkpoint, lambda contents: demand_usable(contents, checkpoint, allow))
     demand_resumable(resumed, checkpoint)
-    return resumed_config(resumed, folder, settings, allow), folder, resumed, ""
+    return resumed_config(resumed, folder, settings, allow), folder, resumed, []
 
 
 def _out_of(resumed: WeightsFile | None) -> Path:

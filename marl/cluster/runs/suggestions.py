@@ -13,6 +13,7 @@ from marl.plugins import foreign_code
 from marl.processes.signals import at_most, raising
 
 LOOK_S = 2.0
+MOST_WIDTH = 44  # letters of settings on a line, before their reason is no longer below the others
 PATIENCE_S = 10.0  # for a reset or a step in which the look would end, and that does not come back
 
 
@@ -21,15 +22,24 @@ class Chosen(NamedTuple):
 
     config: Config
     suggestions: list[Suggestion]  # that were followed, the most important first; none where there was no need
+    notes: tuple[str, ...] = ()  # what else the look found that the user should know, a line each
 
-    def in_words(self) -> str:
-        """One line for the user."""
+    def in_words(self) -> list[str]:
+        """Lines for the user: the settings, those with the same reason together, and the notes."""
         if not self.suggestions:
-            return ""
+            return list(self.notes)
         name, algorithm = self.config.environment.id, self.config.algorithm.name
         how = name if algorithm == DEFAULT else f"{name} --algorithm {algorithm}"
-        what = ", ".join(f"{each.key} = {toml_value(each.value)}" for each in self.suggestions)
-        return f"{name} has no preset; a look at it chose {what} (marl suggest {how} says why)"
+        reasons: dict[str, list[str]] = {}
+        for each in self.suggestions:
+            reasons.setdefault(each.why, []).append(f"{each.key} = {toml_value(each.value)}")
+        found = [(", ".join(settings), why) for why, settings in reasons.items()]
+        width = min(MOST_WIDTH, max(len(what) for what, _ in found))
+        return [
+            f"{name} has no preset; a look at it chose (marl suggest {how} prints a file of it):",
+            *(f"  {what:<{width}}  # {why}" for what, why in found),
+            *self.notes,
+        ]
 
 
 def choose(
@@ -89,7 +99,7 @@ def _chosen(config: Config, source: str | Path | None, settings: Mapping[str, An
         except ConfigError:  # it does not go with what the user has set
             continue
         followed.append(each)
-    return Chosen(config, followed)
+    return Chosen(config, followed, tuple(filter(None, [seen.unused_mask])))
 
 
 def _single(settings: Mapping[str, Any]) -> dict[str, Any]:

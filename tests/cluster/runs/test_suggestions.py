@@ -1,14 +1,17 @@
 """Settings of a run on an environment without a preset: the user's, over what a look at it suggests."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from marl.cluster.runs.suggestions import choose, choose_anew
 from marl.config.files import load_config
 from marl.config.settings import to_tree
 from marl.errors import ConfigError
+from tests.doors import DOORS, Doors, InInfo
 
 TAXI = "Taxi-v4"
 
@@ -21,8 +24,33 @@ def test_an_environment_without_a_preset_is_looked_at() -> None:
     found = chosen({})
     assert (found.config.algorithm.name, found.config.algorithm.discount) == ("ppo", 0.98)
     assert found.config.environment.normalize_rewards
-    assert "Taxi-v4 has no preset" in found.in_words()
-    assert 'algorithm.name = "ppo"' in found.in_words()
+    first, *lines = found.in_words()
+    assert first == "Taxi-v4 has no preset; a look at it chose (marl suggest Taxi-v4 prints a file of it):"
+    assert re.fullmatch(r'  algorithm.name = "ppo" +# it learns every kind of space and action', lines[0])
+
+
+@pytest.mark.parametrize("name", ["Taxi-v4", "tests.robots:Robot", "tests.doors:InInfo"])
+def test_each_setting_that_was_chosen_is_told_with_its_reason(name: str) -> None:
+    found = choose_anew(name, {"stop.steps": 1000})
+    _, *lines = found.in_words()
+    assert len(lines) <= 12
+    for each in found.suggestions:
+        assert any(f"{each.key} = " in line and line.endswith(f"  # {each.why}") for line in lines), each
+
+
+class Misfit(Doors):
+    """Its mask in ``info`` has a number for each of some other actions."""
+
+    observation_space = InInfo.observation_space
+
+    def _as_shown(self, seen: Any, mask: Any) -> tuple[Any, dict[str, Any]]:
+        return seen, {"action_mask": np.ones(DOORS + 1, np.int8)}
+
+
+def test_a_mask_that_cannot_be_used_is_told_and_not_chosen() -> None:
+    found = choose_anew(f"{__name__}:Misfit", {"stop.steps": 1000})
+    assert "environment.mask" not in {each.key for each in found.suggestions}
+    assert found.in_words()[-1].startswith("info['action_mask'] is not used: it has 5 numbers, expected 4")
 
 
 def test_what_the_user_sets_wins_and_is_no_suggestion() -> None:
@@ -49,7 +77,7 @@ def test_what_does_not_go_with_the_users_settings_is_left_out() -> None:
 def test_another_algorithm_keeps_its_own_defaults() -> None:
     found = chosen({"algorithm.name": "apex_dqn"})
     assert [each.key for each in found.suggestions] == ["environment.mask", "algorithm.discount"]
-    assert "marl suggest Taxi-v4 --algorithm apex_dqn says why" in found.in_words()
+    assert "(marl suggest Taxi-v4 --algorithm apex_dqn prints" in found.in_words()[0]
     assert found.config.algorithm.t_max == 16
 
 
@@ -60,7 +88,7 @@ def test_a_preset_or_a_file_is_followed_as_it_is(source: str, tmp_path: Path) ->
     source = str(file) if source == "file" else source
     found = chosen({}, source)
     assert found.suggestions == []
-    assert found.in_words() == ""
+    assert found.in_words() == []
     assert to_tree(found.config) == to_tree(load_config(source, {"stop.steps": 1000}))
 
 
