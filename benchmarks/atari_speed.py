@@ -27,6 +27,7 @@ SAME = (
     "evaluation.final_episodes=0",
     "stop.solved=false",
 )
+OURS = {"marl PPO": "float32", "marl PPO, precision auto": "auto"}  # as Atari's presets: bfloat16 where it is fast
 
 
 def main() -> None:
@@ -39,29 +40,31 @@ def main() -> None:
         "stable-baselines3 PPO": (peers_python(), "sb3", "ppo"),
         "Sample Factory APPO": (peers_python("samplefactory"), "samplefactory", "appo"),
     }
-    rates: dict[str, list[float]] = {"marl PPO": [], **{name: [] for name in peers}}
+    rates: dict[str, list[float]] = {name: [] for name in (*OURS, *peers)}
     num_disturbed = 0
     for repeat in range(options.repeats):
-        rates["marl PPO"].append(our_rate(options.seed + repeat, options.seconds))
+        for name, precision in OURS.items():
+            rates[name].append(our_rate(options.seed + repeat, options.seconds, precision))
         limits = {"seed": options.seed + repeat, "solved": math.inf, "max_seconds": options.seconds}
         for name, (python, library, algorithm) in peers.items():
             run = run_json(peer_training(python, library, algorithm, GAME, **limits), limit_s=options.seconds + 180)
             num_disturbed += disturbed(run)
             rates[name].append(run["steps_per_second"])
-    ours = statistics.median(rates["marl PPO"])
+    medians = {name: statistics.median(found) for name, found in rates.items()}
     rows = [
-        [name, spread(found, "{:,.0f}"), f"{ours / statistics.median(found):.2f}x"] for name, found in rates.items()
+        [name, spread(found, "{:,.0f}"), *(f"{medians[ours] / medians[name]:.2f}x" for ours in OURS)]
+        for name, found in rates.items()
     ]
     print(f"\n{GAME}, environment steps a second while training.\n{machine()}\n")
-    print(table(["", "steps/s", "ours against it"], rows))
+    print(table(["", "steps/s", *(f"{ours} against it" for ours in OURS)], rows))
     print(warning(num_disturbed))
     keep("atari-speed", {"arguments": vars(options), "rates": rates})
 
 
-def our_rate(seed: int, seconds: float) -> float:
+def our_rate(seed: int, seconds: float, precision: str) -> float:
     """Environment steps a second over a run of ``seconds``."""
     with tempfile.TemporaryDirectory(prefix="marl-bench-") as name:
-        settings = [*SAME, f"stop.minutes={seconds / 60:.6f}"]
+        settings = [*SAME, f"network.precision={precision}", f"stop.minutes={seconds / 60:.6f}"]
         command = our_training(GAME, seed=seed, folder=Path(name), settings=settings)
         return float(run_json(command, limit_s=seconds + 120)["steps_per_second"])
 
