@@ -18,7 +18,7 @@ class EvaluationSettings:
     """How a candidate for the best weights is evaluated."""
 
     episodes: int = 20  # of each evaluation while training, from the same seeds; 0: there is none, training decides
-    every_seconds: float = 20.0  # between two evaluations while training
+    every_seconds: float = 20.0  # between two evaluations while training; after long ones, four times what they took
     final_episodes: int = 100  # played at the end from fresh seeds, to say what the weights that are kept earn; 0: none
     greedy: bool = True  # the most likely action rather than a drawn one
 

@@ -22,6 +22,7 @@ from marl.reports.plots.distribution import Summary, summarize
 from marl.words import saved
 
 TICK = 0.02  # seconds between two looks at what is going on
+REST = 4.0  # of the time that an evaluation took: it plays on a core that workers would use
 # Limit of all evaluation after training: LAST_S seconds plus LAST_SHARE of the training time, capped at LAST_MOST_S.
 LAST_S, LAST_SHARE, LAST_MOST_S = 3.0, 0.05, 60.0
 # In deterministic mode, nothing may depend on time: a number of environment steps limits each evaluation. In the
@@ -66,7 +67,7 @@ class Evaluation:
         self._broken = ""  # why there is no evaluation any more
         self._over = False  # training is over: an evaluator that fails now does not change how the run ends
         self._told_cut = False
-        self._due_at = math.inf
+        self._asked_at, self._due_at = 0.0, math.inf
 
     def begin(self) -> None:
         """Training starts now."""
@@ -83,7 +84,11 @@ class Evaluation:
         Raises:
             WorkerFailed: the evaluator keeps failing, in a deterministic run or in one that ends only when solved.
         """
-        self._take_score(self.evaluator.score())
+        score = self.evaluator.score()
+        if score is not None:
+            now = time.monotonic()
+            self._due_at = max(self._due_at, now + REST * (now - self._asked_at))
+        self._take_score(score)
         self._check()
 
     def offer(self, snapshot: Callable[[], Snapshot]) -> bool:
@@ -102,7 +107,7 @@ class Evaluation:
             self.solved_at = time.time()
         if self._broken or (not self.solved_at and (now < self._due_at or not self._meter.episodes)):
             return False
-        self._due_at = now + self._config.evaluation.every_seconds
+        self._asked_at, self._due_at = now, now + self._config.evaluation.every_seconds
         self.evaluator.submit(snapshot(), limit=self._limit())
         return True
 
