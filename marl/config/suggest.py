@@ -80,7 +80,8 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
         Suggestion("algorithm.learning_rate", *_learning_rate(seen, measured)),
     ]
     # Of measured numbers nearly everything is new: the bonus would drown rewards that already say what is better.
-    if not (measured and look.earning > RARE):
+    moves_well = measured and look.earning > RARE
+    if not moves_well:
         why = rare if look.rare else "new situations are worth a look; it fades"
         found.append(Suggestion("exploration.novelty", 0.1, why))
     if large:
@@ -90,8 +91,9 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
             Suggestion("algorithm.epochs", 6, "movements are learned in many small steps"),
             Suggestion("algorithm.num_minibatches", 8, "movements are learned in many small steps"),
             Suggestion("algorithm.schedule", "auto", "with --minutes or --steps it falls to 0: late steps are small"),
-            Suggestion("network.log_std", -0.5, "movements begin with less noise than they have room for"),
         ]
+        if moves_well:  # else there is nothing yet to come near to: wide movements find it
+            found.append(Suggestion("network.log_std", -0.5, "movements that earn something begin with less noise"))
     else:
         found.append(Suggestion("algorithm.entropy_cost", 0.01, "actions are categories"))
     return found

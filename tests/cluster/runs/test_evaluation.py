@@ -3,14 +3,11 @@
 import re
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from marl.cluster.find_spaces import find_spaces
-from marl.cluster.runs import evaluation as module
 from marl.cluster.runs.evaluator import OWN_SEEDS, Evaluator, Score
 from marl.cluster.snapshot import Snapshot
 from marl.config.files import load_config
@@ -283,22 +280,3 @@ def test_nothing_is_said_to_be_saved_where_nothing_was_learned() -> None:
     assert setting.offer()
     with pytest.raises(WorkerFailed, match=r"\(out of memory\?\) \(the evaluator\)$"):
         setting.offer()
-
-
-@pytest.mark.parametrize(("took", "next_after"), [(2.0, 20.0), (30.0, 150.0)])  # seconds
-def test_long_evaluations_come_less_often(took: float, next_after: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise an evaluator whose episodes are long would take a worker's core all the time."""
-    clock = [1000.0]
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
-    setting = Setting(**{"evaluation.every_seconds": 20.0})
-    setting.meter.add_episodes(np.full(100, 50.0), np.full(100, 500))  # far from solved
-    setting.evaluation.begin()
-    clock[0] += 20.0
-    assert setting.offer()
-    asked = clock[0]
-    clock[0] += took
-    setting.evaluation.collect()
-    clock[0] = asked + next_after - 0.1
-    assert not setting.offer()
-    clock[0] = asked + next_after + 0.1
-    assert setting.offer()
