@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from marl import __version__
+from marl.algorithms.base import Algorithm
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.memory_demand import replay_memory
 from marl.cluster.own_parts import modules_of, plugin_names, try_parts
@@ -54,10 +55,11 @@ def make_hello(
     config: Config, spaces: Spaces, network: nn.Module, *, run_id: str, term: int, instance: str, children: int = 1
 ) -> Hello:
     """The Hello of a run, for the child of rank 0."""
-    # A child is not told when the run stops, so its schedule needs a length.
-    length = schedule_length(config.algorithm, config.stop)
-    algorithm = dataclasses.replace(config.algorithm, schedule_steps=length.steps, schedule_minutes=length.minutes)
-    config = dataclasses.replace(config, algorithm=algorithm)
+    if _has_schedule(config.algorithm):  # otherwise a resume with another end would start every child again for nothing
+        # A child is not told when the run stops, so its schedule needs a length.
+        length = schedule_length(config.algorithm, config.stop)
+        algorithm = dataclasses.replace(config.algorithm, schedule_steps=length.steps, schedule_minutes=length.minutes)
+        config = dataclasses.replace(config, algorithm=algorithm)
     tree = to_tree(config)
     return Hello(
         run_id=run_id,
@@ -73,6 +75,12 @@ def make_hello(
         children=children,
         **{name: tree[name] for name in SECTIONS},
     )
+
+
+def _has_schedule(algorithm: Algorithm) -> bool:
+    """Whether something may follow the run's progress; a user's own algorithm may use it as it likes."""
+    shapes = (getattr(algorithm, name, "constant") for name in ("schedule", "clip_schedule"))
+    return ":" in algorithm.name or any(shape != "constant" for shape in shapes)
 
 
 def offer(link: Link, hello: Hello, max_bytes: int, *, name: str) -> Welcome:

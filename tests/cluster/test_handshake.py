@@ -61,10 +61,19 @@ def test_children_hear_when_schedules_end() -> None:
     """Of the clip as of the learning rate: they know nothing else of when the run stops."""
     hello = hello_of(algorithm__name="ppo", algorithm__clip_schedule="linear", stop__steps=1000)
     assert hello.algorithm["schedule_steps"] == 1000
-    both = hello_of(stop__steps=1000, stop__minutes=2.5).algorithm
+    both = hello_of(algorithm__schedule="auto", stop__steps=1000, stop__minutes=2.5).algorithm
     assert (both["schedule_steps"], both["schedule_minutes"]) == (1000, 2.5)
-    own = hello_of(algorithm__schedule_steps=7, stop__steps=1000, stop__minutes=2.5).algorithm
-    assert (own["schedule_steps"], own["schedule_minutes"]) == (7, 0.0)
+    own = hello_of(algorithm__schedule="auto", algorithm__schedule_steps=7, stop__steps=1000, stop__minutes=2.5)
+    assert (own.algorithm["schedule_steps"], own.algorithm["schedule_minutes"]) == (7, 0.0)
+    awr = hello_of(algorithm__name="examples.own_algorithm:AWR", stop__steps=1000).algorithm
+    assert awr["schedule_steps"] == 1000  # code of a user's own may follow the progress
+
+
+@pytest.mark.parametrize("algorithm", ["a3c", "ppo"])
+def test_without_a_schedule_they_hear_nothing_of_the_end(algorithm: str) -> None:
+    """A resumed run may have another, and its children go on as they are only if nothing else is new to them."""
+    preset = {"algorithm__name": algorithm, "algorithm__schedule": "constant"}
+    assert hello_of(**preset, stop__minutes=1.0) == hello_of(**preset, stop__minutes=2.0, stop__steps=1000)
 
 
 def test_both_build_the_same_network() -> None:
