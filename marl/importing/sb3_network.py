@@ -130,7 +130,7 @@ def build(
     if log_std is not None and log_std.ndim == DEPENDING:
         made.append(Deviations(log_std, outputs[0], path))
     network = Imported([seen, *hidden, Beside(made), *last], distribution)
-    _try(network, spaces, path)
+    _try(network, spaces, entries, path)
     return network
 
 
@@ -167,16 +167,18 @@ def _actions(
     )
 
 
-def _try(network: Imported, spaces: Spaces, path: object) -> None:
+def _try(network: Imported, spaces: Spaces, entries: tuple[str, ...], path: object) -> None:
     """Refuse layers that do not fit each other, or the environment."""
     expected = network.distribution.num_parameters
     try:
         with torch.no_grad():
             made = network.policy(spaces.zeros(2)).shape[-1]
     except RuntimeError as error:
+        shapes = ", ".join(f"{name} {list(spaces.observations[name].shape)}" for name in entries)
+        seen = f"with the entries {shapes:.200}" if entries else f"of the shape {list(spaces.observation_shape)}"
         raise WeightsFileError(
-            f"{path}: its layers do not fit observations of the shape {list(spaces.observation_shape)}: name the "
-            f"environment that it was trained in, wrappers included ({str(error).splitlines()[0]:.100})"
+            f"{path}: its layers do not fit observations {seen}: name the environment that it was trained in, "
+            f"wrappers included ({str(error).splitlines()[0]:.100})"
         ) from error
     if made != expected:
         raise WeightsFileError(

@@ -116,7 +116,12 @@ def test_deviations_that_depend_on_what_is_seen(tmp_path: Path) -> None:
             "picture",
             r"expected the convolutions of NatureCNN, got features_extractor.cnn.0.weight of the shape \[1, 3, 5, 5\]",
         ),
-        ({"action_net.weight": torch.ones(3, 9)}, "discrete", "do not fit"),
+        ({"action_net.weight": torch.ones(3, 9)}, "discrete", r"do not fit observations of the shape \[2, 3\]: name"),
+        (
+            actor_critic(inputs=12) | {"action_net.weight": torch.ones(3, 9)},
+            "mixed",
+            r"do not fit observations with the entries state \[\], bits \[3\], arm \[4\]: name the",
+        ),
         (
             actor_critic(outputs=2) | {"log_std": torch.ones(7, 2)},
             "box",
