@@ -54,13 +54,12 @@ def warmed(core: nn.Module, features: Values, state: State, resets: Tensor) -> S
 
 def unrolled(core: nn.Module, features: Values, state: State, resets: Tensor) -> Tensor:
     """Features [S, B, size] of features [S, B, F], one step after the other; these may be a tree."""
-    remembers = cast(Core, core)
-    # A core may make its initial state on the CPU while a learner's features are on another device.
-    initial = on_device(remembers.initial_state(resets.shape[1]), resets.device)
     state = on_device(state, resets.device)
     if isinstance(core, Gated):
         return core.unroll(features, state, resets)
-    found = []
+    remembers, found = cast(Core, core), []
+    # A core may make its initial state on the CPU while a learner's features are on another device.
+    initial = on_device(remembers.initial_state(resets.shape[1]), resets.device)
     for now, fresh in zip(steps(features), resets.unbind(), strict=True):
         made, state = remembers.step(now, renewed(state, fresh, initial))
         found.append(made)

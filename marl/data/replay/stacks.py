@@ -76,7 +76,7 @@ def fold(stacks: Array, last: Array, last_index: Array, *, most: int) -> Fold:
     steps, count, depth = stacks.shape[:3]
     follows = np.zeros((steps, count), bool)  # the stack before without its oldest frame, and a new one
     for step in range(1, steps):
-        follows[step] = _shifted(stacks[step - 1], stacks[step])
+        follows[step] = shifted(stacks[step - 1], stacks[step])
     new = np.zeros(stacks.shape[:3], bool)
     new[..., -1] = follows
     whole = stacks[~follows]
@@ -91,7 +91,7 @@ def fold(stacks: Array, last: Array, last_index: Array, *, most: int) -> Fold:
     orders, size = [order.reshape(-1, depth)], 1 + int(np.count_nonzero(new))
     for stack, index in zip(last, last_index.tolist(), strict=True):
         step, environment = divmod(index, count)
-        known = order[step, environment, 1:] if _shifted(stacks[step, environment], stack) else order[0, 0, :0]
+        known = order[step, environment, 1:] if shifted(stacks[step, environment], stack) else order[0, 0, :0]
         frames.append(stack[len(known) :])
         orders.append(np.concatenate([known, np.arange(size, size + depth - len(known), dtype=np.int32)])[None])
         size += depth - len(known)
@@ -152,6 +152,6 @@ def unfold(rollout: dict[str, Any], num_last: int) -> tuple[Values, Values]:
     return mapped(shown, pool, order), mapped(ends, pool, rollout["last_observations"], order)
 
 
-def _shifted(before: Array, now: Array) -> Any:
+def shifted(before: Array, now: Array) -> Any:
     """Whether stacks [..., k, F] have the frames of those before without the oldest one."""
     return (now[..., :-1, :] == before[..., 1:, :]).all(axis=(-1, -2))

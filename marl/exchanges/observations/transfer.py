@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Layout, Leaf, Values, at, mapped
+from marl.data.replay.stacks import shifted
 from marl.data.requests import CLAIM, GROUP, NUM_LAST, PREVIOUS, QUESTION, WORKER, RequestLayout, Requests, check_header
 from marl.data.sound import demand_sound
 from marl.errors import MessageRefused
@@ -84,7 +85,7 @@ class RequestSender:
             for number, before in enumerate(self._before):
                 now, last = (each[number][request] for each in stacks)
                 for part, new, old in ((NOW, now, before[slot]), (LAST, last[: len(index)], before[slot][index])):
-                    follows = _shifted(old, new) & (self._questions[slot] > 0)
+                    follows = shifted(old, new) & (self._questions[slot] > 0)
                     sent["follows"][request, number, part, : len(new)] = follows
                     frames += [new[follows, -1], new[~follows]]
                 before[slot] = now
@@ -199,8 +200,3 @@ def _put_all_but_stacks(layout: RequestLayout, places: Values, values: Values) -
 
     for name, tree in layout.tree.items():
         mapped(copy, tree, places[name], values[name])
-
-
-def _shifted(before: Array, now: Array) -> Any:
-    """Which stacks [B, k, F] have the frames of those before without the oldest one."""
-    return (now[:, :-1] == before[:, 1:]).all(axis=(1, 2))
