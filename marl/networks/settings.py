@@ -16,7 +16,9 @@ class NetworkSettings:
     activation: str = "tanh"  # or "relu", "elu"
     layer_norm: bool = False  # normalise what a hidden layer has computed, before the activation
     precision: str = "float32"  # of convolutions while they learn: "bfloat16", or "auto": what is fast here
-    shared_trunk: bool = False  # one body under policy and value: fewer numbers, but the two losses compete
+    # One body under policy and value: fewer numbers, but the two losses compete. With a core both see what the policy's
+    # encoder and core make, with False too; then the value's loss does not train these.
+    shared_trunk: bool = False
     policy: str | None = None  # of continuous actions: "state_gaussian", "squashed" or "beta"; none: "gaussian"
     log_std: float = 0.0  # where the deviation of continuous actions starts (natural logarithm)
 
