@@ -218,6 +218,10 @@ class LearnerNode:
         when = float(array(self.block, "seconds")[0, FIRST_UPDATE])
         return when or None
 
+    def arrived(self) -> int:
+        """Trajectories that were queued for it in this run, used or not."""
+        return self.trajectory_queue.total()
+
     def flow(self) -> Flow:
         """What became of the trajectories."""
         return flow(self.block)

@@ -168,7 +168,7 @@ class Run:
                 self._audit.tend()
             self._evaluate_and_save()
         elif reason != "solved":
-            self._trainer.await_first_update()
+            self._trainer.await_first_update(stopped)
             self._trainer.last_round()
         return reason
 

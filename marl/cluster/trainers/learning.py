@@ -1,5 +1,6 @@
 """A learner process of this machine learns from what players send: actors of this machine, or children."""
 
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -62,7 +63,7 @@ class Learning(Trainer):
         self._learner.progress(self._side.steps)
         return False
 
-    def await_first_update(self) -> None:
+    def await_first_update(self, stopped: threading.Event) -> None:
         """See ``Trainer``."""
         if not self._may_learn():
             return
@@ -71,13 +72,21 @@ class Learning(Trainer):
         deadline = time.monotonic() + FIRST_S
         while self._may_learn() and time.monotonic() < deadline:
             self._given.group.wait(TICK)
+            if stopped.is_set():  # before any look at the learner: a signal to the whole group ends it as well
+                return
             self.tend()
 
     def _may_learn(self) -> bool:
         """Whether the first update is still to come, and enough has arrived for it."""
-        config, steps = self._given.config, self._side.steps
-        enough = config.replay.start if replay_ratio(config) else 1
-        return not self._learner.updates() and steps - self._base_steps >= max(enough, 1)
+        if self._learner.updates():
+            return False
+        config = self._given.config
+        batch, ratio = config.exchange.learner_plan().batch, replay_ratio(config)
+        batches = self._learner.arrived() // batch
+        if not config.algorithm.from_transitions:
+            return batches * (ratio or 1.0) >= 1.0
+        steps = batches * batch * config.exchange.rows(config) * config.algorithm.t_max
+        return steps >= max(config.replay.start, config.replay.batch_size)
 
     def steps(self) -> int:
         """See ``Trainer``."""

@@ -1,5 +1,6 @@
 """The interface of a trainer, which plays the steps of a run and learns from them."""
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -138,8 +139,12 @@ class Trainer(ABC):
         """Whether a run can go on from what is learned at this moment."""
         return True
 
-    def await_first_update(self) -> None:  # noqa: B027  most learn as soon as they have played
-        """The run ends by itself: if nothing was learned yet, wait a moment for the first update."""
+    def await_first_update(self, stopped: threading.Event) -> None:  # noqa: B027  most learn while they play
+        """The run ends by itself: if nothing was learned yet, wait a moment for the first update.
+
+        Args:
+            stopped: ends the wait.
+        """
 
     def last_round(self) -> None:  # noqa: B027  most have nothing under way
         """The run ends now: use what is still on its way."""

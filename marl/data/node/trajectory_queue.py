@@ -54,6 +54,10 @@ class TrajectoryQueue:
     def __len__(self) -> int:
         return len(self.memory)
 
+    def total(self) -> int:
+        """How many rollouts were given to the learner so far."""
+        return int(self._put[PUT])
+
     def num_free(self) -> int:
         """How many rollouts could be placed now."""
         with self._lock:

@@ -64,7 +64,8 @@ class Weights(Trainer):
         self.went_on: list[int] = []
         self.saves: list[float] = []
         self.ended: list[float] = []
-        self.last_rounds = self.waits = 0
+        self.last_rounds = 0
+        self.waits: list[threading.Event] = []
         self.resumes = True
 
     def merge(self, earns: float) -> None:
@@ -111,8 +112,8 @@ class Weights(Trainer):
         if go_on:
             self.went_on.append(self._number)
 
-    def await_first_update(self) -> None:
-        self.waits += 1
+    def await_first_update(self, stopped: threading.Event) -> None:
+        self.waits.append(stopped)
 
     def last_round(self) -> None:
         self.last_rounds += 1
@@ -240,7 +241,8 @@ def test_what_is_under_way_counts_where_the_weights_may_still_change(
     run = Watched(tmp_path, **settings)
     run.play(GOOD if not settings else BAD)
     assert run.merge(GOOD) == ("steps" if settings else "solved")
-    assert run.trainer.last_rounds == run.trainer.waits == rounds
+    assert run.trainer.last_rounds == rounds
+    assert run.trainer.waits == [run.stopped] * rounds  # who stops the run does not wait for the first update
 
 
 def test_the_meter_goes_back_with_the_workers(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Errors of the parent's own code, in whichever thread, are one line; the log file has the traceback."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,20 +68,23 @@ def test_other_errors_of_the_threads_are_one_line_too() -> None:
 
 
 class Waited:
-    """A learner whose first update is seen at the look number ``after``, and players that have sent ``steps`` steps."""
+    """A learner to which ``arrived`` trajectories came, and whose first update is seen at the look number ``after``."""
 
-    def __init__(self, after: int, steps: int, settings: dict[str, Any]) -> None:
-        self.looks, self._after, self.stops = 0, after, 0
+    def __init__(self, after: int, arrived: int, settings: dict[str, Any], *, stopped_at: int = 2**60) -> None:
+        self.looks, self.tended, self.stops = 0, 0, 0
+        self.stopped, self._stopped_at = threading.Event(), stopped_at
         group = SimpleNamespace(wait=self._look)
         events = SimpleNamespace(note=lambda text: None)
         given = SimpleNamespace(config=load_config("CartPole-v1", settings), group=group, events=events, log=print)
         learner = SimpleNamespace(
-            updates=lambda: int(self.looks >= self._after), check=lambda *unused: None, progress=lambda steps: None
+            updates=lambda: int(self.looks >= after),
+            arrived=lambda: arrived,
+            check=self._tend,
+            progress=lambda steps: None,
         )
-        side = SimpleNamespace(steps=0, failure=None)
+        side = SimpleNamespace(steps=10**6, failure=None)  # single steps, of which no trajectory was made yet, too
         players = SimpleNamespace(tend=lambda: None, stop=self._stop, local=True)
         self.learning: Any = Learning(given, learner, side, players)  # type: ignore[arg-type]
-        side.steps = steps
 
     def _stop(self) -> None:
         assert not self.looks
@@ -88,34 +92,62 @@ class Waited:
 
     def _look(self, seconds: float) -> None:
         self.looks += 1
+        if self.looks == self._stopped_at:
+            self.stopped.set()
+
+    def _tend(self, *unused: Any) -> None:
+        self.tended += 1
 
 
-REPLAYED = {"algorithm.name": "apex_dqn", "exchange.name": "experience", "replay.start": 500, "stop.steps": 1000}
+IMPALA = {"algorithm.name": "impala"}
+BATCHES = {**IMPALA, "exchange.name": "experience", "exchange.batch": 4}
+REPLAYED = {
+    "algorithm.name": "apex_dqn", "exchange.name": "experience", "environment.per_worker": 4, "algorithm.t_max": 10,
+    "replay.start": 500, "replay.batch_size": 128,
+}  # fmt: skip
+OBSERVED = {**REPLAYED, "exchange.name": "observations"}  # trajectories of a group each, half of the environments
+SELDOM = {**IMPALA, "replay.ratio": 0.5}  # learns from every second trajectory
 
 
 @pytest.mark.parametrize(
-    ("after", "steps", "settings", "looks"),
+    ("after", "arrived", "settings", "looks"),
     [
-        (3, 160, {"algorithm.name": "impala"}, 3),
-        (0, 160, {"algorithm.name": "impala"}, 0),
-        (3, 0, {"algorithm.name": "impala"}, 0),  # nothing has arrived
-        (3, 1000, REPLAYED, 3),
-        (3, 400, REPLAYED, 0),  # no update can come yet
+        (3, 1, IMPALA, 3),
+        (0, 1, IMPALA, 0),
+        (3, 0, IMPALA, 0),  # nothing has arrived
+        (3, 4, BATCHES, 3),
+        (3, 3, BATCHES, 0),  # no update can come yet
+        (3, 13, REPLAYED, 3),
+        (3, 12, REPLAYED, 0),
+        (3, 25, OBSERVED, 3),
+        (3, 24, OBSERVED, 0),
+        (3, 7, {**REPLAYED, "replay.start": 0, "replay.batch_size": 300}, 0),
+        (3, 8, {**REPLAYED, "replay.start": 0, "replay.batch_size": 300}, 3),
+        (3, 2, SELDOM, 3),
+        (3, 1, SELDOM, 0),
     ],
 )
 def test_a_run_that_ends_waits_for_the_first_update(
-    after: int, steps: int, settings: dict[str, Any], looks: int, monkeypatch: pytest.MonkeyPatch
+    after: int, arrived: int, settings: dict[str, Any], looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FIRST_S", 1e6)
-    waited = Waited(after, steps, settings)
-    waited.learning.await_first_update()
-    assert waited.looks == looks
+    waited = Waited(after, arrived, settings)
+    waited.learning.await_first_update(waited.stopped)
+    assert waited.looks == waited.tended == looks
     assert waited.stops == (looks > 0)  # actors of this machine play no more meanwhile
+
+
+def test_a_signal_ends_the_wait_and_no_learner_that_it_ended_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_S", 1e6)
+    waited = Waited(2**60, 1, IMPALA, stopped_at=3)
+    waited.learning.await_first_update(waited.stopped)
+    assert (waited.looks, waited.tended) == (3, 2)
 
 
 def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_S", 0.01)
-    Waited(2**60, 160, {"algorithm.name": "impala"}).learning.await_first_update()
+    waited = Waited(2**60, 1, IMPALA)
+    waited.learning.await_first_update(waited.stopped)
 
 
 def test_a_network_that_fails_on_one_machine(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_rollouts_come_in_order_each_once_and_are_free_once_they_are_given_back(
             learner.give_back(in_hand.pop(int(rng.integers(len(in_hand)))))
         waiting = len(queued) - len(taken)
         assert parent.num_free() == 3 - waiting - len(in_hand)
+        assert parent.total() == len(queued)
     assert taken == queued[: len(taken)]
     assert len(taken) > 100
 
