@@ -117,12 +117,12 @@ class Contact:
         facts = ChildFacts(
             self._node.block,
             name=self._name,
+            run=config,
+            spaces=self._offered.spaces,
             normalizes=bool(statistics_size(config, self._offered.spaces)),
             deterministic=config.deterministic,
             restarts=lambda: self._node.restarts,
             note=lambda text: self._say("exchange", text),
-            run=config,
-            spaces=self._offered.spaces,
         )
         self._side = config.exchange.child(facts)
 

@@ -86,12 +86,12 @@ class ChildFacts(NamedTuple):
 
     block: SharedBlock  # the node's memory
     name: str
+    run: RunSettings
+    spaces: Spaces
     normalizes: bool = False  # whether observations or rewards are normalised
     deterministic: bool = False
     restarts: Callable[[], int] = lambda: 0  # how many times workers were restarted
     note: Callable[[str], None] = lambda text: None  # shows a line to the user of this machine
-    run: RunSettings | None = None
-    spaces: Spaces | None = None
 
 
 class ParentFacts(NamedTuple):

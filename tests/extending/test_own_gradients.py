@@ -89,7 +89,7 @@ def test_the_parent_makes_the_optimizers_step_of_each_gradient(name: str, expect
     run: Any = RunSettings(optimizer=OptimizerSettings(name))
     nothing: Any = None
     parent = GradientsParent(ParentFacts(run, nothing, torch.tensor(START), 2, name="parent", children=1))
-    child = GradientsChild(ChildFacts(block, "child"))
+    child = GradientsChild(ChildFacts(block, "child", run, nothing))
     networks = [Product(), Product()]
     workers = [SentGradients(flatten(network), block, number) for number, network in enumerate(networks)]
     with connected(child, parent):

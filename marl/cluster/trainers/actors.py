@@ -40,8 +40,10 @@ class Actors:
         self._node = Node(config, given.spaces, given.network, given.weights, given.group, workers, alone=False)
         self._node.interval = seeds.first_interval(given.term)
         normalizes = bool(statistics_size(config, given.spaces))
-        facts = ChildFacts(self._node.block, ACTORS, normalizes=normalizes, note=given.events.note)
-        self._child = config.exchange.child(facts._replace(run=config, spaces=given.spaces))
+        facts = ChildFacts(
+            self._node.block, ACTORS, config, given.spaces, normalizes=normalizes, note=given.events.note
+        )
+        self._child = config.exchange.child(facts)
         here, there = memory_pair(patience=PATIENCE_S)
         self._links = here, there
         self._over = threading.Event()

@@ -80,8 +80,6 @@ class Observations(Experience):
         """See ``Exchange``."""
         from marl.exchanges.observations.child import ObservationsChild
 
-        assert facts.run is not None
-        assert facts.spaces is not None
         layout = self.requests(facts.run, facts.spaces)
         return ObservationsChild(facts.block, layout, name=facts.name, restarts=facts.restarts, note=facts.note)
 
