@@ -151,6 +151,13 @@ def _try_remembering(who: str, seen: Values, num_actions: int, network: Recurren
     _demand_shape(who, "step", first, (ROWS, num_actions), step)
     for unroll in (network.unroll, network.unroll_target):
         _demand_shape(who, "unroll", seen, (TIMES, ROWS, num_actions), partial(unroll, seen, state, resets))
+    with torch.enable_grad():
+        learns = network.unroll(seen, state, resets).requires_grad
+    if not learns:
+        raise PluginError(
+            f"{who}: expected step to keep the gradient, which learning needs, got parameters without one: leave out "
+            "torch.no_grad and detach"
+        )
 
 
 def sac_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, temperature: float) -> SACNetwork:

@@ -56,6 +56,14 @@ class Valued(nn.Module):
         return Decision(self.values(state), None, state)
 
 
+class Frozen(Valued):
+    """Its values cannot be learned."""
+
+    def step(self, observations: Values, state: State) -> Decision:
+        with torch.no_grad():
+            return super().step(observations, state)
+
+
 class Seen(nn.Module):
     """An encoder that shows the core what there is to see."""
 

@@ -60,6 +60,11 @@ def test_what_does_not_go_with_it_is_refused_at_once(settings: dict[str, Any], w
         ({"network.encoder": SEEN, "algorithm.name": "apex_dqn"}, None, ""),
         ({"network.name": VALUED, "algorithm.name": "apex_dqn", "algorithm.burn_in": 4}, None, ""),
         (
+            {"network.name": f"{HERE}:Frozen", "algorithm.name": "apex_dqn"},
+            PluginError,
+            "network.name: .*:Frozen: expected step to keep the gradient, which learning needs, got parameters without",
+        ),
+        (
             {"network.name": "tests.parts:Values", "algorithm.name": "apex_dqn", "algorithm.burn_in": 4},
             ConfigError,
             "algorithm.burn_in = 4 warms what a network remembers, and tests.parts:Values remembers nothing",
