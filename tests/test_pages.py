@@ -2,14 +2,17 @@
 
 A block that begins with ``# name.py`` or ``# name.toml`` belongs to that file; any other of Python is a program. What
 has no language is what the command before it says.
+
+The commands of all other pages are understood, and the environments of ``WORLDS`` take their settings.
 """
 
 import re
 import runpy
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +24,9 @@ from marl.cli.options import collect_settings
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.own_parts import try_parts
 from marl.config.files import load_config
+from marl.config.settings import Config
+from marl.data.spaces import Spaces
+from marl.errors import MarlError, MissingExtra
 from tests.commands import BARE, MARL, ROOT, succeed
 from tests.slow.cluster import child
 from tests.test_doc_output import shape
@@ -33,7 +39,13 @@ PAGES = {  # and the page whose files it uses
     "from_cleanrl": "",
     "from_rllib": "",
 }
+# What a page writes is tried where its files are.
+WRITTEN = r"cannot read the configuration file \w+\.toml|no module named '(ideas|tutorial)'"
 PEERS = ("stable_baselines3",)  # libraries that a page may use, if they are installed
+WORLDS = ("worlds", "atari", "defaults", "spaces")  # pages about environments that others bring
+EVERY = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks/README.md")
+SCRIPTS = {"init_child.py": "child", "init_parent.py": "parent", "a3c_single_machine.py": "train",
+           "test_env.py": "evaluate"}  # fmt: skip
 FEW = {"train": BARE, "parent": (*BARE, "--set", "exchange.every='0.2 seconds'"), "check": ("--seconds", "0.1"),
        "evaluate": ("--episodes", "3")}  # fmt: skip
 
@@ -58,8 +70,29 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    return blocks_of(ROOT / f"docs/{page}.md")
+
+
+def blocks_of(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
     return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+
+
+def commands_of(path: Path) -> list[list[str]]:
+    """The words of each command of a page after ``marl``, in whatever kind of block and behind whatever prompt."""
+    found = []
+    for block in blocks_of(path):
+        for line in block.text.replace("\\\n", " ").splitlines() if block.language != "python" else ():
+            line = re.sub(r"^\w*\$ +", "", line)
+            if not re.match(r"marl |python \w+\.py", line):
+                continue
+            program, *words = shlex.split(line, comments=True)
+            if program == "python":
+                if words[0] not in SCRIPTS:
+                    continue
+                words[0] = SCRIPTS[words[0]]
+            found.append(words[: words.index(">")] if ">" in words else words)
+    return found
 
 
 def write_files(page: str, folder: Path) -> set[str]:
@@ -101,21 +134,109 @@ def test_its_commands_are_understood_and_its_programs_run(page: str) -> None:
 
 def understand(words: list[str]) -> None:
     """Parse a command; make the parts of a run that it asks for."""
+    config = parse(words)
+    if config is not None:
+        assert try_parts(config, find_spaces(config)) is not None
+
+
+def parse(words: list[str]) -> Config | None:
+    """What a command sets; None if it is none that trains.
+
+    Raises:
+        click.UsageError: there is no such command or option.
+        MarlError: there is no such setting, file or module.
+    """
     context = cli.make_context("marl", list(words))
     name, command, rest = cli.resolve_command(context, words)
     assert name is not None
     assert command is not None
     given = command.make_context(name, rest, parent=context).params
-    if name in ("train", "parent"):
-        named = {"algorithm.name": given["algorithm"], "exchange.name": given["exchange"]}
-        settings = collect_settings(given["overrides"]) | {key: each for key, each in named.items() if each}
-        config = load_config(given["environment"], settings, allow=given["allow"])
-        assert try_parts(config, find_spaces(config)) is not None
+    if name not in ("train", "parent"):
+        return None
+    named = {"algorithm.name": given["algorithm"], "exchange.name": given["exchange"]}
+    settings = collect_settings(given["overrides"]) | {key: each for key, each in named.items() if each}
+    return load_config(given["environment"], settings, allow=given["allow"])
 
 
 def test_a_command_that_is_none_is_not_understood() -> None:
     with pytest.raises(click.UsageError, match="No such option"):
         understand(["train", "CartPole-v1", "--stepps", "3"])
+
+
+def test_every_command_of_every_page_is_understood() -> None:
+    wrong, count = [], 0
+    for path in EVERY:
+        for words in commands_of(path):
+            count += 1
+            try:
+                parse(words)
+            except (click.UsageError, MarlError) as error:
+                if not re.search(WRITTEN, str(error)):
+                    wrong.append((path.name, " ".join(words), str(error)))
+    assert wrong == []
+    assert count > 120
+
+
+def test_every_extra_of_every_page_can_be_installed() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = [each for path in EVERY for each in re.findall(r"marl-cluster\[([a-z0-9,]+)\]", path.read_text("utf-8"))]
+    assert len(named) >= 10
+    assert {name for each in named for name in each.split(",")} <= set(extras)
+
+
+MAZE = """
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Maze(gymnasium.Env):
+    robot = spaces.Dict({"name": spaces.Discrete(5), "place": spaces.Box(-1, 1, (2,), np.float32)})
+    observation_space = spaces.Dict({"mission": spaces.Discrete(4), "robot": robot})
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 9
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.observation_space.sample(), float(action), self.left == 0, False, {}
+"""
+
+
+@pytest.fixture
+def maze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder with the package that docs/spaces.md takes for the reader's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_package.py").write_text(MAZE, encoding="utf-8")
+    yield tmp_path
+    sys.modules.pop("my_package", None)
+
+
+def worlds_of(page: str) -> Iterator[tuple[list[str], Config, Spaces]]:
+    """The commands of a page that train where this machine has the packages."""
+    for words in commands_of(ROOT / f"docs/{page}.md"):
+        config = parse(words)
+        if config is not None:
+            with suppress(MissingExtra):
+                yield words, config, find_spaces(config)
+
+
+@pytest.mark.usefixtures("maze")
+@pytest.mark.parametrize("page", WORLDS)
+def test_the_environments_of_a_page_take_its_settings(page: str) -> None:
+    assert [try_parts(config, spaces) for _, config, spaces in worlds_of(page)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WORLDS)
+def test_the_environments_of_a_page_train(page: str, maze: Path) -> None:
+    """As it stands there, but with few steps; so does the look at an environment without a preset."""
+    for words, _, _ in worlds_of(page):
+        assert "Ended (steps)" in succeed(*MARL, *shortened(words, ""), *BARE, cwd=maze)
 
 
 @pytest.mark.slow
