@@ -36,3 +36,10 @@ def _without_piles(text: str) -> str:
         if marks <= _MARKS:
             kept.append(letter)
     return "".join(kept)
+
+
+def place(what: str, path: str) -> str:
+    """A leaf in words: what it belongs to and its path, where that does not begin with the same word."""
+    if not path or path == what or path.startswith(f"{what}/"):
+        return path or what
+    return f"{what} {path}"

@@ -16,6 +16,7 @@ from marl.environments.masks import Legality, as_mask
 from marl.environments.numbers import part_fault
 from marl.errors import EnvironmentFault
 from marl.networks.contract import Acts, State, renewed
+from marl.words import place
 
 
 class Policy:
@@ -99,7 +100,7 @@ class Policy:
     def _demand_numbers(self, arrays: Values) -> None:
         parts = self.spaces.observations
         for (path, numbers), part in zip(named(parts, arrays), leaves(parts), strict=True):
-            if fault := part_fault(f"observation {path}".rstrip(), part, numbers):
+            if fault := part_fault(place("observation", path), part, numbers):
                 raise EnvironmentFault(fault)
 
     def _remembered(self, rows: int) -> State:

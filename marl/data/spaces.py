@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from marl.data.layout import Leaf, Tree, Values, batched, flat, leaves, mapped
+from marl.words import place
 
 MOST_NUMBERS = 1 << 24  # of an observation
 MOST_CATEGORIES = 1 << 16  # of all numbers of an observation: each has inputs of its own
@@ -261,7 +262,7 @@ def _leaves_in(path: tuple[str, ...], parts: Parts) -> Iterator[tuple[tuple[str,
 
 
 def _place(what: str, path: tuple[str, ...]) -> str:
-    return f"{what} {'/'.join(path)}" if path else what
+    return place(what, "/".join(path))
 
 
 def _depth(parts: Parts) -> int:

@@ -12,7 +12,7 @@ from marl.environments.masks import INFO, legal_actions
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
 from marl.environments.worlds.atari import PREFIX, is_atari
-from marl.environments.worlds.pooled import POOLED, offered
+from marl.environments.worlds.pooled import may_offer, offered
 from marl.errors import EnvironmentFault
 
 OTHERS = " (whose spaces are others)"
@@ -41,7 +41,7 @@ def speeds(settings: EnvironmentSettings, *, seed: int, seconds: float) -> list[
         )
     name = settings.id.removeprefix(PREFIX) if is_atari(settings.id) else settings.id
     has = offered()
-    if has is None and (name in POOLED or is_atari(settings.id)):
+    if has is None and may_offer(settings.id):
         found.append("envpool may step it faster: pip install 'marl-cluster[envpool]', then marl check says how much")
     if has is None or name not in has or settings.mask == INFO:
         return found

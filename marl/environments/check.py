@@ -1,5 +1,6 @@
 """Try an environment alone and say what would trouble training."""
 
+import dataclasses
 import warnings
 from typing import Any, NamedTuple
 
@@ -7,21 +8,26 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from marl.data.layout import flattened, joined, leaves, mapped, named
+from marl.data.layout import Values, dtype_name, flattened, joined, leaves, mapped, named
 from marl.data.preprocess import Preprocess
-from marl.data.spaces import Parts, Spaces, as_held, values_of
+from marl.data.spaces import MASK, Parts, Spaces, as_held, values_of
 from marl.environments.actions import hidden_ranges, random_actions
 from marl.environments.backends import speeds
 from marl.environments.closing import closed
-from marl.environments.describe import describe
+from marl.environments.describe import describe, space_words
+from marl.environments.look import look
 from marl.environments.make import make_alone
-from marl.environments.masks import legal_action, legal_actions
+from marl.environments.masks import INFO, legal_action, legal_actions
 from marl.environments.numbers import blurred, fault_of, part_fault, reward_of
+from marl.environments.outside import Outside
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import make_environments
+from marl.environments.worlds.atari import old_id_note
 from marl.errors import EnvironmentFault
+from marl.words import MOST, place
 
 TRIAL_STEPS = 1_000
+LOOK_S = 0.3  # of a look for texts and masks
 LOOKS = 50  # steps, whether observations are too fine for float32
 
 
@@ -33,20 +39,31 @@ class Report(NamedTuple):
     warnings: list[str]  # it can be trained on, and may not be what was meant
 
 
-def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Report:
+def examine(settings: EnvironmentSettings, *, seed: int, seconds: float, looks: bool = False) -> Report:
     """Facts and problems of one environment.
+
+    Args:
+        looks: whether a run looks at it before it trains, and leaves out texts or takes a mask in ``info``.
 
     Raises:
         EnvironmentFault, MissingExtra: it cannot even be made, or does not say what it shows and takes.
     """
-    environment = make_alone(settings)
     report = Report([], [], [])
+    if looks:
+        settings = _as_a_look_sets(settings, report)
+    environment = make_alone(settings)
     try:
         observation, action = environment.observation_space, environment.action_space
-        report.facts.extend([f"observations {observation}", f"actions {action}"])
+        report.facts.extend([f"observations {space_words(observation, MOST)}", f"actions {space_words(action, MOST)}"])
+        if text := old_id_note(settings):
+            report.warnings.append(text)
         spaces = describe(observation, action, settings.ignore, settings.mask)
-        report.problems.extend(_play(environment, spaces, seed, report.facts))
-        if not report.problems and spaces.mask is None:  # gymnasium's checker knows no masks
+        outside = Outside(observation, spaces.observations, settings.id)
+        report.problems.extend(_play(environment, spaces, seed, report.facts, outside))
+        if outside.count:
+            report.warnings.append(f"{outside.first} ({outside.count:,} of the observations of these steps)")
+        # gymnasium's checker knows no masks, and refuses observations outside their space
+        elif not report.problems and spaces.mask is None:
             report.problems.extend(_standard(environment))
     except EnvironmentFault as error:
         report.problems.append(str(error))
@@ -57,6 +74,22 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float) -> Repo
     if not report.problems:
         _try_others(settings, spaces, report, seed=seed, seconds=seconds)
     return report
+
+
+def _as_a_look_sets(settings: EnvironmentSettings, report: Report) -> EnvironmentSettings:
+    """With the settings of spaces that a run chooses by a look, which ``report`` is told."""
+    try:
+        seen = look(settings, seconds=LOOK_S)
+    except EnvironmentFault:
+        return settings  # of which the rest of the check will say more
+    if seen.texts:
+        report.warnings.append(f"{', '.join(seen.texts)}: texts are nothing to learn from, a run leaves them out")
+    if seen.masked:
+        report.facts.append(f"info has an {MASK}: a run takes allowed actions only, and so does this check")
+    if seen.unused_mask:
+        report.warnings.append(seen.unused_mask)
+    mask = INFO if seen.masked else settings.mask
+    return dataclasses.replace(settings, ignore=(*settings.ignore, *seen.texts), mask=mask)
 
 
 def _try_others(settings: EnvironmentSettings, spaces: Spaces, report: Report, *, seed: int, seconds: float) -> None:
@@ -95,8 +128,10 @@ def blur_of(settings: EnvironmentSettings, spaces: Spaces) -> str | None:
     return blurred(Preprocess(spaces).numbers(flattened(spaces.raw, joined(seen))))
 
 
-def _play(environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int, facts: list[str]) -> list[str]:
-    """Random actions; the first thing that is wrong."""
+def _play(
+    environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int, facts: list[str], outside: Outside
+) -> list[str]:
+    """Random actions; the first thing that is wrong. Observations outside their space are only counted."""
     where = "reset"
     ends = {"terminated": 0, "truncated": 0}
     rewards = []
@@ -106,6 +141,7 @@ def _play(environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int, facts
         for step in range(TRIAL_STEPS):
             if wrong := _wrong_observation(observation, spaces.observations, where):
                 return [wrong]
+            outside.look(_rows(spaces, observation))
             where = f"step {step + 1}"
             answer: tuple[Any, ...] = environment.step(legal_action(environment.action_space, spaces, observation))
             if len(answer) != 5:
@@ -121,6 +157,7 @@ def _play(environment: gymnasium.Env[Any, Any], spaces: Spaces, seed: int, facts
             if terminated or truncated:
                 if wrong := _wrong_observation(observation, spaces.observations, where):
                     return [wrong]  # a cut episode bootstraps from it
+                outside.look(_rows(spaces, observation))
                 ends["terminated"] += bool(terminated)
                 ends["truncated"] += bool(truncated)
                 observation, _ = environment.reset()
@@ -148,9 +185,16 @@ def _wrong_observation(observation: Any, parts: Parts, where: str) -> str | None
     if shapes != declared:
         return f"an observation has shape {shapes} in {where}, the space declares {declared}"
     for (path, value), part in zip(named(parts, held), leaves(parts), strict=True):
-        if fault := part_fault(f"observation {path}".rstrip(), part, np.asarray(value)):
+        if fault := part_fault(place("observation", path), part, np.asarray(value)):
             return f"{fault} in {where}"
     return None
+
+
+def _rows(spaces: Spaces, observation: Any) -> Values:
+    """One observation [1, D], as training holds it."""
+    held = as_held(spaces.observations, observation)
+    one = mapped(lambda leaf, value: np.asarray(value, dtype_name(leaf.dtype))[None], spaces.raw, held)
+    return flattened(spaces.raw, one)
 
 
 def _numbers(parts: Parts, observation: Any) -> npt.NDArray[Any]:

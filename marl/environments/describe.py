@@ -1,7 +1,8 @@
 """gymnasium's spaces, reduced to numbers."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,15 @@ def describe(
     unused = set(ignore)
     seen = _parts(observation, "observations", "", "", unused)
     if unused:
-        raise SpaceFault(f"environment.ignore: expected entries of {_said(observation)}, got {sorted(unused)[0]!r}")
+        raise SpaceFault(
+            f"environment.ignore: expected entries of {space_words(observation)}, got {sorted(unused)[0]!r}"
+        )
     if seen is None or not sum(part.size for part in leaves(seen)):
         left = ", of which environment.ignore leaves nothing: ignore less" if ignore else ""
-        raise SpaceFault(f"expected observations of at least one number, got {_said(observation)}{left}")
+        raise SpaceFault(f"expected observations of at least one number, got {space_words(observation)}{left}")
     acts = _parts(action, "actions", "", "", set())
     if not leaves(acts):
-        raise SpaceFault(f"expected actions of at least one number, got {_said(action)}")
+        raise SpaceFault(f"expected actions of at least one number, got {space_words(action)}")
     spaces = Spaces(marked(seen, acts, mask), acts)
     if fault := spaces.fault():
         raise SpaceFault(f"expected {fault}, got {spaces.words:.300}: wrap the environment")
@@ -93,23 +96,45 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, entry: str, ignor
     wrapper = "ActionWrapper" if what == "actions" else "ObservationWrapper"
     ignored = f'leave it out (environment.ignore=["{printable(entry)}"]), or ' if entry and what != "actions" else ""
     where = f" in {printable(path)}" if path else ""
-    reason = ", which has no fixed size" if isinstance(space, SIZELESS) else ""
+    reason = ", which has no fixed size" if isinstance(space, SIZELESS) or is_text(space) else ""
     raise SpaceFault(
-        f"expected {what} of {KINDS}, got {_said(space)}{where}{reason}: "
+        f"expected {what} of {KINDS}, got {space_words(space)}{where}{reason}: "
         f"{ignored}wrap the environment (gymnasium.{wrapper})"
     )
 
 
-def _said(space: gym_spaces.Space[Any]) -> str:
-    """In one line: a Text may have line breaks."""
-    return printable(str(space), 200)
+def is_text(space: gym_spaces.Space[Any]) -> bool:
+    """Whether its values are texts; so they are of some spaces of a user's own, such as MiniGrid's missions."""
+    with contextlib.suppress(Exception):  # whatever a user's own space does
+        return isinstance(space, gym_spaces.Text) or isinstance(space.sample(), str)
+    return False
+
+
+def space_words(space: gym_spaces.Space[Any], most: int = 200) -> str:
+    """A space in one line, without the letters of its texts: there are dozens, line breaks may be among them."""
+    said = str(space)
+    for text in _texts_in(space):
+        said = said.replace(str(text), f"Text({text.min_length}, {text.max_length})")
+    return printable(said, most)
+
+
+def _texts_in(space: gym_spaces.Space[Any]) -> Iterator[gym_spaces.Text]:
+    match space:
+        case gym_spaces.Text():
+            yield space
+        case gym_spaces.Dict():
+            yield from (text for each in space.spaces.values() for text in _texts_in(each))
+        case gym_spaces.Tuple() | gym_spaces.OneOf():
+            yield from (text for each in space.spaces for text in _texts_in(each))
+        case gym_spaces.Sequence():
+            yield from _texts_in(space.feature_space)
 
 
 def _measured_action(space: gym_spaces.Box, path: str) -> Part:
     if not np.issubdtype(space.dtype, np.floating) or 0 in space.shape:
         where = f" in {path}" if path else ""
         raise SpaceFault(
-            f"expected actions of floating numbers in a Box, got {_said(space)}{where}: wrap the environment "
+            f"expected actions of floating numbers in a Box, got {space_words(space)}{where}: wrap the environment "
             "(MultiDiscrete is for whole numbers)"
         )
     low, high = space.low.astype(float).ravel(), space.high.astype(float).ravel()

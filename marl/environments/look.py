@@ -11,7 +11,7 @@ from gymnasium import spaces as gym_spaces
 
 from marl.data.spaces import Spaces
 from marl.environments.closing import closed
-from marl.environments.describe import describe
+from marl.environments.describe import describe, is_text
 from marl.environments.make import make_alone
 from marl.environments.masks import AUTO, legal_action, size_in, why_unused
 from marl.environments.numbers import reward_of
@@ -107,6 +107,6 @@ def _play(
 def _texts(space: gym_spaces.Space[Any], path: str = "") -> list[str]:
     """The entries of a Dict that are texts, as ``environment.ignore`` names them; spaces of a user's own as well."""
     if not isinstance(space, gym_spaces.Dict):
-        return [path] if path and isinstance(space.sample(), str) else []
+        return [path] if path and is_text(space) else []
     pairs = [(name, each) for name, each in space.spaces.items() if isinstance(name, str)]
     return [text for name, each in pairs for text in _texts(each, f"{path}/{name}" if path else name)]

@@ -9,6 +9,7 @@ from gymnasium import spaces as gym_spaces
 
 from marl.data.layout import Values, leaves
 from marl.data.spaces import Part, Parts
+from marl.words import place
 
 Array = npt.NDArray[Any]
 SPREAD = 1 << 16  # up to so many numbers, bounds are copied for each row: comparing then takes half the time
@@ -93,7 +94,7 @@ def _bounds(leaf: int, path: str, space: Any, part: Part) -> _Bounds | None:
     least, most = (0, 255) if part.dtype == "uint8" else (-np.inf, np.inf)
     if bool((low <= least).all()) and bool((high >= most).all()):
         return None
-    return _Bounds(leaf, f"observation {path}".rstrip(), low, high)
+    return _Bounds(leaf, place("observation", path), low, high)
 
 
 def _rounded(exact: Array, part: Part, outwards: float) -> Array:

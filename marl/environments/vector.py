@@ -28,6 +28,7 @@ from marl.environments.settings import EnvironmentSettings
 from marl.environments.worlds.frames import with_frames
 from marl.environments.worlds.limits import is_limited
 from marl.errors import EnvironmentFault, MarlError, SpaceFault
+from marl.words import place
 
 Array = npt.NDArray[Any]
 
@@ -156,7 +157,7 @@ class Environments:
             held = observations
         self.demand_shape(held)
         for (path, numbers), part in zip(named(parts, held), leaves(parts), strict=True):
-            if part.categories and (fault := category_fault(f"observation {path}".rstrip(), part, np.asarray(numbers))):
+            if part.categories and (fault := category_fault(place("observation", path), part, np.asarray(numbers))):
                 self.refuse_number(fault)
         return held
 
@@ -227,7 +228,7 @@ class Environments:
                 self.refuse_number(fault)
             return
         for part, (path, numbers) in zip(leaves(self.spaces.observations), named(self._raw, values), strict=True):
-            where = name if self._is_one else f"{name} {path}"
+            where = name if self._is_one else place(name, path)
             if fault := part_fault(where, part, numbers):
                 self.refuse_number(fault)
 

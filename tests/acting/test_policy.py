@@ -35,6 +35,28 @@ def test_categories_count_from_the_spaces_start() -> None:
     assert policy.info == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (None, "observation nan"),
+        ({"observation": 1, "action_mask": 5}, "observation nan"),
+        ({"arm": 1, "observation": 1}, "observation nan"),
+        ({"arm": 1}, "observation arm nan"),
+    ],
+)
+def test_what_cannot_be_acted_on_is_named_once(entries: dict[str, int] | None, said: str) -> None:
+    shown: Any = {name: gym_spaces.Box(-1, 1, (size,)) for name, size in (entries or {}).items()}
+    value: Any = {name: np.ones(size) for name, size in (entries or {}).items()}
+    if entries is None:
+        space, value = gym_spaces.Box(-1, 1, (1,)), np.array([np.nan])
+    else:
+        space, value = gym_spaces.Dict(shown), {**value, said.split()[-2]: np.array([np.nan])}
+    spaces = describe(space, gym_spaces.Discrete(5))
+    policy = Policy(FixedPolicy(Categorical(5), [0.0] * 5, size=1), spaces, None, {})
+    with pytest.raises(EnvironmentFault, match=f"^{said} is not finite$"):
+        policy.act(value)
+
+
 def test_vectors_take_shape_and_range_of_the_box() -> None:
     policy = Policy(FixedPolicy(Gaussian(2), [0.5, -9.0, 0.0, 0.0], size=2), BOX, None, {})
     assert policy.act(np.zeros(2)).tolist() == [[3.0], [-1.0]]

@@ -127,6 +127,14 @@ def test_check(command: Command) -> None:
     assert answer.out.count("steps/s") == 2
 
 
+def test_check_leaves_texts_out_as_training_does(command: Command) -> None:
+    name = "tests.environments.test_look:Told"
+    answer = command("check", name, "--seconds", "0.1")
+    assert (answer.code, answer.err) == (0, "")
+    assert "warning: mission, more/word: texts are nothing to learn from" in answer.out
+    assert f"{name} is fit for training" in answer.out
+
+
 def test_bench(tmp_path: Path) -> None:
     out = succeed(*MARL, "bench", "CartPole-v1", "--seconds", "1", "--workers", "1", cwd=tmp_path)
     assert "environment steps/s while training" in out

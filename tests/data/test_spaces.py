@@ -127,6 +127,10 @@ def test_what_means_something_else() -> None:
     assert differences(one, plain_spaces((5,), num_actions=2)) == [("observation shape", (4,), (5,))]
     tree = one._replace(observations={"a": Part((4,))})
     assert differences(one, tree) == [("observations", "[4] of float32", "{a: [4] of float32}")]
+    seen = tree._replace(observations={"observation": Part((4,))})
+    assert differences(seen, seen._replace(observations={"observation": Part((3,))})) == [
+        ("observation shape", (4,), (3,))
+    ]
     assert differences(tree, one._replace(observations={"a": Part((3,))})) == [("observation a shape", (4,), (3,))]
 
 

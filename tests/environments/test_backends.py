@@ -13,6 +13,7 @@ from marl.environments.backends import speeds
 from marl.environments.check import examine
 from marl.environments.make import registered_threshold
 from marl.environments.settings import EnvironmentSettings
+from marl.environments.worlds.pooled import may_offer
 
 
 class Pool(VectorWrapper[Any, Any, Any]):
@@ -88,12 +89,25 @@ def test_nothing_is_said_where_there_is_no_other(name: str, more: dict[str, Any]
     assert said(name, **more).count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "hint"), [("Acrobot-v1", True), ("Taxi-v4", False)])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("Acrobot-v1", True), ("InvertedDoublePendulum-v5", True), ("Taxi-v4", False)]
+)
 def test_an_envpool_that_is_missing_is_named_where_it_would_help(
     name: str, hint: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "envpool", None)
     assert ("pip install 'marl-cluster[envpool]'" in said(name)) == hint
+
+
+def test_an_envpool_that_is_missing_is_named_for_minigrid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    assert "pip install 'marl-cluster[envpool]'" in said("MiniGrid-Empty-5x5-v0", ignore=("mission",))
+    assert "envpool" not in said("MiniGrid-MultiRoom-N4-S5-v1", ignore=("mission",))
+
+
+@pytest.mark.parametrize("name", ["BabyAI-GoToObj-v0", "MiniGrid-DoorKey-5x5-v0", "HumanoidStandup-v5", "Ant-v4"])
+def test_ids_that_envpool_is_known_to_have(name: str) -> None:
+    assert may_offer(name)
 
 
 @pytest.mark.usefixtures("envpool")

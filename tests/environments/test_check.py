@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv
 
 from marl.environments.check import examine
@@ -148,6 +148,61 @@ def test_spaces_that_are_trees(kind: str) -> None:
     report = examine(EnvironmentSettings(id=f"tests.robots:{kind}", ignore=("name",)), seed=0, seconds=0.01)
     assert report.problems == []
     assert any("1,000 random steps" in fact for fact in report.facts)
+
+
+class Far(gymnasium.Env[Any, Any]):
+    """Every second observation lies outside its space."""
+
+    observation_space = Box(-1, 1, (2,), np.float32)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._steps = 0
+        return np.array([0, 3], np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        return np.array([0, 3 * (self._steps % 2 == 0)], np.float32), 0.0, self._steps == 9, False, {}
+
+
+def test_observations_outside_their_space_are_counted_and_no_problem() -> None:
+    """As in training, which uses them as they are."""
+    report = examine(EnvironmentSettings(id=f"{HERE}:Far", per_worker=2), seed=0, seconds=0.01)
+    assert report.problems == []
+    (warning,) = report.warnings
+    assert "number 1 of observation is 3, outside its space of -1 to 1" in warning
+    assert "(556 of the observations of these steps)" in warning  # 1,000 steps of 112 episodes, each with 5
+
+
+TOLD, IN_INFO, MISFIT = "tests.environments.test_look:Told", "tests.doors:InInfo", "tests.environments.test_masks:Told"
+ONE_TOO_MANY = {"action": Discrete(2), "first": np.ones(3), "rest": np.ones(3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "fact", "warning"),
+    [
+        (TOLD, {}, None, "mission, more/word: texts are nothing to learn from, a run leaves them out"),
+        (IN_INFO, {}, "info has an action_mask: a run takes allowed actions only", None),
+        (MISFIT, ONE_TOO_MANY, None, "info['action_mask'] is not used: it has 3 numbers, expected 2, one for each"),
+    ],
+)
+def test_what_a_run_chooses_by_a_look_is_checked(
+    name: str, kwargs: dict[str, Any], fact: str | None, warning: str | None
+) -> None:
+    settings = EnvironmentSettings(id=name, kwargs=kwargs, per_worker=2)
+    report = examine(settings, seed=0, seconds=0.01, looks=True)
+    assert report.problems == []
+    assert [each.startswith(warning or "?") for each in report.warnings] == ([True] if warning else [])
+    assert any(each.startswith(fact or "obs") for each in report.facts)
+    assert "charset" not in "".join(report.facts)
+
+
+def test_texts_are_a_problem_where_a_run_does_not_look() -> None:
+    (problem,) = examine(EnvironmentSettings(id=TOLD), seed=0, seconds=0.01).problems
+    assert (
+        'got Text(1, 8) in mission, which has no fixed size: leave it out (environment.ignore=["mission"])' in problem
+    )
 
 
 class OutOfRange(Robot):

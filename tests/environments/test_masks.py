@@ -228,6 +228,7 @@ class Told(gymnasium.Env[Any, Any]):
         self.action_space, self._first, self._rest = action, first, rest
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
         return np.zeros(3, np.float32), {} if self._first is None else {"action_mask": self._first}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

@@ -26,6 +26,46 @@ ENTRY = r'which has no fixed size: leave it out \(environment.ignore=\["{}"\]\),
 WHOLE = r"which has no fixed size: wrap the environment \(gymnasium.{}Wrapper\)$"
 
 
+@pytest.mark.parametrize("charset", ["ab", "a, )b", "a\n\x1b", spaces.text.alphanumeric])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda text: text, "got Text(1, 5), which has"),
+        (lambda text: spaces.Sequence(text), "got Sequence(Text(1, 5), stack=False), which has"),
+        (lambda text: spaces.OneOf([TWO, text]), "got OneOf(Discrete(2), Text(1, 5)), which has"),
+        (lambda text: spaces.Dict(a=text), "of which environment.ignore leaves nothing"),
+        (lambda text: spaces.Tuple([spaces.Dict(a=text)]), "got Text(1, 5) in 0/a, which"),
+    ],
+)
+def test_a_refusal_does_not_list_the_letters_of_a_text(make: Any, words: str, charset: str) -> None:
+    space = make(spaces.Text(5, charset=charset))
+    with pytest.raises(SpaceFault) as caught:
+        describe(space, TWO, ["a"] if isinstance(space, spaces.Dict) else [])
+    assert words in str(caught.value)
+    assert "charset" not in str(caught.value)
+
+
+class Mission(spaces.Space[str]):
+    """Texts in a space of its own."""
+
+    def sample(self, *unused: Any, **unused_too: Any) -> str:
+        return "get the key"
+
+
+class Broken(spaces.Space[str]):
+    """Gives no sample."""
+
+    def sample(self, *unused: Any, **unused_too: Any) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(("kind", "sizeless"), [(Mission(), True), (Broken(), False)])
+def test_texts_of_another_kind_have_no_fixed_size_either(kind: spaces.Space, sizeless: bool) -> None:
+    with pytest.raises(SpaceFault, match=r"in words.*: leave it out") as caught:
+        describe(spaces.Dict(a=BOX, words=kind), TWO)
+    assert ("in words, which has no fixed size: " in str(caught.value)) == sizeless
+
+
 class Shown(gymnasium.Env[Any, Any]):
     """Shows and takes samples of any spaces; an episode has three steps."""
 

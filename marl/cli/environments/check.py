@@ -16,14 +16,16 @@ def check(
     environment: str, seed: int, seconds: float, overrides: tuple[str, ...], allow: tuple[str, ...], debug: bool
 ) -> None:
     """Say what is wrong with an environment and how many steps a second it gives."""
-    from marl.config.files import load_config
+    from marl.config.files import is_bare_name, load_config
     from marl.environments.check import examine
     from marl.plugins import foreign_code
     from marl.processes.signals import raising
 
-    settings = load_config(environment, collect_settings(overrides), allow=allow).environment
+    given = collect_settings(overrides)
+    settings = load_config(environment, given, allow=allow).environment
+    looks = is_bare_name(environment, given.get("algorithm.name")) and settings.backend == "gymnasium"
     with raising(), foreign_code(environment):
-        report = examine(settings, seed=seed, seconds=seconds)
+        report = examine(settings, seed=seed, seconds=seconds, looks=looks)
     for line in report.facts:
         click.echo(f"  {line}")
     for line in report.warnings:

@@ -19,6 +19,7 @@ from marl.data.normalizer import RunningStatistics
 from marl.data.spaces import Spaces
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
+from marl.environments.worlds.atari import old_id_note
 from marl.errors import ConfigError
 from marl.exchanges.run import replay_ratio
 from marl.plugins import foreign_code
@@ -39,7 +40,7 @@ class Prepared(NamedTuple):
     network: nn.Module  # with the weights to start from; once the run has begun, only files are written with it
     weights: Tensor  # [N]  its numbers as one vector
     initial: WeightsFile | None  # file that these weights are from
-    blur: str | None  # a warning, in one line, that float32 makes some observations equal
+    warnings: list[str]  # of the environment, in a line each
     sample: RunningStatistics | None  # statistics of observations made on this machine, for a run on children
 
 
@@ -74,9 +75,9 @@ def prepare(
     initial = None if init is None else read_into(network, init, spaces, config.environment.id)
     # A step that never returns can be interrupted here; once the run has begun, signals only set an event.
     with raising(), foreign_code(config.environment.id):
-        blur = blur_of(config.environment, spaces)
+        warnings = [blur_of(config.environment, spaces), old_id_note(config.environment)]
     sample = sample_observations(config, spaces) if on_children else None
-    return Prepared(spaces, sinks, network, weights, initial, blur, sample)
+    return Prepared(spaces, sinks, network, weights, initial, [*filter(None, warnings)], sample)
 
 
 def _demand_exchange(config: Config, on_children: bool) -> None:

@@ -85,7 +85,7 @@ def run(
             contextlib.nullcontext() if fleet is None else contextlib.closing(fleet),
             reporting(config, folder, _sinks(parts, callback, stopped), resumed, plain=plain, quiet=not live) as events,
         ):
-            for line in filter(None, (*chosen, parts.blur)):
+            for line in (*chosen, *parts.warnings):
                 events.note(line)
             started = time.time()
             outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped, out)

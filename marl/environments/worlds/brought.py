@@ -5,7 +5,7 @@ import importlib
 import gymnasium
 
 from marl.environments.worlds import retro, sumo
-from marl.environments.worlds.atari import PREFIX
+from marl.environments.worlds.atari import PREFIX, quiet
 from marl.errors import MissingExtra
 
 BROUGHT = {  # how ids begin that a package brings: its module, its own name, our extra
@@ -28,9 +28,12 @@ def register(identifier: str) -> None:
     for begin, (module, package, extra) in BROUGHT.items():
         if identifier.startswith(begin) or (package == "ale-py" and "NoFrameskip" in identifier):
             try:
-                gymnasium.register_envs(importlib.import_module(module))
+                brings = importlib.import_module(module)
+                gymnasium.register_envs(brings)
             except ImportError as error:
                 raise MissingExtra(package, extra, identifier) from error
+            if begin == PREFIX:
+                quiet(brings)
             if begin == retro.PREFIX:
                 retro.register(identifier)
             elif begin == sumo.NAME:

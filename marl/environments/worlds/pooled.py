@@ -7,14 +7,29 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from marl.errors import EnvironmentFault, MissingExtra
 
-# Ids of gymnasium that envpool 1.2.5 has under the same name: known without installing it.
+# Ids that envpool 1.2.5 has under the same name: known without installing it.
+_ROBOTS = (
+    "Ant", "HalfCheetah", "Hopper", "Humanoid", "HumanoidStandup", "InvertedDoublePendulum", "InvertedPendulum",
+    "Pusher", "Reacher", "Swimmer", "Walker2d",
+)  # fmt: skip
 _NAMES = {
-    "v0": ("MountainCar", "MountainCarContinuous"),
-    "v1": ("Acrobot", "Blackjack", "CartPole", "CliffWalking", "FrozenLake", "FrozenLake8x8", "Pendulum"),
+    "v0": ("CartPole", "MountainCar", "MountainCarContinuous"),
+    "v1": (
+        "Acrobot", "Blackjack", "CartPole", "CliffWalking", "CliffWalkingSlippery", "FrozenLake", "FrozenLake8x8",
+        "Pendulum",
+    ),
     "v3": ("BipedalWalker", "BipedalWalkerHardcore", "CarRacing", "LunarLander", "LunarLanderContinuous"),
-    "v5": ("Ant", "HalfCheetah", "Hopper", "Humanoid", "InvertedPendulum", "Pusher", "Reacher", "Swimmer", "Walker2d"),
-}
+    "v4": _ROBOTS,
+    "v5": _ROBOTS,
+}  # fmt: skip
+_WORLDS = ("ALE/", "MiniGrid-", "BabyAI-")  # all of these
+_LACKING = ("MiniGrid-MultiRoom-N4-S5-v1",)  # but these
 POOLED = frozenset(f"{name}-{version}" for version, names in _NAMES.items() for name in names)
+
+
+def may_offer(name: str) -> bool:
+    """Whether envpool has an id, or a game of an id, as far as is known without it."""
+    return name in POOLED or (name.startswith(_WORLDS) and name not in _LACKING)
 
 
 def offered() -> frozenset[str] | None:

@@ -1,11 +1,19 @@
 """Games of ale-py's vector, while training and in evaluation."""
 
+from typing import Any
+
+import ale_py
+import gymnasium
 import numpy as np
 import pytest
 
+from marl.cluster.runs.prepare import complete, prepare
+from marl.config.files import load_config
+from marl.environments.check import examine
 from marl.environments.look import look
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
+from marl.environments.worlds.atari import old_id_note
 from marl.errors import EnvironmentFault
 
 BREAKOUT = EnvironmentSettings(id="ALE/Breakout-v5", life_ends=True)
@@ -50,6 +58,79 @@ def test_rewards_are_points() -> None:
     environments = make_environments(EnvironmentSettings(id="ALE/SpaceInvaders-v5", kwargs=clipped), 1)
     assert max(played(environments, 300)[2]) == 1.0
     environments.close()
+
+
+def pictures(seeds: tuple[int, int], kwargs: dict[str, Any]) -> list[np.ndarray]:
+    """Of one game for each seed, what is seen [T, ...] with the same actions."""
+    environments = make_environments(EnvironmentSettings(id="ALE/Breakout-v5", kwargs=kwargs), 1)
+    found = []
+    for seed in seeds:
+        actions = np.random.default_rng(0).integers(0, 4, (40, 1))
+        seen = [np.array(environments.reset([seed]))]
+        found.append(np.stack([*seen, *(np.array(environments.step(each).observations) for each in actions)]))
+    environments.close()
+    return found
+
+
+def test_actions_are_repeated_by_chance() -> None:
+    """Sticky actions: what chance does is all that two seeds can differ in, where no game begins with waiting."""
+    sticky, others = pictures((1, 2), {"noop_max": 0})
+    assert np.array_equal(sticky[0], others[0])
+    assert not np.array_equal(sticky, others)
+    exact, same = pictures((1, 2), {"noop_max": 0, "repeat_action_probability": 0.0})
+    assert np.array_equal(exact, same)
+    again, _ = pictures((1, 2), {"noop_max": 0})
+    assert np.array_equal(sticky, again)
+
+
+def test_a_game_begins_with_waiting_for_a_while() -> None:
+    """No-op starts: of ten seeds, the first pictures differ. The ball's place in Pong moves from the first frame."""
+    environments = make_environments(EnvironmentSettings(id="ALE/Pong-v5"), 1)
+    firsts = [np.array(environments.reset([seed])).tobytes() for seed in range(10)]
+    environments.close()
+    assert len(set(firsts)) > 1
+    environments = make_environments(EnvironmentSettings(id="ALE/Pong-v5", kwargs={"noop_max": 0}), 1)
+    assert len({np.array(environments.reset([seed])).tobytes() for seed in range(10)}) == 1
+    environments.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "game"),
+    [
+        ("PongNoFrameskip-v4", "ALE/Pong-v5"),
+        ("PongNoFrameskip-v0", "ALE/Pong-v5"),
+        ("SpaceInvaders-v4", "ALE/SpaceInvaders-v5"),
+        ("ale_py:MsPacman-v0", "ALE/MsPacman-v5"),
+    ],
+)
+def test_an_old_id_of_a_game_names_the_new_one(name: str, game: str) -> None:
+    make_environments(BREAKOUT, 1).close()  # registers all
+    assert f"use {game}, whose observations are the last four grey pictures" in str(
+        old_id_note(EnvironmentSettings(id=name))
+    )
+    assert game in gymnasium.registry
+
+
+@pytest.mark.parametrize("name", ["ALE/Pong-v5", "CartPole-v1", "tests.fakes:counting", "Nope-v4"])
+def test_other_ids_are_not_old(name: str) -> None:
+    make_environments(BREAKOUT, 1).close()
+    assert old_id_note(EnvironmentSettings(id=name)) is None
+
+
+def test_an_old_id_is_told_before_training_and_by_the_check() -> None:
+    given = {"environment.per_worker": 1, "stop.steps": 100, "node.workers": 1}
+    config = complete(load_config("PongNoFrameskip-v4", given))
+    prepared = prepare(config, on_children=False, init=None, resume=None, resumed=None)
+    assert ["use ALE/Pong-v5" in each for each in prepared.warnings] == [True]
+    report = examine(config.environment, seed=0, seconds=0.01)
+    assert report.warnings == prepared.warnings
+
+
+@pytest.mark.parametrize("name", ["ALE/Pong-v5", "PongNoFrameskip-v4"])
+def test_the_emulator_prints_no_banner(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Info)  # as in a process that has made none yet
+    make_environments(EnvironmentSettings(id=name), 2).close()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_look_sees_what_training_sees() -> None:
