@@ -262,7 +262,7 @@ def _leaves_in(path: tuple[str, ...], parts: Parts) -> Iterator[tuple[tuple[str,
 
 
 def _place(what: str, path: tuple[str, ...]) -> str:
-    return place(what, "/".join(path))
+    return f"{what} " if path == ("",) else place(what, "/".join(path))  # an entry may have no name
 
 
 def _depth(parts: Parts) -> int:
