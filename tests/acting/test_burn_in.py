@@ -68,7 +68,7 @@ def test_a_worker_that_begins_a_checkpoint_interval_forgets_the_episodes_before(
 
 
 def demand_beginning(policy: Policy, longer: Trajectory, steps: int) -> None:
-    """It follows no other: so many steps are no transitions, and nothing is remembered before them."""
+    """No trajectory came before it: the burn-in steps are invalid, and the state is the initial one."""
     assert not longer.valid[:steps].any()
     assert longer.valid[steps:].all()
     state: Any = longer.state

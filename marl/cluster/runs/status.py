@@ -13,7 +13,7 @@ from marl.reports.meter import NO_SPEED, Meter
 from marl.reports.pace import Pace, Speed
 from marl.reports.stream import Stream
 
-SHOWN_OVER_S = 10.0  # a speed that a person reads is of the last so many seconds
+SHOWN_OVER_S = 10.0  # window of the speed on the screen
 
 Steps = npt.NDArray[np.int64]  # [M] of each worker, or of each child
 

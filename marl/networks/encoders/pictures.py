@@ -2,8 +2,8 @@
 
 "nature": Mnih et al., "Human-level control through deep reinforcement learning" (2015). "dqn": the network of "Playing
 Atari with deep reinforcement learning" (2013), half the work. "impala": the residual network of Espeholt et al.,
-"IMPALA" (2018), figure 3. "small": two layers that keep a small picture's size; they see its low bytes
-as categories, too.
+"IMPALA" (2018), figure 3. "small": two layers that keep a small picture's size; they see its low
+bytes as categories, too.
 """
 
 import math
@@ -161,7 +161,8 @@ class PictureEncoder(nn.Module):
         shape = *rows.shape[:-1], self.size
         rows = rows.reshape(-1, rows.shape[-1])
         # A program that is exported takes any number of rows, so it must not ask how many there are.
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(rows) <= AT_ONCE:
+        whole = torch.is_grad_enabled() or torch.compiler.is_compiling() or rows.device.type != "cpu"
+        if whole or len(rows) <= AT_ONCE:
             return self._features(rows).reshape(shape)
         return torch.cat([self._features(some) for some in torch.split(rows, AT_ONCE)]).reshape(shape)
 
