@@ -3,8 +3,11 @@
 import json
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+_LARGEST = 1e30  # beyond, axes overflow
 MOST = 400  # points; when there are more, at most half of them are dropped: at least 200 are left
 
 
@@ -50,3 +53,13 @@ class Curve:
             for point in self.points
         ]
         return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def column(rows: list[dict[str, Any]], name: str) -> np.ndarray:
+    """What rows of a curve or of metrics say of one quantity; NaN where they say nothing that can be drawn."""
+    return np.array([_number(row.get(name)) for row in rows], np.float64)
+
+
+def _number(value: Any) -> float:
+    """What can be drawn; a file may say anything."""
+    return float(value) if type(value) in (int, float) and abs(value) < _LARGEST else math.nan
