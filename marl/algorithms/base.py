@@ -88,6 +88,14 @@ class Algorithm(ABC):
         """
         return 1.0 if type(self).minibatches is Algorithm.minibatches else math.inf
 
+    def remark(self, unused_network: nn.Module, unused_environments: int) -> str | None:
+        """One line for the user at the start of a run, where learning differs from what a setting says; else None.
+
+        Args:
+            unused_environments: environments of the trajectories that are learned from at once.
+        """
+        return None
+
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Rows, Tensor]:
         """What a replay keeps of a trajectory, and the first priority [N] of each row, as its actor sees it:
         transitions, or sequences where the network remembers.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
 from marl.algorithms.last_values import following_values
 from marl.algorithms.ppo_minibatch import Minibatch, in_one_row, in_sequences
-from marl.data.layout import mapped
+from marl.data.layout import is_empty, mapped
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory, resets_of
 from marl.networks.build_network import actor_critic
@@ -66,6 +66,21 @@ class PPO(Algorithm):
         """See ``Algorithm.batches_per_trajectory``."""
         known = type(self).minibatches is PPO.minibatches
         return float(self.epochs * self.num_minibatches) if known else super().batches_per_trajectory()
+
+    def remark(self, network: nn.Module, environments: int) -> str | None:
+        """See ``Algorithm.remark``: a minibatch of a network that remembers has at least one whole sequence."""
+        known = type(self).minibatches is PPO.minibatches
+        if not known or is_empty(cast(Policy, network).initial_state(1)):
+            return None
+        sequences = environments * -(-self.t_max // (self.sequence or self.t_max))
+        size = -(-sequences // self.num_minibatches)
+        if (number := -(-sequences // size)) == self.num_minibatches:
+            return None
+        return (
+            f"an epoch has {number} minibatches, not algorithm.num_minibatches = {self.num_minibatches}: they have "
+            f"whole sequences, and {environments} environments play {sequences} of them: raise "
+            "environment.per_worker, or let algorithm.sequence cut trajectories into shorter sequences"
+        )
 
     def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Minibatch]:
         """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``; of a network that remembers,

@@ -12,9 +12,10 @@ from marl.algorithms.ppo_minibatch import Minibatch
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic
+from marl.networks.build_network import actor_critic
 from marl.networks.contract import StatelessCritic
 from marl.networks.settings import NetworkSettings
-from tests.algorithms.cases import BOX, DISCRETE
+from tests.algorithms.cases import BOX, DISCRETE, random_batch
 from tests.algorithms.literal_ppo import NOW, literal_loss, network_for, played, shown, torch_distribution
 from tests.targets.cases import literal_lambda_return
 from tests.targets.test_gae import literal_gae
@@ -261,3 +262,17 @@ def test_a_shared_trunk_is_passed_once_a_minibatch(spaces: Spaces, target: str) 
     assert len(passes) == 2
     for mine, theirs in zip(once, network.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs.grad)
+
+
+@pytest.mark.parametrize("sequence", [0, 3, 7], ids=["whole trajectories", "sequences", "as long as they"])
+@pytest.mark.parametrize("environments", [1, 2, 3, 5, 8])
+def test_it_says_how_many_minibatches_sequences_make(environments: int, sequence: int) -> None:
+    algorithm = PPO(t_max=7, epochs=1, num_minibatches=4, sequence=sequence)
+    network = actor_critic(DISCRETE, NetworkSettings(hidden=(8,), core="gru", core_size=4), 0)
+    behaviour, state = torch.zeros(7, environments, 3), network.initial_state(environments)
+    trajectory = random_batch(DISCRETE, 1, 7, environments)._replace(behaviour=behaviour, state=state)
+    number = len(list(algorithm.minibatches(network, trajectory, NOW)))
+    remark = algorithm.remark(network, environments)
+    assert (remark is None) == (number == 4)
+    assert remark is None or f"an epoch has {number} minibatches, not algorithm.num_minibatches = 4" in remark
+    assert algorithm.remark(network_for(DISCRETE), environments) is None  # single transitions are enough

@@ -40,7 +40,7 @@ class Prepared(NamedTuple):
     network: nn.Module  # with the weights to start from; once the run has begun, only files are written with it
     weights: Tensor  # [N]  its numbers as one vector
     initial: WeightsFile | None  # file that these weights are from
-    warnings: list[str]  # of the environment, in a line each
+    warnings: list[str]  # of the environment and the algorithm, in a line each
     sample: RunningStatistics | None  # statistics of observations made on this machine, for a run on children
 
 
@@ -76,8 +76,15 @@ def prepare(
     # A step that never returns can be interrupted here; once the run has begun, signals only set an event.
     with raising(), foreign_code(config.environment.id):
         warnings = [blur_of(config.environment, spaces), old_id_note(config.environment)]
+        warnings.append(config.algorithm.remark(network, _environments(config)))
     sample = sample_observations(config, spaces) if on_children else None
     return Prepared(spaces, sinks, network, weights, initial, [*filter(None, warnings)], sample)
+
+
+def _environments(config: Config) -> int:
+    """How many environments have played what is learned from at once."""
+    exchange = config.exchange
+    return exchange.rows(config) * (exchange.learner_plan().batch if exchange.learner else 1)
 
 
 def _demand_exchange(config: Config, on_children: bool) -> None:

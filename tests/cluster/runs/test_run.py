@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from marl.api import Cluster, train
 from marl.processes.signals import STOPPING, Interrupted, end_at_once
+from marl.reports.events import Event, Warned
 from tests.fakes import Probe
 
 
@@ -51,3 +52,28 @@ def test_a_step_that_the_main_process_plays_can_be_interrupted(normalized: bool,
     with pytest.raises(Interrupted):
         train(settings=settings, out=tmp_path / "weights.pt", cluster=cluster, live=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("exchange", "batch", "number"), [("weights", 8, 2), ("experience", 1, 2), ("experience", 2, None)]
+)
+def test_the_start_says_that_an_epoch_has_fewer_minibatches(
+    exchange: str, batch: int, number: int | None, tmp_path: Path
+) -> None:
+    """Where single environments play too few sequences, and the learner does not make up for it."""
+    heard: list[Event] = []
+    settings = {
+        "environment.id": "tests.fakes:Probe",
+        "environment.per_worker": 2,
+        "network.core": "gru",
+        "algorithm.name": "ppo",
+        "algorithm.num_minibatches": 4,
+        "exchange.name": exchange,
+        "exchange.batch": batch,
+        "node.workers": 1,
+        "report.runs": str(tmp_path / "runs"),
+        "stop.steps": 1,
+    }
+    train(settings=settings, out=tmp_path / "weights.pt", live=False, callback=heard.append)
+    told = [each.text for each in heard if isinstance(each, Warned) and "num_minibatches" in each.text]
+    assert [text.split(",")[0] for text in told] == ([] if number is None else [f"an epoch has {number} minibatches"])
