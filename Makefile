@@ -49,7 +49,8 @@ test: lint ## lint, type check, tests: needs pip and nothing else; up to 12 minu
 test-more: $(VENV)/.installed-more ## the tests that take minutes, or show again over TLS what others show: up to 30 minutes
 	MARL_TEST_TIME_FACTOR=$${MARL_TEST_TIME_FACTOR:-2} $(BIN)/python -m pytest -m slow --timeout 1800
 
-worlds: $(VENV)/.installed-worlds ## 10,000 steps of training in every world that an extra brings: up to 20 minutes
+worlds: $(VENV)/.installed-worlds ## tests of every world that an extra brings, and 10,000 steps of training in each: up to 25 minutes
+	$(BIN)/python -m pytest -rs tests/environments
 	$(BIN)/python benchmarks/worlds.py
 
 matrix: $(VENV)/.installed-dev ## train every combination of network, spaces, mask, algorithm and exchange: about 20 minutes

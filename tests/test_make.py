@@ -56,5 +56,7 @@ def test_help_lists_them() -> None:
         assert target in text
 
 
-def test_the_worlds_are_trained_with_their_extras() -> None:
-    assert "benchmarks/worlds.py" in made("-n", "worlds").splitlines()[-1]
+def test_the_worlds_are_tested_and_trained_with_their_extras() -> None:
+    tested, trained = made("-n", "worlds").splitlines()[-2:]
+    assert tested.endswith("-m pytest -rs tests/environments")
+    assert trained.endswith("benchmarks/worlds.py")
