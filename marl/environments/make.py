@@ -19,6 +19,7 @@ from marl.environments.worlds.brought import register
 from marl.environments.worlds.doom import tidy
 from marl.environments.worlds.mujoco import prepare
 from marl.environments.worlds.pooled import SeededPool, demand_offered
+from marl.environments.worlds.unknown import newest_version, unknown
 from marl.errors import EnvironmentFault, MarlError, MissingExtra, SpaceFault
 from marl.plugins import described, hidden, load_module, load_object
 
@@ -157,18 +158,7 @@ def _find_spec(name: str) -> gymnasium.envs.registration.EnvSpec:
         return gymnasium.spec(identifier)
     except gymnasium.error.Error as error:
         where = f" in {described(module)}{hidden(module)}" if module is not None else ""
-        raise EnvironmentFault(_unknown(identifier, error, where)) from error
-
-
-def _unknown(identifier: str, error: Exception, where: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(identifier, list(gymnasium.registry), n=3, cutoff=0.6)
-    hint = (
-        f"did you mean {' or '.join(near)}?" if near else "an environment of your own is named package.module:factory"
-    )
-    reason = "" if isinstance(error, gymnasium.error.NameNotFound) else f" ({error})"
-    return f"no environment named {identifier!r}{where}{reason}: {hint}"
+        raise EnvironmentFault(unknown(identifier, error, where)) from error
 
 
 def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
@@ -276,6 +266,8 @@ def _fault(settings: EnvironmentSettings, error: BaseException, factory: Callabl
         return EnvironmentFault(
             f"{name} needs the package {error.name!r}: install it (for gymnasium's own, see its extras)"
         )
+    if "gymnasium-robotics" in str(error) and (newest := newest_version(name)):  # of MuJoCo, v3 and older
+        return EnvironmentFault(f"gymnasium does not have {name} any more: use {newest}, the newest version")
     if isinstance(error, TypeError) and _misfit(factory, settings.kwargs, str(error)):
         return EnvironmentFault(f"{name} does not accept {settings.kwargs or 'no arguments'}: {error}")
     return EnvironmentFault(f"{name} does not start: {type(error).__name__}: {error}")

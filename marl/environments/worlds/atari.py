@@ -6,6 +6,7 @@ default, and whole games in evaluation. Rewards come as the game gives them, so 
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,21 @@ import gymnasium
 from marl.environments.settings import EnvironmentSettings
 
 PREFIX = "ALE/"
+# All that ale-py 0.12 has for one player, but Blackjack, which gymnasium has too: known without installing it.
+GAMES = (
+    "Adventure", "AirRaid", "Alien", "Amidar", "Assault", "Asterix", "Asteroids", "Atlantis", "Atlantis2", "Backgammon",
+    "BankHeist", "BasicMath", "BattleZone", "BeamRider", "Berzerk", "Bowling", "Boxing", "Breakout",
+    "Carnival", "Casino", "Centipede", "ChopperCommand", "CrazyClimber", "Crossbow", "Darkchambers", "Defender",
+    "DemonAttack", "DonkeyKong", "DoubleDunk", "Earthworld", "ElevatorAction", "Enduro", "Entombed", "Et",
+    "FishingDerby", "FlagCapture", "Freeway", "Frogger", "Frostbite", "Galaxian", "Gopher", "Gravitar", "Hangman",
+    "HauntedHouse", "Hero", "HumanCannonball", "IceHockey", "Jamesbond", "JourneyEscape", "Kaboom", "Kangaroo",
+    "KeystoneKapers", "KingKong", "Klax", "Koolaid", "Krull", "KungFuMaster", "LaserGates", "LostLuggage", "MarioBros",
+    "MiniatureGolf", "MontezumaRevenge", "MrDo", "MsPacman", "NameThisGame", "Othello", "Pacman", "Phoenix", "Pitfall",
+    "Pitfall2", "Pong", "Pooyan", "PrivateEye", "Qbert", "Riverraid", "RoadRunner", "Robotank", "Seaquest",
+    "SirLancelot", "Skiing", "Solaris", "SpaceInvaders", "SpaceWar", "StarGunner", "Superman", "Surround", "Tennis",
+    "Tetris", "TicTacToe3D", "TimePilot", "Trondead", "Turmoil", "Tutankham", "UpNDown", "Venture", "VideoCheckers",
+    "VideoChess", "VideoCube", "VideoPinball", "WizardOfWor", "WordZapper", "YarsRevenge", "Zaxxon",
+)  # fmt: skip
 
 
 def is_atari(name: str) -> bool:
@@ -26,11 +42,23 @@ def old_id_note(settings: EnvironmentSettings) -> str | None:
     spec = gymnasium.registry.get(identifier)
     if spec is None or not str(spec.entry_point).startswith("ale_py") or is_atari(identifier):
         return None
-    game = re.sub(r"(NoFrameskip|Deterministic)?-v\d+$", "", identifier)
     return (
-        f"{identifier} shows raw pictures, one at a time and in colour: use {PREFIX}{game}-v5, whose observations are "
-        "the last four grey pictures of 84 x 84 pixels"
+        f"{identifier} shows raw pictures, one at a time and in colour: use {PREFIX}{_game(identifier)}-v5, whose "
+        "observations are the last four grey pictures of 84 x 84 pixels"
     )
+
+
+def new_id(identifier: str) -> str | None:
+    """What to do instead of naming a game as gymnasium or envpool did, such as Pong-v4; None where it is no game."""
+    game = {each.lower(): each for each in GAMES}.get(_game(identifier).lower())
+    if game is None:
+        return None
+    install = "" if find_spec("ale_py") else "run pip install 'marl-cluster[atari]' and "
+    return f"{install}use {PREFIX}{game}-v5"
+
+
+def _game(identifier: str) -> str:
+    return re.sub(r"(-ram)?(NoFrameskip|Deterministic)?(-v\d+)?$", "", identifier.removeprefix(PREFIX))
 
 
 def quiet(ale_py: Any) -> None:

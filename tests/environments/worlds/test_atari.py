@@ -13,7 +13,8 @@ from marl.environments.check import examine
 from marl.environments.look import look
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.vector import Environments, make_environments
-from marl.environments.worlds.atari import old_id_note
+from marl.environments.worlds import atari
+from marl.environments.worlds.atari import new_id, old_id_note
 from marl.errors import EnvironmentFault
 
 BREAKOUT = EnvironmentSettings(id="ALE/Breakout-v5", life_ends=True)
@@ -109,6 +110,43 @@ def test_an_old_id_of_a_game_names_the_new_one(name: str, game: str) -> None:
         old_id_note(EnvironmentSettings(id=name))
     )
     assert game in gymnasium.registry
+
+
+@pytest.mark.parametrize(
+    ("name", "game"),
+    [
+        ("Pong-v4", "Pong"),
+        ("Pong-v5", "Pong"),
+        ("Pong", "Pong"),
+        ("pong-v5", "Pong"),
+        ("ALE/Pong-v4", "Pong"),
+        ("Breakout-v5", "Breakout"),
+        ("SpaceInvaders-v0", "SpaceInvaders"),
+        ("BreakoutDeterministic-v4", "Breakout"),
+        ("Pong-ram-v0", "Pong"),
+        ("Pong-ramNoFrameskip-v4", "Pong"),
+        ("MontezumaRevenge-v9", "MontezumaRevenge"),
+    ],
+)
+def test_an_id_that_no_game_has_names_the_one_to_use(name: str, game: str) -> None:
+    remedy = f"use ALE/{game}-v5"
+    assert new_id(name) == remedy
+    if name not in gymnasium.registry:  # all are there once a game has been made
+        with pytest.raises(EnvironmentFault, match=f"^no environment named '{name}': {remedy}$"):
+            make_environments(EnvironmentSettings(id=name), 1)
+
+
+def test_such_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atari, "find_spec", lambda unused_name: None)
+    assert new_id("Pong-v4") == "run pip install 'marl-cluster[atari]' and use ALE/Pong-v5"
+
+
+def test_the_games_are_those_of_the_emulator() -> None:
+    make_environments(BREAKOUT, 1).close()  # registers all
+    games = {each[4:-3] for each in gymnasium.registry if each.startswith("ALE/")}
+    assert {*atari.GAMES} == games - {"Blackjack"}
+    assert "Blackjack-v1" in gymnasium.registry
+    assert new_id("Blackjack-v0") is None
 
 
 @pytest.mark.parametrize("name", ["ALE/Pong-v5", "CartPole-v1", "tests.fakes:counting", "Nope-v4"])
