@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A unit is a folder of marl/, a module directly in marl/, "scripts" (the programs at the root), or "examples".
 FLOORS = {
-    **dict.fromkeys(["scripts", "examples", "cli", "__main__", "api"], 8),
+    **dict.fromkeys(["scripts", "examples", "cli", "__main__", "api", "studies"], 8),
     "cluster": 7,
     **dict.fromkeys(["config", "presets"], 6),
     **dict.fromkeys(["exchanges", "exporting", "importing"], 5),
@@ -25,6 +25,8 @@ FLOORS = {
 # On the top floor commands and scripts turn words into calls of the API; on the lowest, all raise errors.
 SIDEWAYS = {
     ("cli", "api"),
+    ("cli", "studies"),
+    ("studies", "api"),
     ("__main__", "cli"),
     ("scripts", "api"),
     ("scripts", "cli"),
@@ -35,7 +37,7 @@ SIDEWAYS = {
 }
 # Folders of a folder, lowest first: a file imports its own, lower ones, and the files beside them, which import none.
 INNER = {"cluster": ["fleets", "trainers", "runs"], "data": ["replay", "node"]}
-MAY_IMPORT_CONFIG = {"cluster", "cli", "api", "scripts", "config"}
+MAY_IMPORT_CONFIG = {"cluster", "cli", "api", "studies", "scripts", "config"}
 
 
 def test_every_import_keeps_to_its_floor() -> None:
