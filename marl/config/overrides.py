@@ -2,6 +2,7 @@
 
 import contextlib
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 from marl.config.plain import KWARGS, from_plain
@@ -29,6 +30,19 @@ def parse_override(text: str) -> tuple[str, Any]:
         return path, value
     except ValueError as error:
         raise ConfigError(f"--set {path}: expected a value of a setting, got one that is none: {error}") from error
-    if path == KWARGS and isinstance(found, dict):
-        return path, {key: from_plain(each, f"{path}.{key}") for key, each in found.items()}
-    return path, from_plain(found, path)
+    return path, settings_from_plain({path: found})[path]
+
+
+def settings_from_plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their path as ``load_config`` takes them, from what a TOML file says.
+
+    Raises:
+        ConfigError: a table says that it is something that it is not.
+    """
+    return {path: _from_plain(path, value) for path, value in settings.items()}
+
+
+def _from_plain(path: str, value: Any) -> Any:
+    if path == KWARGS and isinstance(value, dict):
+        return {key: from_plain(each, f"{path}.{key}") for key, each in value.items()}
+    return from_plain(value, path)

@@ -14,13 +14,18 @@ from marl.reports.run_folder import write_atomic
 
 LOCK, HOLDER = ".lock", ".holder"  # files of a run folder: what is locked, and who has locked it
 MAX_HOLDER = 1_000  # bytes
+BESIDE = "; to train beside it, start a new run with --init"
 
 
 @contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path, *, wait_s: float = 0.0, advice: str = BESIDE) -> Iterator[None]:
     """Keep a run folder for this process until the end of the block.
 
     The lock is the operating system's: it ends with the process, however that ends.
+
+    Args:
+        wait_s: seconds for another command to end.
+        advice: what a user can do beside waiting for its end.
 
     Raises:
         RunFolderError: another command writes there, or the folder cannot be written.
@@ -30,11 +35,10 @@ def writing(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / LOCK)
     try:
         refuse_special(folder / LOCK)  # not every version of the library does
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=wait_s)
     except Timeout:
         raise RunFolderError(
-            f"{folder} is in use: {_holder(folder)} writes to it. Wait for its end or stop it, then try again; "
-            "to train beside it, start a new run with --init"
+            f"{folder} is in use: {_holder(folder)} writes to it. Wait for its end or stop it, then try again{advice}"
         ) from None
     except OSError as error:
         raise RunFolderError(

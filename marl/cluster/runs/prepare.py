@@ -61,7 +61,7 @@ def prepare(
     Raises:
         MarlError: something cannot work.
     """
-    _demand_exchange(config, on_children)
+    demand_place(config, on_children)
     spaces = find_spaces(config)
     if resumed is not None:
         demand_same_spaces(str(resume), spaces_of(resumed, str(resume)), spaces, config.environment.id, resumed.info)
@@ -87,7 +87,12 @@ def _environments(config: Config) -> int:
     return exchange.rows(config) * (exchange.learner_plan().batch if exchange.learner else 1)
 
 
-def _demand_exchange(config: Config, on_children: bool) -> None:
+def demand_place(config: Config, on_children: bool) -> None:
+    """Refuse settings that cannot be trained on children, or not on this machine alone.
+
+    Raises:
+        ConfigError: they cannot.
+    """
     if not on_children:
         return config.exchange.demand_alone()
     demand_sendable(config)
