@@ -1,0 +1,55 @@
+"""Study files and finished run folders for tests: nothing of them has been trained."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from marl.config.files import to_toml
+from marl.studies.plan import Planned, plan
+from marl.studies.study_file import read_study
+
+SMALL = """
+base = "CartPole-v1"
+seeds = [1, 2]
+
+[settings]
+stop.steps = 3000
+
+[variants.slow]
+algorithm.learning_rate = 1e-4
+
+[variants.fast]
+algorithm.learning_rate = 1e-2
+"""
+
+
+def written(folder: Path, text: str = SMALL, name: str = "small.toml") -> Path:
+    """A study file."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def planned(tmp_path: Path, text: str = SMALL) -> list[Planned]:
+    """Its runs, in ``tmp_path/study``."""
+    return plan(read_study(written(tmp_path, text)), tmp_path / "study", ())
+
+
+def finish(
+    run: Planned, *, reason: str = "steps", score: float | None = 100.0, steps: int = 3000, cores: int = 2
+) -> Path:
+    """The folder of this run as if it had ended so, after a second for each thousand steps."""
+    folder = run.place / "CartPole-v1-20260101-120000"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(to_toml(run.config))
+    evaluation = {} if score is None else {"evaluation": {"mean": score}}
+    ended = {"reason": reason, "steps": steps, "seconds": steps / 1000, **evaluation}
+    (folder / "facts.json").write_text(json.dumps({"ended": ended, "hardware": {"usable_cores": cores}}))
+    rows: list[dict[str, Any]] = [
+        {"steps": step, "seconds": step / 1000, "return_mean": step / 10, "window_filled": 50 if step < 2000 else 100}
+        for step in range(500, steps + 1, 500)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "curve.jsonl").write_text(text)
+    (folder / "metrics.jsonl").write_text(text)
+    return folder
