@@ -1,0 +1,196 @@
+"""The numbers of a report: each cell's runs, their estimates, and their lines, from the results of single runs."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from marl.studies.results import Result, Row
+from marl.studies.statistics import (
+    Band,
+    Estimate,
+    Floats,
+    estimate_interquartile_mean,
+    estimate_means,
+    estimate_ratio,
+    num_cut,
+    performance_profile,
+    probability_of_improvement,
+)
+from marl.studies.study_file import METRICS, Cell
+
+POINTS = 200  # of a line
+SCORE, *UNITS = METRICS
+
+
+class Bounded(NamedTuple):
+    """An estimate that runs which were not solved may make a bound."""
+
+    estimate: Estimate
+    bound: str  # "≥" or "≤": what is known of the value; "" where it is exact
+
+
+class Line(NamedTuple):
+    """A mean over runs along an axis, with its interval."""
+
+    x: Floats  # [points]
+    band: Band
+
+
+class Numbers(NamedTuple):
+    """Everything a report says of one cell."""
+
+    cell: Cell
+    results: list[Result]
+    planned: int  # runs, of which ``results`` have ended
+    solved: int
+    score: Estimate | None
+    costs: dict[str, Bounded]  # what solving took, by unit
+    improvement: Estimate | None  # over the baseline, by the metric; None for that one
+    speedups: dict[str, Bounded]  # how many times cheaper than at the baseline solving was, by unit
+    profile: Line | None  # of the metric
+    curves: dict[str, Line]  # by unit
+
+
+class Comparison(NamedTuple):
+    """All cells, and the one that the others are compared with."""
+
+    metric: str
+    baseline: Cell
+    cells: list[Numbers]  # in the order of the study
+
+
+def compare_cells(rows: Sequence[Row], metric: str) -> Comparison:
+    """The numbers of all cells.
+
+    Children are compared with the best cell of one machine alone: settings that only learn faster would make any
+    number of children look good. A study without either is compared with its first cell.
+    """
+    of_cell: dict[str, list[Row]] = {}
+    for row in rows:
+        of_cell.setdefault(row.planned.cell.folder, []).append(row)
+    cells = [_alone(some) for some in of_cell.values()]
+    baseline = _baseline(cells, metric)
+    thresholds = _thresholds(cells, metric)
+    return Comparison(metric, baseline.cell, [_compared(each, baseline, metric, thresholds) for each in cells])
+
+
+def _alone(rows: list[Row]) -> Numbers:
+    """What can be said of a cell without the others."""
+    cell = rows[0].planned.cell
+    ended = [row.result for row in rows if row.result is not None]
+    results = [each for each in ended if all(map(math.isfinite, (each.score, each.solved_steps, each.solved_seconds)))]
+    return Numbers(
+        cell,
+        results,
+        len(rows),
+        solved=sum(result.solved for result in results),
+        score=estimate_interquartile_mean(_column([result.score for result in results])) if results else None,
+        costs={unit: _cost(results, cell, unit) for unit in UNITS} if results else {},
+        improvement=None,
+        speedups={},
+        profile=None,
+        curves={unit: line for unit in UNITS if (line := _curve(results, _position(cell, unit))) is not None},
+    )
+
+
+def _compared(each: Numbers, baseline: Numbers, metric: str, thresholds: Floats) -> Numbers:
+    """The same cell, with what follows from the others."""
+    if not each.results:
+        return each
+    sign = 1.0 if metric == SCORE else -1.0  # the sooner the better
+    values = sign * _values(each, metric)
+    profile = performance_profile(values, sign * thresholds)
+    each = each._replace(profile=Line(thresholds, profile))
+    if each.cell == baseline.cell or not baseline.results:
+        return each
+    return each._replace(
+        improvement=probability_of_improvement(values, sign * _values(baseline, metric)),
+        speedups={unit: speedup for unit in UNITS if (speedup := _speedup(each, baseline, unit)) is not None},
+    )
+
+
+def _baseline(cells: Sequence[Numbers], metric: str) -> Numbers:
+    alone = [each for each in cells if each.cell.children == 0]
+    if len(alone) in (0, len(cells)):
+        return cells[0]
+    return max(alone, key=lambda each: _goodness(each, metric))
+
+
+def _goodness(each: Numbers, metric: str) -> float:
+    if each.score is None:
+        return -math.inf
+    if metric == SCORE:
+        return each.score.value
+    cost = each.costs[metric]
+    return -math.inf if cost.bound else -cost.estimate.value
+
+
+def _values(each: Numbers, metric: str) -> Floats:
+    """What its runs are compared by, [runs, 1]: one environment is one task. A run that was not solved never was."""
+    if metric == SCORE:
+        return _column([result.score for result in each.results])
+    solved = np.array([[result.solved] for result in each.results], bool).reshape(-1, 1)
+    return np.where(solved, _spent(each.results, each.cell, metric), math.inf)
+
+
+def _spent(results: Sequence[Result], cell: Cell, unit: str) -> Floats:
+    """What solving took, or all that a run took which was not solved, [runs, 1]."""
+    spent = [result.solved_seconds if unit == "seconds" else result.solved_steps for result in results]
+    return _column(spent) / (_nodes(cell) if unit == "steps per child" else 1)
+
+
+def _column(values: Sequence[float]) -> Floats:
+    return np.array(values, np.float64).reshape(-1, 1)
+
+
+def _cost(results: Sequence[Result], cell: Cell, unit: str) -> Bounded:
+    censored = sum(not result.solved for result in results)
+    # In the quarter that the mean leaves out at the top, how much longer a run would have taken makes no difference.
+    bound = "≥" if censored > num_cut(len(results)) else ""
+    return Bounded(estimate_interquartile_mean(_spent(results, cell, unit)), bound)
+
+
+def _speedup(each: Numbers, baseline: Numbers, unit: str) -> Bounded | None:
+    """None where nothing can be said, as both may be larger."""
+    ours, theirs = _spent(each.results, each.cell, unit), _spent(baseline.results, baseline.cell, unit)
+    if (each.costs[unit].bound and baseline.costs[unit].bound) or not (ours > 0).all():
+        return None
+    bound = "≤" if each.costs[unit].bound else baseline.costs[unit].bound
+    return Bounded(estimate_ratio(theirs, ours), bound)
+
+
+def _thresholds(cells: Sequence[Numbers], metric: str) -> Floats:
+    """Where profiles are looked at: a little beyond the range of all scores; from nothing to more than any run took."""
+    if metric == SCORE:
+        values = np.array([result.score for each in cells for result in each.results])
+    else:
+        values = np.append(np.concatenate([_spent(each.results, each.cell, metric) for each in cells]), 0.0)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    room = 0.05 * (high - low) or 0.05 * max(1.0, abs(high))
+    return np.linspace(low - room if metric == SCORE else 0.0, high + room, POINTS)
+
+
+def _position(cell: Cell, unit: str) -> Callable[[Result], Floats]:
+    """Where on the axis of a unit a run's curve has its points."""
+    if unit == "seconds":
+        return lambda result: result.curve.seconds
+    nodes = _nodes(cell) if unit == "steps per child" else 1
+    return lambda result: result.curve.steps / nodes
+
+
+def _nodes(cell: Cell) -> int:
+    return max(1, cell.children)
+
+
+def _curve(results: Sequence[Result], position: Callable[[Result], Floats]) -> Line | None:
+    """The mean curve from where each run has one, to the end of the longest; the others keep their last value."""
+    drawn = [result for result in results if result.curve.returns.size]
+    if not drawn:
+        return None
+    start = max(float(position(result)[0]) for result in drawn)
+    end = max(float(position(result)[-1]) for result in drawn)
+    x = np.linspace(start, max(start, end), POINTS)
+    lines = np.array([np.interp(x, position(result), result.curve.returns) for result in drawn])
+    return Line(x, estimate_means(lines[:, None]))
