@@ -14,7 +14,7 @@ LUNAR_ONLY := --env LunarLander-v3 --max-seconds 600
 LUNAR := --env LunarLander-v3 --algorithm a3c --max-seconds 480 --peers ppo a2c --peer-seeds 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal test test-more worlds matrix faults lint format bench bench-algorithms bench-cluster bench-full clean
+.PHONY: help install install-dev run run_cartpole run_lunar run_bipedal study test test-more worlds matrix faults lint format bench bench-algorithms bench-cluster bench-full clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ define timed
 	$(BIN)/python -m marl train $(1) --minutes $(TIME) --set stop.solved=false $(if $(NWORKERS),--workers $(NWORKERS)) $(if $(ALGORITHM),--algorithm $(ALGORITHM))
 	$(BIN)/python test_env.py weights.pt
 endef
+
+study: $(VENV)/.installed ## a small study, 12 runs of CartPole-v1, and its report: at most 10 minutes
+	$(BIN)/python -m marl study studies/cartpole.toml
 
 test: lint ## lint, type check, tests: needs pip and nothing else; up to 12 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal

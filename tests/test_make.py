@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from marl.studies.plan import plan
+from marl.studies.study_file import read_study
 from tests.commands import ROOT
 
 BIN = str(Path(sys.executable).parent)
@@ -54,6 +56,12 @@ def test_help_lists_them() -> None:
     text = made("help")
     for target in ("run_cartpole", "run_lunar", "run_bipedal", "TIME=15 NWORKERS=3"):
         assert target in text
+
+
+def test_the_study_is_there() -> None:
+    words = made("-n", "study").splitlines()[-1].split()
+    assert words[-3:-1] == ["marl", "study"]
+    assert len(plan(read_study(ROOT / words[-1]), Path("runs"), ())) == 12
 
 
 def test_the_worlds_are_tested_and_trained_with_their_extras() -> None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "Play episodes with a trained policy and show its returns.",
     "export": "Write a trained policy as ONNX, TorchScript or safetensors.",
     "plot": "Draw the learning curves of one run, or compare several.",
+    "study": "Train every variant of a study with every seed, and compare them.",
     "suggest": "Print settings that fit an environment, with reasons.",
     "presets": "List the environments with tuned settings.",
     "check": "Say what is wrong with an environment and how fast it is.",
