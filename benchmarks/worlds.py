@@ -29,6 +29,7 @@ class World(NamedTuple):
 
 
 WORLDS = {
+    "box2d": World("Box2D", (("LunarLander-v3",), ("BipedalWalker-v3",), ("CarRacing-v3",))),
     "mujoco": World(
         "mujoco",
         (

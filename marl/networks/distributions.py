@@ -265,7 +265,7 @@ def _demand_fit(spaces: Spaces, policy: str) -> None:
     if all(part.categories for part in leaves(spaces.actions)):
         raise ConfigError(
             f"network.policy = {policy!r} is for continuous actions, and this environment has {spaces.action_words}: "
-            "leave it out"
+            "leave it out, or --set network.policy=None where a preset sets it"
         )
     if POLICIES[policy].needs_bounds and not spaces.bounded:
         raise ConfigError(

@@ -48,6 +48,7 @@ def test_the_presets_that_are_promised() -> None:
         "Pendulum-v1",
         "LunarLander-v3",
         "LunarLanderContinuous-v3",
+        "CarRacing-v3",
         "ALE/Pong-v5",
         "ALE/Breakout-v5",
         "HalfCheetah-v5",

@@ -6,10 +6,18 @@ import pytest
 
 from marl.api import load, train
 
-WORLDS = {"MiniGrid-Empty-5x5-v0": "minigrid", "InvertedPendulum-v5": "mujoco", "ALE/Pong-v5": "ale_py"}
+WORLDS = {
+    "MiniGrid-Empty-5x5-v0": "minigrid",
+    "InvertedPendulum-v5": "mujoco",
+    "ALE/Pong-v5": "ale_py",
+    "CarRacing-v3": "Box2D",
+}
+SLOW = ("CarRacing-v3",)  # each step draws a picture
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow) if each in SLOW else each for each in WORLDS]
+)
 def test_it_trains(name: str, tmp_path: Path) -> None:
     pytest.importorskip(WORLDS[name], reason="requirements-dev.txt installs it")
     settings = {
