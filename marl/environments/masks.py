@@ -24,6 +24,7 @@ class FromInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, environment: gymnasium.Env[Any, Any], name: str) -> None:
         super().__init__(environment)
         self._name, self._size = name, _mask_size(environment.action_space, name)
+        self._steps = 0  # of the episode
         seen = environment.observation_space
         self._is_dict = isinstance(seen, gym_spaces.Dict)
         inner: dict[str, Any] = dict(seen.spaces) if isinstance(seen, gym_spaces.Dict) else {OBSERVATION: seen}
@@ -31,25 +32,28 @@ class FromInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """See ``gymnasium.Env``."""
+        self._steps = 0
         observation, info = self.env.reset(seed=seed, options=options)
         return self._with_mask(observation, info), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """See ``gymnasium.Env``."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
         return self._with_mask(observation, info), reward, terminated, truncated, info
 
     def _with_mask(self, observation: Any, info: dict[str, Any]) -> dict[str, Any]:
+        when = f"after step {self._steps} of an episode" if self._steps else "at a reset"
         if MASK not in info:
-            raise EnvironmentFault(
-                f"{self._name}: environment.mask = 'info' expects info['{MASK}'], got {_entries(info)}: add it at "
-                f"every reset and step, or {OPT_OUT}"
+            raise SpaceFault(
+                f"{self._name}: environment.mask = 'info' expects info['{MASK}'], got {_entries(info)} {when}: add it "
+                f"at every reset and step, or {OPT_OUT}"
             )
         mask = np.concatenate([np.ravel(each) for each in _rows(info[MASK])]).astype(np.int8)
         if mask.shape != (self._size,):
-            raise EnvironmentFault(
-                f"{self._name}: info['{MASK}'] has {_numbers(mask.size)}, expected {self._size}, one for each category "
-                f"of the actions: mend it, or {OPT_OUT}"
+            raise SpaceFault(
+                f"{self._name}: info['{MASK}'] has {_numbers(mask.size)} {when}, expected {self._size}, one for each "
+                f"category of the actions: mend it, or {OPT_OUT}"
             )
         return {**(observation if self._is_dict else {OBSERVATION: observation}), MASK: mask}
 

@@ -159,17 +159,20 @@ class Says(Doors):
 @pytest.mark.parametrize(
     ("info", "words"),
     [
-        ({}, r"environment.mask = 'info' expects info\['action_mask'\], got an empty info: add it"),
-        ({"mask": 1}, r"expects info\['action_mask'\], got entries \['mask'\]: add it at every reset and step, or set"),
-        ({"action_mask": np.ones(5)}, r"info\['action_mask'\] has 5 numbers, expected 4, one for each"),
-        ({"action_mask": [1, 1, 0]}, r"info\['action_mask'\] has 3 numbers, expected 4, .*: mend it, or set envi"),
-        ({"action_mask": True}, r"info\['action_mask'\] has 1 number, expected 4"),
-        ({"action_mask": [np.ones(2), np.ones(3)]}, r"info\['action_mask'\] has 5 numbers, expected 4"),
+        ({}, r"environment.mask = 'info' expects info\['action_mask'\], got an empty info at a reset: add it"),
+        ({"mask": 1}, r"expects info\['action_mask'\], got entries \['mask'\] at a reset: add it at every reset and"),
+        ({"action_mask": np.ones(5)}, r"info\['action_mask'\] has 5 numbers at a reset, expected 4, one for each"),
+        (
+            {"action_mask": [1, 1, 0]},
+            r"info\['action_mask'\] has 3 numbers at a reset, expected 4, .*: mend it, or set",
+        ),
+        ({"action_mask": True}, r"info\['action_mask'\] has 1 number at a reset, expected 4"),
+        ({"action_mask": [np.ones(2), np.ones(3)]}, r"info\['action_mask'\] has 5 numbers at a reset, expected 4"),
     ],
 )
 def test_info_lacks_a_mask_or_has_one_of_another_size(info: dict[str, Any], words: str) -> None:
     settings = EnvironmentSettings(id="tests.environments.test_masks:Says", kwargs=info, mask="info")
-    with pytest.raises(EnvironmentFault, match=words):
+    with pytest.raises(SpaceFault, match=words):
         make_environments(settings, 1).reset([0])
 
 

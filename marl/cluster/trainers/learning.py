@@ -54,6 +54,8 @@ class Learning(Trainer):
             self._players.tend()
         except (Exception, SystemExit) as error:
             of_network = error is self._side.failure
+            if isinstance(error, WorkerFailed) and not of_network:
+                raise WorkerFailed(f"{error}{saved(self._learner.updates())}") from error
             if isinstance(error, MarlError) and not of_network:
                 raise
             self._given.log(traceback.format_exc())

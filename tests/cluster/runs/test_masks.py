@@ -9,6 +9,7 @@ import pytest
 from marl.api import evaluate, load, train
 from marl.cluster.fleets.cluster_settings import Cluster
 from marl.errors import MarlError
+from marl.training.saved.weights_file import read
 from tests.doors import DOORS, Doors, InInfo, Pairs
 
 SETTINGS: dict[str, Any] = {
@@ -87,6 +88,35 @@ def test_a_mask_that_info_lacks_is_refused_at_the_start(
     with pytest.raises(MarlError, match=r"environment.mask = 'info' expects info\['action_mask'\], got an empty info"):
         train(name, settings=settings, look=False, live=False)
     assert not (tmp_path / "runs").exists()
+
+
+class ForgetsLate(InInfo):
+    """Its ``info`` is empty after 100 steps."""
+
+    _left = 100
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._left -= 1
+        *answer, info = super().step(action)
+        return *answer, info if self._left else {}  # type: ignore[return-value]
+
+
+@pytest.mark.usefixtures("marl_home")
+def test_a_mask_that_info_lacks_later_ends_the_run_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No restart of a worker could mend it. What was learned before is in the run folder."""
+    monkeypatch.chdir(tmp_path)
+    settings = {**SETTINGS, "environment.mask": "info", "algorithm.name": "a3c", "evaluation.episodes": 0}
+    with pytest.raises(MarlError) as refused:
+        train(f"{__name__}:ForgetsLate", settings=settings, look=False, live=False)
+    assert str(refused.value) == (
+        f"{__name__}:ForgetsLate: environment.mask = 'info' expects info['action_mask'], got an empty info after step "
+        '4 of an episode: add it at every reset and step, or set environment.mask = "none" (worker 0; what was '
+        "learned is saved)"
+    )
+    (checkpoint,) = tmp_path.glob("runs/*/checkpoint.pt")
+    assert read(checkpoint).info["updates"] > 0
 
 
 @pytest.mark.usefixtures("marl_home")

@@ -67,6 +67,13 @@ def test_other_errors_of_the_threads_are_one_line_too() -> None:
     assert tended(None, told) == (told, [])
 
 
+@pytest.mark.parametrize(("updates", "ending"), [(7, "; what was learned is saved"), (0, "")])
+def test_an_actor_that_is_given_up_is_told_with_what_is_left(updates: int, ending: str) -> None:
+    raised, log = tended(None, WorkerFailed("no mask (worker 0)"), updates)
+    assert isinstance(raised, WorkerFailed)
+    assert (str(raised), log) == (f"no mask (worker 0){ending}", [])
+
+
 class Waited:
     """A learner to which ``arrived`` trajectories came, and whose first update is seen at the look number ``after``."""
 
