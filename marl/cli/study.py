@@ -43,7 +43,7 @@ def study(
         allow=allow,
         say=click.echo,
     )
-    click.echo(f"{result.finished} of {result.planned} runs have ended. Report: {result.report}")
+    click.echo(f"Runs that have ended: {result.finished} of {result.planned}. Report: {result.report}")
     if result.signal is not None:
         click.echo(f"Error: stopped; marl study {file} goes on", err=True)
         sys.exit(128 + result.signal)  # as a shell reports a process that a signal ended

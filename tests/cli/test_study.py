@@ -11,7 +11,7 @@ import pytest
 from marl.studies import study as studies
 from marl.studies.schedule import Ended
 from tests.cli.conftest import Answer
-from tests.studies.files import SMALL, finish, written
+from tests.studies.files import SMALL, finish, quick, written
 
 HEAD = 'base = "CartPole-v1"\nseeds = [1]\n'
 Command = Callable[..., Answer]
@@ -27,6 +27,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             finish(run)
             ended(Ended(run, ""))
 
+    quick(monkeypatch, pictures=False)
     monkeypatch.setattr(studies, "play", play)
     return written(tmp_path)
 
@@ -36,7 +37,7 @@ def test_it_says_what_becomes_of_each_run(file: Path, command: Command) -> None:
     assert (answer.code, answer.err) == (0, "")
     first, *_, last = answer.out.splitlines()
     assert first == f"Study in {Path('studies-runs/small')}{os.sep}: 4 runs"
-    assert last == f"4 of 4 runs have ended. Report: {Path('studies-runs/small/report.md')}"
+    assert last == f"Runs that have ended: 4 of 4. Report: {Path('studies-runs/small/report.md')}"
     assert len(answer.out.splitlines()) == 10
 
 
@@ -59,7 +60,7 @@ def test_ctrl_c(file: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(studies, "play", play)
     answer = command("study", "small.toml")
     assert (answer.code, answer.err) == (130, "Error: stopped; marl study small.toml goes on\n")
-    assert "0 of 4 runs have ended." in answer.out
+    assert "Runs that have ended: 0 of 4." in answer.out
 
 
 @pytest.mark.parametrize(

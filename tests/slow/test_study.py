@@ -67,7 +67,7 @@ def test_an_interrupted_study_goes_on(number: signal.Signals, children: str, tmp
     lines = succeed(*COMMAND, cwd=tmp_path).splitlines()
     assert re.match(r".*learning_rate=0.001.*, seed 1 goes on: ", lines[1]), lines
     assert re.match(r".*learning_rate=0.002.*, seed 1 begins: ", lines[3]), lines
-    assert lines[-1].startswith("2 of 2 runs have ended.")
+    assert lines[-1].startswith("Runs that have ended: 2 of 2.")
     assert len(run_folders(tmp_path)) == 2
     assert run_folders(tmp_path)[0] == before
     assert not list(tmp_path.rglob("abandoned"))
@@ -88,7 +88,7 @@ def test_a_run_that_is_killed_is_told_and_goes_on_next_time(tmp_path: Path) -> N
         nothing_left(process)
     assert process.returncode == 1, out
     assert "signal 9" in err
-    assert "1 of 2 runs have ended." in out
+    assert "Runs that have ended: 1 of 2." in out
     done = python(*COMMAND, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "goes on" in done.stdout
