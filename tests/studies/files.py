@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from marl.config.files import to_toml
+from marl.studies import picture, statistics
 from marl.studies.plan import Planned, plan
 from marl.studies.study_file import read_study
 
@@ -21,6 +24,13 @@ algorithm.learning_rate = 1e-4
 [variants.fast]
 algorithm.learning_rate = 1e-2
 """
+
+
+def quick(monkeypatch: pytest.MonkeyPatch, *, pictures: bool) -> None:
+    """Fewer resamples, whose ends are the same for a few runs; and empty pictures, unless they are wanted."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 300)
+    if not pictures:
+        monkeypatch.setattr(picture, "draw_study", lambda unused, path, *words: path.touch())
 
 
 def written(folder: Path, text: str = SMALL, name: str = "small.toml") -> Path:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from marl.reports.run_folder import RunFolder
 from marl.studies.one_run import Job
 from marl.studies.place import end_of, latest_run
@@ -52,6 +54,7 @@ def only_run(place: Path) -> RunFolder:
     return RunFolder(config.parent)
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_left_alone(tmp_path: Path) -> None:
     assert ran(tmp_path, SHORT) == (0, "")
     run = only_run(tmp_path)
@@ -76,6 +79,7 @@ def test_it_saves_and_ends_with_its_study(tmp_path: Path) -> None:
     assert latest_run(tmp_path) is not None
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_one_line(tmp_path: Path) -> None:
     code, error = ran(tmp_path, {**SHORT, "node.workers": -1})
     assert code == 1

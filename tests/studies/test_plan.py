@@ -6,6 +6,7 @@ import pytest
 
 from marl.errors import ConfigError, PluginError, RunFolderError
 from marl.studies.plan import demand_unchanged
+from tests.commands import ROOT
 from tests.studies.files import SMALL, finish, planned, written
 
 HEAD = 'base = "CartPole-v1"\nseeds = [1]\n'
@@ -18,6 +19,13 @@ def test_each_cell_is_planned_with_the_first_seed_then_with_the_next(tmp_path: P
     assert runs[1].config.algorithm.learning_rate == 1e-2
     assert runs[1].config.environment.solved_return == 475.0
     assert runs[3].place == tmp_path / "study/runs/fast/children-0/seed-2"
+
+
+def test_the_example_of_the_page(tmp_path: Path) -> None:
+    page = (ROOT / "docs/studies.md").read_text(encoding="utf-8")
+    runs = planned(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
+    assert len(runs) == 24
+    assert {run.config.environment.per_worker for run in runs if run.cell.children} == {16, 8}  # of 32 and 16
 
 
 def test_children_share_what_is_divided(tmp_path: Path) -> None:

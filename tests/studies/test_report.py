@@ -11,9 +11,20 @@ from marl.studies.compare import compare_cells
 from marl.studies.report import write_report
 from marl.studies.results import Row, read_row
 from marl.studies.study_file import read_study
-from tests.studies.files import SMALL, finish, planned, written
+from tests.studies.files import SMALL, finish, planned, quick, written
 
 TWO = SMALL.replace("seeds = [1, 2]", "seeds = [1, 2]\nchildren = [2]")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch, pictures=True)
+
+
+@pytest.fixture
+def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture is drawn."""
+    quick(monkeypatch, pictures=False)
 
 
 def rows(tmp_path: Path, text: str = SMALL, scores: Sequence[float | None] = (10.0, 480.0, 30.0, 490.0)) -> list[Row]:
@@ -131,11 +142,9 @@ def test_a_report(tmp_path: Path) -> None:
     assert len(table) == 4
     assert table[1]["run"] == "runs/fast/children-0/seed-1/CartPole-v1-20260101-120000"
     assert (table[1]["state"], table[1]["score"], table[1]["solved"]) == ("finished", "480.0", "True")
-    write_report(read_study(tmp_path / "small.toml"), some, tmp_path / "study")
-    assert (tmp_path / "study/report.md").read_text() == text
 
 
-@pytest.mark.parametrize("scores", [(None,) * 4, (None, 480.0, None, None), (10.0, None, None, None)])
+@pytest.mark.parametrize("scores", [(None,) * 4, (None, 480.0, None, None)])
 def test_a_report_of_what_is_there(tmp_path: Path, scores: Sequence[float | None]) -> None:
     (tmp_path / "study").mkdir()
     some = rows(tmp_path, scores=scores)
@@ -146,6 +155,7 @@ def test_a_report_of_what_is_there(tmp_path: Path, scores: Sequence[float | None
     assert (tmp_path / "study/report.png").is_file()
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_report_says_what_does_not_compare(tmp_path: Path) -> None:
     runs = planned(tmp_path)
     for run in runs:
@@ -165,6 +175,7 @@ def test_a_report_by_another_metric(tmp_path: Path) -> None:
     assert (tmp_path / "study/report.png").is_file()
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_study_of_one_run(tmp_path: Path) -> None:
     text = 'base = "CartPole-v1"\nseeds = [1]\n[settings]\nstop.steps = 3000\n'
     write_report(read_study(written(tmp_path, text)), rows(tmp_path, text, [7.0]), tmp_path / "study")

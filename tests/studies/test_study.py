@@ -16,7 +16,7 @@ from marl.studies import study as studies
 from marl.studies.plan import Planned
 from marl.studies.schedule import Ended
 from marl.studies.study import StudyResult, study
-from tests.studies.files import SMALL, finish, written
+from tests.studies.files import SMALL, finish, quick, written
 
 Do = Callable[[Planned], str]  # what happens to a run: why it failed, or ""
 
@@ -55,9 +55,9 @@ class Player:
 
 @pytest.fixture
 def player(monkeypatch: pytest.MonkeyPatch) -> Player:
+    quick(monkeypatch, pictures=False)
     player = Player()
     monkeypatch.setattr(studies, "play", player)
-    monkeypatch.setattr(studies, "REST", 1e9)  # one picture, and one at the end
     return player
 
 
