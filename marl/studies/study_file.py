@@ -175,8 +175,13 @@ def _grid(table: Any) -> dict[str, list[Any]]:
     if table is None:
         return {}
     if not isinstance(table, dict) or not table:
-        raise ConfigError("grid: expected settings with lists of values, got none: write key = [value, value]")
-    grid = _changes("grid", dict(_leaves(table)))
+        raise ConfigError(
+            f"grid: expected settings with lists of values, got {_came(table)}: write key = [value, value]"
+        )
+    leaves = list(_leaves(table))
+    if double := _first_double([key for key, _ in leaves]):
+        raise ConfigError(f"grid: {double[0]} is given twice: leave one out")
+    grid = _changes("grid", dict(leaves))
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"grid.{key}: expected a list of at least one value, got {values!r:.60}")

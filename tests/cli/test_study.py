@@ -67,7 +67,7 @@ def test_ctrl_c(file: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -
     ("text", "complaint"),
     [
         (f"{HEAD}[grid]\nalgorithm.learnin_rate = [1e-3]", "no setting is called 'algorithm.learnin_rate'"),
-        (f"{HEAD}[grid]", "grid: expected settings with lists of values, got none"),
+        (f"{HEAD}[grid]", "grid: expected settings with lists of values, got an empty one"),
         (f"{HEAD}[grid]\nalgorithm.t_max = []", "grid.algorithm.t_max: expected a list of at least one value"),
         (
             f"{HEAD}metric = 'speed'",
