@@ -147,7 +147,7 @@ def _profiles(comparison: Comparison) -> list[str]:
         return []
     thresholds = drawn[0][1].x
     chosen = [round(index * (len(thresholds) - 1) / (_LEVELS + 1)) for index in range(1, _LEVELS + 1)]
-    places = decimals(*thresholds[chosen].tolist())
+    places = 0 if comparison.metric.startswith("steps") else decimals(*thresholds[chosen].tolist())
     what = "whose final score is above" if comparison.metric == SCORE else f"solved in fewer {comparison.metric} than"
     rows = [
         [

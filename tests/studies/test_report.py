@@ -176,6 +176,13 @@ def test_a_report_by_another_metric(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unseen")
+def test_steps_are_whole(tmp_path: Path) -> None:
+    some = rows(tmp_path, f"metric = 'steps'\n{SMALL}")
+    write_report(read_study(tmp_path / "small.toml"), some, tmp_path / "study")
+    assert "| cell | 522 | 1,045 | 1,583 | 2,105 | 2,628 |" in (tmp_path / "study/report.md").read_text()
+
+
+@pytest.mark.usefixtures("unseen")
 def test_a_study_of_one_run(tmp_path: Path) -> None:
     text = 'base = "CartPole-v1"\nseeds = [1]\n[settings]\nstop.steps = 3000\n'
     write_report(read_study(written(tmp_path, text)), rows(tmp_path, text, [7.0]), tmp_path / "study")
