@@ -1,7 +1,7 @@
 """The numbers of a report: each cell's runs, their estimates, and their lines, from the results of single runs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,32 +48,41 @@ class Numbers(NamedTuple):
     score: Estimate | None
     costs: dict[str, Bounded]  # what solving took, by unit
     improvement: Estimate | None  # over the baseline, by the metric; None for that one
-    speedups: dict[str, Bounded]  # how many times cheaper than at the baseline solving was, by unit
+    speedups: dict[str, Bounded]  # how many times cheaper than at the unit's baseline solving was, by unit
     profile: Line | None  # of the metric
     curves: dict[str, Line]  # by unit
 
 
 class Comparison(NamedTuple):
-    """All cells, and the one that the others are compared with."""
+    """All cells, and those that the others are compared with."""
 
     metric: str
-    baseline: Cell
+    baselines: dict[str, Cell]  # by the metric and by unit: the best in time need not be the best in steps
     cells: list[Numbers]  # in the order of the study
+
+    @property
+    def baseline(self) -> Cell:
+        """The one that is compared with by the metric."""
+        return self.baselines[self.metric]
 
 
 def compare_cells(rows: Sequence[Row], metric: str) -> Comparison:
     """The numbers of all cells.
 
-    Children are compared with the best cell of one machine alone: settings that only learn faster would make any
-    number of children look good. A study without either is compared with its first cell.
+    Children are compared with the best cell of one machine alone, by the metric and in each unit: settings that only
+    learn faster would make any number of children look good. A study without either is compared with its first cell.
     """
     of_cell: dict[str, list[Row]] = {}
     for row in rows:
         of_cell.setdefault(row.planned.cell.folder, []).append(row)
     cells = [_alone(some) for some in of_cell.values()]
-    baseline = _baseline(cells, metric)
+    baselines = {name: _baseline(cells, name) for name in {metric: None, **dict.fromkeys(UNITS)}}
     thresholds = _thresholds(cells, metric)
-    return Comparison(metric, baseline.cell, [_compared(each, baseline, metric, thresholds) for each in cells])
+    return Comparison(
+        metric,
+        {name: each.cell for name, each in baselines.items()},
+        [_compared(each, baselines, metric, thresholds) for each in cells],
+    )
 
 
 def _alone(rows: list[Row]) -> Numbers:
@@ -95,19 +104,24 @@ def _alone(rows: list[Row]) -> Numbers:
     )
 
 
-def _compared(each: Numbers, baseline: Numbers, metric: str, thresholds: Floats) -> Numbers:
+def _compared(each: Numbers, baselines: Mapping[str, Numbers], metric: str, thresholds: Floats) -> Numbers:
     """The same cell, with what follows from the others."""
     if not each.results:
         return each
     sign = 1.0 if metric == SCORE else -1.0  # the sooner the better
     values = sign * _values(each, metric)
     profile = performance_profile(values, sign * thresholds)
-    each = each._replace(profile=Line(thresholds, profile))
-    if each.cell == baseline.cell or not baseline.results:
-        return each
+    others = {name: other for name, other in baselines.items() if other.results and other.cell != each.cell}
     return each._replace(
-        improvement=probability_of_improvement(values, sign * _values(baseline, metric)),
-        speedups={unit: speedup for unit in UNITS if (speedup := _speedup(each, baseline, unit)) is not None},
+        improvement=(
+            probability_of_improvement(values, sign * _values(others[metric], metric)) if metric in others else None
+        ),
+        speedups={
+            unit: speedup
+            for unit in UNITS
+            if unit in others and (speedup := _speedup(each, others[unit], unit)) is not None
+        },
+        profile=Line(thresholds, profile),
     )
 
 
@@ -118,13 +132,14 @@ def _baseline(cells: Sequence[Numbers], metric: str) -> Numbers:
     return max(alone, key=lambda each: _goodness(each, metric))
 
 
-def _goodness(each: Numbers, metric: str) -> float:
+def _goodness(each: Numbers, metric: str) -> tuple[float, float]:
+    """Among cells whose mean is only a bound, more solved runs are better than a lower bound."""
     if each.score is None:
-        return -math.inf
+        return -math.inf, 0.0
     if metric == SCORE:
-        return each.score.value
+        return 0.0, each.score.value
     cost = each.costs[metric]
-    return -math.inf if cost.bound else -cost.estimate.value
+    return (each.solved / len(each.results) if cost.bound else 1.0), -cost.estimate.value
 
 
 def _values(each: Numbers, metric: str) -> Floats:

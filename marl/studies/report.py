@@ -135,10 +135,18 @@ def _costs(comparison: Comparison, threshold: float) -> list[str]:
         "",
         f"Interquartile means until the mean return is {threshold:g}, with 95 % intervals. A run that was not solved "
         "counts with all that it took; ≥ or ≤ where that moves the mean. Speed-up: how many times as much the mean of "
-        f"**{_cell(comparison.baseline)}** is.",
+        f"{_compared_with(comparison)} is.",
         "",
         *_table(["cell", "solved", *UNITS, *(f"speed-up in {unit}" for unit in SPEEDUPS)], rows),
     ]
+
+
+def _compared_with(comparison: Comparison) -> str:
+    """The cell that speed-ups are against, or one for each unit."""
+    cells = {unit: f"**{_cell(comparison.baselines[unit])}**" for unit in SPEEDUPS}
+    if len(set(cells.values())) == 1:
+        return cells[SPEEDUPS[0]]
+    return " and ".join(f"{cell} (in {unit})" for unit, cell in cells.items())
 
 
 def _profiles(comparison: Comparison) -> list[str]:

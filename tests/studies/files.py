@@ -46,17 +46,23 @@ def planned(tmp_path: Path, text: str = SMALL) -> list[Planned]:
 
 
 def finish(
-    run: Planned, *, reason: str = "steps", score: float | None = 100.0, steps: int = 3000, cores: int = 2
+    run: Planned,
+    *,
+    reason: str = "steps",
+    score: float | None = 100.0,
+    steps: int = 3000,
+    rate: float = 1000.0,
+    cores: int = 2,
 ) -> Path:
-    """The folder of this run as if it had ended so, after a second for each thousand steps."""
+    """The folder of this run as if it had ended so, at ``rate`` steps a second."""
     folder = run.place / "CartPole-v1-20260101-120000"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(to_toml(run.config))
     evaluation = {} if score is None else {"evaluation": {"mean": score}}
-    ended = {"reason": reason, "steps": steps, "seconds": steps / 1000, **evaluation}
+    ended = {"reason": reason, "steps": steps, "seconds": steps / rate, **evaluation}
     (folder / "facts.json").write_text(json.dumps({"ended": ended, "hardware": {"usable_cores": cores}}))
     rows: list[dict[str, Any]] = [
-        {"steps": step, "seconds": step / 1000, "return_mean": step / 10, "window_filled": 50 if step < 2000 else 100}
+        {"steps": step, "seconds": step / rate, "return_mean": step / 10, "window_filled": 50 if step < 2000 else 100}
         for step in range(500, steps + 1, 500)
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)

@@ -95,6 +95,51 @@ def test_children_are_compared_with_the_best_cell_of_one_machine(tmp_path: Path)
     )
 
 
+ALONE_AND_NOT = SMALL.replace("seeds = [1, 2]", "seeds = [1, 2]\nchildren = [0, 4]")
+# The order of runs: slow alone, slow on children, fast alone, fast on children; with the first seed, then the second.
+
+
+@pytest.mark.parametrize("bad", [[10.0, 10.0], [None, None]])
+@pytest.mark.parametrize("metric", ["score", "steps per child", "seconds"])
+def test_a_cell_that_is_never_solved_is_no_baseline_of_speedups(
+    tmp_path: Path, bad: list[float | None], metric: str
+) -> None:
+    """The better one alone is solved by one seed of two."""
+    scores = [bad[0], 10.0, 480.0, 480.0, bad[1], 10.0, 10.0, 480.0]
+    comparison = compare_cells(rows(tmp_path, ALONE_AND_NOT, scores), metric)
+    assert {cell.label for cell in comparison.baselines.values()} == {"fast, one machine"}
+    children = comparison.cells[-1]
+    # Alone: 1,000 steps, and 3,000 unsolved ones; 4 children: 1,000 and 2,000.
+    speedup = children.speedups["steps per child"]
+    assert (speedup.estimate.value, speedup.bound) == (pytest.approx(2000 / (1500 / 4)), "≥")
+
+
+@pytest.mark.usefixtures("unseen")
+def test_speedups_in_each_unit_are_against_the_best_in_it(tmp_path: Path) -> None:
+    runs = planned(tmp_path, ALONE_AND_NOT)
+    shapes = {  # steps, steps a second, score
+        "slow, one machine": (1000, 10.0, 499.0),
+        "slow, 4 children": (2000, 10.0, 480.0),
+        "fast, one machine": (3000, 100.0, 498.0),
+        "fast, 4 children": (3000, 25.0, 498.0),
+    }
+    for run in runs:
+        steps, rate, score = shapes[run.cell.label]
+        finish(run, reason="solved", score=score, steps=steps, rate=rate)
+    some = [read_row(run) for run in runs]
+    comparison = compare_cells(some, "score")
+    assert comparison.baseline.label == "slow, one machine"
+    slow, _, fast, children = comparison.cells
+    assert children.speedups["seconds"].estimate.value == 30.0 / 120.0
+    assert children.speedups["steps per child"].estimate.value == 1000.0 / 750.0
+    assert (set(slow.speedups), set(fast.speedups)) == ({"seconds"}, {"steps", "steps per child"})
+    write_report(read_study(tmp_path / "small.toml"), some, tmp_path / "study")
+    assert (
+        "the mean of **slow, one machine** (in steps per child) and **fast, one machine** (in seconds) is."
+        in (tmp_path / "study/report.md").read_text()
+    )
+
+
 def test_steps_per_child(tmp_path: Path) -> None:
     _, fast = compare_cells(rows(tmp_path, TWO), "score").cells
     assert fast.costs["steps"].estimate.value == 1500.0
