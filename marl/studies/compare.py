@@ -14,7 +14,7 @@ from marl.studies.statistics import (
     estimate_interquartile_mean,
     estimate_means,
     estimate_ratio,
-    num_cut,
+    interquartile_mean,
     performance_profile,
     probability_of_improvement,
 )
@@ -143,11 +143,15 @@ def _goodness(each: Numbers, metric: str) -> tuple[float, float]:
 
 
 def _values(each: Numbers, metric: str) -> Floats:
-    """What its runs are compared by, [runs, 1]: one environment is one task. A run that was not solved never was."""
+    """What its runs are compared by, [runs, 1]: one environment is one task."""
     if metric == SCORE:
         return _column([result.score for result in each.results])
-    solved = np.array([[result.solved] for result in each.results], bool).reshape(-1, 1)
-    return np.where(solved, _spent(each.results, each.cell, metric), math.inf)
+    return _until_solved(each.results, _spent(each.results, each.cell, metric))
+
+
+def _until_solved(results: Sequence[Result], spent: Floats) -> Floats:
+    """``spent`` of solved runs; infinite for the others, which may never have been solved."""
+    return np.where([[result.solved] for result in results], spent, math.inf)
 
 
 def _spent(results: Sequence[Result], cell: Cell, unit: str) -> Floats:
@@ -161,10 +165,11 @@ def _column(values: Sequence[float]) -> Floats:
 
 
 def _cost(results: Sequence[Result], cell: Cell, unit: str) -> Bounded:
-    censored = sum(not result.solved for result in results)
+    spent = _spent(results, cell, unit)
+    estimate = estimate_interquartile_mean(spent)
     # In the quarter that the mean leaves out at the top, how much longer a run would have taken makes no difference.
-    bound = "≥" if censored > num_cut(len(results)) else ""
-    return Bounded(estimate_interquartile_mean(_spent(results, cell, unit)), bound)
+    exact = interquartile_mean(_until_solved(results, spent)) == estimate.value
+    return Bounded(estimate, "" if exact else "≥")
 
 
 def _speedup(each: Numbers, baseline: Numbers, unit: str) -> Bounded | None:

@@ -168,6 +168,16 @@ def test_few_unsolved_runs_do_not_move_the_mean(tmp_path: Path) -> None:
     assert fast.costs["steps"].estimate.value == 2500.0  # 1000, [2000, 3000], 3000
 
 
+def test_an_unsolved_run_that_ended_early_makes_a_bound(tmp_path: Path) -> None:
+    """It is not in the quarter that is left out, where what it would have taken made no difference."""
+    runs = [run for run in planned(tmp_path, SMALL.replace("[1, 2]", "[1, 2, 3, 4]")) if run.cell.label == "fast"]
+    for run, steps in zip(runs, [1000, 2000, 2500, 3000], strict=True):
+        finish(run, reason="minutes" if steps == 2500 else "solved", steps=steps, rate=steps / 5)
+    (fast,) = compare_cells([read_row(run) for run in runs], "steps").cells
+    assert (fast.costs["steps"].bound, fast.costs["steps"].estimate.value) == ("≥", 2250.0)
+    assert fast.costs["seconds"].bound == ""  # they took the same time
+
+
 def test_a_report(tmp_path: Path) -> None:
     some = rows(tmp_path)
     write_report(read_study(tmp_path / "small.toml"), some, tmp_path / "study")
