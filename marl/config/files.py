@@ -48,7 +48,7 @@ def load_config(
             _drop(unasked, path)
         demand_allowed(unasked, str(source), allow, trusted)
     for path, value in overrides.items():
-        _put(tree, path, _written(path, value))
+        put(tree, path, _written(path, value))
     config = from_tree(tree)
     validate(config)
     to_tree(config)  # what no file can hold shows before anything starts
@@ -134,7 +134,12 @@ def _drop(tree: dict[str, Any], path: str) -> None:
     tree.pop(last, None)
 
 
-def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set one setting by its path in a tree of sections.
+
+    Raises:
+        ConfigError: a part of the path is no section there.
+    """
     *sections, last = path.split(".")
     for section in sections:
         inner = tree.setdefault(section, {})

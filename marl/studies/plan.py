@@ -1,12 +1,13 @@
 """Every run of a study before it starts: its settings, checked, and its place; and whether an old run has them."""
 
+import copy
 import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from marl.cluster.runs.prepare import complete, demand_place
-from marl.config.files import load_config
+from marl.config.files import load_config, put
 from marl.config.names import demand_allowed
 from marl.config.overrides import settings_from_plain
 from marl.config.settings import Config, to_tree
@@ -126,10 +127,7 @@ def _as_tree(base: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the study file names, as a file of settings would have it."""
     tree: dict[str, Any] = {} if base.endswith(".toml") else {"environment": {"id": base}}
     for path, value in settings.items():
-        section, _, name = path.partition(".")
-        inner = tree.setdefault(section, {}) if name else tree
-        if isinstance(inner, dict):
-            inner[name or section] = value
+        put(tree, path, copy.deepcopy(value))  # cells share values, and a later path may lie in one
     return tree
 
 

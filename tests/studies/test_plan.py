@@ -99,6 +99,24 @@ def test_code_needs_leave(tmp_path: Path) -> None:
         planned(tmp_path, f'{HEAD}[variants.a]\nalgorithm.name = "my_ideas:Mine"\n')
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[grid]\nenvironment.kwargs.x = ['{}']\n",
+        "[grid]\n'environment.kwargs.x' = ['{}']\n",
+        "[settings]\nenvironment.kwargs.x = '{}'\n",
+        "[settings]\n'environment.kwargs.x' = '{}'\n",
+        "[settings]\n'environment.kwargs' = {{x = {{y = ['{}']}}}}\n",
+        "[variants.a]\nenvironment.kwargs.x.y = ['{}']\n",
+    ],
+)
+def test_arguments_of_an_environment_need_leave_in_every_spelling(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PluginError, match="repeat with --allow evil"):
+        planned(tmp_path, HEAD + text.format("evil:Thing"))
+    with pytest.raises(PluginError, match="expected at most 10 kB of environment"):
+        planned(tmp_path, HEAD + text.format(20_000 * "x"))
+
+
 def test_a_run_folder_changed_by_hand(tmp_path: Path) -> None:
     runs = planned(tmp_path)
     folders = [finish(run) for run in runs]
