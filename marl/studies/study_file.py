@@ -140,10 +140,11 @@ def _cells(tree: Mapping[str, Any], children: tuple[int, ...]) -> Iterator[Cell]
     variants = _variants(tree.get("variants"))
     grid = _grid(tree.get("grid"))
     short = _short_keys(list(grid))
-    for (variant, own), values in itertools.product(variants.items(), itertools.product(*grid.values())):
-        for key in own:
-            if key in grid:
+    for variant, own in variants.items():
+        for key, varied in itertools.product(own, grid):
+            if _within(key, varied) or _within(varied, key):
                 raise ConfigError(f"variants.{variant} sets {key}, which [grid] varies: leave it out of one of both")
+    for (variant, own), values in itertools.product(variants.items(), itertools.product(*grid.values())):
         chosen = dict(zip(grid, values, strict=True))
         parts = [variant] if tree.get("variants") else []
         parts += [f"{short[key]}={toml_value(value)}" for key, value in chosen.items()]
@@ -178,7 +179,7 @@ def _grid(table: Any) -> dict[str, list[Any]]:
         raise ConfigError(
             f"grid: expected settings with lists of values, got {_came(table)}: write key = [value, value]"
         )
-    leaves = list(_leaves(table))
+    leaves = list(_leaves("grid", table))
     if double := _first_double([key for key, _ in leaves]):
         raise ConfigError(f"grid: {double[0]} is given twice: leave one out")
     grid = _changes("grid", dict(leaves))
@@ -191,35 +192,42 @@ def _grid(table: Any) -> dict[str, list[Any]]:
 
 
 def _settings(where: str, table: Any) -> dict[str, Any]:
-    """Settings by their path, from tables within each other or keys with dots; a section's key may hold a table."""
+    """Settings by their path, from tables within each other or keys with dots."""
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected a table of settings, got {table!r:.60}")
     found: dict[str, Any] = {}
-    for key, value in table.items():
-        whole = isinstance(value, dict) and not is_tag(value) and "." not in key
-        for path, each in ((f"{key}.{name}", inner) for name, inner in value.items()) if whole else ((key, value),):
-            if path in found:
-                raise ConfigError(f"{where}: {path} is given twice: leave one out")
-            found[path] = each
-    for path, advice in NOT_HERE.items():
+    for path, value in _leaves(where, table):
         if path in found:
+            raise ConfigError(f"{where}: {path} is given twice: leave one out")
+        if value != {} or "." in path:  # an empty section says nothing
+            found[path] = value
+    for path, advice in NOT_HERE.items():
+        if any(_within(each, path) for each in found):
             raise ConfigError(f"{where}: {path} is not for a study file: {advice}")
     return found
 
 
 def _changes(where: str, settings: dict[str, Any]) -> dict[str, Any]:
     for path, advice in ALIKE.items():
-        if path in settings:
+        if any(_within(each, path) for each in settings):
             raise ConfigError(f"{where}: {path} cannot vary: {advice}")
     return settings
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(where: str, tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of everything but tables; an empty table is a value, so that the base's can be emptied."""
     for key, value in tree.items():
+        if prefix and "." in key:
+            raise ConfigError(f"{where}: expected keys without dots in the table {prefix[:-1]}, got {key!r:.80}")
         if isinstance(value, dict) and value and not is_tag(value):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from _leaves(where, value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def _within(path: str, other: str) -> bool:
+    """Whether a setting is this other one, or lies in its table."""
+    return path == other or path.startswith(f"{other}.")
 
 
 def _short_keys(keys: list[str]) -> dict[str, str]:

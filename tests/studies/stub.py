@@ -9,7 +9,7 @@ job = json.loads(sys.stdin.buffer.readline())
 place = Path(job["place"])
 with open(place / "jobs.jsonl", "a") as file:
     file.write(json.dumps(job) + "\n")
-do = job["settings"].get("environment.kwargs", {}).get("do", "finish")
+do = job["settings"].get("environment.kwargs.do", "finish")
 if do == "wait":
     os.read(0, 1)  # until the study ends
     (place / "stopped").touch()

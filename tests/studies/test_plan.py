@@ -49,6 +49,18 @@ def test_a_base_of_ones_own(tmp_path: Path) -> None:
     assert (run.config.environment.id, run.config.algorithm.t_max) == ("Acrobot-v1", 9)
 
 
+def test_tables_are_joined_not_replaced(tmp_path: Path) -> None:
+    own = '[environment]\nid = "CarRacing-v3"\nkwargs = {continuous = false, lap_complete_percent = 0.9}\n'
+    written(tmp_path, f"{own}[stop]\nsteps = 5\n", name="own.toml")
+    text = 'base = "own.toml"\nseeds = [1]\n[settings.environment.kwargs]\ndomain_randomize = true\n'
+    (run,) = planned(tmp_path, f"{text}[variants.a]\nenvironment = {{kwargs = {{lap_complete_percent = 0.8}}}}\n")
+    assert run.config.environment.kwargs == {
+        "continuous": False,
+        "lap_complete_percent": 0.8,
+        "domain_randomize": True,
+    }
+
+
 def test_a_replay_of_a_deterministic_run_cannot_go_on(tmp_path: Path) -> None:
     text = HEAD + '[settings]\nalgorithm.name = "apex_dqn"\nstop.steps = 100\ndeterministic = '
     assert planned(tmp_path, f"{text}false")[0].resumable

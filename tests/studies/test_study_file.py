@@ -62,9 +62,14 @@ def test_keys_may_have_dots_or_lie_in_tables(tmp_path: Path) -> None:
     )
     assert cell.settings == {
         "algorithm.t_max": 7,
-        "environment.kwargs": {"size": {"tuple": [8, 8]}},
+        "environment.kwargs.size": {"tuple": [8, 8]},
         "environment.kwargs.more": 1,
     }
+
+
+def test_an_empty_table_empties_that_of_the_base_and_an_empty_section_says_nothing(tmp_path: Path) -> None:
+    (cell,) = cells(tmp_path, "[settings.environment.kwargs]\n[settings.algorithm]\n")
+    assert cell.settings == {"environment.kwargs": {}}
 
 
 def test_a_file_of_settings_lies_beside_the_study(tmp_path: Path) -> None:
@@ -112,6 +117,19 @@ def test_values_that_no_folder_can_be_called(tmp_path: Path) -> None:
         (f"{HEAD}[grid]\nalgorithm.t_max = 5", "grid.algorithm.t_max: expected a list"),
         (f"{HEAD}[grid]\nalgorithm.t_max = [5, 5]", "grid.algorithm.t_max: 5 is given twice"),
         (f"{HEAD}[variants.a]\nalgorithm.t_max = 4\n[grid]\nalgorithm.t_max = [5]", "variants.a sets algorithm.t_max"),
+        (
+            f"{HEAD}[variants.a]\nenvironment.kwargs.d = 1\n[grid]\nenvironment.kwargs.d = [2]",
+            "variants.a sets environment.kwargs.d, which",
+        ),
+        (
+            f"{HEAD}[variants.a]\nenvironment.kwargs.d.x = 1\n[grid]\nenvironment.kwargs.d = [2]",
+            "variants.a sets environment.kwargs.d.x, which",
+        ),
+        (
+            f"{HEAD}[settings]\nenvironment.kwargs.'a.b' = 1",
+            "settings: expected keys without dots in the table environment.kwargs, got 'a.b'",
+        ),
+        (f"{HEAD}[settings]\nseed.a = 1", "seed is not for a study file"),
         (f"{HEAD}[settings]\nseed = 3", "seed is not for a study file: name them in seeds"),
         (f"{HEAD}[settings]\nreport.runs = 'x'", "report.runs is not for a study file"),
         (f"{HEAD}[grid]\nseed = [1, 2]", "seed cannot vary"),
