@@ -2,7 +2,8 @@
 
 import copy
 import dataclasses
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,7 @@ def plan(study: Study, folder: Path, allow: Collection[str]) -> list[Planned]:
         MarlError: settings that cannot work.
     """
     firsts = [_first_run(study, cell, folder / RUNS / cell.folder, allow) for cell in study.cells]
+    _demand_alike(study, firsts)
     return [
         run._replace(
             seed=seed,
@@ -101,6 +103,18 @@ def _first_run(study: Study, cell: Cell, folder: Path, allow: Collection[str]) -
     except ConfigError as error:
         raise ConfigError(f"{study.path}: {cell.label}: {error}") from error
     return Planned(cell, seed, study.base, settings, config, folder / f"seed-{seed}")
+
+
+def _demand_alike(study: Study, runs: Sequence[Planned]) -> None:
+    """Refuse cells whose returns or ends would mean something else than those of the first."""
+    first = runs[0]
+    for run, name in itertools.product(runs[1:], ("id", "solved_return")):
+        ours, theirs = (getattr(each.config.environment, name) for each in (run, first))
+        if ours != theirs:
+            raise ConfigError(
+                f"{study.path}: environment.{name} cannot vary: expected {theirs!r:.60} as in {first.cell.label}, "
+                f"got {ours!r:.60} in {run.cell.label}: set it in [settings], or make a study of each"
+            )
 
 
 def _config(base: str, settings: Mapping[str, Any], allow: Collection[str]) -> Config:

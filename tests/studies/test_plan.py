@@ -96,6 +96,14 @@ def test_a_replay_of_a_deterministic_run_cannot_go_on(tmp_path: Path) -> None:
             "2 children: deterministic = true needs replay.ratio = 0 on children",
         ),
         ("[settings]\nexchange.name = 'pairwise'", "base: .*children"),
+        (
+            "[grid]\nenvironment = [{id = 'CartPole-v1'}, {id = 'Acrobot-v1'}]",
+            "environment.id cannot vary: expected 'CartPole-v1' as in .*CartPole.*, got 'Acrobot-v1' in .*Acrobot",
+        ),
+        (
+            "[variants.a]\n[variants.b]\nenvironment.solved_return = 100",
+            "environment.solved_return cannot vary: expected 475.0 as in a, got 100.0 in b: set it in",
+        ),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work(tmp_path: Path, text: str, complaint: str) -> None:
