@@ -49,4 +49,4 @@ def study(
         sys.exit(128 + result.signal)  # as a shell reports a process that a signal ended
     if result.failures:
         more = f" (and {len(result.failures) - 1} more)" if len(result.failures) > 1 else ""
-        raise click.ClickException(f"{result.failures[0]}{more}; the same command tries them again")
+        raise click.ClickException(f"{result.failures[0]}{more}; the same command tries again what has not ended")

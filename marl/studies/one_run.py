@@ -42,13 +42,18 @@ def main() -> None:
         with contextlib.suppress(OSError):  # cores that were taken away meanwhile
             os.sched_setaffinity(0, job.cores)
     try:
-        _train(job)
+        finish(job)
     except MarlError as error:
         print(f"Error: {printable(str(error))}", file=sys.stderr)
         sys.exit(1)
 
 
-def _train(job: Job) -> None:
+def finish(job: Job) -> None:
+    """Train one run to its end, from where it is; nothing if it has ended.
+
+    Raises:
+        MarlError: it cannot be trained, or it ended without what it was to leave.
+    """
     from marl.api import Cluster, train
     from marl.processes.bootstrap import start_forkserver
 
@@ -77,6 +82,8 @@ def _train(job: Job) -> None:
             )
         if "stopped" in (result.reason, result.evaluation_lacking):
             forget_end(RunFolder(result.run))
+        if result.failure:
+            raise MarlError(result.failure)
 
 
 def _end_with_study() -> None:

@@ -105,11 +105,11 @@ class _Progress:
 
     def _ended(self, one: Ended) -> None:
         self.rows[one.planned.place] = row = read_row(one.planned)
-        if row.result is None:
+        if one.failure or row.result is None:  # or both: a run may end and have learned nothing
             line = f"{one.planned.name} failed: {one.failure or 'it was stopped'}"
             self.failures.append(line)
             self._say(line)
-        else:
+        if row.result is not None:
             done = sum(each.result is not None for each in self.rows.values())
             self._say(f"{one.planned.name} {_outcome(row)} [{done} of {len(self.rows)}]")
         if time.monotonic() >= self._due:

@@ -49,7 +49,9 @@ def test_a_failed_run_is_told_at_the_end_too(file: Path, command: Command, monke
     monkeypatch.setattr(studies, "play", play)
     answer = command("study", "small.toml")
     assert answer.code == 1
-    assert answer.err == ("Error: slow, seed 1 failed: no such game (and 3 more); the same command tries them again\n")
+    assert answer.err == (
+        "Error: slow, seed 1 failed: no such game (and 3 more); the same command tries again what has not ended\n"
+    )
 
 
 def test_ctrl_c(file: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

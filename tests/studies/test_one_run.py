@@ -5,12 +5,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from marl import api
+from marl.errors import MarlError
 from marl.reports.run_folder import RunFolder
-from marl.studies.one_run import Job
+from marl.studies.one_run import Job, finish
 from marl.studies.place import end_of, latest_run
 from marl.studies.schedule import COMMAND
 from tests.commands import PATIENCE_S, until
@@ -77,6 +80,15 @@ def test_it_saves_and_ends_with_its_study(tmp_path: Path) -> None:
     run = only_run(tmp_path)
     assert "ended" not in run.read_facts()
     assert latest_run(tmp_path) is not None
+
+
+def test_a_run_that_ended_without_what_it_was_to_leave_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = SimpleNamespace(reason="steps", evaluation_lacking="", run=tmp_path, failure="nothing was learned")
+    monkeypatch.setattr(api, "train", lambda *unused, **unused_words: ended)
+    with pytest.raises(MarlError, match=r"^nothing was learned$"):
+        finish(Job(str(tmp_path), str(tmp_path / "weights.pt"), "CartPole-v1", SHORT, 1, True, [], []))
 
 
 @pytest.mark.slow

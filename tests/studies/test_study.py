@@ -102,6 +102,17 @@ def test_a_run_that_fails_is_told_and_tried_again(tmp_path: Path, player: Player
     assert (player.played, result.failures, result.finished) == (["fast, seed 1"], [], 4)
 
 
+def test_a_run_that_ended_badly_is_told_and_not_tried_again(tmp_path: Path, player: Player) -> None:
+    player.do = lambda run: player.finish(run) or "nothing was learned" * (run.name == "fast, seed 1")
+    result, lines = made(tmp_path)
+    assert list(result.failures) == ["fast, seed 1 failed: nothing was learned"]
+    assert lines[4] == "fast, seed 1 failed: nothing was learned"
+    assert lines[5].startswith("fast, seed 1 ended (steps) after 3.0 s")
+    assert result.finished == 4
+    assert made(tmp_path)[0].failures == []
+    assert player.played == []
+
+
 def test_a_signal_ends_it_with_a_report_and_it_goes_on(tmp_path: Path, player: Player) -> None:
     def interrupted(run: Planned) -> str:
         if run.name != "fast, seed 1":
