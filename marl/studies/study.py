@@ -67,7 +67,13 @@ def study(
         demand_unchanged(planned, allow)
         progress = _Progress(read, folder, {each.place: read_row(each) for each in planned}, say)
         signal = None if report_only else progress.play(side_by_side, allow)
-        progress.report()
+        try:
+            progress.report()
+        except OSError as error:
+            raise RunFolderError(
+                f"expected to write the report in {folder}, got {error.strerror or error} "
+                f"({error.filename or folder}): free that place, then make it with --report-only"
+            ) from error
     rows = progress.rows.values()
     finished = sum(row.result is not None for row in rows)
     return StudyResult(folder, folder / REPORT, finished, len(rows), progress.failures, signal)
@@ -93,10 +99,16 @@ class _Progress:
         return stopped.signal
 
     def report(self) -> None:
-        """Write the report, and no other for many times as long as it took: the runs need the cores."""
+        """Write the report, and no other for many times as long as it took: the runs need the cores.
+
+        Raises:
+            OSError: a file of it cannot be written.
+        """
         began = time.monotonic()
-        write_report(self._study, list(self.rows.values()), self._folder)
-        self._due = time.monotonic() + REST * (time.monotonic() - began)
+        try:
+            write_report(self._study, list(self.rows.values()), self._folder)
+        finally:
+            self._due = time.monotonic() + REST * (time.monotonic() - began)
 
     def _began(self, each: Planned) -> None:
         run = self.rows[each.place].run
@@ -112,10 +124,13 @@ class _Progress:
         if row.result is not None:
             done = sum(each.result is not None for each in self.rows.values())
             self._say(f"{one.planned.name} {_outcome(row)} [{done} of {len(self.rows)}]")
-        if time.monotonic() >= self._due:
-            self.report()
-        else:
-            write_table(list(self.rows.values()), self._folder)
+        try:
+            if time.monotonic() >= self._due:
+                self.report()
+            else:
+                write_table(list(self.rows.values()), self._folder)
+        except OSError as error:  # the runs matter more: only the last report has to be written
+            self._say(f"no report for now: {error.strerror or error} ({error.filename or self._folder})")
 
 
 def _make(folder: Path) -> None:

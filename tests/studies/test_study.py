@@ -113,6 +113,18 @@ def test_a_run_that_ended_badly_is_told_and_not_tried_again(tmp_path: Path, play
     assert player.played == []
 
 
+@pytest.mark.parametrize("name", ["runs.csv", "report.md"])
+def test_a_report_that_cannot_be_written_stops_no_run(tmp_path: Path, player: Player, name: str) -> None:
+    (tmp_path / "runs/small" / name).mkdir(parents=True)
+    lines: list[str] = []
+    with pytest.raises(RunFolderError, match=r"to write the report in .*small, got .*: free .* with --report-only$"):
+        study(written(tmp_path), runs=tmp_path / "runs", say=lines.append)
+    assert player.played == ALL
+    assert any(line.startswith("no report for now: ") and name in line for line in lines)
+    (tmp_path / "runs/small" / name).rmdir()
+    assert made(tmp_path, report_only=True)[0].finished == 4
+
+
 def test_a_signal_ends_it_with_a_report_and_it_goes_on(tmp_path: Path, player: Player) -> None:
     def interrupted(run: Planned) -> str:
         if run.name != "fast, seed 1":
