@@ -89,7 +89,8 @@ def play(
 
 def _start(planned: Planned, cores: list[int], allow: Sequence[str], *, pinned: bool) -> _Running:
     settings = dict(planned.settings)
-    if not pinned and not planned.config.node.workers:  # no system call gives it its cores
+    if not pinned and not planned.config.node.workers and not planned.config.deterministic:
+        # No system call gives it its cores. A deterministic run has one worker anyway.
         settings["node.workers"] = max(1, len(cores) // max(1, planned.cell.children))
     job = Job(
         place=str(planned.place),

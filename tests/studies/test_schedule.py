@@ -1,6 +1,7 @@
 """Which runs start when, on which cores, and what is said of those that end badly; processes that train nothing."""
 
 import json
+import os
 import sys
 import threading
 from pathlib import Path
@@ -52,6 +53,19 @@ def test_every_run_is_told_once_what_it_is(tmp_path: Path, slots: int) -> None:
     assert (told["base"], told["children"], told["resumable"]) == ("CartPole-v1", 0, True)
     assert told["settings"] == {"stop.steps": 3000, "algorithm.learning_rate": 1e-2, "seed": 2}
     assert told["out"] == str(runs[3].place / "weights.pt")
+
+
+@pytest.mark.parametrize(("text", "workers"), [("", 1), ("deterministic = true\n", None), ("node.workers = 3\n", 3)])
+def test_workers_where_no_process_can_be_given_its_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, workers: int | None
+) -> None:
+    """A deterministic run refuses any number but one."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    (run, _) = planned(tmp_path, HEAD + text)
+    played([run], slots=2)
+    assert job(run)["settings"].get("node.workers") == workers
+    assert job(run)["cores"] == []
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
