@@ -18,8 +18,19 @@ from marl.studies.plan import Planned
 LOG = "log.txt"  # what a run prints, in its place
 LOOK_S = 0.1  # between two looks at the processes
 STOP_S = 60.0  # for runs to save what they have and end; then they are killed
-COMMAND = (sys.executable, "-m", "marl.studies.one_run")
 _MOST_LOG = 4096  # bytes of the end of a log, to find a reason in
+
+
+def command(path: Sequence[str]) -> tuple[str, ...]:
+    """What starts a process of one run, from a process that imports along ``path``.
+
+    A file in the current folder never stands for a module of marl or of Python, unless it does so here already.
+    """
+    here_first = path[:1] in ([""], [os.getcwd()])
+    return (sys.executable, *([] if here_first else ["-P"]), "-m", "marl.studies.one_run")
+
+
+COMMAND = command(sys.path)
 
 
 class Ended(NamedTuple):
