@@ -15,7 +15,9 @@ algorithm.learning_rate = [1e-3, 3e-3]
 
 import difflib
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,9 +98,7 @@ def _study(path: Path, tree: Mapping[str, Any]) -> Study:
         raise ConfigError(f"the study's folder has the name of its file: expected {_NAMES}, got {path.stem!r:.80}")
     seeds = _numbers("seeds", tree.get("seeds"), MOST_SEED)
     children = _numbers("children", tree.get("children", [0]), MOST_CHILDREN)
-    cells = tuple(_cells(tree, children))
-    if len(cells) * len(seeds) > MOST_RUNS:
-        raise ConfigError(f"expected at most {MOST_RUNS:,} runs, got {len(cells) * len(seeds):,}: make several studies")
+    cells = tuple(_cells(tree, children, len(seeds)))
     return Study(path, path.stem, base, seeds, _divide(tree.get("divide", [])), _metric(tree), cells)
 
 
@@ -134,11 +134,14 @@ def _metric(tree: Mapping[str, Any]) -> str:
     return str(metric)
 
 
-def _cells(tree: Mapping[str, Any], children: tuple[int, ...]) -> Iterator[Cell]:
+def _cells(tree: Mapping[str, Any], children: tuple[int, ...], num_seeds: int) -> Iterator[Cell]:
     """The cells in the order of the file: variants, then the grid's combinations, then numbers of children."""
     common = _settings("settings", tree.get("settings", {}))
     variants = _variants(tree.get("variants"))
     grid = _grid(tree.get("grid"))
+    num_runs = len(variants) * math.prod(map(len, grid.values())) * len(children) * num_seeds
+    if num_runs > MOST_RUNS:  # a few lines can ask for more than any memory holds
+        raise ConfigError(f"expected at most {MOST_RUNS:,} runs, got {num_runs:,}: make several studies")
     short = _short_keys(list(grid))
     for variant, own in variants.items():
         for key, varied in itertools.product(own, grid):
@@ -233,7 +236,7 @@ def _within(path: str, other: str) -> bool:
 def _short_keys(keys: list[str]) -> dict[str, str]:
     """The last part of each key, or all of it where that says too little."""
     lasts = [key.rpartition(".")[2] for key in keys]
-    enough = {last for last in lasts if lasts.count(last) == 1 and last != "name"}
+    enough = {last for last, count in Counter(lasts).items() if count == 1 and last != "name"}
     return {key: last if last in enough else key for key, last in zip(keys, lasts, strict=True)}
 
 
@@ -252,7 +255,12 @@ def _children_text(count: int) -> str:
 
 def _first_double(values: list[Any]) -> list[Any]:
     """The first value that is there twice, in a list; an empty one if there is none."""
-    return next(([value] for index, value in enumerate(values) if value in values[:index]), [])
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            return [value]
+        seen.add(value)
+    return []
 
 
 def _came(value: Any) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from marl.errors import ConfigError
+from marl.studies import study_file
 from marl.studies.study_file import Cell, read_study
 from tests.studies.files import SMALL, written
 
@@ -144,6 +145,13 @@ def test_what_a_file_may_not_say(tmp_path: Path, text: str, complaint: str) -> N
         read_study(written(tmp_path, text))
     assert "small.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_too_many_runs_are_counted_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_file, "Cell", lambda *unused: pytest.fail("a cell was made"))
+    grid = "".join(f"environment.kwargs.{letter} = {list(range(100))}\n" for letter in "abc")
+    with pytest.raises(ConfigError, match="at most 10,000 runs, got 2,000,000: make several"):
+        cells(tmp_path, f"children = [0, 1]\n[grid]\n{grid}")
 
 
 def test_a_file_whose_name_no_folder_can_have(tmp_path: Path) -> None:
