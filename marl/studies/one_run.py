@@ -60,7 +60,6 @@ def finish(job: Job) -> None:
     if not job.children:  # a fleet of local children starts its own
         start_forkserver("marl.cluster.worker")  # first of all: it loads torch while this process does
     from marl.config.overrides import settings_from_plain
-    from marl.reports.run_folder import RunFolder
     from marl.reports.run_lock import writing
     from marl.studies.place import can_resume, end_of, forget_end, latest_run, set_aside
 
@@ -72,6 +71,7 @@ def finish(job: Job) -> None:
             return
         cluster = Cluster(local=job.children) if job.children else None
         if run is not None and job.resumable and can_resume(run):
+            forget_end(run)
             result = train(resume=run.path, out=job.out, plain=True, cluster=cluster, allow=job.allow)
         else:
             if run is not None:
@@ -80,8 +80,6 @@ def finish(job: Job) -> None:
             result = train(
                 job.base, settings=settings, out=job.out, plain=True, look=False, cluster=cluster, allow=job.allow
             )
-        if "stopped" in (result.reason, result.evaluation_lacking):
-            forget_end(RunFolder(result.run))
         if result.failure:
             raise MarlError(result.failure)
 

@@ -26,11 +26,11 @@ def without_settings(place: Path) -> list[Path]:
 
 
 def end_of(run: RunFolder) -> dict[str, Any] | None:
-    """How a run ended by itself; None where it was stopped or killed, and has to go on."""
+    """How a run ended by itself; None where it was stopped or killed, its final evaluation too, and has to go on."""
     ended = run.read_facts().get("ended")
     if not isinstance(ended, dict) or ended.get("reason") not in ("solved", "steps", "minutes", "episodes"):
         return None
-    return ended
+    return None if ended.get("lacking") == "stopped" else ended
 
 
 def can_resume(run: RunFolder) -> bool:
@@ -40,6 +40,8 @@ def can_resume(run: RunFolder) -> bool:
 
 def forget_end(run: RunFolder) -> None:
     """Have a run that was stopped go on when it is resumed, even if it is at its end: its final evaluation lacks.
+
+    Otherwise there is nothing to resume for ``marl.api.train``, and what ended by "stopped" never ends by itself.
 
     Raises:
         OSError: it cannot be written.

@@ -78,14 +78,35 @@ def test_it_saves_and_ends_with_its_study(tmp_path: Path) -> None:
         process.stdin.close()
         assert process.wait(PATIENCE_S) == 0
     run = only_run(tmp_path)
-    assert "ended" not in run.read_facts()
+    assert end_of(run) is None
     assert latest_run(tmp_path) is not None
+
+
+@pytest.mark.parametrize("ended", [{"reason": "stopped", "steps": 2500}, {"reason": "steps", "lacking": "stopped"}])
+def test_a_run_that_was_stopped_at_its_end_or_beyond_is_not_taken_for_one_that_has_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: dict[str, Any]
+) -> None:
+    """One that a user resumed with a later end and stopped, or whose final evaluation was stopped."""
+    run = RunFolder(tmp_path / "CartPole-v1-20260101-120000")
+    run.path.mkdir()
+    (run.path / "checkpoint.pt").touch()
+    run.config.touch()
+    run.facts.write_text(json.dumps({"ended": ended}))
+    resumed: list[Any] = []
+
+    def train(*unused: Any, resume: Path, **unused_words: Any) -> Any:
+        resumed.append((resume, run.read_facts()))
+        return SimpleNamespace(failure=None)
+
+    monkeypatch.setattr(api, "train", train)
+    finish(Job(str(tmp_path), str(tmp_path / "weights.pt"), "CartPole-v1", SHORT, 1, True, [], []))
+    assert resumed == [(run.path, {})]
 
 
 def test_a_run_that_ended_without_what_it_was_to_leave_has_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = SimpleNamespace(reason="steps", evaluation_lacking="", run=tmp_path, failure="nothing was learned")
+    ended = SimpleNamespace(failure="nothing was learned")
     monkeypatch.setattr(api, "train", lambda *unused, **unused_words: ended)
     with pytest.raises(MarlError, match=r"^nothing was learned$"):
         finish(Job(str(tmp_path), str(tmp_path / "weights.pt"), "CartPole-v1", SHORT, 1, True, [], []))

@@ -62,9 +62,10 @@ def draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
 
 
 def end_facts(outcome: Outcome) -> dict[str, Any]:
-    """For the run folder: how the run ended, and the returns of its weights."""
+    """For the run folder: how the run ended, the returns of its weights, and why they are fewer than wanted."""
     end = {"reason": outcome.reason, "steps": outcome.status.steps, "seconds": outcome.status.seconds}
-    return {"ended": {**end, **_evaluation(outcome.evaluation)}}
+    lacking = {"lacking": outcome.evaluation.lacking} if outcome.evaluation.lacking else {}
+    return {"ended": {**end, **_evaluation(outcome.evaluation), **lacking}}
 
 
 def fields(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from marl.cluster.runs.checkpoint_manager import BEST, CHECKPOINT
-from marl.cluster.runs.result import Kept, fields, finished, keep_weights
+from marl.cluster.runs.evaluation import Final
+from marl.cluster.runs.result import Kept, end_facts, fields, finished, keep_weights
 from marl.config.files import load_config
 from marl.errors import RunFolderError
 from marl.reports.run_folder import RunFolder
@@ -39,6 +40,13 @@ def test_a_run_that_learned_nothing(tmp_path: Path) -> None:
     assert "(replay.start: the first comes after 1,000 steps)" in told(tmp_path, replay, learned=False)["failure"]
     stopped = told(tmp_path, learned=False, reason="stopped", stopped_by=15)
     assert (stopped["failure"], stopped["signal"]) == (None, 15)
+
+
+def test_the_run_folder_says_what_the_final_evaluation_lacks() -> None:
+    """A study makes it good."""
+    end = {"reason": "steps", "steps": 200, "seconds": 1.0}
+    assert end_facts(outcome(evaluation=Final(None, "stopped"))) == {"ended": {**end, "lacking": "stopped"}}
+    assert end_facts(outcome(evaluation=Final(None, ""))) == {"ended": end}
 
 
 def test_a_signal_after_the_end_changes_nothing(tmp_path: Path) -> None:
