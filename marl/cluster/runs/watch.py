@@ -97,7 +97,7 @@ class Run:
             self._folder.write_facts({"seed": self._config.seed, **self._facts})
             reason = self._watch(stopped)
             self._trainer.stop()
-            over, allowed = self._ended_at(), patience(self._ended_at() - self._started)
+            over, allowed = self._ended_at(), patience(self._seconds())
             if reason in ("steps", "minutes", "episodes"):
                 self._evaluation.last(self._trainer.snapshot(), stopped, over + LAST_WEIGHTS_SHARE * allowed)
         finally:
