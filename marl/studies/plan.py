@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marl.cluster.runs.prepare import complete, demand_place
-from marl.config.files import load_config, put
+from marl.config.files import load_config, put, to_toml
 from marl.config.names import demand_allowed
 from marl.config.overrides import settings_from_plain
 from marl.config.settings import Config, to_tree
@@ -85,6 +85,20 @@ def demand_unchanged(runs: list[Planned], allow: Collection[str]) -> None:
             )
         if (run := latest_run(planned.place)) is not None:
             _demand_same(planned, run, allow)
+
+
+def changed_since(planned: Planned, allow: Collection[str]) -> str:
+    """Why a run may not start any more: it would have other settings than planned, as its base was edited meanwhile;
+    "" if it may.
+    """
+    try:
+        config = complete(_config(planned.base, planned.settings, allow))
+        if to_toml(config) == to_toml(planned.config):
+            return ""
+        came = "other settings"
+    except MarlError as error:
+        came = str(error)
+    return f"expected {planned.base} as it was when the study began, got {came}: undo the change"
 
 
 def _first_run(study: Study, cell: Cell, folder: Path, allow: Collection[str]) -> Planned:

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 from marl.config.settings import Config
 from marl.processes.cores import count_cores
 from marl.studies.one_run import Job
-from marl.studies.plan import Planned
+from marl.studies.plan import Planned, changed_since
 
 LOG = "log.txt"  # what a run prints, in its place
 LOOK_S = 0.1  # between two looks at the processes
@@ -90,8 +90,12 @@ def play(
                     free.append(share)
                     ended(_close(one))
             while waiting and free and not stopped.is_set():
-                began(waiting[0])
-                one = _start(waiting.pop(0), free[0], allow, pinned=affinity is not None)
+                planned = waiting.pop(0)
+                began(planned)
+                if failure := changed_since(planned, allow):
+                    ended(Ended(planned, failure))
+                    continue
+                one = _start(planned, free[0], allow, pinned=affinity is not None)
                 running[one.process.pid] = one, free.pop(0)
             stopped.wait(LOOK_S)
     finally:

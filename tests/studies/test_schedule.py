@@ -13,7 +13,7 @@ import pytest
 from marl.studies import schedule
 from marl.studies.plan import Planned
 from marl.studies.schedule import Ended, command, play, shares, slots_for
-from tests.studies.files import planned
+from tests.studies.files import planned, written
 
 STUB = (sys.executable, "-S", str(Path(__file__).with_name("stub.py")))
 HEAD = 'base = "CartPole-v1"\nseeds = [1, 2]\n[settings]\nstop.steps = 3000\n'
@@ -86,6 +86,25 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     _, ends = played(runs)
     assert [each.failure for each in ends] == ["expected a game, got none", ""] * 2
     assert "a line before" in (runs[0].place / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(("edited", "came"), [("t_max = 9", "other settings"), ("t_max =", "own.toml is not a TOML")])
+def test_a_base_that_is_edited_meanwhile_starts_no_run_with_other_settings(
+    tmp_path: Path, edited: str, came: str
+) -> None:
+    own = '[environment]\nid = "CartPole-v1"\n[algorithm]\nt_max = 8\n'
+    base = written(tmp_path, own, name="own.toml")
+    runs = planned(tmp_path, HEAD.replace("CartPole-v1", "own.toml").replace("[1, 2]", "[1, 2, 3]"))
+
+    def begins(run: Planned) -> None:
+        base.write_text(own.replace("t_max = 8", edited) if run.seed == 2 else own)
+
+    ends: list[Ended] = []
+    play(runs, 1, (), threading.Event(), began=begins, ended=ends.append)
+    assert [bool(each.failure) for each in ends] == [False, True, False]
+    assert ends[1].failure.startswith(f"expected {base} as it was when the study began, got ")
+    assert came in ends[1].failure
+    assert [(run.place / "jobs.jsonl").exists() for run in runs] == [True, False, True]
 
 
 def test_a_run_that_is_killed_says_how(tmp_path: Path) -> None:
