@@ -76,7 +76,7 @@ def compare_cells(rows: Sequence[Row], metric: str) -> Comparison:
     for row in rows:
         of_cell.setdefault(row.planned.cell.folder, []).append(row)
     cells = [_alone(some) for some in of_cell.values()]
-    baselines = {name: _baseline(cells, name) for name in {metric: None, **dict.fromkeys(UNITS)}}
+    baselines = {name: _baseline(cells, name) for name in dict.fromkeys((metric, *UNITS))}
     thresholds = _thresholds(cells, metric)
     return Comparison(
         metric,

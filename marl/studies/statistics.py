@@ -56,11 +56,6 @@ def estimate_ratio(scores: Floats, others: Floats) -> Estimate:
     return _estimate(value, [scores, others], ratios)
 
 
-def num_cut(count: int) -> int:
-    """How many of ``count`` scores an interquartile mean leaves out at either end."""
-    return int(CUT * count)
-
-
 def probability_of_improvement(scores: Floats, baseline: Floats) -> Estimate:
     """How likely a run of ``scores`` is to beat one of ``baseline`` on the same task, ties half; the mean over tasks.
 
@@ -104,7 +99,7 @@ def estimate_means(lines: Floats) -> Band:
 
 def _middle_means(rows: Floats) -> Floats:
     """The mean of the middle half of each row; whole scores are left out, as ``scipy.stats.trim_mean`` does."""
-    cut = num_cut(rows.shape[1])
+    cut = int(CUT * rows.shape[1])
     return np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut].mean(axis=1)  # type: ignore[no-any-return]
 
 
