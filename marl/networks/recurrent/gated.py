@@ -13,8 +13,8 @@ from marl.networks.heads import Linear
 from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.recurrent.gru_steps import GATES as GRU_GATES
 from marl.networks.recurrent.gru_steps import GRUSteps
-from marl.networks.recurrent.lstm_steps import GATES as LSTM_GATES
-from marl.networks.recurrent.lstm_steps import LSTMSteps
+from marl.networks.recurrent.lstm_unroll import GATES as LSTM_GATES
+from marl.networks.recurrent.lstm_unroll import Weights, unroll_lstm
 
 
 class Gated(KeepsTensors):
@@ -35,15 +35,7 @@ class Gated(KeepsTensors):
         self.relist()
 
     def unroll(self, features: Tensor, state: State, resets: Tensor) -> Tensor:
-        """Features [S, B, size] of features [S, B, F], one step after the other; see ``Policy.unroll``.
-
-        The inputs of all steps are one product, so that each step has only the recurrent product left.
-        """
-        weight, bias, *_ = self._listed
-        return self._unrolled(functional.linear(features, weight, bias), state, resets)
-
-    def _unrolled(self, inputs: Tensor, state: State, resets: Tensor) -> Tensor:
-        """Features [S, B, size] of the gates' inputs [S, B, num_gates size]."""
+        """Features [S, B, size] of features [S, B, F], one step after the other; see ``Policy.unroll``."""
         raise NotImplementedError
 
     def relist(self) -> None:
@@ -66,9 +58,11 @@ class GRU(Gated):
         state = torch.gru_cell(features, state, weight, recurrent, bias, recurrent_bias)
         return state, state
 
-    def _unrolled(self, inputs: Tensor, state: State, resets: Tensor) -> Tensor:
-        _, _, weight, bias = self._listed
-        return GRUSteps.apply(inputs, state, resets, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
+    def unroll(self, features: Tensor, state: State, resets: Tensor) -> Tensor:
+        """See ``Gated``. The inputs of all steps are one product: each step has only the recurrent product left."""
+        weight, bias, recurrent, recurrent_bias = self._listed
+        inputs = functional.linear(features, weight, bias)
+        return GRUSteps.apply(inputs, state, resets, recurrent, recurrent_bias)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class LSTM(Gated):
@@ -94,6 +88,7 @@ class LSTM(Gated):
         state = torch.lstm_cell(features, state, weight, recurrent, bias, recurrent_bias)
         return state[0], state
 
-    def _unrolled(self, inputs: Tensor, state: State, resets: Tensor) -> Tensor:
-        _, _, weight, bias = self._listed
-        return LSTMSteps.apply(inputs, *state, resets, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
+    def unroll(self, features: Tensor, state: State, resets: Tensor) -> Tensor:
+        """See ``Gated``."""
+        weight, bias, recurrent, recurrent_bias = self._listed
+        return unroll_lstm(features, state, resets, Weights(weight, recurrent, bias, recurrent_bias))

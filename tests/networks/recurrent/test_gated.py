@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from marl.data.layout import leaves
 from marl.networks.actor_critic import RecurrentActorCritic
 from marl.networks.contract import State, renewed
 from marl.networks.cores import make_core, unrolled
-from marl.networks.recurrent import gru_steps, lstm_steps
+from marl.networks.recurrent import gru_steps
 from marl.networks.recurrent.gated import GRU, LSTM, Gated
 from marl.networks.settings import NetworkSettings
 from tests.plain_spaces import plain_spaces
@@ -20,6 +19,14 @@ from tests.plain_spaces import plain_spaces
 S, B, FEATURES, SIZE = 7, 3, 4, 5
 CELLS: dict[str, Any] = {"gru": nn.GRUCell, "lstm": nn.LSTMCell}
 cores = pytest.mark.parametrize("name", CELLS)
+Begins = list[tuple[int, int]]  # step and row of each episode's first step
+SOME: Begins = [(0, 1), (2, 0), (3, 0), (5, 1)]  # not in the last row; in a row twice, one right after the other
+BEGINS: dict[str, Begins] = {
+    "none": [],
+    "first": [(0, 0), (0, 2)],
+    "some": SOME,
+    "every step": [(step, row) for step in range(S) for row in range(B)],
+}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -35,17 +42,17 @@ def made(name: str, seed: int = 0) -> Gated:
     return core
 
 
-def trajectory(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """Features, and where episodes begin: at the first step of one row, later in others, twice in a row in one."""
+def trajectory(dtype: torch.dtype = torch.float64, begins: Begins = SOME) -> tuple[Tensor, Tensor]:
+    """Features, and where episodes begin."""
     resets = torch.zeros(S, B, dtype=torch.bool)
-    for step, row in ((0, 1), (2, 0), (3, 0), (5, 1)):
+    for step, row in begins:
         resets[step, row] = True
     return torch.randn(S, B, FEATURES, generator=generator(1), dtype=dtype), resets
 
 
-def state_of(core: Gated) -> State:
+def state_of(core: Gated, dtype: torch.dtype = torch.float64) -> State:
     """None that is zero."""
-    found = [torch.randn(B, SIZE, generator=generator(seed), dtype=torch.float64) for seed in (2, 3)]
+    found = [torch.randn(B, SIZE, generator=generator(seed), dtype=dtype) for seed in (2, 3)]
     return found[0] if isinstance(core, GRU) else tuple(found)
 
 
@@ -65,13 +72,21 @@ def tuple_of_zeros(state: State) -> State:
 
 
 @cores
-@pytest.mark.parametrize("library", [np, torch], ids=["numpy", "torch"])
+@pytest.mark.parametrize("begins", BEGINS)
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.float32, 3e-6)], ids=["64", "32"])
 def test_steps_and_trajectories_are_those_of_torchs_cell_and_so_are_gradients(
-    name: str, library: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, begins: str, dtype: torch.dtype, within: float
 ) -> None:
-    for module in (gru_steps, lstm_steps):
-        monkeypatch.setattr(module, "library_of", lambda unused: library)
-    core, cell = made(name).double(), CELLS[name](FEATURES, SIZE).double()
+    check(name, dtype, within, BEGINS[begins])
+
+
+def test_torch_computes_what_numpy_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gru_steps, "library_of", lambda unused: torch)
+    check("gru", torch.float64, 1e-12, SOME)
+
+
+def check(name: str, dtype: torch.dtype, within: float, begins: Begins) -> None:
+    core, cell = made(name).to(dtype), CELLS[name](FEATURES, SIZE).to(dtype)
     cell.load_state_dict(
         {
             "weight_ih": core.inputs.weight, "bias_ih": core.inputs.bias,
@@ -82,7 +97,7 @@ def test_steps_and_trajectories_are_those_of_torchs_cell_and_so_are_gradients(
         for ours, theirs in ((core.inputs, cell.bias_ih), (core.recurrent, cell.bias_hh)):
             ours.bias.copy_(torch.randn(ours.bias.shape, generator=generator(4)))
             theirs.copy_(ours.bias)
-    (features, resets), state = trajectory(), state_of(core)
+    (features, resets), state = trajectory(dtype, begins), state_of(core, dtype)
     for each in (features, *leaves(state)):
         each.requires_grad_()
 
@@ -91,20 +106,20 @@ def test_steps_and_trajectories_are_those_of_torchs_cell_and_so_are_gradients(
         return (after, after) if name == "gru" else (after[0], after)
 
     expected = step_by_step(by_cell, features, state, resets)
-    weighed = torch.randn(expected.shape, generator=generator(5), dtype=torch.float64)
+    weighed = torch.randn(expected.shape, generator=generator(5), dtype=dtype)
     (expected * weighed).sum().backward()
     slopes = [each.grad for each in (features, *leaves(state))]
     for each in (features, *leaves(state)):
         each.grad = None
     found = unrolled(core, features, state, resets)
     (found * weighed).sum().backward()
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(step_by_step(core.step, features, state, resets), expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found, expected, atol=within, rtol=0)
+    torch.testing.assert_close(step_by_step(core.step, features, state, resets), expected, atol=within, rtol=0)
     for each, slope in zip((features, *leaves(state)), slopes, strict=True):
-        torch.testing.assert_close(each.grad, slope, atol=1e-12, rtol=0)
+        torch.testing.assert_close(each.grad, slope, atol=within, rtol=0)
     for ours, theirs in ((core.inputs, "ih"), (core.recurrent, "hh")):
-        torch.testing.assert_close(ours.weight.grad, getattr(cell, f"weight_{theirs}").grad, atol=1e-12, rtol=0)
-        torch.testing.assert_close(ours.bias.grad, getattr(cell, f"bias_{theirs}").grad, atol=1e-12, rtol=0)
+        torch.testing.assert_close(ours.weight.grad, getattr(cell, f"weight_{theirs}").grad, atol=within, rtol=0)
+        torch.testing.assert_close(ours.bias.grad, getattr(cell, f"bias_{theirs}").grad, atol=within, rtol=0)
 
 
 @cores
