@@ -16,7 +16,7 @@ seeds = [1]
 children = {children}
 
 [settings]
-stop.steps = 300_000  # so many that no run ends before it is interrupted
+stop.steps = 300_000  # long runs: each is still training when it is interrupted
 stop.solved = false
 node.workers = 1
 checkpoint.every_seconds = 0.1

@@ -25,7 +25,7 @@ def _stubs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def played(runs: list[Planned], slots: int = 1, stop_after: int | None = None) -> tuple[list[str], list[Ended]]:
-    """What began and ended, in order; a study that is stopped once so many have begun."""
+    """Records in order which runs began and ended. Stops the study after a given number of beginnings."""
     stopped, began, ends = threading.Event(), list[str](), list[Ended]()
 
     def begins(run: Planned) -> None:
