@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -192,6 +192,12 @@ def demand_off_policy(algorithm: Algorithm, setting: str, remedy: str) -> None:
         algorithm.off_policy()
     except ConfigError as error:
         raise ConfigError(f"{setting}: {error}: {remedy}, or another algorithm") from error
+
+
+def schedules(algorithm: Algorithm) -> dict[str, str]:
+    """The shape of each number of an algorithm that may follow the run's progress, by the name of its setting."""
+    found = {each.name: getattr(algorithm, each.name) for each in fields(algorithm)}
+    return {name: shape for name, shape in found.items() if name == "schedule" or name.endswith("_schedule")}
 
 
 def scheduled(schedule: str, first: float, last: float, progress: float) -> float:

@@ -54,6 +54,7 @@ class PPO(Algorithm):
     value_cost: float = 0.5  # weight of the value loss (.25 to 1)
     value_clip: float = 0.0  # how far a value may move from the old one; 0: as far as it likes
     entropy_cost: float = 0.0  # weight of the entropy bonus: more keeps exploring (0 to .02)
+    entropy_schedule: str = "constant"  # or "linear", "cosine", "auto": to 0, over the length of algorithm.schedule
     entropy_spread: float = 1.0  # the last worker's entropy_cost, in those of the first
     normalize_advantages: bool = True  # to deviation 1 in each minibatch of more than one
     kl_stop: float = 0.0  # no further epoch once the policy has moved so far (.01 to .05); 0: all epochs
@@ -111,7 +112,7 @@ class PPO(Algorithm):
             batch,
             value_cost=self.value_cost,
             value_clip=self.value_clip,
-            entropy_cost=self.entropy_cost,
+            entropy_cost=batch.entropy_cost,
             normalize_advantages=self.normalize_advantages,
         )
 
@@ -132,6 +133,7 @@ class PPO(Algorithm):
         demand(self.sequence >= 0, "sequence", "0 (whole trajectories) or more", self.sequence)
         demand(self.clip > 0, "clip", "more than 0", self.clip)
         demand(self.clip_schedule in SCHEDULES, "clip_schedule", SCHEDULE_NAMES, self.clip_schedule)
+        demand(self.entropy_schedule in SCHEDULES, "entropy_schedule", SCHEDULE_NAMES, self.entropy_schedule)
         demand(0 <= self.gae_lambda <= 1, "gae_lambda", "0 to 1", self.gae_lambda)
         demand(self.target in TARGETS, "target", f"one of {', '.join(TARGETS)}", self.target)
         demand(self.value_clip >= 0, "value_clip", "0 or more", self.value_clip)
@@ -160,14 +162,17 @@ class PPO(Algorithm):
             advantages, targets = corrected.advantages / corrected.rhos.clamp_min(1e-6), corrected.targets
         if self.upgo_cost:
             advantages = advantages + self.upgo_cost * (upgo(*steps, discount=self.discount) - values)
-        clip = scheduled(self.clip_schedule, self.clip, 0.0, moment.progress)
+        now = (
+            scheduled(self.clip_schedule, self.clip, 0.0, moment.progress),
+            scheduled(self.entropy_schedule, self.entropy_cost, 0.0, moment.progress),
+        )
         seen = mapped(lambda each: each[:-1], batch.observations)
         compared = (batch.actions, log_probs, values, advantages, targets)
         if resets is not None:
-            whole = Minibatch._make([seen, *compared, clip, batch.state, resets[:-1], batch.valid])
+            whole = Minibatch._make([seen, *compared, *now, batch.state, resets[:-1], batch.valid])
             return in_sequences(network, whole, self.sequence or len(batch.rewards))
         seen = mapped(in_one_row, seen)
-        flat = Minibatch._make([seen, *map(in_one_row, compared), clip, (), None, None])
+        flat = Minibatch._make([seen, *map(in_one_row, compared), *now, (), None, None])
         return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())
 
 

@@ -23,6 +23,7 @@ class Minibatch(NamedTuple):
     advantages: Tensor  # [N]
     targets: Tensor  # [N]  of the value
     clip: float
+    entropy_cost: float
     state: State = ()  # [B, ...]  before the first step
     resets: Tensor | None = None  # [T, B]  see ``Policy.unroll``
     valid: Tensor | None = None  # [T, B]  which of them are transitions; None: all
@@ -43,7 +44,7 @@ class Minibatch(NamedTuple):
             mapped(lambda each: each[index], self.state),
         )
         *picked, resets, valid = (each[:, index] for each in (*self[1:6], self.resets, cast(Tensor, self.valid)))
-        return Minibatch._make([seen, *picked, self.clip, state, resets, valid])
+        return Minibatch._make([seen, *picked, *self[6:8], state, resets, valid])
 
     def flat(self) -> "Minibatch":
         """With all transitions in one row, for those who compare."""
@@ -91,7 +92,7 @@ def in_sequences(network: Policy, whole: Minibatch, longest: int) -> Minibatch:
     seen = mapped(cut, whole.observations)
     *compared, resets, valid = map(cut, (*whole[1:6], cast(Tensor, whole.resets), cast(Tensor, whole.valid)))
     valid[length - (parts * length - steps) :, -whole.size() :] = False
-    return Minibatch._make([seen, *compared, whole.clip, state, resets, valid])
+    return Minibatch._make([seen, *compared, *whole[6:8], state, resets, valid])
 
 
 def _states_at(network: Policy, whole: Minibatch, starts: range) -> State:

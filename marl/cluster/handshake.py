@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from marl import __version__
-from marl.algorithms.base import Algorithm
+from marl.algorithms.base import Algorithm, schedules
 from marl.cluster.find_spaces import find_spaces
 from marl.cluster.memory_demand import replay_memory
 from marl.cluster.own_parts import modules_of, plugin_names, try_parts
@@ -79,8 +79,7 @@ def make_hello(
 
 def _has_schedule(algorithm: Algorithm) -> bool:
     """Whether something may follow the run's progress; a user's own algorithm may use it as it likes."""
-    shapes = (getattr(algorithm, name, "constant") for name in ("schedule", "clip_schedule"))
-    return ":" in algorithm.name or any(shape != "constant" for shape in shapes)
+    return ":" in algorithm.name or any(shape != "constant" for shape in schedules(algorithm).values())
 
 
 def offer(link: Link, hello: Hello, max_bytes: int, *, name: str) -> Welcome:

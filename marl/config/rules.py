@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from marl.algorithms.base import demand_off_policy, demand_stateless
+from marl.algorithms.base import demand_off_policy, demand_stateless, schedules
 from marl.config.ranges import demand_ranges
 from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError
@@ -43,8 +43,7 @@ def validate(config: Config) -> None:
     for name in ("steps", "minutes", "episodes"):
         value = getattr(stop, name)
         demand(value is None or value > 0, f"stop.{name}", "more than 0", value)
-    for name in ("schedule", "clip_schedule"):
-        shape = getattr(algorithm, name, "constant")
+    for name, shape in schedules(algorithm).items():
         if shape not in ("constant", "auto") and not any(schedule_length(algorithm, stop)):
             raise ConfigError(
                 f"algorithm.{name} = {shape!r} needs algorithm.schedule_steps, stop.steps or stop.minutes"

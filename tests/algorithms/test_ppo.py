@@ -204,10 +204,21 @@ def test_the_clip_follows_its_schedule() -> None:
     assert halfway.clip == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_the_entropy_cost_follows_its_schedule(spaces: Spaces) -> None:
+    network = network_for(spaces)
+    algorithm = PPO(entropy_cost=0.2, entropy_schedule="linear")
+    halfway = next(algorithm.minibatches(network, played(spaces, 7, network), Moment(0.5, torch.Generator())))
+    expected = ppo_loss(network, halfway, value_cost=0.5, entropy_cost=0.1).total
+    torch.testing.assert_close(algorithm.loss(network, halfway).total, expected)
+    assert halfway.entropy_cost == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("epochs", 0), ("num_minibatches", 0), ("clip", 0.0), ("gae_lambda", 2.0), ("target", "montecarlo"),
-     ("sequence", -1), ("value_clip", -1.0), ("kl_stop", -1.0), ("clip_schedule", "steps")],
+     ("sequence", -1), ("value_clip", -1.0), ("kl_stop", -1.0), ("clip_schedule", "steps"),
+     ("entropy_schedule", "steps")],
 )  # fmt: skip
 def test_numbers_that_cannot_work(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"algorithm.{key}"):

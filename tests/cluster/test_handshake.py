@@ -58,9 +58,10 @@ def shake(hello: Hello, allow: tuple[str, ...] = ()) -> tuple[Welcome, Offer]:
 
 
 def test_children_hear_when_schedules_end() -> None:
-    """Of the clip as of the learning rate: they know nothing else of when the run stops."""
-    hello = hello_of(algorithm__name="ppo", algorithm__clip_schedule="linear", stop__steps=1000)
-    assert hello.algorithm["schedule_steps"] == 1000
+    """Of the clip and the entropy cost as of the learning rate: they know nothing else of when the run stops."""
+    for name in ("clip_schedule", "entropy_schedule"):
+        hello = hello_of(algorithm__name="ppo", stop__steps=1000, **{f"algorithm__{name}": "linear"})
+        assert hello.algorithm["schedule_steps"] == 1000
     both = hello_of(algorithm__schedule="auto", stop__steps=1000, stop__minutes=2.5).algorithm
     assert (both["schedule_steps"], both["schedule_minutes"]) == (1000, 2.5)
     own = hello_of(algorithm__schedule="auto", algorithm__schedule_steps=7, stop__steps=1000, stop__minutes=2.5)

@@ -58,6 +58,7 @@ OTHER: dict[str, Any] = {
     "algorithm.sequence": 24,
     "algorithm.clip": 0.125,
     "algorithm.clip_schedule": "linear",
+    "algorithm.entropy_schedule": "cosine",
     "algorithm.target": "vtrace",
     "algorithm.upgo_cost": 0.75,
     "algorithm.value_clip": 0.5,

@@ -67,6 +67,10 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
             "clip_schedule = 'linear' needs algorithm.schedule_steps, stop.steps or stop.minutes",
         ),
         (
+            {"algorithm.name": "ppo", "algorithm.entropy_schedule": "cosine", "stop.episodes": 9},
+            "entropy_schedule = 'cosine' needs algorithm.schedule_steps, stop.steps or stop.minutes",
+        ),
+        (
             {"algorithm.name": "apex_dqn", "replay.capacity": 900},
             r"replay.start: expected at most replay.capacity \(900",
         ),
