@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from marl.processes.interpreter import interpreter
+
 SHORTEST_BREAK, LONGEST_BREAK = 0.1, 5.0  # seconds between two lives
 LONG_LIFE = 10.0  # seconds after which a failure says nothing about the command line
 STOP_S = 8.0  # for the program to end by itself
@@ -69,4 +71,4 @@ def _words(code: int) -> str:
 
 def this_program(*words: str) -> list[str]:
     """A command line that runs marl in this interpreter."""
-    return [sys.executable, "-m", "marl", *words]
+    return [*interpreter(), "-m", "marl", *words]

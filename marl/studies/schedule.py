@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO, NamedTuple
 
 from marl.config.settings import Config
 from marl.processes.cores import count_cores
+from marl.processes.interpreter import interpreter
 from marl.studies.one_run import Job
 from marl.studies.plan import Planned, changed_since
 
@@ -21,16 +21,7 @@ STOP_S = 60.0  # for runs to save what they have and end; then they are killed
 _MOST_LOG = 4096  # bytes of the end of a log, to find a reason in
 
 
-def command(path: Sequence[str]) -> tuple[str, ...]:
-    """What starts a process of one run, from a process that imports along ``path``.
-
-    A file in the current folder never stands for a module of marl or of Python, unless it does so here already.
-    """
-    here_first = path[:1] in ([""], [os.getcwd()])
-    return (sys.executable, *([] if here_first else ["-P"]), "-m", "marl.studies.one_run")
-
-
-COMMAND = command(sys.path)
+COMMAND = (*interpreter(), "-m", "marl.studies.one_run")  # what starts the process of a run
 
 
 class Ended(NamedTuple):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from marl.studies import schedule
 from marl.studies.plan import Planned
-from marl.studies.schedule import Ended, command, play, shares, slots_for
+from marl.studies.schedule import Ended, play, shares, slots_for
 from tests.studies.files import planned, written
 
 STUB = (sys.executable, "-S", str(Path(__file__).with_name("stub.py")))
@@ -67,18 +66,6 @@ def test_workers_where_no_process_can_be_given_its_cores(
     played([run], slots=2)
     assert job(run)["settings"].get("node.workers") == workers
     assert job(run)["cores"] == []
-
-
-@pytest.mark.parametrize(("first", "imported"), [("/usr/bin", False), ("", True)])
-def test_files_of_the_current_folder_do_not_stand_for_modules(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, imported: bool
-) -> None:
-    """Unless they do so in the process that starts it."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "json.py").write_text("open('imported', 'w')\nraise SystemExit(3)\n")
-    ended = subprocess.run(command([first, str(tmp_path)]), input=b"", capture_output=True)
-    assert (tmp_path / "imported").exists() == imported
-    assert (ended.returncode == 3) == imported
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
