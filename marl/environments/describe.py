@@ -12,6 +12,7 @@ from gymnasium import spaces as gym_spaces
 from marl.data.layout import leaves
 from marl.data.spaces import Part, Parts, Spaces
 from marl.environments.masks import AUTO, marked
+from marl.environments.numbers import NUMBERS
 from marl.errors import SpaceFault
 from marl.words import printable
 
@@ -91,7 +92,7 @@ def _parts(space: gym_spaces.Space[Any], what: str, path: str, entry: str, ignor
             return Part(tuple(space.shape), _counted(space, what), (2,) * size, (0,) * size)
         case gym_spaces.Box() if what == "actions":
             return _measured_action(space, path)
-        case gym_spaces.Box() if 0 not in space.shape and np.issubdtype(space.dtype, np.number):
+        case gym_spaces.Box() if 0 not in space.shape and np.dtype(space.dtype).kind in NUMBERS:
             return Part(tuple(space.shape), _held(space.dtype))
     wrapper = "ActionWrapper" if what == "actions" else "ObservationWrapper"
     ignored = f'leave it out (environment.ignore=["{printable(entry)}"]), or ' if entry and what != "actions" else ""

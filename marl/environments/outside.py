@@ -91,7 +91,7 @@ def _bounds(leaf: int, path: str, space: Any, part: Part) -> _Bounds | None:
     if not isinstance(space, gym_spaces.Box):
         return None
     low, high = _rounded(space.low, part, -np.inf), _rounded(space.high, part, np.inf)
-    least, most = (0, 255) if part.dtype == "uint8" else (-np.inf, np.inf)
+    least, most = (0, 255) if part.dtype == "uint8" else (0, 1) if space.dtype == bool else (-np.inf, np.inf)
     if bool((low <= least).all()) and bool((high >= most).all()):
         return None
     return _Bounds(leaf, place("observation", path), low, high)

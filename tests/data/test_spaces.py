@@ -34,6 +34,10 @@ def test_discrete() -> None:
     assert (found.action_low, found.action_high) == ((), ())
 
 
+def test_bools_are_numbers() -> None:
+    assert describe(spaces.Box(0, 1, (2, 3), bool), spaces.Discrete(2)).observations == Part((2, 3), "float32")
+
+
 def test_boxes_keep_shape_and_bounds() -> None:
     low, high = np.array([[-1, -np.inf]], np.float32), np.array([[2, np.inf]], np.float32)
     found = describe(VECTOR, spaces.Box(low, high, dtype=np.float32))
@@ -45,7 +49,6 @@ def test_boxes_keep_shape_and_bounds() -> None:
     ("observation", "action", "words"),
     [
         (spaces.Dict({}), spaces.Discrete(2), "at least one number"),
-        (spaces.Box(0, 1, (2,), bool), spaces.Discrete(2), "expected observations of"),
         (VECTOR, spaces.Tuple([]), "actions of at least one number"),
         (spaces.Dict({1: VECTOR}), spaces.Discrete(2), "expected names of entries that are texts, got 1"),
         (spaces.MultiDiscrete([40_000] * 2), spaces.Discrete(2), "at most 65,536 categories"),

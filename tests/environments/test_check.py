@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AsyncVectorEnv
 
 from marl.environments.check import examine
@@ -148,6 +148,33 @@ def test_spaces_that_are_trees(kind: str) -> None:
     report = examine(EnvironmentSettings(id=f"tests.robots:{kind}", ignore=("name",)), seed=0, seconds=0.01)
     assert report.problems == []
     assert any("1,000 random steps" in fact for fact in report.facts)
+
+
+class Switches(gymnasium.Env[Any, Any]):
+    """Shows bools, and which switch may be pressed as bools, too."""
+
+    observation_space = Dict({"lights": Box(0, 1, (2, 3), bool), "action_mask": Box(0, 1, (3,), bool)})
+    action_space = Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._pressed: list[int] = []
+        return self._shown(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action not in self._pressed
+        self._pressed.append(action)
+        return self._shown(), 1.0, len(self._pressed) == 3, False, {}
+
+    def _shown(self) -> dict[str, Any]:
+        free = ~np.isin(np.arange(3), self._pressed)
+        return {"lights": np.stack([free, ~free]), "action_mask": free}
+
+
+def test_bools_are_played_as_numbers_and_as_a_mask() -> None:
+    report = examine(EnvironmentSettings(id=f"{HERE}:Switches", per_worker=2), seed=0, seconds=0.01)
+    assert report.problems == []
+    assert any("333 episodes terminated" in fact for fact in report.facts)
 
 
 class Far(gymnasium.Env[Any, Any]):

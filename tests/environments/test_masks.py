@@ -29,7 +29,7 @@ def seen(entries: dict[str, Any], mask: str = "auto", action: Any = None) -> Spa
     return describe(spaces.Dict(entries), action or spaces.Discrete(DOORS), (), mask)
 
 
-@pytest.mark.parametrize("entry", [MASK, spaces.Box(0, 1, (DOORS,), np.int8), spaces.Box(0, 1, (DOORS,))])
+@pytest.mark.parametrize("entry", [MASK, *(spaces.Box(0, 1, (DOORS,), kind) for kind in (np.int8, np.float32, bool))])
 def test_the_usual_entry_is_found_whatever_its_kind(entry: Any) -> None:
     found = seen({"observation": BOX, "action_mask": entry})
     assert found.mask == "action_mask"

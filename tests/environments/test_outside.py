@@ -66,6 +66,7 @@ def test_the_first_is_kept_and_all_are_counted() -> None:
         box([-INF, -INF], [INF, INF]),
         spaces.Box(0, 255, (8, 8, 3), np.uint8),
         spaces.Box(-1e300, 1e300, (2,), np.float64),
+        spaces.Box(0, 1, (2,), bool),
         spaces.Discrete(5),
         spaces.MultiDiscrete([2, 3]),
         spaces.MultiBinary(4),
