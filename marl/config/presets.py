@@ -5,8 +5,12 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from marl.algorithms.algorithm_class import ALGORITHMS, DEFAULT
+from marl.environments.settings import EnvironmentSettings
 
 SLASH = "+"  # of an id such as ALE/Pong-v5, in the name of a file; no id has a plus
+# What of [environment] defines the task, whatever learns it: what it is, what is seen of it, when an episode ends and
+# when it is solved. The rest brings its numbers to a size that was tuned together with the algorithm.
+OF_THE_TASK = ("id", "kwargs", "backend", "ignore", "mask", "life_ends", "solved_return")
 
 
 class Preset(NamedTuple):
@@ -46,7 +50,7 @@ def preset_tree(name: str, algorithm: object) -> dict[str, Any] | None:
 
     Args:
         algorithm: the algorithm that is asked for; None: the preset's own. Where the preset was tuned for another one,
-            only what defines the task is kept.
+            only what defines the task is kept, and what bounds the cost of its environments.
     """
     own = _read(name, algorithm) if isinstance(algorithm, str) and algorithm in ALGORITHMS else None
     tree = own or _read(name, None)
@@ -54,12 +58,18 @@ def preset_tree(name: str, algorithm: object) -> dict[str, Any] | None:
         return None
     if own is not None or algorithm is None or algorithm == tree.get("algorithm", {}).get("name", DEFAULT):
         return tree
-    environment = tree.get("environment", {})
-    return {
-        "environment": {
-            key: environment[key] for key in ("id", "kwargs", "backend", "solved_return") if key in environment
-        }
-    }
+    return _without_tuning(tree)
+
+
+def _without_tuning(tree: dict[str, Any]) -> dict[str, Any]:
+    """What of a preset holds for every algorithm."""
+    environment = tree["environment"]
+    kept = {key: environment[key] for key in OF_THE_TASK if key in environment}
+    # Fewer than usual: each is a process, or slow. More than usual are no need of the environment.
+    if environment.get("per_worker", EnvironmentSettings.per_worker) < EnvironmentSettings.per_worker:
+        kept["per_worker"] = environment["per_worker"]
+    evaluation = {"evaluation": tree["evaluation"]} if "evaluation" in tree else {}  # few episodes: for the same reason
+    return {"environment": kept, **evaluation}
 
 
 def _read(name: str, algorithm: str | None) -> dict[str, Any] | None:

@@ -1,14 +1,19 @@
 """Presets: each loads, ends, is listed, and matches its file."""
 
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from marl.algorithms.algorithm_class import ALGORITHMS
 from marl.algorithms.ppo import PPO
 from marl.config.files import load_config
 from marl.config.presets import Preset, all_presets, preset_names
 from marl.config.rules import demand_end
+from marl.config.settings import Config
 from marl.environments.settings import EnvironmentSettings
+from marl.reports.settings import EvaluationSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +42,36 @@ def test_another_algorithm_than_the_presets_keeps_only_the_task() -> None:
     assert config.algorithm == PPO()
     assert config.environment == EnvironmentSettings("Acrobot-v1", solved_return=-100.0)
     assert load_config("Acrobot-v1", {"algorithm.name": "a3c"}) == load_config("Acrobot-v1")
+
+
+TUNED = {"per_worker", "normalize_observations", "normalize_rewards", "reward_clip", "reward_scale"}
+
+
+@pytest.mark.parametrize("preset", [each for each in all_presets() if each.default], ids=lambda each: each.name)
+def test_what_belongs_to_the_environment_is_kept_for_every_algorithm(preset: Preset) -> None:
+    """A preset with a new key of [environment] has to say to which it belongs."""
+    ready = {each.algorithm for each in all_presets() if each.name == preset.name}
+    tree = tomllib.loads((ROOT / f"marl/presets/{preset.name.replace('/', '+')}.toml").read_text())
+    kept = {key: value for key, value in tree["environment"].items() if key not in TUNED}
+    assert set(kept) <= {"id", "kwargs", "ignore", "life_ends", "solved_return"}
+    count = min(tree["environment"]["per_worker"], EnvironmentSettings.per_worker)
+    for algorithm in {*ALGORITHMS, "tests.fake_algorithms:Lazy"} - ready:
+        config = load_config(preset.name, {"algorithm.name": algorithm})
+        wanted = replace(EnvironmentSettings(**kept), per_worker=count)
+        assert config.environment == replace(wanted, ignore=tuple(wanted.ignore))
+        assert config.evaluation == EvaluationSettings(**tree.get("evaluation", {}))
+        assert (config.network, config.exploration) == (Config().network, Config().exploration)
+
+
+def test_environments_of_a_process_each_stay_few() -> None:
+    for name, per_worker, episodes in (("SumoCrossing-v0", 4, 4), ("retro/Airstriker-Genesis-v0", 4, 4)):
+        config = load_config(name, {"algorithm.name": "a3c"})
+        assert (config.environment.per_worker, config.evaluation.episodes) == (per_worker, episodes)
+
+
+def test_a_return_of_a_life_goes_with_episodes_of_a_life() -> None:
+    environment = load_config("ALE/Breakout-v5", {"algorithm.name": "a3c"}).environment
+    assert (environment.life_ends, environment.solved_return) == (True, 40.0)
 
 
 def test_the_presets_that_are_promised() -> None:
