@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marl.cli.main import COMMANDS
-from marl.config.presets import preset_names
+from marl.config.presets import all_presets, preset_names
 from marl.config.settings import all_keys
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +31,18 @@ def test_every_command_and_preset_is_in_the_readme():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if f"marl {name}" not in text] == []
     assert [name for name in preset_names() if f"`{name}`" not in text] == []
+
+
+def test_the_table_of_presets_is_the_list_that_is_printed():
+    text = (ROOT / "docs/algorithms.md").read_text(encoding="utf-8")
+    head, _, *rows = re.findall(r"^\|.*\|$", text.split("## Presets")[1], re.MULTILINE)
+    _, *algorithms = (cell.strip(" `") for cell in head.strip("|").split("|"))
+    told = {}
+    for row in rows:
+        names, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+        for name in names.split(", "):
+            told |= {(name, algorithm): cell for algorithm, cell in zip(algorithms, cells, strict=True) if cell}
+    assert told == {(each.name, each.algorithm): "default" if each.default else "yes" for each in all_presets()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
