@@ -58,6 +58,7 @@ class TrainResult(NamedTuple):
     seconds_per_worker: list[dict[str, float]]  # where each worker's time went: step, act, learn
     failure: str | None  # why a command would end with code 1 all the same: weights are elsewhere, nothing was learned
     signal: int | None  # number of the signal that stopped it
+    virtual_seconds: float | None = None  # of training, resumed runs included; only with clock.virtual
 
 
 class Evaluation(NamedTuple):

@@ -21,7 +21,8 @@ def in_words(result: "TrainResult") -> str:
             f"{result.episodes:,} episodes); give it a later one, such as --steps. The policy is in {result.weights}."
         )
     head = "Solved" if result.solved else f"Ended ({result.reason})"
-    parts = [f"{head} after {result.seconds:.1f} s, {result.steps:,} steps, {result.episodes:,} episodes"]
+    virtual = "" if result.virtual_seconds is None else f" ({result.virtual_seconds:.1f} s of virtual time)"
+    parts = [f"{head} after {result.seconds:.1f} s{virtual}, {result.steps:,} steps, {result.episodes:,} episodes"]
     if result.return_mean is not None:
         over = f"the last {result.return_episodes} episodes" if result.return_episodes > 1 else "the only episode"
         parts.append(f"return {number_text(result.return_mean)} over {over} of training")
@@ -58,8 +59,11 @@ def as_object(result: "TrainResult") -> dict[str, Any]:
     """The result for programs, with the seconds since this process started; JSON can hold all of it."""
     started = _process_started_at()
     first = result.first_update_at
+    known = result._asdict()
+    if result.virtual_seconds is None:
+        del known["virtual_seconds"]
     return {
-        **{key: str(value) if isinstance(value, Path) else value for key, value in result._asdict().items()},
+        **{key: str(value) if isinstance(value, Path) else value for key, value in known.items()},
         "seconds_from_process_start": result.training_ended_at - started,
         "first_update_seconds": None if first is None else first - started,
     }

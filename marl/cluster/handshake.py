@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from msgspec import UNSET
 from torch import Tensor, nn
 
 from marl import __version__
@@ -23,6 +24,7 @@ from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
 from marl.exchanges.payload_size import max_payload
 from marl.failpoints import fail
 from marl.processes.cores import count_cores
+from marl.training.busy_time import demand_own_clock
 from marl.training.flat import flatten, num_weights
 from marl.training.schedule_length import schedule_length
 from marl.wire.agreement import agree_protocol, compare
@@ -73,6 +75,7 @@ def make_hello(
         deterministic=config.deterministic,
         rank=0,
         children=children,
+        busy=config.clock.virtual or UNSET,
         **{name: tree[name] for name in SECTIONS},
     )
 
@@ -154,8 +157,11 @@ def examine(hello: Hello, *, allow: tuple[str, ...], workers: int) -> Offer:
     try:
         tree: dict[str, Any] = {name: getattr(hello, name) for name in SECTIONS}
         _check_allowed(tree, allow)  # first: reading the settings imports an algorithm and an exchange
-        config = from_tree({"seed": hello.seed, "deterministic": hello.deterministic, **tree})
+        clock = {"virtual": hello.busy is True}
+        config = from_tree({"seed": hello.seed, "deterministic": hello.deterministic, "clock": clock, **tree})
         validate(config)
+        if config.clock.virtual:
+            demand_own_clock()
         spaces = find_spaces(config)
         network = try_parts(config, spaces)
         weights = flatten(network).weights

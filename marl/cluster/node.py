@@ -14,7 +14,7 @@ from marl.cluster.snapshot import LEARNED, Snapshot, put_back
 from marl.cluster.statistics import statistics_size
 from marl.cluster.worker import IntervalEnd, Job, work
 from marl.config.settings import Config
-from marl.data.node.memory import FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
+from marl.data.node.memory import BUSY, FIRST_UPDATE, STEPS, UPDATES, array, node_memory, ring
 from marl.data.node.metrics import first_outside, read_metrics
 from marl.data.normalizer import as_row, merge
 from marl.data.ring import Ring
@@ -183,6 +183,10 @@ class Node:
     def shares(self) -> npt.NDArray[np.float64]:
         """Seconds [M, 3] of each worker: acting; the part of acting inside the environment's step; learning."""
         return array(self.block, "seconds")[:, :3].copy()
+
+    def busy_seconds(self) -> float:
+        """The longest that a worker has played and learned, with ``clock.virtual``."""
+        return float(array(self.block, "seconds")[:, BUSY].max())
 
     def first_update_at(self) -> float | None:
         """time.time() of the first optimizer step of any worker; None before it."""

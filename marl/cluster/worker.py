@@ -26,6 +26,7 @@ from marl.networks.contract import Acts
 from marl.networks.sampling import Rank
 from marl.processes.ending import close_at_the_end
 from marl.processes.heap import tidily
+from marl.training.busy_time import BusyTime
 from marl.training.flat import flatten
 from marl.training.hogwild import train
 from marl.training.learned_weights import shared_weights
@@ -96,6 +97,7 @@ def _learn(
 ) -> None:
     """Play and learn until told to stop."""
     config = job.config
+    busy = BusyTime(block, job.worker) if config.clock.virtual else None
     rank = Rank.among(job.worker, job.workers, job.child, job.children)
     algorithm = config.algorithm.for_worker(rank)
     if replay_ratio(config) or config.exploration.sampler:
@@ -130,6 +132,8 @@ def _learn(
         """Start a checkpoint interval as after a resume."""
         rollouts.reset(reseed(job, interval, generator, environments.count))
 
+    go_on = _until(pipe, job, block, telemetry, begin, rest)
+
     train(
         algorithm=algorithm,
         network=network,
@@ -138,7 +142,7 @@ def _learn(
         minibatches=minibatches(algorithm, network, environments.spaces),
         telemetry=telemetry,
         generator=generator,
-        go_on=tidily(_until(pipe, job, block, telemetry, begin, rest)),
+        go_on=tidily(go_on if busy is None else busy.between(go_on)),
     )
 
 

@@ -33,6 +33,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "checkpoint.every_steps": (1, MAX_COUNT),
     "report.every_seconds": (0, math.inf),
     "node.max_restarts": (0, MAX_COUNT),
+    "clock.link_delay_ms": (0, 1e9),
+    "clock.link_mbit": (0, 1e12),
 }
 
 

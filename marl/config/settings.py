@@ -17,7 +17,7 @@ from marl.exchanges.base import Exchange
 from marl.exchanges.exchange_class import exchange_class
 from marl.exchanges.run import RunSettings
 from marl.exchanges.weights.exchange import Weights
-from marl.processes.settings import NodeSettings
+from marl.processes.settings import ClockSettings, NodeSettings
 from marl.reports.settings import EvaluationSettings, ReportSettings, StopSettings
 from marl.training.settings import CheckpointSettings
 
@@ -30,6 +30,7 @@ class Config(RunSettings):
 
     exchange: Exchange = field(default_factory=Weights)
     node: NodeSettings = field(default_factory=NodeSettings)
+    clock: ClockSettings = field(default_factory=ClockSettings)
     stop: StopSettings = field(default_factory=StopSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)

@@ -21,6 +21,7 @@ from marl.exchanges.child_reports import Hear, hear_all
 from marl.exchanges.run import RunSettings
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import RunSide, Serving
+from marl.exchanges.virtual_time import RoundTimer
 from marl.networks.contract import Acts, state_tree
 from marl.training.flat import Flat
 from marl.training.hogwild import LearnedWeights
@@ -113,6 +114,7 @@ class ParentFacts(NamedTuple):
     version: int = 0
     steps: int = 0  # environment steps so far
     hear: Hear = hear_all
+    timer: RoundTimer | None = None  # counts virtual time
     note: Callable[[str], None] = lambda text: None
 
 
@@ -148,6 +150,16 @@ class Exchange(ExchangeSettings, ABC):
         Raises:
             ConfigError: this exchange makes no sense without children.
         """
+
+    def demand_rounds(self) -> None:
+        """Refuse to be timed in virtual time.
+
+        Raises:
+            ConfigError: this exchange has no rounds that can be timed.
+        """
+        raise ConfigError(
+            f"clock.virtual = true times rounds of weights: use exchange.name = 'weights', not {self.name!r}"
+        )
 
     def demand_packages(self) -> None:
         """Refuse settings that need an optional package, if it is missing here. Parent and child both ask.

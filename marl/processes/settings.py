@@ -1,4 +1,4 @@
-"""What a run says about this machine."""
+"""What a run says about this machine, and about machines that it is timed for."""
 
 from dataclasses import dataclass
 
@@ -9,3 +9,12 @@ class NodeSettings:
 
     workers: int = 0  # worker processes; 0: one a core that this process may use
     max_restarts: int = 10  # how often workers may die in a run before it ends; on a child, in a row
+
+
+@dataclass(frozen=True)
+class ClockSettings:
+    """Virtual time: as if the parent and each child had a machine of its own, with a core for each process."""
+
+    virtual: bool = False  # count virtual seconds beside those that pass
+    link_delay_ms: float = 0.0  # of the virtual link of each child, one way
+    link_mbit: float = 0.0  # a second, of each of these links; 0: as fast as can be

@@ -27,7 +27,7 @@ class Began(Event, frozen=True, kw_only=True, tag="began"):
     seed: int
 
 
-class Status(Event, frozen=True, kw_only=True, tag="status"):
+class Status(Event, frozen=True, kw_only=True, tag="status", omit_defaults=True):
     """The numbers of a run, every ``report.every_seconds``."""
 
     episodes: int
@@ -43,6 +43,7 @@ class Status(Event, frozen=True, kw_only=True, tag="status"):
     stop_text: str
     seconds_left: float | None
     restarts: int  # of workers that died
+    virtual_seconds: float | None = None  # of training, over all resumes; only with clock.virtual
 
 
 class ChildRow(NamedTuple):

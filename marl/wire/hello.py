@@ -50,6 +50,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     children: Annotated[int, Meta(ge=1, le=2**20)] = 1  # how many there are to be
     # Seconds of training so far: schedules by time count from them on. Clocks of two machines are never compared.
     elapsed_s: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    busy: bool | UnsetType = UNSET  # uploads are to say how long the child was busy, for virtual time
     environment: dict[str, Any]  # sections of the configuration; never paths, never report settings
     network: dict[str, Any]
     exploration: dict[str, Any]

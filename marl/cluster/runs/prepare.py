@@ -28,6 +28,7 @@ from marl.processes.signals import raising
 from marl.reports.places import demand_file
 from marl.reports.sinks.make_sinks import make_sinks
 from marl.reports.sinks.sink import Sink
+from marl.training.busy_time import demand_own_clock
 from marl.training.flat import flatten
 from marl.training.saved.weights_file import WeightsFile, fill
 
@@ -93,6 +94,10 @@ def demand_place(config: Config, on_children: bool) -> None:
     Raises:
         ConfigError: they cannot.
     """
+    if config.clock.virtual:
+        demand_own_clock()
+        if on_children or config.exchange.learner:
+            config.exchange.demand_rounds()
     if not on_children:
         return config.exchange.demand_alone()
     demand_sendable(config)

@@ -63,7 +63,10 @@ def draw_curve(config: Config, folder: RunFolder, events: Stream) -> None:
 
 def end_facts(outcome: Outcome) -> dict[str, Any]:
     """For the run folder: how the run ended, the returns of its weights, and why they are fewer than wanted."""
-    end = {"reason": outcome.reason, "steps": outcome.status.steps, "seconds": outcome.status.seconds}
+    status = outcome.status
+    end: dict[str, Any] = {"reason": outcome.reason, "steps": status.steps, "seconds": status.seconds}
+    if status.virtual_seconds is not None:
+        end["virtual_seconds"] = status.virtual_seconds
     lacking = {"lacking": outcome.evaluation.lacking} if outcome.evaluation.lacking else {}
     return {"ended": {**end, **_evaluation(outcome.evaluation), **lacking}}
 
@@ -102,6 +105,7 @@ def fields(
         "training_ended_at": outcome.solved_at or outcome.ended_at,
         "seconds_per_worker": shares,
         "failure": kept.failure or _unlearned(config, outcome),
+        "virtual_seconds": status.virtual_seconds,
         "signal": stopped_by if outcome.reason == "stopped" else None,
     }
 
@@ -164,6 +168,7 @@ def _finished(
         "seconds_per_worker": [],
         "failure": None,
         "signal": None,
+        "virtual_seconds": info.get("virtual_seconds"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -69,9 +70,11 @@ class StatusReporter:
         if counts.first_outside and not self._told_outside:
             self._told_outside = True
             self._events.note(counts.first_outside)
-        return self._meter.update(
+        status = self._meter.update(
             self._seconds(), counts.steps, counts.updates, counts.metrics, counts.restarts, speed(counts.steps)
         )
+        virtual = self._trainer.virtual_seconds()
+        return status if virtual is None else msgspec.structs.replace(status, virtual_seconds=virtual)
 
     def _shown_speed(self, steps: Steps) -> Speed:
         """The speed to show. For children, the sum of their own measurements: their reports come at irregular times."""

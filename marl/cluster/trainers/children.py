@@ -159,6 +159,13 @@ class Children:
         """See ``Players``. The hardware of a child is known once it has taken part."""
         return {"children": {caller.address: _machine(caller.welcome) for caller in self._callers}}
 
+    def traffic(self, child: str) -> tuple[int, int]:
+        """Bytes that came from a child and went to it, on its present link; from any thread."""
+        for caller in self._callers:
+            if caller.node == child and (link := caller.link) is not None:
+                return link.bytes_received, link.bytes_sent
+        return 0, 0
+
     def shares(self) -> npt.NDArray[Any]:
         """See ``Trainer``."""
         return NO_SHARES

@@ -1,5 +1,6 @@
 """Makes the trainer of a run. It depends on who plays the steps and on who learns from them."""
 
+import math
 from typing import Any
 
 from marl.cluster.fleets.fleet import Fleet
@@ -8,6 +9,7 @@ from marl.cluster.trainers.trainer import Given, Trainer
 from marl.cluster.trainers.workers import Workers
 from marl.data.normalizer import RunningStatistics
 from marl.exchanges.base import ParentFacts
+from marl.exchanges.virtual_time import RoundTimer, VirtualClock, VirtualLink
 from marl.training.flat import num_parameters
 
 PARENT = "parent"  # its name in messages
@@ -47,6 +49,7 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
     config, info = given.config, given.info
     endpoints = fleet.open(config.node.workers, given.events.note)
     metrics = ChildrenMetrics(info.get("told"))
+    timer = _timer(given)
     facts = _facts(given) | {"children": len(endpoints), "sample": sample, "hear": metrics.hear}
     if config.exchange.learner:
         learner = make_learner(given, children=len(endpoints))
@@ -59,6 +62,7 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
             given.weights,
             num_parameters(given.network),
             reach=find_reach(config, given.network),
+            timer=timer,
             seen_beside=seen_beside(config),
             version=int(info.get("version", 0)),
             **facts,
@@ -66,7 +70,20 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
     )
     if given.resumed is not None:
         side.restore(given.resumed.tensors, info.get("merged", {}), info.get("limits", {}))
-    return Merging(given, side, Children(given, side, metrics, fleet, endpoints, wait_s=wait_s))
+    children = Children(given, side, metrics, fleet, endpoints, wait_s=wait_s)
+    if timer is not None:
+        timer.traffic = children.traffic
+    return Merging(given, side, children, timer)
+
+
+def _timer(given: Given) -> RoundTimer | None:
+    """What counts virtual time, where the run is to have it."""
+    clock = given.config.clock
+    if not clock.virtual:
+        return None
+    rate = 1e6 / 8 * clock.link_mbit if clock.link_mbit else math.inf
+    link = VirtualLink(1e-3 * clock.link_delay_ms, rate)
+    return RoundTimer(VirtualClock(link, seconds=given.virtual_before))
 
 
 def _facts(given: Given) -> dict[str, Any]:

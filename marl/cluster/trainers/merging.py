@@ -11,6 +11,7 @@ from marl.cluster.statistics import tensors_of
 from marl.cluster.trainers.children import Children
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
 from marl.exchanges.sides import Audited, RunSide
+from marl.exchanges.virtual_time import RoundTimer
 from marl.reports.events import ChildRow
 
 LAST_ROUND_S = 1.5  # seconds for the last uploads of the children, when the run ends
@@ -19,8 +20,13 @@ LAST_ROUND_S = 1.5  # seconds for the last uploads of the children, when the run
 class Merging(Trainer):
     """See ``Trainer``."""
 
-    def __init__(self, given: Given, side: RunSide, children: Children) -> None:
-        """``side`` is the parent's side of the exchange, which the ``children`` speak to."""
+    def __init__(self, given: Given, side: RunSide, children: Children, timer: RoundTimer | None = None) -> None:
+        """
+        Args:
+            side: the parent's side of the exchange, which the ``children`` speak to.
+            timer: counts its rounds in virtual time; None: nobody asks for that.
+        """
+        self._timer = timer
         self._given, self._side, self._children = given, side, children
         self._base_updates = int(given.info.get("updates", 0))
         self._paused_at = 0  # version
@@ -94,6 +100,7 @@ class Merging(Trainer):
             "merged": state.merged,
             "limits": state.limits,
             **self._children.info(),
+            **({} if self._timer is None else {"virtual_seconds": self._timer.seconds}),
         }
 
     def facts(self) -> dict[str, Any]:
@@ -111,6 +118,10 @@ class Merging(Trainer):
     def audited(self) -> Audited | None:
         """See ``Trainer``."""
         return self._side.audited()
+
+    def virtual_seconds(self) -> float | None:
+        """See ``Trainer``: when the last round ended."""
+        return None if self._timer is None else self._timer.seconds
 
     def rows(self) -> list[ChildRow] | None:
         """See ``Trainer``."""

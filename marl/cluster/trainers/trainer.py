@@ -58,6 +58,11 @@ class Given(NamedTuple):
         """Term of the parent, or of the learner: one more than before."""
         return int(self.info.get("epoch", 0)) + 1
 
+    @property
+    def virtual_before(self) -> float:
+        """Virtual seconds of the runs that this one resumes."""
+        return float(self.info.get("virtual_seconds", 0.0))
+
 
 class Trainer(ABC):
     """Plays steps and learns from them. All calls come from the run's main thread.
@@ -167,6 +172,10 @@ class Trainer(ABC):
 
     def first_update_at(self) -> float | None:
         """time.time() of the first optimizer step; None before it, or where nobody here knows."""
+        return None
+
+    def virtual_seconds(self) -> float | None:
+        """Virtual seconds of training, over all resumes; None unless ``clock.virtual`` asks for them."""
         return None
 
     def shares(self) -> npt.NDArray[np.float64]:

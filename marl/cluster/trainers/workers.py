@@ -94,7 +94,8 @@ class Workers(Trainer):
 
     def info(self) -> dict[str, Any]:
         """See ``Trainer``."""
-        return {"segment": self._node.interval}
+        virtual = self.virtual_seconds()
+        return {"segment": self._node.interval} | ({} if virtual is None else {"virtual_seconds": virtual})
 
     def facts(self) -> dict[str, Any]:
         """See ``Trainer``."""
@@ -103,6 +104,12 @@ class Workers(Trainer):
     def first_update_at(self) -> float | None:
         """See ``Trainer``."""
         return self._node.first_update_at()
+
+    def virtual_seconds(self) -> float | None:
+        """See ``Trainer``: the longest that a worker was busy. They do not wait for each other."""
+        if not self._given.config.clock.virtual:
+            return None
+        return self._given.virtual_before + self._node.busy_seconds()
 
     def shares(self) -> npt.NDArray[np.float64]:
         """See ``Trainer``."""

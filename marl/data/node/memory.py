@@ -17,7 +17,7 @@ RING_ROWS = 16_384
 STEPS, UPDATES, SKIPPED, OUTSIDE = range(4)  # columns of "counters"
 MAX_METRICS, MAX_NAME = 32, 48  # metrics of a worker, letters of each name
 MAX_OUTSIDE = 512  # bytes of the words about an observation outside its space
-ACTING, STEPPING, LEARNING, FIRST_UPDATE = range(4)  # columns of "seconds"
+ACTING, STEPPING, LEARNING, FIRST_UPDATE, BUSY = range(5)  # columns of "seconds"; BUSY only with clock.virtual
 
 
 def node_memory(

@@ -20,6 +20,7 @@ from marl.exchanges.child_reports import Reporter
 from marl.exchanges.member import STILL
 from marl.exchanges.merging.rest import Rest
 from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.virtual_time import BusyChild
 from marl.exchanges.weights.rounding import Rounding
 from marl.exchanges.weights.upload_schedule import Schedule
 from marl.failpoints import fail
@@ -64,13 +65,12 @@ class WeightsChild:
         self._deterministic, self._barrier = deterministic, settings.barrier or deterministic
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
         self._note, self._clock = note, clock
-        self._reporter = Reporter(block, clock)
+        self._reporter, self._busy = Reporter(block, clock), BusyChild(block)
         self._counters = array(block, "counters")
         size = self._shared.numel()
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
         self._rounding = Rounding(size)
-        columns = block["observations"].shape[1]
-        self._statistics = torch.zeros(columns, dtype=torch.float64)  # as they arrive
+        self._statistics = torch.zeros(block["observations"].shape[1], dtype=torch.float64)  # as they arrive
         self._pending: Pending | None = None
         self._counter = 0
         self._base_work = 0  # steps that were merged or given up
@@ -167,7 +167,7 @@ class WeightsChild:
         """Make an upload; None if the weights are not finite."""
         work = self._work()
         self._schedule.snapshot_taken()
-        info: dict[str, Value] = {"work": work}
+        info: dict[str, Value] = {"work": work, **self._busy.told()}
         arrays: dict[str, Array] = {}
         statistics = None
         if self._normalizes:

@@ -6,6 +6,7 @@ from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merged
 from marl.exchanges.merging.parent import LONGEST_WAIT, MergingParent
 from marl.exchanges.sides import Answer
+from marl.exchanges.virtual_time import RoundTimer
 from marl.exchanges.weights.rounds import Round
 from marl.failpoints import fail
 from marl.reports.history import record, recording
@@ -14,6 +15,8 @@ from marl.wire.message import Kind, Message
 
 class WeightsParent(MergingParent):
     """See ``ParentSide``."""
+
+    timer: RoundTimer | None = None  # counts virtual time
 
     def __init__(self, *args: Any, **named: Any) -> None:
         """See ``MergingParent``."""
@@ -41,6 +44,8 @@ class WeightsParent(MergingParent):
             self._round.opened_at = now  # time without children does not count
         member.joined_in = self._round.number
         self._round.changed()
+        if self.timer is not None:
+            self.timer.join(member.name)
         record("joined", child=member.name, epoch=self.term, round=self._round.number, version=self.current.version)
 
     def _leaves(self, member: Member) -> None:
@@ -108,6 +113,8 @@ class WeightsParent(MergingParent):
         if not (new and current and self._merge(member, upload)):
             return
         self._buffers.release(member.name)
+        if self.timer is not None:
+            self.timer.upload(member.name, upload.info.get("busy"))
         if member.answered_at:
             member.seconds.append(now - member.answered_at)
         member.transfers.append(now - (member.began_at or now))
@@ -154,6 +161,8 @@ class WeightsParent(MergingParent):
                 return
         fail("parent.closing")
         self._merger.close(self._ranks)
+        if self.timer is not None:
+            self.timer.end_round()
         if self._round.number == 0:
             self._merger.choose_codec(max(max(each.transfers, default=0.0) for each in self.members.values()))
         self._open_round(now)

@@ -27,6 +27,8 @@ class Metrics:
             return
         numbers = msgspec.structs.asdict(event)
         del numbers["time"]
+        if numbers["virtual_seconds"] is None:
+            del numbers["virtual_seconds"]
         if warning := self._lines.add(json.dumps(_finite(numbers), allow_nan=False).encode()):
             self._note(warning)
 

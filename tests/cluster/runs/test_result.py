@@ -16,7 +16,8 @@ from marl.training.saved.weights_file import WeightsFile
 
 
 def outcome(**other: Any) -> Any:
-    status = SimpleNamespace(seconds=1.0, steps=200, episodes=3, updates=0, return_mean=None, window_filled=0)
+    numbers = {"seconds": 1.0, "virtual_seconds": None, "steps": 200, "episodes": 3, "updates": 0}
+    status = SimpleNamespace(**numbers, return_mean=None, window_filled=0)
     everything = {
         "reason": "steps", "status": status, "steps": 200, "evaluation": SimpleNamespace(summary=None, lacking="x"),
         "last": None, "learned": True, "first_update_at": None, "solved_at": None, "ended_at": 5.0,

@@ -37,6 +37,9 @@ class Playing:
     def rows(self) -> list[ChildRow] | None:
         return self.children
 
+    def virtual_seconds(self) -> float | None:
+        return None
+
 
 class Told:
     """A reporter, its trainer, and what it has told."""

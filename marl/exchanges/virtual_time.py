@@ -1,0 +1,152 @@
+"""Virtual time of a run on children: as if parent and children had machines of their own, with links of a given speed.
+
+Every child has a clock. An answer leaves the parent at the virtual end of a round, and arrives after its way down the
+link. With ``barrier`` workers wait for it and then play on; otherwise they play all the time, and the next upload is
+made when they are ready and the answer is there. The round ends when the last of its uploads has come up the link, and
+the parent has done its part:
+
+    answered = end of the child's last round + way down
+    uploaded = answered + busy                            with barrier
+             = max(uploaded before + busy, answered)      without
+    end      = max over children of (uploaded + way up) + the parent's CPU time
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from marl.data.node.memory import BUSY, array
+from marl.data.shared import SharedBlock
+from marl.wire.message import Value
+
+
+class VirtualLink(NamedTuple):
+    """What the bytes of one child travel on. No two children share one."""
+
+    delay_s: float = 0.0  # one way
+    bytes_per_second: float = float("inf")
+
+    def way(self, num_bytes: int) -> float:
+        """Seconds that so many bytes travel, one way."""
+        return self.delay_s + num_bytes / self.bytes_per_second
+
+
+class Used(NamedTuple):
+    """What a child has used so far, since it or its link began."""
+
+    busy: float = 0.0  # seconds
+    up: int = 0  # bytes
+    down: int = 0
+
+    def since(self, before: "Used") -> "Used":
+        """What came to ``before``; what is less now has begun anew."""
+        return Used(*(_new(now, old) for now, old in zip(self, before, strict=True)))
+
+
+def _new(now: Any, old: Any) -> Any:
+    return now if now < old else now - old
+
+
+NOTHING = Used()
+
+
+@dataclass
+class _Child:
+    ended: float  # its last round, in virtual time
+    uploaded: float  # when its last upload was made
+    used: Used = NOTHING  # until that one
+
+
+class VirtualClock:
+    """Virtual seconds, round after round."""
+
+    def __init__(self, link: VirtualLink, *, barrier: bool = False, seconds: float = 0.0) -> None:
+        """
+        Args:
+            barrier: whether workers wait while weights travel; the exchange knows.
+            seconds: virtual time at which the clock begins.
+        """
+        self.seconds, self.barrier = seconds, barrier
+        self._link = link
+        self._children: dict[str, _Child] = {}
+
+    def join(self, child: str) -> None:
+        """A child begins now; if it was there before, goes on from now."""
+        before = self._children.get(child)
+        self._children[child] = _Child(self.seconds, self.seconds, NOTHING if before is None else before.used)
+
+    def end_round(self, uploads: Mapping[str, Used], parent_s: float) -> None:
+        """A round has ended.
+
+        Args:
+            uploads: what each child in it had used when its upload was there.
+            parent_s: CPU time of the parent since the round before.
+        """
+        arrivals = [self._upload(self._children[child], used) for child, used in uploads.items()]
+        self.seconds = max([self.seconds, *arrivals]) + parent_s
+        for child in uploads:
+            self._children[child].ended = self.seconds
+
+    def _upload(self, child: _Child, used: Used) -> float:
+        """When its upload arrives."""
+        new, child.used = used.since(child.used), used
+        answered = child.ended + self._link.way(new.down)
+        child.uploaded = answered + new.busy if self.barrier else max(child.uploaded + new.busy, answered)
+        return child.uploaded + self._link.way(new.up)
+
+
+class RoundTimer:
+    """The parent's: collects for a ``VirtualClock`` what every round has used. Not locked."""
+
+    def __init__(self, clock: VirtualClock, cpu: Callable[[], float] = time.process_time) -> None:
+        """``cpu``: CPU time of this process."""
+        self.clock, self._cpu = clock, cpu
+        self._began: float | None = None  # CPU time when the round began
+        self._uploads: dict[str, Used] = {}
+        self.traffic: Callable[[str], tuple[int, int]] = lambda child: (0, 0)  # bytes up and down of a child's link
+
+    @property
+    def seconds(self) -> float:
+        """Virtual time when the last round ended."""
+        return self.clock.seconds
+
+    def join(self, child: str) -> None:
+        """A child takes part from now on; time begins with the first."""
+        if self._began is None:
+            self._began = self._cpu()
+        self.clock.join(child)
+
+    def upload(self, child: str, busy: object) -> None:
+        """The child's upload is in the round; ``busy``: what it says of its seconds."""
+        seconds = float(busy) if isinstance(busy, (int, float)) and 0 <= busy < float("inf") else 0.0
+        self._uploads[child] = Used(seconds, *self.traffic(child))
+
+    def end_round(self) -> None:
+        """The round's uploads are merged."""
+        now = self._cpu()
+        self.clock.end_round(self._uploads, now - (now if self._began is None else self._began))
+        self._began, self._uploads = now, {}
+
+
+class BusyChild:
+    """A child's: how long it was busy. Its workers play side by side, what its own process does comes on top."""
+
+    def __init__(self, block: SharedBlock, cpu: Callable[[], float] = time.process_time) -> None:
+        """``cpu``: CPU time of this process."""
+        self._busy, self._cpu = array(block, "seconds")[:, BUSY], cpu
+        self._before = np.zeros(len(self._busy))
+        self._workers_s, self._began = 0.0, cpu()
+
+    def told(self) -> dict[str, Value]:
+        """What the next upload says: the seconds of the busiest worker before each upload, added up, and those of this
+        process. Nothing if the workers do not count.
+        """
+        now = self._busy.copy()
+        if not now.any():
+            return {}
+        self._workers_s += float((now - self._before).max())
+        self._before = now
+        return {"busy": self._workers_s + self._cpu() - self._began}

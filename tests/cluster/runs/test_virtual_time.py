@@ -1,0 +1,83 @@
+"""Virtual seconds of real runs: counted where they are asked for, written down, and gone on with."""
+
+from pathlib import Path
+
+import pytest
+
+from marl.api import Cluster, train
+from marl.cluster.runs.prepare import demand_place
+from marl.config.files import load_config
+from marl.errors import ConfigError
+from marl.reports.run_folder import RunFolder
+from marl.training import busy_time
+from tests.commands import metrics
+
+linux = pytest.mark.skipif(
+    not busy_time.SCHEDULED.exists(), reason="only Linux counts how long threads wait for a core"
+)
+SETTINGS = {
+    "seed": 1,
+    "node.workers": 1,
+    "exchange.every": "500 steps",
+    "evaluation.episodes": 0,
+    "evaluation.final_episodes": 0,
+    "report.every_seconds": 0.05,
+    "report.sinks": ["metrics"],
+    "report.pictures": False,
+    "stop.steps": 4000,
+    "stop.solved": False,
+}
+
+
+@linux
+@pytest.mark.parametrize("cluster", [None, Cluster(local=1)], ids=["alone", "child"])
+def test_a_run_counts_virtual_seconds_and_goes_on_with_them(cluster: Cluster | None, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "report.runs": str(tmp_path / "runs"), "clock.virtual": True}
+    # A long way for the answers: more than one can take by mistake.
+    settings |= {"clock.link_delay_ms": 10_000.0, "exchange.barrier": True} if cluster else {}
+    first = train("CartPole-v1", settings=settings, out=tmp_path / "weights.pt", live=False, cluster=cluster)
+    assert first.virtual_seconds is not None
+    rows = metrics(tmp_path)
+    told = [row["virtual_seconds"] for row in rows]
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(first.virtual_seconds)
+    assert RunFolder(first.run).read_facts()["ended"]["virtual_seconds"] == first.virtual_seconds
+    if cluster is None:
+        assert 0.0 < first.virtual_seconds <= first.seconds
+    else:
+        rounds = first.virtual_seconds // 20.0  # down and up
+        assert 2 <= rounds <= 9
+        assert first.virtual_seconds - 20.0 * rounds < first.seconds
+    later = {"stop.steps": first.steps + 4000}
+    second = train(resume=first.run, settings=later, out=tmp_path / "weights.pt", live=False, cluster=cluster)
+    assert second.virtual_seconds is not None
+    assert second.virtual_seconds > first.virtual_seconds
+
+
+def test_a_run_that_is_not_asked_counts_nothing(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "report.runs": str(tmp_path / "runs")}
+    result = train("CartPole-v1", settings=settings, out=tmp_path / "weights.pt", live=False)
+    assert result.virtual_seconds is None
+    assert all("virtual_seconds" not in row for row in metrics(tmp_path))
+
+
+@linux
+@pytest.mark.parametrize(
+    ("settings", "on_children", "line"),
+    [
+        ({"exchange.every": "5 seconds"}, True, "exchange.every: expected steps or episodes"),
+        ({"exchange.name": "pairwise", "exchange.every": "500 steps"}, True, "use exchange.name = 'weights'"),
+        ({"algorithm.name": "impala"}, False, "use exchange.name = 'weights'"),
+    ],
+    ids=["seconds", "no rounds", "learner"],
+)
+def test_what_cannot_be_timed_is_refused(settings: dict[str, str], on_children: bool, line: str) -> None:
+    config = load_config("CartPole-v1", {**settings, "clock.virtual": True})
+    with pytest.raises(ConfigError, match=line):
+        demand_place(config, on_children)
+
+
+def test_a_system_that_cannot_count_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busy_time.demand_own_clock, "__defaults__", (tmp_path / "none",))
+    with pytest.raises(ConfigError, match="needs Linux"):
+        demand_place(load_config("CartPole-v1", {"clock.virtual": True}), False)

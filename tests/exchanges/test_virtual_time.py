@@ -1,0 +1,101 @@
+"""Virtual time of rounds, with numbers that a person can work out."""
+
+import math
+
+import pytest
+
+from marl.data.node.memory import BUSY, array
+from marl.exchanges.virtual_time import BusyChild, RoundTimer, Used, VirtualClock, VirtualLink
+from tests.exchanges.nodes import Child, Clock, a_round, join, make_parent, weights
+
+LINK = VirtualLink(delay_s=0.1, bytes_per_second=1000.0)
+
+
+def test_a_round_takes_the_busiest_child_the_link_and_the_parent() -> None:
+    clock = VirtualClock(LINK, barrier=True)
+    for child in "ab":
+        clock.join(child)
+    # a: .1 down, 2 busy, .1 + 500 / 1000 up; b: the same with 3 busy; the parent .25
+    clock.end_round({"a": Used(2.0, 500, 0), "b": Used(3.0, 500, 0)}, 0.25)
+    assert clock.seconds == pytest.approx(0.1 + 3.0 + 0.1 + 0.5 + 0.25)
+
+
+def test_what_is_used_is_counted_once() -> None:
+    clock = VirtualClock(LINK, barrier=True)
+    clock.join("a")
+    clock.end_round({"a": Used(2.0, 500, 0)}, 0.0)
+    first = clock.seconds
+    clock.end_round({"a": Used(5.0, 700, 300)}, 0.0)
+    assert clock.seconds - first == pytest.approx(0.1 + 0.3 + 3.0 + 0.1 + 0.2)  # 300 bytes down, 3 busy, 200 bytes up
+
+
+def test_without_a_barrier_the_link_and_the_parent_are_hidden_by_work() -> None:
+    clock = VirtualClock(LINK, barrier=False)
+    clock.join("a")
+    ends = []
+    for number in range(1, 4):
+        clock.end_round({"a": Used(2.0 * number, 0, 0)}, 0.25)
+        ends.append(clock.seconds)
+    assert ends == pytest.approx([2.0 + 0.1 + 0.25, 4.0 + 0.1 + 0.25, 6.0 + 0.1 + 0.25])
+
+
+def test_without_a_barrier_an_upload_waits_for_the_answer_before() -> None:
+    clock = VirtualClock(LINK, barrier=False)
+    clock.join("a")
+    ends = []
+    for number in range(1, 4):
+        clock.end_round({"a": Used(0.01 * number, 0, 0)}, 0.25)
+        ends.append(clock.seconds)
+    assert ends == pytest.approx([0.1 + 0.1 + 0.25, 2 * 0.45, 3 * 0.45])  # down, up, parent: .01 s of work is nothing
+
+
+def test_a_late_child_has_worked_since_its_own_last_round() -> None:
+    clock = VirtualClock(VirtualLink(), barrier=True)
+    for child in "ab":
+        clock.join(child)
+    clock.end_round({"a": Used(1.0), "b": Used(1.0)}, 0.0)
+    clock.end_round({"a": Used(2.0)}, 0.0)
+    clock.end_round({"a": Used(3.0), "b": Used(2.5)}, 0.0)  # b: 1.5 s since the first round, which ended at 1
+    assert clock.seconds == pytest.approx(3.0)
+
+
+def test_a_child_that_joins_later_or_again_begins_at_that_time() -> None:
+    clock = VirtualClock(VirtualLink(bytes_per_second=1000.0), barrier=True, seconds=100.0)
+    clock.join("a")
+    clock.end_round({"a": Used(5.0)}, 0.0)
+    clock.join("b")
+    clock.end_round({"a": Used(6.0), "b": Used(2.0)}, 0.0)
+    assert clock.seconds == pytest.approx(107.0)
+    clock.join("a")  # started again: it counts from 0, and so does its new link
+    clock.end_round({"a": Used(1.5, 500, 0)}, 0.0)
+    assert clock.seconds == pytest.approx(107.0 + 1.5 + 0.5)
+
+
+def test_no_limit_of_a_link_is_none() -> None:
+    assert VirtualLink(0.0, math.inf).way(10**12) == 0.0
+
+
+def test_a_child_tells_the_busiest_worker_between_uploads_and_its_own_process() -> None:
+    child, cpu = Child("a", Clock(), workers=2), Clock()
+    busy, seconds = BusyChild(child.block, cpu), array(child.block, "seconds")
+    assert busy.told() == {}  # nobody counts
+    seconds[:, BUSY] = 1.0, 3.0
+    cpu.now += 0.5
+    assert busy.told() == {"busy": 3.5}
+    seconds[:, BUSY] += 2.0, 1.0
+    assert busy.told() == {"busy": 5.5}
+
+
+def test_rounds_of_the_parent_are_timed(clock: Clock) -> None:
+    cpu, virtual = Clock(), VirtualClock(VirtualLink(0.0, 1000.0), barrier=True)
+    parent = make_parent(weights(0.0), clock, barrier=True)
+    parent.timer = timer = RoundTimer(virtual, cpu)  # type: ignore[attr-defined]
+    timer.traffic = {"a": (500, 0), "b": (0, 0)}.__getitem__
+    children = join(parent, clock, "a", "b", barrier=True)
+    cpu.now += 0.25  # of the parent, from the moment when the first child joined
+    for child, seconds in zip(children, (2.0, 1.0), strict=True):
+        child.side._busy = BusyChild(child.block, lambda: 0.0)  # this process is not the child's
+        array(child.block, "seconds")[:, BUSY] = seconds
+        array(child.block, "waiting")[:, 0] = 1  # all workers rest
+    a_round(parent, clock, children)
+    assert timer.seconds == pytest.approx(2.0 + 0.5 + 0.25)
