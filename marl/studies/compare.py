@@ -57,6 +57,7 @@ class Comparison(NamedTuple):
     """All cells, and those that the others are compared with."""
 
     metric: str
+    virtual: bool  # whether all seconds are virtual
     baselines: dict[str, Cell]  # by the metric and by unit: the best in time need not be the best in steps
     cells: list[Numbers]  # in the order of the study
 
@@ -64,6 +65,10 @@ class Comparison(NamedTuple):
     def baseline(self) -> Cell:
         """The one that is compared with by the metric."""
         return self.baselines[self.metric]
+
+    def named(self, unit: str) -> str:
+        """What people are told of a unit, or a metric."""
+        return f"virtual {unit}" if self.virtual and unit == "seconds" else unit
 
 
 def compare_cells(rows: Sequence[Row], metric: str) -> Comparison:
@@ -80,6 +85,7 @@ def compare_cells(rows: Sequence[Row], metric: str) -> Comparison:
     thresholds = _thresholds(cells, metric)
     return Comparison(
         metric,
+        rows[0].planned.config.clock.virtual,
         {name: each.cell for name, each in baselines.items()},
         [_compared(each, baselines, metric, thresholds) for each in cells],
     )

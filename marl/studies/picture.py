@@ -21,7 +21,7 @@ from marl.reports.plots.style import (
     solved_text,
     time_scale,
 )
-from marl.studies.compare import SCORE, UNITS, Comparison, Line, Numbers
+from marl.studies.compare import SCORE, UNITS, Comparison, Line
 from marl.studies.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def draw_study(comparison: Comparison, path: Path, title: str, solved_return: fl
         plain_style(axis)
     legend: dict[str, Any] = {}
     for axis, unit in zip(panels[0], UNITS, strict=True):
-        legend |= _curves(axis, cells, unit)
+        legend |= _curves(axis, comparison, unit)
         if solved_return is not None:
             legend[solved_text(solved_return)] = solved_line(axis, solved_return)
     panels[0][0].set_ylabel("mean return of the last episodes")
@@ -63,7 +63,7 @@ def draw_study(comparison: Comparison, path: Path, title: str, solved_return: fl
     _profiles(panels[1][2], comparison)
     if rows == 3:
         for axis, unit in zip(panels[2], UNITS, strict=True):
-            _costs(axis, cells, unit)
+            _costs(axis, comparison, unit)
     if legend:
         add_legend(figure, legend, columns)
     save(figure, path)
@@ -73,8 +73,9 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // len(COLOURS) % len(DASHES)]}
 
 
-def _curves(axis: "Axes", cells: Sequence[Numbers], unit: str) -> dict[str, Any]:
+def _curves(axis: "Axes", comparison: Comparison, unit: str) -> dict[str, Any]:
     """Draw each cell's mean curve with its band, and return what the legend says of them."""
+    cells = comparison.cells
     lines = [each.curves.get(unit) for each in cells]
     kind = "seconds" if unit == "seconds" else "steps"
     scale = time_scale([np.array([max((line.x[-1] for line in lines if line is not None), default=0.0)])], kind)
@@ -83,9 +84,7 @@ def _curves(axis: "Axes", cells: Sequence[Numbers], unit: str) -> dict[str, Any]
         for number, (each, line) in enumerate(zip(cells, lines, strict=True))
         if line is not None
     }
-    label_x(axis, kind, scale)
-    if unit == "steps per child":
-        axis.set_xlabel("environment steps per child")
+    _label(axis, comparison, unit, scale)
     return drawn
 
 
@@ -132,23 +131,31 @@ def _profiles(axis: "Axes", comparison: Comparison) -> None:
         axis.set_xlabel("final score")
         axis.set_ylabel("share of runs above it")
     else:
-        _label_cost(axis, comparison.metric, scale)
+        _label_cost(axis, comparison, comparison.metric, scale)
         axis.set_ylabel("share of runs solved")
 
 
-def _label_cost(axis: "Axes", unit: str, scale: float) -> None:
+def _label(axis: "Axes", comparison: Comparison, unit: str, scale: float) -> None:
     label_x(axis, "seconds" if unit == "seconds" else "steps", scale)
-    axis.set_xlabel("environment steps per child" if unit == "steps per child" else axis.get_xlabel())
+    if unit == "steps per child":
+        axis.set_xlabel("environment steps per child")
+    elif comparison.named(unit) != unit:
+        axis.set_xlabel(f"virtual {axis.get_xlabel()}")
+
+
+def _label_cost(axis: "Axes", comparison: Comparison, unit: str, scale: float) -> None:
+    _label(axis, comparison, unit, scale)
     axis.set_xlabel(f"{axis.get_xlabel()} until solved")
 
 
-def _costs(axis: "Axes", cells: Sequence[Numbers], unit: str) -> None:
+def _costs(axis: "Axes", comparison: Comparison, unit: str) -> None:
     """What solving took."""
+    cells = comparison.cells
     costs = [each.costs.get(unit) for each in cells]
     kind = "seconds" if unit == "seconds" else "steps"
     longest = max((cost.estimate.value for cost in costs if cost is not None), default=0.0)
     scale = time_scale([np.array([longest])], kind)
     lower_bounds = {number for number, cost in enumerate(costs) if cost is not None and cost.bound}
     _estimates(axis, [None if cost is None else cost.estimate for cost in costs], "", scale, lower_bounds)
-    _label_cost(axis, unit, scale)
+    _label_cost(axis, comparison, unit, scale)
     axis.set_xlim(left=0)

@@ -122,11 +122,12 @@ def _first_run(study: Study, cell: Cell, folder: Path, allow: Collection[str]) -
 def _demand_alike(study: Study, runs: Sequence[Planned]) -> None:
     """Refuse cells whose returns or ends would mean something else than those of the first."""
     first = runs[0]
-    for run, name in itertools.product(runs[1:], ("id", "solved_return")):
-        ours, theirs = (getattr(each.config.environment, name) for each in (run, first))
+    alike = (("environment", "id"), ("environment", "solved_return"), ("clock", "virtual"))
+    for run, (section, name) in itertools.product(runs[1:], alike):
+        ours, theirs = (getattr(getattr(each.config, section), name) for each in (run, first))
         if ours != theirs:
             raise ConfigError(
-                f"{study.path}: environment.{name} cannot vary: expected {theirs!r:.60} as in {first.cell.label}, "
+                f"{study.path}: {section}.{name} cannot vary: expected {theirs!r:.60} as in {first.cell.label}, "
                 f"got {ours!r:.60} in {run.cell.label}: set it in [settings], or make a study of each"
             )
 

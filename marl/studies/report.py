@@ -16,7 +16,6 @@ from marl.studies.study_file import Cell, Study
 
 TABLE, REPORT, PICTURE = "runs.csv", "report.md", "report.png"
 SPEEDUPS = ("steps per child", "seconds")
-_METRIC = {SCORE: "final score", **{unit: f"{unit} until solved" for unit in UNITS}}
 _LEVELS = 5  # thresholds of a profile in the table
 
 
@@ -59,7 +58,8 @@ def _facts(row: Row, folder: Path) -> dict[str, Any]:
         "state": row.state,
         "run": None if row.run is None else os.path.relpath(row.run, folder).replace(os.sep, "/"),
     }
-    names = ("reason", "solved", "score", "evaluated", "steps", "seconds", "solved_steps", "solved_seconds", "cores")
+    names = ["reason", "solved", "score", "evaluated", "steps", "seconds", "solved_steps", "solved_seconds", "cores"]
+    names += ["virtual_seconds"] if planned.config.clock.virtual else []
     return facts | {name: None if result is None else _finite(getattr(result, name)) for name in names}
 
 
@@ -77,14 +77,14 @@ def _report(study: Study, rows: Sequence[Row], comparison: Comparison) -> list[s
         f"{config.environment.id}, base `{study.base}`, {_count(len(study.seeds), 'seed')}: "
         f"{', '.join(map(str, study.seeds))}. Of {_count(len(rows), 'run')}, {counts[0]} ended, "
         f"{counts[1]} unfinished, {counts[2]} not begun.",
-        *_warnings(rows),
+        *_warnings(rows, virtual=comparison.virtual),
         "",
         f"![learning curves, scores and profiles]({PICTURE})",
         "",
         "## Final score",
         "",
         "Interquartile mean over runs and its 95 % interval; the probability that a run is better than one of "
-        f"**{_cell(comparison.baseline)}** by {_METRIC[comparison.metric]}.",
+        f"**{_cell(comparison.baseline)}** by {_metric(comparison)}.",
         "",
         *_table(
             ["cell", "runs", "score", "probability of improvement"],
@@ -104,12 +104,16 @@ def _report(study: Study, rows: Sequence[Row], comparison: Comparison) -> list[s
     return [*lines, *_profiles(comparison), *_explanations(solved is not None)]
 
 
-def _warnings(rows: Sequence[Row]) -> list[str]:
+def _metric(comparison: Comparison) -> str:
+    return "final score" if comparison.metric == SCORE else f"{comparison.named(comparison.metric)} until solved"
+
+
+def _warnings(rows: Sequence[Row], *, virtual: bool) -> list[str]:
     """What makes numbers differ that are compared."""
     results = [row.result for row in rows if row.result is not None]
     found = []
     cores = sorted({result.cores for result in results if result.cores is not None})
-    if len(cores) > 1:
+    if len(cores) > 1 and not virtual:
         found.append(f"Runs could use {' or '.join(map(str, cores))} cores: their seconds do not compare.")
     if unevaluated := sum(not result.evaluated for result in results):
         found.append(
@@ -120,6 +124,7 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
 
 
 def _costs(comparison: Comparison, threshold: float) -> list[str]:
+    named = comparison.named
     rows = [
         [
             _cell(each.cell),
@@ -137,7 +142,7 @@ def _costs(comparison: Comparison, threshold: float) -> list[str]:
         "counts with all that it took; ≥ or ≤ where that moves the mean. Speed-up: how many times as much the mean of "
         f"{_compared_with(comparison)} is.",
         "",
-        *_table(["cell", "solved", *UNITS, *(f"speed-up in {unit}" for unit in SPEEDUPS)], rows),
+        *_table(["cell", "solved", *map(named, UNITS), *(f"speed-up in {named(unit)}" for unit in SPEEDUPS)], rows),
     ]
 
 
@@ -146,7 +151,7 @@ def _compared_with(comparison: Comparison) -> str:
     cells = {unit: f"**{_cell(comparison.baselines[unit])}**" for unit in SPEEDUPS}
     if len(set(cells.values())) == 1:
         return cells[SPEEDUPS[0]]
-    return " and ".join(f"{cell} (in {unit})" for unit, cell in cells.items())
+    return " and ".join(f"{cell} (in {comparison.named(unit)})" for unit, cell in cells.items())
 
 
 def _profiles(comparison: Comparison) -> list[str]:
@@ -156,7 +161,11 @@ def _profiles(comparison: Comparison) -> list[str]:
     thresholds = drawn[0][1].x
     chosen = [round(index * (len(thresholds) - 1) / (_LEVELS + 1)) for index in range(1, _LEVELS + 1)]
     places = 0 if comparison.metric.startswith("steps") else decimals(*thresholds[chosen].tolist())
-    what = "whose final score is above" if comparison.metric == SCORE else f"solved in fewer {comparison.metric} than"
+    what = (
+        "whose final score is above"
+        if comparison.metric == SCORE
+        else f"solved in fewer {comparison.named(comparison.metric)} than"
+    )
     rows = [
         [
             _cell(each.cell),

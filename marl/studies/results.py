@@ -19,7 +19,7 @@ class Curve(NamedTuple):
     """A run's mean return over its length, only where there is one."""
 
     steps: npt.NDArray[np.float64]  # [points], rising
-    seconds: npt.NDArray[np.float64]  # [points], rising
+    seconds: npt.NDArray[np.float64]  # [points], rising; virtual ones where the study counts those
     returns: npt.NDArray[np.float64]  # [points]
 
 
@@ -33,9 +33,10 @@ class Result(NamedTuple):
     steps: int
     seconds: float  # of training
     solved_steps: float  # until solved; of a run that was not solved, in all: it is censored there
-    solved_seconds: float
+    solved_seconds: float  # virtual ones where the study counts those
     cores: int | None  # that the run could use
     curve: Curve
+    virtual_seconds: float | None = None  # of training
 
 
 class Row(NamedTuple):
@@ -65,14 +66,17 @@ def read_row(planned: Planned) -> Row:
 
 
 def _result(planned: Planned, run: RunFolder, ended: dict[str, Any]) -> Result:
-    curve = _curve(run)
+    virtual = planned.config.clock.virtual
+    curve = _curve(run, virtual=virtual)
     evaluation = ended.get("evaluation")
     score = _number(evaluation.get("mean")) if isinstance(evaluation, dict) else math.nan
     evaluated = not math.isnan(score)
     if not evaluated and curve.returns.size:
         score = float(curve.returns[-1])
     steps, seconds = _number(ended.get("steps")), _number(ended.get("seconds"))
-    solved, solved_steps, solved_seconds = ended["reason"] == "solved", steps, seconds
+    virtual_seconds = _number(ended.get("virtual_seconds")) if virtual else None
+    solved_seconds = seconds if virtual_seconds is None else virtual_seconds
+    solved, solved_steps = ended["reason"] == "solved", steps
     threshold = planned.config.environment.solved_return
     if not planned.config.stop.solved and threshold is not None:  # it went on: look when training was there
         reached = np.flatnonzero((curve.returns >= threshold) & (curve.steps >= _full_from(run)))
@@ -92,16 +96,30 @@ def _result(planned: Planned, run: RunFolder, ended: dict[str, Any]) -> Result:
         solved_seconds,
         cores if isinstance(cores, int) else None,
         curve,
+        virtual_seconds,
     )
 
 
-def _curve(run: RunFolder) -> Curve:
+def _curve(run: RunFolder, *, virtual: bool) -> Curve:
     rows = run.read_curve()
     steps, seconds, returns = (column(rows, name) for name in ("steps", "seconds", "return_mean"))
+    if virtual:
+        seconds = _in_virtual_time(seconds, run)
     known = np.isfinite(steps) & np.isfinite(seconds) & np.isfinite(returns)
     steps, seconds, returns = steps[known], seconds[known], returns[known]
     # Interpolation needs rising positions, and clocks of several processes may differ by a little.
     return Curve(np.maximum.accumulate(steps), np.maximum.accumulate(seconds), returns)
+
+
+def _in_virtual_time(seconds: npt.NDArray[np.float64], run: RunFolder) -> npt.NDArray[np.float64]:
+    """Virtual seconds at these real ones, evenly between two lines of metrics; NaN if there are none."""
+    rows = run.read_metrics()
+    real, virtual = column(rows, "seconds"), column(rows, "virtual_seconds")
+    known = np.isfinite(real) & np.isfinite(virtual)
+    if not known.any():
+        return np.full_like(seconds, np.nan)
+    found: npt.NDArray[np.float64] = np.interp(seconds, np.append(0.0, real[known]), np.append(0.0, virtual[known]))
+    return found
 
 
 def _full_from(run: RunFolder) -> float:

@@ -152,4 +152,5 @@ def _outcome(row: Row) -> str:
     assert row.result is not None
     result = row.result
     head = "solved" if result.reason == "solved" else f"ended ({result.reason})"
-    return f"{head} after {result.seconds:.1f} s, {result.steps:,} steps, score {result.score:.4g}"
+    virtual = "" if result.virtual_seconds is None else f" ({result.virtual_seconds:.1f} s of virtual time)"
+    return f"{head} after {result.seconds:.1f} s{virtual}, {result.steps:,} steps, score {result.score:.4g}"

@@ -10,6 +10,7 @@ from marl.config.files import to_toml
 from marl.studies import picture, statistics
 from marl.studies.plan import Planned, plan
 from marl.studies.study_file import read_study
+from marl.training import busy_time
 
 SMALL = """
 base = "CartPole-v1"
@@ -24,6 +25,12 @@ algorithm.learning_rate = 1e-4
 [variants.fast]
 algorithm.learning_rate = 1e-2
 """
+
+
+needs_clock = pytest.mark.skipif(
+    not busy_time.SCHEDULED.exists(), reason="only Linux counts how long threads wait for a core"
+)
+VIRTUALLY = 4.0  # times as fast are finished runs that count virtual seconds
 
 
 def quick(monkeypatch: pytest.MonkeyPatch, *, pictures: bool) -> None:
@@ -59,7 +66,8 @@ def finish(
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(to_toml(run.config))
     evaluation = {} if score is None else {"evaluation": {"mean": score}}
-    ended = {"reason": reason, "steps": steps, "seconds": steps / rate, **evaluation}
+    virtual = {"virtual_seconds": steps / rate / VIRTUALLY} if run.config.clock.virtual else {}
+    ended = {"reason": reason, "steps": steps, "seconds": steps / rate, **virtual, **evaluation}
     (folder / "facts.json").write_text(json.dumps({"ended": ended, "hardware": {"usable_cores": cores}}))
     rows: list[dict[str, Any]] = [
         {"steps": step, "seconds": step / rate, "return_mean": step / 10, "window_filled": 50 if step < 2000 else 100}
@@ -67,5 +75,8 @@ def finish(
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "curve.jsonl").write_text(text)
+    if virtual:
+        rows = [{**row, "virtual_seconds": row["seconds"] / VIRTUALLY} for row in rows[1::2]]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(text)
     return folder

@@ -7,7 +7,7 @@ import pytest
 from marl.errors import ConfigError, PluginError, RunFolderError
 from marl.studies.plan import demand_unchanged
 from tests.commands import ROOT
-from tests.studies.files import SMALL, finish, planned, written
+from tests.studies.files import SMALL, finish, needs_clock, planned, written
 
 HEAD = 'base = "CartPole-v1"\nseeds = [1]\n'
 
@@ -103,6 +103,12 @@ def test_a_replay_of_a_deterministic_run_cannot_go_on(tmp_path: Path) -> None:
         (
             "[variants.a]\n[variants.b]\nenvironment.solved_return = 100",
             "environment.solved_return cannot vary: expected 475.0 as in a, got 100.0 in b: set it in",
+        ),
+        pytest.param("[variants.a]\n[variants.b]\nclock.virtual = true", "clock.virtual cannot", marks=needs_clock),
+        pytest.param(
+            "children = [0, 2]\n[settings]\nclock.virtual = true\nexchange.every = '5 seconds'",
+            "2 children: exchange.every: expected steps or episodes",
+            marks=needs_clock,
         ),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from marl.studies.compare import compare_cells
 from marl.studies.report import write_report
 from marl.studies.results import Row, read_row
 from marl.studies.study_file import read_study
-from tests.studies.files import SMALL, finish, planned, quick, written
+from tests.studies.files import SMALL, VIRTUALLY, finish, needs_clock, planned, quick, written
 
 TWO = SMALL.replace("seeds = [1, 2]", "seeds = [1, 2]\nchildren = [2]")
 
@@ -256,3 +256,19 @@ def test_an_environment_without_a_threshold(tmp_path: Path) -> None:
     finish(runs[0])
     write_report(read_study(tmp_path / "small.toml"), [read_row(run) for run in runs], tmp_path / "study")
     assert "Until solved" not in (tmp_path / "study/report.md").read_text()
+
+
+@needs_clock
+def test_a_study_in_virtual_time_says_so(tmp_path: Path) -> None:
+    text = SMALL.replace("stop.steps = 3000", "stop.steps = 3000\nclock.virtual = true")
+    study = read_study(written(tmp_path, f"metric = 'seconds'\n{text}"))
+    some = rows(tmp_path, f"metric = 'seconds'\n{text}")
+    fast = compare_cells(some, "seconds").cells[1]
+    assert fast.costs["seconds"].estimate.value == 1.5 / VIRTUALLY
+    write_report(study, some, tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "by virtual seconds until solved." in report
+    assert "| virtual seconds |" in report
+    assert "| speed-up in virtual seconds |" in report
+    with open(tmp_path / "runs.csv", newline="") as file:
+        assert [row["virtual_seconds"] for row in csv.DictReader(file)][1] == str(1.0 / VIRTUALLY)

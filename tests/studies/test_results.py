@@ -8,7 +8,7 @@ import pytest
 
 from marl.studies.place import can_resume, end_of, forget_end, latest_run, set_aside
 from marl.studies.results import read_row
-from tests.studies.files import SMALL, finish, planned
+from tests.studies.files import SMALL, finish, needs_clock, planned
 
 GOES_ON = SMALL.replace("stop.steps = 3000", "stop.steps = 3000\nstop.solved = false\nenvironment.solved_return = 180")
 
@@ -45,6 +45,30 @@ def test_a_run_that_went_on_was_solved_where_its_curve_was(
     result = read_row(run).result
     assert result is not None
     assert (result.solved, result.solved_steps, result.solved_seconds) == expected
+
+
+VIRTUAL = "stop.steps = 3000\nclock.virtual = true"
+
+
+@needs_clock
+def test_what_solving_took_and_the_curve_are_in_virtual_time(tmp_path: Path) -> None:
+    run = planned(tmp_path, SMALL.replace("stop.steps = 3000", VIRTUAL))[0]
+    finish(run, reason="solved", steps=2500)
+    result = read_row(run).result
+    assert result is not None
+    assert (result.seconds, result.virtual_seconds, result.solved_seconds) == (2.5, 0.625, 0.625)
+    # Metrics have a line every 1,000 steps, the curve one every 500.
+    assert result.curve.seconds.tolist() == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
+    assert result.curve.steps.tolist() == [500, 1000, 1500, 2000, 2500]
+
+
+@needs_clock
+def test_a_run_that_went_on_was_solved_at_a_virtual_time(tmp_path: Path) -> None:
+    run = planned(tmp_path, GOES_ON.replace("stop.steps = 3000", VIRTUAL))[0]
+    finish(run)
+    result = read_row(run).result
+    assert result is not None
+    assert (result.solved, result.solved_steps, result.solved_seconds) == (True, 2000.0, 0.5)
 
 
 def test_runs_that_have_not_ended(tmp_path: Path) -> None:
