@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from marl.data.layout import mapped
 from marl.data.spaces import Spaces
-from marl.environments.serial import SerialVector
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.worlds.atari import is_atari, stack_size
 
@@ -26,7 +25,7 @@ def with_frames(spaces: Spaces, settings: EnvironmentSettings, vector: VectorEnv
 
 def _depth(settings: EnvironmentSettings, vector: VectorEnv[Any, Any, Any]) -> Any:
     """As ale-py's vector, gymnasium's FrameStackObservation, or an environment of the user's own calls it."""
-    if isinstance(vector, SerialVector):
-        environment = vector.envs[0]
-        return environment.get_wrapper_attr("stack_size") if environment.has_wrapper_attr("stack_size") else 0
-    return stack_size(settings.kwargs) if is_atari(settings.id) else getattr(vector, "stack_size", 0)
+    own = getattr(vector, "stack_size", 0)
+    if isinstance(vector, SyncVectorEnv | AsyncVectorEnv):  # of single environments, which say it themselves
+        return vector.get_attr("stack_size")[0] if all(vector.call("has_wrapper_attr", "stack_size")) else own
+    return stack_size(settings.kwargs) if is_atari(settings.id) else own

@@ -60,6 +60,8 @@ def game(game: str, render_mode: str | None = None, **kwargs: Any) -> gymnasium.
 class Pictures(gymnasium.Wrapper[Picture, Any, Picture, Any]):
     """The last four grey pictures, made smaller by a whole factor; an action lasts four frames."""
 
+    stack_size = STACK
+
     def __init__(self, env: gymnasium.Env[Picture, Any]) -> None:
         super().__init__(env)
         assert isinstance(env.observation_space, Box)

@@ -6,9 +6,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+from marl.data.spaces import Part
 from marl.environments.check import examine
 from marl.environments.settings import EnvironmentSettings
+from marl.environments.vector import make_environments
 from marl.environments.worlds.retro import Pictures
 from marl.errors import EnvironmentFault
 
@@ -43,6 +46,22 @@ def test_four_grey_pictures_of_four_frames_each() -> None:
     assert (seen[:, 0, 0].tolist(), reward, ended, cut) == ([1, 1, 1, 5], 4.0, False, False)
     seen, reward, ended, cut, _ = game.step(0)
     assert (seen[:, 0, 0].tolist(), reward, ended, cut) == ([1, 1, 5, 7], 2.0, True, False)
+
+
+def game() -> Pictures:
+    return Pictures(Frames())
+
+
+def games(num_envs: int) -> AsyncVectorEnv:
+    """As games of stable-retro are made, of which a process can have one alone."""
+    return AsyncVectorEnv([game] * num_envs, context="spawn", autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+@pytest.mark.parametrize("name", ["game", "games"])
+def test_its_pictures_are_known_as_a_stack(name: str) -> None:
+    environments = make_environments(EnvironmentSettings(f"{__name__}:{name}"), 2)
+    environments.close()
+    assert environments.spaces.observations == Part((4, 85, 86), "uint8", frames=4)
 
 
 def test_a_real_game_plays_each_in_a_process() -> None:
