@@ -111,6 +111,17 @@ class InOrder(ActorCritic):
         return Outputs(parameters, values.reshape(times, rows))
 
 
+class WrongSize(nn.Module):
+    """An encoder that makes as many features as there are numbers, and says one more."""
+
+    def __init__(self, spaces: Spaces, unused_settings: NetworkSettings) -> None:
+        super().__init__()
+        self.size = spaces.observation_size + 1
+
+    def forward(self, observations: Tensor) -> Tensor:
+        return observations
+
+
 class Raises(nn.Module):
     def __init__(self, *unused: Any) -> None:
         super().__init__()

@@ -7,19 +7,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from marl.data.layout import Values, at, header_of, is_empty, mapped
+from marl.data.layout import Values, at, header_of, is_empty
 from marl.data.spaces import Spaces
-from marl.errors import ConfigError, MarlError, PluginError
+from marl.errors import ConfigError, PluginError
 from marl.networks.actor_critic import ActorCritic, RecurrentActorCritic
 from marl.networks.contract import Acts, Policy, State
 from marl.networks.masked import Masked, MaskedActionValues, MaskedRecurrentActionValues
-from marl.networks.own_module import own_module
+from marl.networks.own_module import ROWS, TIMES, demand_shape, own_module
 from marl.networks.q_network import QNetwork, RecurrentQNetwork
 from marl.networks.sac_network import SACNetwork
 from marl.networks.settings import NetworkSettings
 from marl.networks.stepped import Stepped
-
-TIMES, ROWS = 3, 2  # of a trial
 
 
 def actor_critic(spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
@@ -73,12 +71,16 @@ def _try_policy(who: str, spaces: Spaces, network: nn.Module) -> None:
     def unrolled(observations: Values, number: int, acted: int) -> Callable[[], Tensor]:
         return lambda: policy.unroll(observations, state, resets, acted)[number]
 
-    _demand_shape(who, "step", first, (ROWS, outputs), step)
+    remedy = f"the last dimension has to be distribution.num_parameters, {outputs}"
+    demand_shape(who, "step", first, (ROWS, outputs), step, remedy=remedy)
+    one_each = "one number for each observation, without a last dimension of 1, as squeeze(-1) makes it"
     for acted in (TIMES - 1, TIMES, 0):
-        _demand_shape(who, "the parameters of unroll", seen, (acted, ROWS, outputs), unrolled(seen, 0, acted))
-        _demand_shape(who, "the values of unroll", seen, (TIMES, ROWS), unrolled(seen, 1, acted))
+        parameters, values = unrolled(seen, 0, acted), unrolled(seen, 1, acted)
+        of_acted = f"{remedy}, the first one acted, {acted}"
+        demand_shape(who, "the parameters of unroll", seen, (acted, ROWS, outputs), parameters, remedy=of_acted)
+        demand_shape(who, "the values of unroll", seen, (TIMES, ROWS), values, remedy=one_each)
     if resets is None:
-        _demand_shape(who, "the values of unroll", first, (ROWS,), unrolled(first, 1, ROWS))
+        demand_shape(who, "the values of unroll", first, (ROWS,), unrolled(first, 1, ROWS), remedy=one_each)
 
 
 def _initial_state(who: str, policy: Acts) -> State:
@@ -90,13 +92,21 @@ def _initial_state(who: str, policy: Acts) -> State:
         raise PluginError(f"{who}: initial_state failed: {type(error).__name__}: {error}") from error
     if any(each != (ROWS,) for each in rows):
         expected = f"initial_state({ROWS}) to make tensors [{ROWS}, ...]"
-        raise PluginError(f"{who}: expected {expected}, got {header_of(state)}")
+        raise PluginError(f"{who}: expected {expected}, got {_words(state)}: the first dimension is its argument")
     return state
 
 
 def _demand_same_state(who: str, before: State, after: State) -> None:
     if header_of(before) != header_of(after):
-        raise PluginError(f"{who}: expected a state {header_of(before)} of one like it, got {header_of(after)}")
+        raise PluginError(
+            f"{who}: expected step to make a state like the one that it gets, {_words(before)}, got {_words(after)}: "
+            "keep names, types and shapes"
+        )
+
+
+def _words(state: State) -> str:
+    """The types and shapes of a state."""
+    return ", ".join(f"{path} {dtype} {list(shape)}".lstrip() for path, dtype, shape in header_of(state)) or "nothing"
 
 
 def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: bool) -> nn.Module:
@@ -126,10 +136,15 @@ def q_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, dueling: 
     _demand_followed(who, network, network)
     seen = spaces.zeros(TIMES, ROWS)
     if isinstance(network, QNetwork):
-        _demand_shape(who, "policy", seen, (TIMES, ROWS, spaces.num_actions), lambda: network.policy(seen))
+        expected, remedy = (TIMES, ROWS, spaces.num_actions), _each_action(spaces.num_actions)
+        demand_shape(who, "policy", seen, expected, lambda: network.policy(seen), remedy=remedy)
     else:
         _try_remembering(who, seen, spaces.num_actions, network)
     return network
+
+
+def _each_action(num_actions: int) -> str:
+    return f"the last dimension has to be the values of the {num_actions} actions"
 
 
 def _remembers(own: nn.Module, name: str) -> bool:
@@ -148,9 +163,10 @@ def _try_remembering(who: str, seen: Values, num_actions: int, network: Recurren
         _demand_same_state(who, state, decision.state)
         return decision.parameters
 
-    _demand_shape(who, "step", first, (ROWS, num_actions), step)
+    expected, remedy = (ROWS, num_actions), _each_action(num_actions)
+    demand_shape(who, "step", first, expected, step, remedy=remedy)
     for unroll in (network.unroll, network.unroll_target):
-        _demand_shape(who, "unroll", seen, (TIMES, ROWS, num_actions), partial(unroll, seen, state, resets))
+        demand_shape(who, "unroll", seen, (TIMES, *expected), partial(unroll, seen, state, resets), remedy=remedy)
     with torch.enable_grad():
         learns = network.unroll(seen, state, resets).requires_grad
     if not learns:
@@ -173,12 +189,7 @@ def sac_network(spaces: Spaces, settings: NetworkSettings, seed: int, *, tempera
             raise ConfigError(f"{key}: sac takes an encoder of your own, and no other part: leave out {name!r}")
     network = SACNetwork(spaces, settings, seed, temperature=temperature)
     if settings.own:
-        who = f"network.encoder: {settings.encoder}"
-        _demand_followed(who, network, network.critics)
-        seen, size = spaces.zeros(TIMES, ROWS), network.distribution.size
-        _demand_shape(who, "policy", seen, (TIMES, ROWS, 2 * size), lambda: network.policy(seen))
-        first, actions = at(seen, 0), torch.zeros(ROWS, size)
-        _demand_shape(who, "the critics' values", first, (2, ROWS), lambda: network.values(first, actions))
+        _demand_followed(f"network.encoder: {settings.encoder}", network, network.critics)
     return network
 
 
@@ -196,18 +207,3 @@ def _acting_parameters(network: nn.Module, who: str) -> int:
             "that fits the spaces)"
         )
     return outputs
-
-
-def _demand_shape(who: str, method: str, seen: Values, expected: tuple[int, ...], answer: Callable[[], Tensor]) -> None:
-    """Refuse a network before any process starts rather than in the first batch."""
-    shapes = mapped(lambda each: list(each.shape), seen)
-    asked = f"{who}: expected {method} to make {list(expected)} of observations {shapes}"
-    try:
-        with torch.no_grad():
-            shape = tuple(answer().shape)
-    except MarlError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{asked}, it failed: {type(error).__name__}: {error}") from error
-    if shape != expected:
-        raise PluginError(f"{asked}, got {list(shape)}")

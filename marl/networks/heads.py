@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from marl.networks.own_module import own_module
+from marl.networks.own_module import ROWS, TIMES, demand_shape, own_module
 from marl.networks.settings import NetworkSettings
 
 
@@ -39,13 +39,19 @@ def make_head(
         gain: of a built-in one.
 
     Raises:
-        PluginError: there is no such class, or it cannot be made.
+        PluginError: there is no such class, it cannot be made, or its outputs do not fit.
     """
     name = settings.head
     if name is None or name == "linear":
         return linear(features, outputs, gain, generator)
     seed = int(torch.randint(2**31, (), generator=generator))
-    return own_module("network.head", name, seed, features=features, outputs=outputs, settings=settings)
+    own = own_module("network.head", name, seed, features=features, outputs=outputs, settings=settings)
+    remedy = f"the last dimension has to be the constructor's outputs, {outputs}, the others those of the features"
+    for leading in ((ROWS,), (TIMES, ROWS)):
+        seen = torch.zeros(*leading, features)
+        tried, expected = partial(own.forward, seen), (*leading, outputs)
+        demand_shape(f"network.head: {name}", "forward", seen, expected, tried, remedy=remedy, what="features")
+    return own
 
 
 def forward_of(head: nn.Module) -> Callable[[Tensor], Tensor]:

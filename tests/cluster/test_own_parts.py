@@ -119,7 +119,10 @@ def test_what_really_acted_is_what_is_kept() -> None:
             "NoDistribution: expected it to have a distribution",
         ),
         ({"network__name": "tests.parts:Forgetful"}, "expected layers that do the same .*, got Dropout: use LayerNorm"),
-        ({"network__name": "tests.parts:WrongPolicy"}, r"expected step to make \[2, 3\] .*, got \[2, 4\]"),
+        (
+            {"network__name": "tests.parts:WrongPolicy"},
+            r"expected step to make \[2, 3\] .*, got \[2, 4\]: the last dimension has to be .*num_parameters, 3",
+        ),
         (
             {"network__name": "tests.parts:WrongValues"},
             r"the values of unroll to make \[3, 2\] .*, got \[3, 2, 1\]",
@@ -131,7 +134,12 @@ def test_what_really_acted_is_what_is_kept() -> None:
         ({"network__name": "tests.parts:InOrder"}, r"expected the values of unroll to make \[2\] .*, it failed"),
         (
             {"network__name": "tests.parts:WrongState"},
-            r"WrongState: expected a state .* of one like it",
+            r"WrongState: expected step .* the one that it gets, float32 \[2, 2\], got float32 \[2, 1\]: keep names",
+        ),
+        (
+            {"network__encoder": "tests.parts:WrongSize"},
+            r"network.encoder: tests.parts:WrongSize: expected forward to make \[2, 36\] of observations "
+            r"\[2, 35\], got \[2, 35\]: the last dimension has to be its size, 36, the others",
         ),
         ({"network__name": "tests.parts:Raises"}, r"Raises\(spaces, settings, seed\) failed: ZeroDivisionError"),
         ({"network__name": "tests.parts:RaisesLater"}, "expected step to make .*, it failed: RuntimeError"),

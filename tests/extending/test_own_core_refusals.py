@@ -53,7 +53,7 @@ def test_what_does_not_go_with_it_is_refused_at_once(settings: dict[str, Any], w
         (
             {"network.encoder": f"{HERE}:WrongEncoder"},
             PluginError,
-            "WrongEncoder: expected step to make .* it failed",
+            r"WrongEncoder: expected forward to make \[2, 1\] .*, got \[2, 2\]: the last dimension has to be its size",
         ),
         ({"network.encoder": SEEN, "network.core": MEMORY}, None, ""),
         ({"network.name": f"{HERE}:Whole"}, None, ""),

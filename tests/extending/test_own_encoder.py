@@ -121,7 +121,7 @@ def test_a_run_trains_evaluates_and_loads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
-        ({"network.encoder": f"{__name__}:Narrow"}, PluginError, r"Narrow: expected policy to make .* it failed"),
+        ({"network.encoder": f"{__name__}:Narrow"}, PluginError, r"Narrow: expected .* \[2, 5\] .*, got \[2, 4\]"),
         ({"network.encoder": f"{__name__}:Sized"}, PluginError, "Sized to have a size, the number of its features"),
         ({"network.encoder": f"{__name__}:Buffered"}, PluginError, "Buffered has buffers or tied parameters"),
         ({"network.encoder": f"{__name__}:Tied"}, PluginError, "Tied has buffers or tied parameters"),

@@ -112,8 +112,12 @@ def test_a_run_trains_evaluates_and_loads(algorithm: str, tmp_path: Path) -> Non
     ("head", "error", "words"),
     [
         ("mlp", ConfigError, "network.head: expected 'linear', or your own package.module:Class, got 'mlp'"),
-        (f"{__name__}:OneMore", PluginError, r"OneMore: expected step to make \[2, 3\] of .*, got \[2, 4\]"),
-        (f"{__name__}:Flattens", PluginError, r"Flattens: expected step to make \[2, 3\] of .*, got \[6\]"),
+        (
+            f"{__name__}:OneMore",
+            PluginError,
+            r"OneMore: expected forward to make \[2, 3\] of features \[2, 64\], got \[2, 4\]: .* outputs, 3, the",
+        ),
+        (f"{__name__}:Flattens", PluginError, r"Flattens: expected forward to make \[2, 3\] of .*, got \[6\]: the"),
         (f"{__name__}:Fails", PluginError, r"network.head: .*Fails\(features, outputs, settings\) failed: TypeError"),
         (f"{__name__}:Nothing", PluginError, "network.head: expected a class that derives from torch.nn.Module"),
         (f"{__name__}:None_", PluginError, "has no 'None_'"),

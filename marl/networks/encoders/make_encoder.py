@@ -17,7 +17,7 @@ from marl.networks.encoders.inputs import Inputs, as_floats
 from marl.networks.encoders.pictures import PictureEncoder
 from marl.networks.heads import Linear, linear
 from marl.networks.kept_tensors import KeepsTensors
-from marl.networks.own_module import demand_size, own_module
+from marl.networks.own_module import ROWS, TIMES, demand_shape, demand_size, own_module
 from marl.networks.settings import NetworkSettings
 
 ENCODERS = ("auto", "mlp", "nature", "dqn", "impala")
@@ -105,7 +105,7 @@ def make_encoder(spaces: Spaces, settings: NetworkSettings, generator: torch.Gen
 
     Raises:
         ConfigError: there is no such encoder, or it does not fit.
-        PluginError: there is no such class, or it cannot be made.
+        PluginError: there is no such class, it cannot be made, or its features do not fit.
     """
     name = settings.encoder or "auto"
     if name in ENCODERS:
@@ -115,7 +115,14 @@ def make_encoder(spaces: Spaces, settings: NetworkSettings, generator: torch.Gen
         raise ConfigError(f"network.encoder: expected {', '.join(ENCODERS)} or package.module:Class, got {name!r}")
     seed = int(torch.randint(2**31, (), generator=generator))
     own = own_module("network.encoder", name, seed, spaces=spaces, settings=settings)
-    return own, demand_size("network.encoder", name, own)
+    size = demand_size("network.encoder", name, own)
+    if ":" not in (settings.core or ""):  # a user's own core may take something else from a user's own encoder
+        remedy = f"the last dimension has to be its size, {size}, the others those of the observations"
+        for leading in ((ROWS,), (TIMES, ROWS)):
+            seen = spaces.zeros(*leading)
+            tried = partial(own.forward, seen)
+            demand_shape(f"network.encoder: {name}", "forward", seen, (*leading, size), tried, remedy=remedy)
+    return own, size
 
 
 def make_features(spaces: Spaces, settings: NetworkSettings, generator: torch.Generator) -> nn.Module | None:
