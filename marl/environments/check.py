@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.data.layout import Values, dtype_name, flattened, joined, leaves, mapped, named
+from marl.data.pictures import flat_note
 from marl.data.preprocess import Preprocess
 from marl.data.spaces import MASK, Parts, Spaces, as_held, values_of
 from marl.environments.actions import hidden_ranges, random_actions
@@ -58,6 +59,8 @@ def examine(settings: EnvironmentSettings, *, seed: int, seconds: float, looks: 
         if text := old_id_note(settings):
             report.warnings.append(text)
         spaces = describe(observation, action, settings.ignore, settings.mask)
+        if text := flat_note(spaces.observations):
+            report.warnings.append(text)
         outside = Outside(observation, spaces.observations, settings.id)
         report.problems.extend(_play(environment, spaces, seed, report.facts, outside))
         if outside.count:

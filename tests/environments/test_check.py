@@ -8,6 +8,8 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AsyncVectorEnv
 
+from marl.cluster.runs.prepare import complete, prepare
+from marl.config.files import load_config
 from marl.environments.check import examine
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import EnvironmentFault
@@ -175,6 +177,32 @@ def test_bools_are_played_as_numbers_and_as_a_mask() -> None:
     report = examine(EnvironmentSettings(id=f"{HERE}:Switches", per_worker=2), seed=0, seconds=0.01)
     assert report.problems == []
     assert any("333 episodes terminated" in fact for fact in report.facts)
+
+
+class Grey(gymnasium.Env[Any, Any]):
+    """Shows grey pictures, without channels."""
+
+    observation_space = Box(0, 255, (20, 30), np.uint8)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros((20, 30), np.uint8), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros((20, 30), np.uint8), 0.0, True, False, {}
+
+
+@pytest.mark.parametrize(("encoder", "told"), [(None, True), ("mlp", False)])
+def test_pictures_that_go_through_hidden_layers_are_told_before_training_and_by_the_check(
+    encoder: str | None, told: bool
+) -> None:
+    given = {"environment.per_worker": 1, "stop.steps": 100, "node.workers": 1, "network.encoder": encoder}
+    config = complete(load_config(f"{HERE}:Grey", given))
+    prepared = prepare(config, on_children=False, init=None, resume=None, resumed=None)
+    report = examine(config.environment, seed=0, seconds=0.01)
+    assert prepared.warnings == (report.warnings if told else [])
+    assert ["ReshapeObservation(environment, (20, 30, 1))" in each for each in report.warnings] == [True]
 
 
 class Far(gymnasium.Env[Any, Any]):

@@ -16,6 +16,7 @@ from marl.cluster.trainers.measures import sample_observations
 from marl.config.rules import demand_end, demand_sendable
 from marl.config.settings import Config
 from marl.data.normalizer import RunningStatistics
+from marl.data.pictures import flat_note
 from marl.data.spaces import Spaces
 from marl.environments.check import blur_of
 from marl.environments.make import registered_threshold
@@ -78,6 +79,8 @@ def prepare(
     with raising(), foreign_code(config.environment.id):
         warnings = [blur_of(config.environment, spaces), old_id_note(config.environment)]
         warnings.append(config.algorithm.remark(network, _environments(config)))
+    if config.network.encoder in (None, "auto") and not config.network.name:
+        warnings.append(flat_note(spaces.observations))
     sample = sample_observations(config, spaces) if on_children else None
     return Prepared(spaces, sinks, network, weights, initial, [*filter(None, warnings)], sample)
 

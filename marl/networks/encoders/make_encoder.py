@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from marl.data.layout import Values, leaves
+from marl.data.pictures import flat_pictures
 from marl.data.spaces import Part, Parts, Spaces, values_of
 from marl.errors import ConfigError
 from marl.networks.encoders.embedding import Embedding, needs_table
@@ -146,10 +147,9 @@ def _built_in(
     found = leaves(parts)
     pictures = any(part.is_picture for part in found)
     if name not in ("auto", "mlp") and not pictures:
-        raise ConfigError(
-            f"network.encoder: expected pictures for {name!r} (bytes, three dimensions), and these observations have "
-            "none: leave it out"
-        )
+        flat = flat_pictures(parts)
+        why = f"{flat.what}: {flat.remedy}" if flat else "these observations have none: leave it out"
+        raise ConfigError(f"network.encoder: expected pictures for {name!r} (bytes, three dimensions), and {why}")
     if (name == "mlp" or not pictures) and not any(map(needs_table, found)):
         return _hidden_layers(Inputs(parts), settings, generator)
     if isinstance(parts, Part) and pictures and name != "mlp":
