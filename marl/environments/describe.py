@@ -17,6 +17,7 @@ from marl.errors import SpaceFault
 from marl.words import printable
 
 SIZELESS = (gym_spaces.Text, gym_spaces.Sequence, gym_spaces.Graph, gym_spaces.OneOf)
+ADDRESS = " at 0x"  # of what is printed by where it lies in memory
 KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of these"
 
 
@@ -112,23 +113,28 @@ def is_text(space: gym_spaces.Space[Any]) -> bool:
 
 
 def space_words(space: gym_spaces.Space[Any], most: int = 200) -> str:
-    """A space in one line, without the letters of its texts: there are dozens, line breaks may be among them."""
+    """A space in one line, without the letters of its texts: there are dozens, line breaks may be among them. Of a
+    user's own space that prints where it lies in memory, such as MiniGrid's missions, the name of its class.
+    """
     said = str(space)
-    for text in _texts_in(space):
-        said = said.replace(str(text), f"Text({text.min_length}, {text.max_length})")
+    for each in _leaves_in(space):
+        if isinstance(each, gym_spaces.Text):
+            said = said.replace(str(each), f"Text({each.min_length}, {each.max_length})")
+        elif ADDRESS in (words := str(each)):
+            said = said.replace(words, type(each).__name__)
     return printable(said, most)
 
 
-def _texts_in(space: gym_spaces.Space[Any]) -> Iterator[gym_spaces.Text]:
+def _leaves_in(space: gym_spaces.Space[Any]) -> Iterator[gym_spaces.Space[Any]]:
     match space:
-        case gym_spaces.Text():
-            yield space
         case gym_spaces.Dict():
-            yield from (text for each in space.spaces.values() for text in _texts_in(each))
+            yield from (leaf for each in space.spaces.values() for leaf in _leaves_in(each))
         case gym_spaces.Tuple() | gym_spaces.OneOf():
-            yield from (text for each in space.spaces for text in _texts_in(each))
+            yield from (leaf for each in space.spaces for leaf in _leaves_in(each))
         case gym_spaces.Sequence():
-            yield from _texts_in(space.feature_space)
+            yield from _leaves_in(space.feature_space)
+        case _:
+            yield space
 
 
 def _measured_action(space: gym_spaces.Box, path: str) -> Part:

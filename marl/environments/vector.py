@@ -18,7 +18,7 @@ from marl.data.layout import Layout, Leaf, Values, at, batched, leaves, mapped, 
 from marl.data.spaces import Part, Spaces, as_held
 from marl.environments.actions import action_mapping
 from marl.environments.closing import close_all
-from marl.environments.describe import describe
+from marl.environments.describe import describe, space_words
 from marl.environments.make import make_vector
 from marl.environments.masks import AUTO, Legality
 from marl.environments.numbers import NUMBERS, WHOLE, category_fault, ends_of, fault_of, kind_fault, part_fault, row_of
@@ -251,7 +251,7 @@ class Environments:
         inner = self._vector.unwrapped
         if (came := misfit(inner, error)) is not None:
             return SpaceFault(
-                f"{self.name}: expected observations of {inner.single_observation_space!s:.200}, got "
+                f"{self.name}: expected observations of {space_words(inner.single_observation_space)}, got "
                 f"{came}: mend the environment (`marl check {self.name}` says more)"
             )
         return EnvironmentFault(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from marl.environments.describe import describe
+from marl.environments.describe import describe, space_words
 from marl.environments.serial import SerialVector
 from marl.environments.vector import Environments
 from marl.errors import SpaceFault
@@ -52,6 +52,17 @@ class Mission(spaces.Space[str]):
         return "get the key"
 
 
+class Printed(Mission):
+    """Prints a function with its address, as MiniGrid's does."""
+
+    def __repr__(self) -> str:
+        return f"Printed({print_nothing}, None)"
+
+
+def print_nothing() -> None:
+    """Is printed by where it lies in memory."""
+
+
 class Broken(spaces.Space[str]):
     """Gives no sample."""
 
@@ -64,6 +75,13 @@ def test_texts_of_another_kind_have_no_fixed_size_either(kind: spaces.Space, siz
     with pytest.raises(SpaceFault, match=r"in words.*: leave it out") as caught:
         describe(spaces.Dict(a=BOX, words=kind), TWO)
     assert ("in words, which has no fixed size: " in str(caught.value)) == sizeless
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Printed(), "Printed"), (Mission(), "Mission")])
+def test_a_space_of_a_users_own_is_named_without_an_address(kind: spaces.Space, name: str) -> None:
+    assert space_words(spaces.Tuple([TWO, kind])) == f"Tuple(Discrete(2), {name})"
+    with pytest.raises(SpaceFault, match=f"got {name} in words, which"):
+        describe(spaces.Dict(a=BOX, words=kind), TWO)
 
 
 class Shown(gymnasium.Env[Any, Any]):
