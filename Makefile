@@ -88,7 +88,7 @@ bench-cluster: $(VENV)/.installed ## links, rounds and children, against Flower 
 	$(BIN)/python benchmarks/slow_link.py
 	$(BIN)/python benchmarks/scaling.py
 
-bench-algorithms: $(VENV)/.installed ## PPO, IMPALA, Ape-X DQN and SAC against their peers, replay, exchanges: up to 90 minutes
+bench-algorithms: $(VENV)/.installed ## PPO, IMPALA, Ape-X DQN and SAC against their peers, masks, memory, replay, exchanges: up to 2 hours
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm ppo --peers ppo rllib:ppo samplefactory:appo --peer-seeds 100 101
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm ppo --peers $(LUNAR_ONLY)
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm impala --local 2 --peers rllib:impala --peer-seeds 100
@@ -96,12 +96,14 @@ bench-algorithms: $(VENV)/.installed ## PPO, IMPALA, Ape-X DQN and SAC against t
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn rllib:dqn --peer-seeds 100 101
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm apex_dqn --peers dqn $(LUNAR_ONLY) --peer-seeds 100
 	$(BIN)/python benchmarks/time_to_solve.py --algorithm sac --env Pendulum-v1 --peers sac rllib:sac --seeds 100 101 102
+	$(BIN)/python benchmarks/time_to_solve.py --env Taxi-v4 --peers maskable_ppo --seeds 100 --max-seconds 480
+	$(BIN)/python benchmarks/memory_cost.py
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/replay_learning.py
 	$(BIN)/python benchmarks/experience.py
 	$(BIN)/python benchmarks/observations.py
 
-bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, then the two above: up to 4 hours; backs a claim
+bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, Pong, MuJoCo, then the two above: up to 6 hours; backs a claim
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/time_to_solve.py $(CARTPOLE) a2c --seeds 100 101 102 103 104
 	$(BIN)/python benchmarks/time_to_solve.py $(LUNAR) --seeds 100 101 102 103 104
@@ -109,6 +111,9 @@ bench-full: $(VENV)/.installed ## five seeds, A2C too, LunarLander-v3, then the 
 	$(BIN)/python benchmarks/startup.py --runs 7
 	$(BIN)/python benchmarks/averaging_learning.py --steps 3000000 --rules "one node" "mean, 0.5 s" "int8, 0.5 s" "int4, 0.5 s" \
 		--seeds 100 101 102 103 104
+	$(BIN)/python benchmarks/atari_speed.py
+	$(BIN)/python benchmarks/after_minutes.py --env HalfCheetah-v5
+	$(BIN)/python benchmarks/after_minutes.py --env Hopper-v5
 	$(MAKE) bench-algorithms
 	$(MAKE) bench-cluster
 
