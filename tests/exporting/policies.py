@@ -10,11 +10,14 @@ import torch
 from marl.acting.policy import Policy
 from marl.data.layout import Values, leaves, mapped
 from marl.data.normalizer import RunningStatistics
-from marl.data.spaces import Part, Spaces
+from marl.data.spaces import Part, Spaces, mask_sizes
 from marl.networks.build_network import actor_critic, q_network
 from marl.networks.contract import Decision
 from marl.networks.sac_network import SACNetwork
 from marl.networks.settings import NetworkSettings
+from tests.extending.memory import MEMORY, TOTAL
+from tests.extending.test_own_encoder import WIDE
+from tests.extending.test_own_head import DEEP
 
 Array = npt.NDArray[Any]
 Run = Callable[[list[Array]], list[Array]]  # an exported file: outputs of inputs
@@ -23,7 +26,7 @@ FROM_TWO = Part((), "int32", (4,), (2,))
 BOX = Part((2, 1), low=(0.0, -1.0), high=(4.0, float("inf")))
 BOUNDED = Part((2,), low=(-2.0, -1.0), high=(2.0, 4.0))
 PICTURE = Part((36, 36, 2), "uint8")
-MASK = Part((4,), "int32", (2,) * 4, (0,) * 4, mask=True)
+MASK, FIVE = (Part((size,), "int32", (2,) * size, (0,) * size, mask=True) for size in (4, 5))
 TREE = {
     "a": Part((3,), "float64"),
     "b": Part((2,), "int32", (3, 5), (1, -2)),
@@ -67,7 +70,11 @@ KINDS = {
         settings={"core": "lstm"},
         build=lambda spaces, settings, seed: q_network(spaces, settings, seed, dueling=True),
     ),
+    "masked_numbers": Kind({"action_mask": FIVE, "observation": Part((5,))}, Part((2,), "int64", (3, 2), (1, 0))),
+    "initial_state": Kind(Part((6,)), BOX, {"core": TOTAL}),
+    "own_parts": Kind(Part((6,)), FROM_TWO, {"encoder": WIDE, "core": MEMORY, "head": DEEP}),
     "sac": Kind(Part((6,)), BOUNDED, build=SACNetwork),
+    "sac_pictures": Kind(PICTURE, BOUNDED, {"encoder": "dqn"}, build=SACNetwork),
 }
 
 
@@ -117,4 +124,9 @@ def observed(spaces: Spaces, rows: int, draw: np.random.Generator) -> Values:
             return draw.integers(0, 256, shape).astype(np.uint8)
         return draw.normal(size=shape).astype(part.dtype)
 
-    return mapped(numbers, spaces.observations)
+    seen = mapped(numbers, spaces.observations)
+    if spaces.mask is not None:  # of each number, one category at least is allowed
+        sizes = np.array(mask_sizes(spaces.actions))
+        allowed = np.cumsum(sizes) - sizes + draw.integers(0, sizes, (rows, len(sizes)))
+        np.put_along_axis(seen[spaces.mask], allowed, 1, axis=1)
+    return seen
