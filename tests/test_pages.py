@@ -240,6 +240,15 @@ def test_the_environments_of_a_page_train(page: str, maze: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_policy_that_remembers_is_played_as_its_page_says(maze: Path) -> None:
+    trains = next(words for words in commands_of(ROOT / "docs/spaces.md") if "network.core=gru" in words)
+    succeed(*MARL, *shortened(trains, ""), *BARE, cwd=maze)
+    (program,) = (block.text for block in blocks("spaces") if block.language == "python")
+    (maze / "program.py").write_text(f"{program}print(ended)\n", encoding="utf-8")
+    assert succeed("program.py", cwd=maze) == "True\n"
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("marl_home")
 def test_all_of_it_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands there, but with few steps and few episodes."""
