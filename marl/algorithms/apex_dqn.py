@@ -19,9 +19,8 @@ from marl.data.replay.sequences import Sequences, sequences_of, trajectory_of
 from marl.data.replay.transitions import Rows, Sampled, Transitions
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
-from marl.errors import ConfigError
 from marl.networks.build_network import q_network
-from marl.networks.contract import ActionValuePolicy, Acts, RecurrentActionValues
+from marl.networks.contract import ActionValuePolicy, RecurrentActionValues
 from marl.networks.distributions import ActionRule
 from marl.networks.sampling import EpsilonGreedy, Rank, Sampler
 from marl.networks.settings import NetworkSettings
@@ -51,13 +50,7 @@ class ApexDQN(Algorithm):
 
     def build_network(self, spaces: Spaces, settings: NetworkSettings, seed: int) -> nn.Module:
         """Values of actions and their older copy."""
-        network = q_network(spaces, settings, seed, dueling=self.dueling)
-        if self.burn_in and is_empty(cast(Acts, network).initial_state(1)):
-            raise ConfigError(
-                f"algorithm.burn_in = {self.burn_in} warms what a network remembers, and {settings.name} remembers "
-                "nothing: leave it out"
-            )
-        return network
+        return q_network(spaces, settings, seed, dueling=self.dueling)
 
     def transitions(self, network: nn.Module, trajectory: Trajectory) -> tuple[Rows, Tensor]:
         """Of up to ``n_step`` steps each; where the network remembers, each environment's sequence."""
@@ -109,6 +102,10 @@ class ApexDQN(Algorithm):
     def overlap(self) -> int:
         """See ``Algorithm.overlap``."""
         return self.burn_in
+
+    def recurrent_settings(self) -> dict[str, int]:
+        """See ``Algorithm.recurrent_settings``."""
+        return {"burn_in": self.burn_in} if self.burn_in else {}
 
     def lag(self) -> float:
         """See ``Algorithm.lag``."""

@@ -109,6 +109,10 @@ class Algorithm(ABC):
         """Steps of each trajectory that the one before has, too: they warm what a network remembers."""
         return 0
 
+    def recurrent_settings(self) -> dict[str, int]:
+        """The values of settings that do something only where the network remembers, by their names; none that is 0."""
+        return {}
+
     def for_worker(self, unused_rank: Rank) -> "Algorithm":
         """The same algorithm for one of all workers: exploration may differ from one to the next."""
         return self
@@ -179,6 +183,18 @@ def demand_stateless(algorithm: Algorithm, remembers: str) -> None:
         raise ConfigError(
             f"{remembers} remembers earlier steps, and {algorithm.name} learns from each step alone: "
             "leave it out, or use a3c, ppo or impala (or apex_dqn, where an action is one category)"
+        )
+
+
+def demand_recurrent(algorithm: Algorithm, network: str, remedy: str) -> None:
+    """Refuse settings that would do nothing, for a ``network`` that remembers nothing.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name, value in algorithm.recurrent_settings().items():
+        raise ConfigError(
+            f"algorithm.{name} = {value} is for a network that remembers, and {network} remembers nothing: {remedy}"
         )
 
 

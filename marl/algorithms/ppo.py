@@ -120,6 +120,10 @@ class PPO(Algorithm):
         """With V-trace, which weighs what older weights have played, unless another target was asked for."""
         return replace(self, target="vtrace") if self.target == "auto" else self
 
+    def recurrent_settings(self) -> dict[str, int]:
+        """See ``Algorithm.recurrent_settings``."""
+        return {"sequence": self.sequence} if self.sequence else {}
+
     def for_worker(self, rank: Rank) -> Algorithm:
         """With its own share of exploration."""
         return replace(self, entropy_cost=self.entropy_cost * self.entropy_spread ** rank.fraction())

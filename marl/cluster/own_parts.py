@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from marl.algorithms.base import demand_learns_from, demand_stateless
+from marl.algorithms.base import demand_learns_from, demand_recurrent, demand_stateless
 from marl.algorithms.build import build_network, make_sampler
 from marl.cluster.memory_demand import demand_room
 from marl.config.settings import Config
@@ -115,8 +115,11 @@ def _try_acting(config: Config, spaces: Spaces, network: nn.Module) -> None:
     acts = cast(Acts, network)
     distribution: ActionRule = acts.distribution
     state = acts.initial_state(COUNT)
-    if not is_empty(state):
-        demand_stateless(config.algorithm, own or f"the network of {config.algorithm.name}")
+    network_of = own or f"the network of {config.algorithm.name}"
+    if is_empty(state):
+        demand_recurrent(config.algorithm, network_of, "set it to 0")
+    else:
+        demand_stateless(config.algorithm, network_of)
     sampler = make_sampler(config.algorithm, config.exploration, network, Rank(0, 1))
     with torch.no_grad():
         parameters = acts.step(spaces.zeros(COUNT), state).parameters

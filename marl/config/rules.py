@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from marl.algorithms.base import demand_off_policy, demand_stateless, schedules
+from marl.algorithms.base import demand_off_policy, demand_recurrent, demand_stateless, schedules
 from marl.config.ranges import demand_ranges
 from marl.config.settings import Config, to_tree
 from marl.errors import ConfigError
@@ -93,11 +93,8 @@ def _validate_network(config: Config) -> None:
             MIN_LOG_STD <= network.log_std <= MAX_LOG_STD, "network.log_std",
             f"{MIN_LOG_STD:g} to {MAX_LOG_STD:g} with network.policy = {network.policy!r}", network.log_std,
         )  # fmt: skip
-    if config.algorithm.overlap() and not (network.remembers or network.name):
-        raise ConfigError(
-            f"algorithm.burn_in = {config.algorithm.overlap()} warms what a network remembers, and this one remembers "
-            "nothing: add network.core=gru or lstm, or leave it out"
-        )
+    if not (network.remembers or network.name):
+        demand_recurrent(config.algorithm, "this one", "add network.core=gru or lstm, or set it to 0")
     if network.remembers:
         demand_stateless(config.algorithm, f"network.core = {network.core!r}")
 

@@ -23,7 +23,11 @@ HERE = memory.__name__
         ({"network.core": "lstm", "algorithm.name": "sac"},
          r"network.core = 'lstm' .* alone: leave it out, or use a3c, ppo or impala \(or apex_dqn, where an action"),
         ({"algorithm.name": "apex_dqn", "algorithm.burn_in": 8},
-         "algorithm.burn_in = 8 warms what a network remembers, .* add network.core=gru or lstm, or leave it out"),
+         "algorithm.burn_in = 8 is for a network that remembers, .* add network.core=gru or lstm, or set it to 0"),
+        ({"algorithm.name": "ppo", "algorithm.sequence": 8},
+         "algorithm.sequence = 8 is for a network that remembers, and this one remembers nothing: add network"),
+        ({"algorithm.name": "ppo", "algorithm.sequence": 8, "network.core": "none", "network.encoder": "mlp"},
+         "algorithm.sequence = 8 is for a network that remembers"),
         ({"algorithm.name": "apex_dqn", "algorithm.burn_in": 17, "network.core": "gru"},
          r"algorithm.burn_in: expected 0 to t_max \(16\), got 17"),
         ({"network.core": "rnn"},
@@ -67,8 +71,14 @@ def test_what_does_not_go_with_it_is_refused_at_once(settings: dict[str, Any], w
         (
             {"network.name": "tests.parts:Values", "algorithm.name": "apex_dqn", "algorithm.burn_in": 4},
             ConfigError,
-            "algorithm.burn_in = 4 warms what a network remembers, and tests.parts:Values remembers nothing",
+            "algorithm.burn_in = 4 is for a network that remembers, and .*:Values remembers nothing: set it to 0",
         ),
+        (
+            {"network.name": "tests.parts:CountsRows", "algorithm.name": "ppo", "algorithm.sequence": 4},
+            ConfigError,
+            "algorithm.sequence = 4 is for a network that remembers, and .*:CountsRows remembers nothing: set it to 0",
+        ),
+        ({"network.name": f"{HERE}:Whole", "algorithm.name": "ppo", "algorithm.sequence": 4}, None, ""),
     ],
 )
 def test_what_cannot_work_is_found_before_any_process(
