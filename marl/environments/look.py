@@ -16,6 +16,8 @@ from marl.environments.make import make_alone
 from marl.environments.masks import AUTO, legal_action, size_in, why_unused
 from marl.environments.numbers import reward_of
 from marl.environments.settings import EnvironmentSettings
+from marl.environments.single import OfVector
+from marl.environments.worlds.limits import limit_of
 
 MOST_STEPS = 20_000
 MOST_EPISODES = 100
@@ -58,7 +60,7 @@ def look(
         )
         rewards, spent, masks = _play(environment, spaces, seconds, seed, limit or nullcontext())
         unused = why_unused(environment.action_space, masks) if settings.mask == AUTO else ""
-        longest = environment.spec.max_episode_steps if environment.spec is not None else None
+        known = limit_of(environment.vector_spec if isinstance(environment, OfVector) else environment.spec)
     finally:
         closed([environment], settings.id)
     values, counts = np.unique(rewards or [0.0], return_counts=True)
@@ -67,7 +69,7 @@ def look(
         texts,
         masked=settings.mask == AUTO and bool(masks - {None}) and not unused,
         step_seconds=spent / len(rewards) if rewards else 0.0,
-        limit=longest,
+        limit=known,
         rare=bool(1.0 - counts.max() / counts.sum() < RARE),
         low=float(values[0]),
         high=float(values[-1]),

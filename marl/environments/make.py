@@ -93,7 +93,7 @@ def make_alone(settings: EnvironmentSettings) -> GymEnv:
     Raises:
         EnvironmentFault, MissingExtra: see ``make_single``.
     """
-    if settings.backend == "envpool" or own_vector(settings) is not None:
+    if settings.backend != "gymnasium" or own_vector(settings) is not None:
         return OfVector(make_vector(settings, 1))
     return make_single(settings)
 

@@ -17,6 +17,7 @@ class OfVector(gymnasium.Env[Any, Any]):
         self._vector = vector
         self.metadata = {**vector.metadata}
         self.render_mode = vector.render_mode
+        self.vector_spec: Any = vector.spec  # not ``spec``: gymnasium's wrappers do not know envpool's kind
 
     @property
     def observation_space(self) -> Any:  # type: ignore[override]

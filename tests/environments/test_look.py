@@ -91,6 +91,7 @@ def test_costs_that_all_differ_earn_nothing() -> None:
 
 def test_the_limit_is_that_of_the_registration() -> None:
     assert look(EnvironmentSettings(id="Pendulum-v1"), seconds=0.1).limit == 200
+    assert look(EnvironmentSettings(id="CartPole-v1"), seconds=0.1).limit == 500  # which comes as a vector
     assert look(settings(), seconds=0.1).limit is None
 
 

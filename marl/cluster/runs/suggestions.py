@@ -59,8 +59,6 @@ def choose(
         return Chosen(load_config(source, settings, allow=allow), [])
     settings = single
     config = _with_default(source, settings, allow)
-    if config.environment.backend != "gymnasium":
-        return Chosen(load_config(source, settings, allow=allow), [])
     return _chosen(config, source, settings, allow)
 
 

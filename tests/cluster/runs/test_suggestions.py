@@ -1,16 +1,20 @@
 """Settings of a run on an environment without a preset: the user's, over what a look at it suggests."""
 
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.vector import VectorWrapper
 
 from marl.cluster.runs.suggestions import choose, choose_anew
 from marl.config.files import load_config
 from marl.config.settings import to_tree
-from marl.errors import ConfigError
+from marl.errors import ConfigError, EnvironmentFault
 from tests.doors import DOORS, Doors, InInfo
 
 TAXI = "Taxi-v4"
@@ -94,7 +98,41 @@ def test_a_preset_or_a_file_is_followed_as_it_is(source: str, tmp_path: Path) ->
 
 def test_nobody_looks_where_nobody_shall() -> None:
     assert chosen({}, look=False).suggestions == []
-    assert chosen({"environment.backend": "envpool"}).suggestions == []
+    assert chosen({"environment.backend": "envpool"}, look=False).suggestions == []
+
+
+class Pool(VectorWrapper[Any, Any, Any]):
+    """Described as envpool does it."""
+
+    spec = types.SimpleNamespace(config=types.SimpleNamespace(max_episode_steps=320))
+
+
+@pytest.fixture
+def envpool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose Reacher-v5 is a pendulum, so that nobody can take it for gymnasium's."""
+    module: Any = types.ModuleType("envpool")
+    module.make_gymnasium = lambda unused_name, num_envs, **unused: Pool(
+        gymnasium.make_vec("Pendulum-v1", num_envs, "sync")
+    )
+    module.list_all_envs = lambda: ["Reacher-v5"]
+    monkeypatch.setitem(sys.modules, "envpool", module)
+
+
+@pytest.mark.usefixtures("envpool")
+def test_an_environment_of_envpool_is_looked_at() -> None:
+    found = chosen({"environment.backend": "envpool"}, "Reacher-v5")
+    assert (found.config.environment.backend, found.config.algorithm.name) == ("envpool", "ppo")
+    assert found.config.environment.normalize_observations
+    assert found.config.algorithm.discount == 0.9875  # a quarter of envpool's limit
+    assert "algorithm.discount = 0.9875" in "\n".join(found.in_words())
+
+
+@pytest.mark.usefixtures("envpool")
+def test_an_environment_that_envpool_lacks_is_refused_as_training_does() -> None:
+    with pytest.raises(EnvironmentFault, match="envpool does not offer Taxi-v4"):
+        chosen({"environment.backend": "envpool"})
+    with pytest.raises(EnvironmentFault, match="expected 'gymnasium' or 'envpool', got 'gpu'"):
+        chosen({"environment.backend": "gpu"})
 
 
 def test_a_suggestion_may_be_asked_for_where_there_is_a_preset() -> None:
