@@ -75,7 +75,7 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
     found += [
         Suggestion("environment.normalize_rewards", True, f"random play earns {rewards} a step"),
         Suggestion("environment.per_worker", 8 if few else 16, PICTURES if large else speed),
-        Suggestion("algorithm.discount", *_discount(look, measured)),
+        Suggestion("algorithm.discount", *_discount(look, measured, timed)),
         Suggestion("algorithm.t_max", 128, "long trajectories make steady updates"),
         Suggestion("algorithm.learning_rate", *_learning_rate(seen, measured)),
     ]
@@ -110,9 +110,18 @@ def _learning_rate(seen: Sequence[Part], measured: bool) -> tuple[float, str]:
     return 1e-3, "the networks are small"
 
 
-def _discount(look: Look, measured: bool) -> tuple[float, str]:
-    """By over how many steps rewards shall count, and why."""
-    if look.limit is None:
+def _discount(look: Look, measured: bool, timed: bool) -> tuple[float, str]:
+    """By over how many steps rewards shall count, and why.
+
+    Args:
+        timed: whether the episodes that were seen count: how many these are depends on the speed of this machine.
+    """
+    longest, why = look.limit, "an episode has at most {:,} steps"
+    if longest is None and timed and look.cut:
+        longest, why = look.longest, "random play was cut after {:,} steps"
+    elif longest is None and timed and look.longest > HORIZONS * USUAL_HORIZON:
+        longest, why = look.longest, "random play had an episode of {:,} steps or more"
+    if longest is None:  # a short episode says nothing: a policy that has learned may play on for longer
         return 1.0 - 1.0 / USUAL_HORIZON, "nothing says how long an episode may be"
-    horizon = min(max(look.limit / HORIZONS, LEAST_HORIZON), MOST_MOVING if measured else MOST_HORIZON)
-    return round(1.0 - 1.0 / horizon, 4), f"an episode has at most {look.limit:,} steps"
+    horizon = min(max(longest / HORIZONS, LEAST_HORIZON), MOST_MOVING if measured else MOST_HORIZON)
+    return round(1.0 - 1.0 / horizon, 4), why.format(longest)

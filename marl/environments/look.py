@@ -37,6 +37,18 @@ class Look(NamedTuple):
     high: float
     earning: float  # share of steps with a reward above 0
     unused_mask: str = ""  # why a mask in ``info`` is not used, in one line
+    longest: int = 0  # steps of the longest episode played; of a user's own environment alone, if it has no limit
+    cut: bool = False  # whether that one was cut, so that none is longer
+
+
+class Played(NamedTuple):
+    """What came of random actions."""
+
+    rewards: list[float]
+    seconds: float
+    masks: set[int | None]  # how many numbers masks in ``info`` had
+    longest: int  # steps of the longest episode, of one that has not ended as well
+    cut: bool  # whether that one was cut
 
 
 def look(
@@ -58,23 +70,26 @@ def look(
         spaces = describe(
             environment.observation_space, environment.action_space, (*settings.ignore, *texts), settings.mask
         )
-        rewards, spent, masks = _play(environment, spaces, seconds, seed, limit or nullcontext())
-        unused = why_unused(environment.action_space, masks) if settings.mask == AUTO else ""
+        played = _play(environment, spaces, seconds, seed, limit or nullcontext())
+        unused = why_unused(environment.action_space, played.masks) if settings.mask == AUTO else ""
         known = limit_of(environment.vector_spec if isinstance(environment, OfVector) else environment.spec)
     finally:
         closed([environment], settings.id)
-    values, counts = np.unique(rewards or [0.0], return_counts=True)
+    values, counts = np.unique(played.rewards or [0.0], return_counts=True)
+    unlimited = known is None and ":" in settings.id
     return Look(
         spaces,
         texts,
-        masked=settings.mask == AUTO and bool(masks - {None}) and not unused,
-        step_seconds=spent / len(rewards) if rewards else 0.0,
+        masked=settings.mask == AUTO and bool(played.masks - {None}) and not unused,
+        step_seconds=played.seconds / len(played.rewards) if played.rewards else 0.0,
         limit=known,
         rare=bool(1.0 - counts.max() / counts.sum() < RARE),
         low=float(values[0]),
         high=float(values[-1]),
         earning=float(counts[values > 0].sum() / counts.sum()),
         unused_mask=unused,
+        longest=played.longest if unlimited else 0,
+        cut=played.cut if unlimited else False,
     )
 
 
@@ -84,10 +99,10 @@ def _play(
     seconds: float,
     seed: int,
     limit: AbstractContextManager[None],
-) -> tuple[list[float], float, set[int | None]]:
-    """The rewards of random actions, how long that took, and how many numbers masks in ``info`` had."""
+) -> Played:
     rewards: list[float] = []
     masks: set[int | None] = set()
+    steps, longest = 0, (0, False)  # of two episodes of as many steps, the one that was cut counts
     episodes, start = 0, time.perf_counter()
     with contextlib.suppress(Exception, SystemExit), limit:  # whatever a user's environment does
         observation, info = environment.reset(seed=seed)
@@ -99,11 +114,13 @@ def _play(
             observation = answer[0]
             masks.add(size_in(answer[4]))
             rewards.append(float(reward_of(answer[1])[0]))
+            steps += 1
+            longest = max(longest, (steps, bool(answer[3] and not answer[2])))
             if answer[2] or answer[3]:
-                episodes += 1
+                steps, episodes = 0, episodes + 1
                 observation, info = environment.reset()
                 masks.add(size_in(info))
-    return rewards, time.perf_counter() - start, masks
+    return Played(rewards, time.perf_counter() - start, masks, *longest)
 
 
 def _texts(space: gym_spaces.Space[Any], path: str = "") -> list[str]:

@@ -64,6 +64,29 @@ def test_movements_look_less_far_ahead(limit: int | None, discount: float) -> No
 
 
 @pytest.mark.parametrize(
+    ("longest", "cut", "discount", "why"),
+    [
+        (1000, True, 0.996, "random play was cut after 1,000 steps"),
+        (100, True, 0.98, "random play was cut after 100 steps"),  # as a registered limit of 100
+        (1000, False, 0.996, "random play had an episode of 1,000 steps or more"),
+        (100_000, False, 0.9975, "random play had an episode of 100,000 steps or more"),
+        (100, False, 0.99, "nothing says how long an episode may be"),  # who plays well may play on
+        (0, False, 0.99, "nothing says how long an episode may be"),
+    ],
+)
+def test_without_a_limit_the_longest_episode_that_was_seen_counts(
+    longest: int, cut: bool, discount: float, why: str
+) -> None:
+    look = seen(limit=None, longest=longest, cut=cut)
+    (found,) = (each for each in suggest(look) if each.key == "algorithm.discount")
+    assert (found.value, found.why) == (discount, why)
+    assert suggested(look, timed=False)["algorithm.discount"] == 0.99  # how much is seen depends on the machine
+    assert suggested(seen(limit=200, longest=longest, cut=cut))["algorithm.discount"] == 0.98
+    moving = suggested(seen(actions=MEASURED_ACTION, limit=None, longest=longest, cut=cut))
+    assert moving["algorithm.discount"] == min(discount, 0.99)
+
+
+@pytest.mark.parametrize(
     ("actions", "moves"), [(CATEGORY, False), (MEASURED_ACTION, True), ((CATEGORY, MEASURED_ACTION), False)]
 )
 def test_movements_are_learned_in_small_steps(actions: Any, moves: bool) -> None:

@@ -95,6 +95,30 @@ def test_the_limit_is_that_of_the_registration() -> None:
     assert look(settings(), seconds=0.1).limit is None
 
 
+class Cut(Told):
+    """Every second episode is cut, after as many steps as the one before has had."""
+
+    _episodes = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        seen, reward, ended, _, info = super().step(action)
+        self._episodes += ended
+        cut = ended and self._episodes % 2 == 0
+        return seen, reward, ended and not cut, cut, info
+
+
+def test_the_longest_episode_is_that_of_random_play_where_nothing_says_a_limit() -> None:
+    def longest(of: EnvironmentSettings) -> tuple[int, bool]:
+        seen = look(of, seconds=30.0)
+        return seen.longest, seen.cut
+
+    assert longest(settings()) == (4, False)
+    assert longest(EnvironmentSettings(id="tests.environments.test_look:Cut")) == (4, True)
+    assert longest(settings(kwargs={"fails_at": 3})) == (2, False)  # an episode that has not ended counts
+    assert longest(EnvironmentSettings(id="tests.fakes:FakeLimited-v0")) == (0, False)
+    assert look(EnvironmentSettings(id="CliffWalking-v1"), seconds=0.1).longest == 0  # not the user's own
+
+
 @pytest.mark.parametrize("fails_at", [1, 3])
 def test_an_environment_that_raises_is_still_closed(fails_at: int) -> None:
     before = Told.closes
