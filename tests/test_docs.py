@@ -1,10 +1,12 @@
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from marl.algorithms.algorithm_class import ALGORITHMS, algorithm_class
 from marl.cli.main import COMMANDS
 from marl.config.presets import all_presets, preset_names
 from marl.config.settings import all_keys
@@ -25,6 +27,21 @@ def test_every_setting_is_documented():
     )
     keys = {key for key in all_keys() if "." in key} | {"seed", "deterministic"}
     assert listed == keys
+
+
+def test_a_setting_of_some_algorithms_names_them():
+    """Its meaning begins with their names, or it is none of a single one."""
+    having = {}
+    for algorithm in ALGORITHMS:
+        for each in dataclasses.fields(algorithm_class(algorithm)):
+            having.setdefault(each.name, set()).add(algorithm)
+    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `algorithm\.(\w+)` \| .*? \| (.*) \|$", text, re.MULTILINE)
+    assert len(rows) > 30
+    for name, meaning in rows:
+        words = meaning.partition(":")[0].removesuffix(" with a core").split(", ")
+        named = set(words) if set(words) <= set(ALGORITHMS) else None
+        assert named == having[name] or (named is None and len(having[name]) > 1), name
 
 
 def test_every_command_and_preset_is_in_the_readme():
