@@ -1,11 +1,13 @@
 """Virtual time of rounds, with numbers that a person can work out."""
 
 import math
+import threading
+import time
 
 import pytest
 
 from marl.data.node.memory import BUSY, array
-from marl.exchanges.virtual_time import BusyChild, RoundTimer, Used, VirtualClock, VirtualLink
+from marl.exchanges.virtual_time import BusyChild, RoundTimer, Used, VirtualClock, VirtualLink, serving_time
 from tests.exchanges.nodes import Child, Clock, a_round, join, make_parent, weights
 
 LINK = VirtualLink(delay_s=0.1, bytes_per_second=1000.0)
@@ -84,6 +86,22 @@ def test_a_child_tells_the_busiest_worker_between_uploads_and_its_own_process() 
     assert busy.told() == {"busy": 3.5}
     seconds[:, BUSY] += 2.0, 1.0
     assert busy.told() == {"busy": 5.5}
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="nobody counts virtual time here")
+def test_what_the_main_thread_computes_keeps_no_round_waiting() -> None:
+    def compute() -> None:
+        began = time.thread_time()
+        while time.thread_time() < began + 0.05:
+            pass
+
+    before = serving_time()
+    compute()
+    assert serving_time() - before < 0.025
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    assert serving_time() - before >= 0.05
 
 
 def test_rounds_of_the_parent_are_timed(clock: Clock) -> None:
