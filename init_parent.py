@@ -7,7 +7,7 @@ PARAMETERS = {
     # "environment.per_worker": 16,     # environments a worker plays at once
     # "algorithm.learning_rate": 2e-3,  # of each child's optimizer
     # "algorithm.t_max": 5,             # steps between two updates
-    # "exchange.name": "experience",    # children only play, a learner here learns; or "observations", "pairwise"
+    # "exchange.name": "experience",    # children only play, a learner here learns; or another, see docs/algorithms.md
     # "exchange.every": "5 seconds",    # or "20000 steps", "1 episode": how often weights are averaged
     # "exchange.barrier": True,         # workers wait while weights travel
     # "exchange.codec": "int8",         # smaller messages, for slow networks

@@ -14,7 +14,9 @@ from marl.api import Cluster, TrainResult, evaluate, train
 from marl.errors import MarlError
 from marl.exchanges.names import EXCHANGES
 
-EXCHANGED = [name for name in EXCHANGES if name != "pairwise"]  # which differs from weights on children only
+EXCHANGED = [
+    name for name in EXCHANGES if name not in ("gradients", "pairwise")
+]  # the same as weights without children
 CATCH, PROBE = "examples.own_environment:Catch-v0", "tests.fakes:Continuous"
 BARE = {"seed": 1, "report.tensorboard": False, "report.pictures": False}
 QUICK: dict[str, dict[str, Any]] = {
@@ -104,6 +106,8 @@ def test_where_nobody_evaluates_training_says_what_is_solved(tmp_path: Path) -> 
     [
         *((name, "weights") for name in QUICK),
         ("a3c", "pairwise"),
+        ("ppo", "gradients"),
+        ("impala", "gradients"),
         ("impala", "experience"),
         ("apex_dqn", "observations"),
     ],
@@ -118,7 +122,27 @@ def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path:
     [
         (CATCH, {"exchange.name": "pairwise", "exchange.codec": "int8"}, "float32, bfloat16, float16 with pairwise"),
         (CATCH, {"exchange.name": "pairwise", "exchange.barrier": True}, "false with exchange.name = 'pairwise'"),
-        (CATCH, {"exchange.name": "gossip"}, "exchange.name: expected one of weights, pairwise, experience"),
+        (CATCH, {"exchange.name": "gossip"}, "exchange.name: expected one of weights, gradients, pairwise, exp"),
+        (
+            CATCH,
+            {"exchange.name": "gradients", "algorithm.name": "apex_dqn"},
+            "needs an algorithm that learns from each trajectory once, such as ppo; apex_dqn learns from a replay",
+        ),
+        (
+            CATCH,
+            {"exchange.name": "gradients", "algorithm.name": "a3c", "algorithm.normalize_advantages": True},
+            "algorithm.normalize_advantages: expected false with exchange.name = 'gradients' and a3c",
+        ),
+        (
+            CATCH,
+            {"exchange.name": "gradients", "exchange.codec": "int8"},
+            "exchange.codec: expected 'float32' with exchange.name = 'gradients', got 'int8'",
+        ),
+        (
+            CATCH,
+            {"exchange.name": "gradients", "exchange.aggregate": "median"},
+            "exchange.aggregate: expected 'mean' with exchange.name = 'gradients', where gradients are averaged",
+        ),
         (CATCH, {"exchange.name": "experience", "deterministic": True}, "needs exchange.name = 'weights'"),
         (CATCH, {"exchange.name": "observations", "deterministic": True}, "needs exchange.name = 'weights'"),
         (CATCH, {"algorithm.name": "apex_dqn", "replay.ratio": 0.0}, "learns only from a replay"),

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -36,6 +36,9 @@ class Moment(NamedTuple):
 
     progress: float  # 0 to 1: how much of the schedule is done
     generator: torch.Generator
+    # Adds up numbers, float64 of any shape, over all that learn together from parts of each minibatch, and call it
+    # equally often; None: nobody else has a part.
+    together: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,15 @@ class Algorithm(ABC):
         that it has learned.
         """
         return 1.0 if type(self).minibatches is Algorithm.minibatches else math.inf
+
+    def sums_per_trajectory(self) -> int:
+        """How often ``minibatches`` calls ``Moment.together`` for each trajectory."""
+        return 0
+
+    def count(self, batch: Any) -> float:
+        """How many transitions the loss of a batch is a mean of: its part where several learn together."""
+        valid = getattr(batch, "valid", None)
+        return 1.0 if valid is None else float(valid.sum())
 
     def remark(self, unused_network: nn.Module, unused_environments: int) -> str | None:
         """One line for the user at the start of a run, where learning differs from what a setting says; else None.

@@ -5,7 +5,7 @@ shuffled minibatches. Under Hogwild every worker does so with its own trajectori
 each, the others' steps look like a few epochs more, which the clipped ratio bounds all the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
@@ -94,16 +94,45 @@ class PPO(Algorithm):
             return
         size = -(-count // self.num_minibatches)
         for epoch in range(self.epochs):
-            if epoch and self.kl_stop and float(divergence(critic, minibatch)) > self.kl_stop:
+            if epoch and self.kl_stop and self._moved(critic, minibatch, moment) > self.kl_stop:
                 return
             if epoch and self.target == "vtrace":  # the ratios have moved
                 minibatch = self._minibatches(critic, trajectory, moment)
-            if self.num_minibatches == 1:
-                yield minibatch
-                continue
-            order = torch.randperm(count, generator=moment.generator)
-            for start in range(0, count, size):
-                yield minibatch.pick(order[start : start + size])
+            whole = self.num_minibatches == 1
+            order = torch.arange(count) if whole else torch.randperm(count, generator=moment.generator)
+            parts = [order[start : start + size] for start in range(0, count, size)]
+            standards = self._standards(minibatch, parts, moment)
+            for number, part in enumerate(parts):
+                each = minibatch if whole else minibatch.pick(part)
+                yield each if standards is None else each.standardized(standards[number])
+
+    def _standards(self, minibatch: Minibatch, parts: Sequence[Tensor], moment: Moment) -> Tensor | None:
+        """Moments [M, 3] of the advantages of each part of an epoch, among all that learn together; None: the loss
+        needs none, as nobody else has a part.
+        """
+        if moment.together is None or not self.normalize_advantages:
+            return None
+        moments = torch.zeros(self.num_minibatches, 3, dtype=torch.float64)
+        for number, part in enumerate(parts):
+            moments[number] = minibatch.moments(part)
+        return moment.together(moments)
+
+    def _moved(self, network: Policy, minibatch: Minibatch, moment: Moment) -> float:
+        """The KL divergence over the transitions of all that learn together."""
+        own = float(divergence(network, minibatch))
+        if moment.together is None:
+            return own
+        count = self.count(minibatch)
+        total, counts = moment.together(torch.tensor([own * count, count], dtype=torch.float64)).tolist()
+        return float(total / max(counts, 1.0))
+
+    def sums_per_trajectory(self) -> int:
+        """See ``Algorithm.sums_per_trajectory``."""
+        return self.epochs * self.normalize_advantages + (self.epochs - 1) * (self.kl_stop > 0)
+
+    def count(self, batch: Minibatch) -> float:
+        """See ``Algorithm.count``."""
+        return float(batch.actions.shape[0]) if batch.valid is None else float(batch.valid.sum())
 
     def loss(self, network: nn.Module, batch: Minibatch) -> Loss:
         """The clipped surrogate, the value's error and the entropy bonus."""
@@ -113,7 +142,7 @@ class PPO(Algorithm):
             value_cost=self.value_cost,
             value_clip=self.value_clip,
             entropy_cost=batch.entropy_cost,
-            normalize_advantages=self.normalize_advantages,
+            normalize_advantages=self.normalize_advantages and not batch.standard,
         )
 
     def off_policy(self) -> Algorithm:
@@ -169,6 +198,7 @@ class PPO(Algorithm):
         now = (
             scheduled(self.clip_schedule, self.clip, 0.0, moment.progress),
             scheduled(self.entropy_schedule, self.entropy_cost, 0.0, moment.progress),
+            False,
         )
         seen = mapped(lambda each: each[:-1], batch.observations)
         compared = (batch.actions, log_probs, values, advantages, targets)

@@ -1,5 +1,6 @@
 """What PPO learns from at once: single transitions, or sequences of them where a network remembers."""
 
+import math
 from typing import NamedTuple, cast
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from marl.data.layout import Values, at, joined, mapped, on_device
 from marl.networks.contract import Outputs, Policy, State, renewed
-from marl.targets.returns import mean_weights
+from marl.targets.returns import ROUNDING, mean_weights
 
 
 class Minibatch(NamedTuple):
@@ -24,6 +25,7 @@ class Minibatch(NamedTuple):
     targets: Tensor  # [N]  of the value
     clip: float
     entropy_cost: float
+    standard: bool  # whether the advantages have mean 0 and deviation 1, among all that learn together
     state: State = ()  # [B, ...]  before the first step
     resets: Tensor | None = None  # [T, B]  see ``Policy.unroll``
     valid: Tensor | None = None  # [T, B]  which of them are transitions; None: all
@@ -44,13 +46,32 @@ class Minibatch(NamedTuple):
             mapped(lambda each: each[index], self.state),
         )
         *picked, resets, valid = (each[:, index] for each in (*self[1:6], self.resets, cast(Tensor, self.valid)))
-        return Minibatch._make([seen, *picked, *self[6:8], state, resets, valid])
+        return Minibatch._make([seen, *picked, *self[6:9], state, resets, valid])
 
     def flat(self) -> "Minibatch":
         """With all transitions in one row, for those who compare."""
         if self.resets is None:
             return self
         return Minibatch._make([self.observations, *map(in_one_row, self[1:6]), *self[6:]])
+
+    def moments(self, index: Tensor) -> Tensor:
+        """Of the advantages at ``index``: their number, sum and sum of squares [3], in float64."""
+        advantages = self.advantages[..., index].double()
+        if self.valid is not None:
+            advantages = advantages[self.valid[:, index]]
+        return torch.stack([advantages.new_tensor(advantages.numel()), advantages.sum(), advantages.square().sum()])
+
+    def standardized(self, moments: Tensor) -> "Minibatch":
+        """With advantages of mean 0 and deviation 1 among those that have these ``moments`` [3], see
+        ``marl.targets.returns.standardized``.
+        """
+        count, total, squares = moments.tolist()
+        if count <= 1:
+            return self._replace(standard=True)
+        mean = total / count
+        deviation = math.sqrt(max(0.0, squares / count - mean * mean))
+        scale = 1.0 / (deviation + 1e-8) if deviation > ROUNDING * abs(mean) else 0.0
+        return self._replace(advantages=(self.advantages - mean) * scale, standard=True)
 
     def outputs(self, network: Policy) -> Outputs:
         """What a network says of them now: parameters [N, P] and values [N]."""
@@ -92,7 +113,7 @@ def in_sequences(network: Policy, whole: Minibatch, longest: int) -> Minibatch:
     seen = mapped(cut, whole.observations)
     *compared, resets, valid = map(cut, (*whole[1:6], cast(Tensor, whole.resets), cast(Tensor, whole.valid)))
     valid[length - (parts * length - steps) :, -whole.size() :] = False
-    return Minibatch._make([seen, *compared, *whole[6:8], state, resets, valid])
+    return Minibatch._make([seen, *compared, *whole[6:9], state, resets, valid])
 
 
 def _states_at(network: Policy, whole: Minibatch, starts: range) -> State:

@@ -64,7 +64,7 @@ class WorkerProcess:
 
     def __init__(self, pipe: Connection, job: Job, block: SharedBlock) -> None:
         self.run: RunSettings = job.config
-        self.block, self.number = block, job.worker
+        self.block, self.number, self.alone = block, job.worker, job.alone
         self._pipe, self._job = pipe, job
 
     def environments(self, count: int) -> Environments:

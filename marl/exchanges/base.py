@@ -37,6 +37,7 @@ class Worker(Protocol):
     run: RunSettings
     block: SharedBlock  # the node's memory
     number: int  # of this worker on its node
+    alone: bool  # there is no parent
 
     def environments(self, count: int) -> Environments:
         """Make ``count`` environments; they are closed when the process ends."""

@@ -2,6 +2,7 @@
 
 EXCHANGES = {
     "weights": "marl.exchanges.weights.exchange:Weights",
+    "gradients": "marl.exchanges.gradients.exchange:Gradients",
     "pairwise": "marl.exchanges.pairwise.exchange:Pairwise",
     "experience": "marl.exchanges.experience.exchange:Experience",
     "observations": "marl.exchanges.observations.exchange:Observations",

@@ -9,7 +9,7 @@ from marl.errors import ConfigError
 class SettingsPart:
     """One group of the settings ``exchange.*``; each exchange's folder has its own."""
 
-    name: str = ""  # "weights", "pairwise", "experience", "observations", or your own package.module:Class
+    name: str = ""  # "weights", "gradients", "pairwise", "experience", "observations", or your own package.module:Class
 
     def validate(self) -> None:
         """Refuse numbers that can never work.

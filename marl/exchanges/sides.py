@@ -39,6 +39,7 @@ class State(NamedTuple):
     error: Tensor | None = None
     merged: Mapping[str, int] = {}  # the last counter merged from each child
     limits: Mapping[str, Any] = {}  # what earlier uploads have shown, to check later ones; plain numbers and names
+    optimizer: Mapping[str, Tensor] = {}  # its state, by the names of a node's memory, where the parent has one
 
 
 class ChildSide(Protocol):

@@ -96,12 +96,17 @@ def hogwild_step(shared: Tensor, local: Flat, optimizer: Optimizer, loss: Loss, 
 
 def clipped_gradient(local: Flat, loss: Loss, max_norm: float) -> float:
     """Compute the gradient of the local weights, and clip it if it is finite. Returns its norm before clipping."""
-    local.gradient.zero_()
-    loss.total.backward()  # type: ignore[no-untyped-call]
-    norm = float(torch.linalg.vector_norm(local.gradient))
+    norm = float(torch.linalg.vector_norm(gradient_of(local, loss)))
     if max_norm < norm < float("inf"):
         local.gradient.mul_(max_norm / norm)
     return norm
+
+
+def gradient_of(local: Flat, loss: Loss) -> Tensor:
+    """The gradient [P] of the local weights; the next one is computed in the same memory."""
+    local.gradient.zero_()
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    return local.gradient
 
 
 def own_device(name: str, *, replays: bool) -> torch.device:

@@ -58,7 +58,7 @@ def test_scripts_have_help_too(tmp_path) -> None:
         ("marl train --set algorithm.lea", {"algorithm.learning_rate="}),
         ("marl train --algorithm ", {"a3c", "ppo", "impala", "apex_dqn", "sac"}),
         ("marl parent --algorithm ap", {"apex_dqn"}),
-        ("marl parent --exchange ", {"weights", "pairwise", "experience", "observations"}),
+        ("marl parent --exchange ", {"weights", "gradients", "pairwise", "experience", "observations"}),
         ("marl train --set exploration.", {"exploration.sampler=", "exploration.novelty="}),
         ("marl train --set stop.", {"stop.solved=", "stop.steps=", "stop.minutes=", "stop.episodes="}),
         ("marl train --res", {"--resume"}),

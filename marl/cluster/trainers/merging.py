@@ -86,6 +86,7 @@ class Merging(Trainer):
         self._state = state = self._side.saved()  # for ``info``, which must belong to these tensors
         tensors: dict[str, torch.Tensor] = {"weights": state.current.weights}
         tensors |= tensors_of(self._given.config, state.current.statistics)
+        tensors |= state.optimizer
         tensors |= {
             name: each for name, each in (("velocity", state.velocity), ("error", state.error)) if each is not None
         }

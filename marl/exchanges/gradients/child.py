@@ -1,0 +1,215 @@
+"""The gradients exchange at a child: adds up its workers' parts of a round, moves the weights by the mean of all."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+
+from marl.data.node.memory import STEPS, array
+from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
+from marl.digests import name_of
+from marl.exchanges.base import ChildFacts
+from marl.exchanges.child_reports import Reporter
+from marl.exchanges.gradients.memory import ANEW, AWAY, GRADIENT, KIND, NOTHING, NUMBER, STATE, SUMS
+from marl.failpoints import fail
+from marl.training.optimizers import make_optimizer
+from marl.wire.arrays import bytes_of
+from marl.wire.header import Header
+from marl.wire.message import Array, Kind, Message, Value, count_of
+from marl.wire.receive_buffers import buffers_of, no_buffers
+
+LONGEST_PAUSE = 0.05  # seconds until a stop is noticed
+POLL_S = 1e-4  # between two looks at whether all workers have written their parts
+SHORT_S = 1e-3  # for a message of the parent, while workers still play
+
+
+class GradientsChild:
+    """See ``ChildSide``. ``started`` is set once weights are there: workers may begin."""
+
+    def __init__(self, facts: ChildFacts, clock: Callable[[], float] = time.monotonic) -> None:
+        self.started = threading.Event()
+        self.version = self.term = self.steps = 0
+        self._name, self._note, self._clock, self._restarts = facts.name, facts.note, clock, facts.restarts
+        self._normalizes = facts.normalizes
+        self._block = block = facts.block
+        self._reporter = Reporter(block, clock)
+        self._counters, self._part = array(block, "counters"), array(block, "part")
+        self._numbers, self._stop = array(block, "part_numbers"), array(block, "stop")
+        self._round, self._norm = array(block, "round"), array(block, "round_norm")
+        size, parameters = block["weights"].numel(), block["part_gradient"].shape[1]
+        self._moved = block["weights"][:parameters]
+        self._optimizer = make_optimizer(facts.run.optimizer, block["optimizer"], block["optimizer_steps"])
+        self._gradient, self._mean = torch.zeros(parameters), torch.zeros(parameters)
+        self._sums, self._total = torch.zeros_like(block["round_sums"]), torch.zeros_like(block["round_sums"])
+        self._weights, self._state = torch.zeros(size), torch.zeros_like(block["optimizer"])
+        self._count = torch.zeros(1)
+        self._statistics = torch.zeros(block["observations"].shape[1], dtype=torch.float64)  # as they arrive
+        self._uploaded: tuple[int, RunningStatistics | None] | None = None  # steps and observations in the upload
+        self._base_steps = 0  # environment steps that earlier rounds have counted
+        self._base_statistics: RunningStatistics | None = None
+        self._wants_everything = self._has_begun = False
+        self._leaving = threading.Event()
+
+    def flush_stragglers(self) -> None:
+        """See ``Serving``: a round ends without a child that is late."""
+
+    def return_mean(self) -> float | None:
+        """See ``Serving``."""
+        return self._reporter.return_mean()
+
+    def joined(self) -> None:
+        """See ``ChildSide``. The first answer has everything."""
+        self._reporter.joined()
+        self._uploaded, self._wants_everything = None, False
+        self._has_begun = False
+        self._leaving.clear()
+
+    def leave(self) -> None:
+        """See ``Serving``."""
+        self._leaving.set()
+
+    def left(self) -> None:
+        """See ``Serving``. Workers wait for a parent: alone they would learn something else than the others."""
+
+    def remember(self) -> None:
+        """See ``Serving``."""
+        self._reporter.gather()
+
+    def outgoing(self) -> Iterator[Message]:
+        """See ``ChildSide``."""
+        if self._reporter.due():
+            yield from self._reporter.messages(self._name, self._restarts())
+        if self._wants_everything:
+            self._wants_everything = False
+            yield Message(Kind.FULL, self._name, self.term, self.version)
+        elif self._uploaded is None and self._has_begun and self._wait_for_parts():
+            yield self._upload()
+
+    def pause(self) -> float:
+        """See ``ChildSide``."""
+        return LONGEST_PAUSE if self._uploaded is not None or not self._has_begun else SHORT_S
+
+    def _wait_for_parts(self) -> bool:
+        """Whether all workers have written their parts; waits a little for the last ones."""
+        until = self._clock() + LONGEST_PAUSE
+        while not self._is_complete():
+            if self._clock() >= until or self._leaving.is_set() or self._stop[0]:
+                return False
+            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker were killed
+        return True
+
+    def _is_complete(self) -> bool:
+        here = self._part[:, STATE] != AWAY
+        return bool(here.any() and (self._part[here, NUMBER] == self._round[0] + 1).all())
+
+    def _upload(self) -> Message:
+        kind, count = self._add_up()
+        steps = int(self._counters[:, STEPS].sum())
+        info: dict[str, Value] = {"kind": kind, "count": count, "steps": steps - self._base_steps}
+        arrays: dict[str, Array] = {}
+        if kind == GRADIENT:
+            arrays["gradient"] = self._gradient
+            info["rate"] = float(self._numbers[self._part[:, KIND] == GRADIENT, 1][0])
+        elif kind == SUMS:
+            arrays["sums"] = self._sums
+        statistics = self._base_statistics
+        if self._normalizes and steps != self._base_steps:
+            statistics = merge(self._block["observations"][1:].numpy())
+            arrays["moments"] = torch.from_numpy(as_row(subtract(statistics, self._base_statistics)))
+        self._uploaded = steps, statistics
+        fail("child.snapshot", bytes_of(self._gradient))
+        return Message(Kind.UPLOAD, self._name, self.term, self.version, self.version + 1, arrays, info)
+
+    def _add_up(self) -> tuple[int, float]:
+        """The workers' parts, in their order: kind of the sum, and how many transitions it has."""
+        kind, count = NOTHING, 0.0
+        for worker, row in enumerate(self._part):
+            if row[STATE] == AWAY or row[KIND] == NOTHING:
+                continue
+            own, total = (
+                (self._block["part_gradient"][worker], self._gradient)
+                if row[KIND] == GRADIENT
+                else (self._block["part_sums"][worker], self._sums)
+            )
+            total.copy_(own) if kind == NOTHING else total.add_(own)
+            kind, count = int(row[KIND]), count + float(self._numbers[worker, 0])
+        return kind, count
+
+    def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
+        """See ``ChildSide``."""
+        if header.kind is not Kind.ANSWER or not header.manifest:
+            return no_buffers(header)
+        known = {
+            "weights": self._weights, "optimizer": self._state, "optimizer_steps": self._count,
+            "gradient": self._mean, "sums": self._total, "normalizer": self._statistics,
+        }  # fmt: skip
+        came = {entry.name for entry in header.manifest}
+        return buffers_of({name: tensor for name, tensor in known.items() if name in came})(header)
+
+    def accept(self, message: Message) -> None:
+        """See ``ChildSide``."""
+        if message.kind is Kind.ANSWER:
+            self._take(message)
+        elif message.kind is Kind.TELEMETRY:
+            self._reporter.acknowledged(message)
+        elif message.kind is not Kind.FLUSH:
+            self._note(f"{message.sender} sent a {message.kind}, which is not expected here")
+
+    def rejected(self, reason: str) -> None:
+        """See ``ChildSide``."""
+        self._note(f"an answer cannot be used ({reason}); asking for everything")
+        self._wants_everything = True
+
+    def _take(self, answer: Message) -> None:
+        """Move on to the answer's version: by its mean gradient, or to its weights."""
+        uploaded, self._uploaded = self._uploaded, None
+        if refused := answer.info.get("refused"):
+            self._note(f"the parent refused this child's part ({refused})")
+        if uploaded is not None and answer.info.get("taken"):
+            self._base_steps, self._base_statistics = uploaded
+        everything = "weights" in answer.arrays
+        if everything:
+            self._begin_anew(answer)
+        elif not self._follows(answer):
+            self._wants_everything = True
+            return
+        self.steps = count_of(answer, "steps")
+        self._block["base_steps"].fill_(self.steps)
+        if "normalizer" in answer.arrays:
+            self._block["observations"][0].copy_(self._statistics)
+        self._reporter.obey(answer)
+        self.term, self.version = answer.term, answer.version
+        self._block["version"].fill_(answer.version)
+        times = int(self._round[0]) // ANEW + everything
+        self._round[0] = times * ANEW + answer.version  # last, and at once: now workers go on
+        if everything:
+            self.started.set()
+            self._has_begun = True
+        fail("child.applied")
+
+    def _begin_anew(self, answer: Message) -> None:
+        """Take over weights and optimizer state."""
+        self._block["weights"].copy_(self._weights)
+        self._block["optimizer"].copy_(self._state)
+        self._block["optimizer_steps"].copy_(self._count)
+        if not self.started.is_set():
+            self._base_steps = int(self._counters[:, STEPS].sum())
+
+    def _follows(self, answer: Message) -> bool:
+        """Apply one round; False if this child cannot, or has other weights now than the parent."""
+        if (answer.term, answer.version) != (self.term, self.version + 1):
+            return False
+        if "gradient" in answer.arrays:
+            rate, norm = answer.info.get("rate"), answer.info.get("norm")
+            if not isinstance(rate, float) or not isinstance(norm, float):
+                return False
+            self._optimizer.step(self._moved, self._mean, rate)
+            self._norm[0] = norm
+        elif "sums" in answer.arrays:
+            self._block["round_sums"].copy_(self._total)
+        name = answer.info.get("hash")
+        if name is None or name == name_of(bytes_of(self._block["weights"])):
+            return True
+        self._note("this child has computed other weights than the parent: it goes on from those of the parent")
+        return False

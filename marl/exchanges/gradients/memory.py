@@ -1,0 +1,41 @@
+"""What a node's workers and its contact share, beside weights and optimizer: the parts of a round.
+
+A round is one sum over all workers of all children: of the gradients of a minibatch, or of a few numbers. A worker
+writes its part, last of all the number of the round, and waits until that round is over.
+"""
+
+import math
+
+import torch
+
+from marl.algorithms.base import Algorithm
+from marl.data.layout import Leaf, Tree
+
+NOTHING, GRADIENT, SUMS = range(3)  # kinds of a part; nothing: the worker has no part in this round
+NEW, MEMBER, AWAY = range(3)  # states of a worker: waited for, until it has died; then not, until it has a part again
+NUMBER, KIND, STATE = range(3)  # columns of "part"
+ANEW = 2**40  # added to "round" when all begins anew from what a parent has sent: more than there are rounds
+SUMS_OF_A_MINIBATCH = 3  # numbers at most that an algorithm adds up for each
+
+
+def round_fields(workers: int, num_parameters: int, sums: int) -> dict[str, Tree]:
+    """What a node's memory needs."""
+    return {
+        "part": Leaf((workers, 8), torch.int64),  # for which "round", see above
+        "part_numbers": Leaf((workers, 8), torch.float64),  # transitions of the part; the learning rate
+        "part_gradient": Leaf((workers, num_parameters), torch.float32),  # sum over the transitions of the part
+        "part_sums": Leaf((workers, sums), torch.float64),
+        "round": Leaf((8,), torch.int64),  # [0]: number of the last round that is over, and see ANEW
+        "round_norm": Leaf((8,), torch.float64),  # of its mean gradient, before clipping
+        "round_sums": Leaf((sums,), torch.float64),
+    }
+
+
+def rounds_of(algorithm: Algorithm) -> int:
+    """Rounds of each trajectory: one for each minibatch, one for each time that numbers are added up."""
+    return math.ceil(algorithm.batches_per_trajectory()) + algorithm.sums_per_trajectory()
+
+
+def num_sums(algorithm: Algorithm) -> int:
+    """The most numbers that are added up at once."""
+    return SUMS_OF_A_MINIBATCH * math.ceil(algorithm.batches_per_trajectory())

@@ -1,0 +1,283 @@
+"""The gradients exchange at the parent: adds up the parts of each round, and sends the sum to all.
+
+It makes the same optimizer steps as every child, so it has the weights to save, to evaluate, and to send to a child
+that joins.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marl.digests import name_of
+from marl.errors import MessageRefused
+from marl.exchanges.base import ParentFacts
+from marl.exchanges.child_reports import acknowledge, read_report, report_buffers, report_every
+from marl.exchanges.gradients.memory import GRADIENT, SUMS, num_sums
+from marl.exchanges.gradients.parts import Part, clipped, part_of, total_of
+from marl.exchanges.member import Member
+from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed
+from marl.exchanges.settings import ExchangeSettings
+from marl.exchanges.sides import Answer, Global, State
+from marl.failpoints import fail
+from marl.log_throttle import LogThrottle
+from marl.training.optimizers import make_optimizer
+from marl.training.saved.weights_file import copy_exactly
+from marl.wire.arrays import bytes_of, digest_of
+from marl.wire.header import Header
+from marl.wire.message import Array, Kind, Message, Value, count_of, tensor_of
+from marl.wire.receive_buffers import buffers_of, no_buffers
+
+LONGEST_WAIT = 0.5  # seconds until a conversation checks again
+LEAST_S, SLOWER = 1.0, 1.5  # a round waits for the last child so long, or so many times as long as it took the first
+COMPARE_EVERY = 100  # rounds after which all compare their weights
+
+
+class GradientsParent:
+    """See ``RunSide``. One lock guards everything; it is held while parts are added up, never while one travels."""
+
+    def __init__(
+        self, facts: ParentFacts, settings: ExchangeSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        run = facts.run
+        self.term, self.members = facts.term, dict[str, Member]()
+        self._run, self._name, self._hear, self._clock = run, facts.name, facts.hear, clock
+        self._settings = settings
+        self._tell = LogThrottle(facts.note, clock=clock)
+        self._changed, self._closed = threading.Condition(), False
+        self._ranks: dict[str, int] = {}
+        self._workers: dict[str, int] = {}
+        # Children that a round waits for: those that have had a part in the last one; None: all, in the first round.
+        self._active: set[str] | None = None
+        self._observed = (
+            Observed(facts.observation_size, facts.statistics, facts.sample) if facts.observation_size else None
+        )
+        row = None if self._observed is None else self._observed.statistics
+        self._size, self._parameters = facts.weights.numel(), facts.num_parameters
+        self.current = Global(facts.version, facts.weights.clone(), row, facts.steps)
+        self._state, self._count = torch.zeros(2, self._parameters), torch.zeros(1)
+        self._optimizer = make_optimizer(run.optimizer, self._state, self._count)
+        self._trajectory = run.algorithm.t_max * run.environment.per_worker
+        self._fastest = max(run.algorithm.learning_rate, run.algorithm.final_learning_rate)
+        self._buffers: dict[str, tuple[Tensor, Tensor]] = {}  # what a child's gradient, or sums, arrive in
+        self._parts: dict[str, Part] = {}
+        self._steps = 0  # of the open round's parts
+        self._opened_at = clock()
+        self._first_at: float | None = None
+        self._last: Answer | None = None  # of the round that was closed last
+
+    def assign_rank(self, child: str, rank: int, workers: int) -> None:
+        """See ``RunSide``."""
+        with self._changed:
+            self._ranks[child], self._workers[child] = rank, workers
+
+    def join(self, child: str) -> Answer:
+        """See ``ParentSide``."""
+        with self._changed:
+            member = self.members.setdefault(child, Member(child))
+            member.live, member.moved_at = True, self._clock()
+            self._forget_part(child)
+            if not self._parts and not any(each.live for each in self.members.values() if each is not member):
+                self._opened_at = self._clock()  # time without children does not count
+            return self._everything(member)
+
+    def leave(self, child: str) -> None:
+        """See ``ParentSide``."""
+        with self._changed:
+            self.members[child].live = False
+            self._forget_part(child)
+            self._close_if_due()
+            self._changed.notify_all()
+
+    def forget(self, child: str) -> None:
+        """See ``RunSide``."""
+        with self._changed:
+            if before := self.members.get(child):
+                self.members[child] = before.started_anew()
+
+    def receive_buffers(self, child: str, header: Header) -> Mapping[str, memoryview]:
+        """See ``ParentSide``."""
+        self.members[child].arriving = header.kind
+        if header.kind is Kind.TELEMETRY:
+            return report_buffers(header)
+        if header.kind is not Kind.UPLOAD or not header.manifest:
+            return no_buffers(header)
+        if child not in self._buffers:
+            sums = torch.zeros(num_sums(self._run.algorithm), dtype=torch.float64)
+            self._buffers[child] = torch.zeros(self._parameters), sums
+        gradient, sums = self._buffers[child]
+        known = {"gradient": gradient, "sums": sums}
+        if self._observed is not None:
+            known["moments"] = torch.empty_like(self._observed.statistics)
+        came = {entry.name for entry in header.manifest}
+        return buffers_of({name: tensor for name, tensor in known.items() if name in came})(header)
+
+    def answer(self, child: str, message: Message) -> Answer | None:
+        """See ``ParentSide``."""
+        if message.kind is Kind.TELEMETRY:
+            return self._hear_report(child, message)
+        with self._changed:
+            member = self.members[child]
+            if message.kind is Kind.FULL:
+                return self._everything(member)
+            if message.kind is Kind.UPLOAD:
+                return self._take(member, message)
+        self._tell(child, f"{child} sent a {message.kind}, which is not expected here")
+        return None
+
+    def rejected(self, child: str, reason: str) -> Answer | None:
+        """See ``ParentSide``."""
+        if not self._closed:
+            self._tell(child, f"a message of {child} cannot be used: {reason}")
+        with self._changed:
+            member = self.members[child]
+            return None if member.arriving == Kind.TELEMETRY else self._everything(member)
+
+    def patience(self, unused_child: str) -> float:
+        """See ``ParentSide``."""
+        return LONGEST_WAIT
+
+    def late(self, unused_child: str) -> Answer | None:
+        """See ``ParentSide``."""
+        return None
+
+    def _hear_report(self, child: str, message: Message) -> Answer | None:
+        try:
+            report = read_report(message)
+        except MessageRefused as error:  # only this report is lost
+            self._tell(child, str(error))
+            return None
+        member, steps = self.members[child], int(report.steps.sum())
+        if steps != member.steps:
+            member.steps, member.moved_at = steps, self._clock()
+        return acknowledge(self._name, child, report, self._hear)
+
+    def _take(self, member: Member, upload: Message) -> Answer | None:
+        """Add a part to the open round, and wait until the round is closed."""
+        child, version = member.name, self.current.version
+        member.arrived += 1
+        if (upload.term, upload.version) != (self.term, version) or child in self._parts:
+            return self._everything(member)
+        fail("parent.merging")
+        most = float(self._trajectory * self._workers.get(child, 1))
+        try:
+            part = part_of(upload, most=most, fastest=self._fastest)
+            steps = min(count_of(upload, "steps"), int(most))
+            if self._observed is not None and "moments" in upload.arrays:
+                self._observed.add(child, tensor_of(upload, "moments"), 2 * SEEN_PER_STEP * most)
+        except MessageRefused as error:
+            self._tell((child, "refused"), f"a part of {child} is refused: {error}")
+            return self._everything(member, refused=str(error))
+        self._parts[child] = part
+        self._steps += steps
+        if self._active is not None:
+            self._active.add(child)
+        self._first_at = self._first_at or self._clock()
+        self._close_if_due()
+        while self.current.version == version and not self._closed:
+            self._changed.wait(min(LONGEST_WAIT, max(0.0, self._due_at() - self._clock())))
+            self._close_if_due()
+        if self._closed:
+            return None
+        if self._last is None or self.current.version != version + 1:
+            return self._everything(member, taken=True)
+        member.version, member.answered_at, member.merged_counter = version + 1, self._clock(), upload.counter
+        return self._last
+
+    def _due_at(self) -> float:
+        """When the open round closes without those that are late."""
+        first = self._first_at or self._clock()
+        return first + max(LEAST_S, SLOWER * (first - self._opened_at))
+
+    def _close_if_due(self) -> None:
+        """Close the round if all parts are there, or time is up."""
+        if self._closed or not self._parts:
+            return
+        waited_for = self._active
+        if waited_for is None:
+            waited_for = {name for name, each in self.members.items() if each.live}
+        if waited_for - self._parts.keys() and self._clock() < self._due_at():
+            return
+        self._active = set(self._parts)
+        self._close()
+        self._changed.notify_all()
+
+    def _forget_part(self, child: str) -> None:
+        """No longer wait for a child, until it has a part again."""
+        if self._active is not None:
+            self._active.discard(child)
+
+    def _close(self) -> None:
+        """Add up, move the weights, and open the next round."""
+        before, now = self.current, self._clock()
+        total = total_of(self._parts, self._ranks, self._settings.clip)
+        version, weights = before.version + 1, before.weights
+        info: dict[str, Value] = {"taken": True, "report_every": report_every(len(self.members))}
+        arrays: dict[str, Array] = {}
+        if total.kind == GRADIENT and total.numbers is not None:
+            info["norm"], info["rate"] = clipped(total.numbers, self._run.algorithm.max_gradient_norm), total.rate
+            weights = weights.clone()  # the last version is still being read
+            self._optimizer.step(weights[: self._parameters], total.numbers, total.rate)
+            arrays["gradient"] = total.numbers
+        elif total.kind == SUMS and total.numbers is not None:
+            arrays["sums"] = total.numbers
+        statistics = before.statistics
+        if self._observed is not None and statistics is not self._observed.statistics:
+            statistics = arrays["normalizer"] = self._observed.statistics
+        self.current = Global(version, weights, statistics, before.steps + self._steps)
+        info["steps"] = self.current.steps
+        if version % COMPARE_EVERY == 0:
+            info["hash"] = name_of(bytes_of(weights))
+        self._last = Answer(
+            Message(Kind.ANSWER, self._name, self.term, version, arrays=arrays, info=info), digest_of(arrays)
+        )
+        self._parts, self._steps, self._opened_at, self._first_at = {}, 0, now, None
+
+    def _everything(self, member: Member, *, taken: bool = False, refused: str = "") -> Answer:
+        """Weights and the optimizer's state."""
+        arrays: dict[str, Array] = {
+            "weights": self.current.weights,
+            "optimizer": self._state.clone(),
+            "optimizer_steps": self._count.clone(),
+        }
+        if self.current.statistics is not None:
+            arrays["normalizer"] = self.current.statistics
+        info: dict[str, Value] = {"steps": self.current.steps, "taken": taken}
+        info["report_every"] = report_every(len(self.members))
+        if refused:
+            info["refused"] = refused[:1000]
+        member.version, member.answered_at = self.current.version, self._clock()
+        return Answer(Message(Kind.ANSWER, self._name, self.term, self.current.version, arrays=arrays, info=info))
+
+    def release(self) -> None:
+        """See ``RunSide``."""
+
+    def last_round(self, unused_seconds: float) -> None:
+        """See ``RunSide``: every round so far is in the weights."""
+
+    def audited(self) -> None:
+        """See ``RunSide``: no child trains alone."""
+
+    def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
+        """See ``RunSide``."""
+        for mine, name in ((self._state, "optimizer"), (self._count, "optimizer_steps")):
+            if name in tensors:
+                copy_exactly(mine, tensors[name], f"the checkpoint's {name}")
+        for child, counter in merged.items():
+            self.members[child] = Member(child, merged_counter=counter)
+
+    def saved(self) -> State:
+        """See ``RunSide``."""
+        with self._changed:
+            merged = {name: member.merged_counter for name, member in self.members.items()}
+            optimizer = {"optimizer": self._state.clone(), "optimizer_steps": self._count.clone()}
+            return State(self.current, merged=merged, optimizer=optimizer)
+
+    def close(self) -> None:
+        """See ``RunSide``."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

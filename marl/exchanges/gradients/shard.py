@@ -1,0 +1,108 @@
+"""A worker's side: it learns from its part of each minibatch, together with all other workers of all children."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from marl.algorithms.base import Algorithm, Loss, Moment
+from marl.data.node.memory import array
+from marl.data.shared import SharedBlock
+from marl.data.trajectory import Trajectory
+from marl.exchanges.gradients.memory import ANEW, AWAY, GRADIENT, KIND, MEMBER, NEW, NOTHING, NUMBER, STATE, SUMS
+from marl.training.flat import Flat
+from marl.training.learned_weights import gradient_of
+
+POLL_S = 5e-5  # between two looks at whether a round is over
+
+
+class Shard:
+    """The worker's part in each round. See ``LearnedWeights``: the contact moves the weights of all workers."""
+
+    def __init__(self, block: SharedBlock, worker: int, rounds: int) -> None:
+        """``rounds`` of each trajectory: all workers make as many, so that all play at the same time."""
+        self.vector = block["weights"]
+        self.in_step = False  # whether this trajectory is learned from together with those of all others
+        self.count = 0.0  # transitions of the batch whose loss comes next
+        self._rounds = rounds
+        self._part, self._numbers = array(block, "part")[worker], array(block, "part_numbers")[worker]
+        self._gradient, self._sums = block["part_gradient"][worker], block["part_sums"][worker]
+        self._round, self._stop = array(block, "round"), array(block, "stop")
+        self._norm, self._total = array(block, "round_norm"), block["round_sums"]
+        self.num_parameters = self._gradient.numel()
+        self._over = 0  # the last round that this worker knows to be over
+        if self._part[STATE] != NEW:  # an earlier process of this worker died: nobody waits for this one yet
+            self._part[STATE] = AWAY
+
+    def over(self, local: Flat) -> "Shard":
+        """With this network's weights and gradient; see ``Worker.learn``."""
+        self._local = local
+        return self
+
+    def fetch(self) -> None:
+        """See ``LearnedWeights``."""
+        self._local.weights.copy_(self.vector)
+
+    def step(self, loss: Loss, rate: float, unused_max_norm: float) -> float:
+        """Take part in the next round with the gradient of ``count`` transitions; the parent clips the mean."""
+        gradient = gradient_of(self._local, loss)
+        torch.mul(gradient, self.count, out=self._gradient)
+        self._numbers[1] = rate
+        return float(self._norm[0]) if self._take_part(GRADIENT, self.count) else float("inf")
+
+    def together(self, numbers: Tensor) -> Tensor:
+        """See ``Moment.together``."""
+        count = numbers.numel()
+        self._sums[:count].copy_(numbers.reshape(-1))
+        self._sums[count:].zero_()
+        if not self._take_part(SUMS, 1.0):
+            return numbers
+        return self._total[:count].view(numbers.shape).clone()
+
+    def begin(self) -> None:
+        """A trajectory is there: learn from it when all others begin to learn from theirs."""
+        self._over = int(self._round[0])
+        self._part[STATE] = MEMBER
+        self.end()
+        self.in_step = True
+
+    def end(self) -> None:
+        """No more of this trajectory: let the others finish with theirs."""
+        while self._over % ANEW % self._rounds and not self._stop[0]:
+            self._take_part(NOTHING, 0.0)
+
+    def _take_part(self, kind: int, count: float) -> bool:
+        """Write a part, wait for the end of its round. False if rounds went on without it, or the run is over."""
+        before = self._over
+        self._numbers[0], self._part[KIND] = count, kind
+        self._part[NUMBER] = before + 1  # last: now the contact may read the part
+        while self._round[0] == before and not self._stop[0]:
+            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker or the contact were killed
+        self._over = int(self._round[0])
+        if self._over != before + 1:
+            self.in_step = False
+        return self.in_step
+
+
+class ShardedMinibatches:
+    """See ``MinibatchSource``: those of an algorithm, each of them a part of one that all workers learn from."""
+
+    def __init__(self, algorithm: Algorithm, network: nn.Module, shard: Shard) -> None:
+        self._algorithm, self._network, self._shard = algorithm, network, shard
+
+    def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
+        """See ``MinibatchSource``."""
+        shard = self._shard
+        shard.begin()
+        together = moment._replace(together=shard.together)
+        for batch in self._algorithm.minibatches(self._network, trajectory, together):
+            if not shard.in_step:
+                break
+            shard.count = self._algorithm.count(batch)
+            yield batch
+        shard.end()
+
+    def learned(self, loss: Loss) -> None:
+        """Nothing to do."""

@@ -1,0 +1,237 @@
+"""Children whose workers are threads, at a parent of the exchange ``gradients``: real sides, real conversations."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from marl.acting.collect import Episodes
+from marl.algorithms.base import Algorithm
+from marl.algorithms.build import build_network
+from marl.data.node.memory import array, node_memory
+from marl.data.spaces import Spaces
+from marl.data.trajectory import Trajectory
+from marl.environments.settings import EnvironmentSettings
+from marl.errors import LinkError
+from marl.exchanges.base import ChildFacts, ParentFacts
+from marl.exchanges.conversation import converse, report
+from marl.exchanges.gradients.child import GradientsChild
+from marl.exchanges.gradients.exchange import Gradients
+from marl.exchanges.gradients.memory import rounds_of
+from marl.exchanges.gradients.parent import GradientsParent
+from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
+from marl.exchanges.run import RunSettings
+from marl.exchanges.sides import Answer
+from marl.links.memory import memory_pair
+from marl.networks.contract import Acts
+from marl.networks.settings import NetworkSettings
+from marl.training.flat import flatten
+from marl.training.hogwild import train
+from marl.training.schedule_length import ScheduleLength
+from marl.training.worker_metrics import Telemetry
+from tests.commands import PATIENCE_S
+from tests.exchanges.nodes import Clock
+
+SETTINGS = NetworkSettings(hidden=(8,), log_std=-0.3)
+
+
+class Given:
+    """See ``Source``: these trajectories, one after another."""
+
+    def __init__(self, trajectories: Sequence[Trajectory], between: Callable[[int], None]) -> None:
+        self._given, self._played, self._between = list(trajectories), 0, between
+
+    def collect(self, unused_network: Acts, unused_version: int) -> tuple[Trajectory, Episodes]:
+        self._between(self._played)
+        self._played += 1
+        found = self._given[(self._played - 1) % len(self._given)]
+        return found, Episodes(np.zeros(0), np.zeros(0, np.int64), int(found.valid.sum()), 0.0)
+
+
+class Parent(GradientsParent):
+    """Says who has joined, and remembers the weights of each version."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.has_joined = threading.Event()
+        self.versions = {self.current.version: self.current.weights}
+
+    def _close(self) -> None:
+        super()._close()
+        self.versions[self.current.version] = self.current.weights
+
+    def join(self, child: str) -> Answer:
+        answer = super().join(child)
+        self.has_joined.set()
+        return answer
+
+
+class Node:
+    """One child: memory, side, workers."""
+
+    def __init__(self, fleet: "Fleet", name: str, workers: int) -> None:
+        self.fleet, self.name, self.workers = fleet, name, workers
+        network = fleet.network()
+        self.block = node_memory(
+            num_weights=flatten(network).weights.numel(),
+            num_parameters=sum(each.numel() for each in network.parameters()),
+            observation_size=0,
+            workers=workers,
+            more=fleet.exchange.memory(fleet.run, fleet.spaces, network, workers),
+        )
+        self.notes: list[str] = []
+        facts = ChildFacts(self.block, name, fleet.run, fleet.spaces, note=self.notes.append)
+        self.side = GradientsChild(facts, fleet.clock)
+        self._leave = threading.Event()
+
+    def connect(self) -> None:
+        """Begin a conversation with the parent, which knows of it when this returns."""
+        self._leave = threading.Event()
+        self.fleet.parent.has_joined.clear()
+        above, below = memory_pair()
+        for end in (above, below):
+            end.limit(10**7)
+        stop = self.fleet.stop
+
+        def below_side() -> None:
+            try:
+                report(below, self.side, self._leave, name=self.name)
+            except LinkError as error:
+                self.fleet.errors.append(error)
+            finally:
+                self.side.left()
+
+        def above_side() -> None:
+            try:
+                converse(above, self.name, self.fleet.parent, stop, name="parent")
+            except LinkError as error:
+                self.fleet.errors.append(error)
+
+        self._talks = [self.fleet.spawn(below_side), self.fleet.spawn(above_side)]
+        assert self.fleet.parent.has_joined.wait(PATIENCE_S)
+
+    def disconnect(self) -> None:
+        """End the conversation as a child that goes does."""
+        self._leave.set()
+        self.side.leave()
+        for each in self._talks:
+            each.join(PATIENCE_S)
+            assert not each.is_alive()
+
+    def learn(
+        self,
+        worker: int,
+        trajectories: Sequence[Trajectory],
+        until: int,
+        between: Callable[[int], None] = lambda played: None,
+    ) -> threading.Thread:
+        """A worker that learns from these, again and again, until a version of the weights.
+
+        Args:
+            between: called before each trajectory, with how many it has played.
+        """
+        fleet, algorithm = self.fleet, self.fleet.algorithm
+        network, source = fleet.network(), Given(trajectories, between)
+        shard = Shard(self.block, worker, rounds_of(algorithm))
+        local, stop = flatten(network), array(self.block, "stop")
+        generator = torch.Generator().manual_seed(fleet.seed_of(self.name, worker))
+
+        def work() -> None:
+            self.side.started.wait(PATIENCE_S)
+            train(
+                algorithm=algorithm,
+                network=network,
+                weights=shard.over(local),
+                source=source,
+                minibatches=ShardedMinibatches(algorithm, network, shard),
+                telemetry=Telemetry(self.block, worker, ScheduleLength(), alone=False),
+                generator=generator,
+                go_on=lambda: not stop[0] and self.side.version < until,
+            )
+
+        return fleet.spawn(work)
+
+
+class Fleet:
+    """A parent and its children."""
+
+    def __init__(
+        self, spaces: Spaces, algorithm: Algorithm, nodes: Sequence[int], rows: int, **settings: object
+    ) -> None:
+        """
+        Args:
+            nodes: number of workers of each child.
+            rows: environments of each worker.
+        """
+        self.spaces, self.algorithm, self.clock = spaces, algorithm, Clock()
+        self.run = RunSettings(algorithm=algorithm, environment=EnvironmentSettings(per_worker=rows))
+        self.exchange = Gradients(**settings)  # type: ignore[arg-type]
+        self.stop, self.errors, self._threads = threading.Event(), list[BaseException](), list[threading.Thread]()
+        self.notes: list[str] = []
+        self.parent = self.make_parent()
+        self.nodes = [Node(self, f"child{rank}", workers) for rank, workers in enumerate(nodes)]
+        for rank, node in enumerate(self.nodes):
+            self.parent.assign_rank(node.name, rank, node.workers)
+
+    def make_parent(self, **facts: Any) -> Parent:
+        """One that begins with the weights of seed 0."""
+        network = self.network()
+        size = sum(each.numel() for each in network.parameters())
+        given = {"weights": flatten(network).weights, "name": "parent", "children": 2, **facts}
+        known = ParentFacts(self.run, self.spaces, num_parameters=size, note=self.notes.append, **given)
+        return Parent(known, self.exchange, self.clock)
+
+    def network(self) -> nn.Module:
+        return build_network(self.algorithm, self.spaces, SETTINGS)
+
+    def seed_of(self, name: str, worker: int) -> int:
+        """Of a worker's random numbers."""
+        return 100 * int(name.removeprefix("child")) + worker
+
+    def spawn(self, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self.errors.append(error)
+                raise
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def wait(self, *threads: threading.Thread) -> None:
+        """Until these have ended."""
+        for each in threads:
+            each.join(PATIENCE_S)
+            assert not each.is_alive(), self.errors
+        assert not self.errors, self.errors
+
+    def close(self) -> None:
+        """End the run."""
+        self.stop.set()
+        self.parent.close()
+        for node in self.nodes:
+            node.block["stop"].fill_(1)
+            node._leave.set()
+            node.side.leave()
+        for each in self._threads:
+            each.join(PATIENCE_S)
+            assert not each.is_alive()
+
+    def weights(self) -> Tensor:
+        """Those of the parent."""
+        return self.parent.current.weights
+
+    def demand_the_same_bits(self, *nodes: Node) -> None:
+        """Of weights and optimizer, at the parent and these children, or all, which have its newest version."""
+        state = self.parent.saved().optimizer
+        for node in nodes or self.nodes:
+            assert node.side.version == self.parent.current.version
+            assert torch.equal(node.block["weights"], self.parent.versions[node.side.version])
+            assert torch.equal(node.block["optimizer"], state["optimizer"])
+            assert torch.equal(node.block["optimizer_steps"], state["optimizer_steps"])
