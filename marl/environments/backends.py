@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from marl.data.spaces import differences
 from marl.environments.actions import random_actions
 from marl.environments.make import own_vector
 from marl.environments.masks import INFO, legal_actions
@@ -34,7 +35,7 @@ def speeds(settings: EnvironmentSettings, *, seed: int, seconds: float) -> list[
     count = settings.per_worker
     if single := own_vector(settings):
         with contextlib.closing(Environments(single(count), settings.id, settings.ignore, settings.mask)) as others:
-            slower, differs = _rate(others, seed, seconds), others.spaces != spaces
+            slower, differs = _rate(others, seed, seconds), bool(differences(spaces, others.spaces))
         found.append(
             f"they come as a vector, which is {rate / slower:.1f} times as fast as {count} of them one after another"
             + differs * OTHERS
@@ -48,7 +49,7 @@ def speeds(settings: EnvironmentSettings, *, seed: int, seconds: float) -> list[
     pooled = dataclasses.replace(settings, id=name, backend="envpool", kwargs={})
     try:
         with contextlib.closing(make_environments(pooled, count)) as environments:
-            faster, differs = _rate(environments, seed, seconds), environments.spaces != spaces
+            faster, differs = _rate(environments, seed, seconds), bool(differences(spaces, environments.spaces))
     except EnvironmentFault as error:
         return [*found, f"envpool offers {name}, but not with these settings: {error}"]
     less = "" if faster > rate else "no faster here, "

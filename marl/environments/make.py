@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import gymnasium
@@ -19,6 +20,7 @@ from marl.environments.worlds.brought import register
 from marl.environments.worlds.doom import tidy
 from marl.environments.worlds.mujoco import prepare
 from marl.environments.worlds.pooled import SeededPool, demand_offered
+from marl.environments.worlds.screen import game
 from marl.environments.worlds.unknown import newest_version, unknown
 from marl.errors import EnvironmentFault, MarlError, MissingExtra, SpaceFault
 from marl.plugins import described, hidden, load_module, load_object
@@ -162,6 +164,9 @@ def _find_spec(name: str) -> gymnasium.envs.registration.EnvSpec:
 
 
 def _maker(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., GymEnv]:
+    if is_atari(spec.id):
+        return partial(game, spec)
+
     def make(**kwargs: Any) -> GymEnv:
         prepare(spec)
         return tidy(gymnasium.make(spec, disable_env_checker=True, **kwargs))  # `marl check` checks; training need not

@@ -11,7 +11,7 @@ from marl.environments.closing import close_one
 
 
 class OfVector(gymnasium.Env[Any, Any]):
-    """The only environment of a vector that a factory of the user's own makes; closing it closes the vector."""
+    """The only environment of a vector; closing it closes the vector."""
 
     def __init__(self, vector: VectorEnv[Any, Any, Any]) -> None:
         self._vector = vector
