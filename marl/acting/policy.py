@@ -12,7 +12,7 @@ from marl.data.normalizer import Normalizer, RunningStatistics
 from marl.data.preprocess import Preprocess
 from marl.data.spaces import Part, Spaces, as_held
 from marl.environments.actions import action_mapping
-from marl.environments.masks import Legality, as_mask
+from marl.environments.masks import Legality
 from marl.environments.numbers import part_fault
 from marl.errors import EnvironmentFault
 from marl.networks.contract import Acts, State, renewed
@@ -113,9 +113,8 @@ class Policy:
         return self._state
 
 
-def _array(part: Part, value: Any) -> npt.NDArray[Any]:
-    array = np.asarray(value)
-    return as_mask(array) if part.mask else array
+def _array(unused_part: Part, value: Any) -> npt.NDArray[Any]:
+    return np.asarray(value)
 
 
 def _as_held(leaf: Leaf, value: Any) -> npt.NDArray[Any]:

@@ -1,5 +1,6 @@
 """Which actions are allowed: a mask that an environment shows, as an entry of its observations or in ``info``."""
 
+import contextlib
 from collections.abc import Collection
 from typing import Any
 
@@ -7,9 +8,12 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces as gym_spaces
+from gymnasium.vector import VectorEnv
 
 from marl.data.layout import leaves
 from marl.data.spaces import MASK, OBSERVATION, Part, Parts, Spaces, mask_sizes
+from marl.environments.numbers import EACH, as_mask, is_mask, numbers_in_words, whole_mask
+from marl.environments.serial import shapes_in_process, shown_alone
 from marl.errors import EnvironmentFault, SpaceFault
 from marl.words import printable
 
@@ -43,24 +47,22 @@ class FromInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._with_mask(observation, info), reward, terminated, truncated, info
 
     def _with_mask(self, observation: Any, info: dict[str, Any]) -> dict[str, Any]:
-        when = f"after step {self._steps} of an episode" if self._steps else "at a reset"
+        when = _when(self._steps)
         if MASK not in info:
             raise SpaceFault(
-                f"{self._name}: environment.mask = 'info' expects info['{MASK}'], got {_entries(info)} {when}: add it "
+                f"{self._name}: environment.mask = 'info' expects info['{MASK}'], got {_entries(info)}{when}: add it "
                 f"at every reset and step, or {OPT_OUT}"
             )
-        mask = np.concatenate([np.ravel(each) for each in _rows(info[MASK])]).astype(np.int8)
-        if mask.shape != (self._size,):
-            raise SpaceFault(
-                f"{self._name}: info['{MASK}'] has {_numbers(mask.size)} {when}, expected {self._size}, one for each "
-                f"category of the actions: mend it, or {OPT_OUT}"
-            )
+        try:
+            mask = whole_mask(info[MASK], self._size, when)
+        except ValueError as error:
+            raise SpaceFault(f"{self._name}: info['{MASK}'] {error}: mend it, or {OPT_OUT}") from None
         return {**(observation if self._is_dict else {OBSERVATION: observation}), MASK: mask}
 
 
-def _rows(mask: Any) -> list[Any]:
-    """gymnasium's masks of a MultiDiscrete are tuples of arrays."""
-    return list(mask) if isinstance(mask, tuple | list) else [mask]
+def _when(steps: int) -> str:
+    """After how many steps of an episode, in words that follow others."""
+    return f" after step {steps} of an episode" if steps else " at a reset"
 
 
 def _entries(info: dict[str, Any]) -> str:
@@ -80,7 +82,11 @@ def _mask_size(action: gym_spaces.Space[Any], name: str) -> int:
 
 def size_in(info: Any) -> int | None:
     """How many numbers the mask in ``info`` has; None where there is none."""
-    return sum(np.size(each) for each in _rows(info[MASK])) if isinstance(info, dict) and MASK in info else None
+    return (
+        sum(np.size(each) for each in (info[MASK] if isinstance(info[MASK], tuple | list) else [info[MASK]]))
+        if isinstance(info, dict) and MASK in info
+        else None
+    )
 
 
 def why_unused(action: gym_spaces.Space[Any], sizes: Collection[int | None]) -> str:
@@ -96,10 +102,7 @@ def why_unused(action: gym_spaces.Space[Any], sizes: Collection[int | None]) -> 
         return f"info['{MASK}'] is not used: actions are {type(action).__name__}, not Discrete or MultiDiscrete"
     expected = _mask_size(action, "")
     if odd := [each for each in found if each != expected]:
-        return (
-            f"info['{MASK}'] is not used: it has {_numbers(odd[0])}, expected {expected}, one for each category of the "
-            "actions"
-        )
+        return f"info['{MASK}'] is not used: it has {numbers_in_words(odd[0])}, expected {expected}, one for {EACH}"
     return f"info['{MASK}'] is not used: some steps have none" if None in sizes else ""
 
 
@@ -131,8 +134,7 @@ def marked(seen: Parts, acts: Parts, mask: str) -> Parts:
         )
     if not isinstance(entry, Part) or entry.shape != (size,):
         raise SpaceFault(
-            f"{said} {_size_in_words(entry)}, expected {_numbers(size)}, one for each category of the actions: mend "
-            f"it, or {OPT_OUT}"
+            f"{said} {_size_in_words(entry)}, expected {numbers_in_words(size)}, one for {EACH}: mend it, or {OPT_OUT}"
         )
     if len(seen) == 1:
         raise SpaceFault(f"{said} is all there is to see, expected other entries beside it: add one, or {OPT_OUT}")
@@ -142,34 +144,91 @@ def marked(seen: Parts, acts: Parts, mask: str) -> Parts:
 def _size_in_words(entry: Parts) -> str:
     if isinstance(entry, dict) or type(entry) is tuple:
         return f"is a {'Dict' if isinstance(entry, dict) else 'Tuple'} of {len(entry)} entries"
-    return f"has {_numbers(entry.size)}" if len(entry.shape) == 1 else f"has the shape {entry.shape}"
-
-
-def _numbers(count: int) -> str:
-    return f"{count} number{'s' * (count != 1)}"
-
-
-def as_mask(numbers: Array) -> Array:
-    """A mask as whole numbers, where it came as floats that are 0 or 1; whatever else as it is."""
-    if numbers.dtype.kind == "f" and np.isin(numbers, (0.0, 1.0)).all():
-        return numbers.astype(np.int8)
-    return numbers
+    return f"has {numbers_in_words(entry.size)}" if len(entry.shape) == 1 else f"has the shape {entry.shape}"
 
 
 class Legality:
-    """Looks whether each environment allows an action."""
+    """Looks whether each environment allows an action, and says it by a mask of the right form."""
 
-    def __init__(self, spaces: Spaces, name: str) -> None:
-        self._mask, self._name = spaces.mask, name
-        self._starts = np.cumsum([0, *mask_sizes(spaces.actions)])[:-1]
+    def __init__(self, spaces: Spaces, name: str, count: int = 1) -> None:
+        """``count``: of environments."""
+        self._mask, self._name = str(spaces.mask), name
+        sizes = mask_sizes(spaces.actions)
+        self._size, self._starts = sum(sizes), np.cumsum([0, *sizes])[:-1]
+        shapes = [part.shape for part in leaves(spaces.observations)]
+        self._is_only_row = shapes.count((self._size,)) == 1  # no other entry has as many numbers
+        self._lengths = np.zeros(count, np.int64)  # steps of the episode so far
 
-    def demand(self, observations: Any, acting: Array, lengths: Array) -> None:
+    def count(self, begun: Array) -> None:
+        """One step more of each environment, but where an episode has begun [B]."""
+        self._lengths += 1
+        self.begin(begun)
+
+    def begin(self, begun: Array) -> None:
+        """An episode has begun in these environments [B]."""
+        self._lengths[begun] = 0
+
+    def taken(self, observations: Any) -> Any:
+        """Observations [B, ...] with masks as whole numbers; what is no Dict with masks of B environments as it is.
+
+        Raises:
+            SpaceFault: a mask has another form than is expected.
+        """
+        if not isinstance(observations, dict) or self._mask not in observations:
+            return observations
+        masks = observations[self._mask]
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # lists of different lengths
+            numbers = np.asarray(masks)
+            if numbers.shape == (len(self._lengths), self._size) and is_mask(numbers):
+                return {**observations, self._mask: as_mask(numbers)}
+        rows = list(masks) if isinstance(masks, list | tuple) or np.ndim(masks) else []
+        if len(rows) != len(self._lengths):
+            return observations
+        return {**observations, self._mask: np.stack([self._form(each, number) for number, each in enumerate(rows)])}
+
+    def taken_of(self, number: int, observation: Any) -> Any:
+        """Likewise one observation of one environment."""
+        if not isinstance(observation, dict) or self._mask not in observation:
+            return observation
+        return {**observation, self._mask: self._form(observation[self._mask], number)}
+
+    def misfit(self, vector: VectorEnv[Any, Any, Any], error: BaseException) -> SpaceFault | None:
+        """What is wrong with a mask that cannot lie among the others; None where it is something else.
+
+        Args:
+            error: that the vector has raised.
+        """
+        came, place = shapes_in_process(vector, error)
+        if place == (self._size,) and self._is_only_row and len(came) == 1:
+            steps = {*self._lengths.tolist()}
+            when = _when(steps.pop()) if len(steps) == 1 else " in a step"  # which process it was is not known
+            return self._fault(f"has {numbers_in_words(came[0])}{when}, expected {self._size}, one for {EACH}")
+        try:
+            for number, each in enumerate(shown_alone(vector)):
+                self.taken_of(number, each)
+        except SpaceFault as fault:
+            return fault
+        return None
+
+    def _form(self, mask: Any, number: int) -> Array:
+        when = _when(int(self._lengths[number]))
+        try:
+            whole = whole_mask(mask, self._size, when)
+        except ValueError as error:
+            raise self._fault(f"{error} (environment {number})") from None
+        if np.ndim(mask) != 1:
+            raise self._fault(f"has the shape {np.shape(mask)}{when}, expected {(self._size,)} (environment {number})")
+        return whole
+
+    def _fault(self, said: str) -> SpaceFault:
+        return SpaceFault(f"{self._name}: observation {printable(self._mask)} {said}: mend it, or {OPT_OUT}")
+
+    def demand(self, observations: Any, acting: Array) -> None:
         """Refuse a mask that allows nothing where somebody has to act.
 
         Args:
             observations: [B, ...]
             acting: [B]  where this is so.
-            lengths: [B]  steps of the episode so far.
 
         Raises:
             EnvironmentFault: there is one.
@@ -178,7 +237,7 @@ class Legality:
         if stuck.any():
             first = int(np.flatnonzero(stuck)[0])
             raise EnvironmentFault(
-                f"{self._name}: the mask allows no action after step {int(lengths[first])} of an episode "
+                f"{self._name}: the mask allows no action after step {int(self._lengths[first])} of an episode "
                 f"(environment {first}): let it allow one, or end the episode there"
             )
 

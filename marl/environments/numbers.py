@@ -1,15 +1,18 @@
 """What numbers of an environment can be learned from: the same rules where it is checked and where it is trained on."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from marl.data.spaces import Part
+from marl.words import printable
 
 Array = npt.NDArray[Any]
 NUMBERS, WHOLE = "fiub", "iub"  # numpy's kinds of types
 LARGEST = float(np.finfo(np.float32).max)
+EACH = "each category of the actions"  # has a number in a mask
 # A number is blurred if float32 tells at most ``FEW`` of its values apart. If it varies by less than ``ROUNDING`` of
 # float32's own steps, the variation is only rounding in float64.
 FEW, ROUNDING = 8.0, 1e-6
@@ -41,6 +44,8 @@ def fault_of(name: str, numbers: Array) -> str | None:
 
 def part_fault(name: str, part: Part, numbers: Array) -> str | None:
     """Why something in the numbers of a leaf cannot be learned from; None if all of it can."""
+    if part.mask:
+        numbers = as_mask(numbers)
     return category_fault(name, part, numbers) if part.categories else fault_of(name, numbers)
 
 
@@ -54,6 +59,51 @@ def category_fault(name: str, part: Part, numbers: Array) -> str | None:
             worst = start + (column.max() if column.max() >= count else column.min())
             return f"{name} {worst} lies outside its space of {start} to {start + count - 1}"
     return None
+
+
+def as_mask(numbers: Array) -> Array:
+    """A mask as whole numbers, where it came as floats that are 0 or 1; whatever else as it is."""
+    return numbers.astype(np.int8) if numbers.dtype.kind == "f" and is_mask(numbers) else numbers
+
+
+def whole_mask(mask: Any, size: int, when: str = "") -> Array:
+    """One mask [size] as whole numbers, in whatever form it came.
+
+    Args:
+        when: after how many steps, in words that begin with a space; "": that is not said.
+
+    Raises:
+        ValueError: it holds something else than 0 and 1, or has another size, in words that follow its name.
+    """
+    try:
+        rows = [np.ravel(each) for each in _rows(mask)]
+        numbers = np.concatenate(rows) if rows else np.zeros(0)
+    except (TypeError, ValueError, RuntimeError):  # lists of different lengths, a tensor on a device
+        raise ValueError(f"is no row of numbers{when}, expected {size}, one for {EACH}") from None
+    if not is_mask(numbers):
+        held = [each for row in rows for each in row.tolist()]
+        odd = [each for each in held if not isinstance(each, Real | np.bool_) or each not in (0, 1)]
+        if odd:
+            said = f"{float(odd[0]):g}" if isinstance(odd[0], Real) else repr(odd[0])
+            raise ValueError(f"holds {printable(said, 40)}{when}, expected 0 or 1 for {EACH}")
+    if numbers.size != size:
+        raise ValueError(f"has {numbers_in_words(numbers.size)}{when}, expected {size}, one for {EACH}")
+    return numbers.astype(np.int8)
+
+
+def is_mask(numbers: Array) -> bool:
+    """Whether all of them are 0 or 1."""
+    return numbers.dtype.kind in "biuf" and bool(((numbers == 0) | (numbers == 1)).all())
+
+
+def numbers_in_words(count: int) -> str:
+    """So many numbers."""
+    return f"{count} number{'s' * (count != 1)}"
+
+
+def _rows(mask: Any) -> list[Any]:
+    """gymnasium's masks of a MultiDiscrete are tuples of arrays."""
+    return list(mask) if isinstance(mask, tuple | list) else [mask]
 
 
 def reward_of(answer: Any) -> Array:

@@ -76,12 +76,11 @@ def misfit(vector: VectorEnv[Any, Any, Any], error: BaseException) -> Any | None
     Args:
         error: that the vector has raised.
     """
-    if isinstance(vector, AsyncVectorEnv):
-        return _misfit_in_process(vector.single_observation_space, error)
-    if not isinstance(vector, SyncVectorEnv):
-        return None
-    space, shown = vector.single_observation_space, cast(list[Any], vector._env_obs)
-    for observation in shown:
+    space = vector.single_observation_space
+    came, lies = shapes_in_process(vector, error)
+    if lies is not None and lies in _shapes(space):
+        return f"shape {list(came)}"
+    for observation in shown_alone(vector):
         if observation is not None:  # before the first reset
             try:
                 place: Any = create_empty_array(space, n=1)
@@ -99,19 +98,29 @@ def _forms_of(observation: Values) -> Any:
         return type(observation).__name__
 
 
-def _misfit_in_process(space: Space[Any], error: BaseException) -> str | None:
-    """Likewise where a process could not copy it to where the space says it lies; only numpy's text came from there."""
+def shown_alone(vector: VectorEnv[Any, Any, Any]) -> list[Any]:
+    """What each environment has shown last, before it lies among the others; None before its first reset."""
+    return cast(list[Any], vector._env_obs) if isinstance(vector, SyncVectorEnv) else []
+
+
+def shapes_in_process(
+    vector: VectorEnv[Any, Any, Any], error: BaseException
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shapes of what a process could not copy, and of where it should have lain; None where that is not so.
+
+    Only numpy's text came from there.
+    """
     found = re.search(r"could not broadcast input array from shape \(([\d, ]*)\) into shape \(([\d, ]*)\)", str(error))
-    if found is None:
-        return None
-    came, place = (tuple(map(int, re.findall(r"\d+", each))) for each in found.groups())
-    return f"shape {list(came)}" if place in _shapes(space) else None
+    if found is None or not isinstance(vector, AsyncVectorEnv):
+        return (), None
+    came, lies = (tuple(map(int, re.findall(r"\d+", each))) for each in found.groups())
+    return came, lies
 
 
-def _shapes(space: Space[Any]) -> Iterator[tuple[int, ...] | None]:
-    """Of each leaf."""
+def _shapes(space: Space[Any]) -> Iterator[tuple[int, ...]]:
+    """Of each leaf that has one."""
     if isinstance(space, Dict | Tuple):
         for each in space.spaces.values() if isinstance(space, Dict) else space.spaces:
             yield from _shapes(each)
-    else:
+    elif space.shape is not None:
         yield space.shape

@@ -75,8 +75,7 @@ class Environments:
         self._shapes = mapped(lambda leaf: (self.count, *leaf.shape), self._raw)
         self._none = Layout(batched(self._raw, 0)).new(), np.zeros(0, np.int64)
         self._to_action = action_mapping(self.spaces)
-        self._legality = None if self.spaces.mask is None else Legality(self.spaces, name)
-        self._lengths = np.zeros(self.count, np.int64)  # of episodes, where there is a mask
+        self._legality = None if self.spaces.mask is None else Legality(self.spaces, name, self.count)
 
     def reset(self, seeds: list[int] | None = None) -> Values:
         """Start a new episode in each environment, from its seed or its own next random numbers; observations [B, ...].
@@ -84,6 +83,7 @@ class Environments:
         Raises:
             EnvironmentFault: the environment raised.
         """
+        self._begin(self._all_valid)
         seed: Any = seeds if seeds is None or isinstance(self._vector.unwrapped, SyncVectorEnv) else seeds[0]
         try:
             observations = self._seen(self._vector.reset(seed=seed)[0])
@@ -92,8 +92,7 @@ class Environments:
         self._resets_next = np.zeros(self.count, bool)
         self.demand_shape(observations)
         if self._legality is not None:
-            self._lengths[:] = 0
-            self._legality.demand(observations, self._all_valid, self._lengths)
+            self._legality.demand(observations, self._all_valid)
         return observations
 
     def step(self, actions: Array) -> Step:
@@ -102,13 +101,14 @@ class Environments:
         Raises:
             EnvironmentFault: the environment raised, or answered in another shape than it declares.
         """
+        if self._legality is not None:
+            self._legality.count(self._resets_next)
         start = time.perf_counter()
         try:
             observations, rewards, terminated, truncated, info = self._vector.step(self._to_action(actions))
         except (Exception, SystemExit) as error:
             raise self._fault("step", error) from error
         self.seconds += time.perf_counter() - start
-        observations = self._seen(observations)
         try:
             rewards = row_of("rewards", rewards, self.count)
             terminated = ends_of("terminated", terminated, self.count)
@@ -117,34 +117,23 @@ class Environments:
             raise SpaceFault(self._unusable(str(error))) from None
         if fault := kind_fault("reward", rewards):
             raise SpaceFault(self._unusable(fault))
+        ended, last, valid = terminated | truncated, self._none, self._all_valid
+        cut = np.flatnonzero(truncated & ~terminated)
         if self._mode is AutoresetMode.NEXT_STEP:
-            valid = ~self._resets_next
-            self._resets_next = terminated | truncated
-            self._demand_legal(observations, self._resets_next, ~valid)
-            return Step(observations, rewards, terminated, truncated, valid, *self._none)
-        ended = terminated | truncated
-        last = self._none
-        if ended.any():
-            cut = np.flatnonzero(truncated & ~terminated)
-            if self._mode is AutoresetMode.SAME_STEP:
-                last = self._final_observations(info, cut), cut
-            else:
+            observations = self._seen(observations)
+            valid, self._resets_next = ~self._resets_next, ended
+        elif self._mode is AutoresetMode.SAME_STEP:
+            last = self._final_observations(info, cut), cut
+            self._begin(ended)
+            observations = self._seen(observations)
+        else:
+            observations = self._seen(observations)
+            if ended.any():
                 last = mapped(lambda each: np.array(each[cut], copy=True), observations), cut
                 observations = self._restart(ended)
-        self._demand_legal(observations, self._resets_next, ended)
-        return Step(observations, rewards, terminated, truncated, self._all_valid, *last)
-
-    def _demand_legal(self, observations: Values, waiting: Array, begun: Array) -> None:
-        """Refuse a mask that allows nothing.
-
-        Args:
-            waiting: [B]  for a reset: nobody acts there.
-            begun: [B]  where an episode has begun.
-        """
         if self._legality is not None:
-            self._lengths += 1
-            self._lengths[begun] = 0
-            self._legality.demand(observations, ~waiting, self._lengths)
+            self._legality.demand(observations, ~self._resets_next)
+        return Step(observations, rewards, terminated, truncated, valid, *last)
 
     def _seen(self, observations: Values) -> Values:
         """Observations [B, ...] as they are held; of a tree or of categories, once they fit the declared space."""
@@ -155,9 +144,15 @@ class Environments:
             held = as_held(parts, observations)
         except (TypeError, ValueError):  # texts where numbers belong, or another shape
             held = observations
+        if self._legality is not None:
+            held = self._legality.taken(held)
         self.demand_shape(held)
         for (path, numbers), part in zip(named(parts, held), leaves(parts), strict=True):
-            if part.categories and (fault := category_fault(place("observation", path), part, np.asarray(numbers))):
+            if (
+                part.categories
+                and not part.mask
+                and (fault := category_fault(place("observation", path), part, np.asarray(numbers)))
+            ):
                 self.refuse_number(fault)
         return held
 
@@ -166,10 +161,15 @@ class Environments:
         close_all([self._vector], self.name)
 
     def _restart(self, ended: Array) -> Values:
+        self._begin(ended)
         try:
             return self._seen(self._vector.reset(options={"reset_mask": ended})[0])
         except (Exception, SystemExit) as error:
             raise self._fault("reset", error) from error
+
+    def _begin(self, begun: Array) -> None:
+        if self._legality is not None:
+            self._legality.begin(begun)
 
     def _final_observations(self, info: dict[str, Any], cut: Array) -> Values:
         if not len(cut):
@@ -183,6 +183,8 @@ class Environments:
         each_of = at if isinstance(final, dict | tuple) else lambda values, index: values[index]
         parts = self.spaces.observations
         observations = [as_held(parts, each_of(final, index)) for index in cut]
+        if self._legality is not None:
+            observations = [self._legality.taken_of(*pair) for pair in zip(cut.tolist(), observations, strict=True)]
         for each in observations:
             self.demand_shape(mapped(lambda value: np.broadcast_to(value, (self.count, *np.shape(value))), each))
         return mapped(lambda unused_leaf, *each: np.stack(each), self._raw, *observations)
@@ -249,6 +251,11 @@ class Environments:
         if isinstance(error, MarlError):
             return error
         inner = self._vector.unwrapped
+        if self._legality is not None:
+            if self._mode is AutoresetMode.SAME_STEP and isinstance(inner, SyncVectorEnv):
+                self._legality.begin(inner._terminations | inner._truncations)
+            if (fault := self._legality.misfit(inner, error)) is not None:
+                return fault
         if (came := misfit(inner, error)) is not None:
             return SpaceFault(
                 f"{self.name}: expected observations of {space_words(inner.single_observation_space)}, got "
