@@ -42,7 +42,7 @@ WORLDS = {
         ),
     ),
     "minigrid": World("minigrid", (("MiniGrid-Empty-5x5-v0",),)),
-    "atari": World("ale_py", (("ALE/Pong-v5",),)),
+    "atari": World("ale_py", (("ALE/Pong-v5", "--set", "replay.start=1000"),)),
     "vizdoom": World("vizdoom", (("VizdoomBasic-v1",),)),
     "retro": World("stable_retro", (("retro/Airstriker-Genesis-v0",),)),
     "sumo": World("libsumo", (("SumoCrossing-v0",),)),

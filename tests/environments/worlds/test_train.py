@@ -23,7 +23,7 @@ def test_it_trains(name: str, tmp_path: Path) -> None:
     settings = {
         "seed": 1, "stop.steps": 2_000, "stop.solved": False, "node.workers": 1, "evaluation.episodes": 0,
         "evaluation.final_episodes": 0, "report.runs": str(tmp_path / "runs"), "report.pictures": False,
-        "report.sinks": ["metrics"],
+        "report.sinks": ["metrics"], "replay.start": 500,
     }  # fmt: skip
     result = train(name, settings=settings, out=tmp_path / "weights.pt", live=False)
     assert (result.reason, result.failure) == ("steps", None)
