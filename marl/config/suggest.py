@@ -22,6 +22,8 @@ LEAST_HORIZON, MOST_HORIZON = 50.0, 400.0
 MOST_MOVING = 100.0  # the same as the most where actions are measured: a movement shows soon what it is worth
 HORIZONS = 4.0  # in the longest episode
 PICTURES = "observations are pictures"
+USUAL = "as many as usual"
+UNSEEN = "random play got through no step"
 SLOW = 1e-3  # seconds of a step, above which a worker has half as many environments
 
 
@@ -59,11 +61,15 @@ def as_toml(settings: Mapping[str, Any], suggestions: list[Suggestion]) -> str:
 
 def _all(look: Look, timed: bool) -> list[Suggestion]:
     seen, acts = leaves(look.spaces.observations), leaves(look.spaces.actions)
-    rewards = f"{look.low:.3g}" if look.low == look.high else f"{look.low:.3g} to {look.high:.3g}"
+    played = look.step_seconds > 0
+    earned = f"{look.low:.3g}" if look.low == look.high else f"{look.low:.3g} to {look.high:.3g}"
+    rewards = f"random play earns {earned} a step" if played else f"{UNSEEN}: nothing is known of rewards"
     rare = "hardly any step of random play earns another reward than the usual one"
     large = any(is_large(part) for part in seen)
     few = large or (timed and look.step_seconds > SLOW)
-    speed = f"a step takes {1e6 * look.step_seconds:,.0f} microseconds" if timed else "as many as usual"
+    speed = f"a step takes {1e6 * look.step_seconds:,.0f} microseconds" if timed and played else USUAL
+    if not played:
+        speed = f"{UNSEEN}: {USUAL}"
     measured = not any(part.categories for part in acts)
     found = [Suggestion("algorithm.name", DEFAULT, "it learns every kind of space and action")]
     if look.texts:
@@ -73,7 +79,7 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
     if any(part.is_measured for part in seen):
         found.append(Suggestion("environment.normalize_observations", True, "observations hold measured numbers"))
     found += [
-        Suggestion("environment.normalize_rewards", True, f"random play earns {rewards} a step"),
+        Suggestion("environment.normalize_rewards", True, rewards),
         Suggestion("environment.per_worker", 8 if few else 16, PICTURES if large else speed),
         Suggestion("algorithm.discount", *_discount(look, measured, timed)),
         Suggestion("algorithm.t_max", 128, "long trajectories make steady updates"),

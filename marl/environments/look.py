@@ -13,7 +13,7 @@ from marl.data.spaces import Spaces
 from marl.environments.closing import closed
 from marl.environments.describe import describe, is_text
 from marl.environments.make import make_alone
-from marl.environments.masks import AUTO, legal_action, size_in, why_unused
+from marl.environments.masks import AUTO, legal_action, told_by, why_unused
 from marl.environments.numbers import reward_of
 from marl.environments.settings import EnvironmentSettings
 from marl.environments.single import OfVector
@@ -46,7 +46,7 @@ class Played(NamedTuple):
 
     rewards: list[float]
     seconds: float
-    masks: set[int | None]  # how many numbers masks in ``info`` had
+    faults: list[str | None]  # of masks in ``info``, see ``told_by``
     longest: int  # steps of the longest episode, of one that has not ended as well
     cut: bool  # whether that one was cut
 
@@ -70,8 +70,8 @@ def look(
         spaces = describe(
             environment.observation_space, environment.action_space, (*settings.ignore, *texts), settings.mask
         )
-        played = _play(environment, spaces, seconds, seed, limit or nullcontext())
-        unused = why_unused(environment.action_space, played.masks) if settings.mask == AUTO else ""
+        played = _play(environment, spaces, seconds, seed, limit or nullcontext(), settings.mask == AUTO)
+        unused = why_unused(played.faults)
         known = limit_of(environment.vector_spec if isinstance(environment, OfVector) else environment.spec)
     finally:
         closed([environment], settings.id)
@@ -80,10 +80,10 @@ def look(
     return Look(
         spaces,
         texts,
-        masked=settings.mask == AUTO and bool(played.masks - {None}) and not unused,
+        masked="" in played.faults and not unused,
         step_seconds=played.seconds / len(played.rewards) if played.rewards else 0.0,
         limit=known,
-        rare=bool(1.0 - counts.max() / counts.sum() < RARE),
+        rare=bool(played.rewards) and bool(1.0 - counts.max() / counts.sum() < RARE),
         low=float(values[0]),
         high=float(values[-1]),
         earning=float(counts[values > 0].sum() / counts.sum()),
@@ -99,28 +99,39 @@ def _play(
     seconds: float,
     seed: int,
     limit: AbstractContextManager[None],
+    looks: bool,
 ) -> Played:
+    """Random actions; ``looks``: for masks in ``info``, which then say what may be played."""
     rewards: list[float] = []
-    masks: set[int | None] = set()
+    faults: list[str | None] = []
+
+    def told(info: Any) -> Any:
+        if not looks:
+            return None
+        mask, fault = told_by(info, environment.action_space)
+        if fault not in faults:
+            faults.append(fault)
+        return mask
+
     steps, longest = 0, (0, False)  # of two episodes of as many steps, the one that was cut counts
     episodes, start = 0, time.perf_counter()
     with contextlib.suppress(Exception, SystemExit), limit:  # whatever a user's environment does
         observation, info = environment.reset(seed=seed)
-        masks.add(size_in(info))
+        mask = told(info)
         environment.action_space.seed(seed)
         while len(rewards) < MOST_STEPS and episodes < MOST_EPISODES and time.perf_counter() - start < seconds:
-            action = legal_action(environment.action_space, spaces, observation)
+            action = legal_action(environment.action_space, spaces, observation, mask)
             answer: tuple[Any, ...] = environment.step(action)
             observation = answer[0]
-            masks.add(size_in(answer[4]))
+            mask = told(answer[4])
             rewards.append(float(reward_of(answer[1])[0]))
             steps += 1
             longest = max(longest, (steps, bool(answer[3] and not answer[2])))
             if answer[2] or answer[3]:
                 steps, episodes = 0, episodes + 1
                 observation, info = environment.reset()
-                masks.add(size_in(info))
-    return Played(rewards, time.perf_counter() - start, masks, *longest)
+                mask = told(info)
+    return Played(rewards, time.perf_counter() - start, faults, *longest)
 
 
 def _texts(space: gym_spaces.Space[Any], path: str = "") -> list[str]:

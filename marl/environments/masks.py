@@ -80,30 +80,27 @@ def _mask_size(action: gym_spaces.Space[Any], name: str) -> int:
     )
 
 
-def size_in(info: Any) -> int | None:
-    """How many numbers the mask in ``info`` has; None where there is none."""
-    return (
-        sum(np.size(each) for each in (info[MASK] if isinstance(info[MASK], tuple | list) else [info[MASK]]))
-        if isinstance(info, dict) and MASK in info
-        else None
-    )
+def told_by(info: Any, action: gym_spaces.Space[Any]) -> tuple[Array | None, str | None]:
+    """The mask in ``info``, where it can be used, and why it cannot be, in words; None where there is none."""
+    if not isinstance(info, dict) or MASK not in info:
+        return None, None
+    if not isinstance(action, gym_spaces.Discrete | gym_spaces.MultiDiscrete):
+        return None, f"actions are {type(action).__name__}, not Discrete or MultiDiscrete"
+    try:
+        return whole_mask(info[MASK], _mask_size(action, "")), ""
+    except ValueError as error:
+        return None, f"it {error}"
 
 
-def why_unused(action: gym_spaces.Space[Any], sizes: Collection[int | None]) -> str:
+def why_unused(faults: Collection[str | None]) -> str:
     """Why masks in ``info`` cannot be used, in one line; "" where they can, or there are none.
 
     Args:
-        sizes: see ``size_in``, of every ``info`` that was seen.
+        faults: see ``told_by``, of every ``info`` that was seen, in this order.
     """
-    found = [each for each in sizes if each is not None]
-    if not found:
-        return ""
-    if not isinstance(action, gym_spaces.Discrete | gym_spaces.MultiDiscrete):
-        return f"info['{MASK}'] is not used: actions are {type(action).__name__}, not Discrete or MultiDiscrete"
-    expected = _mask_size(action, "")
-    if odd := [each for each in found if each != expected]:
-        return f"info['{MASK}'] is not used: it has {numbers_in_words(odd[0])}, expected {expected}, one for {EACH}"
-    return f"info['{MASK}'] is not used: some steps have none" if None in sizes else ""
+    found = [each for each in faults if each is not None]
+    fault = next(filter(None, found), "some steps have none" if found and None in faults else "")
+    return fault and f"info['{MASK}'] is not used: {fault}"
 
 
 def marked(seen: Parts, acts: Parts, mask: str) -> Parts:
@@ -247,11 +244,15 @@ class Legality:
         return np.asarray(legal.all(-1))
 
 
-def legal_action(space: gym_spaces.Space[Any], spaces: Spaces, observation: Any) -> Any:
-    """A random action [*shape] that the mask allows, where one can be drawn so."""
-    if spaces.mask is None or not isinstance(space, gym_spaces.Discrete | gym_spaces.MultiDiscrete):
+def legal_action(space: gym_spaces.Space[Any], spaces: Spaces, observation: Any, told: Array | None = None) -> Any:
+    """A random action [*shape] that the mask allows, where one can be drawn so.
+
+    Args:
+        told: a mask that counts where the observation has none, see ``told_by``; None: there is none.
+    """
+    mask = told if spaces.mask is None else np.asarray(observation[spaces.mask]).astype(np.int8)
+    if mask is None or not isinstance(space, gym_spaces.Discrete | gym_spaces.MultiDiscrete):
         return space.sample()
-    mask = np.asarray(observation[spaces.mask]).astype(np.int8)
     if isinstance(space, gym_spaces.Discrete):
         return space.sample(mask)
     ends = np.cumsum(mask_sizes(spaces.actions))[:-1]

@@ -155,3 +155,14 @@ def test_makes_a_file_of_settings_that_can_work(look: Look) -> None:
     assert text.index("seed") < text.index("[environment]")
     for each in suggest(look):
         assert f"  # {each.why}\n" in text
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_where_nothing_was_played_the_reasons_say_so(timed: bool) -> None:
+    reasons = {
+        each.key: each.why for each in suggest(seen(step_seconds=0.0, low=0.0, high=0.0, earning=0.0), timed=timed)
+    }
+    unplayed = "random play got through no step"
+    assert reasons["environment.normalize_rewards"] == f"{unplayed}: nothing is known of rewards"
+    assert reasons["environment.per_worker"] == f"{unplayed}: as many as usual"
+    assert not any("random play earns" in each or "microseconds" in each for each in reasons.values())

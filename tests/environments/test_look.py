@@ -127,6 +127,50 @@ def test_an_environment_that_raises_is_still_closed(fails_at: int) -> None:
     assert (seen.step_seconds > 0) == (fails_at > 1)
 
 
+def test_a_look_plays_what_info_allows() -> None:
+    seen = look(EnvironmentSettings(id=f"{__name__}:Strict"), seconds=5.0)
+    assert seen.masked
+    assert (seen.high, seen.earning) == (3.0, 0.25)
+
+
+@pytest.mark.parametrize("mask", [None, [1, None], "yes", [1, 0.7], [2, 0]])
+def test_a_look_says_what_masks_in_info_hold(mask: Any) -> None:
+    seen = look(EnvironmentSettings(id=f"{__name__}:Masked", kwargs={"mask": mask}), seconds=0.1)
+    assert not seen.masked
+    assert seen.unused_mask.startswith("info['action_mask'] is not used: it holds "), seen.unused_mask
+    assert seen.step_seconds > 0
+
+
+class Masked(Told):
+    """Has this mask in ``info``."""
+
+    def __init__(self, mask: Any) -> None:
+        super().__init__()
+        self._mask = mask
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return super().reset(seed=seed)[0], {"action_mask": self._mask}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return *super().step(action)[:4], {"action_mask": self._mask}
+
+
+class Strict(Masked):
+    """Raises where another action than the second is taken."""
+
+    def __init__(self) -> None:
+        super().__init__([0.0, True])
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action == 1
+        return super().step(action)
+
+
+def test_of_nothing_played_nothing_is_rare() -> None:
+    seen = look(settings(kwargs={"fails_at": 1}), seconds=5.0)
+    assert (seen.step_seconds, seen.rare) == (0.0, False)
+
+
 class Hangs(Told):
     """Its third step waits for what never comes."""
 
