@@ -85,18 +85,27 @@ def _all(look: Look, timed: bool) -> list[Suggestion]:
         Suggestion("algorithm.t_max", 128, "long trajectories make steady updates"),
         Suggestion("algorithm.learning_rate", *_learning_rate(seen, measured)),
     ]
-    # Of measured numbers nearly everything is new: the bonus would drown rewards that already say what is better.
+    # Of measured numbers, and of large pictures, nearly everything is new for ever: the bonus would drown rewards that
+    # already say what is better.
     moves_well = measured and look.earning > RARE
-    if not moves_well:
+    if not moves_well and (look.rare or not large):
         why = rare if look.rare else "new situations are worth a look; it fades"
         found.append(Suggestion("exploration.novelty", 0.1, why))
     if large:
-        found.append(Suggestion("network.shared_trunk", True, "convolutions cost most of the time: once is enough"))
+        found += [
+            Suggestion("network.shared_trunk", True, "convolutions cost most of the time: once is enough"),
+            Suggestion(
+                "network.precision", "auto", "bfloat16 in gradients, where the processor has instructions for it"
+            ),
+            Suggestion("optimizer.beta1", 0.5, "workers beside each other are a momentum of their own"),
+        ]
+    if large or measured:
+        why = "with --minutes or --steps it falls to 0: late steps are small"
+        found.append(Suggestion("algorithm.schedule", "auto", why))
     if measured:
         found += [
             Suggestion("algorithm.epochs", 6, "movements are learned in many small steps"),
             Suggestion("algorithm.num_minibatches", 8, "movements are learned in many small steps"),
-            Suggestion("algorithm.schedule", "auto", "with --minutes or --steps it falls to 0: late steps are small"),
         ]
         if moves_well:  # else there is nothing yet to come near to: wide movements find it
             found.append(Suggestion("network.log_std", -0.5, "movements that earn something begin with less noise"))

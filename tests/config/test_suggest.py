@@ -116,6 +116,24 @@ def test_movements_that_earn_something_need_no_bonus_and_less_noise(rewards: dic
     assert suggested(seen(**rewards))["exploration.novelty"] == 0.1
 
 
+@pytest.mark.parametrize(
+    ("observations", "large"),
+    [(PICTURE, True), ({"a": PICTURE, "b": NUMBERS}, True), (Part((10, 10, 3), "uint8"), False)],
+)
+@pytest.mark.parametrize("actions", [CATEGORY, MEASURED_ACTION], ids=["categories", "measured"])
+def test_large_pictures_are_learned_in_small_steps_without_a_bonus(
+    observations: Any, large: bool, actions: Any
+) -> None:
+    found = suggested(seen(observations, actions, earning=0.0))
+    assert "exploration.novelty" in suggested(seen(observations, actions, earning=0.0, rare=True))
+    measured = actions is MEASURED_ACTION
+    assert ("exploration.novelty" in found) == (not large)
+    assert found.get("optimizer.beta1") == (0.5 if large else None)
+    assert found.get("network.precision") == ("auto" if large else None)
+    assert found.get("network.shared_trunk") == (True if large else None)
+    assert found.get("algorithm.schedule") == ("auto" if large or measured else None)
+
+
 def test_a_slow_environment_shares_a_worker_with_fewer() -> None:
     assert suggested(seen(step_seconds=2e-3))["environment.per_worker"] == 8
     assert suggested(seen(step_seconds=2e-3), timed=False)["environment.per_worker"] == 16
