@@ -22,7 +22,7 @@ TrainResult(reason: str, solved: bool, weights: Path, run: Path, seconds: float,
 updates: int, steps_per_second: float, return_mean: float | None, return_episodes: int, \
 evaluation_mean: float | None, evaluation_interval: tuple[float, float] | None, evaluation_episodes: int, \
 evaluation_lacking: str, first_update_at: float | None, training_started_at: float, training_ended_at: float, \
-seconds_per_worker: list[dict[str, float]], failure: str | None, signal: int | None)
+seconds_per_worker: list[dict[str, float]], failure: str | None, signal: int | None, virtual_seconds: float | None)
 TrustOptions(key: pathlib.Path | None = None, ticket: pathlib.Path | None = None, \
 cert: pathlib.Path | None = None, ca: pathlib.Path | None = None, server_name: str | None = None, \
 allow_names: tuple[str, ...] = (), insecure: bool = False) -> None
