@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def measure(environment: str, children: int, options: argparse.Namespace, *, every: int, **settings: Any) -> Measured:
-    """Train on so many children, and read the lines of metrics."""
+    """Train on this number of children, and read the lines of metrics."""
     settings |= {
         "algorithm.name": "ppo",
         "clock.virtual": "true",

@@ -31,7 +31,7 @@ class VirtualLink(NamedTuple):
     bytes_per_second: float = float("inf")
 
     def way(self, num_bytes: int) -> float:
-        """Seconds that so many bytes travel, one way."""
+        """Seconds for a message of ``num_bytes``, one way."""
         return self.delay_s + num_bytes / self.bytes_per_second
 
 
@@ -43,7 +43,7 @@ class Used(NamedTuple):
     down: int = 0
 
     def since(self, before: "Used") -> "Used":
-        """What came to ``before``; what is less now has begun anew."""
+        """The difference to ``before``; a number that is smaller than before has started again at 0."""
         return Used(*(_new(now, old) for now, old in zip(self, before, strict=True)))
 
 

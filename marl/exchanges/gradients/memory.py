@@ -14,7 +14,7 @@ from marl.data.layout import Leaf, Tree
 NOTHING, GRADIENT, SUMS = range(3)  # kinds of a part; nothing: the worker has no part in this round
 NEW, MEMBER, AWAY = range(3)  # states of a worker: waited for, until it has died; then not, until it has a part again
 NUMBER, KIND, STATE = range(3)  # columns of "part"
-ANEW = 2**40  # added to "round" when all begins anew from what a parent has sent: more than there are rounds
+ANEW = 2**40  # added to "round" each time a child takes over the parent's weights; no run has as many rounds
 SUMS_OF_A_MINIBATCH = 3  # numbers at most that an algorithm adds up for each
 
 

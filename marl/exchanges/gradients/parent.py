@@ -32,7 +32,7 @@ from marl.wire.message import Array, Kind, Message, Value, count_of, tensor_of
 from marl.wire.receive_buffers import buffers_of, no_buffers
 
 LONGEST_WAIT = 0.5  # seconds until a conversation checks again
-LEAST_S, SLOWER = 1.0, 1.5  # a round waits for the last child so long, or so many times as long as it took the first
+LEAST_S, SLOWER = 1.0, 1.5  # seconds that a round waits after its first part; or the time until that part, times this
 COMPARE_EVERY = 100  # rounds after which all compare their weights
 
 
