@@ -15,6 +15,7 @@ from marl.data.node.metrics import NAME, TOTALS, first_outside, read_metrics
 from marl.data.ring import Ring
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
+from marl.exchanges.member import Member
 from marl.exchanges.sides import Answer
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message, Value
@@ -180,6 +181,19 @@ def read_report(message: Message) -> Report:
     outside = printable(words, MOST_WORDS) if isinstance(words, str) else ""
     returns, lengths = rows[:, 0], rows[:, 1].astype(np.int64)
     return Report(steps.numpy(), updates, restarts, metrics, first, returns, lengths, outside)
+
+
+def report_of(member: Member, message: Message, tell: Callable[[str, str], None], now: float) -> Report | None:
+    """The report that came from a child, which is then known to have played; None, and a line, if it cannot be used."""
+    try:
+        report = read_report(message)
+    except MessageRefused as error:  # only this report is lost
+        tell(member.name, str(error))
+        return None
+    steps = int(report.steps.sum())
+    if steps != member.steps:
+        member.steps, member.moved_at = steps, now
+    return report
 
 
 def acknowledge(name: str, child: str, report: Report, hear: Hear) -> Answer | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from marl.digests import name_of
 from marl.errors import MessageRefused
 from marl.exchanges.base import ParentFacts
-from marl.exchanges.child_reports import acknowledge, read_report, report_buffers, report_every
+from marl.exchanges.child_reports import acknowledge, report_buffers, report_every, report_of
 from marl.exchanges.gradients.memory import GRADIENT, SUMS, num_sums
 from marl.exchanges.gradients.parts import Part, clipped, part_of, total_of
 from marl.exchanges.member import Member
@@ -145,15 +145,8 @@ class GradientsParent:
         return None
 
     def _hear_report(self, child: str, message: Message) -> Answer | None:
-        try:
-            report = read_report(message)
-        except MessageRefused as error:  # only this report is lost
-            self._tell(child, str(error))
-            return None
-        member, steps = self.members[child], int(report.steps.sum())
-        if steps != member.steps:
-            member.steps, member.moved_at = steps, self._clock()
-        return acknowledge(self._name, child, report, self._hear)
+        report = report_of(self.members[child], message, self._tell, self._clock())
+        return None if report is None else acknowledge(self._name, child, report, self._hear)
 
     def _take(self, member: Member, upload: Message) -> Answer | None:
         """Add a part to the open round, and wait until the round is closed."""

@@ -12,7 +12,7 @@ from marl.averaging.reach import Reach
 from marl.averaging.vetting import Sent
 from marl.data.normalizer import RunningStatistics
 from marl.errors import MessageRefused
-from marl.exchanges.child_reports import Hear, acknowledge, hear_all, read_report, report_buffers
+from marl.exchanges.child_reports import Hear, acknowledge, hear_all, report_buffers, report_of
 from marl.exchanges.member import Member
 from marl.exchanges.merging.broadcasts import Broadcasts
 from marl.exchanges.merging.buffers import Buffers
@@ -190,15 +190,8 @@ class MergingParent(Participation):
             self._buffers.release(child)
 
     def _hear_report(self, child: str, message: Message) -> Answer | None:
-        try:
-            report = read_report(message)
-        except MessageRefused as error:  # only this report is lost
-            self._tell(child, str(error))
-            return None
-        member, steps = self.members[child], int(report.steps.sum())
-        if steps != member.steps:
-            member.steps, member.moved_at = steps, self._clock()
-        return acknowledge(self._name, child, report, self._hear)
+        report = report_of(self.members[child], message, self._tell, self._clock())
+        return None if report is None else acknowledge(self._name, child, report, self._hear)
 
     @abstractmethod
     def _take(self, member: Member, upload: Message) -> None:
