@@ -43,7 +43,7 @@ OFF_POLICY: dict[str, Any] = {
     "replay.ratio": 4.0,
 }
 OF_ALGORITHM: dict[str, dict[str, Any]] = {
-    "a3c": {"algorithm.gae_lambda": 0.95, "algorithm.learning_rate": 2e-3},  # at 5e-3 a small picture's units may die
+    "a3c": {"algorithm.gae_lambda": 0.95},
     "ppo": {"algorithm.t_max": 8, "algorithm.epochs": 3, "algorithm.num_minibatches": 2},
     "impala": {"algorithm.t_max": 5, "algorithm.learning_rate": 2e-3},
     "apex_dqn": {**OFF_POLICY, "algorithm.epsilon": 0.3, "algorithm.target_period": 20},
@@ -57,6 +57,7 @@ OF_ALGORITHM: dict[str, dict[str, Any]] = {
         "algorithm.target_entropy": -2.0,
     },
 }
+OF_NETWORK: dict[str, dict[str, Any]] = {"cnn": {"algorithm.learning_rate": 2e-3}}  # at 5e-3 its units may die
 
 
 class Solved(NamedTuple):
@@ -78,6 +79,7 @@ def settings_of(cell: Cell) -> dict[str, Any]:
     return {
         **COMMON,
         **OF_ALGORITHM[cell.algorithm],
+        **OF_NETWORK.get(cell.network, {}),
         **mask,
         "environment.kwargs": kwargs,
         "environment.solved_return": ENOUGH[cell.actions],
