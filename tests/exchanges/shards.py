@@ -17,6 +17,7 @@ from marl.data.trajectory import Trajectory
 from marl.environments.settings import EnvironmentSettings
 from marl.errors import LinkError
 from marl.exchanges.base import ChildFacts, ParentFacts
+from marl.exchanges.child_reports import Report, hear_all
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.gradients.child import GradientsChild
 from marl.exchanges.gradients.exchange import Gradients
@@ -171,6 +172,7 @@ class Fleet:
         self.exchange = Gradients(**settings)  # type: ignore[arg-type]
         self.stop, self.errors, self._threads = threading.Event(), list[BaseException](), list[threading.Thread]()
         self.notes: list[str] = []
+        self.told: dict[str, int] = {}  # steps in each child's newest report
         self.parent = self.make_parent()
         self.nodes = [Node(self, f"child{rank}", workers) for rank, workers in enumerate(nodes)]
         for rank, node in enumerate(self.nodes):
@@ -181,8 +183,14 @@ class Fleet:
         network = self.network()
         size = sum(each.numel() for each in network.parameters())
         given = {"weights": flatten(network).weights, "name": "parent", "children": 2, **facts}
-        known = ParentFacts(self.run, self.spaces, num_parameters=size, note=self.notes.append, **given)
+        known = ParentFacts(
+            self.run, self.spaces, num_parameters=size, hear=self._hear, note=self.notes.append, **given
+        )
         return Parent(known, self.exchange, self.clock)
+
+    def _hear(self, child: str, report: Report) -> int:
+        self.told[child] = int(report.steps.sum())
+        return hear_all(child, report)
 
     def network(self) -> nn.Module:
         return build_network(self.algorithm, self.spaces, SETTINGS)

@@ -1,9 +1,5 @@
 """N children that share gradients learn what one that has all their environments would."""
 
-import threading
-from collections.abc import Iterator
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,19 +14,10 @@ from marl.data.trajectory import Trajectory
 from marl.exchanges.gradients.memory import rounds_of
 from tests.algorithms.cases import BOX, DISCRETE, random_batch
 from tests.algorithms.literal_ppo import literal_loss
-from tests.commands import PATIENCE_S
 from tests.exchanges.shards import Fleet
 
 T, B = 5, 2
 SHARDS = [("child0", 0), ("child0", 1), ("child1", 0)]  # two workers and one
-
-
-@pytest.fixture
-def fleets() -> Iterator[list[Fleet]]:
-    made: list[Fleet] = []
-    yield made
-    for each in made:
-        each.close()
 
 
 def played(spaces: Spaces, network: nn.Module, count: int) -> dict[tuple[str, int], list[Trajectory]]:
@@ -140,153 +127,3 @@ def test_what_learns_once_from_each_trajectory(algorithm: Algorithm, fleets: lis
     expected = torch.cat([each.detach().flatten() for each in literal.parameters()])
     torch.testing.assert_close(fleet.weights().double(), expected.double(), rtol=0, atol=1e-5)
     fleet.demand_the_same_bits()
-
-
-def some(fleet: Fleet, seed: int) -> list[Trajectory]:
-    """Trajectories for one worker."""
-    with torch.no_grad():
-        batches = [random_batch(DISCRETE, 10 * seed + each, T, B) for each in range(4)]
-        policy = fleet.network().policy
-        return [each._replace(behaviour=policy(each.observations[:-1])) for each in batches]  # type: ignore[operator]
-
-
-SMALL = PPO(t_max=T, epochs=2, num_minibatches=2)
-ROUNDS = 6  # of each trajectory: 4 minibatches, 2 times the moments of advantages
-
-
-@pytest.fixture
-def fleet(fleets: list[Fleet]) -> Fleet:
-    """Two children of one worker; none is connected."""
-    fleets.append(Fleet(DISCRETE, SMALL, [1, 1], B))
-    return fleets[0]
-
-
-def test_a_child_that_joins_late_begins_with_the_others_next_trajectory(fleet: Fleet) -> None:
-    """It takes over weights and optimizer, and from then on all have the same bits."""
-    first, second = fleet.nodes
-    first.connect()
-    fleet.wait(first.learn(0, some(fleet, 0), 3 * ROUNDS))
-    assert fleet.parent.current.version == 3 * ROUNDS
-    second.connect()
-    fleet.wait(first.learn(0, some(fleet, 5), 7 * ROUNDS), second.learn(0, some(fleet, 7), 7 * ROUNDS))
-    assert fleet.parent.current.version == 7 * ROUNDS
-    fleet.demand_the_same_bits()
-
-
-def test_a_child_that_joins_while_others_learn_waits_for_their_next_trajectory(fleet: Fleet) -> None:
-    first, second = fleet.nodes
-    first.connect()
-    joins = threading.Event()
-
-    def between(played: int) -> None:
-        if played == 3:
-            joins.set()
-
-    learning = first.learn(0, some(fleet, 0), 12 * ROUNDS, between)
-    assert joins.wait(PATIENCE_S)
-    second.connect()
-    fleet.wait(learning, second.learn(0, some(fleet, 7), 12 * ROUNDS))
-    assert fleet.parent.current.version == 12 * ROUNDS
-    fleet.demand_the_same_bits()
-
-
-def test_a_child_that_goes_is_not_waited_for_and_may_come_back(fleet: Fleet) -> None:
-    first, second = fleet.nodes
-    for node in fleet.nodes:
-        node.connect()
-    fleet.wait(*[node.learn(0, some(fleet, rank), 2 * ROUNDS) for rank, node in enumerate(fleet.nodes)])
-    second.disconnect()
-    fleet.wait(first.learn(0, some(fleet, 5), 5 * ROUNDS))
-    assert fleet.parent.current.version == 5 * ROUNDS
-    second.connect()
-    fleet.wait(*[node.learn(0, some(fleet, rank), 7 * ROUNDS) for rank, node in enumerate(fleet.nodes)])
-    fleet.demand_the_same_bits()
-
-
-def test_a_child_that_is_late_misses_rounds(fleet: Fleet) -> None:
-    """The others wait for a while only; it takes part in one of their next trajectories."""
-    first, second = fleet.nodes
-    for node in fleet.nodes:
-        node.connect()
-    rests, goes_on, alone, again = (threading.Event() for _ in range(4))
-
-    def stands(played: int) -> None:
-        if played == 2:
-            rests.set()
-            assert goes_on.wait(PATIENCE_S)
-        if played == 6:
-            again.set()
-
-    def watched(played: int) -> None:
-        if played == 4:  # two of them without the other
-            alone.set()
-
-    for node, between in ((second, stands), (first, watched)):
-        node.learn(0, some(fleet, 0), 10**6, between)
-    assert rests.wait(PATIENCE_S)
-    while not alone.wait(0.01):  # time passes for the parent
-        fleet.clock.now += 1.0
-    goes_on.set()
-    assert again.wait(PATIENCE_S)
-    fleet.close()
-    assert second.side.version > 4 * ROUNDS
-    for node in fleet.nodes:
-        assert torch.equal(node.block["weights"], fleet.parent.versions[node.side.version])
-    assert not fleet.notes
-    assert not fleet.errors
-
-
-def test_a_worker_that_died_takes_part_again_with_the_next_trajectory(fleets: list[Fleet]) -> None:
-    fleets.append(fleet := Fleet(DISCRETE, SMALL, [2], B))
-    (node,) = fleet.nodes
-    node.connect()
-    fleet.wait(*[node.learn(worker, some(fleet, worker), 3 * ROUNDS) for worker in range(2)])
-    lives = node.learn(0, some(fleet, 0), 12 * ROUNDS)  # without the other, which it would wait for if it lived
-    fleet.wait(lives, node.learn(1, some(fleet, 3), 12 * ROUNDS))
-    assert fleet.parent.current.version == 12 * ROUNDS
-    fleet.demand_the_same_bits()
-
-
-def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(fleets: list[Fleet]) -> None:
-    """As if it had never stopped: its children give up what they have."""
-    ways = []
-    for resumes in (False, True):
-        fleets.append(fleet := Fleet(DISCRETE, SMALL, [1, 1], B))
-        for part in (0, 1):
-            if part and resumes:
-                saved, old = fleet.parent.saved(), fleet.parent
-                for node in fleet.nodes:
-                    node.disconnect()
-                fleet.parent = fleet.make_parent(
-                    version=saved.current.version, steps=saved.current.steps, term=1, weights=saved.current.weights
-                )
-                fleet.parent.restore(saved.optimizer, saved.merged, saved.limits)
-                for rank, node in enumerate(fleet.nodes):
-                    fleet.parent.assign_rank(node.name, rank, 1)
-                    node.block["weights"].zero_()
-                old.close()
-            if not part or resumes:
-                for node in fleet.nodes:
-                    node.connect()
-            fleet.wait(
-                *[
-                    node.learn(0, some(fleet, 10 * part + rank), (3 + 3 * part) * ROUNDS)
-                    for rank, node in enumerate(fleet.nodes)
-                ]
-            )
-        fleet.demand_the_same_bits()
-        ways.append(fleet.weights())
-    assert torch.equal(*ways)
-
-
-def test_children_stop_together_where_the_policy_has_moved_enough(fleets: list[Fleet]) -> None:
-    """All decide by the divergence over the transitions of all: epochs end in none of them before the others."""
-    algorithm = replace(SMALL, epochs=9, kl_stop=1e-4, learning_rate=1e-2)
-    fleets.append(fleet := Fleet(DISCRETE, algorithm, [1, 1], B))
-    for node in fleet.nodes:
-        node.connect()
-    until = 3 * rounds_of(algorithm)
-    fleet.wait(*[node.learn(0, some(fleet, rank), until) for rank, node in enumerate(fleet.nodes)])
-    fleet.demand_the_same_bits()
-    steps = int(fleet.parent.saved().optimizer["optimizer_steps"])
-    assert 6 <= steps < 3 * 18

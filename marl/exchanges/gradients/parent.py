@@ -68,6 +68,7 @@ class GradientsParent:
         self._opened_at = clock()
         self._first_at: float | None = None
         self._last: Answer | None = None  # of the round that was closed last
+        self._unheard: set[str] = set()  # children whose report the end of the run waits for
 
     def assign_rank(self, child: str, rank: int, workers: int) -> None:
         """See ``RunSide``."""
@@ -88,6 +89,7 @@ class GradientsParent:
         """See ``ParentSide``."""
         with self._changed:
             self.members[child].live = False
+            self._unheard.discard(child)
             self._forget_part(child)
             self._close_if_due()
             self._changed.notify_all()
@@ -146,7 +148,11 @@ class GradientsParent:
 
     def _hear_report(self, child: str, message: Message) -> Answer | None:
         report = report_of(self.members[child], message, self._tell, self._clock())
-        return None if report is None else acknowledge(self._name, child, report, self._hear)
+        answer = None if report is None else acknowledge(self._name, child, report, self._hear)
+        with self._changed:
+            self._unheard.discard(child)
+            self._changed.notify_all()
+        return answer
 
     def _take(self, member: Member, upload: Message) -> Answer | None:
         """Add a part to the open round, and wait until the round is closed."""
@@ -248,8 +254,13 @@ class GradientsParent:
     def release(self) -> None:
         """See ``RunSide``."""
 
-    def last_round(self, unused_seconds: float) -> None:
-        """See ``RunSide``: every round so far is in the weights."""
+    def last_round(self, seconds: float) -> None:
+        """See ``RunSide``. All rounds are in the weights; reports that count their steps come later: wait for them."""
+        until = self._clock() + seconds
+        with self._changed:
+            self._unheard = {name for name, each in self.members.items() if each.live}
+            while self._unheard and not self._closed and (left := until - self._clock()) > 0:
+                self._changed.wait(min(LONGEST_WAIT, left))
 
     def audited(self) -> None:
         """See ``RunSide``: no child trains alone."""
