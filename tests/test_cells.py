@@ -135,11 +135,6 @@ def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path:
         ),
         (
             CATCH,
-            {"exchange.name": "gradients", "exchange.codec": "int8"},
-            "exchange.codec: expected 'float32' with exchange.name = 'gradients', got 'int8'",
-        ),
-        (
-            CATCH,
             {"exchange.name": "gradients", "exchange.aggregate": "median"},
             "exchange.aggregate: expected 'mean' with exchange.name = 'gradients', where gradients are averaged",
         ),

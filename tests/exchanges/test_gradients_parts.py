@@ -7,7 +7,7 @@ import torch
 
 from marl.errors import WeightsRefused
 from marl.exchanges.gradients.memory import GRADIENT, NOTHING, SUMS
-from marl.exchanges.gradients.parts import Part, clipped, part_of, total_of
+from marl.exchanges.gradients.parts import Part, clipped, length_of, part_of, total_of
 from marl.wire.message import Kind, Message, Value
 
 RANKS = {"a": 0, "b": 1, "c": 2}
@@ -67,10 +67,10 @@ def test_one_very_long_gradient_is_shortened() -> None:
 
 def test_the_mean_is_clipped() -> None:
     gradient = torch.tensor([3.0, 4.0])
-    assert clipped(gradient, 1.0) == 5.0
-    torch.testing.assert_close(gradient, torch.tensor([0.6, 0.8]))
-    assert clipped(gradient, 2.0) == pytest.approx(1.0)
-    torch.testing.assert_close(gradient, torch.tensor([0.6, 0.8]))
+    assert length_of(gradient) == 5.0
+    torch.testing.assert_close(clipped(gradient, 5.0, 1.0), torch.tensor([0.6, 0.8]))
+    assert clipped(gradient, 5.0, 5.0) is gradient
+    assert clipped(gradient, math.inf, 1.0) is gradient
 
 
 def upload(array: str | None, *numbers: float, **info: Value) -> Message:

@@ -7,6 +7,7 @@ import pytest
 from marl.errors import MissingExtra
 from marl.exchanges.base import Exchange, LearnerPlan
 from marl.exchanges.experience.exchange import Experience
+from marl.exchanges.gradients.exchange import Gradients
 from marl.exchanges.observations.exchange import Observations
 from marl.exchanges.pairwise.exchange import Pairwise
 from marl.exchanges.weights.exchange import Weights
@@ -21,6 +22,8 @@ from marl.wire.codec import CODECS
         (Weights(codec="auto"), CODECS),
         (Pairwise(codec="bfloat16"), ("bfloat16",)),
         (Experience(), ("float32",)),
+        (Gradients(codec="int8"), ("int8",)),
+        (Gradients(codec="auto"), CODECS),
     ],
 )
 def test_codecs(exchange: Exchange, codecs: tuple[str, ...]) -> None:

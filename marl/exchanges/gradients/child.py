@@ -9,9 +9,12 @@ import torch
 from marl.data.node.memory import STEPS, array
 from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.digests import name_of
+from marl.errors import WeightsRefused
 from marl.exchanges.base import ChildFacts
 from marl.exchanges.child_reports import Reporter
+from marl.exchanges.gradients.coding import PartCoding
 from marl.exchanges.gradients.memory import ANEW, AWAY, GRADIENT, KIND, NOTHING, NUMBER, STATE, SUMS
+from marl.exchanges.gradients.parts import clipped
 from marl.failpoints import fail
 from marl.training.optimizers import make_optimizer
 from marl.wire.arrays import bytes_of
@@ -40,7 +43,8 @@ class GradientsChild:
         size, parameters = block["weights"].numel(), block["part_gradient"].shape[1]
         self._moved = block["weights"][:parameters]
         self._optimizer = make_optimizer(facts.run.optimizer, block["optimizer"], block["optimizer_steps"])
-        self._gradient, self._mean = torch.zeros(parameters), torch.zeros(parameters)
+        self._gradient, self._coding = torch.zeros(parameters), PartCoding(parameters)
+        self._max_norm = facts.run.algorithm.max_gradient_norm
         self._sums, self._total = torch.zeros_like(block["round_sums"]), torch.zeros_like(block["round_sums"])
         self._weights, self._state = torch.zeros(size), torch.zeros_like(block["optimizer"])
         self._count = torch.zeros(1)
@@ -63,6 +67,7 @@ class GradientsChild:
         self._reporter.joined()
         self._uploaded, self._wants_everything = None, False
         self._has_begun = False
+        self._coding.forget()
         self._leaving.clear()
 
     def leave(self) -> None:
@@ -109,7 +114,7 @@ class GradientsChild:
         info: dict[str, Value] = {"kind": kind, "count": count, "steps": steps - self._base_steps}
         arrays: dict[str, Array] = {}
         if kind == GRADIENT:
-            arrays["gradient"] = self._gradient
+            arrays |= self._coding.upload(self._gradient)
             info["rate"] = float(self._numbers[self._part[:, KIND] == GRADIENT, 1][0])
         elif kind == SUMS:
             arrays["sums"] = self._sums
@@ -142,7 +147,7 @@ class GradientsChild:
             return no_buffers(header)
         known = {
             "weights": self._weights, "optimizer": self._state, "optimizer_steps": self._count,
-            "gradient": self._mean, "sums": self._total, "normalizer": self._statistics,
+            "sums": self._total, "normalizer": self._statistics, **self._coding.receive_tensors(),
         }  # fmt: skip
         came = {entry.name for entry in header.manifest}
         return buffers_of({name: tensor for name, tensor in known.items() if name in came})(header)
@@ -159,6 +164,7 @@ class GradientsChild:
     def rejected(self, reason: str) -> None:
         """See ``ChildSide``."""
         self._note(f"an answer cannot be used ({reason}); asking for everything")
+        self._coding.forget()
         self._wants_everything = True
 
     def _take(self, answer: Message) -> None:
@@ -171,7 +177,9 @@ class GradientsChild:
         everything = "weights" in answer.arrays
         if everything:
             self._begin_anew(answer)
-        elif not self._follows(answer):
+        follows = everything or self._follows(answer)
+        self._coding.answered(answer.info)
+        if not follows:
             self._wants_everything = True
             return
         self.steps = count_of(answer, "steps")
@@ -200,11 +208,16 @@ class GradientsChild:
         """Apply one round; False if this child cannot, or has other weights now than the parent."""
         if (answer.term, answer.version) != (self.term, self.version + 1):
             return False
-        if "gradient" in answer.arrays:
+        if "gradient" in answer.arrays or "encoded" in answer.arrays:
             rate, norm = answer.info.get("rate"), answer.info.get("norm")
             if not isinstance(rate, float) or not isinstance(norm, float):
                 return False
-            self._optimizer.step(self._moved, self._mean, rate)
+            try:
+                mean = self._coding.decoded(answer)
+            except WeightsRefused as error:
+                self._note(f"a mean gradient cannot be used ({error}); asking for everything")
+                return False
+            self._optimizer.step(self._moved, clipped(mean, norm, self._max_norm), rate)
             self._norm[0] = norm
         elif "sums" in answer.arrays:
             self._block["round_sums"].copy_(self._total)

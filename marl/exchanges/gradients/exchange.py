@@ -12,9 +12,9 @@ from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.gradients.memory import num_sums, round_fields, rounds_of
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
-from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.training.flat import num_parameters
+from marl.wire.codec import CODECS
 
 if TYPE_CHECKING:
     from marl.exchanges.gradients.child import GradientsChild
@@ -47,8 +47,11 @@ class Gradients(Exchange):
                 f"algorithm.normalize_advantages: expected false {named} and {algorithm.name} (ppo normalises by what "
                 "all children have seen), got true"
             )
-        demand(self.codec == "float32", "exchange.codec", f"'float32' {named}", self.codec)
         self.demand_mean("gradients are averaged")
+
+    def codecs(self) -> tuple[str, ...]:
+        """See ``Exchange``."""
+        return CODECS if self.codec == "auto" else (self.codec,)
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. A round's parts."""

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from marl.digests import name_of
-from marl.errors import MessageRefused
+from marl.errors import MessageRefused, WeightsRefused
 from marl.exchanges.base import ParentFacts
 from marl.exchanges.child_reports import acknowledge, report_buffers, report_every, report_of
-from marl.exchanges.gradients.memory import GRADIENT, SUMS, num_sums
-from marl.exchanges.gradients.parts import Part, clipped, part_of, total_of
+from marl.exchanges.gradients.coding import Coding
+from marl.exchanges.gradients.memory import GRADIENT, SUMS, num_sums, rounds_of
+from marl.exchanges.gradients.parts import Part, clipped, length_of, part_of, total_of
 from marl.exchanges.member import Member
 from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed
 from marl.exchanges.settings import ExchangeSettings
@@ -62,7 +63,8 @@ class GradientsParent:
         self._optimizer = make_optimizer(run.optimizer, self._state, self._count)
         self._trajectory = run.algorithm.t_max * run.environment.per_worker
         self._fastest = max(run.algorithm.learning_rate, run.algorithm.final_learning_rate)
-        self._buffers: dict[str, tuple[Tensor, Tensor]] = {}  # what a child's gradient, or sums, arrive in
+        sums, rounds = num_sums(run.algorithm), rounds_of(run.algorithm)
+        self._coding = Coding(settings.codec, parameters=self._parameters, sums=sums, rounds=rounds, note=facts.note)
         self._parts: dict[str, Part] = {}
         self._steps = 0  # of the open round's parts
         self._opened_at = clock()
@@ -107,11 +109,8 @@ class GradientsParent:
             return report_buffers(header)
         if header.kind is not Kind.UPLOAD or not header.manifest:
             return no_buffers(header)
-        if child not in self._buffers:
-            sums = torch.zeros(num_sums(self._run.algorithm), dtype=torch.float64)
-            self._buffers[child] = torch.zeros(self._parameters), sums
-        gradient, sums = self._buffers[child]
-        known = {"gradient": gradient, "sums": sums}
+        self.members[child].began_at = self._clock()
+        known = self._coding.receive_tensors(child)
         if self._observed is not None:
             known["moments"] = torch.empty_like(self._observed.statistics)
         came = {entry.name for entry in header.manifest}
@@ -163,6 +162,7 @@ class GradientsParent:
         fail("parent.merging")
         most = float(self._trajectory * self._workers.get(child, 1))
         try:
+            upload = self._coding.decoded(child, upload)
             part = part_of(upload, most=most, fastest=self._fastest)
             steps = min(count_of(upload, "steps"), int(most))
             if self._observed is not None and "moments" in upload.arrays:
@@ -170,6 +170,8 @@ class GradientsParent:
         except MessageRefused as error:
             self._tell((child, "refused"), f"a part of {child} is refused: {error}")
             return self._everything(member, refused=str(error))
+        if part.kind == GRADIENT:
+            self._coding.arrived(self._clock() - (member.began_at or 0.0))
         self._parts[child] = part
         self._steps += steps
         if self._active is not None:
@@ -217,17 +219,24 @@ class GradientsParent:
         info: dict[str, Value] = {"taken": True, "report_every": report_every(len(self.members))}
         arrays: dict[str, Array] = {}
         if total.kind == GRADIENT and total.numbers is not None:
-            info["norm"], info["rate"] = clipped(total.numbers, self._run.algorithm.max_gradient_norm), total.rate
-            weights = weights.clone()  # the last version is still being read
-            self._optimizer.step(weights[: self._parameters], total.numbers, total.rate)
-            arrays["gradient"] = total.numbers
+            try:
+                arrays, mean = self._coding.encoded(total.numbers)
+            except WeightsRefused as error:
+                self._tell("mean", f"the mean of gradients of version {version} moves nothing: {error}")
+            else:
+                norm = length_of(mean)
+                info["norm"], info["rate"] = norm, total.rate
+                weights = weights.clone()  # the last version is still being read
+                mean = clipped(mean, norm, self._run.algorithm.max_gradient_norm)
+                self._optimizer.step(weights[: self._parameters], mean, total.rate)
+            self._coding.end_round(now)
         elif total.kind == SUMS and total.numbers is not None:
             arrays["sums"] = total.numbers
         statistics = before.statistics
         if self._observed is not None and statistics is not self._observed.statistics:
             statistics = arrays["normalizer"] = self._observed.statistics
         self.current = Global(version, weights, statistics, before.steps + self._steps)
-        info["steps"] = self.current.steps
+        info["steps"], info["codec"] = self.current.steps, self._coding.name
         if version % COMPARE_EVERY == 0:
             info["hash"] = name_of(bytes_of(weights))
         self._last = Answer(
@@ -244,7 +253,7 @@ class GradientsParent:
         }
         if self.current.statistics is not None:
             arrays["normalizer"] = self.current.statistics
-        info: dict[str, Value] = {"steps": self.current.steps, "taken": taken}
+        info: dict[str, Value] = {"steps": self.current.steps, "taken": taken, "codec": self._coding.name}
         info["report_every"] = report_every(len(self.members))
         if refused:
             info["refused"] = refused[:1000]
@@ -270,6 +279,8 @@ class GradientsParent:
         for mine, name in ((self._state, "optimizer"), (self._count, "optimizer_steps")):
             if name in tensors:
                 copy_exactly(mine, tensors[name], f"the checkpoint's {name}")
+        if "error" in tensors:
+            self._coding.restore(tensors["error"])
         for child, counter in merged.items():
             self.members[child] = Member(child, merged_counter=counter)
 
@@ -278,7 +289,7 @@ class GradientsParent:
         with self._changed:
             merged = {name: member.merged_counter for name, member in self.members.items()}
             optimizer = {"optimizer": self._state.clone(), "optimizer_steps": self._count.clone()}
-            return State(self.current, merged=merged, optimizer=optimizer)
+            return State(self.current, error=self._coding.error(), merged=merged, optimizer=optimizer)
 
     def close(self) -> None:
         """See ``RunSide``."""

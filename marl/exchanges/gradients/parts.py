@@ -84,12 +84,14 @@ def total_of(parts: Mapping[str, Part], order: Mapping[str, int], clip: float = 
     return Total(GRADIENT, _sum(scaled) / max(counts, 1.0), taken[0].rate)
 
 
-def clipped(gradient: Tensor, max_norm: float) -> float:
-    """Shorten a gradient in place to ``max_norm``; its length before."""
-    norm = float(torch.linalg.vector_norm(gradient))
-    if max_norm < norm < math.inf:
-        gradient.mul_(max_norm / norm)
-    return norm
+def length_of(gradient: Tensor) -> float:
+    """Its Euclidean norm."""
+    return float(torch.linalg.vector_norm(gradient))
+
+
+def clipped(gradient: Tensor, norm: float, max_norm: float) -> Tensor:
+    """A gradient that is ``norm`` long, shortened to ``max_norm``: the same bits on every machine."""
+    return gradient * (max_norm / norm) if max_norm < norm < math.inf else gradient
 
 
 def _sum(tensors: list[Tensor]) -> Tensor:
@@ -101,10 +103,7 @@ def _sum(tensors: list[Tensor]) -> Tensor:
 
 def _factors(parts: list[Part], clip: float) -> list[float]:
     """What each sum of gradients is multiplied by: less than 1 where its mean is much longer than is usual."""
-    lengths = [
-        0.0 if part.numbers is None else float(torch.linalg.vector_norm(part.numbers)) / max(part.transitions, 1.0)
-        for part in parts
-    ]
+    lengths = [0.0 if part.numbers is None else length_of(part.numbers) / max(part.transitions, 1.0) for part in parts]
     moving = [length for length in lengths if length]
     if len(moving) < ENOUGH or math.isinf(clip):
         return [1.0] * len(parts)
