@@ -4,6 +4,8 @@
 a correct learner solves in seconds. The faulty ones break gymnasium's promises, one each.
 """
 
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -93,6 +95,19 @@ class Probe(gymnasium.Env[Array, Any]):
 
 class ConstantReward(Probe):
     """One step, reward 1: the value is 1."""
+
+
+class Unhurried(ConstantReward):
+    """A step takes 50 ms as long as a file is there: a run goes on for as long as a test wants, and uses no CPU."""
+
+    def __init__(self, while_there: str) -> None:
+        super().__init__()
+        self._file = Path(while_there)
+
+    def step(self, action: Any) -> Answer:
+        if self._file.exists():
+            time.sleep(0.05)
+        return super().step(action)
 
 
 class RewardByObservation(Probe):

@@ -11,22 +11,33 @@ import pytest
 from tests.commands import MARL, PATIENCE_S, nothing_left, python, session, started, succeed, until
 
 STUDY = """
-base = "CartPole-v1"
+base = "tests.fakes:Unhurried"
 seeds = [1]
 children = {children}
 
 [settings]
-stop.steps = 300_000  # long runs: each is still training when it is interrupted
-stop.solved = false
+environment.per_worker = 1
+environment.kwargs.while_there = "{slowly}"
+exchange.every = "0.2 seconds"
+stop.steps = 1000  # while the file above is there, each run is still training when it is interrupted
 node.workers = 1
 checkpoint.every_seconds = 0.1
 evaluation.final_episodes = 5
 report.tensorboard = false
+report.pictures = false
 
 [grid]
 algorithm.learning_rate = [1e-3, 2e-3]
 """
-COMMAND = (*MARL, "study", "small.toml", "--side-by-side", "1")
+COMMAND = (*MARL, "study", "small.toml", "--side-by-side", "1", "--allow", "tests.fakes")
+
+
+def written(folder: Path, children: str) -> Path:
+    """Write the study file; its runs train slowly until the file is gone that this returns."""
+    slowly = folder / "slowly"
+    slowly.touch()
+    (folder / "small.toml").write_text(STUDY.format(children=children, slowly=slowly))
+    return slowly
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -54,7 +65,7 @@ def runs_of(process: subprocess.Popen[str]) -> list[int]:
 @pytest.mark.parametrize("children", ["[0]", "[2]"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_study_goes_on(number: signal.Signals, children: str, tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(STUDY.format(children=children))
+    slowly = written(tmp_path, children)
     with started(*COMMAND, cwd=tmp_path) as process:
         until(lambda: checkpoints(tmp_path), of=process)
         process.send_signal(number)
@@ -64,6 +75,7 @@ def test_an_interrupted_study_goes_on(number: signal.Signals, children: str, tmp
             assert err == "Error: stopped; marl study small.toml goes on\n"
         until(lambda: not session(process.pid))  # the runs save and end too
     (before,) = run_folders(tmp_path)
+    slowly.unlink()
     lines = succeed(*COMMAND, cwd=tmp_path).splitlines()
     assert re.match(r".*learning_rate=0.001.*, seed 1 goes on: ", lines[1]), lines
     assert re.match(r".*learning_rate=0.002.*, seed 1 begins: ", lines[3]), lines
@@ -79,11 +91,12 @@ def test_an_interrupted_study_goes_on(number: signal.Signals, children: str, tmp
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_is_told_and_goes_on_next_time(tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(STUDY.format(children="[0]"))
+    slowly = written(tmp_path, "[0]")
     with started(*COMMAND, cwd=tmp_path) as process:
         until(lambda: checkpoints(tmp_path), of=process)
         (run,) = runs_of(process)
         os.kill(run, signal.SIGKILL)
+        slowly.unlink()  # the next run may end
         out, err = process.communicate(timeout=PATIENCE_S)
         nothing_left(process)
     assert process.returncode == 1, out
