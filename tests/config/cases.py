@@ -81,6 +81,7 @@ OTHER: dict[str, Any] = {
     "exchange.codec": "int8",
     "exchange.outer_lr": 0.7,
     "exchange.outer_momentum": 0.9,
+    "exchange.form": "delayed",
     "exchange.alpha": 0.25,
     "exchange.beta": 0.75,
     "exchange.aggregate": "median",

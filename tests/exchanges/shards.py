@@ -21,8 +21,9 @@ from marl.exchanges.child_reports import Report, hear_all
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.gradients.child import GradientsChild
 from marl.exchanges.gradients.exchange import Gradients
-from marl.exchanges.gradients.memory import rounds_of
+from marl.exchanges.gradients.memory import ANEW, rounds_of
 from marl.exchanges.gradients.parent import GradientsParent
+from marl.exchanges.gradients.settings import DELAYED
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
 from marl.exchanges.run import RunSettings
 from marl.exchanges.sides import Answer
@@ -136,7 +137,7 @@ class Node:
         """
         fleet, algorithm = self.fleet, self.fleet.algorithm
         network, source = fleet.network(), Given(trajectories, between)
-        shard = Shard(self.block, worker, rounds_of(algorithm))
+        shard = Shard(self.block, worker, rounds_of(algorithm), delayed=fleet.exchange.form == DELAYED)
         local, stop = flatten(network), array(self.block, "stop")
         generator = torch.Generator().manual_seed(fleet.seed_of(self.name, worker))
 
@@ -150,8 +151,9 @@ class Node:
                 minibatches=ShardedMinibatches(algorithm, network, shard),
                 telemetry=Telemetry(self.block, worker, ScheduleLength(), alone=False),
                 generator=generator,
-                go_on=lambda: not stop[0] and self.side.version < until,
+                go_on=lambda: not stop[0] and max(self.side.version, (shard._over + shard._has_part) % ANEW) < until,
             )
+            shard._wait()  # for the round of its last part
 
         return fleet.spawn(work)
 

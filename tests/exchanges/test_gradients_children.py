@@ -9,6 +9,7 @@ import torch
 from marl.algorithms.ppo import PPO
 from marl.data.trajectory import Trajectory
 from marl.exchanges.gradients.memory import rounds_of
+from marl.exchanges.gradients.settings import DELAYED, EXACT
 from tests.algorithms.cases import DISCRETE, random_batch
 from tests.commands import PATIENCE_S
 from tests.exchanges.shards import Fleet
@@ -18,10 +19,15 @@ SMALL = PPO(t_max=T, epochs=2, num_minibatches=2)
 ROUNDS = 6  # of each trajectory: 4 minibatches, 2 times the moments of advantages
 
 
+@pytest.fixture(params=[EXACT, DELAYED])
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def fleet(fleets: list[Fleet]) -> Fleet:
+def fleet(fleets: list[Fleet], form: str) -> Fleet:
     """Two children of one worker; none is connected."""
-    fleets.append(Fleet(DISCRETE, SMALL, [1, 1], B))
+    fleets.append(Fleet(DISCRETE, SMALL, [1, 1], B, form=form))
     return fleets[0]
 
 
@@ -108,8 +114,8 @@ def test_a_child_that_is_late_misses_rounds(fleet: Fleet) -> None:
     assert not fleet.errors
 
 
-def test_a_worker_that_died_takes_part_again_with_the_next_trajectory(fleets: list[Fleet]) -> None:
-    fleets.append(fleet := Fleet(DISCRETE, SMALL, [2], B))
+def test_a_worker_that_died_takes_part_again_with_the_next_trajectory(fleets: list[Fleet], form: str) -> None:
+    fleets.append(fleet := Fleet(DISCRETE, SMALL, [2], B, form=form))
     (node,) = fleet.nodes
     node.connect()
     fleet.wait(*[node.learn(worker, some(fleet, worker), 3 * ROUNDS) for worker in range(2)])
@@ -119,11 +125,11 @@ def test_a_worker_that_died_takes_part_again_with_the_next_trajectory(fleets: li
     fleet.demand_the_same_bits()
 
 
-def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(fleets: list[Fleet]) -> None:
+def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(fleets: list[Fleet], form: str) -> None:
     """As if it had never stopped: its children give up what they have."""
     ways = []
     for resumes in (False, True):
-        fleets.append(fleet := Fleet(DISCRETE, SMALL, [1, 1], B))
+        fleets.append(fleet := Fleet(DISCRETE, SMALL, [1, 1], B, form=form))
         for part in (0, 1):
             if part and resumes:
                 saved, old = fleet.parent.saved(), fleet.parent
@@ -172,10 +178,10 @@ def test_the_end_does_not_wait_for_a_child_that_goes(fleet: Fleet) -> None:
     fleet.wait(ends)
 
 
-def test_children_stop_together_where_the_policy_has_moved_enough(fleets: list[Fleet]) -> None:
+def test_children_stop_together_where_the_policy_has_moved_enough(fleets: list[Fleet], form: str) -> None:
     """All decide by the divergence over the transitions of all: epochs end in none of them before the others."""
     algorithm = replace(SMALL, epochs=9, kl_stop=1e-4, learning_rate=1e-2)
-    fleets.append(fleet := Fleet(DISCRETE, algorithm, [1, 1], B))
+    fleets.append(fleet := Fleet(DISCRETE, algorithm, [1, 1], B, form=form))
     for node in fleet.nodes:
         node.connect()
     until = 3 * rounds_of(algorithm)

@@ -11,6 +11,7 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.gradients.memory import num_sums, round_fields, rounds_of
+from marl.exchanges.gradients.settings import DELAYED
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.training.flat import num_parameters
@@ -66,7 +67,7 @@ class Gradients(Exchange):
         if worker.alone:
             worker.learn()
             return
-        shard = Shard(worker.block, worker.number, rounds_of(worker.run.algorithm))
+        shard = Shard(worker.block, worker.number, rounds_of(worker.run.algorithm), delayed=self.form == DELAYED)
         worker.learn(
             minibatches=lambda algorithm, network, unused_spaces: ShardedMinibatches(algorithm, network, shard),
             weights=shard.over,

@@ -19,20 +19,26 @@ POLL_S = 5e-5  # between two looks at whether a round is over
 
 
 class Shard:
-    """The worker's part in each round. See ``LearnedWeights``: the contact moves the weights of all workers."""
+    """The worker's part in each round. See ``LearnedWeights``: the contact moves the weights of all workers.
 
-    def __init__(self, block: SharedBlock, worker: int, rounds: int) -> None:
+    A delayed one does not wait for the mean of its own gradient, but for that of the one before: only then it gives its
+    own, and goes on with the weights that this one has not moved yet. Nobody can move them before it has them.
+    """
+
+    def __init__(self, block: SharedBlock, worker: int, rounds: int, *, delayed: bool = False) -> None:
         """``rounds`` of each trajectory: all workers make as many, so that all play at the same time."""
         self.vector = block["weights"]
         self.in_step = False  # whether this trajectory is learned from together with those of all others
         self.count = 0.0  # transitions of the batch whose loss comes next
-        self._rounds = rounds
+        self._rounds, self._delayed = rounds, delayed
         self._part, self._numbers = array(block, "part")[worker], array(block, "part_numbers")[worker]
         self._gradient, self._sums = block["part_gradient"][worker], block["part_sums"][worker]
         self._round, self._stop = array(block, "round"), array(block, "stop")
         self._norm, self._total = array(block, "round_norm"), block["round_sums"]
         self.num_parameters = self._gradient.numel()
         self._over = 0  # the last round that this worker knows to be over
+        self._has_part = False  # in the round after that
+        self._fetched = -1  # the round after which the network's weights are those of the node
         if self._part[STATE] != NEW:  # an earlier process of this worker died: nobody waits for this one yet
             self._part[STATE] = AWAY
 
@@ -42,45 +48,71 @@ class Shard:
         return self
 
     def fetch(self) -> None:
-        """See ``LearnedWeights``."""
-        self._local.weights.copy_(self.vector)
+        """See ``LearnedWeights``. While the worker has a part in a round, which may end, it has fetched already."""
+        if self._fetched != self._over:
+            self._local.weights.copy_(self.vector)
+            self._fetched = self._over
 
     def step(self, loss: Loss, rate: float, unused_max_norm: float) -> float:
-        """Take part in the next round with the gradient of ``count`` transitions; the parent clips the mean."""
+        """Take part in the next round with the gradient of ``count`` transitions; the parent clips the mean. Returns
+        the norm of the last mean that is known.
+        """
         gradient = gradient_of(self._local, loss)
+        if not self._wait():
+            return float("inf")
         torch.mul(gradient, self.count, out=self._gradient)
         self._numbers[1] = rate
-        return float(self._norm[0]) if self._take_part(GRADIENT, self.count) else float("inf")
+        self._give(GRADIENT, self.count)
+        if not self._delayed:
+            self._wait()
+        return float(self._norm[0]) if self.in_step else float("inf")
 
     def together(self, numbers: Tensor) -> Tensor:
-        """See ``Moment.together``."""
+        """See ``Moment.together``. The sum is needed now, in each form."""
         count = numbers.numel()
+        if not self._wait():
+            return numbers
         self._sums[:count].copy_(numbers.reshape(-1))
         self._sums[count:].zero_()
-        if not self._take_part(SUMS, 1.0):
+        self._give(SUMS, 1.0)
+        if not self._wait():
             return numbers
         return self._total[:count].view(numbers.shape).clone()
 
     def begin(self) -> None:
         """A trajectory is there: learn from it when all others begin to learn from theirs."""
-        self._over = int(self._round[0])
-        self._part[STATE] = MEMBER
-        self.end()
+        if not self._has_part or self._round[0] - self._over not in (0, 1):  # else it is in step with the others
+            self._has_part, self._over = False, int(self._round[0])
+            self._part[STATE] = MEMBER
+            self.end()
+            self.fetch()
         self.in_step = True
 
     def end(self) -> None:
         """No more of this trajectory: let the others finish with theirs."""
-        while self._over % ANEW % self._rounds and not self._stop[0]:
-            self._take_part(NOTHING, 0.0)
+        while (self._over + self._has_part) % ANEW % self._rounds and not self._stop[0]:
+            self._wait()
+            self._give(NOTHING, 0.0)
+            if not self._delayed:
+                self._wait()
 
-    def _take_part(self, kind: int, count: float) -> bool:
-        """Write a part, wait for the end of its round. False if rounds went on without it, or the run is over."""
-        before = self._over
+    def _give(self, kind: int, count: float) -> None:
+        """Take part in the round after the last one, which is over."""
+        if kind != SUMS:
+            self.fetch()  # now: the round may end, and move the weights, at any time from here on
         self._numbers[0], self._part[KIND] = count, kind
-        self._part[NUMBER] = before + 1  # last: now the contact may read the part
-        while self._round[0] == before and not self._stop[0]:
+        self._part[NUMBER] = self._over + 1  # last: now the contact may read the part
+        self._has_part = True
+
+    def _wait(self) -> bool:
+        """Until the round is over that this worker has a part in. False if rounds went on without it, or the run is
+        over.
+        """
+        if not self._has_part:
+            return self.in_step
+        while self._round[0] == self._over and not self._stop[0]:
             time.sleep(POLL_S)  # poll: a lock would stay locked if a worker or the contact were killed
-        self._over = int(self._round[0])
+        before, self._over, self._has_part = self._over, int(self._round[0]), False
         if self._over != before + 1:
             self.in_step = False
         return self.in_step
