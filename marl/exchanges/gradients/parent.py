@@ -16,6 +16,7 @@ from marl.digests import name_of
 from marl.errors import MessageRefused, WeightsRefused
 from marl.exchanges.base import ParentFacts
 from marl.exchanges.child_reports import acknowledge, report_buffers, report_every, report_of
+from marl.exchanges.gradients.attendance import Attendance
 from marl.exchanges.gradients.coding import Coding
 from marl.exchanges.gradients.memory import GRADIENT, SUMS, num_sums, rounds_of
 from marl.exchanges.gradients.parts import Part, clipped, length_of, part_of, total_of
@@ -33,7 +34,6 @@ from marl.wire.message import Array, Kind, Message, Value, count_of, tensor_of
 from marl.wire.receive_buffers import buffers_of, no_buffers
 
 LONGEST_WAIT = 0.5  # seconds until a conversation checks again
-LEAST_S, SLOWER = 1.0, 1.5  # seconds that a round waits after its first part; or the time until that part, times this
 COMPARE_EVERY = 100  # rounds after which all compare their weights
 
 
@@ -51,8 +51,7 @@ class GradientsParent:
         self._changed, self._closed = threading.Condition(), False
         self._ranks: dict[str, int] = {}
         self._workers: dict[str, int] = {}
-        # Children that a round waits for: those that have had a part in the last one; None: all, in the first round.
-        self._active: set[str] | None = None
+        self._attendance = Attendance(clock)
         self._observed = (
             Observed(facts.observation_size, facts.statistics, facts.sample) if facts.observation_size else None
         )
@@ -67,8 +66,6 @@ class GradientsParent:
         self._coding = Coding(settings.codec, parameters=self._parameters, sums=sums, rounds=rounds, note=facts.note)
         self._parts: dict[str, Part] = {}
         self._steps = 0  # of the open round's parts
-        self._opened_at = clock()
-        self._first_at: float | None = None
         self._last: Answer | None = None  # of the round that was closed last
         self._unheard: set[str] = set()  # children whose report the end of the run waits for
 
@@ -82,9 +79,8 @@ class GradientsParent:
         with self._changed:
             member = self.members.setdefault(child, Member(child))
             member.live, member.moved_at = True, self._clock()
-            self._forget_part(child)
-            if not self._parts and not any(each.live for each in self.members.values() if each is not member):
-                self._opened_at = self._clock()  # time without children does not count
+            others = any(each.live for each in self.members.values() if each is not member)
+            self._attendance.join(child, first=not self._parts and not others)
             return self._everything(member)
 
     def leave(self, child: str) -> None:
@@ -92,7 +88,7 @@ class GradientsParent:
         with self._changed:
             self.members[child].live = False
             self._unheard.discard(child)
-            self._forget_part(child)
+            self._attendance.leave(child)
             self._close_if_due()
             self._changed.notify_all()
 
@@ -174,12 +170,10 @@ class GradientsParent:
             self._coding.arrived(self._clock() - (member.began_at or 0.0))
         self._parts[child] = part
         self._steps += steps
-        if self._active is not None:
-            self._active.add(child)
-        self._first_at = self._first_at or self._clock()
+        self._attendance.take(child)
         self._close_if_due()
         while self.current.version == version and not self._closed:
-            self._changed.wait(min(LONGEST_WAIT, max(0.0, self._due_at() - self._clock())))
+            self._changed.wait(min(LONGEST_WAIT, max(0.0, self._attendance.due_at() - self._clock())))
             self._close_if_due()
         if self._closed:
             return None
@@ -188,28 +182,14 @@ class GradientsParent:
         member.version, member.answered_at, member.merged_counter = version + 1, self._clock(), upload.counter
         return self._last
 
-    def _due_at(self) -> float:
-        """When the open round closes without those that are late."""
-        first = self._first_at or self._clock()
-        return first + max(LEAST_S, SLOWER * (first - self._opened_at))
-
     def _close_if_due(self) -> None:
         """Close the round if all parts are there, or time is up."""
         if self._closed or not self._parts:
             return
-        waited_for = self._active
-        if waited_for is None:
-            waited_for = {name for name, each in self.members.items() if each.live}
-        if waited_for - self._parts.keys() and self._clock() < self._due_at():
-            return
-        self._active = set(self._parts)
-        self._close()
-        self._changed.notify_all()
-
-    def _forget_part(self, child: str) -> None:
-        """No longer wait for a child, until it has a part again."""
-        if self._active is not None:
-            self._active.discard(child)
+        live = [name for name, each in self.members.items() if each.live]
+        if self._attendance.is_over(self._parts, live):
+            self._close()
+            self._changed.notify_all()
 
     def _close(self) -> None:
         """Add up, move the weights, and open the next round."""
@@ -242,7 +222,8 @@ class GradientsParent:
         self._last = Answer(
             Message(Kind.ANSWER, self._name, self.term, version, arrays=arrays, info=info), digest_of(arrays)
         )
-        self._parts, self._steps, self._opened_at, self._first_at = {}, 0, now, None
+        self._attendance.end_round(self._parts)
+        self._parts, self._steps = {}, 0
 
     def _everything(self, member: Member, *, taken: bool = False, refused: str = "") -> Answer:
         """Weights and the optimizer's state."""
