@@ -52,7 +52,7 @@ class Ours:
     def sample(self, rng: np.random.Generator) -> tuple[Integers, Any, Any]:
         indices, probabilities = self._priorities.sample(SAMPLED, rng) or ((), ())
         batch, whole = self._replay.gather(indices)
-        return indices, batch, importance_weights(probabilities, len(self._replay), BETA) * whole.numpy()
+        return indices, batch, importance_weights(probabilities, len(self._replay), BETA)[0] * whole.numpy()
 
     def write_back(self, indices: Integers, priorities: Floats) -> None:
         self._priorities.set(indices, priorities)

@@ -125,8 +125,8 @@ def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path:
         (CATCH, {"exchange.name": "gossip"}, "exchange.name: expected one of weights, gradients, pairwise, exp"),
         (
             CATCH,
-            {"exchange.name": "gradients", "algorithm.name": "apex_dqn"},
-            "needs an algorithm that learns from each trajectory once, such as ppo; apex_dqn learns from a replay",
+            {"exchange.name": "gradients", "algorithm.name": "ppo", "replay.ratio": 2.0},
+            "replay.ratio: expected 0 with exchange.name = 'gradients' and ppo, got 2.0",
         ),
         (
             CATCH,

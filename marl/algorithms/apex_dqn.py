@@ -77,6 +77,11 @@ class ApexDQN(Algorithm):
         metrics = {"value_loss": value_loss, "q_mean": chosen.detach().mean()}
         return Loss(torch.dot(chosen, slopes), metrics, priorities_of(errors))
 
+    def count(self, batch: Sampled) -> float:
+        """See ``Algorithm.count``."""
+        rows = batch.transitions
+        return float(rows.valid[:, self.burn_in :].sum()) if isinstance(rows, Sequences) else super().count(batch)
+
     def for_worker(self, rank: Rank) -> Algorithm:
         """With its own stretch of the ladder of epsilons: environment i of all N has ``epsilon`` to the power
         ``1 + epsilon_alpha (i + 1/2) / N``; the paper's section 4 has i / (N - 1), which is nothing for one alone.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from marl.data.replay.transitions import Rows
+from marl.data.replay.transitions import Rows, Sampled
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.errors import ConfigError, PluginError
@@ -97,6 +97,8 @@ class Algorithm(ABC):
 
     def count(self, batch: Any) -> float:
         """How many transitions the loss of a batch is a mean of: its part where several learn together."""
+        if isinstance(batch, Sampled):
+            return float(len(batch.weights))
         valid = getattr(batch, "valid", None)
         return 1.0 if valid is None else float(valid.sum())
 

@@ -65,6 +65,7 @@ class WorkerProcess:
     def __init__(self, pipe: Connection, job: Job, block: SharedBlock) -> None:
         self.run: RunSettings = job.config
         self.block, self.number, self.alone = block, job.worker, job.alone
+        self.own_minibatches = _own_minibatches(job, block)
         self._pipe, self._job = pipe, job
 
     def environments(self, count: int) -> Environments:
@@ -83,8 +84,7 @@ class WorkerProcess:
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         """See ``Worker``."""
-        minibatches = minibatches or _own_minibatches(self._job, self.block)
-        _learn(self._pipe, self._job, self.block, minibatches, weights, rest)
+        _learn(self._pipe, self._job, self.block, minibatches or self.own_minibatches, weights, rest)
 
 
 def _learn(

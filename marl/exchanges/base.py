@@ -38,6 +38,7 @@ class Worker(Protocol):
     block: SharedBlock  # the node's memory
     number: int  # of this worker on its node
     alone: bool  # there is no parent
+    own_minibatches: MakeMinibatches  # makes what it learns from, where its exchange has nothing else
 
     def environments(self, count: int) -> Environments:
         """Make ``count`` environments; they are closed when the process ends."""

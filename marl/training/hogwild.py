@@ -28,7 +28,7 @@ class Source(Protocol):
 class LearnedWeights(Protocol):
     """The weights that updates move. An exchange can give workers its own, see ``Worker.learn``."""
 
-    vector: Tensor  # [P + F]
+    vector: Tensor  # [P + F]  what ``Algorithm.settle`` moves after each step
     num_parameters: int  # P
 
     def fetch(self) -> None:

@@ -49,21 +49,21 @@ class ReplayRatioLimiter:
 
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
-        self._due = 0.0
+        self.due = 0.0  # steps that samples have yet to have
 
     def played(self, steps: float) -> None:
         """Count ``steps`` more steps that were played."""
-        self._due += self._ratio * steps
+        self.due += self._ratio * steps
 
     def forgive(self) -> None:
         """Forget the samples that are due."""
-        self._due = 0.0
+        self.due = 0.0
 
     def pay(self, steps: float) -> bool:
         """Whether a sample of ``steps`` steps is due; if so, it is counted as made."""
-        if self._due < steps:
+        if self.due < steps:
             return False
-        self._due -= steps
+        self.due -= steps
         return True
 
 
@@ -126,46 +126,60 @@ class ReplayedTransitions:
         self._from_actor = priorities
         self._replay = TransitionReplay(block, worker)
         self._steps_of_row = algorithm.t_max if self._replay.of_sequences else 1
+        self._size = -(-settings.batch_size // self._steps_of_row)  # rows of a sample
+        self.sample_steps = self._size * self._steps_of_row
         self._priorities = Priorities(block, settings.alpha)
-        self._limiter = ReplayRatioLimiter(ratio)
+        self.limiter = ReplayRatioLimiter(ratio)
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         self._drawn: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None  # indices; which are complete
 
     def batches(self, trajectory: Trajectory, moment: Moment) -> Iterator[Any]:
         """See ``MinibatchSource``."""
+        self.store(trajectory)
+        return self.samples()
+
+    def store(self, trajectory: Trajectory) -> None:
+        """Put its transitions, or its sequences, into the replay."""
         moved = self._algorithm.transitions(self._network, on_device(trajectory, self._device))
         transitions, priorities = (on_device(each, CPU) for each in moved)
         given = priorities if self._from_actor is None else self._from_actor()
         if len(given) == len(priorities):  # else the actor's include steps that were left out later
             priorities = given
         self.keep(transitions, priorities)
-        return self.samples()
 
     def keep(self, rows: Rows, priorities: Tensor) -> None:
         """Put them into the replay."""
         if not len(rows.versions):
             return
         self._priorities.set(self._replay.add(rows), priorities.double().numpy())
-        self._limiter.played(len(rows.versions) * self._steps_of_row)
+        self.limiter.played(len(rows.versions) * self._steps_of_row)
+
+    def has_begun(self) -> bool:
+        """Whether there is enough to draw samples from."""
+        return len(self._replay) >= max(self._settings.start / self._steps_of_row, self._size)
 
     def samples(self) -> Iterator[Sampled]:
-        """The batches that are due: of sequences, as many as have ``batch_size`` steps or more."""
-        steps = self._steps_of_row
-        size = -(-self._settings.batch_size // steps)
-        filled = len(self._replay)
-        if filled < max(self._settings.start / steps, size):
-            self._limiter.forgive()
+        """The batches that are due."""
+        if not self.has_begun():
+            self.limiter.forgive()
             return
-        while self._limiter.pay(size * steps):
-            found = self._priorities.sample(size, self._rng)
-            if found is None:
+        while self.limiter.pay(self.sample_steps):
+            sampled = self.draw()
+            if sampled is None:
                 return
-            indices, probabilities = found
-            transitions, whole = self._replay.gather(indices)
-            weights = importance_weights(probabilities, filled, self._settings.beta)
-            self._drawn = indices, whole.numpy()
-            counts = torch.from_numpy(weights).float() * whole
-            yield Sampled(on_device(transitions, self._device), on_device(counts, self._device), self._generator)
+            yield sampled
+
+    def draw(self) -> Sampled | None:
+        """One batch: of sequences, as many as have ``batch_size`` steps or more. None if no row has a priority."""
+        found = self._priorities.sample(self._size, self._rng)
+        if found is None:
+            return None
+        indices, probabilities = found
+        transitions, whole = self._replay.gather(indices)
+        weights, largest = importance_weights(probabilities, len(self._replay), self._settings.beta)
+        self._drawn = indices, whole.numpy()
+        counts = on_device(torch.from_numpy(weights).float() * whole, self._device)
+        return Sampled(on_device(transitions, self._device), counts, self._generator, largest)
 
     def learned(self, loss: Loss) -> None:
         """Store the new priorities of the last batch's rows."""

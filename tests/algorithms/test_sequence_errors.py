@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from marl.algorithms.apex_dqn import ApexDQN
+from marl.algorithms.replayed import cut
 from marl.data.replay.sequences import sequences_of
 from marl.data.replay.transitions import Sampled
 from marl.data.trajectory import Trajectory, resets_of
@@ -222,3 +223,14 @@ def test_a_sequence_without_a_step_that_counts_has_no_priority_and_no_gradient()
     assert priorities.tolist() == [0.0] * B
     algorithm.loss(network, Sampled(rows, torch.ones(B))).total.backward()
     assert not any(parameter.grad.any() for parameter in network.online.parameters())
+
+
+def test_a_sample_counts_the_steps_that_its_loss_is_a_mean_of() -> None:
+    """Those behind the burn-in."""
+    batch = played("NextStep", "gru", dtype=torch.float32)
+    rows, _ = ApexDQN().transitions(network_for("gru"), batch)
+    for burn_in in (0, 2):
+        expected = sum(bool(each) for row in batch.valid[burn_in:] for each in row)
+        assert ApexDQN(t_max=T - burn_in, burn_in=burn_in).count(Sampled(rows, torch.ones(B))) == expected
+    transitions = cut(batch, discount=0.9, n=1)
+    assert ApexDQN().count(Sampled(transitions, torch.ones(len(transitions.returns)))) == int(batch.valid.sum())

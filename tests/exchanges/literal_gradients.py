@@ -33,7 +33,7 @@ def learn(fleet: Fleet, given: dict[tuple[str, int], list[Trajectory]]) -> None:
     nodes = {node.name: node for node in fleet.nodes}
     for node in fleet.nodes:
         node.connect()
-    until = rounds_of(fleet.algorithm) * len(next(iter(given.values())))
+    until = rounds_of(fleet.run) * len(next(iter(given.values())))
     fleet.wait(*[nodes[name].learn(worker, trajectories, until) for (name, worker), trajectories in given.items()])
 
 

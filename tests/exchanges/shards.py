@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from marl.acting.collect import Episodes
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
+from marl.data.layout import Tree
 from marl.data.node.memory import array, node_memory
+from marl.data.replay.priorities import priority_fields
+from marl.data.replay.transitions import transition_fields
+from marl.data.settings import ReplaySettings
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.environments.settings import EnvironmentSettings
@@ -21,23 +25,27 @@ from marl.exchanges.child_reports import Report, hear_all
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.gradients.child import GradientsChild
 from marl.exchanges.gradients.exchange import Gradients
-from marl.exchanges.gradients.memory import ANEW, rounds_of
+from marl.exchanges.gradients.memory import ANEW, most_samples, rounds_of
 from marl.exchanges.gradients.parent import GradientsParent
+from marl.exchanges.gradients.samples import ShardedSamples
 from marl.exchanges.gradients.settings import DELAYED
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
-from marl.exchanges.run import RunSettings
+from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.sides import Answer
 from marl.links.memory import memory_pair
 from marl.networks.contract import Acts
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import train
+from marl.training.minibatches import MinibatchSource
 from marl.training.schedule_length import ScheduleLength
 from marl.training.worker_metrics import Telemetry
 from tests.commands import PATIENCE_S
 from tests.exchanges.nodes import Clock
+from tests.exchanges.recorded_samples import Drawn, Recorded
 
 SETTINGS = NetworkSettings(hidden=(8,), log_std=-0.3)
+REPLAY = ReplaySettings()
 
 
 class Given:
@@ -82,8 +90,9 @@ class Node:
             num_parameters=sum(each.numel() for each in network.parameters()),
             observation_size=0,
             workers=workers,
-            more=fleet.exchange.memory(fleet.run, fleet.spaces, network, workers),
+            more=fleet.exchange.memory(fleet.run, fleet.spaces, network, workers) | fleet.replay_memory(workers),
         )
+        self.drawn: list[Drawn] = []  # samples of its replay
         self.notes: list[str] = []
         facts = ChildFacts(self.block, name, fleet.run, fleet.spaces, note=self.notes.append)
         self.side = GradientsChild(facts, fleet.clock)
@@ -137,7 +146,7 @@ class Node:
         """
         fleet, algorithm = self.fleet, self.fleet.algorithm
         network, source = fleet.network(), Given(trajectories, between)
-        shard = Shard(self.block, worker, rounds_of(algorithm), delayed=fleet.exchange.form == DELAYED)
+        shard = Shard(self.block, worker, rounds_of(fleet.run), delayed=fleet.exchange.form == DELAYED)
         local, stop = flatten(network), array(self.block, "stop")
         generator = torch.Generator().manual_seed(fleet.seed_of(self.name, worker))
 
@@ -148,7 +157,7 @@ class Node:
                 network=network,
                 weights=shard.over(local),
                 source=source,
-                minibatches=ShardedMinibatches(algorithm, network, shard),
+                minibatches=self._minibatches(network, worker, shard),
                 telemetry=Telemetry(self.block, worker, ScheduleLength(), alone=False),
                 generator=generator,
                 go_on=lambda: not stop[0] and max(self.side.version, (shard._over + shard._has_part) % ANEW) < until,
@@ -157,12 +166,27 @@ class Node:
 
         return fleet.spawn(work)
 
+    def _minibatches(self, network: nn.Module, worker: int, shard: Shard) -> MinibatchSource:
+        run, algorithm = self.fleet.run, self.fleet.algorithm
+        if not algorithm.from_transitions:
+            return ShardedMinibatches(algorithm, network, shard)
+        rng = np.random.default_rng(self.fleet.seed_of(self.name, worker))
+        replay = Recorded(algorithm, network, self.block, worker, run.replay, ratio=replay_ratio(run), rng=rng)
+        replay.place, replay.shard, replay.told = (self.name, worker), shard, self.drawn
+        return ShardedSamples(algorithm, replay, shard, most_samples(run))
+
 
 class Fleet:
     """A parent and its children."""
 
     def __init__(
-        self, spaces: Spaces, algorithm: Algorithm, nodes: Sequence[int], rows: int, **settings: object
+        self,
+        spaces: Spaces,
+        algorithm: Algorithm,
+        nodes: Sequence[int],
+        rows: int,
+        replay: ReplaySettings = REPLAY,
+        **settings: object,
     ) -> None:
         """
         Args:
@@ -170,7 +194,8 @@ class Fleet:
             rows: environments of each worker.
         """
         self.spaces, self.algorithm, self.clock = spaces, algorithm, Clock()
-        self.run = RunSettings(algorithm=algorithm, environment=EnvironmentSettings(per_worker=rows))
+        environment = EnvironmentSettings(per_worker=rows)
+        self.run = RunSettings(algorithm=algorithm, environment=environment, replay=replay)
         self.exchange = Gradients(**settings)  # type: ignore[arg-type]
         self.stop, self.errors, self._threads = threading.Event(), list[BaseException](), list[threading.Thread]()
         self.notes: list[str] = []
@@ -193,6 +218,15 @@ class Fleet:
     def _hear(self, child: str, report: Report) -> int:
         self.told[child] = int(report.steps.sum())
         return hear_all(child, report)
+
+    def replay_memory(self, workers: int) -> dict[str, Tree]:
+        """The fields of a child's replay, if there is one."""
+        if not self.algorithm.from_transitions:
+            return {}
+        capacity = self.run.replay.capacity
+        seen = self.spaces.observation(normalized=False)
+        rows = transition_fields(capacity=capacity, workers=workers, observation=seen, action=self.spaces.action)
+        return rows | priority_fields(capacity)
 
     def network(self) -> nn.Module:
         return build_network(self.algorithm, self.spaces, SETTINGS)

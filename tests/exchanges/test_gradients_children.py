@@ -6,7 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from marl.algorithms.apex_dqn import ApexDQN
+from marl.algorithms.base import Algorithm
 from marl.algorithms.ppo import PPO
+from marl.data.settings import ReplaySettings
 from marl.data.trajectory import Trajectory
 from marl.exchanges.gradients.memory import rounds_of
 from marl.exchanges.gradients.settings import DELAYED, EXACT
@@ -125,11 +128,16 @@ def test_a_worker_that_died_takes_part_again_with_the_next_trajectory(fleets: li
     fleet.demand_the_same_bits()
 
 
-def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(fleets: list[Fleet], form: str) -> None:
+@pytest.mark.parametrize("algorithm", [SMALL, ApexDQN(t_max=T, target_period=7)], ids=["ppo", "apex_dqn"])
+def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(
+    algorithm: Algorithm, fleets: list[Fleet], form: str
+) -> None:
     """As if it had never stopped: its children give up what they have."""
     ways = []
     for resumes in (False, True):
-        fleets.append(fleet := Fleet(DISCRETE, SMALL, [1, 1], B, form=form))
+        replay = ReplaySettings(ratio=2.0, capacity=60, start=10, batch_size=5)
+        fleets.append(fleet := Fleet(DISCRETE, algorithm, [1, 1], B, replay, form=form))
+        each = rounds_of(fleet.run)
         for part in (0, 1):
             if part and resumes:
                 saved, old = fleet.parent.saved(), fleet.parent
@@ -142,13 +150,14 @@ def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(fleets: list[Fleet]
                 for rank, node in enumerate(fleet.nodes):
                     fleet.parent.assign_rank(node.name, rank, 1)
                     node.block["weights"].zero_()
+                    node.side.started.clear()  # workers begin when it has the parent's
                 old.close()
             if not part or resumes:
                 for node in fleet.nodes:
                     node.connect()
             fleet.wait(
                 *[
-                    node.learn(0, some(fleet, 10 * part + rank), (3 + 3 * part) * ROUNDS)
+                    node.learn(0, some(fleet, 10 * part + rank), (3 + 3 * part) * each)
                     for rank, node in enumerate(fleet.nodes)
                 ]
             )
@@ -184,7 +193,7 @@ def test_children_stop_together_where_the_policy_has_moved_enough(fleets: list[F
     fleets.append(fleet := Fleet(DISCRETE, algorithm, [1, 1], B, form=form))
     for node in fleet.nodes:
         node.connect()
-    until = 3 * rounds_of(algorithm)
+    until = 3 * rounds_of(fleet.run)
     fleet.wait(*[node.learn(0, some(fleet, rank), until) for rank, node in enumerate(fleet.nodes)])
     fleet.demand_the_same_bits()
     steps = int(fleet.parent.saved().optimizer["optimizer_steps"])

@@ -65,6 +65,18 @@ def test_one_very_long_gradient_is_shortened() -> None:
     assert all_of_it.numbers.item() == pytest.approx((5.0 + 1e6) / 4)
 
 
+def test_gradients_are_divided_by_one_importance_weight() -> None:
+    """The largest of all. Where three children say what is usual, no claim counts more than a few times as much."""
+    parts = {"a": part(3.0)._replace(largest=2.0), "b": part(5.0)._replace(largest=4.0)}
+    total = total_of(parts, RANKS)
+    assert total.numbers is not None
+    assert total.numbers.item() == pytest.approx((3.0 * 2.0 + 5.0 * 4.0) / 4.0 / 2)
+    parts["c"] = part(1.0)._replace(largest=1e9)
+    total = total_of(parts, RANKS, clip=5.0)
+    assert total.numbers is not None
+    assert total.numbers.item() == pytest.approx((3.0 * 2.0 + 5.0 * 4.0 + 1.0 * 20.0) / 20.0 / 3)
+
+
 def test_the_mean_is_clipped() -> None:
     gradient = torch.tensor([3.0, 4.0])
     assert length_of(gradient) == 5.0
@@ -89,6 +101,8 @@ def upload(array: str | None, *numbers: float, **info: Value) -> Message:
         (upload("sums", math.inf, kind=SUMS, count=1.0), "expected finite numbers in sums"),
         (upload("gradient", 1.0, kind=GRADIENT, count=1.0, rate=0.3), "a learning rate of 0 to 0.2, got 0.3"),
         (upload("gradient", 1.0, kind=GRADIENT, count=1.0, rate=-0.1), "a learning rate of 0 to 0.2, got -0.1"),
+        (upload("gradient", 1.0, kind=GRADIENT, count=1.0, largest=0.0), "a largest weight of more than 0"),
+        (upload("gradient", 1.0, kind=GRADIENT, count=1.0, largest=math.inf), "a largest weight of more than 0"),
         (upload("gradient", 1.0, kind=SUMS, count=1.0), "expected a gradient, sums or nothing, got kind 2"),
         (upload("gradient", 1.0, kind=NOTHING), "expected a gradient, sums or nothing, got kind 0"),
         (upload(None, kind=GRADIENT, count=1.0), "expected a gradient, sums or nothing, got kind 1"),

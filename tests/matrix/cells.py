@@ -41,8 +41,6 @@ def refusal(cell: Cell) -> str | None:
     """What the program says of an illegal cell, as an expression; None of a legal one. The first reason counts."""
     if cell.network == "recurrent" and cell.algorithm == "sac":
         return "network.core = 'gru' remembers earlier steps, and sac learns from each step alone"
-    if cell.exchange == "gradients" and cell.algorithm in ("apex_dqn", "sac"):
-        return f"exchange.name = 'gradients' needs an algorithm .* {cell.algorithm} learns from a replay"
     if cell.masked and cell.actions == "box":
         if cell.tree:
             return "environment.mask = 'action_mask' expects actions that have categories, such as Discrete, got"

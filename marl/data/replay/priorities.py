@@ -90,14 +90,16 @@ class Priorities:
         return nodes, probabilities
 
 
-def importance_weights(probabilities: Floats, count: int, beta: float) -> Floats:
-    """Weights [N] that make up for drawing unequally from ``count`` transitions: (count P)^-beta, the largest being 1.
+def importance_weights(probabilities: Floats, count: int, beta: float) -> tuple[Floats, float]:
+    """Weights [N] that make up for drawing unequally from ``count`` transitions: (count P)^-beta, divided by their
+    largest; and that largest one.
 
     ``beta``: from 0, not at all, to 1, wholly; 0.4 is usual.
     """
     weights: Floats = (count * probabilities) ** -beta
-    weights /= weights.max()
-    return weights
+    largest = float(weights.max())
+    weights /= largest
+    return weights, largest
 
 
 def _choose(children: Floats, fractions: Floats) -> tuple[Integers, Floats, Floats]:

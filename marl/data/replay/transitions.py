@@ -43,8 +43,9 @@ class Sampled(NamedTuple):
     """Transitions or sequences drawn from a replay, and what each counts for in the loss."""
 
     transitions: Any  # ``Rows``: of the kind that the algorithm's ``transitions`` makes
-    weights: Tensor  # [N]
+    weights: Tensor  # [N]  0 to 1
     generator: torch.Generator | None = None  # for a loss that draws actions
+    largest: float = 1.0  # what the weights were divided by
 
 
 def transition_fields(*, capacity: int, workers: int, observation: Tree, action: Tree) -> dict[str, Tree]:

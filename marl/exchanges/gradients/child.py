@@ -14,9 +14,8 @@ from marl.exchanges.base import ChildFacts
 from marl.exchanges.child_reports import Reporter
 from marl.exchanges.gradients.coding import PartCoding
 from marl.exchanges.gradients.memory import ANEW, AWAY, GRADIENT, KIND, NOTHING, NUMBER, STATE, SUMS
-from marl.exchanges.gradients.parts import clipped
+from marl.exchanges.gradients.step import Step
 from marl.failpoints import fail
-from marl.training.optimizers import make_optimizer
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value, count_of
@@ -41,10 +40,8 @@ class GradientsChild:
         self._numbers, self._stop = array(block, "part_numbers"), array(block, "stop")
         self._round, self._norm = array(block, "round"), array(block, "round_norm")
         size, parameters = block["weights"].numel(), block["part_gradient"].shape[1]
-        self._moved = block["weights"][:parameters]
-        self._optimizer = make_optimizer(facts.run.optimizer, block["optimizer"], block["optimizer_steps"])
+        self._step = Step(facts.run, block["optimizer"], block["optimizer_steps"])
         self._gradient, self._coding = torch.zeros(parameters), PartCoding(parameters)
-        self._max_norm = facts.run.algorithm.max_gradient_norm
         self._sums, self._total = torch.zeros_like(block["round_sums"]), torch.zeros_like(block["round_sums"])
         self._weights, self._state = torch.zeros(size), torch.zeros_like(block["optimizer"])
         self._count = torch.zeros(1)
@@ -109,13 +106,14 @@ class GradientsChild:
         return bool(here.any() and (self._part[here, NUMBER] == self._round[0] + 1).all())
 
     def _upload(self) -> Message:
-        kind, count = self._add_up()
+        kind, count, largest = self._add_up()
         steps = int(self._counters[:, STEPS].sum())
         info: dict[str, Value] = {"kind": kind, "count": count, "steps": steps - self._base_steps}
         arrays: dict[str, Array] = {}
         if kind == GRADIENT:
             arrays |= self._coding.upload(self._gradient)
             info["rate"] = float(self._numbers[self._part[:, KIND] == GRADIENT, 1][0])
+            info["largest"] = largest
         elif kind == SUMS:
             arrays["sums"] = self._sums
         statistics = self._base_statistics
@@ -126,9 +124,13 @@ class GradientsChild:
         fail("child.snapshot", bytes_of(self._gradient))
         return Message(Kind.UPLOAD, self._name, self.term, self.version, self.version + 1, arrays, info)
 
-    def _add_up(self) -> tuple[int, float]:
-        """The workers' parts, in their order: kind of the sum, and how many transitions it has."""
+    def _add_up(self) -> tuple[int, float, float]:
+        """The workers' parts, in their order: kind of the sum, how many transitions it has, and the largest importance
+        weight, by which all gradients in it are divided.
+        """
         kind, count = NOTHING, 0.0
+        with_gradient = (self._part[:, STATE] != AWAY) & (self._part[:, KIND] == GRADIENT)
+        largest = float(self._numbers[with_gradient, 2].max(initial=0.0)) or 1.0
         for worker, row in enumerate(self._part):
             if row[STATE] == AWAY or row[KIND] == NOTHING:
                 continue
@@ -137,9 +139,10 @@ class GradientsChild:
                 if row[KIND] == GRADIENT
                 else (self._block["part_sums"][worker], self._sums)
             )
-            total.copy_(own) if kind == NOTHING else total.add_(own)
+            scale = float(self._numbers[worker, 2]) / largest if row[KIND] == GRADIENT else 1.0
+            torch.mul(own, scale, out=total) if kind == NOTHING else total.add_(own, alpha=scale)
             kind, count = int(row[KIND]), count + float(self._numbers[worker, 0])
-        return kind, count
+        return kind, count, largest
 
     def receive_buffers(self, header: Header) -> Mapping[str, memoryview]:
         """See ``ChildSide``."""
@@ -209,15 +212,15 @@ class GradientsChild:
         if (answer.term, answer.version) != (self.term, self.version + 1):
             return False
         if "gradient" in answer.arrays or "encoded" in answer.arrays:
-            rate, norm = answer.info.get("rate"), answer.info.get("norm")
-            if not isinstance(rate, float) or not isinstance(norm, float):
+            rate, norm, updates = (answer.info.get(name) for name in ("rate", "norm", "updates"))
+            if not isinstance(rate, float) or not isinstance(norm, float) or not isinstance(updates, int):
                 return False
             try:
                 mean = self._coding.decoded(answer)
             except WeightsRefused as error:
                 self._note(f"a mean gradient cannot be used ({error}); asking for everything")
                 return False
-            self._optimizer.step(self._moved, clipped(mean, norm, self._max_norm), rate)
+            self._step.make(self._block["weights"], mean, norm=norm, rate=rate, updates=updates)
             self._norm[0] = norm
         elif "sums" in answer.arrays:
             self._block["round_sums"].copy_(self._total)

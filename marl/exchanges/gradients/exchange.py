@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from marl.algorithms.base import Algorithm
 from marl.data.layout import Tree
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
-from marl.exchanges.gradients.memory import num_sums, round_fields, rounds_of
+from marl.exchanges.gradients.memory import most_samples, num_sums, round_fields, rounds_of
+from marl.exchanges.gradients.samples import ShardedSamples
 from marl.exchanges.gradients.settings import DELAYED
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
+from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.training.flat import num_parameters
+from marl.training.minibatches import MinibatchSource, ReplayedTransitions
 from marl.wire.codec import CODECS
 
 if TYPE_CHECKING:
@@ -33,12 +37,9 @@ class Gradients(Exchange):
     def rules(self, run: RunSettings) -> None:
         """See ``Exchange``."""
         algorithm, named = run.algorithm, f"with exchange.name = {self.name!r}"
-        if replay_ratio(run) or algorithm.from_transitions:
-            raise ConfigError(
-                f"exchange.name = {self.name!r} needs an algorithm that learns from each trajectory once, such as ppo; "
-                f"{algorithm.name} learns from a replay: use 'weights' or 'experience'"
-            )
-        if math.isinf(algorithm.batches_per_trajectory()):
+        if not algorithm.from_transitions:
+            demand(not replay_ratio(run), "replay.ratio", f"0 {named} and {algorithm.name}", replay_ratio(run))
+        if not algorithm.from_transitions and math.isinf(algorithm.batches_per_trajectory()):
             raise ConfigError(
                 f"exchange.name = {self.name!r} needs to know how many minibatches {algorithm.name} makes of a "
                 "trajectory: give it the method batches_per_trajectory, or use 'weights'"
@@ -56,22 +57,26 @@ class Gradients(Exchange):
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. A round's parts."""
-        return round_fields(workers, num_parameters(network), num_sums(run.algorithm))
+        return round_fields(workers, num_parameters(network), num_sums(run))
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
         """See ``Exchange``. The state of the optimizer goes with the weights to a child that joins."""
-        return 8 * num_parameters(network) + 4 + 8 * num_sums(run.algorithm)
+        return 8 * num_parameters(network) + 4 + 8 * num_sums(run)
 
     def work(self, worker: Worker) -> None:
         """See ``Exchange``."""
         if worker.alone:
             worker.learn()
             return
-        shard = Shard(worker.block, worker.number, rounds_of(worker.run.algorithm), delayed=self.form == DELAYED)
-        worker.learn(
-            minibatches=lambda algorithm, network, unused_spaces: ShardedMinibatches(algorithm, network, shard),
-            weights=shard.over,
-        )
+        shard = Shard(worker.block, worker.number, rounds_of(worker.run), delayed=self.form == DELAYED)
+
+        def minibatches(algorithm: Algorithm, network: nn.Module, spaces: Spaces) -> MinibatchSource:
+            own = worker.own_minibatches(algorithm, network, spaces)
+            if isinstance(own, ReplayedTransitions):
+                return ShardedSamples(algorithm, own, shard, most_samples(worker.run))
+            return ShardedMinibatches(algorithm, network, shard)
+
+        worker.learn(minibatches=minibatches, weights=shard.over)
 
     def child(self, facts: ChildFacts) -> "GradientsChild":
         """See ``Exchange``."""

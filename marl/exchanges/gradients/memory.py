@@ -8,21 +8,22 @@ import math
 
 import torch
 
-from marl.algorithms.base import Algorithm
 from marl.data.layout import Leaf, Tree
+from marl.exchanges.run import RunSettings, replay_ratio
 
 NOTHING, GRADIENT, SUMS = range(3)  # kinds of a part; nothing: the worker has no part in this round
 NEW, MEMBER, AWAY = range(3)  # states of a worker: waited for, until it has died; then not, until it has a part again
 NUMBER, KIND, STATE = range(3)  # columns of "part"
 ANEW = 2**40  # added to "round" each time a child takes over the parent's weights; no run has as many rounds
 SUMS_OF_A_MINIBATCH = 3  # numbers at most that an algorithm adds up for each
+SUMS_OF_A_SAMPLE = 2  # numbers that are added up before samples are drawn, see ``ShardedSamples``
 
 
 def round_fields(workers: int, num_parameters: int, sums: int) -> dict[str, Tree]:
     """What a node's memory needs."""
     return {
         "part": Leaf((workers, 8), torch.int64),  # for which "round", see above
-        "part_numbers": Leaf((workers, 8), torch.float64),  # transitions of the part; the learning rate
+        "part_numbers": Leaf((workers, 8), torch.float64),  # of the part: transitions, rate, largest weight
         "part_gradient": Leaf((workers, num_parameters), torch.float32),  # sum over the transitions of the part
         "part_sums": Leaf((workers, sums), torch.float64),
         "round": Leaf((8,), torch.int64),  # [0]: number of the last round that is over, and see ANEW
@@ -31,11 +32,30 @@ def round_fields(workers: int, num_parameters: int, sums: int) -> dict[str, Tree
     }
 
 
-def rounds_of(algorithm: Algorithm) -> int:
-    """Rounds of each trajectory: one for each minibatch, one for each time that numbers are added up."""
-    return math.ceil(algorithm.batches_per_trajectory()) + algorithm.sums_per_trajectory()
+def rounds_of(run: RunSettings) -> int:
+    """Rounds of each trajectory: one for each minibatch, one for each time that numbers are added up. With a replay all
+    first add up how many minibatches are due.
+    """
+    if run.algorithm.from_transitions:
+        return 1 + most_samples(run)
+    return math.ceil(run.algorithm.batches_per_trajectory()) + run.algorithm.sums_per_trajectory()
 
 
-def num_sums(algorithm: Algorithm) -> int:
+def num_sums(run: RunSettings) -> int:
     """The most numbers that are added up at once."""
-    return SUMS_OF_A_MINIBATCH * math.ceil(algorithm.batches_per_trajectory())
+    if run.algorithm.from_transitions:
+        return SUMS_OF_A_SAMPLE
+    return SUMS_OF_A_MINIBATCH * math.ceil(run.algorithm.batches_per_trajectory())
+
+
+def most_transitions(run: RunSettings) -> int:
+    """The most transitions that the part of a worker has."""
+    length = run.algorithm.t_max
+    if run.algorithm.from_transitions:  # whole sequences, where the network remembers
+        return -(-run.replay.batch_size // length) * length
+    return length * run.environment.per_worker
+
+
+def most_samples(run: RunSettings) -> int:
+    """The most minibatches that are due after a trajectory of each worker, where an algorithm learns from a replay."""
+    return math.ceil(replay_ratio(run) * run.algorithm.t_max * run.environment.per_worker / run.replay.batch_size)

@@ -18,15 +18,15 @@ from marl.exchanges.base import ParentFacts
 from marl.exchanges.child_reports import acknowledge, report_buffers, report_every, report_of
 from marl.exchanges.gradients.attendance import Attendance
 from marl.exchanges.gradients.coding import Coding
-from marl.exchanges.gradients.memory import GRADIENT, SUMS, num_sums, rounds_of
-from marl.exchanges.gradients.parts import Part, clipped, length_of, part_of, total_of
+from marl.exchanges.gradients.memory import GRADIENT, SUMS, most_transitions, num_sums, rounds_of
+from marl.exchanges.gradients.parts import Part, length_of, part_of, total_of
+from marl.exchanges.gradients.step import Step
 from marl.exchanges.member import Member
 from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail
 from marl.log_throttle import LogThrottle
-from marl.training.optimizers import make_optimizer
 from marl.training.saved.weights_file import copy_exactly
 from marl.wire.arrays import bytes_of, digest_of
 from marl.wire.header import Header
@@ -45,7 +45,7 @@ class GradientsParent:
     ) -> None:
         run = facts.run
         self.term, self.members = facts.term, dict[str, Member]()
-        self._run, self._name, self._hear, self._clock = run, facts.name, facts.hear, clock
+        self._name, self._hear, self._clock = facts.name, facts.hear, clock
         self._settings = settings
         self._tell = LogThrottle(facts.note, clock=clock)
         self._changed, self._closed = threading.Condition(), False
@@ -59,10 +59,10 @@ class GradientsParent:
         self._size, self._parameters = facts.weights.numel(), facts.num_parameters
         self.current = Global(facts.version, facts.weights.clone(), row, facts.steps)
         self._state, self._count = torch.zeros(2, self._parameters), torch.zeros(1)
-        self._optimizer = make_optimizer(run.optimizer, self._state, self._count)
-        self._trajectory = run.algorithm.t_max * run.environment.per_worker
+        self._step, self._updates = Step(run, self._state, self._count), 0
+        self._trajectory, self._most = run.algorithm.t_max * run.environment.per_worker, most_transitions(run)
         self._fastest = max(run.algorithm.learning_rate, run.algorithm.final_learning_rate)
-        sums, rounds = num_sums(run.algorithm), rounds_of(run.algorithm)
+        sums, rounds = num_sums(run), rounds_of(run)
         self._coding = Coding(settings.codec, parameters=self._parameters, sums=sums, rounds=rounds, note=facts.note)
         self._parts: dict[str, Part] = {}
         self._steps = 0  # of the open round's parts
@@ -156,13 +156,14 @@ class GradientsParent:
         if (upload.term, upload.version) != (self.term, version) or child in self._parts:
             return self._everything(member)
         fail("parent.merging")
-        most = float(self._trajectory * self._workers.get(child, 1))
+        workers = self._workers.get(child, 1)
+        played, most = self._trajectory * workers, float(self._most * workers)
         try:
             upload = self._coding.decoded(child, upload)
             part = part_of(upload, most=most, fastest=self._fastest)
-            steps = min(count_of(upload, "steps"), int(most))
+            steps = min(count_of(upload, "steps"), played)
             if self._observed is not None and "moments" in upload.arrays:
-                self._observed.add(child, tensor_of(upload, "moments"), 2 * SEEN_PER_STEP * most)
+                self._observed.add(child, tensor_of(upload, "moments"), 2.0 * SEEN_PER_STEP * played)
         except MessageRefused as error:
             self._tell((child, "refused"), f"a part of {child} is refused: {error}")
             return self._everything(member, refused=str(error))
@@ -204,11 +205,10 @@ class GradientsParent:
             except WeightsRefused as error:
                 self._tell("mean", f"the mean of gradients of version {version} moves nothing: {error}")
             else:
-                norm = length_of(mean)
-                info["norm"], info["rate"] = norm, total.rate
+                norm, self._updates = length_of(mean), self._updates + 1
+                info["norm"], info["rate"], info["updates"] = norm, total.rate, self._updates
                 weights = weights.clone()  # the last version is still being read
-                mean = clipped(mean, norm, self._run.algorithm.max_gradient_norm)
-                self._optimizer.step(weights[: self._parameters], mean, total.rate)
+                self._step.make(weights, mean, norm=norm, rate=total.rate, updates=self._updates)
             self._coding.end_round(now)
         elif total.kind == SUMS and total.numbers is not None:
             arrays["sums"] = total.numbers
@@ -260,6 +260,7 @@ class GradientsParent:
         for mine, name in ((self._state, "optimizer"), (self._count, "optimizer_steps")):
             if name in tensors:
                 copy_exactly(mine, tensors[name], f"the checkpoint's {name}")
+        self._updates = int(self._count)
         if "error" in tensors:
             self._coding.restore(tensors["error"])
         for child, counter in merged.items():

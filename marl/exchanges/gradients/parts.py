@@ -22,6 +22,7 @@ class Part(NamedTuple):
     transitions: float = 0.0  # that its gradient is a sum over
     numbers: Tensor | None = None  # the sum [P] of gradients, or numbers [K] to add up
     rate: float = 0.0  # of learning, as the child's own clock and steps say
+    largest: float = 1.0  # importance weight before the child's were divided by it
 
 
 class Total(NamedTuple):
@@ -58,7 +59,10 @@ def part_of(upload: Message, *, most: float, fastest: float) -> Part:
     rate = upload.info.get("rate", 0.0)
     if not isinstance(rate, float) or not 0 <= rate <= fastest:
         raise WeightsRefused(f"expected a learning rate of 0 to {fastest:g}, got {rate!r:.40}")
-    return Part(int(kind), count, numbers, rate)  # type: ignore[arg-type]
+    largest = upload.info.get("largest", 1.0)
+    if not isinstance(largest, float) or not 0 < largest < math.inf:
+        raise WeightsRefused(f"expected a largest weight of more than 0, and finite, got {largest!r:.40}")
+    return Part(int(kind), count, numbers, rate, largest)  # type: ignore[arg-type]
 
 
 def total_of(parts: Mapping[str, Part], order: Mapping[str, int], clip: float = math.inf) -> Total:
@@ -75,6 +79,7 @@ def total_of(parts: Mapping[str, Part], order: Mapping[str, int], clip: float = 
         return Total(NOTHING)
     if kind == SUMS:
         return Total(SUMS, _sum([part.numbers for part in taken if part.numbers is not None]))
+    taken = _by_one_weight(taken, clip)
     counts, factors = sum(part.transitions for part in taken), _factors(taken, clip)
     scaled = [
         part.numbers if factor == 1.0 else part.numbers * factor
@@ -99,6 +104,22 @@ def _sum(tensors: list[Tensor]) -> Tensor:
     for each in tensors[1:]:
         total.add_(each)
     return total
+
+
+def _by_one_weight(parts: list[Part], clip: float) -> list[Part]:
+    """With gradients divided by the largest importance weight of all, which is at most ``clip`` times as large as the
+    usual one, where that is known.
+    """
+    weights = [part.largest for part in parts if part.transitions]
+    if len(set(weights)) <= 1:
+        return parts
+    limit = clip * statistics.median(weights) if len(weights) >= ENOUGH else math.inf
+    weights = [min(limit, part.largest) for part in parts]
+    largest = max(weights)
+    return [
+        part if part.numbers is None else part._replace(numbers=part.numbers * (weight / largest))
+        for part, weight in zip(parts, weights, strict=True)
+    ]
 
 
 def _factors(parts: list[Part], clip: float) -> list[float]:

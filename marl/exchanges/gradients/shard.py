@@ -27,9 +27,12 @@ class Shard:
 
     def __init__(self, block: SharedBlock, worker: int, rounds: int, *, delayed: bool = False) -> None:
         """``rounds`` of each trajectory: all workers make as many, so that all play at the same time."""
-        self.vector = block["weights"]
+        self._weights = block["weights"]
+        # What ``Algorithm.settle`` moves at this worker. Nobody reads it: the contact settles the weights of all.
+        self.vector = torch.zeros_like(self._weights)
         self.in_step = False  # whether this trajectory is learned from together with those of all others
         self.count = 0.0  # transitions of the batch whose loss comes next
+        self.largest = 1.0  # importance weight before that batch's were divided by it
         self._rounds, self._delayed = rounds, delayed
         self._part, self._numbers = array(block, "part")[worker], array(block, "part_numbers")[worker]
         self._gradient, self._sums = block["part_gradient"][worker], block["part_sums"][worker]
@@ -50,7 +53,7 @@ class Shard:
     def fetch(self) -> None:
         """See ``LearnedWeights``. While the worker has a part in a round, which may end, it has fetched already."""
         if self._fetched != self._over:
-            self._local.weights.copy_(self.vector)
+            self._local.weights.copy_(self._weights)
             self._fetched = self._over
 
     def step(self, loss: Loss, rate: float, unused_max_norm: float) -> float:
@@ -61,7 +64,7 @@ class Shard:
         if not self._wait():
             return float("inf")
         torch.mul(gradient, self.count, out=self._gradient)
-        self._numbers[1] = rate
+        self._numbers[1], self._numbers[2] = rate, self.largest
         self._give(GRADIENT, self.count)
         if not self._delayed:
             self._wait()

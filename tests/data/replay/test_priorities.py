@@ -174,9 +174,11 @@ def test_importance_weights_by_hand() -> None:
     probabilities, count, beta = np.array([0.5, 0.25, 0.001, 0.125]), 1000, 0.4
     literal = [(count * float(probability)) ** -beta for probability in probabilities]
     expected = [weight / max(literal) for weight in literal]
-    np.testing.assert_allclose(importance_weights(probabilities, count, beta), expected, rtol=1e-14)
-    assert importance_weights(probabilities, count, beta).max() == 1
-    assert importance_weights(probabilities, count, 0.0).tolist() == [1.0] * 4
+    weights, largest = importance_weights(probabilities, count, beta)
+    np.testing.assert_allclose(weights, expected, rtol=1e-14)
+    assert weights.max() == 1
+    assert largest == pytest.approx(max((count * each) ** -beta for each in probabilities), rel=1e-14)
+    assert importance_weights(probabilities, count, 0.0)[0].tolist() == [1.0] * 4
 
 
 def test_a_process_is_killed_before_it_sums(group: ProcessGroup) -> None:
