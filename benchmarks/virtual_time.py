@@ -1,6 +1,6 @@
 """Are virtual seconds those of real machines?
 
-    python benchmarks/virtual_time.py
+    python benchmarks/virtual_time.py [--exchange gradients]
 
 Three questions, each to real local children of one worker; seconds count between the first and the last rounds.
 
@@ -38,7 +38,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--env", default="CartPole-v1", help="that computes")
     parser.add_argument("--sleep", type=float, default=0.002, help="seconds of each step of the one that sleeps")
-    parser.add_argument("--every", type=int, default=10_000, help="steps of a round of a child that computes")
+    parser.add_argument("--exchange", choices=("weights", "gradients"), default="weights")
+    parser.add_argument("--every", type=int, default=10_000, help="weights: steps of a round of a child that computes")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     busy = busy_share()
@@ -68,6 +69,7 @@ def measure(environment: str, children: int, options: argparse.Namespace, *, eve
     settings |= {
         "algorithm.name": "ppo",
         "clock.virtual": "true",
+        "exchange.name": options.exchange,
         "node.workers": 1,
         "exchange.every": f"{every} steps",
         "evaluation.episodes": 0,

@@ -66,6 +66,7 @@ class WorkerProcess:
         self.run: RunSettings = job.config
         self.block, self.number, self.alone = block, job.worker, job.alone
         self.own_minibatches = _own_minibatches(job, block)
+        self.busy = BusyTime(block, job.worker) if job.config.clock.virtual else None
         self._pipe, self._job = pipe, job
 
     def environments(self, count: int) -> Environments:
@@ -84,7 +85,7 @@ class WorkerProcess:
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         """See ``Worker``."""
-        _learn(self._pipe, self._job, self.block, minibatches or self.own_minibatches, weights, rest)
+        _learn(self._pipe, self._job, self.block, minibatches or self.own_minibatches, weights, rest, self.busy)
 
 
 def _learn(
@@ -94,10 +95,10 @@ def _learn(
     minibatches: MakeMinibatches,
     weights: MakeWeights | None,
     rest: Callable[[], None],
+    busy: BusyTime | None,
 ) -> None:
     """Play and learn until told to stop."""
     config = job.config
-    busy = BusyTime(block, job.worker) if config.clock.virtual else None
     rank = Rank.among(job.worker, job.workers, job.child, job.children)
     algorithm = config.algorithm.for_worker(rank)
     if replay_ratio(config) or config.exploration.sampler:

@@ -23,6 +23,7 @@ from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import RunSide, Serving
 from marl.exchanges.virtual_time import RoundTimer
 from marl.networks.contract import Acts, state_tree
+from marl.training.busy_time import BusyTime
 from marl.training.flat import Flat
 from marl.training.hogwild import LearnedWeights
 from marl.training.minibatches import MinibatchSource
@@ -39,6 +40,7 @@ class Worker(Protocol):
     number: int  # of this worker on its node
     alone: bool  # there is no parent
     own_minibatches: MakeMinibatches  # makes what it learns from, where its exchange has nothing else
+    busy: BusyTime | None  # counts its part of virtual time, where somebody asks for that
 
     def environments(self, count: int) -> Environments:
         """Make ``count`` environments; they are closed when the process ends."""
@@ -160,7 +162,7 @@ class Exchange(ExchangeSettings, ABC):
             ConfigError: this exchange has no rounds that can be timed.
         """
         raise ConfigError(
-            f"clock.virtual = true times rounds of weights: use exchange.name = 'weights', not {self.name!r}"
+            f"clock.virtual = true times rounds: use exchange.name = 'weights' or 'gradients', not {self.name!r}"
         )
 
     def demand_packages(self) -> None:

@@ -9,6 +9,10 @@ the parent has done its part:
     uploaded = answered + busy                            with barrier
              = max(uploaded before + busy, answered)      without
     end      = max over children of (uploaded + way up) + the parent's CPU time
+
+So without a barrier the way of one round, there and back, is hidden by the work for the next one. An exchange that has
+rounds of both kinds says for each whether workers wait for its answer. Where uploads are not merged ``together``, each
+has an end of its own, whatever other children do; but the parent can do no more than its CPU time allows.
 """
 
 import threading
@@ -18,9 +22,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from marl.data.node.memory import BUSY, array
-from marl.data.shared import SharedBlock
 from marl.wire.message import Value
 
 
@@ -58,44 +61,58 @@ NOTHING = Used()
 class _Child:
     ended: float  # its last round, in virtual time
     uploaded: float  # when its last upload was made
+    waits: bool  # its workers wait for the answer to that one
     used: Used = NOTHING  # until that one
 
 
 class VirtualClock:
     """Virtual seconds, round after round."""
 
-    def __init__(self, link: VirtualLink, *, barrier: bool = False, seconds: float = 0.0) -> None:
+    def __init__(
+        self, link: VirtualLink, *, barrier: bool = False, together: bool = True, seconds: float = 0.0
+    ) -> None:
         """
         Args:
-            barrier: whether workers wait while weights travel; the exchange knows.
+            barrier: whether workers wait for answers, where a round does not say; the exchange knows.
+            together: whether all uploads of a round are answered at once; the exchange knows.
             seconds: virtual time at which the clock begins.
         """
-        self.seconds, self.barrier = seconds, barrier
-        self._link = link
+        self.seconds, self.barrier, self.together = seconds, barrier, together
+        self._link, self._parent = link, seconds
         self._children: dict[str, _Child] = {}
 
     def join(self, child: str) -> None:
         """A child begins now; if it was there before, goes on from now."""
         before = self._children.get(child)
-        self._children[child] = _Child(self.seconds, self.seconds, NOTHING if before is None else before.used)
+        used = NOTHING if before is None else before.used
+        self._children[child] = _Child(self.seconds, self.seconds, self.barrier, used)
 
-    def end_round(self, uploads: Mapping[str, Used], parent_s: float) -> None:
+    def end_round(self, uploads: Mapping[str, Used], parent_s: float, *, waits: bool | None = None) -> None:
         """A round has ended.
 
         Args:
             uploads: what each child in it had used when its upload was there.
             parent_s: CPU time of the parent since the round before.
+            waits: whether workers wait for its answer; None: as ``barrier`` says.
         """
-        arrivals = [self._upload(self._children[child], used) for child, used in uploads.items()]
-        self.seconds = max([self.seconds, *arrivals]) + parent_s
-        for child in uploads:
-            self._children[child].ended = self.seconds
+        self._parent += parent_s
+        arrivals = {child: self._upload(self._children[child], used) for child, used in uploads.items()}
+        if self.together:
+            end = max([self.seconds, *arrivals.values()]) + parent_s
+            ends = dict.fromkeys(uploads, end)
+        else:
+            ends = {child: arrival + parent_s for child, arrival in arrivals.items()}
+            end = max([self.seconds, self._parent, *ends.values()])
+        self.seconds = end
+        for child, ended in ends.items():
+            self._children[child].ended = ended
+            self._children[child].waits = self.barrier if waits is None else waits
 
     def _upload(self, child: _Child, used: Used) -> float:
         """When its upload arrives."""
         new, child.used = used.since(child.used), used
         answered = child.ended + self._link.way(new.down)
-        child.uploaded = answered + new.busy if self.barrier else max(child.uploaded + new.busy, answered)
+        child.uploaded = answered + new.busy if child.waits else max(child.uploaded + new.busy, answered)
         return child.uploaded + self._link.way(new.up)
 
 
@@ -136,21 +153,29 @@ class RoundTimer:
         seconds = float(busy) if isinstance(busy, (int, float)) and 0 <= busy < float("inf") else 0.0
         self._uploads[child] = Used(seconds, *self.traffic(child))
 
-    def end_round(self) -> None:
-        """The round's uploads are merged."""
+    def end_round(self, *, waits: bool | None = None) -> None:
+        """The round's uploads are merged; ``waits``: see ``VirtualClock``."""
         now = self._cpu()
-        self.clock.end_round(self._uploads, now - (now if self._began is None else self._began))
+        self.clock.end_round(self._uploads, now - (now if self._began is None else self._began), waits=waits)
         self._began, self._uploads = now, {}
 
 
 class BusyChild:
     """A child's: how long it was busy. Its workers play side by side, what its own process does comes on top."""
 
-    def __init__(self, block: SharedBlock, cpu: Callable[[], float] = serving_time) -> None:
-        """``cpu``: CPU time of this process that rounds wait for."""
-        self._busy, self._cpu = array(block, "seconds")[:, BUSY], cpu
+    def __init__(self, busy: npt.NDArray[Any], cpu: Callable[[], float] = serving_time) -> None:
+        """
+        Args:
+            busy: seconds [M] that each worker was busy until what it has for the next upload.
+            cpu: CPU time of this process that rounds wait for.
+        """
+        self._busy, self._cpu = busy, cpu
         self._before = np.zeros(len(self._busy))
         self._workers_s, self._began = 0.0, cpu()
+
+    def looked(self, seconds: float) -> None:
+        """This process has spent CPU time on looking whether its workers are ready: nothing waited for that."""
+        self._began += seconds
 
     def told(self) -> dict[str, Value]:
         """What the next upload says: the seconds of the busiest worker before each upload, added up, and those of this

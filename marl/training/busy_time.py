@@ -10,10 +10,13 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from marl.data.node.memory import BUSY, array
 from marl.data.shared import SharedBlock
 from marl.errors import ConfigError
+
+T = TypeVar("T")
 
 SCHEDULED = Path("/proc/thread-self/schedstat")  # nanoseconds on a core, nanoseconds waiting for one, times scheduled
 
@@ -52,18 +55,23 @@ class BusyTime:
         self._clock = OwnClock()
         self._since = 0.0
 
+    def seconds(self) -> float:
+        """Busy seconds until now, those of earlier processes of this worker included."""
+        now = self._clock.seconds()
+        self._row[BUSY] += now - self._since
+        self._since = now
+        return float(self._row[BUSY])
+
+    def waits(self, wait: Callable[[], T]) -> T:
+        """Wait for others. What passes meanwhile does not count."""
+        self.seconds()
+        found = wait()
+        self._since = self._clock.seconds()
+        return found
+
     def between(self, go_on: Callable[[], bool]) -> Callable[[], bool]:
-        """The same question between two trajectories. What passes until its answer does not count: the worker waits
-        for others there, and nowhere else.
-        """
-
-        def ask() -> bool:
-            self._row[BUSY] += self._clock.seconds() - self._since
-            goes_on = go_on()
-            self._since = self._clock.seconds()
-            return goes_on
-
-        return ask
+        """The same question between two trajectories; the worker may wait for others in it."""
+        return lambda: self.waits(go_on)
 
 
 def demand_own_clock(scheduled: Path = SCHEDULED) -> None:

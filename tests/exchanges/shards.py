@@ -94,6 +94,7 @@ class Node:
         )
         self.drawn: list[Drawn] = []  # samples of its replay
         self.notes: list[str] = []
+        self.busy: dict[int, Any] = {}  # of workers: tells how long they were busy
         facts = ChildFacts(self.block, name, fleet.run, fleet.spaces, note=self.notes.append)
         self.side = GradientsChild(facts, fleet.clock)
         self._leave = threading.Event()
@@ -146,7 +147,8 @@ class Node:
         """
         fleet, algorithm = self.fleet, self.fleet.algorithm
         network, source = fleet.network(), Given(trajectories, between)
-        shard = Shard(self.block, worker, rounds_of(fleet.run), delayed=fleet.exchange.form == DELAYED)
+        delayed = fleet.exchange.form == DELAYED
+        shard = Shard(self.block, worker, rounds_of(fleet.run), delayed=delayed, busy=self.busy.get(worker))
         local, stop = flatten(network), array(self.block, "stop")
         generator = torch.Generator().manual_seed(fleet.seed_of(self.name, worker))
 

@@ -51,6 +51,41 @@ def test_without_a_barrier_an_upload_waits_for_the_answer_before() -> None:
     assert ends == pytest.approx([0.1 + 0.1 + 0.25, 2 * 0.45, 3 * 0.45])  # down, up, parent: .01 s of work is nothing
 
 
+def test_a_round_whose_answer_is_waited_for_hides_no_link() -> None:
+    """As gradients that are delayed: sums between them are waited for."""
+    clock = VirtualClock(LINK, barrier=True)
+    clock.join("a")
+    ends, busy = [], 0.0
+    for new, waits in ((2.0, False), (2.0, False), (0.25, True), (2.0, False)):
+        busy += new
+        clock.end_round({"a": Used(busy, 0, 0)}, 0.25, waits=waits)
+        ends.append(clock.seconds)
+    # Uploads: .1 + 2; 2 later, while the round ends at 2.45; 4.45 + .1, as .25 of work is less; 4.9 + .1 + 2.
+    assert ends == pytest.approx([2.1 + 0.35, 4.1 + 0.35, 4.55 + 0.35, 7.0 + 0.35])
+
+
+@pytest.mark.parametrize("order", ["aaab", "baaa", "aaba"])
+def test_uploads_that_are_not_merged_together_end_for_themselves(order: str) -> None:
+    """A child is answered when its own upload is there, in whatever order this machine lets them play."""
+    clock = VirtualClock(VirtualLink(), barrier=True, together=False)
+    busy, each = {"a": 0.0, "b": 0.0}, {"a": 1.0, "b": 3.0}
+    for child in "ab":
+        clock.join(child)
+    for child in order:
+        busy[child] += each[child]
+        clock.end_round({child: Used(busy[child])}, 0.25)
+    assert clock.seconds == pytest.approx(3 * 1.25)  # a: three uploads, which are longer than the 3.25 of b
+
+
+def test_a_parent_of_many_uploads_takes_its_cpu_time() -> None:
+    clock = VirtualClock(VirtualLink(), together=False, seconds=10.0)
+    for child in "abcdefgh":
+        clock.join(child)
+    for child in "abcdefgh":
+        clock.end_round({child: Used(0.25)}, 0.25)
+    assert clock.seconds == pytest.approx(10.0 + 8 * 0.25)  # not 10.5, when each is answered
+
+
 def test_a_late_child_has_worked_since_its_own_last_round() -> None:
     clock = VirtualClock(VirtualLink(), barrier=True)
     for child in "ab":
@@ -79,11 +114,14 @@ def test_no_limit_of_a_link_is_none() -> None:
 
 def test_a_child_tells_the_busiest_worker_between_uploads_and_its_own_process() -> None:
     child, cpu = Child("a", Clock(), workers=2), Clock()
-    busy, seconds = BusyChild(child.block, cpu), array(child.block, "seconds")
+    seconds = array(child.block, "seconds")
+    busy = BusyChild(seconds[:, BUSY], cpu)
     assert busy.told() == {}  # nobody counts
     seconds[:, BUSY] = 1.0, 3.0
     cpu.now += 0.5
     assert busy.told() == {"busy": 3.5}
+    cpu.now += 0.25
+    busy.looked(0.25)  # it was spent on nothing that anybody waits for
     seconds[:, BUSY] += 2.0, 1.0
     assert busy.told() == {"busy": 5.5}
 
@@ -112,7 +150,9 @@ def test_rounds_of_the_parent_are_timed(clock: Clock) -> None:
     children = join(parent, clock, "a", "b", barrier=True)
     cpu.now += 0.25  # of the parent, from the moment when the first child joined
     for child, seconds in zip(children, (2.0, 1.0), strict=True):
-        child.side._busy = BusyChild(child.block, lambda: 0.0)  # this process is not the child's
+        child.side._busy = BusyChild(
+            array(child.block, "seconds")[:, BUSY], lambda: 0.0
+        )  # this process is not the child's
         array(child.block, "seconds")[:, BUSY] = seconds
         array(child.block, "waiting")[:, 0] = 1  # all workers rest
     a_round(parent, clock, children)

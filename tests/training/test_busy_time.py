@@ -69,6 +69,16 @@ def test_a_worker_is_busy_between_two_answers_and_not_while_it_waits_for_one(mon
     assert array(block, "seconds")[:, BUSY].tolist() == [0.0, 5.0]
 
 
+@linux
+def test_a_worker_that_waits_within_a_trajectory_is_not_busy_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 2.0, 3.0, 8.0, 9.0])  # made, asked, waits, goes on, asked
+    monkeypatch.setattr(OwnClock, "_now", lambda unused: next(now))
+    busy = BusyTime(node_memory(num_weights=1, num_parameters=1, observation_size=1, workers=1), 0)
+    assert busy.seconds() == 2.0
+    assert busy.waits(lambda: "found") == "found"
+    assert busy.seconds() == 4.0
+
+
 @pytest.mark.parametrize("content", [None, "0 0 0\n", ""])
 def test_a_system_that_does_not_count_is_refused(tmp_path: Path, content: str | None) -> None:
     place = tmp_path / "schedstat"

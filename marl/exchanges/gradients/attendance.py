@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Collection
 
+from marl.exchanges.virtual_time import RoundTimer
+
 LEAST_S, SLOWER = 1.0, 1.5  # seconds that a round waits after its first part; or the time until that part, times this
 
 
 class Attendance:
     """Of one round after another. Not locked."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock, self._opened_at = clock, clock()
+    def __init__(self, clock: Callable[[], float], timer: RoundTimer | None = None) -> None:
+        """``timer``: counts rounds in virtual time."""
+        self._clock, self._opened_at, self._timer = clock, clock(), timer
         # Children that a round waits for: those that have had a part in the last one; None: all, in the first round.
         self._active: set[str] | None = None
         self._first_at: float | None = None  # when the first part of the open round came
@@ -19,17 +22,21 @@ class Attendance:
         self.leave(child)
         if first:
             self._opened_at = self._clock()
+        if self._timer is not None:
+            self._timer.join(child)
 
     def leave(self, child: str) -> None:
         """No longer wait for a child, until it has a part again."""
         if self._active is not None:
             self._active.discard(child)
 
-    def take(self, child: str) -> None:
-        """The child's part is in the open round."""
+    def take(self, child: str, busy: object = None) -> None:
+        """The child's part is in the open round; ``busy``: what it says of its seconds."""
         if self._active is not None:
             self._active.add(child)
         self._first_at = self._first_at or self._clock()
+        if self._timer is not None:
+            self._timer.upload(child, busy)
 
     def due_at(self) -> float:
         """When the open round closes without those that are late."""
@@ -45,6 +52,12 @@ class Attendance:
         waited_for = set(live) if self._active is None else self._active
         return waited_for <= set(here) or self._clock() >= self.due_at()
 
-    def end_round(self, here: Collection[str]) -> None:
-        """The round is closed with the parts of these children, and the next one is open."""
+    def end_round(self, here: Collection[str], *, waits: bool = True) -> None:
+        """The round is closed with the parts of these children, and the next one is open.
+
+        Args:
+            waits: whether workers wait for its sum before they go on.
+        """
         self._active, self._opened_at, self._first_at = set(here), self._clock(), None
+        if self._timer is not None:
+            self._timer.end_round(waits=waits)

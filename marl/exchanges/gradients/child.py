@@ -13,8 +13,9 @@ from marl.errors import WeightsRefused
 from marl.exchanges.base import ChildFacts
 from marl.exchanges.child_reports import Reporter
 from marl.exchanges.gradients.coding import PartCoding
-from marl.exchanges.gradients.memory import ANEW, AWAY, GRADIENT, KIND, NOTHING, NUMBER, STATE, SUMS
+from marl.exchanges.gradients.memory import ANEW, AWAY, BUSY, GRADIENT, KIND, NOTHING, NUMBER, STATE, SUMS
 from marl.exchanges.gradients.step import Step
+from marl.exchanges.virtual_time import BusyChild
 from marl.failpoints import fail
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
@@ -35,7 +36,7 @@ class GradientsChild:
         self._name, self._note, self._clock, self._restarts = facts.name, facts.note, clock, facts.restarts
         self._normalizes = facts.normalizes
         self._block = block = facts.block
-        self._reporter = Reporter(block, clock)
+        self._reporter, self._busy = Reporter(block, clock), BusyChild(array(block, "part_numbers")[:, BUSY])
         self._counters, self._part = array(block, "counters"), array(block, "part")
         self._numbers, self._stop = array(block, "part_numbers"), array(block, "stop")
         self._round, self._norm = array(block, "round"), array(block, "round_norm")
@@ -94,6 +95,12 @@ class GradientsChild:
 
     def _wait_for_parts(self) -> bool:
         """Whether all workers have written their parts; waits a little for the last ones."""
+        before = time.thread_time()
+        complete = self._look_for_parts()
+        self._busy.looked(time.thread_time() - before)
+        return complete
+
+    def _look_for_parts(self) -> bool:
         until = self._clock() + LONGEST_PAUSE
         while not self._is_complete():
             if self._clock() >= until or self._leaving.is_set() or self._stop[0]:
@@ -108,7 +115,7 @@ class GradientsChild:
     def _upload(self) -> Message:
         kind, count, largest = self._add_up()
         steps = int(self._counters[:, STEPS].sum())
-        info: dict[str, Value] = {"kind": kind, "count": count, "steps": steps - self._base_steps}
+        info: dict[str, Value] = {"kind": kind, "count": count, "steps": steps - self._base_steps, **self._busy.told()}
         arrays: dict[str, Array] = {}
         if kind == GRADIENT:
             arrays |= self._coding.upload(self._gradient)

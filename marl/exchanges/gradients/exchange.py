@@ -55,6 +55,9 @@ class Gradients(Exchange):
         """See ``Exchange``."""
         return CODECS if self.codec == "auto" else (self.codec,)
 
+    def demand_rounds(self) -> None:
+        """See ``Exchange``: every minibatch is a round."""
+
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. A round's parts."""
         return round_fields(workers, num_parameters(network), num_sums(run))
@@ -68,7 +71,8 @@ class Gradients(Exchange):
         if worker.alone:
             worker.learn()
             return
-        shard = Shard(worker.block, worker.number, rounds_of(worker.run), delayed=self.form == DELAYED)
+        rounds = rounds_of(worker.run)
+        shard = Shard(worker.block, worker.number, rounds, delayed=self.form == DELAYED, busy=worker.busy)
 
         def minibatches(algorithm: Algorithm, network: nn.Module, spaces: Spaces) -> MinibatchSource:
             own = worker.own_minibatches(algorithm, network, spaces)
@@ -88,4 +92,6 @@ class Gradients(Exchange):
         """See ``Exchange``."""
         from marl.exchanges.gradients.parent import GradientsParent
 
+        if facts.timer is not None:
+            facts.timer.clock.barrier = True  # of the first round; later ones say themselves
         return GradientsParent(facts, self)

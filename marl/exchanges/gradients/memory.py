@@ -14,6 +14,7 @@ from marl.exchanges.run import RunSettings, replay_ratio
 NOTHING, GRADIENT, SUMS = range(3)  # kinds of a part; nothing: the worker has no part in this round
 NEW, MEMBER, AWAY = range(3)  # states of a worker: waited for, until it has died; then not, until it has a part again
 NUMBER, KIND, STATE = range(3)  # columns of "part"
+BUSY = 3  # column of "part_numbers": seconds until the worker wrote the part, with clock.virtual
 ANEW = 2**40  # added to "round" each time a child takes over the parent's weights; no run has as many rounds
 SUMS_OF_A_MINIBATCH = 3  # numbers at most that an algorithm adds up for each
 SUMS_OF_A_SAMPLE = 2  # numbers that are added up before samples are drawn, see ``ShardedSamples``
@@ -23,7 +24,7 @@ def round_fields(workers: int, num_parameters: int, sums: int) -> dict[str, Tree
     """What a node's memory needs."""
     return {
         "part": Leaf((workers, 8), torch.int64),  # for which "round", see above
-        "part_numbers": Leaf((workers, 8), torch.float64),  # of the part: transitions, rate, largest weight
+        "part_numbers": Leaf((workers, 8), torch.float64),  # of the part: transitions, rate, largest weight; see BUSY
         "part_gradient": Leaf((workers, num_parameters), torch.float32),  # sum over the transitions of the part
         "part_sums": Leaf((workers, sums), torch.float64),
         "round": Leaf((8,), torch.int64),  # [0]: number of the last round that is over, and see ANEW

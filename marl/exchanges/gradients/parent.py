@@ -20,6 +20,7 @@ from marl.exchanges.gradients.attendance import Attendance
 from marl.exchanges.gradients.coding import Coding
 from marl.exchanges.gradients.memory import GRADIENT, SUMS, most_transitions, num_sums, rounds_of
 from marl.exchanges.gradients.parts import Part, length_of, part_of, total_of
+from marl.exchanges.gradients.settings import EXACT
 from marl.exchanges.gradients.step import Step
 from marl.exchanges.member import Member
 from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed
@@ -51,7 +52,7 @@ class GradientsParent:
         self._changed, self._closed = threading.Condition(), False
         self._ranks: dict[str, int] = {}
         self._workers: dict[str, int] = {}
-        self._attendance = Attendance(clock)
+        self._attendance = Attendance(clock, facts.timer)
         self._observed = (
             Observed(facts.observation_size, facts.statistics, facts.sample) if facts.observation_size else None
         )
@@ -171,7 +172,7 @@ class GradientsParent:
             self._coding.arrived(self._clock() - (member.began_at or 0.0))
         self._parts[child] = part
         self._steps += steps
-        self._attendance.take(child)
+        self._attendance.take(child, upload.info.get("busy"))
         self._close_if_due()
         while self.current.version == version and not self._closed:
             self._changed.wait(min(LONGEST_WAIT, max(0.0, self._attendance.due_at() - self._clock())))
@@ -222,7 +223,7 @@ class GradientsParent:
         self._last = Answer(
             Message(Kind.ANSWER, self._name, self.term, version, arrays=arrays, info=info), digest_of(arrays)
         )
-        self._attendance.end_round(self._parts)
+        self._attendance.end_round(self._parts, waits=self._settings.form == EXACT or total.kind == SUMS)
         self._parts, self._steps = {}, 0
 
     def _everything(self, member: Member, *, taken: bool = False, refused: str = "") -> Answer:

@@ -11,7 +11,8 @@ from marl.algorithms.base import Algorithm, Loss, Moment
 from marl.data.node.memory import array
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
-from marl.exchanges.gradients.memory import ANEW, AWAY, GRADIENT, KIND, MEMBER, NEW, NOTHING, NUMBER, STATE, SUMS
+from marl.exchanges.gradients.memory import ANEW, AWAY, BUSY, GRADIENT, KIND, MEMBER, NEW, NOTHING, NUMBER, STATE, SUMS
+from marl.training.busy_time import BusyTime
 from marl.training.flat import Flat
 from marl.training.learned_weights import gradient_of
 
@@ -25,15 +26,21 @@ class Shard:
     own, and goes on with the weights that this one has not moved yet. Nobody can move them before it has them.
     """
 
-    def __init__(self, block: SharedBlock, worker: int, rounds: int, *, delayed: bool = False) -> None:
-        """``rounds`` of each trajectory: all workers make as many, so that all play at the same time."""
+    def __init__(
+        self, block: SharedBlock, worker: int, rounds: int, *, delayed: bool = False, busy: BusyTime | None = None
+    ) -> None:
+        """
+        Args:
+            rounds: of each trajectory; all workers make as many, so that all play at the same time.
+            busy: tells how long the worker was busy, for virtual time.
+        """
         self._weights = block["weights"]
         # What ``Algorithm.settle`` moves at this worker. Nobody reads it: the contact settles the weights of all.
         self.vector = torch.zeros_like(self._weights)
         self.in_step = False  # whether this trajectory is learned from together with those of all others
         self.count = 0.0  # transitions of the batch whose loss comes next
         self.largest = 1.0  # importance weight before that batch's were divided by it
-        self._rounds, self._delayed = rounds, delayed
+        self._rounds, self._delayed, self._busy = rounds, delayed, busy
         self._part, self._numbers = array(block, "part")[worker], array(block, "part_numbers")[worker]
         self._gradient, self._sums = block["part_gradient"][worker], block["part_sums"][worker]
         self._round, self._stop = array(block, "round"), array(block, "stop")
@@ -104,6 +111,8 @@ class Shard:
         if kind != SUMS:
             self.fetch()  # now: the round may end, and move the weights, at any time from here on
         self._numbers[0], self._part[KIND] = count, kind
+        if self._busy is not None:
+            self._numbers[BUSY] = self._busy.seconds()
         self._part[NUMBER] = self._over + 1  # last: now the contact may read the part
         self._has_part = True
 
@@ -113,12 +122,18 @@ class Shard:
         """
         if not self._has_part:
             return self.in_step
-        while self._round[0] == self._over and not self._stop[0]:
-            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker or the contact were killed
+        if self._busy is None:
+            self._poll()
+        else:
+            self._busy.waits(self._poll)
         before, self._over, self._has_part = self._over, int(self._round[0]), False
         if self._over != before + 1:
             self.in_step = False
         return self.in_step
+
+    def _poll(self) -> None:
+        while self._round[0] == self._over and not self._stop[0]:
+            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker or the contact were killed
 
 
 class ShardedMinibatches:

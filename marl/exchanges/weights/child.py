@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from marl.data.node.memory import STEPS, array
+from marl.data.node.memory import BUSY, STEPS, array
 from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.data.shared import SharedBlock
 from marl.digests import name_of
@@ -65,7 +65,7 @@ class WeightsChild:
         self._deterministic, self._barrier = deterministic, settings.barrier or deterministic
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
         self._note, self._clock = note, clock
-        self._reporter, self._busy = Reporter(block, clock), BusyChild(block)
+        self._reporter, self._busy = Reporter(block, clock), BusyChild(array(block, "seconds")[:, BUSY])
         self._counters = array(block, "counters")
         size = self._shared.numel()
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)

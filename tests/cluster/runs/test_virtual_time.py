@@ -54,6 +54,19 @@ def test_a_run_counts_virtual_seconds_and_goes_on_with_them(cluster: Cluster | N
     assert second.virtual_seconds > first.virtual_seconds
 
 
+@linux
+@pytest.mark.parametrize("form", ["exact", "delayed"])
+def test_every_minibatch_of_gradients_is_a_round(form: str, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "report.runs": str(tmp_path / "runs"), "clock.virtual": True, "stop.steps": 2000}
+    settings |= {"exchange.name": "gradients", "exchange.form": form, "clock.link_delay_ms": 10_000.0}
+    settings |= {"environment.per_worker": 8, "algorithm.t_max": 25}  # 200 steps each
+    result = train("CartPole-v1", settings=settings, out=tmp_path / "weights.pt", live=False, cluster=Cluster(local=1))
+    assert result.virtual_seconds is not None
+    rounds = result.virtual_seconds // 20.0  # down and up: no work of a minibatch hides so much
+    assert 8 <= rounds <= 2 * 10
+    assert result.virtual_seconds - 20.0 * rounds < result.seconds
+
+
 def test_a_run_that_is_not_asked_counts_nothing(tmp_path: Path) -> None:
     settings = {**SETTINGS, "report.runs": str(tmp_path / "runs")}
     result = train("CartPole-v1", settings=settings, out=tmp_path / "weights.pt", live=False)
