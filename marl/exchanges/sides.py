@@ -29,6 +29,7 @@ class Global(NamedTuple):
     steps: int  # environment steps merged so far
     delta: Tensor | None = None  # encoded: from the version before to this one; pairwise: all weights
     name: Future[str] | None = None  # hash of the weights, for children that compute them from ``delta``
+    updates: int | None = None  # optimizer steps of this parent until then; None: children make their own, and report
 
 
 class State(NamedTuple):

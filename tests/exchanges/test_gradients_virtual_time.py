@@ -91,6 +91,7 @@ def test_a_delayed_gradient_hides_the_link_and_a_sum_does_not(form: str, seconds
         upload = Message(Kind.UPLOAD, "child0", fleet.parent.term, number, number + 1, arrays, info)
         assert fleet.parent.answer("child0", upload) is not None
     assert timer.seconds == pytest.approx(seconds)
+    assert fleet.parent.current.updates == 2
 
 
 def test_the_cpu_time_of_the_parent_comes_on_top(fleets: list[Fleet]) -> None:

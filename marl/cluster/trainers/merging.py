@@ -10,7 +10,7 @@ from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import tensors_of
 from marl.cluster.trainers.children import Children
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
-from marl.exchanges.sides import Audited, RunSide
+from marl.exchanges.sides import Audited, Global, RunSide
 from marl.exchanges.virtual_time import RoundTimer
 from marl.reports.events import ChildRow
 
@@ -73,7 +73,12 @@ class Merging(Trainer):
 
     def counts(self) -> Counts:
         """See ``Trainer``."""
-        return self._children.counts()
+        return self._counts(self._side.current)
+
+    def _counts(self, current: Global) -> Counts:
+        """A parent's own optimizer steps count once each: all workers of all children report the same ones."""
+        counts = self._children.counts()
+        return counts if current.updates is None else counts._replace(updates=np.array([current.updates]))
 
     def episodes(self) -> Episodes:
         """See ``Trainer``. In a deterministic run they count at the end of a round, when all children have reported."""
@@ -90,7 +95,8 @@ class Merging(Trainer):
         tensors |= {
             name: each for name, each in (("velocity", state.velocity), ("error", state.error)) if each is not None
         }
-        return Snapshot(tensors, state.current.steps, self._base_updates + int(self.counts().updates.sum()))
+        updates = self._base_updates + int(self._counts(state.current).updates.sum())
+        return Snapshot(tensors, state.current.steps, updates)
 
     def info(self) -> dict[str, Any]:
         """See ``Trainer``."""

@@ -28,7 +28,7 @@ class Counts(NamedTuple):
     """What is counted while training, since this start."""
 
     steps: npt.NDArray[np.int64]  # [M] environment steps of each worker, or of each child
-    updates: npt.NDArray[np.int64]  # [M]
+    updates: npt.NDArray[np.int64]  # [M], or [1] where workers learn together
     metrics: dict[str, float]
     restarts: int
     first_outside: str = ""  # the first observation that was outside its space, in words

@@ -58,7 +58,7 @@ class GradientsParent:
         )
         row = None if self._observed is None else self._observed.statistics
         self._size, self._parameters = facts.weights.numel(), facts.num_parameters
-        self.current = Global(facts.version, facts.weights.clone(), row, facts.steps)
+        self.current = Global(facts.version, facts.weights.clone(), row, facts.steps, updates=0)
         self._state, self._count = torch.zeros(2, self._parameters), torch.zeros(1)
         self._step, self._updates = Step(run, self._state, self._count), 0
         self._trajectory, self._most = run.algorithm.t_max * run.environment.per_worker, most_transitions(run)
@@ -197,7 +197,7 @@ class GradientsParent:
         """Add up, move the weights, and open the next round."""
         before, now = self.current, self._clock()
         total = total_of(self._parts, self._ranks, self._settings.clip)
-        version, weights = before.version + 1, before.weights
+        version, weights, updates = before.version + 1, before.weights, before.updates or 0
         info: dict[str, Value] = {"taken": True, "report_every": report_every(len(self.members))}
         arrays: dict[str, Array] = {}
         if total.kind == GRADIENT and total.numbers is not None:
@@ -206,7 +206,7 @@ class GradientsParent:
             except WeightsRefused as error:
                 self._tell("mean", f"the mean of gradients of version {version} moves nothing: {error}")
             else:
-                norm, self._updates = length_of(mean), self._updates + 1
+                norm, self._updates, updates = length_of(mean), self._updates + 1, updates + 1
                 info["norm"], info["rate"], info["updates"] = norm, total.rate, self._updates
                 weights = weights.clone()  # the last version is still being read
                 self._step.make(weights, mean, norm=norm, rate=total.rate, updates=self._updates)
@@ -216,7 +216,7 @@ class GradientsParent:
         statistics = before.statistics
         if self._observed is not None and statistics is not self._observed.statistics:
             statistics = arrays["normalizer"] = self._observed.statistics
-        self.current = Global(version, weights, statistics, before.steps + self._steps)
+        self.current = Global(version, weights, statistics, before.steps + self._steps, updates=updates)
         info["steps"], info["codec"] = self.current.steps, self._coding.name
         if version % COMPARE_EVERY == 0:
             info["hash"] = name_of(bytes_of(weights))

@@ -1,6 +1,7 @@
 """Virtual seconds of real runs: counted where they are asked for, written down, and gone on with."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,12 +60,19 @@ def test_a_run_counts_virtual_seconds_and_goes_on_with_them(cluster: Cluster | N
 def test_every_minibatch_of_gradients_is_a_round(form: str, tmp_path: Path) -> None:
     settings = {**SETTINGS, "report.runs": str(tmp_path / "runs"), "clock.virtual": True, "stop.steps": 2000}
     settings |= {"exchange.name": "gradients", "exchange.form": form, "clock.link_delay_ms": 10_000.0}
-    settings |= {"environment.per_worker": 8, "algorithm.t_max": 25}  # 200 steps each
-    result = train("CartPole-v1", settings=settings, out=tmp_path / "weights.pt", live=False, cluster=Cluster(local=1))
-    assert result.virtual_seconds is not None
-    rounds = result.virtual_seconds // 20.0  # down and up: no work of a minibatch hides so much
-    assert 8 <= rounds <= 2 * 10
-    assert result.virtual_seconds - 20.0 * rounds < result.seconds
+    settings |= {"environment.per_worker": 4, "algorithm.t_max": 25, "node.workers": 2}  # 200 steps of both
+    how: Any = {"out": tmp_path / "weights.pt", "live": False, "cluster": Cluster(local=1)}
+    first = train("CartPole-v1", settings=settings, **how)
+    assert first.virtual_seconds is not None
+    rounds = first.virtual_seconds // 20.0  # down and up: no work of a minibatch hides so much
+    assert rounds >= 8
+    assert 0.0 < first.virtual_seconds - 20.0 * rounds < 10.0  # the work of all of them
+    assert first.updates == rounds  # both workers have had a part in each
+    assert metrics(tmp_path)[-1]["updates"] == rounds
+    if form == "exact":
+        second = train(resume=first.run, settings={"stop.steps": first.steps + 1000}, **how)
+        assert second.virtual_seconds is not None
+        assert second.updates == second.virtual_seconds // 20.0 > first.updates
 
 
 def test_a_run_that_is_not_asked_counts_nothing(tmp_path: Path) -> None:

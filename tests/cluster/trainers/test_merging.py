@@ -97,6 +97,15 @@ def test_a_checkpoint_holds_what_belongs_to_its_tensors() -> None:
     assert trainer.info() == expected
 
 
+def test_a_parent_that_makes_optimizer_steps_counts_each_once() -> None:
+    """However many workers have had a part in them, and report them."""
+    trainer, side = made({"updates": 100})
+    side.current = side.current._replace(updates=3)
+    assert trainer.counts().updates.tolist() == [3]
+    assert trainer.counts().steps.tolist() == [10]
+    assert trainer.snapshot().updates == 103
+
+
 def test_the_end_waits_for_a_last_round() -> None:
     trainer, side = made()
     trainer.last_round()
