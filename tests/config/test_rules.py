@@ -95,7 +95,15 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
             {"exchange.name": "experience", "exchange.aggregate": "krum"},
             "exchange.aggregate: expected 'mean' with exchange.name = 'experience', where children upload no weights",
         ),
-        ({"exchange.form": "late"}, "exchange.form: expected one of exact, delayed, got 'late'"),
+        ({"exchange.form": "late"}, "exchange.form: expected one of exact, delayed, asynchronous, got 'late'"),
+        (
+            {"exchange.name": "gradients", "exchange.form": "asynchronous", "exchange.codec": "auto"},
+            "exchange.codec: expected a fixed one with exchange.form = 'asynchronous', which has no rounds to time",
+        ),
+        (
+            {"exchange.name": "gradients", "exchange.form": "asynchronous", "exchange.max_staleness": -1},
+            "exchange.max_staleness: expected 0 or more",
+        ),
         ({"exchange.name": "experience", "exchange.batch": 0}, "exchange.batch: expected at least 1"),
         ({"exchange.name": "experience", "exchange.max_staleness": -1}, "exchange.max_staleness: expected 0 or more"),
         ({"exchange.name": "experience", "deterministic": True}, "needs exchange.name = 'weights'"),

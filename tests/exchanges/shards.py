@@ -96,7 +96,7 @@ class Node:
         self.notes: list[str] = []
         self.busy: dict[int, Any] = {}  # of workers: tells how long they were busy
         facts = ChildFacts(self.block, name, fleet.run, fleet.spaces, note=self.notes.append)
-        self.side = GradientsChild(facts, fleet.clock)
+        self.side = fleet.child_class(facts, fleet.clock)
         self._leave = threading.Event()
 
     def connect(self) -> None:
@@ -181,6 +181,9 @@ class Node:
 class Fleet:
     """A parent and its children."""
 
+    child_class: type[GradientsChild] = GradientsChild
+    parent_class: type[Parent] = Parent
+
     def __init__(
         self,
         spaces: Spaces,
@@ -215,7 +218,7 @@ class Fleet:
         known = ParentFacts(
             self.run, self.spaces, num_parameters=size, hear=self._hear, note=self.notes.append, **given
         )
-        return Parent(known, self.exchange, self.clock)
+        return self.parent_class(known, self.exchange, self.clock)
 
     def _hear(self, child: str, report: Report) -> int:
         self.told[child] = int(report.steps.sum())

@@ -15,7 +15,9 @@ class ExperienceSettings(SettingsPart):
 
     queue: int = 16  # experience: trajectories that may wait, at least one a child; more is steadier, and staler
     batch: int = 1  # experience: trajectories that the learner learns from at once
-    max_staleness: int = 32  # experience: older trajectories are dropped; in versions: each batch makes one
+    # experience: older trajectories are dropped; in versions: each batch makes one. gradients that are asynchronous:
+    # older gradients are dropped; each of them makes a version
+    max_staleness: int = 32
     device: str = "auto"  # experience: the learner's device: "auto" is the first GPU, if any; else a name of torch
     zstd: bool = False  # experience: trajectories are packed (extra: zstd): fewer bytes, most of all with pictures
 

@@ -199,12 +199,16 @@ class GradientsChild:
         self._reporter.obey(answer)
         self.term, self.version = answer.term, answer.version
         self._block["version"].fill_(answer.version)
-        times = int(self._round[0]) // ANEW + everything
-        self._round[0] = times * ANEW + answer.version  # last, and at once: now workers go on
+        self._round[0] = self._ends(answer)  # last, and at once: now workers go on
         if everything:
             self.started.set()
             self._has_begun = True
         fail("child.applied")
+
+    def _ends(self, answer: Message) -> int:
+        """The number of the round that an answer ends."""
+        times = int(self._round[0]) // ANEW + ("weights" in answer.arrays)
+        return times * ANEW + answer.version
 
     def _begin_anew(self, answer: Message) -> None:
         """Take over weights and optimizer state."""

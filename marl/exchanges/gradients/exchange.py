@@ -13,7 +13,7 @@ from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.gradients.memory import most_samples, num_sums, round_fields, rounds_of
 from marl.exchanges.gradients.samples import ShardedSamples
-from marl.exchanges.gradients.settings import DELAYED
+from marl.exchanges.gradients.settings import ASYNCHRONOUS, DELAYED
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
 from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
@@ -50,6 +50,10 @@ class Gradients(Exchange):
                 "all children have seen), got true"
             )
         self.demand_mean("gradients are averaged")
+        if self.form == ASYNCHRONOUS:
+            expected = "a fixed one with exchange.form = 'asynchronous', which has no rounds to time"
+            demand(self.codec != "auto", "exchange.codec", expected, self.codec)
+            demand(self.max_staleness >= 0, "exchange.max_staleness", "0 or more", self.max_staleness)
 
     def codecs(self) -> tuple[str, ...]:
         """See ``Exchange``."""
@@ -84,12 +88,20 @@ class Gradients(Exchange):
 
     def child(self, facts: ChildFacts) -> "GradientsChild":
         """See ``Exchange``."""
+        if self.form == ASYNCHRONOUS:
+            from marl.exchanges.gradients.asynchronous_child import AsynchronousChild
+
+            return AsynchronousChild(facts)
         from marl.exchanges.gradients.child import GradientsChild
 
         return GradientsChild(facts)
 
     def parent(self, facts: ParentFacts) -> "GradientsParent":
         """See ``Exchange``."""
+        if self.form == ASYNCHRONOUS:
+            from marl.exchanges.gradients.asynchronous_parent import AsynchronousParent
+
+            return AsynchronousParent(facts, self)
         from marl.exchanges.gradients.parent import GradientsParent
 
         if facts.timer is not None:

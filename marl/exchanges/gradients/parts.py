@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import torch
@@ -123,10 +123,19 @@ def _by_one_weight(parts: list[Part], clip: float) -> list[Part]:
 
 
 def _factors(parts: list[Part], clip: float) -> list[float]:
-    """What each sum of gradients is multiplied by: less than 1 where its mean is much longer than is usual."""
+    """What each sum of gradients is multiplied by."""
     lengths = [0.0 if part.numbers is None else length_of(part.numbers) / max(part.transitions, 1.0) for part in parts]
-    moving = [length for length in lengths if length]
-    if len(moving) < ENOUGH or math.isinf(clip):
-        return [1.0] * len(parts)
-    limit = clip * statistics.median(moving)
-    return [min(1.0, limit / length) if length else 1.0 for length in lengths]
+    return [shortening(length, lengths, clip) for length in lengths]
+
+
+def shortening(length: float, lengths: Collection[float], clip: float) -> float:
+    """What a gradient is multiplied by: less than 1 where it is much longer than is usual.
+
+    Args:
+        length: of its mean; ``lengths`` of those of all children.
+        clip: a gradient is at most this many times as long as the usual one, where that is known.
+    """
+    moving = [each for each in lengths if each]
+    if len(moving) < ENOUGH or math.isinf(clip) or not length:
+        return 1.0
+    return min(1.0, clip * statistics.median(moving) / length)

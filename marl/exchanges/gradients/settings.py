@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from marl.exchanges.part import SettingsPart, demand
 
-EXACT, DELAYED = FORMS = "exact", "delayed"
+EXACT, DELAYED, ASYNCHRONOUS = FORMS = "exact", "delayed", "asynchronous"
 
 
 @dataclass(frozen=True)
 class GradientsSettings(SettingsPart):
-    """Which weights a gradient is computed with."""
+    """Which weights a gradient is computed with, and which it moves."""
 
-    form: str = (
-        EXACT  # gradients: each is of the newest weights; "delayed": of those one step earlier, to hide the link
-    )
+    # gradients: "exact": of the newest weights; "delayed": of the weights one step earlier, hides the link;
+    # "asynchronous": each child's moves the parent's weights as it comes, and nobody waits
+    form: str = EXACT
 
     def validate(self) -> None:
         """See ``SettingsPart``."""
