@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Algorithm, Loss
 from marl.data.spaces import Spaces
 from marl.networks.contract import Stateless
@@ -62,3 +63,13 @@ class Careful(Lazy):
 
     name: str = "tests.fake_algorithms:Careful"
     bound: float | None = 0.2
+
+
+@dataclass(frozen=True)
+class OwnLoss(A3C):
+    """A3C with a loss of a user's own."""
+
+    name: str = "tests.fake_algorithms:OwnLoss"
+
+    def loss(self, network: nn.Module, batch: Any) -> Loss:
+        raise AssertionError("never asked")

@@ -130,8 +130,12 @@ def test_a_legal_pair_learns_on_a_child(algorithm: str, exchange: str, tmp_path:
         ),
         (
             CATCH,
-            {"exchange.name": "gradients", "algorithm.name": "a3c", "algorithm.normalize_advantages": True},
-            "algorithm.normalize_advantages: expected false with exchange.name = 'gradients' and a3c",
+            {
+                "exchange.name": "gradients",
+                "algorithm.name": "tests.fake_algorithms:OwnLoss",
+                "algorithm.normalize_advantages": True,
+            },
+            "algorithm.normalize_advantages: expected false with exchange.name = 'gradients' and tests.fake_algorithms",
         ),
         (
             CATCH,

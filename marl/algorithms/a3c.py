@@ -4,15 +4,17 @@ Mnih et al., "Asynchronous Methods for Deep Reinforcement Learning" (2016). One 
 the paper's form; B environments a worker is the same code. ``gae_lambda`` 1 gives the paper's n-step returns.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from marl.algorithms.base import Algorithm, Loss, demand
+from marl.algorithms.base import Algorithm, Loss, Moment, demand
 from marl.algorithms.impala import IMPALA
 from marl.algorithms.last_values import following_values, outputs_of
+from marl.algorithms.shared_advantages import SharedTrajectory, opened, parts_of
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.networks.build_network import actor_critic
@@ -20,7 +22,7 @@ from marl.networks.contract import Policy
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
-from marl.targets.returns import mean_weights, standardized
+from marl.targets.returns import mean_weights, moments_of, standardized, standardized_by
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,40 @@ class A3C(Algorithm):
         """A policy and a value."""
         return actor_critic(spaces, settings, seed)
 
-    def loss(self, network: nn.Module, batch: Trajectory) -> Loss:
+    def minibatches(
+        self, network: nn.Module, trajectory: Trajectory, moment: Moment
+    ) -> Iterator[Trajectory | SharedTrajectory]:
+        """The trajectory; see ``SharedTrajectory``."""
+
+        def moments() -> Tensor:
+            critic = cast(Policy, network)
+            with torch.no_grad():
+                values = outputs_of(critic, trajectory).values
+            own = _advantages(critic, values, trajectory, discount=self.discount, gae_lambda=self.gae_lambda)
+            return moments_of(own, trajectory.valid)
+
+        return parts_of(trajectory, moment, moments, normalize=self.sums_per_trajectory() > 0)
+
+    def batches_per_trajectory(self) -> float:
+        """See ``Algorithm.batches_per_trajectory``."""
+        return 1.0 if type(self).minibatches is A3C.minibatches else super().batches_per_trajectory()
+
+    def sums_per_trajectory(self) -> int:
+        """See ``Algorithm.sums_per_trajectory``. The loss of a subclass knows only trajectories."""
+        return int(self.normalize_advantages and type(self).loss is A3C.loss)
+
+    def loss(self, network: nn.Module, batch: Trajectory | SharedTrajectory) -> Loss:
         """Policy gradient with a value baseline and an entropy bonus."""
+        trajectory, moments = opened(batch)
         return a3c_loss(
             cast(Policy, network),
-            batch,
+            trajectory,
             discount=self.discount,
             gae_lambda=self.gae_lambda,
             value_cost=self.value_cost,
             entropy_cost=self.entropy_cost,
             normalize_advantages=self.normalize_advantages,
+            moments=moments,
         )
 
     def off_policy(self) -> Algorithm:
@@ -93,26 +119,35 @@ def a3c_loss(
     value_cost: float,
     entropy_cost: float,
     normalize_advantages: bool = False,
+    moments: Tensor | None = None,
 ) -> Loss:
-    """``-log pi(a|s) A - entropy_cost H(pi) + value_cost (R - V)^2``, mean over the steps that are transitions."""
+    """``-log pi(a|s) A - entropy_cost H(pi) + value_cost (R - V)^2``, mean over the steps that are transitions.
+
+    ``moments``: of the advantages to normalise by; None: those of this batch.
+    """
     parameters, values = outputs_of(network, batch)
     baseline = values.detach()
-    advantages = gae(
-        batch.rewards,
-        baseline[:-1],
-        following_values(network, baseline, batch),
-        batch.terminated,
-        batch.truncated,
-        discount=discount,
-        gae_lambda=gae_lambda,
-    )
+    advantages = _advantages(network, baseline, batch, discount=discount, gae_lambda=gae_lambda)
     weights = mean_weights(batch.valid)
     errors = values[:-1] - (advantages + baseline[:-1])
     value_loss = torch.dot((errors * weights).flatten(), errors.flatten())
     if normalize_advantages:
-        advantages = standardized(advantages, weights)
+        advantages = standardized(advantages, weights) if moments is None else standardized_by(advantages, moments)
     total, policy_loss, entropy = network.distribution.policy_gradient_loss(
         parameters, batch.actions, advantages, weights, entropy_cost
     )
     total = torch.add(total, value_loss, alpha=value_cost)
     return Loss(total, {"policy_loss": policy_loss, "value_loss": value_loss.detach(), "entropy": entropy})
+
+
+def _advantages(network: Policy, values: Tensor, batch: Trajectory, *, discount: float, gae_lambda: float) -> Tensor:
+    """By how much what was done was better [T, B] than values [T + 1, B] said, which have no gradient."""
+    return gae(
+        batch.rewards,
+        values[:-1],
+        following_values(network, values, batch),
+        batch.terminated,
+        batch.truncated,
+        discount=discount,
+        gae_lambda=gae_lambda,
+    )

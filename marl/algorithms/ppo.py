@@ -107,12 +107,12 @@ class PPO(Algorithm):
                 yield each if standards is None else each.standardized(standards[number])
 
     def _standards(self, minibatch: Minibatch, parts: Sequence[Tensor], moment: Moment) -> Tensor | None:
-        """Moments [M, 3] of the advantages of each part of an epoch, among all that learn together; None: the loss
+        """Moments [M, 4] of the advantages of each part of an epoch, among all that learn together; None: the loss
         needs none, as nobody else has a part.
         """
         if moment.together is None or not self.normalize_advantages:
             return None
-        moments = torch.zeros(self.num_minibatches, 3, dtype=torch.float64)
+        moments = torch.zeros(self.num_minibatches, 4, dtype=torch.float64)
         for number, part in enumerate(parts):
             moments[number] = minibatch.moments(part)
         return moment.together(moments)

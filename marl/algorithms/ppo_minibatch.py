@@ -1,6 +1,5 @@
 """What PPO learns from at once: single transitions, or sequences of them where a network remembers."""
 
-import math
 from typing import NamedTuple, cast
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from marl.data.layout import Values, at, joined, mapped, on_device
 from marl.networks.contract import Outputs, Policy, State, renewed
-from marl.targets.returns import ROUNDING, mean_weights
+from marl.targets.returns import mean_weights, moments_of, standardized_by
 
 
 class Minibatch(NamedTuple):
@@ -55,23 +54,14 @@ class Minibatch(NamedTuple):
         return Minibatch._make([self.observations, *map(in_one_row, self[1:6]), *self[6:]])
 
     def moments(self, index: Tensor) -> Tensor:
-        """Of the advantages at ``index``: their number, sum and sum of squares [3], in float64."""
-        advantages = self.advantages[..., index].double()
-        if self.valid is not None:
-            advantages = advantages[self.valid[:, index]]
-        return torch.stack([advantages.new_tensor(advantages.numel()), advantages.sum(), advantages.square().sum()])
+        """Of the advantages at ``index`` [4], see ``marl.targets.returns.moments_of``."""
+        advantages = self.advantages[..., index]
+        weights = torch.ones_like(advantages) if self.valid is None else self.valid[:, index]
+        return moments_of(advantages, weights)
 
     def standardized(self, moments: Tensor) -> "Minibatch":
-        """With advantages of mean 0 and deviation 1 among those that have these ``moments`` [3], see
-        ``marl.targets.returns.standardized``.
-        """
-        count, total, squares = moments.tolist()
-        if count <= 1:
-            return self._replace(standard=True)
-        mean = total / count
-        deviation = math.sqrt(max(0.0, squares / count - mean * mean))
-        scale = 1.0 / (deviation + 1e-8) if deviation > ROUNDING * abs(mean) else 0.0
-        return self._replace(advantages=(self.advantages - mean) * scale, standard=True)
+        """With advantages of mean 0 and deviation 1 among those that have these ``moments`` [4]."""
+        return self._replace(advantages=standardized_by(self.advantages, moments), standard=True)
 
     def outputs(self, network: Policy) -> Outputs:
         """What a network says of them now: parameters [N, P] and values [N]."""

@@ -1,5 +1,7 @@
 """What several targets and losses share: the value after each step, means over transitions, standard advantages."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,3 +36,24 @@ def standardized(advantages: Tensor, weights: Tensor) -> Tensor:
     deviation = (centred.square() * weights).sum().sqrt()
     tells = deviation > ROUNDING * mean.abs()
     return centred / torch.where(tells, deviation + 1e-8, torch.inf)
+
+
+def moments_of(advantages: Tensor, weights: Tensor) -> Tensor:
+    """Of advantages with weights of any sum [4], in float64: how many have a weight, and the sums of weights, of
+    advantages and of their squares. Those of several parts add up for ``standardized_by``.
+    """
+    advantages, weights = advantages.double(), weights.double()
+    sums = weights, weights * advantages, weights * advantages.square()
+    return torch.stack([torch.count_nonzero(weights).double(), *(each.sum() for each in sums)])
+
+
+def standardized_by(advantages: Tensor, moments: Tensor) -> Tensor:
+    """As ``standardized``, among all advantages that have these ``moments`` [4], of which these are a part."""
+    count, weight, total, squares = moments.tolist()
+    if count <= 1:
+        return advantages
+    mean = total / weight
+    deviation = math.sqrt(max(0.0, squares / weight - mean * mean))
+    scale = 1.0 / (deviation + 1e-8) if deviation > ROUNDING * abs(mean) else 0.0
+    found: Tensor = (advantages - mean) * scale
+    return found

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from marl.algorithms.a3c import A3C
-from marl.algorithms.base import Algorithm, Moment
+from marl.algorithms.base import Moment
 from marl.algorithms.impala import IMPALA
 from marl.algorithms.ppo import PPO
 from marl.data.spaces import Spaces
+from marl.training.arrivals import side_by_side
 from tests.algorithms.cases import BOX, DISCRETE
 from tests.algorithms.literal_ppo import literal_loss
 from tests.exchanges.literal_gradients import B, LiteralAdam, T, double, learn, played, union, vector_of
@@ -43,9 +44,11 @@ def test_ppo_learns_what_one_node_would(spaces: Spaces, fleets: list[Fleet]) -> 
     fleet.demand_the_same_bits()
 
 
-@pytest.mark.parametrize("algorithm", [A3C(t_max=T), IMPALA(t_max=T)], ids=["a3c", "impala"])
-def test_what_learns_once_from_each_trajectory(algorithm: Algorithm, fleets: list[Fleet]) -> None:
-    """The mean over the transitions of all; its ratios keep impala in float32."""
+@pytest.mark.parametrize("normalize", [False, True], ids=["plain", "normalized"])
+@pytest.mark.parametrize("kind", [A3C, IMPALA], ids=["a3c", "impala"])
+def test_what_learns_once_from_each_trajectory(kind: type[A3C | IMPALA], normalize: bool, fleets: list[Fleet]) -> None:
+    """From one batch of the environments of all; its ratios keep impala in float32."""
+    algorithm = kind(t_max=T, normalize_advantages=normalize)
     fleet = Fleet(DISCRETE, algorithm, [2, 1], B)
     fleets.append(fleet)
     given = played(DISCRETE, fleet.network(), 50)
@@ -56,9 +59,7 @@ def test_what_learns_once_from_each_trajectory(algorithm: Algorithm, fleets: lis
     adam = LiteralAdam(literal, algorithm)
     for number in range(50):
         now = [double(given[shard][number]) if precise else given[shard][number] for shard in given]
-        count = sum(int(each.valid.sum()) for each in now)
-        total = sum(algorithm.loss(literal, each).total * (int(each.valid.sum()) / count) for each in now)
-        total.backward()  # type: ignore[union-attr]
+        algorithm.loss(literal, side_by_side(now)).total.backward()
         adam.step(literal)
     torch.testing.assert_close(fleet.weights().double(), vector_of(literal).double(), rtol=0, atol=1e-5)
     fleet.demand_the_same_bits()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from marl.targets.returns import mean_weights, next_values, standardized
+from marl.targets.returns import mean_weights, moments_of, next_values, standardized, standardized_by
 
 
 def test_a_cut_episode_bootstraps_from_its_true_last_observation():
@@ -39,3 +39,23 @@ def test_one_alone_stays_as_it_is() -> None:
 def test_what_is_not_finite_stays_so() -> None:
     for number in (float("nan"), float("inf")):
         assert not standardized(torch.tensor([number, 1.0]), torch.tensor([0.5, 0.5])).isfinite().all()
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (1, 7), (4, 0)])
+def test_parts_are_standardized_as_the_whole(sizes: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    advantages = 3 + torch.randn(sum(sizes), generator=generator)
+    weights = torch.rand(sum(sizes), generator=generator)
+    parts = list(zip(advantages.split(list(sizes)), weights.split(list(sizes)), strict=True))
+    total = sum(moments_of(*part) for part in parts)
+    found = torch.cat([standardized_by(part, total) for part, _ in parts])
+    torch.testing.assert_close(found, standardized(advantages, weights / weights.sum()))
+
+
+def test_parts_of_one_advantage_or_of_equal_ones() -> None:
+    """One alone stays as it is, equal ones are worth nothing."""
+    one = torch.tensor([[9.0, -2.0]])
+    alone = moments_of(one, torch.tensor([[False, True]])) + moments_of(one, torch.tensor([[False, False]]))
+    assert standardized_by(one, alone).tolist() == one.tolist()
+    equal = torch.full((3,), 96.068367)
+    assert standardized_by(equal, 2 * moments_of(equal, torch.ones(3))).tolist() == [0, 0, 0]

@@ -46,8 +46,8 @@ class Gradients(Exchange):
             )
         if getattr(algorithm, "normalize_advantages", False) and not algorithm.sums_per_trajectory():
             raise ConfigError(
-                f"algorithm.normalize_advantages: expected false {named} and {algorithm.name} (ppo normalises by what "
-                "all children have seen), got true"
+                f"algorithm.normalize_advantages: expected false {named} and {algorithm.name} (a3c, ppo and "
+                "impala normalise by what all children have seen: see sums_per_trajectory), got true"
             )
         self.demand_mean("gradients are averaged")
         if self.form == ASYNCHRONOUS:

@@ -16,7 +16,7 @@ NEW, MEMBER, AWAY = range(3)  # states of a worker: waited for, until it has die
 NUMBER, KIND, STATE = range(3)  # columns of "part"
 BUSY = 3  # column of "part_numbers": seconds until the worker wrote the part, with clock.virtual
 ANEW = 2**40  # added to "round" each time a child takes over the parent's weights; no run has as many rounds
-SUMS_OF_A_MINIBATCH = 3  # numbers at most that an algorithm adds up for each
+SUMS_OF_A_MINIBATCH = 4  # numbers at most that an algorithm adds up for each
 SUMS_OF_A_SAMPLE = 2  # numbers that are added up before samples are drawn, see ``ShardedSamples``
 
 
