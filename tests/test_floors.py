@@ -36,7 +36,7 @@ SIDEWAYS = {
     ("failpoints", "errors"),
 }
 # Folders of a folder, lowest first: a file imports its own, lower ones, and the files beside them, which import none.
-INNER = {"cluster": ["fleets", "trainers", "runs"], "data": ["replay", "node"]}
+INNER = {"cluster": ["fleets", "planning", "trainers", "runs"], "data": ["replay", "node"]}
 MAY_IMPORT_CONFIG = {"cluster", "cli", "api", "studies", "scripts", "config"}
 
 

@@ -162,7 +162,9 @@ class _Child:
         """Read what a parent offers; runs in a thread of its own for each parent."""
         who = link.peer or "a parent without a certificate"
         try:
-            hello = read_hello(link)
+            hello = read_hello(link, name=self._name, workers=self._workers)
+            if hello is None:
+                return link.close()
             self._candidates.put(Candidate(link, hello, who, began=time.monotonic() - (hello.elapsed_s or 0.0)))
         except HandshakeRefused as error:
             self._turn_away(link, error)

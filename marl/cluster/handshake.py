@@ -27,6 +27,7 @@ from marl.processes.cores import count_cores
 from marl.training.busy_time import demand_own_clock
 from marl.training.flat import flatten, num_weights
 from marl.training.schedule_length import schedule_length
+from marl.wire import probe as probing
 from marl.wire.agreement import agree_protocol, compare
 from marl.wire.codec import CODECS
 from marl.wire.fingerprint import fingerprint, sources_of
@@ -127,15 +128,27 @@ def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
     return usual + config.exchange.payload_bytes(config, spaces, network)
 
 
-def read_hello(link: Link) -> Hello:
-    """The first step at the child: read what the parent offers.
+def read_hello(link: Link, *, name: str, workers: int) -> Hello | None:
+    """The first step at the child: answer probes, and read what the parent offers. None if it only wanted to measure.
+
+    Args:
+        name: of this child; ``workers``: that it would start.
 
     Raises:
         HandshakeRefused: the message is no Hello, or this child cannot read it.
         LinkError: the conversation broke.
     """
+    link.limit(probing.MOST_BYTES)
+    probed = False
     try:
-        message = link.recv(HELLO_S, no_buffers)
+        for _ in range(probing.MOST_PROBES):
+            message = link.recv(HELLO_S, probing.probe_buffers)
+            if message.kind is not Kind.PROBE:
+                break
+            probing.answer(link, message, name=name, workers=workers, cores=count_cores())
+            probed = True
+        if probed and message.kind is Kind.STOP:
+            return None
         if message.kind is not Kind.HELLO:
             raise HandshakeRefused(f"expected a hello, got a {message.kind}: is that a marl parent?")
         return from_info(message.info, Hello)

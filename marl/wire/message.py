@@ -16,6 +16,7 @@ Value: TypeAlias = bool | int | float | str | list[bool | int | float | str | No
 class Kind(StrEnum):
     """What a message is for."""
 
+    PROBE = "probe"  # how fast is this link? Before a hello
     HELLO = "hello"
     WELCOME = "welcome"
     REFUSAL = "refusal"

@@ -13,6 +13,8 @@ from marl.config.files import load_config
 from marl.errors import HandshakeRefused
 from marl.links.memory import MemoryLink, memory_pair
 from marl.wire.hello import Hello, Welcome
+from marl.wire.message import Kind, Message
+from marl.wire.probe import MOST_BYTES, MOST_PROBES, probe, probe_buffers
 
 MOST = 1_000_000  # bytes of a payload
 
@@ -35,7 +37,10 @@ class ChildThread:
 
     def _run(self) -> None:
         try:
-            offered = examine(read_hello(self._link), allow=self._allow, workers=2)
+            hello = read_hello(self._link, name="child", workers=2)
+            if hello is None:
+                return
+            offered = examine(hello, allow=self._allow, workers=2)
             accept(self._link, offered, name="child")
             self.outcome = offered
         except HandshakeRefused as error:
@@ -163,3 +168,31 @@ def test_a_replay_that_does_not_fit_the_child(capacity: int, words: str) -> None
     other = msgspec.structs.replace(hello, replay={"ratio": 1.0, "capacity": capacity})
     with pytest.raises(HandshakeRefused, match=f"the child cannot take part: replay.capacity.*{words}"):
         offer(ours, other, MOST, name="parent")
+
+
+def test_a_child_answers_probes_before_the_hello() -> None:
+    ours, theirs = memory_pair()
+    child = ChildThread(theirs)
+    ours.limit(MOST_BYTES)
+    ours.send(Message(Kind.PROBE, "parent"))
+    assert ours.recv(20, probe_buffers).kind is Kind.PROBE
+    offer(ours, hello_of(), MOST, name="parent")
+    assert isinstance(child.join(), Offer)
+
+
+def test_a_parent_may_only_measure() -> None:
+    ours, theirs = memory_pair()
+    child = ChildThread(theirs)
+    assert probe(ours, name="parent").workers == 2
+    assert child.join() is None
+
+
+def test_a_child_answers_probes_for_a_while_only() -> None:
+    ours, theirs = memory_pair()
+    child = ChildThread(theirs)
+    for _ in range(MOST_PROBES):
+        ours.send(Message(Kind.PROBE, "parent"))
+        assert ours.recv(20, probe_buffers).kind is Kind.PROBE
+    refused = child.join()
+    assert isinstance(refused, HandshakeRefused)
+    assert "expected a hello, got a probe" in str(refused)

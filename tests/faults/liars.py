@@ -58,7 +58,9 @@ def liars(home: Path, history: Path, lies: dict[str, Lie]) -> Iterator[list[str]
         def speak(link: WebSocketLink) -> None:
             threads.append(threading.current_thread())
             with suppress(LinkError):
-                offered = examine(read_hello(link), allow=(), workers=1)
+                hello = read_hello(link, name="child", workers=1)
+                assert hello is not None
+                offered = examine(hello, allow=(), workers=1)
                 accept(link, offered, name=name)
                 link.limit(2**40)  # it does not keep to what was agreed
                 report(link, Liar(name, offered.welcome.num_bytes // 4, lie, history), stop, name=name)
