@@ -18,7 +18,7 @@ from marl.cli.options import (
     environment_argument,
 )
 from marl.cli.outcome import as_object, in_words
-from marl.exchanges.names import EXCHANGES
+from marl.exchanges.names import AUTO, EXCHANGES
 
 if TYPE_CHECKING:
     from marl.cluster.fleets.cluster_settings import Cluster
@@ -37,9 +37,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--exchange",
-            type=ExchangeName(list(EXCHANGES)),
-            help="What is shared: weights of nodes that learn, or what one learner needs; or your own "
-            "package.module:Class.  [default: the algorithm's]",
+            type=ExchangeName([*EXCHANGES, AUTO]),
+            help="What is shared: weights of nodes that learn, or what one learner needs; auto: what should be fastest "
+            "with these children; or your own package.module:Class.  [default: the algorithm's]",
         ),
         SEED,
         click.option("--steps", type=click.IntRange(min=1), help="Stop after this many environment steps."),

@@ -23,11 +23,11 @@ from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
 from marl.exchanges.payload_size import max_payload
 from marl.failpoints import fail
+from marl.links import probe as probing
 from marl.processes.cores import count_cores
 from marl.training.busy_time import demand_own_clock
 from marl.training.flat import flatten, num_weights
 from marl.training.schedule_length import schedule_length
-from marl.wire import probe as probing
 from marl.wire.agreement import agree_protocol, compare
 from marl.wire.codec import CODECS
 from marl.wire.fingerprint import fingerprint, sources_of

@@ -131,6 +131,7 @@ class Exchange(ExchangeSettings, ABC):
     """
 
     learner: ClassVar[bool] = False  # players only play; one process learns, at the parent or on the only machine
+    is_open: ClassVar[bool] = False  # stands for another one, which is chosen when the children are known
     at_once: ClassVar[bool] = False  # neither side waits for the other, so one thread can run both
 
     def rules(self, run: RunSettings) -> None:

@@ -1,5 +1,7 @@
 """The names of the built-in exchanges. Commands list them in their help, so nothing is imported here."""
 
+AUTO = "auto"  # one of them, chosen when the children are known
+
 EXCHANGES = {
     "weights": "marl.exchanges.weights.exchange:Weights",
     "gradients": "marl.exchanges.gradients.exchange:Gradients",

@@ -44,6 +44,7 @@ class Status(Event, frozen=True, kw_only=True, tag="status", omit_defaults=True)
     seconds_left: float | None
     restarts: int  # of workers that died
     virtual_seconds: float | None = None  # of training, over all resumes; only with clock.virtual
+    speedup: float | None = None  # against the best machine alone, as far as measured; only if the exchange was chosen
 
 
 class ChildRow(NamedTuple):

@@ -11,7 +11,7 @@ from click.shell_completion import ShellComplete
 
 from marl.algorithms.algorithm_class import ALGORITHMS
 from marl.cli.main import COMMANDS, cli
-from marl.exchanges.names import EXCHANGES
+from marl.exchanges.names import AUTO, EXCHANGES
 from tests.cli.conftest import Answer
 from tests.commands import MARL, ROOT, TEST_ENV, succeed
 
@@ -58,7 +58,7 @@ def test_scripts_have_help_too(tmp_path) -> None:
         ("marl train --set algorithm.lea", {"algorithm.learning_rate="}),
         ("marl train --algorithm ", {"a3c", "ppo", "impala", "apex_dqn", "sac"}),
         ("marl parent --algorithm ap", {"apex_dqn"}),
-        ("marl parent --exchange ", {"weights", "gradients", "pairwise", "experience", "observations"}),
+        ("marl parent --exchange ", {"weights", "gradients", "pairwise", "experience", "observations", "auto"}),
         ("marl train --set exploration.", {"exploration.sampler=", "exploration.novelty="}),
         ("marl train --set stop.", {"stop.solved=", "stop.steps=", "stop.minutes=", "stop.episodes="}),
         ("marl train --res", {"--resume"}),
@@ -77,7 +77,7 @@ def test_every_algorithm_and_exchange_is_named_where_one_trains(
     text = " ".join(said.split())
     assert "--resume" in text
     assert f"How to learn: {', '.join(ALGORITHMS)}, or your own" in text
-    assert f"[{'|'.join(EXCHANGES)}]" in text
+    assert f"[{'|'.join([*EXCHANGES, AUTO])}]" in text
 
 
 def test_completion_of_every_environment_with_a_preset() -> None:

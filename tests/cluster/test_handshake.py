@@ -12,9 +12,9 @@ from marl.cluster.handshake import Offer, accept, examine, make_hello, offer, re
 from marl.config.files import load_config
 from marl.errors import HandshakeRefused
 from marl.links.memory import MemoryLink, memory_pair
+from marl.links.probe import MOST_BYTES, MOST_PROBES, probe, probe_buffers
 from marl.wire.hello import Hello, Welcome
 from marl.wire.message import Kind, Message
-from marl.wire.probe import MOST_BYTES, MOST_PROBES, probe, probe_buffers
 
 MOST = 1_000_000  # bytes of a payload
 

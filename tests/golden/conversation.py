@@ -31,6 +31,10 @@ REFUSAL = Refusal(reason="the parent offers Foo-v1, which is not installed here"
 def said() -> dict[str, list[dict[str, Any]]]:
     """All messages of each conversation: what its header says, and the hash of header, payload and seal."""
     return {
+        "probe": [
+            frame(Message(Kind.PROBE, "parent", arrays={"payload": torch.zeros(16, dtype=torch.uint8)})),
+            frame(Message(Kind.PROBE, "child", info={"work_seconds": 0.5, "workers": 2, "cores": 4, "machine": "ab"})),
+        ],
         "handshake": [frame(Message(each.kind, "parent", info=to_info(each))) for each in (HELLO, WELCOME, REFUSAL)],
         **{codec: [frame(message, digest) for message, digest in rounds(codec)] for codec in CODECS},
         "end": [frame(Message(Kind.STOP, "child", info={"reason": "no room"}))],

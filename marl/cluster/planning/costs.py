@@ -13,6 +13,7 @@ from marl.algorithms.build import build_network, make_sampler
 from marl.config.settings import Config
 from marl.data.trajectory import Trajectory
 from marl.environments.vector import Environments, make_environments
+from marl.links.probe import standard_work
 from marl.networks.contract import Acts
 from marl.networks.sampling import Rank
 from marl.plugins import foreign_code
@@ -21,7 +22,6 @@ from marl.processes.threads import one_thread
 from marl.training.flat import flatten
 from marl.training.learned_weights import clipped_gradient
 from marl.training.optimizers import make_optimizer
-from marl.wire.probe import standard_work
 
 FEWEST_STEPS = 4  # of a measured trajectory
 SHARES = 4  # the smaller measurement has a quarter of the environments
@@ -44,7 +44,16 @@ class Costs(NamedTuple):
     step: Line  # one step of so many environments, acting included
     update: Line  # one update from a minibatch of so many transitions
     updates: int  # of one trajectory
+    minibatch: float  # transitions of an update, for each step of the trajectory
     work_seconds: float  # the standard work, to compare with other machines
+
+
+class Updates(NamedTuple):
+    """What was learned from one trajectory."""
+
+    updates: int
+    transitions: float  # of each
+    seconds: float  # of each
 
 
 def measure(config: Config, seconds: float, clock: Callable[[], float] = time.perf_counter) -> Costs:
@@ -54,18 +63,24 @@ def measure(config: Config, seconds: float, clock: Callable[[], float] = time.pe
         EnvironmentFault, MissingExtra: the environment fails.
     """
     rows = config.environment.per_worker
+    counts = sorted({max(1, rows // SHARES), rows})
     steps: list[tuple[float, float]] = []
     updates: list[tuple[float, float]] = []
-    made = 0
-    counts = sorted({max(1, rows // SHARES), rows})
     with one_thread(), raising(), foreign_code(config.environment.id):
         for count in counts:
             with _worker(config, count) as worker:
-                steps.append((count, worker.time_of_a_step(0.5 * seconds / len(counts), clock)))
-                made, transitions, passed = worker.time_of_an_update(clock)
-                updates.append((transitions, passed))
+                until = clock() + seconds / len(counts)
+                length = worker.affordable(0.25 * seconds, clock)
+                played: list[float] = []
+                learned: list[Updates] = []
+                while not learned or clock() < until:  # the least of all: other programs only add to it
+                    played.append(worker.time_of_a_step(length, clock))
+                    learned.append(worker.time_of_an_update(clock))
+                steps.append((count, min(played)))
+                updates.append((learned[-1].transitions, min(each.seconds for each in learned)))
         work = standard_work()
-    return Costs(line_through(steps), line_through(updates), made, work)
+    last = learned[-1]
+    return Costs(line_through(steps), line_through(updates), last.updates, last.transitions / length, work)
 
 
 def line_through(points: Sequence[tuple[float, float]]) -> Line:
@@ -90,14 +105,14 @@ class _Worker:
         self._generator = torch.Generator().manual_seed(0)
         self._trajectory: Trajectory | None = None
 
-    def time_of_a_step(self, seconds: float, clock: Callable[[], float]) -> float:
-        """Seconds of one step of all environments, over as many as pass in ``seconds``, one trajectory at most."""
-        first = self._played(FEWEST_STEPS, clock)
-        longest = self._config.algorithm.t_max
-        length = int(min(longest, max(FEWEST_STEPS, seconds / max(first, 1e-9))))
-        return self._played(length, clock)
+    def affordable(self, seconds: float, clock: Callable[[], float]) -> int:
+        """How many steps pass in ``seconds``: no more than a trajectory has."""
+        few = min(FEWEST_STEPS, self._config.algorithm.t_max)
+        each = self.time_of_a_step(few, clock)
+        return int(min(self._config.algorithm.t_max, max(few, seconds / max(each, 1e-9))))
 
-    def _played(self, length: int, clock: Callable[[], float]) -> float:
+    def time_of_a_step(self, length: int, clock: Callable[[], float]) -> float:
+        """Seconds of one step of all environments, over so many."""
         collector = Collector(
             self._environments,
             length=length,
@@ -112,19 +127,16 @@ class _Worker:
         self._trajectory, _ = collector.collect(cast(Acts, self._network), None, 0)
         return (clock() - began) / length
 
-    def time_of_an_update(self, clock: Callable[[], float]) -> tuple[int, float, float]:
-        """Updates of one trajectory, transitions of each, and seconds of each."""
+    def time_of_an_update(self, clock: Callable[[], float]) -> Updates:
+        """What is learned from the trajectory that was played last."""
         assert self._trajectory is not None
-        passed, made, transitions = 0.0, 0, 0.0
-        for timed in (False, True):  # the first pass builds what torch keeps
-            made, transitions, began = 0, 0.0, clock()
-            for batch in self._algorithm.minibatches(self._network, self._trajectory, Moment(0.0, self._generator)):
-                clipped_gradient(self._local, self._algorithm.loss(self._network, batch), 1.0)
-                self._optimizer.step(self._local.weights[: self._local.gradient.numel()], self._local.gradient, 1e-9)
-                made, transitions = made + 1, transitions + self._algorithm.count(batch)
-            if timed:
-                passed = clock() - began
-        return made, transitions / max(made, 1), passed / max(made, 1)
+        made, transitions, began = 0, 0.0, clock()
+        for batch in self._algorithm.minibatches(self._network, self._trajectory, Moment(0.0, self._generator)):
+            clipped_gradient(self._local, self._algorithm.loss(self._network, batch), 1.0)
+            self._optimizer.step(self._local.weights[: self._local.gradient.numel()], self._local.gradient, 1e-9)
+            made, transitions = made + 1, transitions + self._algorithm.count(batch)
+        passed = clock() - began
+        return Updates(made, transitions / max(made, 1), passed / max(made, 1))
 
 
 @contextmanager

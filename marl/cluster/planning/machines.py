@@ -1,13 +1,111 @@
-"""The machines that could take part, and the links to them."""
+"""The machines that could take part, and the links to them, measured."""
 
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from marl.errors import LinkError, MessageRefused
+from marl.links.probe import LinkSpeed, probe, this_machine
+from marl.wire.endpoint import Endpoint
+from marl.wire.link import Link
+
+NAME = "parent"
+LOOK_S = 0.01  # between two looks
+REST_S = 2.0  # seconds for the others, once the first child has been measured
 
 
 class Machine(NamedTuple):
     """One child, or this machine."""
 
     workers: int
-    cores: float  # that these workers have for themselves
-    slowness: float = 1.0  # seconds here take so many there
-    round_trip: float = 0.0
+    cores: int
+    slowness: float = 1.0  # what takes a second here takes so many there
+    round_trip: float = 0.0  # seconds
     bytes_per_second: float = float("inf")
+    here: bool = False  # it shares this machine's cores
+
+
+def machine_of(speed: LinkSpeed, work_seconds: float) -> Machine:
+    """A child by what was measured; ``work_seconds``: of the standard work on this machine."""
+    here = speed.machine == this_machine()
+    slowness = 1.0 if here else speed.work_seconds / work_seconds
+    return Machine(speed.workers, speed.cores, slowness, speed.round_trip, speed.bytes_per_second, here)
+
+
+class Probed:
+    """See ``Endpoint``: measures its first link, in a thread of its own, and then is the endpoint that it was given."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.address = endpoint.address
+        self.speed: LinkSpeed | None = None  # once it is measured
+        self._over = threading.Event()
+        self._left: Link | None = None  # came too late to be measured
+        self._thread = threading.Thread(target=self._measure, name=f"probe {self.address}", daemon=True)
+
+    def begin(self) -> None:
+        """Meet and measure, again and again, until a child has answered."""
+        self._thread.start()
+
+    @property
+    def asks(self) -> bool:
+        """Whether an answer may still come."""
+        return self._thread.is_alive()
+
+    def end(self) -> None:
+        """Measure no more; from now on ``meet`` may be called."""
+        self._over.set()
+
+    def meet(self) -> Link:
+        """See ``Endpoint``."""
+        self._thread.join()
+        if self._left is not None:
+            link, self._left = self._left, None
+            return link
+        return self._endpoint.meet()
+
+    def check(self) -> None:
+        """See ``Endpoint``."""
+        self._endpoint.check()
+
+    def close(self) -> None:
+        """See ``Endpoint``."""
+        self._over.set()
+        self._endpoint.close()
+
+    def _measure(self) -> None:
+        while not self._over.is_set() and self.speed is None:
+            try:
+                link = self._endpoint.meet()
+            except LinkError:
+                continue  # the endpoint paces itself
+            except Exception:  # the run meets again, and says what is wrong
+                return
+            if self._over.is_set():
+                self._left = link
+                return
+            with contextlib.closing(link):
+                try:
+                    self.speed = probe(link, name=NAME)
+                except (LinkError, MessageRefused):
+                    return
+
+
+def measure_children(endpoints: Sequence[Probed], wait_s: float) -> list[LinkSpeed]:
+    """Measure each child that answers in time; the others are left out, and the run says what is wrong with them.
+
+    Args:
+        wait_s: seconds for the first.
+    """
+    for each in endpoints:
+        each.begin()
+    until, some = time.monotonic() + wait_s, False
+    while any(each.asks for each in endpoints) and time.monotonic() < until:
+        time.sleep(LOOK_S)  # poll: endpoints of a user's own announce nothing
+        if not some and any(each.speed for each in endpoints):
+            until, some = time.monotonic() + REST_S, True
+    for each in endpoints:
+        each.end()
+    return [each.speed for each in endpoints if each.speed is not None]

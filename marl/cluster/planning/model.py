@@ -40,32 +40,53 @@ class Forecast(NamedTuple):
     exchange: str
     rows: int  # environments of a worker
     trajectories: int  # between two rounds; 0: there are none
+    kept: float  # the share of the children's steps that counts
     speedup: float  # against the best single machine
 
 
+class Reference(NamedTuple):
+    """What a speed-up is measured against."""
+
+    steps_per_second: float  # that count, of the best machine alone
+    kept: float  # the share of the children's steps that counts
+
+    def speedup(self, steps_per_second: float) -> float:
+        """Of children that make so many steps a second together."""
+        return self.kept * steps_per_second / self.steps_per_second
+
+
 def alone(task: Task, costs: Costs, machine: Machine) -> float:
-    """Trajectories that one machine learns from in a second, with all its workers, as one that lost nothing would."""
+    """Trajectories a second that count, of one machine with all its workers."""
     seconds = task.length * costs.step.at(task.rows) + task.updates * costs.update.at(task.minibatch)
     workers = machine.workers
-    crowd = max(1.0, workers / machine.cores)
-    return workers * kept(LOST_BY_HOGWILD, workers) / (seconds * machine.slowness * crowd)
+    return workers * kept(LOST_BY_HOGWILD, workers) / (seconds * machine.slowness * _crowd(machine))
 
 
 def forecasts(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine]) -> list[Forecast]:
     """What each way to share gives, the best first.
 
     Args:
-        here: this machine, where a learner would run.
+        here: this machine, where a learner would run, as it would train alone.
         machines: of the children.
     """
-    best = max(alone(task, costs, each) for each in machines)
+    best = best_alone(task, costs, (here, *machines))
     ways = [
-        *(_weights(task, costs, machines, every) for every in (1, 2, 4, 8, 16, 32)),
-        _gradients(task, costs, machines),
+        *(_weights(task, costs, here, machines, every) for every in (1, 2, 4, 8, 16, 32)),
+        _gradients(task, costs, here, machines),
         _experience(task, costs, here, machines),
     ]
     found = [way._replace(speedup=way.speedup / best) for way in ways if way.exchange in task.exchanges]
     return sorted(found, key=lambda each: -each.speedup)
+
+
+def best_alone(task: Task, costs: Costs, machines: Sequence[Machine]) -> float:
+    """Trajectories a second that count, of the best of these machines alone."""
+    return max(alone(task, costs, each) for each in machines)
+
+
+def reference_of(task: Task, costs: Costs, machines: Sequence[Machine], way: Forecast) -> Reference:
+    """What the speed-up of a way to share is measured against."""
+    return Reference(best_alone(task, costs, machines) * task.rows * task.length, way.kept)
 
 
 def kept(lost: float, count: int) -> float:
@@ -81,48 +102,63 @@ def lost_between_rounds(updates: float) -> float:
     return math.exp(y0 + (at - x0) * (y1 - y0) / (x1 - x0))
 
 
-def _shared(task: Task, costs: Costs, machines: Sequence[Machine]) -> tuple[int, float, float, float]:
-    """Rows of each worker where all divide a trajectory; the seconds of its playing and of its learning at the slowest
-    child; and the trajectories that all have together.
-    """
+class _Shared(NamedTuple):
+    """A trajectory that all workers divide among them."""
+
+    rows: int  # of each worker
+    playing: float  # seconds at the slowest child
+    learning: float  # likewise, of all updates
+    made: float  # the part of a trajectory that all have together
+    workers: int
+    here: int  # of these, on this machine
+
+
+def _shared(task: Task, costs: Costs, machines: Sequence[Machine]) -> _Shared:
     workers = sum(each.workers for each in machines)
     rows = max(1, task.rows // workers)
     share = rows / task.rows
-    slowest = max(each.slowness * max(1.0, each.workers / each.cores) for each in machines)
+    slowest = max(each.slowness * (1.0 if each.here else _crowd(each)) for each in machines)
     playing = task.length * costs.step.at(rows) * slowest
     learning = task.updates * costs.update.at(task.minibatch * share) * slowest
-    return rows, playing, learning, min(1.0, workers * share)
+    here = sum(each.workers for each in machines if each.here)
+    return _Shared(rows, playing, learning, min(1.0, workers * share), workers, here)
 
 
-def _round(machines: Sequence[Machine], up: float, down: float) -> float:
-    """Seconds of one round in which each child sends and gets so many bytes."""
+def _crowd(machine: Machine) -> float:
+    return max(1.0, machine.workers / machine.cores)
+
+
+def _round(machines: Sequence[Machine], up: float, down: float) -> tuple[float, float]:
+    """Seconds of one round in which each child sends and gets so many bytes: on the links, and of the parent."""
     link = max(each.round_trip + (up + down) / each.bytes_per_second for each in machines)
-    return link + len(machines) * (MESSAGE_S + PASS_S * (up + down))
+    return link, len(machines) * (MESSAGE_S + PASS_S * (up + down))
 
 
-def _weights(task: Task, costs: Costs, machines: Sequence[Machine], every: int) -> Forecast:
-    rows, playing, learning, made = _shared(task, costs, machines)
-    seconds = playing + learning + _round(machines, task.weights_bytes, task.weights_bytes) / every
-    lost = lost_between_rounds(every * task.updates)
-    return Forecast("weights", rows, every, made * kept(lost, _workers(machines)) / seconds)
+def _weights(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], every: int) -> Forecast:
+    shared = _shared(task, costs, machines)
+    link, parent = _round(machines, task.weights_bytes, task.weights_bytes)
+    work = shared.playing + shared.learning
+    seconds = max(work + (link + parent) / every, (shared.here * work + parent / every) / here.cores)
+    counts = kept(lost_between_rounds(every * task.updates), shared.workers)
+    return Forecast("weights", shared.rows, every, counts, shared.made * counts / seconds)
 
 
-def _gradients(task: Task, costs: Costs, machines: Sequence[Machine]) -> Forecast:
-    rows, playing, learning, made = _shared(task, costs, machines)
-    rounds = task.updates * _round(machines, task.weights_bytes, task.weights_bytes)
-    rounds += task.short_rounds * _round(machines, 0, 0)
-    lost = lost_between_rounds(1)
-    return Forecast("gradients", rows, 0, made * kept(lost, _workers(machines)) / (playing + learning + rounds))
+def _gradients(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine]) -> Forecast:
+    shared = _shared(task, costs, machines)
+    long, short = _round(machines, task.weights_bytes, task.weights_bytes), _round(machines, 0, 0)
+    link, parent = (task.updates * a + task.short_rounds * b for a, b in zip(long, short, strict=True))
+    work = shared.playing + shared.learning
+    seconds = max(work + link + parent, (shared.here * work + parent) / here.cores)
+    counts = kept(lost_between_rounds(1), shared.workers)
+    return Forecast("gradients", shared.rows, 0, counts, shared.made * counts / seconds)
 
 
 def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine]) -> Forecast:
-    rows, playing, _, made = _shared(task, costs, machines)
+    """Actors play while the learner learns from what they have played before."""
+    shared = _shared(task, costs, machines)
     up = task.length * task.rows * task.step_bytes / len(machines)
-    link = _round(machines, up, task.weights_bytes)
-    learning = task.updates * costs.update.at(task.minibatch) * here.slowness
-    seconds = max(playing + link, learning + len(machines) * (MESSAGE_S + PASS_S * up))
-    return Forecast("experience", rows, 0, made * kept(LOST_BY_LAG, _workers(machines)) / seconds)
-
-
-def _workers(machines: Sequence[Machine]) -> int:
-    return sum(each.workers for each in machines)
+    link, parent = _round(machines, up, task.weights_bytes)
+    learning = task.updates * costs.update.at(task.minibatch) + parent
+    seconds = max(shared.playing + link, learning, (shared.here * shared.playing + learning) / here.cores)
+    counts = kept(LOST_BY_LAG, shared.workers)
+    return Forecast("experience", shared.rows, 0, counts, shared.made * counts / seconds)

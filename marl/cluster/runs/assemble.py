@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from marl.cluster.planning.model import Reference
 from marl.cluster.runs.checkpoint_manager import CheckpointManager, find_seal_key, latest_checkpoint
 from marl.cluster.runs.evaluation import Evaluation
 from marl.cluster.runs.prepare import Prepared
@@ -30,6 +31,7 @@ def assembled(
     make_trainer: Callable[[Given], Trainer],
     resumed: WeightsFile | None,
     out: str = "",
+    reference: Reference | None = None,
 ) -> Iterator[Run]:
     """A run that is ready to begin; at the end of the block all of it is closed.
 
@@ -37,6 +39,7 @@ def assembled(
         make_trainer: makes the part that plays the steps and learns.
         resumed: the checkpoint to go on from.
         out: where the weights file goes; checkpoints say it.
+        reference: what the speed-up is measured against; None: none is told.
 
     Raises:
         MarlError: a part cannot be made, or the checkpoint is damaged.
@@ -62,7 +65,7 @@ def assembled(
             audit = None if side is None else Audit(config, spaces, group, side, note=note, log=log)
             run = Run(
                 config, trainer, evaluation, checkpoints, meter, goal, folder, events,
-                group=group, writer=writer, audit=audit,
+                group=group, writer=writer, audit=audit, reference=reference,
             )  # fmt: skip
             if resumed is not None:
                 run.restore(resumed)

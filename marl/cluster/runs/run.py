@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from marl.cluster.fleets.fleet import Fleet
+from marl.cluster.planning.model import Reference
+from marl.cluster.planning.settle import settled
 from marl.cluster.runs.assemble import assembled
 from marl.cluster.runs.checkpoint_manager import CheckpointManager, find_seal_key, latest_checkpoint
 from marl.cluster.runs.prepare import Prepared, complete, demand_writable, prepare
@@ -73,6 +75,10 @@ def run(
                 return result
         out = _out_of(resumed) if out is None else out
         demand_writable(out)
+        reference: Reference | None = None
+        if config.exchange.is_open:
+            config, fleet, lines, reference = settled(config, fleet, wait_s)
+            chosen += lines
         parts = prepare(config, on_children=fleet is not None, init=init, resume=resume, resumed=resumed)
         if resumed is None or folder is None:
             folder = _new_folder(stack, config)
@@ -88,7 +94,7 @@ def run(
             for line in (*chosen, *parts.warnings):
                 events.note(line)
             started = time.time()
-            outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped, out)
+            outcome, checkpoints = _train(config, parts, folder, events, make, resumed, stopped, out, reference)
             kept = keep_weights(checkpoints, outcome, folder, out)
             folder.update_facts(end_facts(outcome))
             events.on(Ended(reason=outcome.reason, return_mean=outcome.status.return_mean, failure=kept.failure))
@@ -155,6 +161,7 @@ def _train(
     resumed: WeightsFile | None,
     stopped: threading.Event,
     out: Path,
+    reference: Reference | None,
 ) -> tuple[Outcome, CheckpointManager]:
     """Train to the end; a new run in which nobody played leaves no folder.
 
@@ -163,7 +170,7 @@ def _train(
     """
     made: Run | None = None
     try:
-        with assembled(config, parts, folder, events, make, resumed, str(out)) as made:
+        with assembled(config, parts, folder, events, make, resumed, str(out), reference) as made:
             outcome = made.train(stopped)
     except NoChildren:
         if resumed is None and made is not None and made.never_began():

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from marl.cluster.planning.model import Reference
 from marl.cluster.trainers.trainer import Episodes as EndedEpisodes
 from marl.cluster.trainers.trainer import Trainer
 from marl.data.node.metrics import SKIPPED_UPDATES
@@ -22,8 +23,20 @@ Steps = npt.NDArray[np.int64]  # [M] of each worker, or of each child
 class StatusReporter:
     """Hands the trainer's numbers to the meter, and the meter's status to the events."""
 
-    def __init__(self, trainer: Trainer, meter: Meter, events: Stream, seconds: Callable[[], float]) -> None:
-        """``seconds``: returns the seconds of training, over all resumes."""
+    def __init__(
+        self,
+        trainer: Trainer,
+        meter: Meter,
+        events: Stream,
+        seconds: Callable[[], float],
+        reference: Reference | None = None,
+    ) -> None:
+        """
+        Args:
+            seconds: returns the seconds of training, over all resumes.
+            reference: what the speed-up is measured against; None: none is told.
+        """
+        self._reference = reference
         self._trainer, self._meter, self._events, self._seconds = trainer, meter, events, seconds
         self._shown, self._recorded = Pace(seconds(), window_s=SHOWN_OVER_S), Pace(seconds())
         self._over = False
@@ -73,8 +86,10 @@ class StatusReporter:
         status = self._meter.update(
             self._seconds(), counts.steps, counts.updates, counts.metrics, counts.restarts, speed(counts.steps)
         )
-        virtual = self._trainer.virtual_seconds()
-        return status if virtual is None else msgspec.structs.replace(status, virtual_seconds=virtual)
+        reference, speedup = self._reference, None
+        if reference is not None and status.steps_per_second:
+            speedup = reference.speedup(status.steps_per_second)
+        return msgspec.structs.replace(status, virtual_seconds=self._trainer.virtual_seconds(), speedup=speedup)
 
     def _shown_speed(self, steps: Steps) -> Speed:
         """The speed to show. For children, the sum of their own measurements: their reports come at irregular times."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from marl.cluster.planning.model import Reference
 from marl.cluster.runs.checkpoint_manager import CHECKPOINT, CheckpointManager
 from marl.cluster.runs.evaluation import TICK, Evaluation, Final, patience
 from marl.cluster.runs.status import StatusReporter
@@ -61,6 +62,7 @@ class Run:
         group: ProcessGroup,
         writer: BackgroundWriter,
         audit: Audit | None = None,
+        reference: Reference | None = None,
     ) -> None:
         """
         Args:
@@ -68,8 +70,9 @@ class Run:
             group: the run's processes; the loop sleeps until one of them sends something or ends.
             writer: of files, in the background.
             audit: finds children that lie; None if they cannot harm the weights.
+            reference: what the speed-up is measured against; None: none is told.
         """
-        self.checkpoints = checkpoints
+        self.checkpoints, self._reference = checkpoints, reference
         self._config, self._trainer, self._evaluation, self._audit = config, trainer, evaluation, audit
         self._meter, self._goal, self._folder, self._events = meter, goal, folder, events
         self._group, self._writer = group, writer
@@ -116,7 +119,7 @@ class Run:
         """Time counts from now."""
         self._started = time.monotonic()
         self._events.follow(lambda: (self._seconds(), self._meter.steps))
-        self._reporter = StatusReporter(self._trainer, self._meter, self._events, self._seconds)
+        self._reporter = StatusReporter(self._trainer, self._meter, self._events, self._seconds, self._reference)
         self._saved_meter, self._facts = self._meter.state(), self._trainer.facts()
 
     def _seconds(self) -> float:

@@ -146,12 +146,15 @@ def _run_rows(status: Status) -> list[tuple[str, str]]:
     window = f"return, last {status.window_filled}" if status.window_filled else "return"
     left = "-" if status.seconds_left is None else duration_text(status.seconds_left)
     length = "-" if status.length_mean is None else number_text(status.length_mean)
+    speed = f"{status.steps_per_second:,.0f}"
+    if status.speedup is not None:
+        speed += f" ({status.speedup:.1f} times one machine)"
     return [
         (window, return_text(status)),
         ("episode length", length),
         ("episodes", f"{status.episodes:,}"),
         ("steps", f"{status.steps:,}"),
-        ("steps/s", f"{status.steps_per_second:,.0f}"),
+        ("steps/s", speed),
         ("elapsed", duration_text(status.seconds)),
         ("time left", left),
     ]

@@ -27,8 +27,9 @@ class Metrics:
             return
         numbers = msgspec.structs.asdict(event)
         del numbers["time"]
-        if numbers["virtual_seconds"] is None:
-            del numbers["virtual_seconds"]
+        for name in ("virtual_seconds", "speedup"):
+            if numbers[name] is None:
+                del numbers[name]
         if warning := self._lines.add(json.dumps(_finite(numbers), allow_nan=False).encode()):
             self._note(warning)
 

@@ -77,6 +77,8 @@ def plain_line(status: Status) -> str:
         parts.append(f"return {return_text(status)}")
     if status.length_mean is not None:
         parts.append(f"length {status.length_mean:,.0f}")
+    if status.speedup is not None:
+        parts.append(f"speed-up {status.speedup:.1f}")
     if status.progress is not None:
         parts.append(f"{int(100 * status.progress)} %")
     if status.restarts:

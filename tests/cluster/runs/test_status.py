@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from marl.cluster.planning.model import Reference
 from marl.cluster.runs.status import StatusReporter
 from marl.cluster.trainers.trainer import Counts, Episodes
 from marl.data.node.metrics import SKIPPED_UPDATES
@@ -142,3 +143,19 @@ def test_the_first_observation_outside_its_space_is_told_once() -> None:
         told.reporter.status()
         told.reporter.record()
     assert [event.text for event in told.events if isinstance(event, Warned)] == ["mine: observation is 2"]
+
+
+def test_a_speedup_is_told_where_there_is_something_to_compare_with() -> None:
+    told = Told()
+    reporter = StatusReporter(
+        told.trainer,  # type: ignore[arg-type]
+        told.meter,
+        SimpleNamespace(on=told.events.append),  # type: ignore[arg-type]
+        lambda: told.trainer.now,
+        Reference(steps_per_second=RATE / 4, kept=0.5),
+    )
+    told.trainer.now = 1.0
+    told.reporter.record()
+    reporter.record()
+    speedups = [event.speedup for event in told.events if isinstance(event, Status)]
+    assert speedups == [None, pytest.approx(2.0)]

@@ -1,13 +1,16 @@
 """Measures a link and the machine at its other end, before a run: a parent asks, a child answers before any Hello."""
 
 import contextlib
+import platform
 import statistics
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 
+from marl.digests import name_of
 from marl.errors import LinkError, LinkTimeout, MessageRefused
 from marl.wire.header import Header
 from marl.wire.link import Link
@@ -31,6 +34,7 @@ class LinkSpeed(NamedTuple):
     work_seconds: float  # of the standard work at the other end, see ``standard_work``
     workers: int  # that would play there
     cores: int  # that they may use
+    machine: str  # what tells it from others
 
 
 def probe(link: Link, *, name: str, clock: Callable[[], float] = time.perf_counter) -> LinkSpeed:
@@ -42,7 +46,7 @@ def probe(link: Link, *, name: str, clock: Callable[[], float] = time.perf_count
     """
     link.limit(MOST_BYTES)
     first = _ask(link, name, 0, {"work": True})
-    work, workers, cores = (first.info.get(name) for name in ("work_seconds", "workers", "cores"))
+    work, workers, cores, machine = (first.info.get(each) for each in ("work_seconds", "workers", "cores", "machine"))
     counts = isinstance(workers, int) and isinstance(cores, int) and workers > 0 and cores > 0
     if not counts or not isinstance(work, float) or not 0 < work < PATIENCE_S:
         raise MessageRefused(f"expected a probe's answer with seconds, workers and cores, got {dict(first.info)!r:.90}")
@@ -62,7 +66,7 @@ def probe(link: Link, *, name: str, clock: Callable[[], float] = time.perf_count
         link.send(Message(Kind.STOP, name))  # no hello follows
     assert isinstance(workers, int)
     assert isinstance(cores, int)
-    return LinkSpeed(round_trip, 2 * size / max(longer, 1e-6), work, workers, cores)
+    return LinkSpeed(round_trip, 2 * size / max(longer, 1e-6), work, workers, cores, str(machine))
 
 
 def answer(link: Link, message: Message, *, name: str, workers: int, cores: int) -> None:
@@ -72,15 +76,20 @@ def answer(link: Link, message: Message, *, name: str, workers: int, cores: int)
         LinkError: the link broke.
     """
     size = sum(each.nbytes for each in message.arrays.values() if isinstance(each, torch.Tensor))
-    info: dict[str, float | int] = {}
+    info: dict[str, float | int | str] = {}
     if message.info.get("work"):
-        info = {"work_seconds": standard_work(), "workers": workers, "cores": cores}
+        info = {"work_seconds": standard_work(), "workers": workers, "cores": cores, "machine": this_machine()}
     link.send(Message(Kind.PROBE, name, arrays=_payload(size), info={**info}))
 
 
 def probe_buffers(header: Header) -> Mapping[str, memoryview]:
     """Memory for a probe; any other message is taken without arrays only."""
     return new_buffers(header) if header.kind is Kind.PROBE else no_buffers(header)
+
+
+def this_machine() -> str:
+    """The same for all processes of a machine, and nothing else is learned from it."""
+    return name_of(f"{platform.node()} {uuid.getnode()}".encode())
 
 
 def standard_work() -> float:

@@ -8,8 +8,8 @@ import pytest
 
 from marl.errors import LinkError, MessageRefused
 from marl.links.memory import MemoryLink, memory_pair
+from marl.links.probe import MOST_BYTES, SMALL_BYTES, TRIPS, answer, probe, probe_buffers, standard_work
 from marl.wire.message import Kind, Message
-from marl.wire.probe import MOST_BYTES, SMALL_BYTES, TRIPS, answer, probe, probe_buffers, standard_work
 
 
 def child(answers: Callable[[MemoryLink, Message], None]) -> MemoryLink:

@@ -1,0 +1,124 @@
+"""Decides how children share one policy, where the user leaves that to this program."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from marl.cluster.planning.costs import Costs, measure
+from marl.cluster.planning.machines import Machine, Probed, machine_of, measure_children
+from marl.cluster.planning.model import Forecast, Reference, Task, forecasts, reference_of
+from marl.config.rules import validate
+from marl.config.settings import Config, from_tree, to_tree
+from marl.data.spaces import Spaces
+from marl.errors import ConfigError
+from marl.processes.cores import count_cores
+from marl.training.flat import num_weights
+
+MEASURE_S = 1.0
+TRIED = ("weights", "gradients", "experience")
+NO_HELP = 1.05  # speed-ups below are said to be none
+REPLAYED = "experience"  # of algorithms that learn from a replay: one learner has it
+
+
+class Decision(NamedTuple):
+    """The settings of the run, and what to say of them."""
+
+    config: Config
+    line: str
+    reference: Reference | None = None  # what the speed-up is measured against; None: nothing could be measured
+
+
+def decide(config: Config, spaces: Spaces, network: nn.Module, children: Sequence[Probed], wait_s: float) -> Decision:
+    """Measure this machine, the children and the links to them, for about two seconds, and choose.
+
+    Args:
+        wait_s: seconds for the first child.
+
+    Raises:
+        EnvironmentFault, MissingExtra: the environment fails.
+    """
+    if config.algorithm.from_transitions:
+        return Decision(
+            with_exchange(config, REPLAYED), f"exchange {REPLAYED}: {config.algorithm.name} learns from a replay"
+        )
+    speeds = measure_children(children, wait_s)
+    if not speeds:
+        return Decision(with_exchange(config, TRIED[0]), f"exchange {TRIED[0]}: no child could be measured in time")
+    costs = measure(config, MEASURE_S)
+    machines = [machine_of(each, costs.work_seconds) for each in speeds]
+    return choose(config, task_of(config, spaces, network, costs), costs, machines)
+
+
+def choose(config: Config, task: Task, costs: Costs, machines: Sequence[Machine]) -> Decision:
+    """The way to share that should give most, as the model says; pure."""
+    cores = count_cores()
+    here = Machine(cores, cores)
+    best = forecasts(task, costs, here, machines)[0]
+    more: dict[str, Any] = {}
+    if best.trajectories:  # of each worker of the child that has most
+        steps = best.trajectories * best.rows * task.length * max(each.workers for each in machines)
+        more = {"every": f"{steps} steps"}
+    changed = with_exchange(config, best.exchange, rows=best.rows, **more)
+    reference = reference_of(task, costs, (here, *machines), best)
+    return Decision(changed, _in_words(best, costs, task, machines), reference)
+
+
+def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) -> Task:
+    """What a trajectory of these settings has to teach."""
+    rows, algorithm = config.environment.per_worker, config.algorithm
+    layout = config.exchange.layout(config, spaces, network)
+    return Task(
+        rows=rows,
+        length=algorithm.t_max,
+        updates=costs.updates,
+        minibatch=costs.minibatch * algorithm.t_max,
+        short_rounds=algorithm.sums_per_trajectory(),
+        weights_bytes=4 * num_weights(network),
+        step_bytes=layout.num_bytes / (algorithm.t_max * rows),
+        exchanges=tuple(name for name in TRIED if _goes(config, name)),
+    )
+
+
+def _goes(config: Config, exchange: str) -> bool:
+    try:
+        with_exchange(config, exchange)
+    except ConfigError:
+        return False
+    return True
+
+
+def with_exchange(config: Config, exchange: str, *, rows: int | None = None, **settings: object) -> Config:
+    """The same settings with another exchange.
+
+    Args:
+        rows: environments of a worker; None: as many as there are.
+        settings: of the exchange.
+
+    Raises:
+        ConfigError: they do not go with it.
+    """
+    tree: dict[str, Any] = to_tree(config)
+    tree["exchange"] |= {"name": exchange, **settings}
+    if rows is not None:
+        tree["environment"]["per_worker"] = rows
+    found = from_tree(tree)
+    validate(found)
+    return found
+
+
+def _in_words(best: Forecast, costs: Costs, task: Task, machines: Sequence[Machine]) -> str:
+    """One line."""
+    playing = 1e3 * task.length * costs.step.at(task.rows)
+    learning = 1e3 * task.updates * costs.update.at(task.minibatch)
+    trip = 1e3 * max(each.round_trip for each in machines)
+    rate = 8e-6 * min(each.bytes_per_second for each in machines)
+    how = f", a round every {'trajectory' if best.trajectories == 1 else f'{best.trajectories} trajectories'}"
+    how *= bool(best.trajectories)
+    line = (
+        f"exchange {best.exchange}{how}, {best.rows} environments a worker: a trajectory takes one worker "
+        f"{playing:.3g} ms to play and {learning:.3g} ms to learn from, links {trip:.2g} ms and {rate:,.0f} Mbit/s; "
+    )
+    if best.speedup < NO_HELP:
+        return line + "more machines would not help here: train on the fastest alone"
+    return line + f"{len(machines)} children should be {best.speedup:.1f} times as fast as the best machine alone"

@@ -1,0 +1,18 @@
+"""The exchange that is still to be chosen."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from marl.exchanges.names import AUTO
+from marl.exchanges.weights.exchange import Weights
+
+
+@dataclass(frozen=True)
+class Auto(Weights):
+    """Holds the place of the exchange that a run chooses once it has measured its children; see
+    ``marl/cluster/planning``. Until then all goes by the rules of ``weights``, which every algorithm can use.
+    """
+
+    is_open: ClassVar[bool] = True
+
+    name: str = AUTO

@@ -1,0 +1,104 @@
+"""Settings that children share by, where the user has left that open."""
+
+from typing import Any
+
+import pytest
+
+from marl.cluster.find_spaces import find_spaces
+from marl.cluster.own_parts import try_parts
+from marl.cluster.planning.costs import Costs, Line
+from marl.cluster.planning.decide import Decision, choose, decide, task_of, with_exchange
+from marl.cluster.planning.machines import Machine, Probed
+from marl.config.files import load_config
+from marl.config.settings import Config
+from tests.cluster.planning.test_machines import PATIENCE_S, Met, child
+
+COSTS = Costs(Line(1.2e-4, 3.8e-5), Line(4e-4, 1.1e-6), updates=16, minibatch=4.0, work_seconds=1e-3)
+SLOW = COSTS._replace(step=Line(1e-4, 2e-3))
+
+
+def config_of(**settings: Any) -> Config:
+    return load_config("CartPole-v1", {"seed": 1, "exchange.name": "auto", **settings})
+
+
+def chosen(config: Config, costs: Costs, machines: list[Machine]) -> Decision:
+    spaces = find_spaces(config)
+    return choose(config, task_of(config, spaces, try_parts(config, spaces), costs), costs, machines)
+
+
+def test_the_batch_is_divided_and_all_else_stays() -> None:
+    config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 16})
+    decision = chosen(config, SLOW, [Machine(2, 2, 1.0, 5e-4, 1.25e8)] * 4)
+    assert decision.config.environment.per_worker == 2
+    assert decision.config.exchange.name in ("experience", "gradients")
+    assert decision.config.algorithm == config.algorithm
+    assert decision.reference is not None
+    assert "4 children should be" in decision.line
+    assert "\n" not in decision.line
+
+
+def test_a_round_of_weights_comes_after_whole_trajectories() -> None:
+    config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 16})
+    spaces = find_spaces(config)
+    task = task_of(config, spaces, try_parts(config, spaces), SLOW)._replace(exchanges=("weights",))
+    far = [Machine(1, 1, 1.0, 0.2, 2.5e6)] * 4
+    decision = choose(config, task, SLOW, far)
+    steps, unit = decision.config.exchange.every.split()
+    assert unit == "steps"
+    assert int(steps) % (4 * config.algorithm.t_max) == 0
+    assert int(steps) > 4 * config.algorithm.t_max
+
+
+def test_machines_that_would_not_help() -> None:
+    config = config_of(**{"algorithm.name": "ppo"})
+    decision = chosen(config, COSTS, [Machine(1, 1, 1.0, 1.0, 1e4)])
+    assert "more machines would not help" in decision.line
+
+
+def test_what_a_task_is() -> None:
+    config = config_of(**{"algorithm.name": "ppo", "algorithm.t_max": 32, "environment.per_worker": 16})
+    spaces = find_spaces(config)
+    network = try_parts(config, spaces)
+    task = task_of(config, spaces, network, COSTS)
+    assert (task.rows, task.length, task.updates, task.minibatch) == (16, 32, 16, 128)
+    assert task.weights_bytes == 4 * sum(each.numel() for each in network.parameters())
+    assert task.short_rounds == config.algorithm.sums_per_trajectory() > 0
+    assert 16 < task.step_bytes < 200
+    assert task.exchanges == ("weights", "gradients", "experience")
+
+
+@pytest.mark.parametrize("core", [None, "gru"])
+def test_only_exchanges_that_the_settings_go_with(core: str | None) -> None:
+    config = config_of(**{"algorithm.name": "a3c", "network.core": core})
+    spaces = find_spaces(config)
+    task = task_of(config, spaces, try_parts(config, spaces), COSTS)
+    for exchange in ("weights", "gradients", "experience"):
+        if exchange in task.exchanges:
+            assert with_exchange(config, exchange).exchange.name == exchange
+    assert "weights" in task.exchanges
+
+
+def test_an_algorithm_with_a_replay_has_one_learner() -> None:
+    config = config_of(**{"algorithm.name": "apex_dqn"})
+    spaces = find_spaces(config)
+    decision = decide(config, spaces, try_parts(config, spaces), [], 0.0)
+    assert decision.config.exchange.name == "experience"
+    assert "replay" in decision.line
+
+
+def test_without_children_weights_are_shared_as_ever() -> None:
+    config = config_of(**{"algorithm.name": "ppo"})
+    spaces = find_spaces(config)
+    decision = decide(config, spaces, try_parts(config, spaces), [], 0.0)
+    assert decision.config.exchange.name == "weights"
+    assert decision.config.environment == config.environment
+    assert decision.reference is None
+
+
+def test_real_children_are_measured() -> None:
+    config = config_of(**{"algorithm.name": "ppo"})
+    spaces = find_spaces(config)
+    decision = decide(config, spaces, try_parts(config, spaces), [Probed(Met(child))], PATIENCE_S)
+    assert decision.config.exchange.name in ("weights", "gradients", "experience")
+    assert decision.reference is not None
+    assert decision.reference.steps_per_second > 0

@@ -1,0 +1,102 @@
+"""Children that answer, that do not, and that come too late."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from marl.cluster.planning.machines import Machine, Probed, machine_of, measure_children
+from marl.errors import LinkClosed, LinkError, TrustError
+from marl.links.memory import memory_pair
+from marl.links.probe import MOST_BYTES, LinkSpeed, answer, probe_buffers, this_machine
+from marl.wire.link import Link
+from marl.wire.message import Kind
+
+PATIENCE_S = 20.0
+
+
+class Met:
+    """See ``Endpoint``: what ``meet`` does is given."""
+
+    address = "somewhere"
+
+    def __init__(self, meet: Callable[[], Link]) -> None:
+        self.meet, self.closed = meet, threading.Event()
+
+    def check(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def child() -> Link:
+    """A link to a child that answers probes until it hears another word."""
+    ours, theirs = memory_pair()
+    theirs.limit(MOST_BYTES)
+
+    def serve() -> None:
+        with suppress(LinkError):
+            while (message := theirs.recv(PATIENCE_S, probe_buffers)).kind is Kind.PROBE:
+                answer(theirs, message, name="child", workers=2, cores=3)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return ours
+
+
+def test_a_child_that_answers() -> None:
+    endpoint = Probed(Met(child))
+    (speed,) = measure_children([endpoint], PATIENCE_S)
+    assert (speed.workers, speed.cores, speed.machine) == (2, 3, this_machine())
+    assert speed.round_trip > 0
+
+
+def test_one_that_is_not_there_yet_is_asked_again() -> None:
+    tries = iter([LinkClosed("refused"), LinkClosed("refused"), None])
+
+    def meet() -> Link:
+        if (error := next(tries)) is not None:
+            raise error
+        return child()
+
+    assert len(measure_children([Probed(Met(meet))], PATIENCE_S)) == 1
+
+
+def test_one_that_cannot_be_trusted_is_left_to_the_run() -> None:
+    def meet() -> Link:
+        raise TrustError("a stranger")
+
+    endpoint = Probed(Met(meet))
+    assert measure_children([endpoint], PATIENCE_S) == []
+    with pytest.raises(TrustError):
+        endpoint.meet()
+
+
+def test_one_that_comes_too_late_is_met_by_the_run() -> None:
+    comes, (ours, _) = threading.Event(), memory_pair()
+
+    def meet() -> Link:
+        assert comes.wait(PATIENCE_S)
+        return ours
+
+    endpoint = Probed(Met(meet))
+    assert measure_children([endpoint], 0.0) == []
+    comes.set()
+    assert endpoint.meet() is ours
+
+
+def test_after_that_it_is_the_endpoint_that_it_was_given() -> None:
+    given = Met(child)
+    endpoint = Probed(given)
+    measure_children([endpoint], PATIENCE_S)
+    assert endpoint.meet() is not None
+    endpoint.close()
+    assert given.closed.is_set()
+
+
+def test_how_fast_a_machine_is() -> None:
+    there = LinkSpeed(0.001, 1e8, work_seconds=0.003, workers=2, cores=4, machine="another")
+    assert machine_of(there, work_seconds=0.001) == Machine(2, 4, pytest.approx(3.0), 0.001, 1e8)
+    here = machine_of(there._replace(machine=this_machine()), work_seconds=0.001)
+    assert here.here
+    assert here.slowness == 1.0
