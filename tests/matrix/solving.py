@@ -57,7 +57,7 @@ OF_ALGORITHM: dict[str, dict[str, Any]] = {
         "algorithm.target_entropy": -2.0,
     },
 }
-OF_NETWORK: dict[str, dict[str, Any]] = {"cnn": {"algorithm.learning_rate": 2e-3}}  # at 5e-3 its units may die
+RATE_OF_PICTURES = 1e-3  # all pixels move all features: at 5e-3 policies may settle before they have seen enough
 
 
 class Solved(NamedTuple):
@@ -79,7 +79,7 @@ def settings_of(cell: Cell) -> dict[str, Any]:
     return {
         **COMMON,
         **OF_ALGORITHM[cell.algorithm],
-        **OF_NETWORK.get(cell.network, {}),
+        **({"algorithm.learning_rate": RATE_OF_PICTURES} if cell.network == "cnn" else {}),
         **mask,
         "environment.kwargs": kwargs,
         "environment.solved_return": ENOUGH[cell.actions],
