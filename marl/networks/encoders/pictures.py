@@ -24,7 +24,9 @@ NATURE_SIDE, DQN_SIDE = 36, 20  # pixels of the smallest picture that they fit
 RESIDUAL = (16, 32, 32)  # channels of each section, which halves the picture
 RESIDUAL_SIDE = 8
 SMALL = (16, 32)
-CATEGORIES = 16  # a small picture's bytes below are often names of things: as numbers, two of them are all but equal
+# A small picture's bytes from 1 to this one are often names of things: as numbers, two of them are all but equal. 0 is
+# mostly what is nowhere: a channel that is 1 nearly everywhere would move all features with each update.
+CATEGORIES = 15
 KEEPS_SIZE = 20 * 20  # pixels; of larger pictures both small layers halve the sides
 AT_ONCE = 128  # pictures: what is computed of them stays in a processor's cache
 FEATURES = {"nature": 512, "dqn": 256, "impala": 256, "small": 128}
@@ -63,12 +65,12 @@ class Conv(nn.Module):
 
 
 class Categories(nn.Module):
-    """Channels of bytes, as numbers from 0 to 1, and one more for each of their low values: 1 where it is seen."""
+    """Channels of bytes, as numbers from 0 to 1, and one more for each low value but 0: 1 where it is seen."""
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, C, H, W] to [N, (1 + CATEGORIES) C, H, W]."""
         # Not a buffer: those are weights, which networks share and targets follow.
-        values = torch.arange(CATEGORIES, dtype=pictures.dtype, device=pictures.device).reshape(-1, 1, 1, 1)
+        values = torch.arange(1, 1 + CATEGORIES, dtype=pictures.dtype, device=pictures.device).reshape(-1, 1, 1, 1)
         seen = torch.eq(pictures.unsqueeze(1), values).to(pictures.dtype).flatten(1, 2)
         return torch.cat([pictures / 255, seen], 1)
 
