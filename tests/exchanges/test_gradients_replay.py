@@ -1,6 +1,7 @@
 """N children that share gradients learn from samples of their replays what one learner would from all samples."""
 
 import copy
+import random
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -23,6 +24,7 @@ from tests.algorithms.test_sac import literal_losses
 from tests.exchanges.literal_gradients import LiteralAdam, vector_of
 from tests.exchanges.recorded_samples import Drawn
 from tests.exchanges.shards import Fleet, Node
+from tests.exchanges.test_gradients_asynchronous import AsynchronousFleet
 
 T, B, BATCH = 5, 2, 6
 REPLAY = ReplaySettings(ratio=3.0, capacity=120, start=25, batch_size=BATCH, beta=0.7)
@@ -179,3 +181,31 @@ def test_a_child_that_joins_late_has_no_part_until_its_replay_has_begun(fleets: 
     fleet.demand_the_same_bits()
     parent = fleet.weights()
     assert not torch.equal(parent[: len(parent) // 2], parent[len(parent) // 2 :])
+
+
+def test_asynchronous_gradients_are_of_the_samples_of_one_child(fleets: list[Fleet]) -> None:
+    """30 of them, in an order that is drawn. Targets move at the parent, and importance weights are divided by the
+    child's own largest.
+    """
+    replay = ReplaySettings(ratio=2.0, capacity=60, start=10, batch_size=5, beta=0.7)  # 4 samples a trajectory
+    fleets.append(fleet := AsynchronousFleet(APEX, [1, 1], replay=replay))
+    turns = random.Random(3).choices(["child0", "child1"], k=30)
+    nodes = {node.name: node for node in fleet.nodes}
+    for seed, node in enumerate(fleet.nodes):
+        node.connect()
+        whole = [each._replace(valid=torch.ones(T, B, dtype=torch.bool)) for each in played(fleet, seed)]
+        node.learn(0, whole, 10**6)
+    fleet.parent.take(*turns)
+
+    newest = fleet.network().double()
+    adam, held = LiteralAdam(newest, APEX), {name: copy.deepcopy(newest) for name in nodes}
+    drawn = {name: iter(list(node.drawn)) for name, node in nodes.items()}
+    for name in turns:
+        total, _ = LiteralApex(held[name]).loss([], union([next(drawn[name])]))
+        total.backward()
+        adam.step(held[name])
+        LiteralApex(newest).settle(adam.count)
+        held[name].load_state_dict(newest.state_dict())
+    assert adam.count == fleet.parent.current.version == 30
+    targets = [each.flatten() for each in newest.buffers() if each.is_floating_point()]
+    torch.testing.assert_close(fleet.weights().double(), torch.cat([vector_of(newest), *targets]), rtol=0, atol=1e-5)
