@@ -145,7 +145,7 @@ class Contact:
                     candidate = candidates.get_nowait()
                     if not self._greet(candidate):
                         candidates.put(candidate)
-                        return "its parent is back with another schedule or rank: starting again with that"
+                        return "its parent is back with another schedule, rank or checkpoint: starting again with that"
             if not self._conversation.over:
                 lost_at = None
             elif self._conversation.finished:
@@ -176,7 +176,8 @@ class Contact:
 
     def _greet(self, candidate: Candidate) -> bool:
         """A further parent has connected. The parent of this run takes over the run; any other parent is refused.
-        False if it offers another schedule or rank: workers read these only when they start.
+        False if it offers another schedule or rank: workers read these only when they start. False too where a resumed
+        parent wants the same bits: what was played since its checkpoint must not count.
         """
         mine, theirs = self._offered.hello, candidate.hello
         try:
@@ -193,6 +194,8 @@ class Contact:
             self._turn_away(candidate.link, error)
             return True
         same = {"term": mine.term, "instance": mine.instance, "elapsed_s": mine.elapsed_s}
+        if mine.deterministic:
+            del same["term"]
         if msgspec.structs.replace(theirs, **same) != mine:
             return False
         self._conversation.close()

@@ -82,7 +82,7 @@ class WorkerProcess:
         *,
         minibatches: MakeMinibatches | None = None,
         weights: MakeWeights | None = None,
-        rest: Callable[[], None] = lambda: None,
+        rest: Callable[[], int | None] = lambda: None,
     ) -> None:
         """See ``Worker``."""
         _learn(self._pipe, self._job, self.block, minibatches or self.own_minibatches, weights, rest, self.busy)
@@ -94,7 +94,7 @@ def _learn(
     block: SharedBlock,
     minibatches: MakeMinibatches,
     weights: MakeWeights | None,
-    rest: Callable[[], None],
+    rest: Callable[[], int | None],
     busy: BusyTime | None,
 ) -> None:
     """Play and learn until told to stop."""
@@ -184,11 +184,11 @@ def _until(
     block: SharedBlock,
     telemetry: Telemetry,
     begin: Callable[[int], None],
-    rest: Callable[[], None],
+    rest: Callable[[], int | None],
 ) -> Callable[[], bool]:
     """What decides whether a worker plays another trajectory."""
     if not job.alone:
-        return _between_rests(block, rest)
+        return _between_rests(block, rest, begin)
     return (
         _in_intervals(pipe, job, block, telemetry, begin)
         if job.config.deterministic
@@ -196,12 +196,17 @@ def _until(
     )
 
 
-def _between_rests(block: SharedBlock, rest: Callable[[], None]) -> Callable[[], bool]:
-    """Go on until told to stop; before each trajectory, rest for as long as the exchange wants."""
+def _between_rests(
+    block: SharedBlock, rest: Callable[[], int | None], begin: Callable[[int], None]
+) -> Callable[[], bool]:
+    """Go on until told to stop. Before each trajectory, rest for as long as the exchange wants; begin the interval that
+    it names.
+    """
     stop = array(block, "stop")
 
     def go_on() -> bool:
-        rest()
+        if (interval := rest()) is not None and not stop[0]:
+            begin(interval)
         return not stop[0]
 
     return go_on

@@ -53,7 +53,7 @@ class Worker(Protocol):
         *,
         minibatches: MakeMinibatches | None = None,
         weights: MakeWeights | None = None,
-        rest: Callable[[], None] = lambda: None,
+        rest: Callable[[], int | None] = lambda: None,
     ) -> None:
         """Play and learn until told to stop.
 
@@ -61,7 +61,8 @@ class Worker(Protocol):
             minibatches: makes the object that gets each trajectory; None: this worker trains on it itself.
             weights: gets the network's own weights and gradient. Makes the object that takes each loss and gives the
                 network its weights. None: every worker makes steps of the shared optimizer on the node's weights.
-            rest: called before each trajectory, where there is a parent; returns when the worker may play on.
+            rest: called before each trajectory, where there is a parent. Returns when the worker may play on: with the
+                number of the checkpoint interval that begins, which environments are reset for; or None.
         """
 
 
@@ -117,6 +118,8 @@ class ParentFacts(NamedTuple):
     term: int = 0
     version: int = 0
     steps: int = 0  # environment steps so far
+    interval: int = 1  # in deterministic mode: environment steps between two checkpoints
+    last_step: int | None = None  # the run ends after so many environment steps
     hear: Hear = hear_all
     timer: RoundTimer | None = None  # counts virtual time
     note: Callable[[str], None] = lambda text: None
@@ -147,7 +150,9 @@ class Exchange(ExchangeSettings, ABC):
         Raises:
             ConfigError: the result depends on time.
         """
-        raise ConfigError(f"exchange.name: expected 'weights' with deterministic = true, got {self.name!r}")
+        raise ConfigError(
+            f"exchange.name: expected 'weights' or 'gradients' with deterministic = true, got {self.name!r}"
+        )
 
     def demand_alone(self) -> None:
         """Refuse to be used on one machine alone.

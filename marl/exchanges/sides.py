@@ -30,6 +30,7 @@ class Global(NamedTuple):
     delta: Tensor | None = None  # encoded: from the version before to this one; pairwise: all weights
     name: Future[str] | None = None  # hash of the weights, for children that compute them from ``delta``
     updates: int | None = None  # optimizer steps of this parent until then; None: children make their own, and report
+    rests: bool = True  # in deterministic mode: all children wait for ``release``, or will, before they go on
 
 
 class State(NamedTuple):

@@ -107,6 +107,8 @@ def test_a_child_that_joins_late_is_as_far_in_its_schedule_as_the_run(tmp_path: 
     [
         ({}, True),
         ({"term": 9, "instance": "new", "elapsed_s": 77.0}, True),
+        ({"instance": "new", "deterministic": True}, True),
+        ({"term": 9, "deterministic": True}, False),  # what was played since its checkpoint must not count
         ({"rank": 2}, False),
         ({"children": 5}, False),
         ({"algorithm": {"name": "a3c", "schedule_steps": 10}}, False),
@@ -116,8 +118,9 @@ def test_a_parent_that_comes_back_with_other_steps_or_another_order_is_obeyed(
     changes: dict[str, Any], goes_on: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fence: Any = SimpleNamespace(check=lambda theirs: None)
+    mine = hello(deterministic=changes.get("deterministic", False))
     served: Any = Contact(
-        SimpleNamespace(hello=hello(), _replace=lambda hello: SimpleNamespace(hello=hello)),  # type: ignore[arg-type]
+        SimpleNamespace(hello=mine, _replace=lambda hello: SimpleNamespace(hello=hello)),  # type: ignore[arg-type]
         None, name="a", workers=1, orphan_s=1.0, events=View(), fence=fence, tend=None, turn_away=None,  # type: ignore[arg-type]
     )  # fmt: skip
     served._conversation = SimpleNamespace(close=lambda: None)

@@ -125,7 +125,12 @@ def test_settings_that_contradict_each_other(overrides: dict[str, Any], words: s
         ({"exchange.every": "5 seconds"}, "needs exchange.every in steps, such as '20000 steps', got '5 seconds'"),
         ({"exchange.every": "1 episode"}, "needs exchange.every in steps, such as '20000 steps', got '1 episode'"),
         ({"exchange.codec": "auto"}, "exchange.codec: expected a fixed one with deterministic = true, got 'auto'"),
-        ({"exchange.name": "pairwise"}, "exchange.name: expected 'weights' with deterministic = true, got 'pairwise'"),
+        (
+            {"exchange.name": "pairwise"},
+            "exchange.name: expected 'weights' or 'gradients' with deterministic = true, got 'pairwise'",
+        ),
+        ({"exchange.name": "gradients", "exchange.codec": "auto"}, "exchange.codec: expected a fixed one"),
+        ({"exchange.name": "gradients", "exchange.form": "delayed"}, "exchange.form: expected 'exact' with determ"),
     ],
 )
 def test_what_gives_other_bits_each_time_on_children(overrides: dict[str, Any], words: str) -> None:

@@ -1,5 +1,6 @@
 """Children whose workers are threads, at a parent of the exchange ``gradients``: real sides, real conversations."""
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from marl.acting.collect import Episodes
 from marl.algorithms.base import Algorithm
 from marl.algorithms.build import build_network
 from marl.data.layout import Tree
@@ -27,13 +27,13 @@ from marl.exchanges.gradients.child import GradientsChild
 from marl.exchanges.gradients.exchange import Gradients
 from marl.exchanges.gradients.memory import ANEW, most_samples, rounds_of
 from marl.exchanges.gradients.parent import GradientsParent
+from marl.exchanges.gradients.rests import IntervalRest
 from marl.exchanges.gradients.samples import ShardedSamples
 from marl.exchanges.gradients.settings import DELAYED
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
 from marl.exchanges.run import RunSettings, replay_ratio
 from marl.exchanges.sides import Answer
 from marl.links.memory import memory_pair
-from marl.networks.contract import Acts
 from marl.networks.settings import NetworkSettings
 from marl.training.flat import flatten
 from marl.training.hogwild import train
@@ -41,24 +41,12 @@ from marl.training.minibatches import MinibatchSource
 from marl.training.schedule_length import ScheduleLength
 from marl.training.worker_metrics import Telemetry
 from tests.commands import PATIENCE_S
+from tests.exchanges.given_trajectories import Given
 from tests.exchanges.nodes import Clock
 from tests.exchanges.recorded_samples import Drawn, Recorded
 
 SETTINGS = NetworkSettings(hidden=(8,), log_std=-0.3)
 REPLAY = ReplaySettings()
-
-
-class Given:
-    """See ``Source``: these trajectories, one after another."""
-
-    def __init__(self, trajectories: Sequence[Trajectory], between: Callable[[int], None]) -> None:
-        self._given, self._played, self._between = list(trajectories), 0, between
-
-    def collect(self, unused_network: Acts, unused_version: int) -> tuple[Trajectory, Episodes]:
-        self._between(self._played)
-        self._played += 1
-        found = self._given[(self._played - 1) % len(self._given)]
-        return found, Episodes(np.zeros(0), np.zeros(0, np.int64), int(found.valid.sum()), 0.0)
 
 
 class Parent(GradientsParent):
@@ -67,11 +55,16 @@ class Parent(GradientsParent):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.has_joined = threading.Event()
+        self.rested: queue.Queue[int] = queue.Queue()  # versions at which all children rest
         self.versions = {self.current.version: self.current.weights}
 
     def _close(self) -> None:
         super()._close()
         self.versions[self.current.version] = self.current.weights
+
+    def _all_rest(self) -> None:
+        super()._all_rest()
+        self.rested.put(self.current.version)
 
     def join(self, child: str) -> Answer:
         answer = super().join(child)
@@ -95,7 +88,8 @@ class Node:
         self.drawn: list[Drawn] = []  # samples of its replay
         self.notes: list[str] = []
         self.busy: dict[int, Any] = {}  # of workers: tells how long they were busy
-        facts = ChildFacts(self.block, name, fleet.run, fleet.spaces, note=self.notes.append)
+        deterministic, note = fleet.run.deterministic, self.notes.append
+        facts = ChildFacts(self.block, name, fleet.run, fleet.spaces, deterministic=deterministic, note=note)
         self.side = fleet.child_class(facts, fleet.clock)
         self._leave = threading.Event()
 
@@ -151,6 +145,13 @@ class Node:
         shard = Shard(self.block, worker, rounds_of(fleet.run), delayed=delayed, busy=self.busy.get(worker))
         local, stop = flatten(network), array(self.block, "stop")
         generator = torch.Generator().manual_seed(fleet.seed_of(self.name, worker))
+        rest = IntervalRest(self.block, worker)
+
+        def go_on() -> bool:
+            if (interval := rest()) is not None:
+                source.begin(interval)
+                generator.manual_seed(1000 * interval + fleet.seed_of(self.name, worker))
+            return not stop[0] and max(self.side.version, (shard._over + shard._has_part) % ANEW) < until
 
         def work() -> None:
             self.side.started.wait(PATIENCE_S)
@@ -162,7 +163,7 @@ class Node:
                 minibatches=self._minibatches(network, worker, shard),
                 telemetry=Telemetry(self.block, worker, ScheduleLength(), alone=False),
                 generator=generator,
-                go_on=lambda: not stop[0] and max(self.side.version, (shard._over + shard._has_part) % ANEW) < until,
+                go_on=go_on,
             )
             shard._wait()  # for the round of its last part
 
@@ -191,20 +192,26 @@ class Fleet:
         nodes: Sequence[int],
         rows: int,
         replay: ReplaySettings = REPLAY,
+        *,
+        interval: int = 0,
         **settings: object,
     ) -> None:
         """
         Args:
             nodes: number of workers of each child.
             rows: environments of each worker.
+            interval: deterministic mode: environment steps between two rests.
         """
         self.spaces, self.algorithm, self.clock = spaces, algorithm, Clock()
-        environment = EnvironmentSettings(per_worker=rows)
-        self.run = RunSettings(algorithm=algorithm, environment=environment, replay=replay)
+        self._interval, environment = interval, EnvironmentSettings(per_worker=rows)
+        self.run = RunSettings(
+            algorithm=algorithm, environment=environment, replay=replay, deterministic=bool(interval)
+        )
         self.exchange = Gradients(**settings)  # type: ignore[arg-type]
         self.stop, self.errors, self._threads = threading.Event(), list[BaseException](), list[threading.Thread]()
         self.notes: list[str] = []
         self.told: dict[str, int] = {}  # steps in each child's newest report
+        self._children = len(nodes)
         self.parent = self.make_parent()
         self.nodes = [Node(self, f"child{rank}", workers) for rank, workers in enumerate(nodes)]
         for rank, node in enumerate(self.nodes):
@@ -214,7 +221,8 @@ class Fleet:
         """One that begins with the weights of seed 0."""
         network = self.network()
         size = sum(each.numel() for each in network.parameters())
-        given = {"weights": flatten(network).weights, "name": "parent", "children": 2, **facts}
+        given = {"weights": flatten(network).weights, "name": "parent", "children": self._children, **facts}
+        given["interval"] = self._interval
         known = ParentFacts(
             self.run, self.spaces, num_parameters=size, hear=self._hear, note=self.notes.append, **given
         )

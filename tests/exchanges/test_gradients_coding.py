@@ -10,8 +10,7 @@ from torch import Tensor
 from marl.algorithms.ppo import PPO
 from marl.data.trajectory import Trajectory
 from marl.errors import MessageRefused
-from marl.exchanges.gradients.codec_choice import CodecChoice
-from marl.exchanges.gradients.coding import Coding, PartCoding
+from marl.exchanges.gradients.coding import CodecChoice, Coding, PartCoding
 from marl.exchanges.gradients.memory import GRADIENT
 from marl.wire.codec import CODECS
 from marl.wire.compression import build_codec

@@ -65,6 +65,8 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
             timer=timer,
             seen_beside=seen_beside(config),
             version=int(info.get("version", 0)),
+            interval=config.checkpoint.every_steps,
+            last_step=config.stop.steps,
             **facts,
         )
     )

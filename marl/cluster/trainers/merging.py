@@ -53,15 +53,22 @@ class Merging(Trainer):
 
     def pause(self) -> int | None:
         """See ``Trainer``: the children wait for the new version."""
-        version = self._side.current.version
-        self._takes_episodes = version != self._paused_at
-        self._paused_at = version
-        return version if self._takes_episodes else None
+        current = self._side.current
+        self._takes_episodes = current.rests and current.version != self._paused_at
+        if not self._takes_episodes:
+            return None
+        self._paused_at = current.version
+        return current.version
 
     def proceed(self, *, go_on: bool) -> None:
         """See ``Trainer``."""
         if go_on:
             self._side.release()
+
+    @property
+    def resumable(self) -> bool:
+        """See ``Trainer``: a deterministic run is saved where all children wait, nowhere else."""
+        return not self._given.config.deterministic
 
     def last_round(self) -> None:
         """See ``Trainer``."""

@@ -10,11 +10,10 @@ from marl.exchanges.gradients.memory import SUMS
 from marl.exchanges.gradients.parent import GradientsParent
 from marl.exchanges.gradients.parts import Part, length_of, part_of, shortening
 from marl.exchanges.member import Member
-from marl.exchanges.observation_statistics import SEEN_PER_STEP
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Global
 from marl.failpoints import fail
-from marl.wire.message import Array, Kind, Message, Value, count_of, tensor_of
+from marl.wire.message import Array, Kind, Message, Value
 
 
 class AsynchronousParent(GradientsParent):
@@ -81,15 +80,13 @@ class AsynchronousParent(GradientsParent):
             part = part_of(upload, most=float(self._most * workers), fastest=self._fastest)
             if part.kind == SUMS:
                 raise WeightsRefused("expected a gradient, or nothing but steps, got sums")
-            steps = min(count_of(upload, "steps"), played)
-            if self._observed is not None and "moments" in upload.arrays:
-                self._observed.add(child, tensor_of(upload, "moments"), 2.0 * SEEN_PER_STEP * played)
+            told = self._counts.told_by(child, upload, played)
         except MessageRefused as error:
             others = any(each.live for each in self.members.values() if each is not member)
             self._tell((child, "refused"), member.refuse(str(error), now if others else None))
             raise
         member.refused, member.merged_counter, self._unused[child] = 0, upload.counter, 0
-        self._move(child, part, steps)
+        self._move(child, part, self._counts.add({child: told}, self._ranks))
 
     def _move(self, child: str, part: Part, steps: int) -> None:
         """Make a version of the weights."""
@@ -103,8 +100,7 @@ class AsynchronousParent(GradientsParent):
             weights, version = weights.clone(), version + 1  # the last version is still being read
             self._updates += 1
             self._step.make(weights, mean * factor, norm=factor * length, rate=part.rate, updates=self._updates)
-        statistics = before.statistics if self._observed is None else self._observed.statistics
-        self.current = Global(version, weights, statistics, before.steps + steps)
+        self.current = Global(version, weights, self._counts.statistics, before.steps + steps)
 
     def _everything(self, member: Member, *, taken: bool = False, refused: str = "") -> Answer:
         """The newest weights, and whether the last part that came of the child has moved them."""

@@ -1,5 +1,6 @@
 """Which children the open round waits for, and until when."""
 
+import math
 from collections.abc import Callable, Collection
 
 from marl.exchanges.virtual_time import RoundTimer
@@ -10,9 +11,15 @@ LEAST_S, SLOWER = 1.0, 1.5  # seconds that a round waits after its first part; o
 class Attendance:
     """Of one round after another. Not locked."""
 
-    def __init__(self, clock: Callable[[], float], timer: RoundTimer | None = None) -> None:
-        """``timer``: counts rounds in virtual time."""
-        self._clock, self._opened_at, self._timer = clock, clock(), timer
+    def __init__(
+        self, clock: Callable[[], float], timer: RoundTimer | None = None, children: int | None = None
+    ) -> None:
+        """
+        Args:
+            timer: counts rounds in virtual time.
+            children: deterministic mode: each round waits for so many, however long that takes.
+        """
+        self._clock, self._opened_at, self._timer, self._children = clock, clock(), timer, children
         # Children that a round waits for: those that have had a part in the last one; None: all, in the first round.
         self._active: set[str] | None = None
         self._first_at: float | None = None  # when the first part of the open round came
@@ -40,6 +47,8 @@ class Attendance:
 
     def due_at(self) -> float:
         """When the open round closes without those that are late."""
+        if self._children is not None:
+            return math.inf
         first = self._first_at or self._clock()
         return first + max(LEAST_S, SLOWER * (first - self._opened_at))
 
@@ -49,6 +58,8 @@ class Attendance:
         Args:
             here: children whose parts are there; ``live``: those that are connected.
         """
+        if self._children is not None:
+            return len(here) >= self._children
         waited_for = set(live) if self._active is None else self._active
         return waited_for <= set(here) or self._clock() >= self.due_at()
 

@@ -13,7 +13,8 @@ from marl.errors import WeightsRefused
 from marl.exchanges.base import ChildFacts
 from marl.exchanges.child_reports import Reporter
 from marl.exchanges.gradients.coding import PartCoding
-from marl.exchanges.gradients.memory import ANEW, AWAY, BUSY, GRADIENT, KIND, NOTHING, NUMBER, STATE, SUMS
+from marl.exchanges.gradients.memory import ANEW, AWAY, BUSY, GRADIENT, KIND, NOTHING, NUMBER, STATE, SUMS, rounds_of
+from marl.exchanges.gradients.rests import NodeRest, missed_answers
 from marl.exchanges.gradients.step import Step
 from marl.exchanges.virtual_time import BusyChild
 from marl.failpoints import fail
@@ -28,13 +29,17 @@ SHORT_S = 1e-3  # for a message of the parent, while workers still play
 
 
 class GradientsChild:
-    """See ``ChildSide``. ``started`` is set once weights are there: workers may begin."""
+    """See ``ChildSide``. ``started`` is set once weights are there: workers may begin.
+
+    In deterministic mode, a break of the conversation changes nothing: workers keep their parts, and this side sends
+    what the parent has not got, or asks again for what it has missed itself.
+    """
 
     def __init__(self, facts: ChildFacts, clock: Callable[[], float] = time.monotonic) -> None:
         self.started = threading.Event()
         self.version = self.term = self.steps = 0
         self._name, self._note, self._clock, self._restarts = facts.name, facts.note, clock, facts.restarts
-        self._normalizes = facts.normalizes
+        self._normalizes, self._deterministic = facts.normalizes, facts.deterministic
         self._block = block = facts.block
         self._reporter, self._busy = Reporter(block, clock), BusyChild(array(block, "part_numbers")[:, BUSY])
         self._counters, self._part = array(block, "counters"), array(block, "part")
@@ -43,6 +48,7 @@ class GradientsChild:
         size, parameters = block["weights"].numel(), block["part_gradient"].shape[1]
         self._step = Step(facts.run, block["optimizer"], block["optimizer_steps"])
         self._gradient, self._coding = torch.zeros(parameters), PartCoding(parameters)
+        self._rounds = rounds_of(facts.run)
         self._sums, self._total = torch.zeros_like(block["round_sums"]), torch.zeros_like(block["round_sums"])
         self._weights, self._state = torch.zeros(size), torch.zeros_like(block["optimizer"])
         self._count = torch.zeros(1)
@@ -50,7 +56,9 @@ class GradientsChild:
         self._uploaded: tuple[int, RunningStatistics | None] | None = None  # steps and observations in the upload
         self._base_steps = 0  # environment steps that earlier rounds have counted
         self._base_statistics: RunningStatistics | None = None
-        self._wants_everything = self._has_begun = False
+        self._rest = NodeRest(block, clock)
+        self._wants_everything = self._wants_again = self._has_begun = False
+        self._must_begin_anew = False  # this child has other weights than the parent
         self._leaving = threading.Event()
 
     def flush_stragglers(self) -> None:
@@ -63,9 +71,10 @@ class GradientsChild:
     def joined(self) -> None:
         """See ``ChildSide``. The first answer has everything."""
         self._reporter.joined()
-        self._uploaded, self._wants_everything = None, False
-        self._has_begun = False
-        self._coding.forget()
+        self._wants_everything = self._wants_again = self._has_begun = False
+        if not self._deterministic:
+            self._uploaded = None
+            self._coding.forget()
         self._leaving.clear()
 
     def leave(self) -> None:
@@ -81,13 +90,26 @@ class GradientsChild:
 
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
-        if self._reporter.due():
-            yield from self._reporter.messages(self._name, self._restarts())
-        if self._wants_everything:
-            self._wants_everything = False
-            yield Message(Kind.FULL, self._name, self.term, self.version)
-        elif self._uploaded is None and self._has_begun and self._wait_for_parts():
+        # In deterministic mode, report only between trajectories: the parent must get the same episodes each time.
+        if not self._deterministic and self._reporter.due():
+            yield from self._report()
+        if self._wants_everything or self._wants_again:
+            again: dict[str, Value] = {} if self._wants_everything else {"again": True}
+            self._wants_everything = self._wants_again = False
+            yield Message(Kind.FULL, self._name, self.term, self.version, info=again)
+        elif self._uploaded is not None or not self._has_begun:
+            return
+        elif self._rest.is_asked():
+            if self._rest.is_complete():
+                yield from self._report()
+                yield self._message({"kind": NOTHING, "rest": True}, {})
+        elif self._wait_for_parts():
+            if self._deterministic and self.version % self._rounds == 0 and self._reporter.due():
+                yield from self._report()
             yield self._upload()
+
+    def _report(self) -> Iterator[Message]:
+        return self._reporter.messages(self._name, self._restarts())
 
     def pause(self) -> float:
         """See ``ChildSide``."""
@@ -114,8 +136,7 @@ class GradientsChild:
 
     def _upload(self) -> Message:
         kind, count, largest = self._add_up()
-        steps = int(self._counters[:, STEPS].sum())
-        info: dict[str, Value] = {"kind": kind, "count": count, "steps": steps - self._base_steps, **self._busy.told()}
+        info: dict[str, Value] = {"kind": kind, "count": count, **self._busy.told()}
         arrays: dict[str, Array] = {}
         if kind == GRADIENT:
             arrays |= self._coding.upload(self._gradient)
@@ -123,12 +144,17 @@ class GradientsChild:
             info["largest"] = largest
         elif kind == SUMS:
             arrays["sums"] = self._sums
-        statistics = self._base_statistics
+        fail("child.snapshot", bytes_of(self._gradient))
+        return self._message(info, arrays)
+
+    def _message(self, info: dict[str, Value], arrays: dict[str, Array]) -> Message:
+        """An upload, which tells the steps and observations since the last one that was taken."""
+        steps, statistics = int(self._counters[:, STEPS].sum()), self._base_statistics
+        info["steps"] = steps - self._base_steps
         if self._normalizes and steps != self._base_steps:
             statistics = merge(self._block["observations"][1:].numpy())
             arrays["moments"] = torch.from_numpy(as_row(subtract(statistics, self._base_statistics)))
         self._uploaded = steps, statistics
-        fail("child.snapshot", bytes_of(self._gradient))
         return Message(Kind.UPLOAD, self._name, self.term, self.version, self.version + 1, arrays, info)
 
     def _add_up(self) -> tuple[int, float, float]:
@@ -173,24 +199,31 @@ class GradientsChild:
 
     def rejected(self, reason: str) -> None:
         """See ``ChildSide``."""
-        self._note(f"an answer cannot be used ({reason}); asking for everything")
+        self._note(
+            f"an answer cannot be used ({reason}); asking for {'it again' * self._deterministic or 'everything'}"
+        )
+        if self._deterministic:
+            self._wants_again = True
+            return
         self._coding.forget()
         self._wants_everything = True
 
     def _take(self, answer: Message) -> None:
         """Move on to the answer's version: by its mean gradient, or to its weights."""
+        if self._has_only_missed(answer):
+            return
         uploaded, self._uploaded = self._uploaded, None
         if refused := answer.info.get("refused"):
             self._note(f"the parent refused this child's part ({refused})")
         if uploaded is not None and answer.info.get("taken"):
             self._base_steps, self._base_statistics = uploaded
-        everything = "weights" in answer.arrays
+        everything, rested = "weights" in answer.arrays, bool(answer.info.get("rested"))
         if everything:
             self._begin_anew(answer)
-        follows = everything or self._follows(answer)
+        follows = everything or rested or self._follows(answer)
         self._coding.answered(answer.info)
         if not follows:
-            self._wants_everything = True
+            self._wants_everything = self._must_begin_anew = True
             return
         self.steps = count_of(answer, "steps")
         self._block["base_steps"].fill_(self.steps)
@@ -199,10 +232,12 @@ class GradientsChild:
         self._reporter.obey(answer)
         self.term, self.version = answer.term, answer.version
         self._block["version"].fill_(answer.version)
+        if self._rest.obey(answer.info):
+            self._begin_interval()
         self._round[0] = self._ends(answer)  # last, and at once: now workers go on
+        self._has_begun = True
         if everything:
             self.started.set()
-            self._has_begun = True
         fail("child.applied")
 
     def _ends(self, answer: Message) -> int:
@@ -210,11 +245,31 @@ class GradientsChild:
         times = int(self._round[0]) // ANEW + ("weights" in answer.arrays)
         return times * ANEW + answer.version
 
+    def _has_only_missed(self, answer: Message) -> bool:
+        """Whether this child can go on as if no message had been lost, in deterministic mode."""
+        if not self._deterministic or not self.started.is_set() or self._must_begin_anew:
+            return False
+        missed = missed_answers(answer, self.term, self.version)
+        if missed is None:
+            return False
+        self._wants_again, self._has_begun = bool(missed), True
+        if not missed:
+            self._uploaded = None  # the parent may lack it: send it again
+        return True
+
+    def _begin_interval(self) -> None:
+        """Workers rest, and the parent lets them go on."""
+        self._coding.forget()
+        self._block["observations"][1:].zero_()  # so that sums are rounded as they would be after a resume
+        self._base_statistics = None
+        self._rest.end()
+
     def _begin_anew(self, answer: Message) -> None:
         """Take over weights and optimizer state."""
         self._block["weights"].copy_(self._weights)
         self._block["optimizer"].copy_(self._state)
         self._block["optimizer_steps"].copy_(self._count)
+        self._must_begin_anew = False
         if not self.started.is_set():
             self._base_steps = int(self._counters[:, STEPS].sum())
 

@@ -12,8 +12,9 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.gradients.memory import most_samples, num_sums, round_fields, rounds_of
+from marl.exchanges.gradients.rests import IntervalRest, interval_fields
 from marl.exchanges.gradients.samples import ShardedSamples
-from marl.exchanges.gradients.settings import ASYNCHRONOUS, DELAYED
+from marl.exchanges.gradients.settings import ASYNCHRONOUS, DELAYED, EXACT
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
 from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
@@ -55,6 +56,11 @@ class Gradients(Exchange):
             demand(self.codec != "auto", "exchange.codec", expected, self.codec)
             demand(self.max_staleness >= 0, "exchange.max_staleness", "0 or more", self.max_staleness)
 
+    def demand_same_bits(self) -> None:
+        """See ``Exchange``."""
+        demand(self.codec != "auto", "exchange.codec", "a fixed one with deterministic = true", self.codec)
+        demand(self.form == EXACT, "exchange.form", f"{EXACT!r} with deterministic = true", self.form)
+
     def codecs(self) -> tuple[str, ...]:
         """See ``Exchange``."""
         return CODECS if self.codec == "auto" else (self.codec,)
@@ -64,7 +70,8 @@ class Gradients(Exchange):
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. A round's parts."""
-        return round_fields(workers, num_parameters(network), num_sums(run))
+        rounds = round_fields(workers, num_parameters(network), num_sums(run))
+        return {**rounds, **interval_fields(workers)}
 
     def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
         """See ``Exchange``. The state of the optimizer goes with the weights to a child that joins."""
@@ -84,7 +91,8 @@ class Gradients(Exchange):
                 return ShardedSamples(algorithm, own, shard, most_samples(worker.run))
             return ShardedMinibatches(algorithm, network, shard)
 
-        worker.learn(minibatches=minibatches, weights=shard.over)
+        rest = IntervalRest(worker.block, worker.number)
+        worker.learn(minibatches=minibatches, weights=shard.over, rest=rest)
 
     def child(self, facts: ChildFacts) -> "GradientsChild":
         """See ``Exchange``."""

@@ -15,15 +15,15 @@ from torch import Tensor
 from marl.digests import name_of
 from marl.errors import MessageRefused, WeightsRefused
 from marl.exchanges.base import ParentFacts
-from marl.exchanges.child_reports import acknowledge, report_buffers, report_every, report_of
+from marl.exchanges.child_reports import report_buffers, report_every
 from marl.exchanges.gradients.attendance import Attendance
 from marl.exchanges.gradients.coding import Coding
 from marl.exchanges.gradients.memory import GRADIENT, SUMS, most_transitions, num_sums, rounds_of
 from marl.exchanges.gradients.parts import Part, length_of, part_of, total_of
+from marl.exchanges.gradients.resting import LONGEST_WAIT, Counts, Resting, Rests, Told
 from marl.exchanges.gradients.settings import EXACT
 from marl.exchanges.gradients.step import Step
 from marl.exchanges.member import Member
-from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Global, State
 from marl.failpoints import fail
@@ -31,15 +31,18 @@ from marl.log_throttle import LogThrottle
 from marl.training.saved.weights_file import copy_exactly
 from marl.wire.arrays import bytes_of, digest_of
 from marl.wire.header import Header
-from marl.wire.message import Array, Kind, Message, Value, count_of, tensor_of
+from marl.wire.message import Array, Kind, Message, Value
 from marl.wire.receive_buffers import buffers_of, no_buffers
 
-LONGEST_WAIT = 0.5  # seconds until a conversation checks again
 COMPARE_EVERY = 100  # rounds after which all compare their weights
 
 
-class GradientsParent:
-    """See ``RunSide``. One lock guards everything; it is held while parts are added up, never while one travels."""
+class GradientsParent(Resting):
+    """See ``RunSide``. One lock guards everything; it is held while parts are added up, never while one travels.
+
+    In deterministic mode a round waits for every child, however long that takes. A child that has missed an answer gets
+    it again: all that it does is then the same, as if nothing had been lost.
+    """
 
     def __init__(
         self, facts: ParentFacts, settings: ExchangeSettings, clock: Callable[[], float] = time.monotonic
@@ -47,33 +50,35 @@ class GradientsParent:
         run = facts.run
         self.term, self.members = facts.term, dict[str, Member]()
         self._name, self._hear, self._clock = facts.name, facts.hear, clock
-        self._settings = settings
+        self._settings, self._deterministic = settings, run.deterministic
+        self._rests = Rests(
+            facts.children if run.deterministic else None,
+            version=facts.version,
+            steps=facts.steps,
+            every=facts.interval,
+            last=facts.last_step,
+        )
         self._tell = LogThrottle(facts.note, clock=clock)
         self._changed, self._closed = threading.Condition(), False
         self._ranks: dict[str, int] = {}
         self._workers: dict[str, int] = {}
-        self._attendance = Attendance(clock, facts.timer)
-        self._observed = (
-            Observed(facts.observation_size, facts.statistics, facts.sample) if facts.observation_size else None
-        )
-        row = None if self._observed is None else self._observed.statistics
+        self._attendance = Attendance(clock, facts.timer, self._rests.children)
+        self._counts = Counts(facts.observation_size, facts.statistics, facts.sample)
         self._size, self._parameters = facts.weights.numel(), facts.num_parameters
-        self.current = Global(facts.version, facts.weights.clone(), row, facts.steps, updates=0)
+        statistics = self._counts.statistics
+        self.current = Global(facts.version, facts.weights.clone(), statistics, facts.steps, updates=0)
         self._state, self._count = torch.zeros(2, self._parameters), torch.zeros(1)
         self._step, self._updates = Step(run, self._state, self._count), 0
         self._trajectory, self._most = run.algorithm.t_max * run.environment.per_worker, most_transitions(run)
         self._fastest = max(run.algorithm.learning_rate, run.algorithm.final_learning_rate)
-        sums, rounds = num_sums(run), rounds_of(run)
-        self._coding = Coding(settings.codec, parameters=self._parameters, sums=sums, rounds=rounds, note=facts.note)
+        sums, self._rounds = num_sums(run), rounds_of(run)
+        self._coding = Coding(
+            settings.codec, parameters=self._parameters, sums=sums, rounds=self._rounds, note=facts.note
+        )
         self._parts: dict[str, Part] = {}
-        self._steps = 0  # of the open round's parts
+        self._told: dict[str, Told] = {}  # with them
         self._last: Answer | None = None  # of the round that was closed last
-        self._unheard: set[str] = set()  # children whose report the end of the run waits for
-
-    def assign_rank(self, child: str, rank: int, workers: int) -> None:
-        """See ``RunSide``."""
-        with self._changed:
-            self._ranks[child], self._workers[child] = rank, workers
+        self._unheard = set()
 
     def join(self, child: str) -> Answer:
         """See ``ParentSide``."""
@@ -93,12 +98,6 @@ class GradientsParent:
             self._close_if_due()
             self._changed.notify_all()
 
-    def forget(self, child: str) -> None:
-        """See ``RunSide``."""
-        with self._changed:
-            if before := self.members.get(child):
-                self.members[child] = before.started_anew()
-
     def receive_buffers(self, child: str, header: Header) -> Mapping[str, memoryview]:
         """See ``ParentSide``."""
         self.members[child].arriving = header.kind
@@ -108,8 +107,8 @@ class GradientsParent:
             return no_buffers(header)
         self.members[child].began_at = self._clock()
         known = self._coding.receive_tensors(child)
-        if self._observed is not None:
-            known["moments"] = torch.empty_like(self._observed.statistics)
+        if self._counts.statistics is not None:
+            known["moments"] = torch.empty_like(self._counts.statistics)
         came = {entry.name for entry in header.manifest}
         return buffers_of({name: tensor for name, tensor in known.items() if name in came})(header)
 
@@ -120,9 +119,10 @@ class GradientsParent:
         with self._changed:
             member = self.members[child]
             if message.kind is Kind.FULL:
-                return self._everything(member)
+                missed = message.info.get("again") and message.version == self.current.version - 1
+                return self._last if missed and self._last is not None else self._everything(member)
             if message.kind is Kind.UPLOAD:
-                return self._take(member, message)
+                return self._rest(member, message) if message.info.get("rest") else self._take(member, message)
         self._tell(child, f"{child} sent a {message.kind}, which is not expected here")
         return None
 
@@ -134,45 +134,20 @@ class GradientsParent:
             member = self.members[child]
             return None if member.arriving == Kind.TELEMETRY else self._everything(member)
 
-    def patience(self, unused_child: str) -> float:
-        """See ``ParentSide``."""
-        return LONGEST_WAIT
-
-    def late(self, unused_child: str) -> Answer | None:
-        """See ``ParentSide``."""
-        return None
-
-    def _hear_report(self, child: str, message: Message) -> Answer | None:
-        report = report_of(self.members[child], message, self._tell, self._clock())
-        answer = None if report is None else acknowledge(self._name, child, report, self._hear)
-        with self._changed:
-            self._unheard.discard(child)
-            self._changed.notify_all()
-        return answer
-
     def _take(self, member: Member, upload: Message) -> Answer | None:
         """Add a part to the open round, and wait until the round is closed."""
         child, version = member.name, self.current.version
         member.arrived += 1
-        if (upload.term, upload.version) != (self.term, version) or child in self._parts:
+        is_again = child in self._parts
+        if (upload.term, upload.version) != (self.term, version) or (is_again and not self._deterministic):
             return self._everything(member)
         fail("parent.merging")
-        workers = self._workers.get(child, 1)
-        played, most = self._trajectory * workers, float(self._most * workers)
         try:
-            upload = self._coding.decoded(child, upload)
-            part = part_of(upload, most=most, fastest=self._fastest)
-            steps = min(count_of(upload, "steps"), played)
-            if self._observed is not None and "moments" in upload.arrays:
-                self._observed.add(child, tensor_of(upload, "moments"), 2.0 * SEEN_PER_STEP * played)
+            if not is_again:
+                self._add(member, upload)
         except MessageRefused as error:
             self._tell((child, "refused"), f"a part of {child} is refused: {error}")
             return self._everything(member, refused=str(error))
-        if part.kind == GRADIENT:
-            self._coding.arrived(self._clock() - (member.began_at or 0.0))
-        self._parts[child] = part
-        self._steps += steps
-        self._attendance.take(child, upload.info.get("busy"))
         self._close_if_due()
         while self.current.version == version and not self._closed:
             self._changed.wait(min(LONGEST_WAIT, max(0.0, self._attendance.due_at() - self._clock())))
@@ -183,6 +158,22 @@ class GradientsParent:
             return self._everything(member, taken=True)
         member.version, member.answered_at, member.merged_counter = version + 1, self._clock(), upload.counter
         return self._last
+
+    def _add(self, member: Member, upload: Message) -> None:
+        """Add a part to the open round.
+
+        Raises:
+            MessageRefused: it cannot be used, and nothing has changed.
+        """
+        child = member.name
+        upload = self._coding.decoded(child, upload)
+        workers = self._workers.get(child, 1)
+        part = part_of(upload, most=float(self._most * workers), fastest=self._fastest)
+        self._told[child] = self._counts.told_by(child, upload, self._trajectory * workers)
+        self._parts[child] = part
+        if part.kind == GRADIENT:
+            self._coding.arrived(self._clock() - (member.began_at or 0.0))
+        self._attendance.take(child, upload.info.get("busy"))
 
     def _close_if_due(self) -> None:
         """Close the round if all parts are there, or time is up."""
@@ -213,10 +204,13 @@ class GradientsParent:
             self._coding.end_round(now)
         elif total.kind == SUMS and total.numbers is not None:
             arrays["sums"] = total.numbers
-        statistics = before.statistics
-        if self._observed is not None and statistics is not self._observed.statistics:
-            statistics = arrays["normalizer"] = self._observed.statistics
-        self.current = Global(version, weights, statistics, before.steps + self._steps, updates=updates)
+        steps = before.steps + self._counts.add(self._told, self._ranks)
+        statistics = self._counts.statistics
+        if statistics is not None and statistics is not before.statistics:
+            arrays["normalizer"] = statistics
+        self.current = Global(version, weights, statistics, steps, updates=updates, rests=False)
+        if self._rests.ask_if_due(version, steps, self._rounds):
+            info["rest"] = True
         info["steps"], info["codec"] = self.current.steps, self._coding.name
         if version % COMPARE_EVERY == 0:
             info["hash"] = name_of(bytes_of(weights))
@@ -224,7 +218,7 @@ class GradientsParent:
             Message(Kind.ANSWER, self._name, self.term, version, arrays=arrays, info=info), digest_of(arrays)
         )
         self._attendance.end_round(self._parts, waits=self._settings.form == EXACT or total.kind == SUMS)
-        self._parts, self._steps = {}, 0
+        self._parts, self._told = {}, {}
 
     def _everything(self, member: Member, *, taken: bool = False, refused: str = "") -> Answer:
         """Weights and the optimizer's state."""
@@ -237,24 +231,12 @@ class GradientsParent:
             arrays["normalizer"] = self.current.statistics
         info: dict[str, Value] = {"steps": self.current.steps, "taken": taken, "codec": self._coding.name}
         info["report_every"] = report_every(len(self.members))
+        if self._deterministic:
+            info["interval"], info["rest"] = self._rests.interval, self._rests.asked
         if refused:
             info["refused"] = refused[:1000]
         member.version, member.answered_at = self.current.version, self._clock()
         return Answer(Message(Kind.ANSWER, self._name, self.term, self.current.version, arrays=arrays, info=info))
-
-    def release(self) -> None:
-        """See ``RunSide``."""
-
-    def last_round(self, seconds: float) -> None:
-        """See ``RunSide``. All rounds are in the weights; reports that count their steps come later: wait for them."""
-        until = self._clock() + seconds
-        with self._changed:
-            self._unheard = {name for name, each in self.members.items() if each.live}
-            while self._unheard and not self._closed and (left := until - self._clock()) > 0:
-                self._changed.wait(min(LONGEST_WAIT, left))
-
-    def audited(self) -> None:
-        """See ``RunSide``: no child trains alone."""
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
         """See ``RunSide``."""

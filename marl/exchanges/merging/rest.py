@@ -56,6 +56,10 @@ class Rest:
         """Whether workers were asked to rest, and not yet told to play on."""
         return bool(self._pause[ASKED] > self._pause[OVER])
 
+    def ask(self) -> None:
+        """Ask workers to rest, if they are not asked yet."""
+        self._pause[ASKED] = self._pause[OVER] + 1
+
     def is_complete(self) -> bool:
         """Whether every worker rests: it was asked to, or it has made its steps of the round (deterministic mode)."""
         return bool((self._waiting > self._pause[OVER]).all())
@@ -69,7 +73,7 @@ class Rest:
         Args:
             work: environment steps so far.
         """
-        self._pause[ASKED] = self._pause[OVER] + 1
+        self.ask()
         before, moved_at = work(), self._clock()
         while not (self._waiting == self._pause[ASKED]).all() and not self._stop[0] and not self.broken.is_set():
             time.sleep(0.0005)  # poll: a lock would stay locked if a worker died with it

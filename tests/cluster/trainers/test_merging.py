@@ -75,6 +75,21 @@ def test_deterministic_episodes_count_when_a_round_is_over() -> None:
     assert num_episodes(trainer) == 1  # the last ones
 
 
+def test_versions_at_which_nobody_waits_are_no_pause() -> None:
+    """Children that share gradients make many between two rests."""
+    trainer, side = made(**DETERMINISTIC)
+    side.current = side.current._replace(version=4, rests=False)
+    assert (trainer.pause(), num_episodes(trainer)) == (None, 0)
+    side.current = side.current._replace(rests=True)
+    assert (trainer.pause(), num_episodes(trainer)) == (4, 1)
+    side.current = side.current._replace(version=5, rests=False)
+    assert (trainer.pause(), num_episodes(trainer)) == (None, 0)
+
+
+def test_a_deterministic_run_is_saved_where_all_wait_and_nowhere_else() -> None:
+    assert [made(**settings)[0].resumable for settings in ({}, DETERMINISTIC)] == [True, False]
+
+
 def test_otherwise_they_count_at_once() -> None:
     trainer, _ = made()
     assert num_episodes(trainer) == 1
