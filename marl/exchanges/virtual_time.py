@@ -177,13 +177,15 @@ class BusyChild:
         """This process has spent CPU time on looking whether its workers are ready: nothing waited for that."""
         self._began += seconds
 
+    def waited(self) -> None:
+        """All workers have waited for each other: until then, the busiest counts."""
+        now = self._busy.copy()
+        self._workers_s += float((now - self._before).max())
+        self._before = now
+
     def told(self) -> dict[str, Value]:
         """What the next upload says: the seconds of the busiest worker before each upload, added up, and those of this
         process. Nothing if the workers do not count.
         """
-        now = self._busy.copy()
-        if not now.any():
-            return {}
-        self._workers_s += float((now - self._before).max())
-        self._before = now
-        return {"busy": self._workers_s + self._cpu() - self._began}
+        self.waited()
+        return {"busy": self._workers_s + self._cpu() - self._began} if self._before.any() else {}

@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from marl.algorithms.a3c import A3C
+from marl.algorithms.ppo import PPO
 from marl.data.node.memory import array
+from marl.exchanges.base import ChildFacts, ParentFacts
+from marl.exchanges.gradients.asynchronous_child import AsynchronousChild
+from marl.exchanges.gradients.exchange import Gradients
 from marl.exchanges.gradients.memory import BUSY, GRADIENT, KIND, NOTHING, NUMBER, SUMS
+from marl.exchanges.gradients.parent import GradientsParent
 from marl.exchanges.virtual_time import BusyChild, RoundTimer, VirtualClock, VirtualLink
-from marl.wire.message import Array, Kind, Message
+from marl.training.flat import flatten
+from marl.wire.message import Array, Kind, Message, Value
 from tests.algorithms.cases import DISCRETE
 from tests.exchanges.literal_gradients import SHARDS, B, T, learn, played
 from tests.exchanges.nodes import Clock
@@ -33,9 +39,9 @@ class Counted:
         return wait()
 
 
-def timed(fleet: Fleet, cpu: Callable[[], float] = lambda: 0.0) -> RoundTimer:
+def timed(fleet: Fleet) -> RoundTimer:
     """Give the fleet a parent with a timer. Every round has 500 bytes up and 250 down, the first none down."""
-    timer = RoundTimer(VirtualClock(LINK, barrier=True), cpu)
+    timer = RoundTimer(VirtualClock(LINK, barrier=True), lambda: 0.0)
     fleet.parent = fleet.make_parent(timer=timer)
     timer.traffic = lambda unused: (500 * (1 + fleet.parent.current.version), 250 * fleet.parent.current.version)
     for rank, node in enumerate(fleet.nodes):
@@ -73,33 +79,81 @@ def test_a_child_tells_how_long_its_workers_were_busy_when_they_gave_their_parts
     assert upload.info["busy"] == pytest.approx(3.5, abs=0.01)
 
 
+def parent_of(
+    fleet: Fleet, cpu: Callable[[], float] = lambda: 0.0, **settings: Any
+) -> tuple[GradientsParent, RoundTimer]:
+    """As a run makes it, with two children; 250 bytes travel with each upload, and none with an answer."""
+    timer, weights = RoundTimer(VirtualClock(LINK), cpu), flatten(fleet.network()).weights
+    size = sum(each.numel() for each in fleet.network().parameters())
+    facts = ParentFacts(fleet.run, fleet.spaces, weights, size, name="parent", children=2, timer=timer)
+    parent = Gradients(**settings).parent(facts)
+    sent = {"child0": 0, "child1": 0}
+
+    def traffic(child: str) -> tuple[int, int]:
+        sent[child] += 250
+        return sent[child], 0
+
+    timer.traffic = traffic
+    return parent, timer
+
+
+def upload(parent: GradientsParent, child: str, kind: int, number: int, busy: float) -> None:
+    """The child's next, after so many; ``busy``: its seconds until now."""
+    arrays: dict[str, Array] = {
+        GRADIENT: {"gradient": torch.zeros(parent._parameters)},
+        SUMS: {"sums": torch.zeros(3, dtype=torch.float64)},
+        NOTHING: {},
+    }[kind]
+    info: dict[str, Value] = {"kind": kind, "count": float(kind), "steps": 0, "rate": 0.0, "busy": busy}
+    fields = Kind.UPLOAD, child, parent.term, parent.current.version, number + 1
+    assert parent.answer(child, Message(*fields, arrays=arrays, info=info)) is not None
+
+
 @pytest.mark.parametrize(("form", "seconds"), [("exact", 3 * 0.75), ("delayed", 2 * 0.75 + 0.5)])
 def test_a_delayed_gradient_hides_the_link_and_a_sum_does_not(form: str, seconds: float, fleets: list[Fleet]) -> None:
     """A gradient, then a sum, then a gradient, of one child that computes for .25 before each; the link takes .5."""
-    fleet = Fleet(DISCRETE, A3C(t_max=T), [1], B, form=form)
-    fleets.append(fleet)
-    timer = timed(fleet)
-    timer.traffic = lambda unused: (250 * (1 + fleet.parent.current.version), 0)
-    fleet.parent.join("child0")
+    fleets.append(fleet := Fleet(DISCRETE, A3C(t_max=T), [1], B))
+    parent, timer = parent_of(fleet, form=form)
+    parent.join("child0")
     for number, kind in enumerate((GRADIENT, SUMS, GRADIENT)):
-        arrays: dict[str, Array] = (
-            {"gradient": torch.zeros(fleet.parent._parameters)}
-            if kind == GRADIENT
-            else {"sums": torch.zeros(3, dtype=torch.float64)}
-        )
-        info = {"kind": kind, "count": 1.0, "steps": 0, "rate": 0.0, "busy": 0.25 * (number + 1)}
-        upload = Message(Kind.UPLOAD, "child0", fleet.parent.term, number, number + 1, arrays, info)
-        assert fleet.parent.answer("child0", upload) is not None
+        upload(parent, "child0", kind, number, 0.25 * (number + 1))
     assert timer.seconds == pytest.approx(seconds)
-    assert fleet.parent.current.updates == 2
+    assert parent.current.updates == 2
+
+
+@pytest.mark.parametrize("order", ["0001", "1000", "0100"])
+def test_a_child_waits_for_its_own_asynchronous_gradient_only(order: str, fleets: list[Fleet]) -> None:
+    fleets.append(fleet := Fleet(DISCRETE, A3C(t_max=T), [1], B))
+    parent, timer = parent_of(fleet, form="asynchronous")
+    each, count = {"child0": 0.5, "child1": 2.0}, {"child0": 0, "child1": 0}
+    for child in each:
+        parent.join(child)
+    for child in (f"child{number}" for number in order):
+        upload(parent, child, GRADIENT, count[child], each[child] * (count[child] + 1))
+        count[child] += 1
+    assert timer.seconds == pytest.approx(3 * (0.5 + 0.5))  # of child0; child1: 2 + .5
+    assert parent.current.updates == 4
+
+
+def test_an_asynchronous_child_counts_the_sums_of_its_own_workers(fleets: list[Fleet]) -> None:
+    """They wait for each other there, without an upload."""
+    fleets.append(fleet := Fleet(DISCRETE, PPO(t_max=T, epochs=1, num_minibatches=1), [2], B))
+    block = fleet.nodes[0].block
+    part, numbers = array(block, "part"), array(block, "part_numbers")
+    side = AsynchronousChild(ChildFacts(block, "child0", fleet.run, fleet.spaces))
+    side._busy = BusyChild(numbers[:, BUSY], lambda: 0.0)
+    side.joined()
+    side.accept(parent_of(fleet, form="asynchronous")[0].join("child0").message)
+    for kind, seconds in ((SUMS, (1.0, 3.0)), (GRADIENT, (3.0, 4.0))):
+        part[:, NUMBER], part[:, KIND], numbers[:, BUSY] = block["round"][0] + 1, kind, seconds
+        messages = list(side.outgoing())
+    assert messages[-1].info["busy"] == pytest.approx(3.0 + 2.0, abs=0.01)
 
 
 def test_the_cpu_time_of_the_parent_comes_on_top(fleets: list[Fleet]) -> None:
-    fleet, cpu = Fleet(DISCRETE, A3C(t_max=T), [1], B), Clock()
-    fleets.append(fleet)
-    timer = timed(fleet, cpu)
-    fleet.parent.join("child0")
+    fleets.append(fleet := Fleet(DISCRETE, A3C(t_max=T), [1], B))
+    parent, timer = parent_of(fleet, cpu := Clock())
+    parent.join("child0")
     cpu.now += 0.25
-    info = {"kind": NOTHING, "count": 0.0, "steps": 0, "busy": 2.0}
-    fleet.parent.answer("child0", Message(Kind.UPLOAD, "child0", fleet.parent.term, 0, 1, {}, info))
-    assert timer.seconds == pytest.approx(0.125 + 2.0 + 0.125 + 0.5 + 0.25)
+    upload(parent, "child0", NOTHING, 0, 2.0)
+    assert timer.seconds == pytest.approx(0.5 + 2.0 + 0.25)

@@ -126,6 +126,15 @@ def test_a_child_tells_the_busiest_worker_between_uploads_and_its_own_process() 
     assert busy.told() == {"busy": 5.5}
 
 
+def test_workers_that_wait_for_each_other_between_uploads_count_each_time() -> None:
+    seconds = array(Child("a", Clock(), workers=2).block, "seconds")
+    busy = BusyChild(seconds[:, BUSY], lambda: 0.0)
+    seconds[:, BUSY] += 1.0, 3.0
+    busy.waited()
+    seconds[:, BUSY] += 2.0, 1.0
+    assert busy.told() == {"busy": 5.0}
+
+
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="nobody counts virtual time here")
 def test_what_the_main_thread_computes_keeps_no_round_waiting() -> None:
     def compute() -> None:

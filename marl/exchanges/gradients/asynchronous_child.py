@@ -42,6 +42,7 @@ class AsynchronousChild(GradientsChild):
             if (kinds == SUMS).any():
                 self._add_up()
                 self._block["round_sums"].copy_(self._sums)
+            self._busy.waited()
             self._round[0] += 1
             if self._clock() >= until:  # for a message of the parent
                 break

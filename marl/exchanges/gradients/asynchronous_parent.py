@@ -44,10 +44,12 @@ class AsynchronousParent(GradientsParent):
         if upload.counter > member.last_counter:
             member.last_counter = upload.counter
             self._unused[member.name] = self._unused.get(member.name, 0) + 1
+            self._attendance.take(member.name, upload.info.get("busy"))
             try:
                 self._use(member, upload)
             except MessageRefused as error:
                 refused = str(error)
+            self._attendance.end_round([member.name])
         return self._everything(member, refused=refused)
 
     def rejected(self, child: str, reason: str) -> Answer | None:
@@ -91,16 +93,16 @@ class AsynchronousParent(GradientsParent):
     def _move(self, child: str, part: Part, steps: int) -> None:
         """Make a version of the weights."""
         before = self.current
-        weights, version = before.weights, before.version
+        weights, version, updates = before.weights, before.version, before.updates or 0
         if part.transitions and part.numbers is not None:
             mean = part.numbers / part.transitions
             length = length_of(mean)
             factor = shortening(length, self._lengths.values(), self._settings.clip)
             self._lengths[child], self._norm = factor * length, length
             weights, version = weights.clone(), version + 1  # the last version is still being read
-            self._updates += 1
+            self._updates, updates = self._updates + 1, updates + 1
             self._step.make(weights, mean * factor, norm=factor * length, rate=part.rate, updates=self._updates)
-        self.current = Global(version, weights, self._counts.statistics, before.steps + steps)
+        self.current = Global(version, weights, self._counts.statistics, before.steps + steps, updates=updates)
 
     def _everything(self, member: Member, *, taken: bool = False, refused: str = "") -> Answer:
         """The newest weights, and whether the last part that came of the child has moved them."""

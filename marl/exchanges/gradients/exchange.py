@@ -66,7 +66,7 @@ class Gradients(Exchange):
         return CODECS if self.codec == "auto" else (self.codec,)
 
     def demand_rounds(self) -> None:
-        """See ``Exchange``: every minibatch is a round."""
+        """See ``Exchange``: every minibatch is a round, in the asynchronous form one of each child."""
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. A round's parts."""
@@ -106,12 +106,13 @@ class Gradients(Exchange):
 
     def parent(self, facts: ParentFacts) -> "GradientsParent":
         """See ``Exchange``."""
+        if facts.timer is not None:
+            # Of the first round; where they are delayed, later ones say themselves.
+            facts.timer.clock.barrier, facts.timer.clock.together = True, self.form != ASYNCHRONOUS
         if self.form == ASYNCHRONOUS:
             from marl.exchanges.gradients.asynchronous_parent import AsynchronousParent
 
             return AsynchronousParent(facts, self)
         from marl.exchanges.gradients.parent import GradientsParent
 
-        if facts.timer is not None:
-            facts.timer.clock.barrier = True  # of the first round; later ones say themselves
         return GradientsParent(facts, self)

@@ -56,7 +56,7 @@ def test_a_run_counts_virtual_seconds_and_goes_on_with_them(cluster: Cluster | N
 
 
 @linux
-@pytest.mark.parametrize("form", ["exact", "delayed"])
+@pytest.mark.parametrize("form", ["exact", "delayed", "asynchronous"])
 def test_every_minibatch_of_gradients_is_a_round(form: str, tmp_path: Path) -> None:
     settings = {**SETTINGS, "report.runs": str(tmp_path / "runs"), "clock.virtual": True, "stop.steps": 2000}
     settings |= {"exchange.name": "gradients", "exchange.form": form, "clock.link_delay_ms": 10_000.0}
