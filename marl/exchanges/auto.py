@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from marl.exchanges.names import AUTO
+from marl.exchanges.names import AUTO, EXCHANGES
+from marl.exchanges.part import demand
+from marl.exchanges.run import RunSettings
 from marl.exchanges.weights.exchange import Weights
 
 
@@ -16,3 +18,8 @@ class Auto(Weights):
     is_open: ClassVar[bool] = True
 
     name: str = AUTO
+
+    def rules(self, run: RunSettings) -> None:
+        """See ``Exchange``. A choice that follows from measured times may be another one each time."""
+        super().rules(run)
+        demand(not run.deterministic, "exchange.name", f"one of {', '.join(EXCHANGES)} with deterministic = true", AUTO)

@@ -17,6 +17,7 @@ from marl.training.flat import num_weights
 
 MEASURE_S = 1.0
 TRIED = ("weights", "gradients", "experience")
+USUAL = ("exact", "float32")  # settings that need no word
 NO_HELP = 1.05  # speed-ups below are said to be none
 REPLAYED = "experience"  # of algorithms that learn from a replay: one learner has it
 
@@ -55,10 +56,10 @@ def choose(config: Config, task: Task, costs: Costs, machines: Sequence[Machine]
     cores = count_cores()
     here = Machine(cores, cores)
     best = forecasts(task, costs, here, machines)[0]
-    more: dict[str, Any] = {}
+    more = dict(best.settings)
     if best.trajectories:  # of each worker of the child that has most
         steps = best.trajectories * best.rows * task.length * max(each.workers for each in machines)
-        more = {"every": f"{steps} steps"}
+        more["every"] = f"{steps} steps"
     changed = with_exchange(config, best.exchange, rows=best.rows, **more)
     reference = reference_of(task, costs, (here, *machines), best)
     return Decision(changed, _in_words(best, costs, task, machines), reference)
@@ -74,7 +75,7 @@ def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) ->
         updates=costs.updates,
         minibatch=costs.minibatch * algorithm.t_max,
         short_rounds=algorithm.sums_per_trajectory(),
-        weights_bytes=4 * num_weights(network),
+        weights=num_weights(network),
         step_bytes=layout.num_bytes / (algorithm.t_max * rows),
         exchanges=tuple(name for name in TRIED if _goes(config, name)),
     )
@@ -82,7 +83,9 @@ def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) ->
 
 def _goes(config: Config, exchange: str) -> bool:
     try:
-        with_exchange(config, exchange)
+        found = with_exchange(config, exchange, every="1 steps")
+        if config.clock.virtual:
+            found.exchange.demand_rounds()
     except ConfigError:
         return False
     return True
@@ -115,10 +118,12 @@ def _in_words(best: Forecast, costs: Costs, task: Task, machines: Sequence[Machi
     rate = 8e-6 * min(each.bytes_per_second for each in machines)
     how = f", a round every {'trajectory' if best.trajectories == 1 else f'{best.trajectories} trajectories'}"
     how *= bool(best.trajectories)
+    how += "".join(f", {value}" for value in best.settings.values() if value not in USUAL)
     line = (
         f"exchange {best.exchange}{how}, {best.rows} environments a worker: a trajectory takes one worker "
         f"{playing:.3g} ms to play and {learning:.3g} ms to learn from, links {trip:.2g} ms and {rate:,.0f} Mbit/s; "
     )
     if best.speedup < NO_HELP:
         return line + "more machines would not help here: train on the fastest alone"
-    return line + f"{len(machines)} children should be {best.speedup:.1f} times as fast as the best machine alone"
+    children = "1 child" if len(machines) == 1 else f"{len(machines)} children"
+    return line + f"{children} should be {best.speedup:.1f} times as fast as the best machine alone"

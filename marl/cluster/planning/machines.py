@@ -60,7 +60,8 @@ class Probed:
 
     def meet(self) -> Link:
         """See ``Endpoint``."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         if self._left is not None:
             link, self._left = self._left, None
             return link

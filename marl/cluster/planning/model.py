@@ -7,7 +7,7 @@ same steps where children share seldom or late.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from marl.cluster.planning.costs import Costs
 from marl.cluster.planning.machines import Machine
@@ -16,7 +16,9 @@ from marl.cluster.planning.machines import Machine
 # interquartile means of 12 seeds of a swing-up task (docs/averaging.md), as ``1 / (1 + lost * (N - 1))``.
 LOST_BETWEEN_ROUNDS = ((1.0, 0.017), (16.0, 0.096), (128.0, 0.222))  # updates, lost
 LOST_BY_HOGWILD = 0.3  # workers that share weights in memory, each with a batch of its own
-LOST_BY_LAG = 0.03  # of N actors that play while one learner learns
+LOST_BY_LAG = 0.03  # of N actors that play while one learner learns; of gradients one step late: assumed
+LOST_BY_ARRIVAL = 0.1  # gradients that move the weights as they come
+WHOLE, ROUNDED = ("float32", 4.0, 1.0), ("int8", 1.0, 0.97)  # codec, bytes of a number, share that counts
 MESSAGE_S = 3e-4  # of the parent's time for a message of a child and its answer
 PASS_S = 2e-10  # of the parent's time for each byte of them
 
@@ -29,7 +31,7 @@ class Task(NamedTuple):
     updates: int
     minibatch: float  # transitions of an update
     short_rounds: int  # of a trajectory in ``gradients``, that are no updates
-    weights_bytes: int
+    weights: int  # numbers
     step_bytes: float  # of one transition on a link
     exchanges: tuple[str, ...]  # that its settings allow
 
@@ -39,6 +41,7 @@ class Forecast(NamedTuple):
 
     exchange: str
     rows: int  # environments of a worker
+    settings: dict[str, str]  # of the exchange
     trajectories: int  # between two rounds; 0: there are none
     kept: float  # the share of the children's steps that counts
     speedup: float  # against the best single machine
@@ -71,8 +74,16 @@ def forecasts(task: Task, costs: Costs, here: Machine, machines: Sequence[Machin
     """
     best = best_alone(task, costs, (here, *machines))
     ways = [
-        *(_weights(task, costs, here, machines, every) for every in (1, 2, 4, 8, 16, 32)),
-        _gradients(task, costs, here, machines),
+        *(
+            _weights(task, costs, here, machines, every, codec)
+            for every in (1, 2, 4, 8, 16, 32)
+            for codec in (WHOLE, ROUNDED)
+        ),
+        *(
+            _gradients(task, costs, here, machines, form, codec)
+            for form in ("exact", "delayed", "asynchronous")
+            for codec in (WHOLE, ROUNDED)
+        ),
         _experience(task, costs, here, machines),
     ]
     found = [way._replace(speedup=way.speedup / best) for way in ways if way.exchange in task.exchanges]
@@ -102,12 +113,17 @@ def lost_between_rounds(updates: float) -> float:
     return math.exp(y0 + (at - x0) * (y1 - y0) / (x1 - x0))
 
 
+Codec: TypeAlias = tuple[str, float, float]  # see ``WHOLE``
+
+
 class _Shared(NamedTuple):
     """A trajectory that all workers divide among them."""
 
     rows: int  # of each worker
-    playing: float  # seconds at the slowest child
+    playing: float  # seconds of one worker of this machine
     learning: float  # likewise, of all updates
+    slowest: float  # how many times as long the slowest child takes
+    usual: float  # likewise, the mean of all
     made: float  # the part of a trajectory that all have together
     workers: int
     here: int  # of these, on this machine
@@ -117,11 +133,12 @@ def _shared(task: Task, costs: Costs, machines: Sequence[Machine]) -> _Shared:
     workers = sum(each.workers for each in machines)
     rows = max(1, task.rows // workers)
     share = rows / task.rows
-    slowest = max(each.slowness * (1.0 if each.here else _crowd(each)) for each in machines)
-    playing = task.length * costs.step.at(rows) * slowest
-    learning = task.updates * costs.update.at(task.minibatch * share) * slowest
+    slow = [each.slowness * (1.0 if each.here else _crowd(each)) for each in machines]
+    usual = len(slow) / sum(1.0 / each for each in slow)
+    playing = task.length * costs.step.at(rows)
+    learning = task.updates * costs.update.at(task.minibatch * share)
     here = sum(each.workers for each in machines if each.here)
-    return _Shared(rows, playing, learning, min(1.0, workers * share), workers, here)
+    return _Shared(rows, playing, learning, max(slow), usual, min(1.0, workers * share), workers, here)
 
 
 def _crowd(machine: Machine) -> float:
@@ -134,31 +151,49 @@ def _round(machines: Sequence[Machine], up: float, down: float) -> tuple[float, 
     return link, len(machines) * (MESSAGE_S + PASS_S * (up + down))
 
 
-def _weights(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], every: int) -> Forecast:
+def _weights(
+    task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], every: int, codec: Codec
+) -> Forecast:
+    """A part of the trajectory is played and learned from by each; every so many trajectories there is a round."""
+    name, size, whole = codec
     shared = _shared(task, costs, machines)
-    link, parent = _round(machines, task.weights_bytes, task.weights_bytes)
+    link, parent = _round(machines, size * task.weights, size * task.weights)
     work = shared.playing + shared.learning
-    seconds = max(work + (link + parent) / every, (shared.here * work + parent / every) / here.cores)
-    counts = kept(lost_between_rounds(every * task.updates), shared.workers)
-    return Forecast("weights", shared.rows, every, counts, shared.made * counts / seconds)
+    seconds = max(work * shared.slowest + (link + parent) / every, (shared.here * work + parent / every) / here.cores)
+    counts = whole * kept(lost_between_rounds(every * task.updates), shared.workers)
+    return Forecast("weights", shared.rows, {"codec": name}, every, counts, shared.made * counts / seconds)
 
 
-def _gradients(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine]) -> Forecast:
+def _gradients(
+    task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], form: str, codec: Codec
+) -> Forecast:
+    """The same, with a round for each update; where it is late by one, the next gradient is computed meanwhile."""
+    name, size, whole = codec
     shared = _shared(task, costs, machines)
-    long, short = _round(machines, task.weights_bytes, task.weights_bytes), _round(machines, 0, 0)
-    link, parent = (task.updates * a + task.short_rounds * b for a, b in zip(long, short, strict=True))
-    work = shared.playing + shared.learning
-    seconds = max(work + link + parent, (shared.here * work + parent) / here.cores)
-    counts = kept(lost_between_rounds(1), shared.workers)
-    return Forecast("gradients", shared.rows, 0, counts, shared.made * counts / seconds)
+    link, parent = _round(machines, size * task.weights, size * task.weights)
+    trip, turn = _round(machines, 0, 0)
+    lost, slow = lost_between_rounds(1), shared.slowest
+    if form == "asynchronous":
+        lost, slow = LOST_BY_ARRIVAL, shared.usual
+    playing, learning = shared.playing * slow, shared.learning * slow
+    rounds = learning + task.updates * link
+    if form == "delayed":
+        lost, rounds = LOST_BY_LAG, max(learning, task.updates * link)
+    parent = task.updates * parent + task.short_rounds * turn
+    busy = shared.here * (shared.playing + shared.learning) + parent
+    seconds = max(playing + rounds + task.short_rounds * trip + parent, busy / here.cores)
+    counts = whole * kept(lost, shared.workers)
+    settings = {"form": form, "codec": name}
+    return Forecast("gradients", shared.rows, settings, 0, counts, shared.made * counts / seconds)
 
 
 def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine]) -> Forecast:
     """Actors play while the learner learns from what they have played before."""
     shared = _shared(task, costs, machines)
     up = task.length * task.rows * task.step_bytes / len(machines)
-    link, parent = _round(machines, up, task.weights_bytes)
+    link, parent = _round(machines, up, 4.0 * task.weights)
     learning = task.updates * costs.update.at(task.minibatch) + parent
-    seconds = max(shared.playing + link, learning, (shared.here * shared.playing + learning) / here.cores)
+    playing = shared.playing * shared.usual
+    seconds = max(playing + link, learning, (shared.here * shared.playing + learning) / here.cores)
     counts = kept(LOST_BY_LAG, shared.workers)
-    return Forecast("experience", shared.rows, 0, counts, shared.made * counts / seconds)
+    return Forecast("experience", shared.rows, {}, 0, counts, shared.made * counts / seconds)

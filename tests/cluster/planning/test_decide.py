@@ -11,6 +11,7 @@ from marl.cluster.planning.decide import Decision, choose, decide, task_of, with
 from marl.cluster.planning.machines import Machine, Probed
 from marl.config.files import load_config
 from marl.config.settings import Config
+from marl.errors import ConfigError
 from tests.cluster.planning.test_machines import PATIENCE_S, Met, child
 
 COSTS = Costs(Line(1.2e-4, 3.8e-5), Line(4e-4, 1.1e-6), updates=16, minibatch=4.0, work_seconds=1e-3)
@@ -61,7 +62,7 @@ def test_what_a_task_is() -> None:
     network = try_parts(config, spaces)
     task = task_of(config, spaces, network, COSTS)
     assert (task.rows, task.length, task.updates, task.minibatch) == (16, 32, 16, 128)
-    assert task.weights_bytes == 4 * sum(each.numel() for each in network.parameters())
+    assert task.weights == sum(each.numel() for each in network.parameters())
     assert task.short_rounds == config.algorithm.sums_per_trajectory() > 0
     assert 16 < task.step_bytes < 200
     assert task.exchanges == ("weights", "gradients", "experience")
@@ -76,6 +77,17 @@ def test_only_exchanges_that_the_settings_go_with(core: str | None) -> None:
         if exchange in task.exchanges:
             assert with_exchange(config, exchange).exchange.name == exchange
     assert "weights" in task.exchanges
+
+
+def test_virtual_time_counts_rounds_and_a_learner_has_none() -> None:
+    config = config_of(**{"algorithm.name": "ppo", "clock.virtual": True})
+    spaces = find_spaces(config)
+    assert task_of(config, spaces, try_parts(config, spaces), COSTS).exchanges == ("weights", "gradients")
+
+
+def test_a_deterministic_run_names_its_exchange() -> None:
+    with pytest.raises(ConfigError, match=r"exchange.name: expected one of weights, .* with deterministic = true"):
+        config_of(deterministic=True)
 
 
 def test_an_algorithm_with_a_replay_has_one_learner() -> None:

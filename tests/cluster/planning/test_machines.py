@@ -94,6 +94,10 @@ def test_after_that_it_is_the_endpoint_that_it_was_given() -> None:
     assert given.closed.is_set()
 
 
+def test_one_that_nobody_measures() -> None:
+    assert Probed(Met(child)).meet() is not None
+
+
 def test_how_fast_a_machine_is() -> None:
     there = LinkSpeed(0.001, 1e8, work_seconds=0.003, workers=2, cores=4, machine="another")
     assert machine_of(there, work_seconds=0.001) == Machine(2, 4, pytest.approx(3.0), 0.001, 1e8)

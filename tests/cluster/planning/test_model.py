@@ -23,9 +23,7 @@ HERE = Machine(1, 1)
 ALL = ("weights", "gradients", "experience")
 LUNAR = Costs(Line(1.2e-4, 3.8e-5), Line(4e-4, 1.1e-6), updates=16, minibatch=4.0, work_seconds=1e-3)  # seconds
 SLOW = LUNAR._replace(step=Line(1e-4, 2e-3))  # 2 ms a step
-TASK = Task(
-    rows=16, length=64, updates=16, minibatch=256, short_rounds=4, weights_bytes=40_000, step_bytes=60, exchanges=ALL
-)
+TASK = Task(rows=16, length=64, updates=16, minibatch=256, short_rounds=4, weights=10_000, step_bytes=60, exchanges=ALL)
 
 
 def children(count: int, **facts: Any) -> list[Machine]:
@@ -79,6 +77,28 @@ def test_on_a_slow_link_rounds_are_rare() -> None:
     assert of("weights", near).trajectories == 1
     assert of("weights", far).trajectories > 1
     assert of("gradients", far).speedup < of("weights", far).speedup
+
+
+def test_where_bytes_are_what_takes_long_they_are_fewer() -> None:
+    near = forecasts(TASK, SLOW, HERE, children(4))
+    narrow = forecasts(TASK._replace(weights=1_000_000), SLOW, HERE, children(4, bytes_per_second=2.5e6))
+    assert of("weights", near).settings == {"codec": "float32"}
+    assert of("weights", narrow).settings == {"codec": "int8"}
+
+
+def test_a_long_round_trip_is_hidden_by_the_next_gradient() -> None:
+    large = LUNAR._replace(update=Line(0.02, 1e-5))  # an update takes as long as the trip
+    far = [each for each in forecasts(TASK, large, HERE, children(4, round_trip=0.02)) if each.exchange == "gradients"]
+    speedups = {each.settings["form"]: each.speedup for each in far if each.settings["codec"] == "float32"}
+    assert speedups["delayed"] > 1.3 * speedups["exact"]
+
+
+def test_a_slow_child_holds_up_all_but_those_that_wait_for_nobody() -> None:
+    uneven = [*children(3), *children(1, slowness=4.0)]
+    found = [each for each in forecasts(TASK, SLOW, HERE, uneven) if each.exchange == "gradients"]
+    assert found[0].settings["form"] == "asynchronous"
+    even = [each for each in forecasts(TASK, SLOW, HERE, children(4)) if each.exchange == "gradients"]
+    assert even[0].settings["form"] != "asynchronous"
 
 
 def test_children_that_share_this_machines_cores_do_not_help() -> None:
