@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from marl.algorithms.a3c import A3C
-from marl.exchanges.gradients.memory import GRADIENT, SUMS
+from marl.exchanges.gradients.memory import GRADIENT, NOTHING, SUMS
 from marl.wire.message import Kind, Message, Value
 from tests.algorithms.cases import DISCRETE
 from tests.exchanges.shards import Fleet
@@ -99,3 +99,14 @@ def test_one_very_long_gradient_is_shortened(fleets: list[Fleet]) -> None:
         moved.append(10 * (fleet.parent.saved().optimizer["optimizer"][0] - 0.9 * before))  # the gradient in the mean
     torch.testing.assert_close(moved[0], torch.ones_like(moved[0]))
     torch.testing.assert_close(moved[3], torch.full_like(moved[3], 2.0))
+
+
+def test_steps_alone_are_never_too_old(fleet: Fleet) -> None:
+    """Such as those before a replay begins, while others learn much."""
+    join(fleet.nodes[0])
+    message = Message(Kind.UPLOAD, "child0", 0, -40, 1, {}, {"kind": NOTHING, "count": 0.0, "steps": 4})
+    answer = fleet.parent.answer("child0", message)
+    assert answer is not None
+    assert answer.message.info["taken"]
+    assert (fleet.parent.current.version, fleet.parent.current.steps) == (0, 4)
+    assert not fleet.notes

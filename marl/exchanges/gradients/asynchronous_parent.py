@@ -6,7 +6,7 @@ from collections.abc import Callable
 from marl.errors import MessageRefused, WeightsRefused
 from marl.exchanges.base import ParentFacts
 from marl.exchanges.child_reports import report_every
-from marl.exchanges.gradients.memory import SUMS
+from marl.exchanges.gradients.memory import NOTHING, SUMS
 from marl.exchanges.gradients.parent import GradientsParent
 from marl.exchanges.gradients.parts import Part, length_of, part_of, shortening
 from marl.exchanges.member import Member
@@ -66,7 +66,8 @@ class AsynchronousParent(GradientsParent):
         """
         child, now = member.name, self.current.version
         age, most = now - upload.version, self._settings.max_staleness
-        if upload.term != self.term or not 0 <= age <= most:
+        is_too_old = upload.info.get("kind") != NOTHING and not 0 <= age <= most
+        if upload.term != self.term or is_too_old:
             of = f"{age} versions old" if upload.term == self.term else "of an earlier parent"
             self._tell(
                 (child, "stale"), f"a gradient of {child} is dropped: it is {of} (exchange.max_staleness = {most})"
