@@ -5,7 +5,7 @@ shuffled minibatches. Under Hogwild every worker does so with its own trajectori
 each, the others' steps look like a few epochs more, which the clipped ratio bounds all the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
@@ -92,30 +92,41 @@ class PPO(Algorithm):
         count = minibatch.size()
         if not count:
             return
-        size = -(-count // self.num_minibatches)
+        drawn = (self._parts(count, moment) for _ in range(self.epochs))  # each when it is asked for
+        together = moment.together if self.normalize_advantages else None
+        of_all: Tensor | None = None
+        if together is not None and self.target != "vtrace":  # one sum for all epochs: each may take a round trip
+            epochs = list(drawn)
+            drawn, of_all = (each for each in epochs), self._moments(minibatch, epochs, together)
         for epoch in range(self.epochs):
             if epoch and self.kl_stop and self._moved(critic, minibatch, moment) > self.kl_stop:
                 return
             if epoch and self.target == "vtrace":  # the ratios have moved
                 minibatch = self._minibatches(critic, trajectory, moment)
-            whole = self.num_minibatches == 1
-            order = torch.arange(count) if whole else torch.randperm(count, generator=moment.generator)
-            parts = [order[start : start + size] for start in range(0, count, size)]
-            standards = self._standards(minibatch, parts, moment)
+            parts = next(drawn)
+            moments = None if of_all is None else of_all[epoch]
+            if together is not None and moments is None:
+                moments = self._moments(minibatch, [parts], together)[0]
             for number, part in enumerate(parts):
-                each = minibatch if whole else minibatch.pick(part)
-                yield each if standards is None else each.standardized(standards[number])
+                each = minibatch if self.num_minibatches == 1 else minibatch.pick(part)
+                yield each if moments is None else each.standardized(moments[number])
 
-    def _standards(self, minibatch: Minibatch, parts: Sequence[Tensor], moment: Moment) -> Tensor | None:
-        """Moments [M, 4] of the advantages of each part of an epoch, among all that learn together; None: the loss
-        needs none, as nobody else has a part.
-        """
-        if moment.together is None or not self.normalize_advantages:
-            return None
-        moments = torch.zeros(self.num_minibatches, 4, dtype=torch.float64)
-        for number, part in enumerate(parts):
-            moments[number] = minibatch.moments(part)
-        return moment.together(moments)
+    def _parts(self, count: int, moment: Moment) -> list[Tensor]:
+        """The transitions of each minibatch of one epoch."""
+        size = -(-count // self.num_minibatches)
+        whole = self.num_minibatches == 1
+        order = torch.arange(count) if whole else torch.randperm(count, generator=moment.generator)
+        return [order[start : start + size] for start in range(0, count, size)]
+
+    def _moments(
+        self, minibatch: Minibatch, epochs: Sequence[list[Tensor]], together: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Moments [E, M, 4] of the advantages of each part of some epochs, among all that learn together."""
+        moments = torch.zeros(len(epochs), self.num_minibatches, 4, dtype=torch.float64)
+        for epoch, parts in enumerate(epochs):
+            for number, part in enumerate(parts):
+                moments[epoch, number] = minibatch.moments(part)
+        return together(moments)
 
     def _moved(self, network: Policy, minibatch: Minibatch, moment: Moment) -> float:
         """The KL divergence over the transitions of all that learn together."""
@@ -128,7 +139,8 @@ class PPO(Algorithm):
 
     def sums_per_trajectory(self) -> int:
         """See ``Algorithm.sums_per_trajectory``."""
-        return self.epochs * self.normalize_advantages + (self.epochs - 1) * (self.kl_stop > 0)
+        moments = self.epochs if self.target == "vtrace" else 1
+        return moments * self.normalize_advantages + (self.epochs - 1) * (self.kl_stop > 0)
 
     def count(self, batch: Minibatch) -> float:
         """See ``Algorithm.count``."""

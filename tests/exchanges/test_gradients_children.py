@@ -19,7 +19,7 @@ from tests.exchanges.shards import Fleet
 
 T, B = 5, 2
 SMALL = PPO(t_max=T, epochs=2, num_minibatches=2)
-ROUNDS = 6  # of each trajectory: 4 minibatches, 2 times the moments of advantages
+ROUNDS = 5  # of each trajectory: 4 minibatches, and the moments of their advantages
 
 
 @pytest.fixture(params=[EXACT, DELAYED])

@@ -22,7 +22,7 @@ from tests.exchanges.shards import Fleet, Parent
 
 T, B = 5, 2
 SMALL = PPO(t_max=T, epochs=2, num_minibatches=2)
-ROUNDS = 6  # of each trajectory
+ROUNDS = 5  # of each trajectory
 SIZE = 2000  # more than one block of each codec
 ROUNDING = CODECS[1:]
 
