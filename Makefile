@@ -82,6 +82,7 @@ bench-cluster: $(VENV)/.installed ## links, rounds and children, against Flower 
 	$(BIN)/python benchmarks/codec.py
 	$(BIN)/python benchmarks/averaging.py
 	$(BIN)/python benchmarks/rounds.py
+	$(BIN)/python benchmarks/gradient_rounds.py
 	$(BIN)/python benchmarks/many_children.py
 	$(BIN)/python benchmarks/contact.py
 	$(BIN)/python benchmarks/crowd.py
