@@ -20,6 +20,8 @@ from tests.exchanges.shards import Fleet
 T, B = 5, 2
 SMALL = PPO(t_max=T, epochs=2, num_minibatches=2)
 ROUNDS = 5  # of each trajectory: 4 minibatches, and the moments of their advantages
+REPLAY = ReplaySettings(ratio=2.0, capacity=60, start=10, batch_size=5)
+both = pytest.mark.parametrize("algorithm", [SMALL, ApexDQN(t_max=T, target_period=7)], ids=["ppo", "apex_dqn"])
 
 
 @pytest.fixture(params=[EXACT, DELAYED])
@@ -28,9 +30,14 @@ def form(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def fleet(fleets: list[Fleet], form: str) -> Fleet:
+def algorithm() -> Algorithm:
+    return SMALL
+
+
+@pytest.fixture
+def fleet(fleets: list[Fleet], form: str, algorithm: Algorithm) -> Fleet:
     """Two children of one worker; none is connected."""
-    fleets.append(Fleet(DISCRETE, SMALL, [1, 1], B, form=form))
+    fleets.append(Fleet(DISCRETE, algorithm, [1, 1], B, REPLAY, form=form))
     return fleets[0]
 
 
@@ -71,19 +78,22 @@ def test_a_child_that_joins_while_others_learn_waits_for_their_next_trajectory(f
     fleet.demand_the_same_bits()
 
 
+@both
 def test_a_child_that_goes_is_not_waited_for_and_may_come_back(fleet: Fleet) -> None:
     first, second = fleet.nodes
+    rounds = rounds_of(fleet.run)
     for node in fleet.nodes:
         node.connect()
-    fleet.wait(*[node.learn(0, some(fleet, rank), 2 * ROUNDS) for rank, node in enumerate(fleet.nodes)])
+    fleet.wait(*[node.learn(0, some(fleet, rank), 2 * rounds) for rank, node in enumerate(fleet.nodes)])
     second.disconnect()
-    fleet.wait(first.learn(0, some(fleet, 5), 5 * ROUNDS))
-    assert fleet.parent.current.version == 5 * ROUNDS
+    fleet.wait(first.learn(0, some(fleet, 5), 5 * rounds))
+    assert fleet.parent.current.version == 5 * rounds
     second.connect()
-    fleet.wait(*[node.learn(0, some(fleet, rank), 7 * ROUNDS) for rank, node in enumerate(fleet.nodes)])
+    fleet.wait(*[node.learn(0, some(fleet, rank), 7 * rounds) for rank, node in enumerate(fleet.nodes)])
     fleet.demand_the_same_bits()
 
 
+@both
 def test_a_child_that_is_late_misses_rounds(fleet: Fleet) -> None:
     """The others wait for a while only; it takes part in one of their next trajectories."""
     first, second = fleet.nodes
@@ -110,7 +120,7 @@ def test_a_child_that_is_late_misses_rounds(fleet: Fleet) -> None:
     goes_on.set()
     assert again.wait(PATIENCE_S)
     fleet.close()
-    assert second.side.version > 4 * ROUNDS
+    assert second.side.version > 4 * rounds_of(fleet.run)
     for node in fleet.nodes:
         assert torch.equal(node.block["weights"], fleet.parent.versions[node.side.version])
     assert not fleet.notes
@@ -128,15 +138,14 @@ def test_a_worker_that_died_takes_part_again_with_the_next_trajectory(fleets: li
     fleet.demand_the_same_bits()
 
 
-@pytest.mark.parametrize("algorithm", [SMALL, ApexDQN(t_max=T, target_period=7)], ids=["ppo", "apex_dqn"])
+@both
 def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(
     algorithm: Algorithm, fleets: list[Fleet], form: str
 ) -> None:
     """As if it had never stopped: its children give up what they have."""
     ways = []
     for resumes in (False, True):
-        replay = ReplaySettings(ratio=2.0, capacity=60, start=10, batch_size=5)
-        fleets.append(fleet := Fleet(DISCRETE, algorithm, [1, 1], B, replay, form=form))
+        fleets.append(fleet := Fleet(DISCRETE, algorithm, [1, 1], B, REPLAY, form=form))
         each = rounds_of(fleet.run)
         for part in (0, 1):
             if part and resumes:

@@ -9,7 +9,11 @@ import torch
 from marl.algorithms.a3c import A3C
 from marl.algorithms.base import Moment
 from marl.algorithms.ppo import PPO
+from marl.data.node.memory import array
 from marl.data.spaces import Spaces
+from marl.exchanges.gradients.memory import ANEW, NUMBER
+from marl.exchanges.gradients.shard import Shard
+from marl.training.flat import flatten
 from tests.algorithms.cases import BOX, DISCRETE
 from tests.algorithms.literal_ppo import literal_loss
 from tests.commands import PATIENCE_S
@@ -92,3 +96,18 @@ def test_a_worker_goes_on_while_its_round_is_open(fleets: list[Fleet]) -> None:
     fleet.wait(first.learn(0, given["child0", 0], 3, goes), second.learn(0, given["child1", 0], 3, stands))
     assert found == [True]
     fleet.demand_the_same_bits()
+
+
+def test_a_worker_that_comes_late_waits_for_no_further_trajectory(fleets: list[Fleet]) -> None:
+    """Its child takes over the weights of the end of the one that it waits for: now it learns with the others."""
+    fleets.append(fleet := Fleet(DISCRETE, A3C(t_max=T), [1], B, form="delayed"))
+    (node,) = fleet.nodes
+    shard = Shard(node.block, 0, 5, delayed=True).over(flatten(fleet.network()))
+    over, part = array(node.block, "round"), array(node.block, "part")
+    over[0] = 3
+    begins = fleet.spawn(shard.begin)
+    while part[0, NUMBER] != 4:
+        begins.join(0.001)
+    over[0] = ANEW + 5
+    fleet.wait(begins)
+    assert part[0, NUMBER] == 4

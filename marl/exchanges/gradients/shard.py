@@ -101,7 +101,9 @@ class Shard:
     def end(self) -> None:
         """No more of this trajectory: let the others finish with theirs."""
         while (self._over + self._has_part) % ANEW % self._rounds and not self._stop[0]:
-            self._wait()
+            if self._has_part:
+                self._wait()  # and look again: where rounds went on without this worker, the trajectory may be over
+                continue
             self._give(NOTHING, 0.0)
             if not self._delayed:
                 self._wait()
