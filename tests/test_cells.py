@@ -108,6 +108,7 @@ def test_where_nobody_evaluates_training_says_what_is_solved(tmp_path: Path) -> 
         ("a3c", "pairwise"),
         ("ppo", "gradients"),
         ("impala", "gradients"),
+        ("apex_dqn", "gradients"),
         ("impala", "experience"),
         ("apex_dqn", "observations"),
     ],

@@ -1,6 +1,7 @@
 """N children that share gradients learn from samples of their replays what one learner would from all samples."""
 
 import copy
+import math
 import random
 from collections.abc import Iterator
 from itertools import groupby
@@ -10,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.apex_dqn import ApexDQN
-from marl.algorithms.base import Algorithm
+from marl.algorithms.base import Algorithm, Moment
 from marl.algorithms.sac import SAC
 from marl.data.replay.transitions import Sampled, Transitions
 from marl.data.settings import ReplaySettings
 from marl.data.spaces import Spaces
 from marl.data.trajectory import Trajectory
 from marl.exchanges.gradients.memory import rounds_of
+from marl.exchanges.gradients.samples import ShardedSamples
 from marl.exchanges.gradients.settings import DELAYED, EXACT
+from marl.training.minibatches import ReplayRatioLimiter
 from tests.algorithms.cases import BOX, DISCRETE, random_batch
 from tests.algorithms.test_apex_dqn import literal_loss
 from tests.algorithms.test_sac import literal_losses
@@ -209,3 +212,51 @@ def test_asynchronous_gradients_are_of_the_samples_of_one_child(fleets: list[Fle
     assert adam.count == fleet.parent.current.version == 30
     targets = [each.flatten() for each in newest.buffers() if each.is_floating_point()]
     torch.testing.assert_close(fleet.weights().double(), torch.cat([vector_of(newest), *targets]), rtol=0, atol=1e-5)
+
+
+class Ready:
+    """A replay that always gives a sample, of six steps."""
+
+    sample_steps = 6
+
+    def __init__(self) -> None:
+        self.limiter = ReplayRatioLimiter(1.0)
+
+    def has_begun(self) -> bool:
+        return True
+
+    def store(self, unused_trajectory: Trajectory) -> None:
+        self.limiter.played(10)
+
+    def draw(self) -> Sampled:
+        return Sampled(None, torch.ones(6))
+
+
+class Claimed:
+    """A shard whose sums are those that a faulty child makes of them."""
+
+    in_step, count, largest = True, 0.0, 1.0
+
+    def __init__(self, *sums: float) -> None:
+        self.sums = torch.tensor(sums, dtype=torch.float64)
+
+    def together(self, unused_numbers: Tensor) -> Tensor:
+        return self.sums
+
+    def begin(self) -> None:
+        pass
+
+    end = begin
+
+
+@pytest.mark.parametrize(
+    ("due", "sizes", "expected"),
+    [(30.0, 12.0, 2), (1e300, 12.0, 4), (1e308, 1e-308, 4), (math.inf, 12.0, 0), (-30.0, 12.0, 0), (30.0, -12.0, 0)],
+)
+def test_no_claim_makes_more_samples_than_there_can_be(due: float, sizes: float, expected: int) -> None:
+    """Nor stops a worker for good."""
+    replay, shard = Ready(), Claimed(due, sizes)
+    samples = ShardedSamples(APEX, replay, shard, most=4)  # type: ignore[arg-type]
+    trajectory = random_batch(DISCRETE, 0)
+    assert len(list(samples.batches(trajectory, Moment(0.0, torch.Generator())))) == expected
+    assert 0 <= replay.limiter.due <= 10

@@ -4,6 +4,7 @@ Every worker samples ``replay.batch_size`` rows for each minibatch. A minibatch 
 all children, so divide that setting by their number to keep its size. Priorities stay at the child that has the rows.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -58,8 +59,8 @@ class ShardedSamples:
         if not size:
             replay.limiter.forgive()
         due, sizes = shard.together(torch.tensor([replay.limiter.due, size], dtype=torch.float64)).tolist()
-        if not shard.in_step or not size:
+        if not shard.in_step or not size or not 0 < sizes < math.inf or not 0 <= due < math.inf:  # of a faulty child
             return 0
-        number = min(int(due // sizes), self._most)
-        replay.limiter.due = (due - number * sizes) * size / sizes
+        number = int(min(due / sizes, self._most))
+        replay.limiter.due = min((due - number * sizes) * size / sizes, size)
         return number
