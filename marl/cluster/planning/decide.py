@@ -56,13 +56,22 @@ def choose(config: Config, task: Task, costs: Costs, machines: Sequence[Machine]
     cores = count_cores()
     here = Machine(cores, cores)
     best = forecasts(task, costs, here, machines)[0]
-    more = dict(best.settings)
+    more: dict[str, object] = {**best.settings}
     if best.trajectories:  # of each worker of the child that has most
         steps = best.trajectories * best.rows * task.length * max(each.workers for each in machines)
         more["every"] = f"{steps} steps"
+    if best.exchange == REPLAYED and best.rows < task.rows:
+        more |= _whole_batches(config, min(task.rows // best.rows, sum(each.workers for each in machines)))
     changed = with_exchange(config, best.exchange, rows=best.rows, **more)
     reference = reference_of(task, costs, (here, *machines), best)
     return Decision(changed, _in_words(best, costs, task, machines), reference)
+
+
+def _whole_batches(config: Config, parts: int) -> dict[str, int]:
+    """Let the learner join as many parts as make a whole trajectory: its minibatches stay as large as they were."""
+    plan = config.exchange.learner_plan()
+    batch = parts * plan.batch
+    return {"batch": batch, "queue": max(plan.queue, 2 * batch)}
 
 
 def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) -> Task:
@@ -83,7 +92,7 @@ def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) ->
 
 def _goes(config: Config, exchange: str) -> bool:
     try:
-        found = with_exchange(config, exchange, every="1 steps")
+        found = with_exchange(config, exchange, every="1 steps", **_whole_batches(config, 2))  # a replay joins no parts
         if config.clock.virtual:
             found.exchange.demand_rounds()
     except ConfigError:

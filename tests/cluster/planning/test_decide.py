@@ -38,6 +38,25 @@ def test_the_batch_is_divided_and_all_else_stays() -> None:
     assert "\n" not in decision.line
 
 
+def test_a_learner_joins_the_parts_of_a_trajectory() -> None:
+    """Else it would make as many updates from each part as from the whole, with smaller minibatches."""
+    config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 16})
+    spaces = find_spaces(config)
+    task = task_of(config, spaces, try_parts(config, spaces), SLOW)._replace(exchanges=("experience",))
+    decision = choose(config, task, SLOW, [Machine(1, 1, 1.0, 5e-4, 1.25e8)] * 12)
+    assert decision.config.environment.per_worker == 1
+    assert decision.config.exchange.batch == 12  # 12 children play 12 environments
+    assert decision.config.exchange.queue >= 24
+    one = choose(config, task, SLOW, [Machine(1, 1, 1.0, 5e-4, 1.25e8)])
+    assert (one.config.environment.per_worker, one.config.exchange.batch) == (16, 1)
+
+
+def test_a_learner_whose_replay_holds_trajectories_joins_no_parts() -> None:
+    config = config_of(**{"algorithm.name": "impala", "replay.ratio": 1.0})
+    spaces = find_spaces(config)
+    assert task_of(config, spaces, try_parts(config, spaces), SLOW).exchanges == ("weights",)
+
+
 def test_a_round_of_weights_comes_after_whole_trajectories() -> None:
     config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 16})
     spaces = find_spaces(config)
