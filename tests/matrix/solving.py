@@ -43,7 +43,7 @@ OFF_POLICY: dict[str, Any] = {
     "replay.ratio": 4.0,
 }
 OF_ALGORITHM: dict[str, dict[str, Any]] = {
-    "a3c": {"algorithm.gae_lambda": 0.95},
+    "a3c": {"algorithm.gae_lambda": 0.95, "algorithm.learning_rate": 2e-3},  # of stale steps it learns badly when fast
     "ppo": {"algorithm.t_max": 8, "algorithm.epochs": 3, "algorithm.num_minibatches": 2},
     "impala": {"algorithm.t_max": 5, "algorithm.learning_rate": 2e-3},
     "apex_dqn": {**OFF_POLICY, "algorithm.epsilon": 0.3, "algorithm.target_period": 20},
