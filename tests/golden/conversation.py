@@ -72,7 +72,7 @@ def rounds(codec: str) -> Iterator[Answer]:
         yield Answer(upload)
         waiting = Waiting(parent, upload)
         merged_count(parent, 1)
-        clock.now += 5
+        clock.now += 3  # late, but not so late that the round would close
         flush = parent.late(second.name)
         if flush is not None:
             yield flush
