@@ -41,10 +41,10 @@ def test_all_have_the_same_bits(codec: str, fleets: list[Fleet]) -> None:
     fleets.append(fleet := Fleet(DISCRETE, SMALL, [2, 1], B, codec=codec))
     first, second = fleet.nodes
     first.connect()
-    fleet.wait(*[first.learn(worker, some(fleet, worker), 2 * ROUNDS) for worker in range(2)])
+    fleet.wait(*[first.learn(worker, some(fleet, worker), ROUNDS) for worker in range(2)])
     second.connect()
-    learning = [first.learn(worker, some(fleet, worker), 5 * ROUNDS) for worker in range(2)]
-    fleet.wait(*learning, second.learn(0, some(fleet, 2), 5 * ROUNDS))
+    learning = [first.learn(worker, some(fleet, worker), 3 * ROUNDS) for worker in range(2)]
+    fleet.wait(*learning, second.learn(0, some(fleet, 2), 3 * ROUNDS))
     fleet.demand_the_same_bits()
     assert not fleet.notes
     assert not [note for node in fleet.nodes for note in node.notes]
@@ -256,7 +256,7 @@ def test_auto_changes_the_codec_while_children_learn(fleets: list[Fleet], monkey
     monkeypatch.setattr(fleet.parent._coding, "arrived", lambda seconds: arrived(seconds + 1.0))
     for node in fleet.nodes:
         node.connect()
-    fleet.wait(*[node.learn(0, some(fleet, rank), 9 * ROUNDS) for rank, node in enumerate(fleet.nodes)])
+    fleet.wait(*[node.learn(0, some(fleet, rank), 6 * ROUNDS) for rank, node in enumerate(fleet.nodes)])
     assert fleet.parent._coding.name == "int4"
     (line,) = fleet.notes
     assert line.startswith("gradients travel as int4: the slowest child needed 1 s")
