@@ -118,7 +118,7 @@ class _Child:
         self._fence = Fence(home, name)
         self._candidates: queue.Queue[Candidate] = queue.Queue()
         self._failure: MarlError | None = None  # of the endpoint; another attempt cannot help
-        self._over = False
+        self._over = self._busy = False
         self._look_at = 0.0
 
     def run(self, where: str, ready: Callable[[], object] = lambda: None) -> None:
@@ -162,7 +162,7 @@ class _Child:
         """Read what a parent offers; runs in a thread of its own for each parent."""
         who = link.peer or "a parent without a certificate"
         try:
-            hello = read_hello(link, name=self._name, workers=self._workers)
+            hello = read_hello(link, name=self._name, workers=self._workers, busy=lambda: self._busy)
             if hello is None:
                 return link.close()
             self._candidates.put(Candidate(link, hello, who, began=time.monotonic() - (hello.elapsed_s or 0.0)))
@@ -193,6 +193,7 @@ class _Child:
             tend=self._tend,
             turn_away=self._turn_away,
         )
+        self._busy = True
         try:
             reason = contact.serve(self._candidates, self._stopped)
         except HandshakeRefused as error:
@@ -200,6 +201,7 @@ class _Child:
         except Exception as error:  # a full disk or /dev/shm ends this run, not the child
             reason = in_words(error)
         finally:
+            self._busy = False
             candidate.link.close()
         self._events.on(Ended(reason=reason))
         self._events.note(f"run {candidate.hello.run_id} is over here: {reason}")

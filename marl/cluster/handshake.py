@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -128,11 +128,12 @@ def payload_of(config: Config, spaces: Spaces, network: nn.Module) -> int:
     return usual + config.exchange.payload_bytes(config, spaces, network)
 
 
-def read_hello(link: Link, *, name: str, workers: int) -> Hello | None:
+def read_hello(link: Link, *, name: str, workers: int, busy: Callable[[], bool] = lambda: False) -> Hello | None:
     """The first step at the child: answer probes, and read what the parent offers. None if it only wanted to measure.
 
     Args:
         name: of this child; ``workers``: that it would start.
+        busy: whether this child serves another run; then it cannot be measured.
 
     Raises:
         HandshakeRefused: the message is no Hello, or this child cannot read it.
@@ -145,6 +146,8 @@ def read_hello(link: Link, *, name: str, workers: int) -> Hello | None:
             message = link.recv(HELLO_S, probing.probe_buffers)
             if message.kind is not Kind.PROBE:
                 break
+            if busy():
+                return None
             probing.answer(link, message, name=name, workers=workers, cores=count_cores())
             probed = True
         if probed and message.kind is Kind.STOP:

@@ -16,6 +16,7 @@ from marl.cluster.handshake import examine
 from marl.errors import HandshakeRefused, LinkClosed, WorkerFailed
 from marl.exchanges.conversation import converse
 from marl.links.memory import memory_pair
+from marl.links.probe import MOST_BYTES
 from marl.processes.group import ProcessGroup
 from marl.reports.stream import Stream
 from marl.training.schedule_length import schedule_length
@@ -136,3 +137,32 @@ def test_an_error_in_words() -> None:
     assert in_words(WorkerFailed("all died")) == "all died"
     assert in_words(KeyError("x")) == "KeyError: 'x'"
     assert in_words(MemoryError()) == "MemoryError"
+
+
+def test_a_child_that_serves_a_run_is_measured_by_no_other_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only once that run is over."""
+    child: Any = _Child(ChildSettings(), None, "a", tmp_path, Stream({}), threading.Event())  # type: ignore[arg-type]
+
+    def answers() -> int:
+        above, below = memory_pair()
+        above.limit(MOST_BYTES)
+        above.send(Message(Kind.PROBE, "parent"))
+        above.send(Message(Kind.STOP, "parent"))
+        child._greet(below)
+        return below.bytes_sent
+
+    class Served:
+        def __init__(self, *unused: Any, **unused_named: Any) -> None: ...
+
+        def serve(self, *unused: Any) -> str:
+            return f"{answers()} bytes"
+
+    ended: list[str] = []
+    monkeypatch.setattr("marl.cluster.child.Contact", Served)
+    monkeypatch.setattr(child._events, "on", lambda event: ended.append(event.reason))
+    monkeypatch.setattr(child._events, "note", lambda line: None)
+    child._serve(Candidate(memory_pair()[1], hello_of(), "parent", 0.0))
+    assert ended == ["0 bytes"]
+    assert answers() > 0

@@ -196,3 +196,12 @@ def test_a_child_answers_probes_for_a_while_only() -> None:
     refused = child.join()
     assert isinstance(refused, HandshakeRefused)
     assert "expected a hello, got a probe" in str(refused)
+
+
+def test_a_child_that_serves_another_run_is_not_measured() -> None:
+    """It could not take part: a parent that counts on it would choose wrongly."""
+    ours, theirs = memory_pair()
+    theirs.limit(MOST_BYTES)
+    ours.send(Message(Kind.PROBE, "parent", info={"work": True}))
+    assert read_hello(theirs, name="child", workers=2, busy=lambda: True) is None
+    assert not theirs.bytes_sent
