@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from marl.cluster.planning.costs import Costs, measure
-from marl.cluster.planning.machines import Machine, Probed, machine_of, measure_children
+from marl.cluster.planning.machines import Machine, Probed, machines_of, measure_children
 from marl.cluster.planning.model import Forecast, Reference, Task, forecasts, reference_of
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
@@ -47,7 +47,7 @@ def decide(config: Config, spaces: Spaces, network: nn.Module, children: Sequenc
     if not speeds:
         return Decision(with_exchange(config, TRIED[0]), f"exchange {TRIED[0]}: no child could be measured in time")
     costs = measure(config, MEASURE_S)
-    machines = [machine_of(each, costs.work_seconds) for each in speeds]
+    machines = machines_of(speeds, costs.work_seconds)
     return choose(config, task_of(config, spaces, network, costs), costs, machines)
 
 

@@ -20,18 +20,27 @@ class Machine(NamedTuple):
     """One child, or this machine."""
 
     workers: int
-    cores: int
+    cores: float  # its share, where other children are on the same machine
     slowness: float = 1.0  # what takes a second here takes so many there
     round_trip: float = 0.0  # seconds
     bytes_per_second: float = float("inf")
     here: bool = False  # it shares this machine's cores
 
 
-def machine_of(speed: LinkSpeed, work_seconds: float) -> Machine:
-    """A child by what was measured; ``work_seconds``: of the standard work on this machine."""
-    here = speed.machine == this_machine()
-    slowness = 1.0 if here else speed.work_seconds / work_seconds
-    return Machine(speed.workers, speed.cores, slowness, speed.round_trip, speed.bytes_per_second, here)
+def machines_of(speeds: Sequence[LinkSpeed], work_seconds: float) -> list[Machine]:
+    """The children by what was measured; those of one machine divide its cores by their workers.
+
+    Args:
+        work_seconds: of the standard work on this machine.
+    """
+    found = []
+    for speed in speeds:
+        beside = sum(each.workers for each in speeds if each.machine == speed.machine)
+        here = speed.machine == this_machine()
+        slowness = 1.0 if here else speed.work_seconds / work_seconds
+        cores = speed.cores * speed.workers / beside
+        found.append(Machine(speed.workers, cores, slowness, speed.round_trip, speed.bytes_per_second, here))
+    return found
 
 
 class Probed:

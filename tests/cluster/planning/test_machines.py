@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from marl.cluster.planning.machines import Machine, Probed, machine_of, measure_children
+from marl.cluster.planning.machines import Machine, Probed, machines_of, measure_children
 from marl.errors import LinkClosed, LinkError, TrustError
 from marl.links.memory import memory_pair
 from marl.links.probe import MOST_BYTES, LinkSpeed, answer, probe_buffers, this_machine
@@ -98,9 +98,16 @@ def test_one_that_nobody_measures() -> None:
     assert Probed(Met(child)).meet() is not None
 
 
+THERE = LinkSpeed(0.001, 1e8, work_seconds=0.003, workers=2, cores=4, machine="another")
+
+
 def test_how_fast_a_machine_is() -> None:
-    there = LinkSpeed(0.001, 1e8, work_seconds=0.003, workers=2, cores=4, machine="another")
-    assert machine_of(there, work_seconds=0.001) == Machine(2, 4, pytest.approx(3.0), 0.001, 1e8)
-    here = machine_of(there._replace(machine=this_machine()), work_seconds=0.001)
+    assert machines_of([THERE], work_seconds=0.001) == [Machine(2, 4, pytest.approx(3.0), 0.001, 1e8)]
+    (here,) = machines_of([THERE._replace(machine=this_machine())], work_seconds=0.001)
     assert here.here
     assert here.slowness == 1.0
+
+
+def test_children_of_one_machine_divide_its_cores() -> None:
+    three = [THERE, THERE._replace(workers=6), THERE._replace(machine="a third")]
+    assert [each.cores for each in machines_of(three, 0.001)] == [1, 3, 4]
