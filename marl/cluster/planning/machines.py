@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from marl.errors import LinkError, MessageRefused
+from marl.errors import LinkError
 from marl.links.probe import LinkSpeed, probe, this_machine
 from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
@@ -51,6 +51,8 @@ class Probed:
         self.address = endpoint.address
         self.speed: LinkSpeed | None = None  # once it is measured
         self._over = threading.Event()
+        self._lock = threading.Lock()  # guards _measured, and that no link becomes it once it is over
+        self._measured: Link | None = None
         self._left: Link | None = None  # came too late to be measured
         self._thread = threading.Thread(target=self._measure, name=f"probe {self.address}", daemon=True)
 
@@ -64,8 +66,12 @@ class Probed:
         return self._thread.is_alive()
 
     def end(self) -> None:
-        """Measure no more; from now on ``meet`` may be called."""
-        self._over.set()
+        """Measure no more, also where a child has answered in part; from now on ``meet`` may be called."""
+        with self._lock:
+            self._over.set()
+            link = self._measured
+        if link is not None:
+            link.close()
 
     def meet(self) -> Link:
         """See ``Endpoint``."""
@@ -82,7 +88,7 @@ class Probed:
 
     def close(self) -> None:
         """See ``Endpoint``."""
-        self._over.set()
+        self.end()
         self._endpoint.close()
 
     def _measure(self) -> None:
@@ -93,13 +99,17 @@ class Probed:
                 continue  # the endpoint paces itself
             except Exception:  # the run meets again, and says what is wrong
                 return
-            if self._over.is_set():
-                self._left = link
-                return
+            with self._lock:
+                if self._over.is_set():
+                    self._left = link
+                    return
+                self._measured = link
             with contextlib.closing(link):
                 try:
                     self.speed = probe(link, name=NAME)
-                except (LinkError, MessageRefused):
+                except LinkError:
+                    continue  # it is busy, or has died and may be started again
+                except Exception:  # an older version, or a link of a user's own
                     return
 
 

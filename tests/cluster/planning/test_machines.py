@@ -8,10 +8,10 @@ import pytest
 
 from marl.cluster.planning.machines import Machine, Probed, machines_of, measure_children
 from marl.errors import LinkClosed, LinkError, TrustError
-from marl.links.memory import memory_pair
+from marl.links.memory import CountedQueue, MemoryLink, memory_pair
 from marl.links.probe import MOST_BYTES, LinkSpeed, answer, probe_buffers, this_machine
 from marl.wire.link import Link
-from marl.wire.message import Kind
+from marl.wire.message import Kind, Message
 
 PATIENCE_S = 20.0
 
@@ -60,6 +60,51 @@ def test_one_that_is_not_there_yet_is_asked_again() -> None:
         return child()
 
     assert len(measure_children([Probed(Met(meet))], PATIENCE_S)) == 1
+
+
+def test_one_whose_link_breaks_while_it_is_measured_is_asked_again() -> None:
+    """So is a child that is busy: it closes the link."""
+    ours, theirs = memory_pair()
+    theirs.close()
+    links = iter([lambda: ours, child])
+    assert len(measure_children([Probed(Met(lambda: next(links)()))], PATIENCE_S)) == 1
+
+
+class Broken(MemoryLink):
+    """A link of a user's own."""
+
+    def send(self, message: Message, digest: bytes | None = None) -> None:
+        raise OSError("no broker")
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_link_of_a_users_own_may_raise_anything() -> None:
+    link = Broken(CountedQueue(1), CountedQueue(1), max_bytes=1, patience=1.0)
+    endpoint = Probed(Met(lambda: link))
+    assert measure_children([endpoint], PATIENCE_S) == []
+    assert endpoint.meet() is link
+
+
+def test_one_that_does_not_answer_is_not_measured_any_longer_than_the_others() -> None:
+    """Its link is closed, so the run can meet it at once."""
+    asked, links = threading.Event(), [memory_pair() for _ in range(2)]
+    met = iter(links)
+
+    def meet() -> Link:
+        asked.set()
+        return next(met)[0]
+
+    endpoint = Probed(Met(meet))
+    endpoint.begin()
+    assert asked.wait(PATIENCE_S)
+    theirs = links[0][1]
+    theirs.limit(MOST_BYTES)
+    assert theirs.recv(PATIENCE_S, probe_buffers).kind is Kind.PROBE
+    endpoint.end()
+    with pytest.raises(LinkClosed):
+        theirs.recv(PATIENCE_S / 4, probe_buffers)
+    assert endpoint.meet() is links[1][0]
+    assert not endpoint.asks
 
 
 def test_one_that_cannot_be_trusted_is_left_to_the_run() -> None:
