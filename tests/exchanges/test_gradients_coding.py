@@ -38,13 +38,13 @@ def some(fleet: Fleet, seed: int) -> list[Trajectory]:
 @pytest.mark.parametrize("codec", ROUNDING)
 def test_all_have_the_same_bits(codec: str, fleets: list[Fleet]) -> None:
     """Parent and children, with a child that joins while there are rounding errors."""
-    fleets.append(fleet := Fleet(DISCRETE, SMALL, [2, 1], B, codec=codec))
+    fleets.append(fleet := Fleet(DISCRETE, SMALL, [1, 2], B, codec=codec))
     first, second = fleet.nodes
     first.connect()
-    fleet.wait(*[first.learn(worker, some(fleet, worker), ROUNDS) for worker in range(2)])
+    fleet.wait(first.learn(0, some(fleet, 0), ROUNDS))
     second.connect()
-    learning = [first.learn(worker, some(fleet, worker), 3 * ROUNDS) for worker in range(2)]
-    fleet.wait(*learning, second.learn(0, some(fleet, 2), 3 * ROUNDS))
+    learning = [second.learn(worker, some(fleet, 1 + worker), 3 * ROUNDS) for worker in range(2)]
+    fleet.wait(first.learn(0, some(fleet, 0), 3 * ROUNDS), *learning)
     fleet.demand_the_same_bits()
     assert not fleet.notes
     assert not [note for node in fleet.nodes for note in node.notes]
@@ -52,9 +52,9 @@ def test_all_have_the_same_bits(codec: str, fleets: list[Fleet]) -> None:
     assert last is not None
     assert tensor_of(last.message, "encoded").numel() == build_codec(codec).num_bytes(fleet.parent._parameters)
     exact = fleet.parent.versions[ROUNDS]
-    fleets.append(plain := Fleet(DISCRETE, SMALL, [2, 1], B))
+    fleets.append(plain := Fleet(DISCRETE, SMALL, [1, 2], B))
     plain.nodes[0].connect()
-    plain.wait(*[plain.nodes[0].learn(worker, some(plain, worker), ROUNDS) for worker in range(2)])
+    plain.wait(plain.nodes[0].learn(0, some(plain, 0), ROUNDS))
     moved = (plain.weights() - plain.parent.versions[0]).abs().max()
     assert 0 < float((exact - plain.weights()).abs().max()) < float(moved), "rounded, and near what is not"
 
