@@ -19,10 +19,12 @@ from marl.wire.receive_buffers import new_buffers, no_buffers
 
 MOST_BYTES = 1 << 18  # that one probe carries, each way
 SMALL_BYTES = 1 << 14
+MOST_WORKERS = 2**20  # or cores; as in a Welcome
 MOST_PROBES = 64  # that a child answers in a row
 TRIPS = 5  # empty probes
 PATIENCE_S = 10.0  # for one answer
 SLOW_S = 0.05  # of a small probe beyond an empty one: a large one would take too long
+MULTICAST = 1 << 40  # in a hardware address; no network card has it
 WIDTH, ROWS, TIMES, REPEATS = 64, 64, 50, 5  # of the standard work
 
 
@@ -47,7 +49,7 @@ def probe(link: Link, *, name: str, clock: Callable[[], float] = time.perf_count
     link.limit(MOST_BYTES)
     first = _ask(link, name, 0, {"work": True})
     work, workers, cores, machine = (first.info.get(each) for each in ("work_seconds", "workers", "cores", "machine"))
-    counts = isinstance(workers, int) and isinstance(cores, int) and workers > 0 and cores > 0
+    counts = all(isinstance(each, int) and 1 <= each <= MOST_WORKERS for each in (workers, cores))
     if not counts or not isinstance(work, float) or not 0 < work < PATIENCE_S:
         raise MessageRefused(f"expected a probe's answer with seconds, workers and cores, got {dict(first.info)!r:.90}")
 
@@ -89,7 +91,10 @@ def probe_buffers(header: Header) -> Mapping[str, memoryview]:
 
 def this_machine() -> str:
     """The same for all processes of a machine, and nothing else is learned from it."""
-    return name_of(f"{platform.node()} {uuid.getnode()}".encode())
+    address = uuid.getnode()
+    if address & MULTICAST:  # random, another one in each process: no network card has an address here
+        address = 0
+    return name_of(f"{platform.node()} {address}".encode())
 
 
 def standard_work() -> float:

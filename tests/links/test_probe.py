@@ -8,7 +8,7 @@ import pytest
 
 from marl.errors import LinkError, MessageRefused
 from marl.links.memory import MemoryLink, memory_pair
-from marl.links.probe import MOST_BYTES, SMALL_BYTES, TRIPS, answer, probe, probe_buffers, standard_work
+from marl.links.probe import MOST_BYTES, SMALL_BYTES, TRIPS, answer, probe, probe_buffers, standard_work, this_machine
 from marl.wire.message import Kind, Message
 
 
@@ -73,6 +73,7 @@ def test_a_child_of_an_older_version_is_not_measured() -> None:
         {"work_seconds": -1.0, "workers": 1, "cores": 1},
         {"work_seconds": 0.1, "workers": 1},
         {"work_seconds": 0.1, "workers": 0, "cores": 1},
+        {"work_seconds": 0.1, "workers": 2**20 + 1, "cores": 1},  # a period would be as long as a liar likes
     ],
 )
 def test_numbers_that_cannot_be_are_refused(info: dict[str, float]) -> None:
@@ -84,3 +85,11 @@ def test_numbers_that_cannot_be_are_refused(info: dict[str, float]) -> None:
 
 def test_the_standard_work_takes_some_time() -> None:
     assert standard_work() > 0
+
+
+def test_a_machine_without_a_network_card_is_the_same_to_all_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = itertools.count(1 << 40)  # what ``uuid`` draws there, in each process anew
+    monkeypatch.setattr("uuid.getnode", lambda: next(drawn))
+    assert this_machine() == this_machine()
+    monkeypatch.setattr("uuid.getnode", lambda: next(drawn) - (1 << 40))
+    assert this_machine() != this_machine()
