@@ -108,6 +108,11 @@ def _first_run(study: Study, cell: Cell, folder: Path, allow: Collection[str]) -
         if cell.children > 1 and study.divide:
             settings |= _divided(study.divide, cell.children, _config(study.base, settings, allow))
         config = complete(_config(study.base, settings, allow))
+        if config.exchange.is_open:
+            raise ConfigError(
+                f"exchange.name: expected one by its name, got {config.exchange.name!r}: measured times would give the "
+                "seeds of a cell different settings; see what one run chooses, and name that"
+            )
         demand_place(config, on_children=cell.children > 0)
         if study.metric != METRICS[0] and config.environment.solved_return is None:
             raise ConfigError(

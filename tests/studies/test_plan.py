@@ -78,6 +78,7 @@ def test_a_replay_of_a_deterministic_run_cannot_go_on(tmp_path: Path) -> None:
             "3 children: environment.per_worker = 32 cannot be divided by 3 children",
         ),
         ("children = [2]\ndivide = ['algorithm.learning_rate']", "divide: expected settings that are whole numbers"),
+        ("[grid]\nexchange.name = ['weights', 'auto']", "exchange.name: expected one by its name, got 'auto'"),
         ("children = [2]\ndivide = ['per_worker']", "divide: .*got per_worker = None"),
         (
             "children = [2]\n[settings]\nexchange.name = 'observations'\nalgorithm.name = 'impala'\n"
