@@ -48,7 +48,11 @@ def decide(config: Config, spaces: Spaces, network: nn.Module, children: Sequenc
         return Decision(with_exchange(config, TRIED[0]), f"exchange {TRIED[0]}: no child could be measured in time")
     costs = measure(config, MEASURE_S)
     machines = machines_of(speeds, costs.work_seconds)
-    return choose(config, task_of(config, spaces, network, costs), costs, machines)
+    decision = choose(config, task_of(config, spaces, network, costs), costs, machines)
+    if len(speeds) == len(children):
+        return decision
+    missing = f"{len(children) - len(speeds)} of {len(children)} children could not be measured and are not counted"
+    return decision._replace(line=f"{decision.line}; {missing}")
 
 
 def choose(config: Config, task: Task, costs: Costs, machines: Sequence[Machine]) -> Decision:

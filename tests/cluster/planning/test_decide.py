@@ -11,7 +11,8 @@ from marl.cluster.planning.decide import Decision, choose, decide, task_of, with
 from marl.cluster.planning.machines import Machine, Probed
 from marl.config.files import load_config
 from marl.config.settings import Config
-from marl.errors import ConfigError
+from marl.errors import ConfigError, TrustError
+from marl.wire.link import Link
 from tests.cluster.planning.test_machines import PATIENCE_S, Met, child
 
 COSTS = Costs(Line(1.2e-4, 3.8e-5), Line(4e-4, 1.1e-6), updates=16, minibatch=4.0, work_seconds=1e-3)
@@ -130,6 +131,21 @@ def test_real_children_are_measured() -> None:
     config = config_of(**{"algorithm.name": "ppo"})
     spaces = find_spaces(config)
     decision = decide(config, spaces, try_parts(config, spaces), [Probed(Met(child))], PATIENCE_S)
+    assert "could not be measured" not in decision.line
     assert decision.config.exchange.name in ("weights", "gradients", "experience")
     assert decision.reference is not None
     assert decision.reference.steps_per_second > 0
+
+
+def test_children_that_could_not_be_measured_are_said() -> None:
+    """The batch is divided among the others."""
+
+    def stranger() -> Link:
+        raise TrustError("a stranger")
+
+    config = config_of(**{"algorithm.name": "ppo"})
+    spaces = find_spaces(config)
+    children = [Probed(Met(child)), Probed(Met(stranger))]
+    decision = decide(config, spaces, try_parts(config, spaces), children, PATIENCE_S)
+    assert decision.line.endswith("; 1 of 2 children could not be measured and are not counted")
+    assert "\n" not in decision.line
