@@ -1,5 +1,6 @@
 """Decides how children share one policy, where the user leaves that to this program."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -59,16 +60,26 @@ def choose(config: Config, task: Task, costs: Costs, machines: Sequence[Machine]
     """The way to share that should give most, as the model says; pure."""
     cores = count_cores()
     here = Machine(cores, cores)
-    best = forecasts(task, costs, here, machines)[0]
+    own, ways = _own_settings(config), forecasts(task, costs, here, machines)
+    fitting = [each for each in ways if all(own.get(name, value) == value for name, value in each.settings.items())]
+    best = (fitting or ways)[0]
     more: dict[str, object] = {**best.settings}
     if best.trajectories:  # of each worker of the child that has most
         steps = best.trajectories * best.rows * task.length * max(each.workers for each in machines)
         more["every"] = f"{steps} steps"
     if best.exchange == REPLAYED and best.rows < task.rows:
         more |= _whole_batches(config, min(task.rows // best.rows, sum(each.workers for each in machines)))
+    more = {name: value for name, value in more.items() if name not in own}
     changed = with_exchange(config, best.exchange, rows=best.rows, **more)
     reference = reference_of(task, costs, (here, *machines), best)
     return Decision(changed, _in_words(best, costs, task, machines), reference)
+
+
+def _own_settings(config: Config) -> dict[str, object]:
+    """The settings of the exchange that the user has changed: they stay, but for the period, which presets set."""
+    usual = dataclasses.asdict(type(config.exchange)())
+    found = dataclasses.asdict(config.exchange).items()
+    return {name: each for name, each in found if name != "every" and each != usual[name]}
 
 
 def _whole_batches(config: Config, parts: int) -> dict[str, int]:

@@ -70,6 +70,23 @@ def test_a_round_of_weights_comes_after_whole_trajectories() -> None:
     assert int(steps) > 4 * config.algorithm.t_max
 
 
+def test_what_the_user_has_set_stays() -> None:
+    own = {"exchange.codec": "int4", "exchange.form": "delayed", "exchange.batch": 3}
+    config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 16, **own})
+    spaces = find_spaces(config)
+    task = task_of(config, spaces, try_parts(config, spaces), SLOW)
+    for exchange in ("weights", "gradients", "experience"):
+        decision = choose(config, task._replace(exchanges=(exchange,)), SLOW, [Machine(1, 1, 1.0, 0.2, 2.5e6)] * 4)
+        chosen = decision.config.exchange
+        assert (chosen.name, chosen.codec, chosen.form, chosen.batch) == (exchange, "int4", "delayed", 3)
+
+
+def test_forms_that_the_user_has_not_set_are_not_considered() -> None:
+    config = config_of(**{"algorithm.name": "ppo", "exchange.form": "asynchronous"})
+    decision = chosen(config, SLOW, [Machine(1, 1, 1.0, 5e-4, 1.25e8)] * 4)
+    assert decision.config.exchange.name != "gradients" or "asynchronous" in decision.line
+
+
 def test_machines_that_would_not_help() -> None:
     config = config_of(**{"algorithm.name": "ppo"})
     decision = chosen(config, COSTS, [Machine(1, 1, 1.0, 1.0, 1e4)])
