@@ -17,10 +17,19 @@ def test_metrics_come_back(status: Status, facts: Facts) -> None:
     sink.on(replace(status, steps=200_000, return_mean=float("nan"), metrics={"my/own": float("inf")}))
     first, second = folder.read_metrics()
     known = {key: value for key, value in json.loads(json.dumps(asdict(status))).items() if key != "time"}
-    assert known.pop("virtual_seconds") is None  # written only where it is counted
+    assert known.pop("virtual_seconds") is None  # written only where they are counted
+    assert known.pop("speedup") is None
     assert first == known
     assert list(first)[:3] == ["seconds", "steps", "episodes"]
     assert (second["steps"], second["return_mean"], second["metrics"]) == (200_000, None, {"my/own": None})
+
+
+def test_what_only_some_runs_count(status: Status, facts: Facts) -> None:
+    folder, sink = RunFolder(facts.folder), Metrics()
+    sink.begin(facts)
+    sink.on(replace(status, virtual_seconds=2.5, speedup=1.5))
+    (only,) = folder.read_metrics()
+    assert (only["virtual_seconds"], only["speedup"]) == (2.5, 1.5)
 
 
 def test_a_torn_line_is_skipped(status: Status, facts: Facts) -> None:
