@@ -24,6 +24,14 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
 
 
+def test_the_table_has_the_speedup_where_one_is_known(status: Status, facts: Facts) -> None:
+    stream = Terminal()
+    table = LiveTable(stream, Clock())
+    table.begin(facts)
+    table.on(Progress(status=replace(status, speedup=1.42)))
+    assert "45,678 (1.4 times one machine)" in stream.getvalue()
+
+
 def test_the_table_is_drawn_four_times_a_second(status: Status, facts: Facts) -> None:
     stream, clock = Terminal(), Clock()
     table = LiveTable(stream, clock)

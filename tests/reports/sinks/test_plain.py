@@ -14,6 +14,7 @@ def test_a_plain_line(status: Status) -> None:
     assert plain_line(status) == expected
     empty = replace(status, return_mean=None, return_std=None, length_mean=None, progress=None, restarts=3)
     assert plain_line(empty) == "12.3 s  123,456 steps  45,678 steps/s  3 restarts"
+    assert "  speed-up 1.4  " in plain_line(replace(status, speedup=1.42))
 
 
 def test_plain_lines_come_every_two_seconds_and_at_the_end(status: Status, facts: Facts) -> None:
