@@ -117,6 +117,26 @@ def reward_of(answer: Any) -> Array:
     return held
 
 
+def answers_of(rewards: Any, terminated: Any, truncated: Any, count: int) -> tuple[Array, Array, Array]:
+    """What a vector of environments says of rewards and ends, as arrays [count]; equivalent forms are taken.
+
+    Raises:
+        ValueError: one is something else, in words that begin with its name.
+    """
+    if (  # as gymnasium's answer: one look, once a step
+        type(rewards) is type(terminated) is type(truncated) is np.ndarray
+        and rewards.shape == terminated.shape == truncated.shape == (count,)
+        and terminated.dtype.kind == truncated.dtype.kind == "b"
+        and rewards.dtype.kind in NUMBERS
+    ):
+        return rewards, terminated, truncated
+    rewards = row_of("rewards", rewards, count)
+    terminated, truncated = ends_of("terminated", terminated, count), ends_of("truncated", truncated, count)
+    if fault := kind_fault("reward", rewards):
+        raise ValueError(fault)
+    return rewards, terminated, truncated
+
+
 def ends_of(name: str, answer: Any, count: int) -> Array:
     """What a vector of environments says of its ends, as bools [count]; equivalent forms are taken, such as a list.
 

@@ -21,7 +21,7 @@ from marl.environments.closing import close_all
 from marl.environments.describe import describe, space_words
 from marl.environments.make import make_vector
 from marl.environments.masks import AUTO, Legality
-from marl.environments.numbers import NUMBERS, WHOLE, category_fault, ends_of, fault_of, kind_fault, part_fault, row_of
+from marl.environments.numbers import NUMBERS, WHOLE, answers_of, category_fault, fault_of, kind_fault, part_fault
 from marl.environments.outside import Outside
 from marl.environments.serial import misfit
 from marl.environments.settings import EnvironmentSettings
@@ -110,25 +110,22 @@ class Environments:
             raise self._fault("step", error) from error
         self.seconds += time.perf_counter() - start
         try:
-            rewards = row_of("rewards", rewards, self.count)
-            terminated = ends_of("terminated", terminated, self.count)
-            truncated = ends_of("truncated", truncated, self.count)
+            rewards, terminated, truncated = answers_of(rewards, terminated, truncated, self.count)
         except ValueError as error:
             raise SpaceFault(self._unusable(str(error))) from None
-        if fault := kind_fault("reward", rewards):
-            raise SpaceFault(self._unusable(fault))
         ended, last, valid = terminated | truncated, self._none, self._all_valid
-        cut = np.flatnonzero(truncated & ~terminated)
         if self._mode is AutoresetMode.NEXT_STEP:
             observations = self._seen(observations)
             valid, self._resets_next = ~self._resets_next, ended
         elif self._mode is AutoresetMode.SAME_STEP:
+            cut = np.flatnonzero(truncated & ~terminated)
             last = self._final_observations(info, cut), cut
             self._begin(ended)
             observations = self._seen(observations)
         else:
             observations = self._seen(observations)
             if ended.any():
+                cut = np.flatnonzero(truncated & ~terminated)
                 last = mapped(lambda each: np.array(each[cut], copy=True), observations), cut
                 observations = self._restart(ended)
         if self._legality is not None:
@@ -197,8 +194,9 @@ class Environments:
         """
         if (
             self._is_measured
-            and np.shape(observations) == self._shapes
-            and np.asarray(observations).dtype.kind in NUMBERS
+            and type(observations) is np.ndarray  # the usual case, once a step
+            and observations.shape == self._shapes
+            and observations.dtype.kind in NUMBERS
         ):
             return
         try:
