@@ -119,7 +119,7 @@ class ParentFacts(NamedTuple):
     version: int = 0
     steps: int = 0  # environment steps so far
     interval: int = 1  # in deterministic mode: environment steps between two checkpoints
-    last_step: int | None = None  # the run ends after so many environment steps
+    last_step: int | None = None  # environment steps after which the run ends
     hear: Hear = hear_all
     timer: RoundTimer | None = None  # counts virtual time
     note: Callable[[str], None] = lambda text: None

@@ -41,8 +41,8 @@ class Line(NamedTuple):
 class Costs(NamedTuple):
     """Seconds of one worker of this machine, with one thread."""
 
-    step: Line  # one step of so many environments, acting included
-    update: Line  # one update from a minibatch of so many transitions
+    step: Line  # of one step, acting included, by the number of environments
+    update: Line  # of one update, by the transitions of its minibatch
     updates: int  # of one trajectory
     minibatch: float  # transitions of an update, for each step of the trajectory
     work_seconds: float  # the standard work, to compare with other machines
@@ -112,7 +112,7 @@ class _Worker:
         return int(min(self._config.algorithm.t_max, max(few, seconds / max(each, 1e-9))))
 
     def time_of_a_step(self, length: int, clock: Callable[[], float]) -> float:
-        """Seconds of one step of all environments, over so many."""
+        """Seconds of one step of all environments, the mean over ``length`` steps."""
         collector = Collector(
             self._environments,
             length=length,

@@ -21,7 +21,7 @@ class Machine(NamedTuple):
 
     workers: int
     cores: float  # its share, where other children are on the same machine
-    slowness: float = 1.0  # what takes a second here takes so many there
+    slowness: float = 1.0  # its time for the standard work, divided by this machine's
     round_trip: float = 0.0  # seconds
     bytes_per_second: float = float("inf")
     here: bool = False  # it shares this machine's cores

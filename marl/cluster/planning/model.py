@@ -54,7 +54,7 @@ class Reference(NamedTuple):
     kept: float  # the share of the children's steps that counts
 
     def speedup(self, steps_per_second: float) -> float:
-        """Of children that make so many steps a second together."""
+        """The speed-up of children that make this number of steps a second together."""
         return self.kept * steps_per_second / self.steps_per_second
 
 
@@ -101,7 +101,7 @@ def reference_of(task: Task, costs: Costs, machines: Sequence[Machine], way: For
 
 
 def kept(lost: float, count: int) -> float:
-    """The share of their steps that counts, of so many that learn together."""
+    """The share of their steps that counts, where ``count`` workers learn together."""
     return 1.0 / (1.0 + lost * (count - 1))
 
 
@@ -146,7 +146,7 @@ def _crowd(machine: Machine) -> float:
 
 
 def _round(machines: Sequence[Machine], up: float, down: float) -> tuple[float, float]:
-    """Seconds of one round in which each child sends and gets so many bytes: on the links, and of the parent."""
+    """Seconds of one round, on the links and of the parent; ``up`` and ``down`` are bytes of each child."""
     link = max(each.round_trip + (up + down) / each.bytes_per_second for each in machines)
     return link, len(machines) * (MESSAGE_S + PASS_S * (up + down))
 
@@ -154,7 +154,7 @@ def _round(machines: Sequence[Machine], up: float, down: float) -> tuple[float, 
 def _weights(
     task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], every: int, codec: Codec
 ) -> Forecast:
-    """A part of the trajectory is played and learned from by each; every so many trajectories there is a round."""
+    """Each child plays a part of the trajectory and learns from it. A round comes after ``every`` trajectories."""
     name, size, whole = codec
     shared = _shared(task, costs, machines)
     link, parent = _round(machines, size * task.weights, size * task.weights)

@@ -17,7 +17,7 @@ class Attendance:
         """
         Args:
             timer: counts rounds in virtual time.
-            children: deterministic mode: each round waits for so many, however long that takes.
+            children: deterministic mode: each round waits for all of them, however long that takes.
         """
         self._clock, self._opened_at, self._timer, self._children = clock, clock(), timer, children
         # Children that a round waits for: those that have had a part in the last one; None: all, in the first round.
