@@ -12,7 +12,6 @@ from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
 
 NAME = "parent"
-LOOK_S = 0.01  # between two looks
 REST_S = 2.0  # seconds for the others, once the first child has been measured
 
 
@@ -54,16 +53,17 @@ class Probed:
         self._lock = threading.Lock()  # guards _measured, and that no link becomes it once it is over
         self._measured: Link | None = None
         self._left: Link | None = None  # came too late to be measured
-        self._thread = threading.Thread(target=self._measure, name=f"probe {self.address}", daemon=True)
+        self.asks = False  # whether an answer may still come
+        self._thread = threading.Thread(target=self._ask, name=f"probe {self.address}", daemon=True)
 
-    def begin(self) -> None:
-        """Meet and measure, again and again, until a child has answered."""
+    def begin(self, changed: threading.Event) -> None:
+        """Meet and measure, again and again, until a child has answered.
+
+        Args:
+            changed: is set when no answer may come any more.
+        """
+        self.asks, self._changed = True, changed
         self._thread.start()
-
-    @property
-    def asks(self) -> bool:
-        """Whether an answer may still come."""
-        return self._thread.is_alive()
 
     def end(self) -> None:
         """Measure no more, also where a child has answered in part; from now on ``meet`` may be called."""
@@ -90,6 +90,13 @@ class Probed:
         """See ``Endpoint``."""
         self.end()
         self._endpoint.close()
+
+    def _ask(self) -> None:
+        try:
+            self._measure()
+        finally:
+            self.asks = False
+            self._changed.set()
 
     def _measure(self) -> None:
         while not self._over.is_set() and self.speed is None:
@@ -119,11 +126,12 @@ def measure_children(endpoints: Sequence[Probed], wait_s: float) -> list[LinkSpe
     Args:
         wait_s: seconds for the first.
     """
+    changed = threading.Event()
     for each in endpoints:
-        each.begin()
+        each.begin(changed)
     until, some = time.monotonic() + wait_s, False
-    while any(each.asks for each in endpoints) and time.monotonic() < until:
-        time.sleep(LOOK_S)  # poll: endpoints of a user's own announce nothing
+    while any(each.asks for each in endpoints) and changed.wait(max(0.0, until - time.monotonic())):
+        changed.clear()
         if not some and any(each.speed for each in endpoints):
             until, some = time.monotonic() + REST_S, True
     for each in endpoints:

@@ -95,7 +95,7 @@ def test_one_that_does_not_answer_is_not_measured_any_longer_than_the_others() -
         return next(met)[0]
 
     endpoint = Probed(Met(meet))
-    endpoint.begin()
+    endpoint.begin(threading.Event())
     assert asked.wait(PATIENCE_S)
     theirs = links[0][1]
     theirs.limit(MOST_BYTES)
