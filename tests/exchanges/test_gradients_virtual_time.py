@@ -98,7 +98,7 @@ def parent_of(
 
 
 def upload(parent: GradientsParent, child: str, kind: int, number: int, busy: float) -> None:
-    """The child's next, after so many; ``busy``: its seconds until now."""
+    """The next part of a child, with ``busy``, its busy seconds until now."""
     arrays: dict[str, Array] = {
         GRADIENT: {"gradient": torch.zeros(parent._parameters)},
         SUMS: {"sums": torch.zeros(3, dtype=torch.float64)},

@@ -33,7 +33,7 @@ def honest(link: MemoryLink, message: Message) -> None:
 
 
 def clock_of(passes: Iterable[float]) -> Callable[[], float]:
-    """A clock that is read before and after each probe; so many seconds pass in each."""
+    """A clock that is read before and after each probe; ``passes`` are the seconds of each."""
     times = itertools.chain.from_iterable((0.0, each) for each in passes)
     return lambda: next(times)
 
@@ -88,7 +88,7 @@ def test_the_standard_work_takes_some_time() -> None:
 
 
 def test_a_machine_without_a_network_card_is_the_same_to_all_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = itertools.count(1 << 40)  # what ``uuid`` draws there, in each process anew
+    drawn = itertools.count(1 << 40)  # each process draws another number
     monkeypatch.setattr("uuid.getnode", lambda: next(drawn))
     assert this_machine() == this_machine()
     monkeypatch.setattr("uuid.getnode", lambda: next(drawn) - (1 << 40))

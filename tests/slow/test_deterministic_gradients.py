@@ -1,4 +1,4 @@
-"""``--deterministic`` with gradients: one seed, one result, whatever breaks, and whoever is killed and resumed."""
+"""``--deterministic`` with gradients: the same seed gives the same bits, after broken links, kills and resumes too."""
 
 import functools
 from collections.abc import Callable

@@ -82,7 +82,7 @@ class Coding:
         return {"encoded": payload}, decoded
 
     def arrived(self, seconds: float) -> None:
-        """A part has arrived, in so many seconds."""
+        """A part has arrived; its transfer took ``seconds``."""
         if self._choice is not None:
             self._choice.arrived(seconds)
 
@@ -176,7 +176,7 @@ class CodecChoice:
         self._slowest, self._transfers = 0.0, list[float]()
 
     def arrived(self, seconds: float) -> None:
-        """The part of one child has arrived, in so many seconds."""
+        """The part of one child has arrived; its transfer took ``seconds``."""
         self._slowest = max(self._slowest, seconds)
 
     def end_round(self, now: float) -> str | None:

@@ -107,7 +107,7 @@ class Rests:
         self._released = self.asked
 
     def end_if_released(self, version: int, steps: int) -> bool:
-        """Whether the rest is over: the next interval begins with this version, after so many steps."""
+        """Whether the rest is over: the next interval begins with this version and this number of steps."""
         if not self._released or not self.is_complete():
             return False
         self.interval, self._steps = version, steps
