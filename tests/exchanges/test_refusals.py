@@ -105,7 +105,7 @@ def test_a_damaged_report_is_answered_by_nothing(clock: Clock) -> None:
     carried(report, lambda header: parent.receive_buffers("a", header))
     assert parent.rejected("a", "the hash differs") is None
     child.take(arrives(parent, upload))
-    assert child.side._work() == 0
+    assert child.side._unmerged.work() == 0
 
 
 @pytest.mark.parametrize("bad", [[1e300, 1e200], [10.0, 1e30], [float("nan"), 0.0]])

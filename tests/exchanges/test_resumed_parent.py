@@ -118,7 +118,7 @@ def test_a_child_hears_whether_its_last_upload_is_in_what_was_saved(saved: bool,
     child.learn(0.5, 5)
     parent = resumed(parent.saved() if saved else state, clock)
     back(parent, [child])
-    assert child.side._work() == (5 if saved else 25)
+    assert child.side._unmerged.work() == (5 if saved else 25)
     assert torch.equal(child.shared, weights(3.5))
     a_round(parent, clock, [child])
     assert parent.current.steps == 35
@@ -155,7 +155,7 @@ def test_a_child_moves_by_the_difference_of_the_parents(later: int, clock: Clock
     assert (child.side.term, child.side.version) == (1, 1 + later)
     assert torch.equal(child.shared, weights(5.25 + (theirs - 5.0)))
     assert child.block["optimizer"].all()
-    assert child.side._work() == 7
+    assert child.side._unmerged.work() == 7
 
 
 def test_an_upload_from_the_old_term_is_not_merged(clock: Clock) -> None:

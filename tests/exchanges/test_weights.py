@@ -241,7 +241,7 @@ def test_a_long_absence_after_a_lost_answer_leaves_no_old_steps_due(clock: Clock
         steady.learn(1.0, 100)
         a_round(parent, clock, [steady])
     lost.take(parent.join("lost"))
-    assert lost.side._work() == 0
+    assert lost.side._unmerged.work() == 0
 
 
 def test_what_is_saved_fits_together(clock: Clock) -> None:

@@ -7,12 +7,10 @@ under way; a scratch, into which new weights arrive; and, with a codec that roun
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import NamedTuple
 
 import torch
 
-from marl.data.node.memory import BUSY, STEPS, array
-from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
+from marl.data.node.memory import BUSY, array
 from marl.data.shared import SharedBlock
 from marl.digests import name_of
 from marl.errors import WeightsRefused
@@ -22,6 +20,7 @@ from marl.exchanges.merging.rest import Rest
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.virtual_time import BusyChild
 from marl.exchanges.weights.rounding import Rounding
+from marl.exchanges.weights.unmerged import Pending, Unmerged
 from marl.exchanges.weights.upload_schedule import Schedule
 from marl.failpoints import fail
 from marl.reports.history import record, recording
@@ -32,14 +31,6 @@ from marl.wire.receive_buffers import buffers_of, no_buffers
 
 TOO_FAR_BEHIND = 4  # rounds; deltas of older weights are useless
 LONGEST_PAUSE = 0.05  # seconds until a stop, or a trigger in steps, is noticed
-
-
-class Pending(NamedTuple):
-    """An upload that is not followed by a broadcast yet."""
-
-    counter: int
-    work: int
-    statistics: RunningStatistics | None  # of all observations until then
 
 
 class WeightsChild:
@@ -64,17 +55,15 @@ class WeightsChild:
         self._schedule, self._rest = Schedule(settings.every, block, clock), Rest(block, clock)
         self._deterministic, self._barrier = deterministic, settings.barrier or deterministic
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
+        self._unmerged = Unmerged(block)
         self._note, self._clock = note, clock
         self._reporter, self._busy = Reporter(block, clock), BusyChild(array(block, "seconds")[:, BUSY])
-        self._counters = array(block, "counters")
         size = self._shared.numel()
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
         self._rounding = Rounding(size)
         self._statistics = torch.zeros(block["observations"].shape[1], dtype=torch.float64)  # as they arrive
         self._pending: Pending | None = None
         self._counter = 0
-        self._base_work = 0  # steps that were merged or given up
-        self._base_statistics: RunningStatistics | None = None  # likewise
         self._wants_everything = self._caught_up = False
 
     def flush_stragglers(self) -> None:
@@ -157,22 +146,14 @@ class WeightsChild:
     def _is_due(self, now: float) -> bool:
         if self._pending is not None or not self._caught_up or self._schedule.is_put_off(now):
             return False
-        return self._rest.is_complete() if self._deterministic else self._schedule.is_due(now, self._work())
-
-    def _work(self) -> int:
-        """Environment steps since the last merged upload."""
-        return int(self._counters[:, STEPS].sum()) - self._base_work
+        return self._rest.is_complete() if self._deterministic else self._schedule.is_due(now, self._unmerged.work())
 
     def _upload(self) -> Message | None:
         """Make an upload; None if the weights are not finite."""
-        work = self._work()
+        pending = self._unmerged.until_now(self._counter + 1)
         self._schedule.snapshot_taken()
-        info: dict[str, Value] = {"work": work, **self._busy.told()}
-        arrays: dict[str, Array] = {}
-        statistics = None
-        if self._normalizes:
-            statistics = merge(self._block["observations"][1:].numpy())
-            arrays["moments"] = torch.from_numpy(as_row(subtract(statistics, self._base_statistics)))
+        info: dict[str, Value] = {"work": pending.work, **self._busy.told()}
+        arrays: dict[str, Array] = {"moments": self._unmerged.statistics(pending)} if self._normalizes else {}
         self._s.copy_(self._shared)
         fail("child.snapshot", bytes_of(self._s))
         try:
@@ -183,11 +164,10 @@ class WeightsChild:
             self._start_over()
             self._rest.end()
             return None
-        self._counter += 1
+        self._counter, self._pending = pending.counter, pending
         whole = self._s if self._rounding.codec is None else None
         record("upload", weights=whole, child=self._name, epoch=self.term, version=self.version, counter=self._counter,
-               work=work)  # fmt: skip
-        self._pending = Pending(self._counter, work, statistics)
+               work=pending.work)  # fmt: skip
         return Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays, info)
 
     def _encoded(self) -> dict[str, Array]:
@@ -222,8 +202,7 @@ class WeightsChild:
         else:
             self._move(broadcast, merged)
         if merged and pending is not None and not given_up:
-            self._base_work += pending.work
-            self._base_statistics = pending.statistics
+            self._unmerged.merged(pending)
         self._g, self._scratch = self._scratch, self._g
         if recording():
             counter = pending.counter if pending else 0
@@ -277,8 +256,7 @@ class WeightsChild:
 
     def _start_over(self) -> None:
         """Give up what was learned but not merged."""
-        self._base_work = int(self._counters[:, STEPS].sum())
-        self._base_statistics = merge(self._block["observations"][1:].numpy())
+        self._unmerged.give_up()
         if self.started.is_set():
             self._block["optimizer"].zero_()
             self._block["optimizer_steps"].zero_()
@@ -289,7 +267,7 @@ class WeightsChild:
 
         During the wait, reports are sent. If the link has ended, sending a report raises.
         """
-        for moves in self._rest.begin(self._work):
+        for moves in self._rest.begin(self._unmerged.work):
             if not moves:
                 self._note(f"no worker made a step for {STILL:g} s and some do not come to rest: no upload this time")
                 self._schedule.put_off(self._clock() + STILL)
