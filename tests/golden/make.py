@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.golden.conversation import said
 from tests.golden.files import store, stored
-from tests.golden.runs import RUNS, machine, played
+from tests.golden.runs import RUNS, machines, played
 
 if __name__ == "__main__":
     store("messages", said())
@@ -18,4 +18,4 @@ if __name__ == "__main__":
             run.mkdir()
             found[name] = played(name, run)
             print(name, found[name]["weights"])
-    store("runs", stored("runs") | {machine(): found})
+    store("runs", stored("runs") | {machines()[0]: found})

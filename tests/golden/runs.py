@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,12 @@ RUNS |= {
 }
 
 
-def machine() -> str:
-    """What the bits of floating-point sums depend on."""
-    return f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+def machines() -> tuple[str, str]:
+    """What the bits of floating-point sums depend on: with this model of processor, and for all models."""
+    kind = f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"^model\s*: *(\d+)$", info.read_text() if info.exists() else "", re.MULTILINE)
+    return f"{kind}, model {model[1] if model else 'unknown'}", kind
 
 
 def played(name: str, folder: Path) -> dict[str, Any]:
