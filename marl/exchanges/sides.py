@@ -138,6 +138,11 @@ class RunSide(ParentSide, Protocol):
     def release(self) -> None:
         """Let the newest version go to the children, which wait for this in deterministic mode."""
 
+    def catch_up(self, steps: int) -> None:
+        """Children have reported that they have played this many steps in all, which is enough: let ``current`` count
+        them as soon as possible. May be called again and again; not in deterministic mode.
+        """
+
     def last_round(self, seconds: float) -> None:
         """Have every child upload what it has, and take what comes within ``seconds``."""
 

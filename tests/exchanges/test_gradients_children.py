@@ -175,6 +175,28 @@ def test_a_parent_that_is_resumed_goes_on_with_the_same_bits(
     assert torch.equal(*ways)
 
 
+@pytest.mark.parametrize("form", [EXACT])  # where it is certain which upload tells what
+def test_a_trajectory_counts_when_it_is_reported_if_that_is_enough(fleet: Fleet) -> None:
+    """Uploads tell it with the next one. Nobody is believed to be further ahead, and no step counts twice."""
+    for node in fleet.nodes:
+        node.connect()
+    given = [some(fleet, rank) for rank in range(2)]
+    played = [sum(int(each[number].valid.sum()) for each in given) for number in range(4)]
+
+    def learn(trajectories: int) -> None:
+        fleet.wait(*[node.learn(0, given[rank], trajectories * ROUNDS) for rank, node in enumerate(fleet.nodes)])
+
+    learn(2)
+    assert fleet.parent.current.steps == played[0]
+    fleet.parent.catch_up(sum(played[:2]))
+    assert fleet.parent.current.steps == sum(played[:2])
+    for _ in range(2):
+        fleet.parent.catch_up(10**9)
+        assert fleet.parent.current.steps == played[0] + 2 * T * B
+    learn(4)
+    assert fleet.parent.current.steps == sum(played[:2]) + played[0]  # a worker begins with the first one again
+
+
 def test_the_end_waits_until_children_have_told_the_steps_that_are_in_the_weights(fleet: Fleet) -> None:
     for node in fleet.nodes:
         node.connect()

@@ -19,6 +19,28 @@ from tests.exchanges.nodes import (
 )
 
 
+def test_where_the_run_is_at_its_end_children_are_flushed_at_once(clock: Clock) -> None:
+    """However long a round usually is."""
+    parent = make_parent(weights(0.0), clock)
+    children = join(parent, clock, "a", "b")
+    a_round(parent, clock, children)
+    for child in children:
+        child.learn(1.0, 10)
+    assert [parent.late(child.name) for child in children] == [None, None]
+    parent.catch_up(20)
+    clock.now += 1
+    parent.catch_up(20)
+    for child in children:
+        flush = parent.late(child.name)
+        assert flush is not None
+        assert flush.message.kind is Kind.FLUSH
+        assert parent.late(child.name) is None  # once is enough
+    waiting = Waiting(parent, children[0].upload())
+    arrives(parent, children[1].upload())
+    waiting.answer()
+    assert parent.current.steps == 20
+
+
 def test_a_straggler_is_flushed_and_then_left_behind(clock: Clock) -> None:
     parent = make_parent(weights(0.0), clock)
     fast, slow = join(parent, clock, "fast", "slow")

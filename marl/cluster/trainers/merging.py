@@ -1,7 +1,7 @@
 """Children play and learn; the weights that they upload are merged here, version after version."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,13 @@ from marl.reports.events import ChildRow
 LAST_ROUND_S = 1.5  # seconds for the last uploads of the children, when the run ends
 
 
+class _Asked(NamedTuple):
+    """When children were asked for all that they have played."""
+
+    version: int  # of the weights then
+    steps: int  # that were reported by then
+
+
 class Merging(Trainer):
     """See ``Trainer``."""
 
@@ -28,7 +35,9 @@ class Merging(Trainer):
         """
         self._timer = timer
         self._given, self._side, self._children = given, side, children
-        self._base_updates = int(given.info.get("updates", 0))
+        self._base_updates, self._base_steps = (int(given.info.get(each, 0)) for each in ("updates", "steps"))
+        self._asked: _Asked | None = None
+        self._lost = 0  # steps that were played and are not merged in time
         self._paused_at = 0  # version
         self._takes_episodes = not given.config.deterministic
 
@@ -44,7 +53,23 @@ class Merging(Trainer):
     def tend(self) -> bool:
         """See ``Trainer``."""
         self._children.tend()
+        self._catch_up()
         return False
+
+    def _catch_up(self) -> None:
+        """Once children have played all steps of the run, these are merged at once, so that it does not end later than
+        it could. Steps that such a merge did not bring may be lost, and count for nothing.
+        """
+        config, current = self._given.config, self._side.current
+        last = config.stop.steps
+        if config.deterministic or last is None or current.steps >= last:
+            return
+        if self._asked is not None and current.version > self._asked.version:
+            self._lost, self._asked = max(0, self._asked.steps - current.steps), None
+        played = self._base_steps + int(self._children.counts().steps.sum())
+        if played - self._lost >= last:
+            self._asked = self._asked or _Asked(current.version, played)
+            self._side.catch_up(played)
 
     @property
     def version(self) -> int | None:

@@ -117,6 +117,9 @@ class ExperienceParent:
     def audited(self) -> None:
         """None, see ``RunSide``: children upload no weights."""
 
+    def catch_up(self, steps: int) -> None:
+        """Nothing to do: steps count when they come."""
+
     def last_round(self, seconds: float) -> None:
         """Nothing to do: there are no rounds."""
 

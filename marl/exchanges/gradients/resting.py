@@ -32,6 +32,7 @@ class Counts:
 
     def __init__(self, size: int, statistics: RunningStatistics | None, sample: RunningStatistics | None) -> None:
         """``size`` of an observation; 0: nothing is normalised. For the others see ``Observed``."""
+        self.early = 0  # steps that were counted before an upload told them
         self._observed = Observed(size, statistics, sample) if size else None
 
     @property
@@ -51,7 +52,7 @@ class Counts:
         return Told(min(count_of(upload, "steps"), most), vetted)
 
     def add(self, told: Mapping[str, Told], ranks: Mapping[str, int]) -> int:
-        """Add the statistics to those of the normaliser. Returns the steps."""
+        """Add the statistics to those of the normaliser. Returns the steps, without those that were counted early."""
         rows = []
         for child in sorted(told, key=lambda name: (ranks.get(name, 0), name)):
             vetted = told[child].statistics
@@ -60,7 +61,10 @@ class Counts:
                 rows.append(vetted.row)
         if self._observed is not None:
             self._observed.fold(rows)
-        return sum(each.steps for each in told.values())
+        steps = sum(each.steps for each in told.values())
+        early = min(self.early, steps)
+        self.early -= early
+        return steps - early
 
     def begin_anew(self) -> None:
         """Check by what is seen from now on, as after a resume."""
@@ -163,6 +167,18 @@ class Resting:
             self._unheard.discard(child)
             self._changed.notify_all()
         return answer
+
+    def catch_up(self, steps: int) -> None:
+        """See ``RunSide``. What children report is in the weights: they count a trajectory when all its rounds are over.
+        Uploads tell it only with the next one, so a report can be one trajectory ahead of them.
+        """
+        with self._changed:
+            told = self.current.steps - self._counts.early
+            workers = sum(self._workers.get(name, 1) for name, each in self.members.items() if each.live)
+            early = min(steps - told, workers * self._trajectory)
+            if early > self._counts.early:
+                self._counts.early = early
+                self.current = self.current._replace(steps=told + early)
 
     def last_round(self, seconds: float) -> None:
         """See ``RunSide``. All rounds are in the weights; reports that count their steps come later: wait for them.

@@ -99,6 +99,9 @@ class MergingParent(Participation):
         """The codec of the next uploads."""
         return self._merger.codec
 
+    def catch_up(self, steps: int) -> None:
+        """See ``RunSide``."""
+
     def last_round(self, seconds: float) -> None:
         """Have every child upload what it has, and merge what comes within ``seconds``."""
 

@@ -23,8 +23,8 @@ class Round:
         self._deadline: float | None = None
 
     def flush_from(self, now: float) -> None:
-        """Tell stragglers to upload at once from now on."""
-        self._flush_at = now
+        """Tell stragglers to upload at once from now on, if they are not told already."""
+        self._flush_at = now if self._flush_at is None else self._flush_at
 
     def waited_for(self, members: Iterable[Member], now: float) -> list[Member]:
         """Children whose upload is still to come and worth waiting for.

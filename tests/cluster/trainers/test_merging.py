@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from marl.cluster.trainers.merging import LAST_ROUND_S, Merging
@@ -23,12 +24,16 @@ class Side:
         self.current = Global(0, torch.zeros(2), None, 0)
         self.released: list[int] = []
         self.rounds: list[float] = []
+        self.asked: list[int] = []  # for how many steps
 
     def saved(self) -> State:
         return State(self.current, velocity=torch.ones(2), merged={"a": 7}, limits={"b": 8})
 
     def release(self) -> None:
         self.released.append(self.current.version)
+
+    def catch_up(self, steps: int) -> None:
+        self.asked.append(steps)
 
     def last_round(self, seconds: float) -> None:
         self.rounds.append(seconds)
@@ -40,8 +45,13 @@ class Side:
 class Reporting:
     """Children that have one new episode whenever they are asked."""
 
+    steps = 10
+
     def counts(self) -> Counts:
-        return Counts(np.array([10]), np.array([4]), {}, 0)
+        return Counts(np.array([self.steps]), np.array([4]), {}, 0)
+
+    def tend(self) -> None:
+        pass
 
     def episodes(self) -> Episodes:
         return np.ones(1), np.ones(1, np.int64)
@@ -130,3 +140,40 @@ def test_the_end_waits_for_a_last_round() -> None:
 def test_the_side_says_whether_it_can_be_audited() -> None:
     trainer, side = made()
     assert trainer.audited() is side
+
+
+@pytest.mark.parametrize(
+    ("settings", "before", "asked"),
+    [
+        ({"stop.steps": 10}, 0, [10]),
+        ({"stop.steps": 11}, 0, []),
+        ({"stop.steps": 15}, 5, [15]),  # a resumed run
+        ({"stop.minutes": 1}, 0, []),
+        (DETERMINISTIC | {"stop.steps": 10}, 0, []),  # there reports come at any time
+    ],
+)
+def test_children_that_have_played_all_are_asked_for_it_at_once(
+    settings: dict[str, Any], before: int, asked: list[int]
+) -> None:
+    trainer, side = made({"steps": before}, **settings)
+    side.current = side.current._replace(steps=before)
+    trainer.tend()
+    assert side.asked == asked
+    assert trainer.steps() == before  # the run ends when they are merged
+
+
+def test_steps_that_are_lost_are_not_asked_for_again() -> None:
+    """A child died with them, or nobody believes that they were played."""
+    given: Any = SimpleNamespace(config=load_config("CartPole-v1", {"stop.steps": 10}), info={})
+    side, children = Side(), Reporting()
+    trainer = Merging(given, side, children)  # type: ignore[arg-type]
+    trainer.tend()
+    side.current = side.current._replace(version=1, steps=6)
+    trainer.tend()
+    assert side.asked == [10]
+    children.steps = 14
+    trainer.tend()
+    assert side.asked == [10, 14]
+    side.current = side.current._replace(version=2, steps=10)
+    trainer.tend()
+    assert side.asked == [10, 14]
