@@ -1,8 +1,10 @@
 """Words for people: what came from elsewhere, made harmless for a terminal and a log, and what several places say."""
 
 import unicodedata
+from collections.abc import Iterable
 
 MOST = 1000  # letters of one line
+MOST_LISTED = 3  # reasons of one line
 CUT = " ..."  # ends a line that was longer
 _MARKS = 2  # accents on one letter; piled up they cover the lines above
 _BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters by their kind, and nothing to see
@@ -18,6 +20,18 @@ def printable(text: str, most: int = MOST) -> str:
         text = "".join(map(_visible, " ".join(text.split())))
         text = _without_piles(text)
     return text if len(text) <= most else text[: most - len(CUT)] + CUT
+
+
+def listed(reasons: Iterable[str]) -> str:
+    """Different reasons in one line, the first few of them."""
+    different = list(dict.fromkeys(reasons))
+    more = f"; and {len(different) - MOST_LISTED} more" if len(different) > MOST_LISTED else ""
+    return "; ".join(different[:MOST_LISTED]) + more
+
+
+def silent(address: str) -> str:
+    """Why a child takes no part that has said nothing yet."""
+    return f"{address}: expected a marl child, got no answer yet: see whether it runs and no firewall is between"
 
 
 def saved(updates: int) -> str:

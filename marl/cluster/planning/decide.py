@@ -1,7 +1,7 @@
 """Decides how children share one policy, where the user leaves that to this program."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -31,20 +31,29 @@ class Decision(NamedTuple):
     reference: Reference | None = None  # what the speed-up is measured against; None: nothing could be measured
 
 
-def decide(config: Config, spaces: Spaces, network: nn.Module, children: Sequence[Probed], wait_s: float) -> Decision:
+def decide(
+    config: Config,
+    spaces: Spaces,
+    network: nn.Module,
+    children: Sequence[Probed],
+    wait_s: float,
+    say: Callable[[str], None],
+) -> Decision:
     """Measure this machine, the children and the links to them, for about two seconds, and choose.
 
     Args:
         wait_s: seconds for the first child.
+        say: tells the user at once what there is to wait for.
 
     Raises:
+        NoChildren: none was there in time.
         EnvironmentFault, MissingExtra: the environment fails.
     """
     if config.algorithm.from_transitions:
         return Decision(
             with_exchange(config, REPLAYED), f"exchange {REPLAYED}: {config.algorithm.name} learns from a replay"
         )
-    speeds = measure_children(children, wait_s)
+    speeds = measure_children(children, wait_s, say)
     if not speeds:
         return Decision(with_exchange(config, TRIED[0]), f"exchange {TRIED[0]}: no child could be measured in time")
     costs = measure(config, MEASURE_S)

@@ -3,15 +3,17 @@
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from marl.errors import LinkError
+from marl.errors import LinkError, NoChildren
 from marl.links.probe import LinkSpeed, probe, this_machine
 from marl.wire.endpoint import Endpoint
 from marl.wire.link import Link
+from marl.words import listed, silent
 
 NAME = "parent"
+SILENT_S = 0.5  # seconds of waiting that need no word
 REST_S = 2.0  # seconds for the others, once the first child has been measured
 
 
@@ -49,6 +51,7 @@ class Probed:
         self._endpoint = endpoint
         self.address = endpoint.address
         self.speed: LinkSpeed | None = None  # once it is measured
+        self.met, self.why = False, ""  # whether there was a link; why there was none the last time
         self._over = threading.Event()
         self._lock = threading.Lock()  # guards _measured, and that no link becomes it once it is over
         self._measured: Link | None = None
@@ -102,10 +105,13 @@ class Probed:
         while not self._over.is_set() and self.speed is None:
             try:
                 link = self._endpoint.meet()
-            except LinkError:
+            except LinkError as error:
+                self.why = str(error)
                 continue  # the endpoint paces itself
-            except Exception:  # the run meets again, and says what is wrong
+            except Exception as error:  # the run meets again, and says what is wrong
+                self.why = str(error)
                 return
+            self.met = True
             with self._lock:
                 if self._over.is_set():
                     self._left = link
@@ -120,20 +126,41 @@ class Probed:
                     return
 
 
-def measure_children(endpoints: Sequence[Probed], wait_s: float) -> list[LinkSpeed]:
+def measure_children(endpoints: Sequence[Probed], wait_s: float, say: Callable[[str], None]) -> list[LinkSpeed]:
     """Measure each child that answers in time; the others are left out, and the run says what is wrong with them.
 
     Args:
         wait_s: seconds for the first.
+        say: tells the user that there is something to wait for.
+
+    Raises:
+        NoChildren: none was there in time. The run need not wait for them once more.
     """
-    changed = threading.Event()
+    changed, until = threading.Event(), time.monotonic() + wait_s
     for each in endpoints:
         each.begin(changed)
-    until, some = time.monotonic() + wait_s, False
-    while any(each.asks for each in endpoints) and changed.wait(max(0.0, until - time.monotonic())):
-        changed.clear()
-        if not some and any(each.speed for each in endpoints):
-            until, some = time.monotonic() + REST_S, True
+
+    def is_measured() -> bool:
+        return any(each.speed for each in endpoints)
+
+    _wait(endpoints, changed, min(until, time.monotonic() + SILENT_S), is_measured)
+    if not is_measured() and any(each.asks for each in endpoints):
+        say(f"waiting up to {wait_s:g} s (--wait) for the first child, to measure it")
+        _wait(endpoints, changed, until, is_measured)
+    if is_measured():
+        _wait(endpoints, changed, time.monotonic() + REST_S, lambda: False)
+    nobody = any(each.asks for each in endpoints) and not any(each.met for each in endpoints)
     for each in endpoints:
         each.end()
+    if nobody:
+        reasons = listed(each.why or silent(each.address) for each in endpoints)
+        raise NoChildren(f"no child took part within {wait_s:g} s (--wait): {reasons}")
     return [each.speed for each in endpoints if each.speed is not None]
+
+
+def _wait(endpoints: Sequence[Probed], changed: threading.Event, until: float, enough: Callable[[], bool]) -> None:
+    """Until no answer may come any more, there is enough, or time is up."""
+    while any(each.asks for each in endpoints) and not enough():
+        if not changed.wait(max(0.0, until - time.monotonic())):
+            return
+        changed.clear()

@@ -56,12 +56,13 @@ class Settled(NamedTuple):
     reference: Reference | None  # what the speed-up is measured against
 
 
-def settled(config: Config, fleet: Fleet | None, wait_s: float) -> Settled:
+def settled(config: Config, fleet: Fleet | None, wait_s: float, say: Callable[[str], None]) -> Settled:
     """The settings with an exchange in place of ``auto``, and what belongs to them.
 
     Args:
         fleet: not open yet; None: this machine alone.
         wait_s: seconds for the first child.
+        say: tells the user at once what there is to wait for.
 
     Raises:
         MarlError: an environment fails, or children cannot be brought; the fleet is closed.
@@ -71,7 +72,7 @@ def settled(config: Config, fleet: Fleet | None, wait_s: float) -> Settled:
     try:
         spaces = find_spaces(config)
         opened = Opened(fleet, config.node.workers)
-        decision = decide(config, spaces, try_parts(config, spaces), opened.endpoints, wait_s)
+        decision = decide(config, spaces, try_parts(config, spaces), opened.endpoints, wait_s, say)
     except BaseException:
         fleet.close()
         raise

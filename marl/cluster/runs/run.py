@@ -31,7 +31,9 @@ from marl.reports.events import Ended, Event
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
 from marl.reports.sinks.callback import Callback
+from marl.reports.sinks.make_sinks import make_sinks
 from marl.reports.sinks.sink import Sink
+from marl.reports.sinks.terminal import Terminal, say
 from marl.reports.stream import Stream
 from marl.training.saved.weights_file import WeightsFile, read
 
@@ -77,7 +79,7 @@ def run(
         demand_writable(out)
         reference: Reference | None = None
         if config.exchange.is_open:
-            config, fleet, lines, reference = settled(config, fleet, wait_s)
+            config, fleet, lines, reference = settled(config, fleet, wait_s, _early(config, live=live))
             chosen += lines
         parts = prepare(config, on_children=fleet is not None, init=init, resume=resume, resumed=resumed)
         if resumed is None or folder is None:
@@ -101,6 +103,12 @@ def run(
             if config.report.pictures and not stopped.is_set():  # a user who stops a run does not want to wait for it
                 draw_curve(config, folder, events)
         return fields(config, outcome, kept, folder, started=started, stopped_by=stopped.signal)
+
+
+def _early(config: Config, *, live: bool) -> Callable[[str], None]:
+    """Tells the user a line before the run has sinks."""
+    shown = live and any(isinstance(each, Terminal) for each in make_sinks(config.report.sinks).values())
+    return say if shown else lambda unused_line: None
 
 
 def _sinks(parts: Prepared, callback: Callable[[Event], object] | None, stopped: threading.Event) -> Mapping[str, Sink]:

@@ -18,10 +18,10 @@ from marl.exchanges.sides import RunSide
 from marl.reports.events import ChildRow
 from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Welcome
+from marl.words import listed, silent
 
 NAME = "parent"
 LOOK_EVERY = 0.5  # seconds between two checks of the fleet and of revocations
-MAX_REASONS = 3  # named in one line
 JOIN_S = 3.0  # for conversations to end
 
 
@@ -125,10 +125,7 @@ class Children:
 
     def _complaint(self, over: bool) -> str:
         callers = [caller for caller in self._callers if not (over and caller.is_alive())]
-        reasons = list(dict.fromkeys(caller.why or _silent(caller) for caller in callers))
-        told = "; ".join(reasons[:MAX_REASONS])
-        if len(reasons) > MAX_REASONS:
-            told += f"; and {len(reasons) - MAX_REASONS} more"
+        told = listed(caller.why or silent(caller.address) for caller in callers)
         if len(callers) < len(self._callers):
             return f"a deterministic run cannot go on without one of its children, and trying again cannot help: {told}"
         if over:
@@ -197,7 +194,3 @@ class Children:
 
 def _machine(welcome: Welcome | None) -> dict[str, Any] | None:
     return None if welcome is None else {**welcome.host, "workers": welcome.workers, "cores": welcome.cores}
-
-
-def _silent(caller: Caller) -> str:
-    return f"{caller.address}: expected a marl child, got no answer yet: see whether it runs and no firewall is between"

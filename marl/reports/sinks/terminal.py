@@ -2,7 +2,7 @@
 
 import os
 
-from marl.reports.events import Event
+from marl.reports.events import Event, Warned
 from marl.reports.sinks.live import LiveTable
 from marl.reports.sinks.plain import PlainLines
 from marl.reports.sinks.sink import Facts, Sink
@@ -33,3 +33,8 @@ class Terminal:
         """Give the terminal back."""
         if self._view is not None:
             self._view.close()
+
+
+def say(line: str) -> None:
+    """Tell the person who started a run something that cannot wait until the run begins."""
+    PlainLines(standard_output()).on(Warned(text=line))

@@ -130,7 +130,7 @@ def test_a_deterministic_run_names_its_exchange() -> None:
 def test_an_algorithm_with_a_replay_has_one_learner() -> None:
     config = config_of(**{"algorithm.name": "apex_dqn"})
     spaces = find_spaces(config)
-    decision = decide(config, spaces, try_parts(config, spaces), [], 0.0)
+    decision = decide(config, spaces, try_parts(config, spaces), [], 0.0, print)
     assert decision.config.exchange.name == "experience"
     assert "replay" in decision.line
 
@@ -138,7 +138,7 @@ def test_an_algorithm_with_a_replay_has_one_learner() -> None:
 def test_without_children_weights_are_shared_as_ever() -> None:
     config = config_of(**{"algorithm.name": "ppo"})
     spaces = find_spaces(config)
-    decision = decide(config, spaces, try_parts(config, spaces), [], 0.0)
+    decision = decide(config, spaces, try_parts(config, spaces), [], 0.0, print)
     assert decision.config.exchange.name == "weights"
     assert decision.config.environment == config.environment
     assert decision.reference is None
@@ -147,7 +147,7 @@ def test_without_children_weights_are_shared_as_ever() -> None:
 def test_real_children_are_measured() -> None:
     config = config_of(**{"algorithm.name": "ppo"})
     spaces = find_spaces(config)
-    decision = decide(config, spaces, try_parts(config, spaces), [Probed(Met(child))], PATIENCE_S)
+    decision = decide(config, spaces, try_parts(config, spaces), [Probed(Met(child))], PATIENCE_S, print)
     assert "could not be measured" not in decision.line
     assert decision.config.exchange.name in ("weights", "gradients", "experience")
     assert decision.reference is not None
@@ -163,6 +163,6 @@ def test_children_that_could_not_be_measured_are_said() -> None:
     config = config_of(**{"algorithm.name": "ppo"})
     spaces = find_spaces(config)
     children = [Probed(Met(child)), Probed(Met(stranger))]
-    decision = decide(config, spaces, try_parts(config, spaces), children, PATIENCE_S)
+    decision = decide(config, spaces, try_parts(config, spaces), children, PATIENCE_S, print)
     assert decision.line.endswith("; 1 of 2 children could not be measured and are not counted")
     assert "\n" not in decision.line

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from marl.cluster.planning.machines import Machine, Probed, machines_of, measure_children
-from marl.errors import LinkClosed, LinkError, TrustError
+from marl.errors import LinkClosed, LinkError, NoChildren, TrustError
 from marl.links.memory import CountedQueue, MemoryLink, memory_pair
 from marl.links.probe import MOST_BYTES, LinkSpeed, answer, probe_buffers, this_machine
 from marl.wire.link import Link
@@ -46,7 +46,7 @@ def child() -> Link:
 
 def test_a_child_that_answers() -> None:
     endpoint = Probed(Met(child))
-    (speed,) = measure_children([endpoint], PATIENCE_S)
+    (speed,) = measure_children([endpoint], PATIENCE_S, print)
     assert (speed.workers, speed.cores, speed.machine) == (2, 3, this_machine())
     assert speed.round_trip > 0
 
@@ -59,7 +59,7 @@ def test_one_that_is_not_there_yet_is_asked_again() -> None:
             raise error
         return child()
 
-    assert len(measure_children([Probed(Met(meet))], PATIENCE_S)) == 1
+    assert len(measure_children([Probed(Met(meet))], PATIENCE_S, print)) == 1
 
 
 def test_one_whose_link_breaks_while_it_is_measured_is_asked_again() -> None:
@@ -67,7 +67,7 @@ def test_one_whose_link_breaks_while_it_is_measured_is_asked_again() -> None:
     ours, theirs = memory_pair()
     theirs.close()
     links = iter([lambda: ours, child])
-    assert len(measure_children([Probed(Met(lambda: next(links)()))], PATIENCE_S)) == 1
+    assert len(measure_children([Probed(Met(lambda: next(links)()))], PATIENCE_S, print)) == 1
 
 
 class Broken(MemoryLink):
@@ -81,7 +81,7 @@ class Broken(MemoryLink):
 def test_a_link_of_a_users_own_may_raise_anything() -> None:
     link = Broken(CountedQueue(1), CountedQueue(1), max_bytes=1, patience=1.0)
     endpoint = Probed(Met(lambda: link))
-    assert measure_children([endpoint], PATIENCE_S) == []
+    assert measure_children([endpoint], PATIENCE_S, print) == []
     assert endpoint.meet() is link
 
 
@@ -107,12 +107,44 @@ def test_one_that_does_not_answer_is_not_measured_any_longer_than_the_others() -
     assert not endpoint.asks
 
 
+def test_who_waits_is_told_for_what_and_waits_once() -> None:
+    """The child comes when the user knows."""
+    lines, told = list[str](), threading.Event()
+
+    def meet() -> Link:
+        assert told.wait(PATIENCE_S)
+        return child()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        told.set()
+
+    assert len(measure_children([Probed(Met(meet))], PATIENCE_S, say)) == 1
+    assert lines == ["waiting up to 20 s (--wait) for the first child, to measure it"]
+
+
+def test_where_nobody_comes_the_run_need_not_wait_as_well() -> None:
+    def absent() -> Link:
+        raise LinkClosed("10.0.0.7: refused")
+
+    silent, comes = threading.Event(), list[Link]()
+
+    def never() -> Link:
+        assert silent.wait(PATIENCE_S)
+        return comes.pop()
+
+    with pytest.raises(NoChildren, match=r"no child took part within 0.1 s \(--wait\): 10.0.0.7: refused; somewhere: "):
+        measure_children([Probed(Met(absent)), Probed(Met(never))], 0.1, print)
+    comes.append(child())
+    silent.set()
+
+
 def test_one_that_cannot_be_trusted_is_left_to_the_run() -> None:
     def meet() -> Link:
         raise TrustError("a stranger")
 
     endpoint = Probed(Met(meet))
-    assert measure_children([endpoint], PATIENCE_S) == []
+    assert measure_children([endpoint], PATIENCE_S, print) == []
     with pytest.raises(TrustError):
         endpoint.meet()
 
@@ -125,7 +157,8 @@ def test_one_that_comes_too_late_is_met_by_the_run() -> None:
         return ours
 
     endpoint = Probed(Met(meet))
-    assert measure_children([endpoint], 0.0) == []
+    endpoint.begin(threading.Event())
+    endpoint.end()
     comes.set()
     assert endpoint.meet() is ours
 
@@ -133,7 +166,7 @@ def test_one_that_comes_too_late_is_met_by_the_run() -> None:
 def test_after_that_it_is_the_endpoint_that_it_was_given() -> None:
     given = Met(child)
     endpoint = Probed(given)
-    measure_children([endpoint], PATIENCE_S)
+    measure_children([endpoint], PATIENCE_S, print)
     assert endpoint.meet() is not None
     endpoint.close()
     assert given.closed.is_set()

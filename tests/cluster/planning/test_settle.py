@@ -84,7 +84,7 @@ def test_a_fleet_is_closed_where_the_environment_fails() -> None:
     fleet = Brings()
     config = load_config("tests.environments.test_closing:OddSpace", {**SETTINGS})
     with pytest.raises(EnvironmentFault):
-        settled(config, fleet, 0.0)
+        settled(config, fleet, 0.0, print)
     assert fleet.closed == 1
 
 

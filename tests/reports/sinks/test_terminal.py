@@ -11,6 +11,7 @@ from marl.reports.events import Progress, Status, Warned
 from marl.reports.sinks.sink import Facts
 from marl.reports.sinks.standard_output import standard_output
 from marl.reports.sinks.terminal import Terminal as TerminalSink
+from marl.reports.sinks.terminal import say
 from tests.reports.terminals import Terminal
 
 
@@ -23,6 +24,13 @@ def shown(facts: Facts, status: Status, monkeypatch: pytest.MonkeyPatch, **asked
     sink.on(Warned(text="x"))
     sink.close()
     return stream.getvalue()
+
+
+def test_what_cannot_wait_until_the_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    say("waiting \x1b[2J")
+    assert stream.getvalue() == "waiting ?[2J\n"
 
 
 def test_a_terminal_has_a_table(facts: Facts, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
