@@ -3,11 +3,12 @@
 import hashlib
 import json
 import platform
-import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core._multiarray_umath import __cpu_dispatch__
 
 from marl.training.saved.weights_file import read
 from tests.commands import BARE, MARL, metrics, succeed
@@ -51,12 +52,21 @@ RUNS |= {
 }
 
 
-def machines() -> tuple[str, str]:
-    """What the bits of floating-point sums depend on: with this model of processor, and for all models."""
-    kind = f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"^model\s*: *(\d+)$", info.read_text() if info.exists() else "", re.MULTILINE)
-    return f"{kind}, model {model[1] if model else 'unknown'}", kind
+def any_processor() -> dict[str, str]:
+    """Variables of the environment by which MKL, oneDNN, torch and numpy compute with what every processor of this
+    family can do, in one order: else the bits of sums depend on which one it is.
+    """
+    return {
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "ATEN_CPU_CAPABILITY": "default",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(__cpu_dispatch__),
+    }
+
+
+def machine() -> str:
+    """What the bits of floating-point sums still depend on."""
+    return f"torch {torch.__version__}, numpy {np.__version__}, {platform.machine()}"
 
 
 def played(name: str, folder: Path) -> dict[str, Any]:
