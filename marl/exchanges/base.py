@@ -168,7 +168,8 @@ class Exchange(ExchangeSettings, ABC):
             ConfigError: this exchange has no rounds that can be timed.
         """
         raise ConfigError(
-            f"clock.virtual = true times rounds: use exchange.name = 'weights' or 'gradients', not {self.name!r}"
+            "clock.virtual = true times rounds: use exchange.name = 'weights', 'pairwise' or 'gradients', "
+            f"not {self.name!r}"
         )
 
     def demand_packages(self) -> None:

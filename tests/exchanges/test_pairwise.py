@@ -38,6 +38,34 @@ def test_two_children_take_turns(codec: str) -> None:
     assert parent.current.steps == 33  # the three that were made meanwhile
 
 
+@pytest.mark.parametrize("elastic", [0.45, 0.225, 0.9 / 8, 0.5])
+def test_one_beta_makes_it_elastic_averaging(elastic: float) -> None:
+    """Zhang et al. (2015), algorithm 1, with one step of each child in turn: both move by the same difference."""
+    clock = Clock()
+    settings = {"name": "pairwise", "alpha": elastic, "beta": elastic / (1 - elastic)}
+    generator = torch.Generator().manual_seed(1)
+    centre = torch.randn(SIZE, generator=generator)
+    parent = make_parent(centre, clock, **settings)
+    children = join(parent, clock, "a", "b", **settings)
+    centre = centre.double()
+    literal = [centre.clone() for _ in children]
+    for turn in range(20):
+        child, own = children[turn % 2], literal[turn % 2]
+        step, later = torch.randn(2, SIZE, generator=generator)
+        child.learn(step, 10)
+        clock.now += 5
+        upload = child.upload()
+        child.learn(later, 10)  # while weights travel
+        child.take(arrives(parent, upload))
+        own += step.double()
+        difference = elastic * (own - centre)
+        own += later.double() - difference
+        centre += difference
+    assert torch.allclose(parent.current.weights.double(), centre, atol=1e-5)
+    for child, own in zip(children, literal, strict=True):
+        assert torch.allclose(child.shared.double(), own, atol=1e-5)
+
+
 def test_what_is_not_finite_is_refused() -> None:
     clock = Clock()
     parent = make_parent(weights(1.0), clock, name="pairwise")

@@ -8,7 +8,7 @@ import pytest
 
 from marl.data.node.memory import BUSY, array
 from marl.exchanges.virtual_time import BusyChild, RoundTimer, Used, VirtualClock, VirtualLink, serving_time
-from tests.exchanges.nodes import Child, Clock, a_round, join, make_parent, weights
+from tests.exchanges.nodes import Child, Clock, a_round, arrives, join, make_parent, weights
 
 LINK = VirtualLink(delay_s=0.1, bytes_per_second=1000.0)
 
@@ -154,7 +154,7 @@ def test_what_the_main_thread_computes_keeps_no_round_waiting() -> None:
 def test_rounds_of_the_parent_are_timed(clock: Clock) -> None:
     cpu, virtual = Clock(), VirtualClock(VirtualLink(0.0, 1000.0), barrier=True)
     parent = make_parent(weights(0.0), clock, barrier=True)
-    parent.timer = timer = RoundTimer(virtual, cpu)  # type: ignore[attr-defined]
+    parent.timer = timer = RoundTimer(virtual, cpu)
     timer.traffic = {"a": (500, 0), "b": (0, 0)}.__getitem__
     children = join(parent, clock, "a", "b", barrier=True)
     cpu.now += 0.25  # of the parent, from the moment when the first child joined
@@ -166,3 +166,21 @@ def test_rounds_of_the_parent_are_timed(clock: Clock) -> None:
         array(child.block, "waiting")[:, 0] = 1  # all workers rest
     a_round(parent, clock, children)
     assert timer.seconds == pytest.approx(2.0 + 0.5 + 0.25)
+
+
+def test_uploads_that_are_mixed_in_one_by_one_are_timed_one_by_one(clock: Clock) -> None:
+    cpu, virtual = Clock(), VirtualClock(VirtualLink(0.5, 1000.0), together=False)
+    parent = make_parent(weights(0.0), clock, name="pairwise")
+    parent.timer = timer = RoundTimer(virtual, cpu)
+    timer.traffic = {"a": (500, 0), "b": (0, 0)}.__getitem__
+    ends = []
+    for child, seconds in zip(join(parent, clock, "a", "b", name="pairwise"), (2.0, 3.0), strict=True):
+        child.side._busy = BusyChild(array(child.block, "seconds")[:, BUSY], lambda: 0.0)
+        array(child.block, "seconds")[:, BUSY] = seconds
+        child.learn(math.nan if child.name == "b" else 1.0, 10)
+        clock.now += 5
+        cpu.now += 0.25
+        child.take(arrives(parent, child.upload()))
+        ends.append(timer.seconds)
+    # a: 2 busy, .5 up, .5 for its bytes; b: 3 busy, .5 up, and it is refused; the parent .25 for each
+    assert ends == pytest.approx([2.0 + 0.5 + 0.5 + 0.25, 3.0 + 0.5 + 0.25])

@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.merging.rest import WorkerRest, rest_fields
+from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings
 from marl.exchanges.triggers import parse_trigger
 from marl.wire.codec import CODECS
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # a worker needs neither
 @dataclass(frozen=True)
 class Merging(Exchange):
     """A subclass names the classes of its two sides."""
+
+    together: ClassVar[bool] = True  # the parent merges uploads in rounds, and answers all of a round at once
 
     @abstractmethod
     def child_class(self) -> "type[WeightsChild]":
@@ -54,6 +57,11 @@ class Merging(Exchange):
                 "seconds and episodes end at another step each time"
             )
 
+    def demand_rounds(self) -> None:
+        """See ``Exchange``. A child that has a quarter of a core does a quarter of its work in a second."""
+        expected = "steps or episodes, such as '20000 steps', with clock.virtual = true, as seconds are real ones"
+        demand(parse_trigger(self.every).unit != "second", "exchange.every", expected, self.every)
+
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
         """See ``Exchange``. The contact uses these fields to bring workers to rest."""
         return rest_fields(workers)
@@ -77,7 +85,7 @@ class Merging(Exchange):
 
     def parent(self, facts: ParentFacts) -> "MergingParent":
         """See ``Exchange``."""
-        return self.parent_class()(
+        side = self.parent_class()(
             facts.weights,
             self,
             name=facts.name,
@@ -93,3 +101,8 @@ class Merging(Exchange):
             hear=facts.hear,
             note=facts.note,
         )
+        side.timer = facts.timer
+        if facts.timer is not None:
+            clock = facts.timer.clock
+            clock.barrier, clock.together = self.barrier or facts.run.deterministic, self.together
+        return side

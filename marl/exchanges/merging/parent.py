@@ -21,6 +21,7 @@ from marl.exchanges.merging.participation import Participation
 from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Answer, Audited, Global, State
+from marl.exchanges.virtual_time import RoundTimer
 from marl.failpoints import fail
 from marl.log_throttle import LogThrottle
 from marl.reports.history import record, recording
@@ -35,6 +36,8 @@ LONGEST_WAIT = 0.5  # seconds until a conversation checks again
 
 class MergingParent(Participation):
     """See ``ParentSide``. One lock guards everything; it is held while an upload is merged, never while one travels."""
+
+    timer: RoundTimer | None = None  # counts virtual time
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The pairwise exchange: children upload weights, the parent mixes each into its own as it comes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from marl.errors import ConfigError
 from marl.exchanges.merging.exchange import Merging
@@ -19,6 +19,7 @@ CODECS = ("float32", "bfloat16", "float16")  # the other codecs are for deltas, 
 class Pairwise(Merging):
     """No rounds: nobody waits for anybody."""
 
+    together: ClassVar[bool] = False
     name: str = "pairwise"
 
     def rules(self, run: RunSettings) -> None:

@@ -1,8 +1,12 @@
 """Pairwise mixing: each upload moves the parent's weights at once, and each broadcast moves the weights of that child.
 
 ``P = (1 - alpha) P + alpha C`` under one lock, then ``shared += beta (P - s)`` at the child that sent ``C``. There
-are no rounds, nobody waits, and the nodes never hold the same weights. A4C worked in this way. Elastic averaging (Zhang
-et al. 2015) is the same, if both steps are applied to one difference.
+are no rounds, nobody waits, and the nodes never hold the same weights. A4C worked in this way.
+
+Elastic averaging (Zhang et al., "Deep learning with Elastic Averaging SGD", 2015, equations 7 and 8) moves both by one
+difference: ``x - e (x - P)`` and ``P + e (x - P)``, with the ``P`` from before. Here the child moves towards the new
+``P``, from which it is ``1 - alpha`` times as far. So ``alpha = e`` and ``beta = e / (1 - e)`` are that rule, for e up
+to .5.
 """
 
 from typing import Any
@@ -37,12 +41,20 @@ class PairwiseParent(MergingParent):
 
     def _joins(self, member: Member, now: float) -> None:
         self._mixing.joined(member.name, anew=not member.merged_counter)
+        if self.timer is not None:
+            self.timer.join(member.name)
 
     def _leaves(self, member: Member) -> None:
         self._mixing.left(member.name)
 
     def _take(self, member: Member, upload: Message) -> None:
-        if upload.counter > member.last_counter and upload.term == self.term and self._merge(member, upload):
+        if upload.counter <= member.last_counter or upload.term != self.term:
+            return
+        merged = self._merge(member, upload)
+        if self.timer is not None:  # each upload is a round of its own; one that is refused has taken its time too
+            self.timer.upload(member.name, upload.info.get("busy"))
+            self.timer.end_round()
+        if merged:
             turn = 1 / max(1, sum(each.live for each in self.members.values()) - 1)
             member.turns += turn
             self._turns += turn

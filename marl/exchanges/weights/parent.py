@@ -6,7 +6,6 @@ from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merged
 from marl.exchanges.merging.parent import LONGEST_WAIT, MergingParent
 from marl.exchanges.sides import Answer
-from marl.exchanges.virtual_time import RoundTimer
 from marl.exchanges.weights.rounds import Round
 from marl.failpoints import fail
 from marl.reports.history import record, recording
@@ -15,8 +14,6 @@ from marl.wire.message import Kind, Message
 
 class WeightsParent(MergingParent):
     """See ``ParentSide``."""
-
-    timer: RoundTimer | None = None  # counts virtual time
 
     def __init__(self, *args: Any, **named: Any) -> None:
         """See ``MergingParent``."""

@@ -75,6 +75,21 @@ def test_every_minibatch_of_gradients_is_a_round(form: str, tmp_path: Path) -> N
         assert second.updates == second.virtual_seconds // 20.0 > first.updates
 
 
+@linux
+def test_every_upload_of_pairwise_is_a_round_of_its_child(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "report.runs": str(tmp_path / "runs"), "clock.virtual": True, "exchange.name": "pairwise"}
+    settings |= {"clock.link_delay_ms": 10_000.0}
+    how: Any = {"out": tmp_path / "weights.pt", "live": False, "cluster": Cluster(local=2)}
+    first = train("CartPole-v1", settings=settings, **how)
+    assert first.virtual_seconds is not None
+    rounds = first.virtual_seconds // 20.0  # of the child that has made most; each has 500 steps or more
+    assert 2 <= rounds <= first.steps // 500
+    assert 0.0 < first.virtual_seconds - 20.0 * rounds < 10.0  # the work between them
+    second = train(resume=first.run, settings={"stop.steps": first.steps + 2000}, **how)
+    assert second.virtual_seconds is not None
+    assert second.virtual_seconds > first.virtual_seconds + 20.0
+
+
 def test_a_run_that_is_not_asked_counts_nothing(tmp_path: Path) -> None:
     settings = {**SETTINGS, "report.runs": str(tmp_path / "runs")}
     result = train("CartPole-v1", settings=settings, out=tmp_path / "weights.pt", live=False)
@@ -87,10 +102,11 @@ def test_a_run_that_is_not_asked_counts_nothing(tmp_path: Path) -> None:
     ("settings", "on_children", "line"),
     [
         ({"exchange.every": "5 seconds"}, True, "exchange.every: expected steps or episodes"),
-        ({"exchange.name": "pairwise", "exchange.every": "500 steps"}, True, "use exchange.name = 'weights'"),
+        ({"exchange.name": "pairwise", "exchange.every": "5 seconds"}, True, "exchange.every: expected steps or"),
+        ({"exchange.name": "experience", "exchange.every": "500 steps"}, True, "use exchange.name = 'weights'"),
         ({"algorithm.name": "impala"}, False, "use exchange.name = 'weights'"),
     ],
-    ids=["seconds", "no rounds", "learner"],
+    ids=["seconds", "pairwise", "no rounds", "learner"],
 )
 def test_what_cannot_be_timed_is_refused(settings: dict[str, str], on_children: bool, line: str) -> None:
     config = load_config("CartPole-v1", {**settings, "clock.virtual": True})
