@@ -1,5 +1,6 @@
 """A network whose answer is known, and algorithms that learn nothing, by ``tests.fake_algorithms:name``."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,16 @@ class Careful(Lazy):
 
     name: str = "tests.fake_algorithms:Careful"
     bound: float | None = 0.2
+
+
+@dataclass(frozen=True)
+class Unknown(Lazy):
+    """It does not say how many minibatches it makes of a trajectory."""
+
+    name: str = "tests.fake_algorithms:Unknown"
+
+    def minibatches(self, *given: Any) -> Iterator[Any]:
+        raise AssertionError("never asked")
 
 
 @dataclass(frozen=True)

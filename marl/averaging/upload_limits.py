@@ -164,11 +164,15 @@ class WorkCap:
         self._slack = slack
         self._max_speed = max_speed
         self._usual = Usual(after)
+        self._spare: dict[str, float] = {}  # steps that each child could have claimed beside those of its last upload
 
-    def plausible(self, child: str, claimed: float, elapsed_s: float) -> float:
+    def plausible(self, child: str, claimed: float, elapsed_s: float, late: float = 0.0) -> float:
         """The claimed steps, at most those that are plausible in ``elapsed_s`` seconds since the child's last ones.
 
         What is plausible is yet to be remembered, once all else of the upload was found to be usable.
+
+        Args:
+            late: steps that may have been played before the child's last upload.
 
         Raises:
             WeightsRefused: the claim is no count at all.
@@ -177,19 +181,27 @@ class WorkCap:
         if elapsed_s <= 0 or claimed == 0:
             return 0.0
         allowed = min(claimed, self._max_speed * elapsed_s)
+        usual = self._usual_speed(child)
+        if usual:
+            spare = min(late, self._spare.get(child, late))
+            allowed = min(allowed, self._slack * usual * elapsed_s + spare)
+        return allowed
+
+    def _usual_speed(self, child: str) -> float:
+        """Steps per second; 0 while too little was seen."""
         own, others = self._usual.own(child), self._usual.others(child)
         if own is not None and others is not None and self._usual.num_others(child) > 1:
             own = min(own, MOST_FASTER * others)  # beside one other child, that one may be who lies
-        usual = max(own or 0.0, others or 0.0)
-        if usual:
-            allowed = min(allowed, self._slack * usual * elapsed_s)
-        return allowed
+        return max(own or 0.0, others or 0.0)
 
-    def remember(self, child: str, plausible: float, elapsed_s: float) -> None:
+    def remember(self, child: str, plausible: float, elapsed_s: float, late: float = 0.0) -> None:
         """An upload of ``plausible`` steps was accepted.
 
         What is remembered is the capped speed: a liar raises its own median only slowly, and no one else's.
         """
+        if late and (usual := self._usual_speed(child)):
+            spare = min(late, self._spare.get(child, late))
+            self._spare[child] = min(late, spare + self._slack * usual * elapsed_s - plausible)
         if plausible and elapsed_s > 0:
             self._usual.add(child, plausible / elapsed_s)
 

@@ -25,13 +25,14 @@ class Sent(NamedTuple):
 class Vetting:
     """Owns what has to be remembered of earlier uploads to evaluate the next one."""
 
-    def __init__(self, weights: Tensor, clip: float, reach: Reach | None) -> None:
+    def __init__(self, weights: Tensor, clip: float, reach: Reach | None, *, late: float = 0.0) -> None:
         """
         Args:
             weights: that the run starts from.
             reach: how far learning can move the weights; None: not known.
+            late: steps of a worker that may be played before one upload and claimed with a later one.
         """
-        self._reach = reach
+        self._reach, self._late = reach, late
         self._longest_first = max(1.0, float(torch.linalg.vector_norm(weights))) if reach else math.inf
         self._lengths, self._work, self._weights = Lengths(ratio=clip), WorkCap(), Weights()
 
@@ -45,13 +46,16 @@ class Vetting:
         if sent.elapsed_s is None:
             return claimed
         fastest = MOST_SPEED * min(sent.workers, MOST_WORKERS) * max(0.0, sent.elapsed_s)
-        return self._work.plausible(sent.child, min(claimed, fastest), sent.elapsed_s)
+        return self._work.plausible(sent.child, min(claimed, fastest), sent.elapsed_s, self._late_of(sent))
+
+    def _late_of(self, sent: Sent) -> float:
+        return self._late * min(sent.workers, MOST_WORKERS)
 
     def remember(self, sent: Sent, work: float) -> None:
         """An upload of ``work`` steps was accepted. Do not remember a refused one: it would change what is usual."""
         self._weights.remember(sent.child, work)
         if sent.elapsed_s is not None:
-            self._work.remember(sent.child, work, sent.elapsed_s)
+            self._work.remember(sent.child, work, sent.elapsed_s, self._late_of(sent))
 
     def weight(self, child: str, work: float, *, agrees: bool = True) -> float:
         """What the upload counts in the round's mean.

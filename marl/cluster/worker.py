@@ -83,9 +83,11 @@ class WorkerProcess:
         minibatches: MakeMinibatches | None = None,
         weights: MakeWeights | None = None,
         rest: Callable[[], int | None] = lambda: None,
+        updates: int = 0,
     ) -> None:
         """See ``Worker``."""
-        _learn(self._pipe, self._job, self.block, minibatches or self.own_minibatches, weights, rest, self.busy)
+        made = minibatches or self.own_minibatches
+        _learn(self._pipe, self._job, self.block, made, weights, rest, updates, self.busy)
 
 
 def _learn(
@@ -95,6 +97,7 @@ def _learn(
     minibatches: MakeMinibatches,
     weights: MakeWeights | None,
     rest: Callable[[], int | None],
+    updates: int,
     busy: BusyTime | None,
 ) -> None:
     """Play and learn until told to stop."""
@@ -106,7 +109,8 @@ def _learn(
     environments = close_at_the_end(make_environments(config.environment, config.environment.per_worker, training=True))
     network = build_network(algorithm, environments.spaces, config.network)
     local = flatten(network)
-    telemetry = Telemetry(block, job.worker, schedule_length(algorithm, config.stop), alone=job.alone)
+    length = schedule_length(algorithm, config.stop)
+    telemetry = Telemetry(block, job.worker, length, alone=job.alone, updates=0 if job.alone else updates)
     generator = torch.Generator()
     collector = Collector(
         environments,
@@ -133,6 +137,11 @@ def _learn(
         """Start a checkpoint interval as after a resume."""
         rollouts.reset(reseed(job, interval, generator, environments.count))
 
+    def between() -> None:
+        """Between two updates of a trajectory, rest as between two trajectories."""
+        if telemetry.is_learning():
+            rest() if busy is None else busy.waits(rest)
+
     go_on = _until(pipe, job, block, telemetry, begin, rest)
 
     train(
@@ -144,6 +153,7 @@ def _learn(
         telemetry=telemetry,
         generator=generator,
         go_on=tidily(go_on if busy is None else busy.between(go_on)),
+        between=between,
     )
 
 

@@ -54,6 +54,7 @@ class Worker(Protocol):
         minibatches: MakeMinibatches | None = None,
         weights: MakeWeights | None = None,
         rest: Callable[[], int | None] = lambda: None,
+        updates: int = 0,
     ) -> None:
         """Play and learn until told to stop.
 
@@ -63,6 +64,8 @@ class Worker(Protocol):
                 network its weights. None: every worker makes steps of the shared optimizer on the node's weights.
             rest: called before each trajectory, where there is a parent. Returns when the worker may play on: with the
                 number of the checkpoint interval that begins, which environments are reset for; or None.
+            updates: the most of a trajectory; not 0: ``rest`` is called between them too, where it returns None, and
+                each counts as many of the trajectory's steps.
         """
 
 

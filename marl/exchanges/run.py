@@ -1,5 +1,6 @@
 """What an exchange may know of a run's settings beside its own."""
 
+import math
 from dataclasses import dataclass, field
 
 from marl.algorithms.a3c import A3C
@@ -28,3 +29,11 @@ def replay_ratio(run: RunSettings) -> float:
     """How often the replay gives each step to training; 0: there is no replay."""
     ratio = run.replay.ratio
     return run.algorithm.replay_ratio if ratio is None else ratio
+
+
+def most_updates(run: RunSettings) -> float:
+    """The most updates that a worker makes of a trajectory; infinite where that is not known."""
+    ratio, algorithm = replay_ratio(run), run.algorithm
+    if algorithm.from_transitions:
+        return math.ceil(ratio * algorithm.t_max * run.environment.per_worker / run.replay.batch_size)
+    return algorithm.batches_per_trajectory() * max(1, math.ceil(ratio))

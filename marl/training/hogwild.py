@@ -48,14 +48,16 @@ def train(
     telemetry: Telemetry,
     generator: torch.Generator,
     go_on: Callable[[], bool],
+    between: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run the loop of one worker, or of a learner, until ``go_on`` returns False."""
+    """Run the loop of one worker, or of a learner, until ``go_on`` returns False; call ``between`` after an update."""
     while go_on():
         version = telemetry.version()  # read before the weights, so that they are at least as new
         weights.fetch()
         start = time.perf_counter()
         trajectory, episodes = source.collect(cast(Acts, network), version)
         collected = time.perf_counter()
+        telemetry.collected(episodes.steps)
         moment = Moment(telemetry.progress(), generator)
         for batch in minibatches.batches(trajectory, moment):
             loss = algorithm.loss(network, batch)
@@ -66,6 +68,7 @@ def train(
                 telemetry.updated(loss.metrics, norm, rate)
             else:
                 telemetry.skipped()
-            weights.fetch()  # for the next batch, take what other workers have learned meanwhile
             minibatches.learned(loss)
+            between()
+            weights.fetch()  # for the next batch, take what other workers have learned meanwhile
         telemetry.played(episodes, collected - start, time.perf_counter() - collected)

@@ -37,11 +37,14 @@ class Telemetry:
         schedule: ScheduleLength,
         *,
         alone: bool = True,
+        updates: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
             alone: only this node plays; otherwise the parent counts the steps of the whole cluster.
+            updates: most updates of a trajectory: its steps count while it is learned from, with each update as many;
+                0: they count at the end.
             clock: the one that the block's "began" is a moment of.
         """
         self._all_counters = array(block, "counters")
@@ -55,7 +58,9 @@ class Telemetry:
         self._began = array(block, "began")
         self._schedule_steps, self._schedule_seconds = schedule.steps, 60.0 * schedule.minutes
         self._clock = clock
-        self._alone = alone
+        self._alone, self._updates = alone, updates
+        self._to_come = 0  # updates of the trajectory, at most
+        self._uncounted = self._counted = 0  # its steps
 
     def version(self) -> int:
         """Version of the global weights."""
@@ -77,8 +82,27 @@ class Telemetry:
             done = max(done, (self._clock() - float(self._began[0])) / self._schedule_seconds)
         return min(1.0, done)
 
+    def collected(self, steps: int) -> None:
+        """A trajectory was played, and is to be learned from."""
+        self._to_come, self._uncounted = self._updates, steps
+
+    def is_learning(self) -> bool:
+        """Whether more updates of this trajectory may come; False where its steps count at the end."""
+        return self._to_come > 0
+
+    def _count_part(self) -> None:
+        """Count the steps that one update stands for."""
+        if not self._to_come:
+            return
+        part = -(-self._uncounted // self._to_come)
+        self._counters[STEPS] += part
+        self._counted += part
+        self._uncounted -= part
+        self._to_come -= 1
+
     def updated(self, metrics: Mapping[str, Tensor], norm: float, rate: float) -> None:
         """One optimizer step was made."""
+        self._count_part()
         self._counters[UPDATES] += 1
         if not self._seconds[FIRST_UPDATE]:
             self._seconds[FIRST_UPDATE] = time.time()
@@ -87,11 +111,13 @@ class Telemetry:
 
     def skipped(self) -> None:
         """One optimizer step was skipped, because its gradient was not finite."""
+        self._count_part()
         self._counters[SKIPPED] += 1
 
     def played(self, episodes: Episodes, acting: float, learning: float) -> None:
         """One trajectory was played, in ``acting`` seconds, and learned from, in ``learning`` seconds."""
-        self._counters[STEPS] += episodes.steps
+        self._counters[STEPS] += episodes.steps - self._counted
+        self._to_come = self._counted = 0
         if episodes.outside:
             self._counters[OUTSIDE] += episodes.outside
             tell_outside(self._first_outside, episodes.first_outside)

@@ -109,10 +109,10 @@ def test_what_was_usual_is_saved() -> None:
     assert resumed.factor("a", 20.0, 1) == 0.5
 
 
-def believed(cap: WorkCap, child: str, claimed: float, elapsed_s: float) -> float:
+def believed(cap: WorkCap, child: str, claimed: float, elapsed_s: float, late: float = 0.0) -> float:
     """Of an upload that is accepted."""
-    plausible = cap.plausible(child, claimed, elapsed_s)
-    cap.remember(child, plausible, elapsed_s)
+    plausible = cap.plausible(child, claimed, elapsed_s, late)
+    cap.remember(child, plausible, elapsed_s, late)
     return plausible
 
 
@@ -145,6 +145,22 @@ def test_a_child_that_claims_little_does_not_hold_back_another() -> None:
         believed(cap, "liar", 1, 1.0)
         honest = believed(cap, "honest", 10_000, 1.0)
     assert honest == 10_000
+
+
+def test_steps_that_are_claimed_later_than_they_were_played() -> None:
+    """A trajectory of 128 steps is played in 50 ms, and learned from in 4 ms: two uploads, half of its steps each."""
+    cap = WorkCap()
+    for _ in range(20):
+        assert believed(cap, "honest", 64, 0.052, late=128) == 64
+        assert believed(cap, "honest", 64, 0.002, late=128) == 64
+
+
+def test_a_liar_claims_such_steps_once() -> None:
+    cap = WorkCap(slack=4)
+    for _ in range(11):
+        assert believed(cap, "liar", 100, 1.0, late=128) == 100
+    claimed = [believed(cap, "liar", 1e9, 1.0, late=128) for _ in range(4)]
+    assert claimed == [4 * 100 + 128, 4 * 100, 4 * 100, 4 * 100]
 
 
 def test_work_far_above_the_others_counts_no_more() -> None:

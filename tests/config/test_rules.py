@@ -95,6 +95,18 @@ def test_values_that_can_never_work(key: str, value: Any) -> None:
             {"exchange.name": "experience", "exchange.aggregate": "krum"},
             "exchange.aggregate: expected 'mean' with exchange.name = 'experience', where children upload no weights",
         ),
+        (
+            {"exchange.every": "0 updates"},
+            "exchange.every: expected a whole number of updates, at least 1, got '0 updates'",
+        ),
+        (
+            {"exchange.every": "16 minutes"},
+            "exchange.every: expected '5 seconds', '20000 steps', '1 episode' or '16 updates', got '16 minutes'",
+        ),
+        (
+            {"algorithm.name": "tests.fake_algorithms:Unknown", "exchange.every": "4 updates"},
+            "needs to know how many minibatches tests.fake_algorithms:Unknown makes of a trajectory: give it",
+        ),
         ({"exchange.form": "late"}, "exchange.form: expected one of exact, delayed, asynchronous, got 'late'"),
         (
             {"exchange.name": "gradients", "exchange.form": "asynchronous", "exchange.codec": "auto"},
@@ -122,8 +134,14 @@ def test_settings_that_contradict_each_other(overrides: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"exchange.every": "5 seconds"}, "needs exchange.every in steps, such as '20000 steps', got '5 seconds'"),
-        ({"exchange.every": "1 episode"}, "needs exchange.every in steps, such as '20000 steps', got '1 episode'"),
+        (
+            {"exchange.every": "5 seconds"},
+            "needs exchange.every in steps, such as '20000 steps', or updates, got '5 seconds'",
+        ),
+        (
+            {"exchange.every": "1 episode"},
+            "needs exchange.every in steps, such as '20000 steps', or updates, got '1 episode'",
+        ),
         ({"exchange.codec": "auto"}, "exchange.codec: expected a fixed one with deterministic = true, got 'auto'"),
         (
             {"exchange.name": "pairwise"},

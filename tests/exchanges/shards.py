@@ -25,13 +25,13 @@ from marl.exchanges.child_reports import Report, hear_all
 from marl.exchanges.conversation import converse, report
 from marl.exchanges.gradients.child import GradientsChild
 from marl.exchanges.gradients.exchange import Gradients
-from marl.exchanges.gradients.memory import ANEW, most_samples, rounds_of
+from marl.exchanges.gradients.memory import ANEW, rounds_of
 from marl.exchanges.gradients.parent import GradientsParent
 from marl.exchanges.gradients.rests import IntervalRest
 from marl.exchanges.gradients.samples import ShardedSamples
 from marl.exchanges.gradients.settings import DELAYED
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
-from marl.exchanges.run import RunSettings, replay_ratio
+from marl.exchanges.run import RunSettings, most_updates, replay_ratio
 from marl.exchanges.sides import Answer
 from marl.links.memory import memory_pair
 from marl.networks.settings import NetworkSettings
@@ -176,7 +176,7 @@ class Node:
         rng = np.random.default_rng(self.fleet.seed_of(self.name, worker))
         replay = Recorded(algorithm, network, self.block, worker, run.replay, ratio=replay_ratio(run), rng=rng)
         replay.place, replay.shard, replay.told = (self.name, worker), shard, self.drawn
-        return ShardedSamples(algorithm, replay, shard, most_samples(run))
+        return ShardedSamples(algorithm, replay, shard, int(most_updates(run)))
 
 
 class Fleet:

@@ -115,6 +115,29 @@ def test_a_childs_learning_rate_follows_what_is_merged() -> None:
     assert read_metrics(block)["learning_rate"] == 1.0  # as told with the first update
 
 
+def test_the_steps_of_a_trajectory_count_with_its_updates_where_these_are_counted() -> None:
+    counters = array(block := memory(), "counters")[0]
+    telemetry = Telemetry(block, 0, ScheduleLength(), updates=3)
+    episodes = Episodes(np.zeros(0), np.zeros(0, np.int64), 100, 0.25)
+    for number in range(2):
+        told = []
+        telemetry.collected(100)
+        for skips in (False, True, False):
+            telemetry.skipped() if skips else telemetry.updated({}, 1.0, 0.1)
+            told.append((int(counters[STEPS]) - 100 * number, telemetry.is_learning()))
+        assert told == [(34, True), (67, True), (100, False)]
+        telemetry.played(episodes, 0.1, 0.1)
+        assert counters[STEPS] == 100 * (number + 1)
+    telemetry.collected(100)
+    telemetry.updated({}, 1.0, 0.1)
+    telemetry.played(episodes, 0.1, 0.1)  # there were fewer updates than usual
+    assert counters[STEPS] == 300
+    assert not telemetry.is_learning()
+    for _ in range(2):  # and more than that: of a trajectory whose steps all count
+        telemetry.updated({}, 1.0, 0.1)
+    assert counters[STEPS] == 300
+
+
 def test_alone_a_node_follows_its_own_steps_and_those_of_before() -> None:
     block = memory()
     array(block, "counters")[1, STEPS] = 300

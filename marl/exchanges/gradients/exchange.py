@@ -11,13 +11,13 @@ from marl.data.layout import Tree
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
-from marl.exchanges.gradients.memory import most_samples, num_sums, round_fields, rounds_of
+from marl.exchanges.gradients.memory import num_sums, round_fields, rounds_of
 from marl.exchanges.gradients.rests import IntervalRest, interval_fields
 from marl.exchanges.gradients.samples import ShardedSamples
 from marl.exchanges.gradients.settings import ASYNCHRONOUS, DELAYED, EXACT
 from marl.exchanges.gradients.shard import Shard, ShardedMinibatches
 from marl.exchanges.part import demand
-from marl.exchanges.run import RunSettings, replay_ratio
+from marl.exchanges.run import RunSettings, most_updates, replay_ratio
 from marl.training.flat import num_parameters
 from marl.training.minibatches import MinibatchSource, ReplayedTransitions
 from marl.wire.codec import CODECS
@@ -88,7 +88,7 @@ class Gradients(Exchange):
         def minibatches(algorithm: Algorithm, network: nn.Module, spaces: Spaces) -> MinibatchSource:
             own = worker.own_minibatches(algorithm, network, spaces)
             if isinstance(own, ReplayedTransitions):
-                return ShardedSamples(algorithm, own, shard, most_samples(worker.run))
+                return ShardedSamples(algorithm, own, shard, int(most_updates(worker.run)))
             return ShardedMinibatches(algorithm, network, shard)
 
         rest = IntervalRest(worker.block, worker.number)

@@ -9,7 +9,7 @@ import math
 import torch
 
 from marl.data.layout import Leaf, Tree
-from marl.exchanges.run import RunSettings, replay_ratio
+from marl.exchanges.run import RunSettings, most_updates
 
 NOTHING, GRADIENT, SUMS = range(3)  # kinds of a part; nothing: the worker has no part in this round
 NEW, MEMBER, AWAY = range(3)  # states of a worker: waited for, until it has died; then not, until it has a part again
@@ -38,7 +38,7 @@ def rounds_of(run: RunSettings) -> int:
     first add up how many minibatches are due.
     """
     if run.algorithm.from_transitions:
-        return 1 + most_samples(run)
+        return 1 + int(most_updates(run))
     return math.ceil(run.algorithm.batches_per_trajectory()) + run.algorithm.sums_per_trajectory()
 
 
@@ -55,8 +55,3 @@ def most_transitions(run: RunSettings) -> int:
     if run.algorithm.from_transitions:  # whole sequences, where the network remembers
         return -(-run.replay.batch_size // length) * length
     return length * run.environment.per_worker
-
-
-def most_samples(run: RunSettings) -> int:
-    """The most minibatches that are due after a trajectory of each worker, where an algorithm learns from a replay."""
-    return math.ceil(replay_ratio(run) * run.algorithm.t_max * run.environment.per_worker / run.replay.batch_size)

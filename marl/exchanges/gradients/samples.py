@@ -32,7 +32,7 @@ class ShardedSamples:
     """
 
     def __init__(self, algorithm: Algorithm, replay: ReplayedTransitions, shard: Shard, most: int) -> None:
-        """``most``: see ``most_samples``."""
+        """``most``: see ``most_updates``."""
         self._algorithm, self._replay, self._shard, self._most = algorithm, replay, shard, most
 
     def batches(self, trajectory: Trajectory, unused_moment: Moment) -> Iterator[Sampled]:

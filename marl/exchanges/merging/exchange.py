@@ -13,7 +13,7 @@ from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.merging.rest import WorkerRest, rest_fields
 from marl.exchanges.part import demand
-from marl.exchanges.run import RunSettings
+from marl.exchanges.run import RunSettings, most_updates
 from marl.exchanges.triggers import parse_trigger
 from marl.wire.codec import CODECS
 
@@ -40,26 +40,36 @@ class Merging(Exchange):
         """See ``Exchange``."""
         return CODECS if self.codec == "auto" else (self.codec,)
 
+    def rules(self, run: RunSettings) -> None:
+        """See ``Exchange``."""
+        if parse_trigger(self.every).unit == "update" and math.isinf(most_updates(run)):
+            raise ConfigError(
+                f"exchange.every = {self.every!r} needs to know how many minibatches {run.algorithm.name} makes of a "
+                "trajectory: give it the method batches_per_trajectory, or use steps"
+            )
+
     def demand_same_bits(self) -> None:
         """See ``Exchange``."""
         self.demand_steps()
         super().demand_same_bits()
 
     def demand_steps(self) -> None:
-        """Refuse an ``every`` that is not in steps: uploads would be due at other steps in each run.
+        """Refuse an ``every`` that is not in steps or updates: uploads would be due at other steps in each run.
 
         Raises:
-            ConfigError: ``every`` is no number of steps.
+            ConfigError: ``every`` is no number of steps or updates.
         """
-        if parse_trigger(self.every).unit != "step":
+        if parse_trigger(self.every).unit not in ("step", "update"):
             raise ConfigError(
-                f"deterministic = true needs exchange.every in steps, such as '20000 steps', got {self.every!r}: "
-                "seconds and episodes end at another step each time"
+                "deterministic = true needs exchange.every in steps, such as '20000 steps', or updates, "
+                f"got {self.every!r}: seconds and episodes end at another step each time"
             )
 
     def demand_rounds(self) -> None:
         """See ``Exchange``. A child that has a quarter of a core does a quarter of its work in a second."""
-        expected = "steps or episodes, such as '20000 steps', with clock.virtual = true, as seconds are real ones"
+        expected = (
+            "steps, episodes or updates, such as '20000 steps', with clock.virtual = true, as seconds are real ones"
+        )
         demand(parse_trigger(self.every).unit != "second", "exchange.every", expected, self.every)
 
     def memory(self, run: RunSettings, spaces: Spaces, network: nn.Module, workers: int) -> dict[str, Tree]:
@@ -67,9 +77,14 @@ class Merging(Exchange):
         return rest_fields(workers)
 
     def work(self, worker: Worker) -> None:
-        """See ``Exchange``. In deterministic mode a worker rests by itself when it has made the steps of a round."""
-        quota = parse_trigger(self.every).amount if worker.run.deterministic else math.inf
-        worker.learn(rest=WorkerRest(worker.block, worker.number, quota))
+        """See ``Exchange``. In deterministic mode a worker rests by itself when it has made the steps of a round. So it
+        does with ``barrier`` after the updates of a round: many may be made before the contact sees that it is due.
+        """
+        every = parse_trigger(self.every)
+        in_updates = every.unit == "update"
+        by_itself = worker.run.deterministic or (self.barrier and in_updates)
+        rest = WorkerRest(worker.block, worker.number, every if by_itself else None)
+        worker.learn(rest=rest, updates=math.ceil(most_updates(worker.run)) if in_updates else 0)
 
     def child(self, facts: ChildFacts) -> "WeightsChild":
         """See ``Exchange``."""

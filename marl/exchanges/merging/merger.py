@@ -66,7 +66,8 @@ class Merger:
         self.codec = "float32"  # of the next uploads
         self.velocity = torch.zeros(size) if settings.outer_momentum else None
         self.error: Tensor | None = None  # rounding error of the last broadcast
-        self.vetting = Vetting(current.weights, settings.clip, reach)
+        in_updates = parse_trigger(settings.every).unit == "update"  # then uploads come while a trajectory is learned
+        self.vetting = Vetting(current.weights, settings.clip, reach, late=seen_beside if in_updates else 0.0)
         self._settings, self._note = settings, note
         self._observed, self._seen_beside = observed, seen_beside
         self._codec: Codec | None = None

@@ -24,6 +24,7 @@ class Pairwise(Merging):
 
     def rules(self, run: RunSettings) -> None:
         """See ``Exchange``."""
+        super().rules(run)
         self.demand_mean("each upload moves the weights by itself")
         demand(not self.barrier, "exchange.barrier", f"false with exchange.name = {self.name!r}", self.barrier)
         demand(self.codec in CODECS, "exchange.codec", f"one of {', '.join(CODECS)} with {self.name}", self.codec)

@@ -87,7 +87,7 @@ class WeightsChild:
     def left(self) -> None:
         """The conversation has ended: workers that wait for a broadcast train on, except in deterministic mode."""
         if not self._deterministic:
-            self._rest.end()
+            self._rest.let_go()
 
     def remember(self) -> None:
         """See ``Serving``."""
@@ -95,15 +95,14 @@ class WeightsChild:
 
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
-        now = self._clock()
         # In deterministic mode, report only before uploads: the parent must get the same episodes each time.
         if not self._deterministic and self._reporter.due():
             yield from self._report()
         if self._wants_everything:
             self._wants_everything = False
             yield Message(Kind.FULL, self._name, self.term, self.version)
-        elif self._is_due(now):
-            self._schedule.begin(now)
+        elif self._becomes_due():
+            self._schedule.begin(self._clock())
             if self._barrier and not (yield from self._wait_for_workers()):
                 return
             upload = self._upload()
@@ -143,10 +142,16 @@ class WeightsChild:
     def _report(self) -> Iterator[Message]:
         return self._reporter.messages(self._name, self._restarts())
 
-    def _is_due(self, now: float) -> bool:
-        if self._pending is not None or not self._caught_up or self._schedule.is_put_off(now):
+    def _becomes_due(self) -> bool:
+        if self._pending is not None or not self._caught_up or self._schedule.is_put_off(self._clock()):
             return False
-        return self._rest.is_complete() if self._deterministic else self._schedule.is_due(now, self._unmerged.work())
+        self._rest.hold()
+        return self._schedule.becomes(self._is_due, self._busy.looked)
+
+    def _is_due(self) -> bool:
+        if self._rest.broken.is_set() or (self._barrier and self._rest.is_complete()):
+            return not self._rest.broken.is_set()
+        return not self._deterministic and self._schedule.is_due(self._clock(), self._unmerged.work())
 
     def _upload(self) -> Message | None:
         """Make an upload; None if the weights are not finite."""
@@ -271,7 +276,7 @@ class WeightsChild:
             if not moves:
                 self._note(f"no worker made a step for {STILL:g} s and some do not come to rest: no upload this time")
                 self._schedule.put_off(self._clock() + STILL)
-                self._rest.end()
+                self._rest.let_go()
                 return False
             if self._reporter.due():
                 yield from self._report()

@@ -11,7 +11,9 @@ from marl.wire.codec import CODECS
 class WeightsSettings(SettingsPart):
     """When children upload, how weights travel, and how far a round moves the global ones."""
 
-    every: str = "5 seconds"  # when a child uploads: "5 seconds", "20000 steps" or "1 episode" (of each worker)
+    every: str = (
+        "5 seconds"  # when a child uploads: "5 seconds", "20000 steps", "1 episode" or "16 updates" (of each worker)
+    )
     barrier: bool = False  # workers wait while weights travel: the textbook form; otherwise they train on
     codec: str = "float32"  # or "bfloat16", "float16", "int8", "int4": rounded, with error feedback; "auto": as needed
     outer_lr: float = 1.0  # step of the global weights towards the mean; 1 with momentum 0 is plain averaging

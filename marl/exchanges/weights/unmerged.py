@@ -1,4 +1,4 @@
-"""What a child's workers have done that no merged upload holds yet: environment steps and statistics of observations."""
+"""What a child's workers have done that no merged upload holds: environment steps and statistics of observations."""
 
 from typing import NamedTuple
 
