@@ -1,19 +1,21 @@
 """Decides how children share one policy, where the user leaves that to this program."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from marl.cluster.planning.costs import Costs, measure
-from marl.cluster.planning.machines import Machine, Probed, machines_of, measure_children
+from marl.cluster.planning.machines import Machine, Probed, machines_apart, machines_of, measure_children
 from marl.cluster.planning.model import Forecast, Reference, Task, forecasts, reference_of
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.processes.cores import count_cores
+from marl.training.busy_time import OwnClock
 from marl.training.flat import num_weights
 
 MEASURE_S = 1.0
@@ -56,19 +58,29 @@ def decide(
     speeds = measure_children(children, wait_s, say)
     if not speeds:
         return Decision(with_exchange(config, TRIED[0]), f"exchange {TRIED[0]}: no child could be measured in time")
-    costs = measure(config, MEASURE_S)
-    machines = machines_of(speeds, costs.work_seconds)
-    decision = choose(config, task_of(config, spaces, network, costs), costs, machines)
+    costs = measure(config, MEASURE_S, OwnClock().seconds if config.clock.virtual else time.perf_counter)
+    task = task_of(config, spaces, network, costs)
+    if config.clock.virtual:
+        machines = machines_apart([each.workers for each in speeds], *config.clock.link())
+        decision = choose(config, task, costs, machines, max(machines, key=lambda each: each.workers))
+    else:
+        decision = choose(config, task, costs, machines_of(speeds, costs.work_seconds))
     if len(speeds) == len(children):
         return decision
     missing = f"{len(children) - len(speeds)} of {len(children)} children could not be measured and are not counted"
     return decision._replace(line=f"{decision.line}; {missing}")
 
 
-def choose(config: Config, task: Task, costs: Costs, machines: Sequence[Machine]) -> Decision:
-    """The way to share that should give most, as the model says; pure."""
+def choose(
+    config: Config, task: Task, costs: Costs, machines: Sequence[Machine], here: Machine | None = None
+) -> Decision:
+    """The way to share that should give most, as the model says; pure.
+
+    Args:
+        here: this machine, as it would train alone; None: with all its cores.
+    """
     cores = count_cores()
-    here = Machine(cores, cores)
+    here = here or Machine(cores, cores)
     own, ways = _own_settings(config), forecasts(task, costs, here, machines)
     fitting = [each for each in ways if all(own.get(name, value) == value for name, value in each.settings.items())]
     best = (fitting or ways)[0]

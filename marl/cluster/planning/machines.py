@@ -44,6 +44,17 @@ def machines_of(speeds: Sequence[LinkSpeed], work_seconds: float) -> list[Machin
     return found
 
 
+def machines_apart(workers: Sequence[int], delay_s: float, bytes_per_second: float) -> list[Machine]:
+    """The children as virtual time has them: each with a machine and a link of its own.
+
+    Args:
+        workers: of each child.
+        delay_s: of a link, one way.
+        bytes_per_second: of a link.
+    """
+    return [Machine(each, each + 1, 1.0, 2 * delay_s, bytes_per_second) for each in workers]
+
+
 class Probed:
     """See ``Endpoint``: measures its first link, in a thread of its own, and then is the endpoint that it was given."""
 

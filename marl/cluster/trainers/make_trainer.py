@@ -1,6 +1,5 @@
 """Makes the trainer of a run. It depends on who plays the steps and on who learns from them."""
 
-import math
 from typing import Any
 
 from marl.cluster.fleets.fleet import Fleet
@@ -83,9 +82,7 @@ def _timer(given: Given) -> RoundTimer | None:
     clock = given.config.clock
     if not clock.virtual:
         return None
-    rate = 1e6 / 8 * clock.link_mbit if clock.link_mbit else math.inf
-    link = VirtualLink(1e-3 * clock.link_delay_ms, rate)
-    return RoundTimer(VirtualClock(link, seconds=given.virtual_before))
+    return RoundTimer(VirtualClock(VirtualLink(*clock.link()), seconds=given.virtual_before))
 
 
 def _facts(given: Given) -> dict[str, Any]:

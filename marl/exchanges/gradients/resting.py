@@ -169,7 +169,7 @@ class Resting:
         return answer
 
     def catch_up(self, steps: int) -> None:
-        """See ``RunSide``. What children report is in the weights: they count a trajectory when all its rounds are over.
+        """See ``RunSide``. What children report is in the weights: a trajectory counts when all its rounds are over.
         Uploads tell it only with the next one, so a report can be one trajectory ahead of them.
         """
         with self._changed:

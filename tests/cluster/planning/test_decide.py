@@ -166,3 +166,11 @@ def test_children_that_could_not_be_measured_are_said() -> None:
     decision = decide(config, spaces, try_parts(config, spaces), children, PATIENCE_S, print)
     assert decision.line.endswith("; 1 of 2 children could not be measured and are not counted")
     assert "\n" not in decision.line
+
+
+def test_in_virtual_time_each_child_has_a_machine_and_the_link_that_is_set() -> None:
+    clock = {"clock.virtual": True, "clock.link_delay_ms": 50.0, "clock.link_mbit": 20.0}
+    config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 16, **clock})
+    spaces = find_spaces(config)
+    decision = decide(config, spaces, try_parts(config, spaces), [Probed(Met(child))], PATIENCE_S, print)
+    assert "links 1e+02 ms and 20 Mbit/s" in decision.line

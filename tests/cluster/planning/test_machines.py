@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from marl.cluster.planning.machines import Machine, Probed, machines_of, measure_children
+from marl.cluster.planning.machines import Machine, Probed, machines_apart, machines_of, measure_children
 from marl.errors import LinkClosed, LinkError, NoChildren, TrustError
 from marl.links.memory import CountedQueue, MemoryLink, memory_pair
 from marl.links.probe import MOST_BYTES, LinkSpeed, answer, probe_buffers, this_machine
@@ -189,3 +189,7 @@ def test_how_fast_a_machine_is() -> None:
 def test_children_of_one_machine_divide_its_cores() -> None:
     three = [THERE, THERE._replace(workers=6), THERE._replace(machine="a third")]
     assert [each.cores for each in machines_of(three, 0.001)] == [1, 3, 4]
+
+
+def test_machines_of_virtual_time_have_a_core_for_each_process() -> None:
+    assert machines_apart([1, 3], 0.01, 1e6) == [Machine(1, 2, 1.0, 0.02, 1e6), Machine(3, 4, 1.0, 0.02, 1e6)]

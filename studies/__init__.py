@@ -1,0 +1,1 @@
+"""Studies, and the environment that some of them train."""
