@@ -121,6 +121,10 @@ class Proxy:
         """From now on nothing passes, and nothing is closed."""
         self._flowing.clear()
 
+    def thaw(self) -> None:
+        """From now on everything passes again."""
+        self._flowing.set()
+
     def _accept(self, listening: socket.socket, port: int) -> None:
         while True:
             near, _ = listening.accept()

@@ -80,6 +80,10 @@ class Broken:
         return getattr(self._sock, name)
 
 
+async def break_socket(transport: Any) -> None:
+    transport._sock = Broken(transport._sock)
+
+
 @pytest.mark.parametrize("size", [0, MIB, 40 * MIB])
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_break_that_the_sender_finds(size: int, waits: bool, io: IOLoop, parent: Identity, child: Identity) -> None:
@@ -89,7 +93,7 @@ def test_a_break_that_the_sender_finds(size: int, waits: bool, io: IOLoop, paren
         if waits:
             sending = Background(lambda: here.send(upload(bytes(40 * MIB + size))))
             until(lambda: connection.paused)
-        io.loop.call_soon_threadsafe(lambda: setattr(connection.transport, "_sock", Broken(connection.transport._sock)))
+        io.call(break_socket(connection.transport), WAIT_S)
         if not waits:
             sending = Background(lambda: here.send(upload(bytes(size))))
         with pytest.raises(LinkClosed, match="the connection broke"):
@@ -130,6 +134,62 @@ def test_a_sender_keeps_no_copy(io: IOLoop, parent: Identity, child: Identity) -
         here.close()
         with pytest.raises(LinkClosed):
             sending.end()
+
+
+def hold(io: IOLoop) -> threading.Event:
+    """The loop's thread does nothing more until the event is set."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        held.set()
+        go_on.wait(WAIT_S)
+
+    io.loop.call_soon_threadsafe(wait)
+    assert held.wait(WAIT_S)
+    return go_on
+
+
+def test_short_messages_need_no_other_thread(io: IOLoop, parent: Identity, child: Identity) -> None:
+    with websocket_pair(io, parent, child) as (here, there):
+        go_on = hold(io)
+        for number in range(10):
+            here.send(upload(bytes([number]) * 40_000))
+        go_on.set()
+        for number in range(10):
+            assert bytes(there.recv(WAIT_S, new_buffers).arrays["weights"].numpy()) == bytes([number]) * 40_000  # type: ignore[union-attr]
+
+
+def test_what_does_not_leave_at_once_leaves_in_order(io: IOLoop, parent: Identity, child: Identity) -> None:
+    """The system takes a part of a short message; what follows it waits its turn."""
+    with Proxy() as proxy, websocket_pair(io, parent, child, proxy=proxy) as (here, there):
+        proxy.freeze()
+        go_on, sent = hold(io), list[int]()
+
+        def send() -> None:
+            for number in range(400):
+                sent.append(number)
+                here.send(upload(bytes([number % 256]) * 60_000))
+
+        sending = Background(send)
+        until(lambda: here._connection.unsent() > 0)
+        go_on.set()
+        until(lambda: here._connection.paused)
+        proxy.thaw()
+        for number in range(400):
+            assert bytes(there.recv(WAIT_S, new_buffers).arrays["weights"].numpy()) == bytes([number % 256]) * 60_000  # type: ignore[union-attr]
+        sending.end()
+        assert not here._connection.paused
+        there.send(upload(b"abc"))
+        assert here.recv(WAIT_S, new_buffers).kind == Kind.UPLOAD
+
+
+def test_nothing_follows_the_last_word(io: IOLoop, parent: Identity, child: Identity) -> None:
+    with websocket_pair(io, parent, child) as (here, there):
+        there.close()
+        until(lambda: here.has_ended)
+        with pytest.raises(LinkClosed, match="the other side closed the link"):
+            here.send(upload(b"abc"))
+        assert not here._connection.write_now([b"late"])
 
 
 def test_short_messages_leave_at_once(io: IOLoop, parent: Identity, child: Identity) -> None:

@@ -45,7 +45,6 @@ class FrameConnection(Connection):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, ping_interval=None, close_timeout=LINGER_S, max_queue=None, write_limit=WRITE_LIMIT)
         self.receive_queue = ReceiveQueue(RECEIVE_QUEUE_BYTES, self._on_room, self._on_given_up)
-        self.bytes_sent = 0
         self.bytes_received = 0
         self.round_trip: float | None = None
         self.held_back = False  # reading has stopped, because nobody takes what is here
@@ -71,27 +70,16 @@ class FrameConnection(Connection):
             await self.send(data)  # which waits for the end and raises
             return
         head = frame_head(len(data), masked=self.masks)
-        self.bytes_sent += len(head) + len(data)
         # Together with the head the first bytes fill one TLS record, and all others lie in whole ones.
         start = memoryview(data)[: RECORD_BYTES - len(head)]
         self.transport.write(b"".join((head, start)))
         self.transport.write(memoryview(data)[len(start) :])
         await self._left()
 
-    async def write_frames(self, parts: Sequence[Buffer]) -> None:
-        """Send short parts at once: together they cost hardly more than one.
-
-        Raises:
-            ConnectionClosed: the connection has ended.
-        """
-        parts = [part for part in parts if len(part)]
-        if self.protocol.state is not State.OPEN:
-            await self.send(b"")  # which waits for the end and raises
-            return
+    def write_now(self, parts: Sequence[Buffer]) -> bool:
+        """Send short parts, in any thread: together they cost hardly more than one. False if they cannot leave now."""
         data = b"".join(piece for part in parts for piece in (frame_head(len(part), masked=self.masks), part))
-        self.bytes_sent += len(data)
-        self.transport.write(data)
-        await self._left()
+        return self._transport().send_now(data, lambda: self.protocol.state is State.OPEN)
 
     async def _left(self) -> None:
         """Wait until what was written has left.
@@ -126,8 +114,16 @@ class FrameConnection(Connection):
 
     def num_unread(self) -> int:
         """Changes while bytes come that are not read yet."""
+        return self._transport().num_unread()
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of all frames, those that have not left included."""
+        return self._transport().num_written
+
+    def _transport(self) -> SocketTransport:
         assert isinstance(self.transport, SocketTransport)
-        return self.transport.num_unread()
+        return self.transport
 
     def end(self) -> str:
         """How the connection ended, for people."""
@@ -241,10 +237,6 @@ class FrameConnection(Connection):
         if self.protocol.close_rcvd is None:
             # A break: asyncio would wait until the other side takes what is still to be sent.
             self.transport.abort()
-
-    def send_data(self) -> None:
-        self.bytes_sent += sum(len(data) for data in self.protocol.writes)
-        super().send_data()
 
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame):

@@ -20,7 +20,7 @@ from marl.wire.payload import Outgoing, ReceiveBuffers
 from marl.wire.protocol import OLDEST_PROTOCOL
 
 MOST_UNSENT = 4 * WRITE_LIMIT  # bytes: senders wait far below; only answers to pings come on top
-SHORT_BYTES = 32 * 1024  # of a message that leaves in one piece
+SHORT_BYTES = 64 * 1024  # of a message that leaves in one piece, and at once
 
 
 class WebSocketLink:
@@ -28,7 +28,8 @@ class WebSocketLink:
 
     - Header, chunks and seal of a message are one binary frame each. Reading stops while nobody asks for what is
       here, which holds the sender back; nothing but a few chunks lies between.
-    - What is sent is hashed and encrypted in the loop's thread; what came, hashed and copied in the one that receives.
+    - What is sent is hashed and encrypted in the loop's thread, but a short message in the one that sends; what came,
+      hashed and copied in the one that receives.
     - Each side sends something at least every 1.5 s; a link on which no byte came for ``silence`` seconds is closed.
       The time in which this side did not read, or stood still itself, does not count.
     - A sender waits ``patience`` seconds for the other side to take on, and as long as it says that it makes room.
@@ -99,6 +100,8 @@ class WebSocketLink:
     def send(self, message: Message, digest: bytes | None = None) -> None:
         """See ``Link.send``."""
         outgoing = outgoing_within(message, digest, protocol=self.protocol, max_bytes=self._max_bytes)
+        if outgoing.num_bytes <= SHORT_BYTES and self._send_now(outgoing):
+            return
         sending = self._start(self._write(outgoing))
         try:
             while not _finished(sending):
@@ -125,6 +128,13 @@ class WebSocketLink:
         """See ``Link.close``. What was sent still leaves, for which ``IOLoop.close`` waits two seconds."""
         self._end("this side closed the link")
 
+    def _send_now(self, outgoing: Outgoing) -> bool:
+        """Send a short message without the loop's thread; False if something is in the way."""
+        with self._lock:
+            if self._why is not None:
+                raise LinkClosed(self._why)
+        return self._connection.write_now([outgoing.header, *outgoing.chunks(), outgoing.seal()])
+
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
         with self._lock:
             if self._why is not None:
@@ -138,9 +148,6 @@ class WebSocketLink:
             return self._sending
 
     async def _write(self, outgoing: Outgoing) -> None:
-        if outgoing.num_bytes <= SHORT_BYTES:
-            await self._connection.write_frames([outgoing.header, *outgoing.chunks(), outgoing.seal()])
-            return
         await self._connection.write_frame(outgoing.header)
         for chunk in outgoing.chunks():  # hashed here: encryption reads them again while the processor has them at hand
             await self._connection.write_frame(chunk)

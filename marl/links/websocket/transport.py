@@ -8,7 +8,9 @@ import asyncio
 import socket
 import ssl
 import sys
+import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -45,7 +47,7 @@ class Receiver(Protocol):
 class SocketTransport(asyncio.Transport):
     """Keeps what cannot leave at once, without a copy: ``pause_writing`` says so, ``resume_writing`` that all has left.
 
-    All of it runs in the loop's thread.
+    All of it but ``send_now`` runs in the loop's thread. A lock guards TLS, what waits to leave, and the end.
     """
 
     def __init__(self, sock: socket.socket, receiver: Receiver) -> None:
@@ -60,8 +62,10 @@ class SocketTransport(asyncio.Transport):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, CHUNK_BYTES)
         self._loop = asyncio.get_running_loop()
         self._sock, self._tls, self._receiver = sock, tls, receiver
+        self._lock = threading.Lock()
         self._unsent: deque[Buffer] = deque()
         self._num_unsent = 0
+        self.num_written = 0  # bytes that have left or wait to leave
         self._is_reading = self._is_closing = self._is_lost = False
         self._num_read = 0
         self._num_parts = 0  # reads that brought a part of a TLS record, and nothing whole
@@ -89,13 +93,49 @@ class SocketTransport(asyncio.Transport):
 
     def write(self, data: Buffer) -> None:
         """Send ``data``, which stays as it is until all has left."""
-        if self._is_closing or not len(data):
-            return
-        waits = bool(self._unsent)
+        with self._lock:
+            if self._is_closing or not len(data):
+                return
+            waits = bool(self._unsent)
+            self._append(data)
+        if not waits and not self._send():
+            self._send_later()
+
+    def send_now(self, data: Buffer, may: Callable[[], bool]) -> bool:
+        """Send ``data`` in the calling thread, any one: no other has to wake up. What the system does not take at once
+        leaves later; ``data`` stays as it is until then.
+
+        Args:
+            may: asked while nothing else is sent, whether this may be.
+
+        Returns:
+            Whether it has left or will; False where other data waits to leave, or nothing more leaves.
+        """
+        with self._lock:
+            if self._unsent or self._is_closing or not may():
+                return False
+            self._append(data)
+            try:
+                if not self._give():
+                    self._call(self._send_later)
+            except OSError as error:
+                self._call(self._lose, error)
+                return False
+            return True
+
+    def _call(self, function: Callable[..., None], *args: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nothing more leaves
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _append(self, data: Buffer) -> None:
         view = memoryview(data)
         self._unsent.extend(view[start : start + _PIECE_BYTES] for start in range(0, len(view), _PIECE_BYTES))
         self._num_unsent += len(view)
-        if not waits and not self._send():
+        self.num_written += len(view)
+
+    def _send_later(self) -> None:
+        """As soon as the system takes more."""
+        if self._unsent and not self._is_lost:
             self._loop.add_writer(self._sock, self._send_on)
             self._receiver.pause_writing()
 
@@ -122,10 +162,12 @@ class SocketTransport(asyncio.Transport):
 
         A socket that is closed with unread bytes makes some systems throw away what the other has not read yet.
         """
-        if self._is_closing:
-            return
-        self._is_closing = True
-        if not self._unsent:
+        with self._lock:
+            if self._is_closing:
+                return
+            self._is_closing = True
+            has_left = not self._unsent
+        if has_left:
             self._hang_up()
 
     def abort(self) -> None:
@@ -158,8 +200,8 @@ class SocketTransport(asyncio.Transport):
         try:
             while filled < len(buffer):
                 rest = buffer[filled:]
-                # Of TLS this gives one record at most.
-                count = self._sock.recv_into(rest) if self._tls is None else int(self._tls.read(len(rest), rest))
+                with self._lock:  # of TLS this gives one record at most
+                    count = self._sock.recv_into(rest) if self._tls is None else int(self._tls.read(len(rest), rest))
                 if not count:
                     return False
                 filled += count
@@ -186,7 +228,16 @@ class SocketTransport(asyncio.Transport):
             self.close()
 
     def _send(self) -> bool:
-        """Whether nothing waits: all has left, or it is lost. TLS wants the same piece again when no more is taken."""
+        """Whether nothing waits: all has left, or it is lost."""
+        try:
+            with self._lock:
+                return self._give()
+        except OSError as error:
+            self._lose(error)
+        return True
+
+    def _give(self) -> bool:
+        """Whether the system has taken all. TLS wants the same piece again when no more is taken."""
         try:
             while self._unsent:
                 piece = self._unsent[0]
@@ -198,8 +249,6 @@ class SocketTransport(asyncio.Transport):
                     self._unsent.popleft()
         except _WAITS:
             return False
-        except OSError as error:
-            self._lose(error)
         return True
 
     def _send_on(self) -> None:
@@ -214,7 +263,7 @@ class SocketTransport(asyncio.Transport):
         if self._has_ended:
             self._lose(None)
             return
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), self._lock:
             if self._tls is not None:
                 self._tls.unwrap()  # says so, and would wait for the other side to say so too
         with suppress(OSError):
@@ -225,13 +274,14 @@ class SocketTransport(asyncio.Transport):
         self._loop.call_later(LINGER_S, self._lose, None)
 
     def _lose(self, error: Exception | None) -> None:
-        if self._is_lost:
-            return
-        self._is_closing = self._is_lost = True
+        with self._lock:
+            if self._is_lost:
+                return
+            self._is_closing = self._is_lost = True
+            self._unsent.clear()
+            self._num_unsent = 0
         self.pause_reading()
         self._loop.remove_writer(self._sock)
-        self._unsent.clear()
-        self._num_unsent = 0
         self._loop.call_soon(self._free, error)
 
     def _free(self, error: Exception | None) -> None:
