@@ -53,15 +53,27 @@ class ReceiveQueue:
         self._full = False
         self._grown = 0.0
         self._why: str | None = None
+        self._sleeps = False  # there may be somebody who waits for what is there
         self.making_room = False  # the receiver has seen a header, and waits for memory for what follows
 
-    def put(self, part: Buffer) -> bool:
-        """Add a part; False asks for no more until ``on_room`` is called. After ``close`` it is dropped."""
+    def put(self, part: Buffer, *, wakes: bool = True) -> bool:
+        """Add a part; False asks for no more until ``on_room`` is called. After ``close`` it is dropped.
+
+        Args:
+            wakes: whoever waits for it; else ``wake`` does.
+        """
         with self._changed:
             if self._why is not None:
                 return True
-            self._add(part)
+            self._add(part, wakes)
             return not self._full
+
+    def wake(self) -> None:
+        """Let those wake up that wait for what has been put."""
+        with self._changed:
+            if self._sleeps:
+                self._sleeps = False
+                self._changed.notify_all()
 
     def put_or_wait(self, part: Buffer, patience: float) -> None:
         """Add a part as soon as there is room.
@@ -78,7 +90,7 @@ class ReceiveQueue:
                     raise LinkTimeout(f"expected the other side to take a part within {patience:g} s, it took none")
             if self._why is not None:
                 raise LinkClosed("the other side closed the link")
-            self._add(part)
+            self._add(part, True)
 
     def room(self, size: int) -> memoryview | None:
         """Where a part of ``size`` bytes may be written before it is put; None: anywhere."""
@@ -136,18 +148,21 @@ class ReceiveQueue:
                 self._num_bytes = 0
             self._changed.notify_all()
 
-    def _add(self, part: Buffer) -> None:
+    def _add(self, part: Buffer, wakes: bool) -> None:
         self._grown = time.monotonic()
         if self._landing is not None:
             self._landing.put(part)
-            if self._landing.is_done:
-                self._landing = None
-                self._changed.notify_all()
-            return
-        self._parts.append(part)
-        self._num_bytes += len(part)
-        self._full = self._full or self._num_bytes >= self._capacity or len(self._parts) >= MAX_PARTS
-        self._changed.notify_all()
+            if not self._landing.is_done:
+                return
+            self._landing = None
+        else:
+            self._parts.append(part)
+            self._num_bytes += len(part)
+            self._full = self._full or self._num_bytes >= self._capacity or len(self._parts) >= MAX_PARTS
+        if wakes:
+            self._changed.notify_all()
+        else:
+            self._sleeps = True
 
     def _take(self, timeout: float, *, restarts: bool, latest: float) -> Buffer:
         with self._changed:

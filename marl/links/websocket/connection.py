@@ -150,6 +150,10 @@ class FrameConnection(Connection):
         """On a slow network it takes longer than patience may last until a TLS record is whole."""
         self.receive_queue.note_growth()
 
+    def pause_received(self) -> None:
+        """Parts of a message that have come together wake up its receiver once."""
+        self.receive_queue.wake()
+
     def num_expected(self) -> int:
         """Bytes that a frame still lacks."""
         return 0 if self._frame is None else len(self._frame) - self._filled
@@ -180,6 +184,8 @@ class FrameConnection(Connection):
                 break
             if head.is_chunk:
                 data = data[head.num_bytes :]
+                if head.length > 4 * RECORD_BYTES:
+                    self.receive_queue.wake()  # it may find memory for this frame meanwhile
                 self._frame = self.receive_queue.room(head.length) or memoryview(bytearray(head.length))
                 self._filled, self._mask = 0, head.mask
                 start = data[: head.length]
@@ -228,7 +234,7 @@ class FrameConnection(Connection):
         self._put(data)
 
     def _put(self, data: Buffer) -> None:
-        if not self.receive_queue.put(data) and not self.held_back:
+        if not self.receive_queue.put(data, wakes=False) and not self.held_back:
             self.held_back = True
             self.transport.pause_reading()
 

@@ -43,6 +43,9 @@ class Receiver(Protocol):
     def num_expected(self) -> int:
         """Bytes that are sure to come, and of no use before."""
 
+    def pause_received(self) -> None:
+        """What was there has been read: whoever waits for it may wake up."""
+
 
 class SocketTransport(asyncio.Transport):
     """Keeps what cannot leave at once, without a copy: ``pause_writing`` says so, ``resume_writing`` that all has left.
@@ -191,6 +194,8 @@ class SocketTransport(asyncio.Transport):
             self._lose(error)
         else:
             self._loop.call_soon(self._read)
+        finally:
+            self._receiver.pause_received()
 
     def _fill(self) -> bool:
         """Fill one buffer, as far as that is possible now; False at the end of the stream."""
