@@ -44,6 +44,7 @@ class AsynchronousChild(GradientsChild):
                 self._block["round_sums"].copy_(self._sums)
             self._busy.waited()
             self._round[0] += 1
+            self._round_bell.ring()
             if self._clock() >= until:  # for a message of the parent
                 break
         return False

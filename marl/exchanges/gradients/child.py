@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
+from marl.data.node.bell import Bell
 from marl.data.node.memory import STEPS, array
 from marl.data.normalizer import RunningStatistics, as_row, merge, subtract
 from marl.digests import name_of
@@ -24,7 +25,6 @@ from marl.wire.message import Array, Kind, Message, Value, count_of
 from marl.wire.receive_buffers import buffers_of, no_buffers
 
 LONGEST_PAUSE = 0.05  # seconds until a stop is noticed
-POLL_S = 1e-4  # between two looks at whether all workers have written their parts
 SHORT_S = 1e-3  # for a message of the parent, while workers still play
 
 
@@ -44,6 +44,7 @@ class GradientsChild:
         self._reporter, self._busy = Reporter(block, clock), BusyChild(array(block, "part_numbers")[:, BUSY])
         self._counters, self._part = array(block, "counters"), array(block, "part")
         self._numbers, self._stop = array(block, "part_numbers"), array(block, "stop")
+        self._round_bell, self._part_bell = (Bell(array(block, name)) for name in ("round_bell", "part_bell"))
         self._round, self._norm = array(block, "round"), array(block, "round_norm")
         size, parameters = block["weights"].numel(), block["part_gradient"].shape[1]
         self._step = Step(facts.run, block["optimizer"], block["optimizer_steps"])
@@ -124,11 +125,12 @@ class GradientsChild:
 
     def _look_for_parts(self) -> bool:
         until = self._clock() + LONGEST_PAUSE
-        while not self._is_complete():
-            if self._clock() >= until or self._leaving.is_set() or self._stop[0]:
-                return False
-            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker were killed
-        return True
+
+        def is_over() -> bool:
+            return self._is_complete() or self._clock() >= until or self._leaving.is_set() or bool(self._stop[0])
+
+        self._part_bell.wait_for(is_over)
+        return self._is_complete()
 
     def _is_complete(self) -> bool:
         here = self._part[:, STATE] != AWAY
@@ -235,6 +237,7 @@ class GradientsChild:
         if self._rest.obey(answer.info):
             self._begin_interval()
         self._round[0] = self._ends(answer)  # last, and at once: now workers go on
+        self._round_bell.ring()
         self._has_begun = True
         if everything:
             self.started.set()

@@ -28,6 +28,8 @@ def round_fields(workers: int, num_parameters: int, sums: int) -> dict[str, Tree
         "part_gradient": Leaf((workers, num_parameters), torch.float32),  # sum over the transitions of the part
         "part_sums": Leaf((workers, sums), torch.float64),
         "round": Leaf((8,), torch.int64),  # [0]: number of the last round that is over, and see ANEW
+        "round_bell": Leaf((8,), torch.int64),  # rung when it is over, see ``Bell``
+        "part_bell": Leaf((8,), torch.int64),  # rung when a part is there
         "round_norm": Leaf((8,), torch.float64),  # of its mean gradient, before clipping
         "round_sums": Leaf((sums,), torch.float64),
     }

@@ -1,6 +1,5 @@
 """A worker's side: it learns from its part of each minibatch, together with all other workers of all children."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.base import Algorithm, Loss, Moment
+from marl.data.node.bell import Bell
 from marl.data.node.memory import array
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
@@ -15,8 +15,6 @@ from marl.exchanges.gradients.memory import ANEW, AWAY, BUSY, GRADIENT, KIND, ME
 from marl.training.busy_time import BusyTime
 from marl.training.flat import Flat
 from marl.training.learned_weights import gradient_of
-
-POLL_S = 5e-5  # between two looks at whether a round is over
 
 
 class Shard:
@@ -44,6 +42,7 @@ class Shard:
         self._part, self._numbers = array(block, "part")[worker], array(block, "part_numbers")[worker]
         self._gradient, self._sums = block["part_gradient"][worker], block["part_sums"][worker]
         self._round, self._stop = array(block, "round"), array(block, "stop")
+        self._round_bell, self._part_bell = (Bell(array(block, name)) for name in ("round_bell", "part_bell"))
         self._norm, self._total = array(block, "round_norm"), block["round_sums"]
         self.num_parameters = self._gradient.numel()
         self._over = 0  # the last round that this worker knows to be over
@@ -116,6 +115,7 @@ class Shard:
         if self._busy is not None:
             self._numbers[BUSY] = self._busy.seconds()
         self._part[NUMBER] = self._over + 1  # last: now the contact may read the part
+        self._part_bell.ring()
         self._has_part = True
 
     def _wait(self) -> bool:
@@ -134,8 +134,7 @@ class Shard:
         return self.in_step
 
     def _poll(self) -> None:
-        while self._round[0] == self._over and not self._stop[0]:
-            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker or the contact were killed
+        self._round_bell.wait_for(lambda: bool(self._round[0] != self._over or self._stop[0]))
 
 
 class ShardedMinibatches:
