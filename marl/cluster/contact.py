@@ -121,6 +121,7 @@ class Contact:
             spaces=self._offered.spaces,
             normalizes=bool(statistics_size(config, self._offered.spaces)),
             deterministic=config.deterministic,
+            virtual=config.clock.virtual,
             restarts=lambda: self._node.restarts,
             note=lambda text: self._say("exchange", text),
         )

@@ -16,7 +16,7 @@ from marl.cluster.memory_demand import queue_places, replay_memory
 from marl.cluster.snapshot import OPTIMIZER, Snapshot, put_back
 from marl.config.settings import Config
 from marl.data.layout import Layout
-from marl.data.node.memory import FIRST_UPDATE, UPDATES, array, node_memory
+from marl.data.node.memory import BUSY, FIRST_UPDATE, UPDATES, array, node_memory
 from marl.data.node.metrics import read_metrics
 from marl.data.node.trajectory_queue import Flow, Published, TrajectoryQueue, flow, trajectory_queue_fields
 from marl.data.shared import SharedBlock
@@ -28,6 +28,7 @@ from marl.exchanges.sides import LearningSide
 from marl.processes.group import ProcessGroup
 from marl.processes.heap import tidily
 from marl.training.arrivals import Arrivals
+from marl.training.busy_time import BusyTime
 from marl.training.flat import Flat, flatten, num_parameters
 from marl.training.hogwild import train
 from marl.training.learned_weights import DeviceWeights, SharedWeights, own_device, shared_weights
@@ -67,6 +68,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
     seed = config.seed or 0
     generator = torch.Generator().manual_seed(seeds.integer(seeds.stream(seed, purpose=seeds.LEARNING, **place)))
     rng = np.random.default_rng(seeds.stream(seed, purpose=seeds.REPLAY, **place))
+    wait = BusyTime(block, 0).between(arrivals.wait) if config.clock.virtual else arrivals.wait
     train(
         algorithm=algorithm,
         network=network,
@@ -75,7 +77,7 @@ def learn(pipe: Connection, job: LearnerJob, block: SharedBlock) -> None:
         minibatches=_minibatches(algorithm, network, block, config, ratio, rng, arrivals, device),
         telemetry=telemetry,
         generator=generator,
-        go_on=tidily(Publishing(block, weights, telemetry, arrivals.wait)),
+        go_on=tidily(Publishing(block, weights, telemetry, wait)),
     )
     weights.save_state()
 
@@ -217,6 +219,10 @@ class LearnerNode:
         """time.time() of the first optimizer step; None before it."""
         when = float(array(self.block, "seconds")[0, FIRST_UPDATE])
         return when or None
+
+    def busy_seconds(self) -> float:
+        """How long it has learned, with ``clock.virtual``."""
+        return float(array(self.block, "seconds")[0, BUSY])
 
     def arrived(self) -> int:
         """Trajectories that were queued for it in this run, used or not."""

@@ -99,6 +99,7 @@ class ChildFacts(NamedTuple):
     spaces: Spaces
     normalizes: bool = False  # whether observations or rewards are normalised
     deterministic: bool = False
+    virtual: bool = False  # virtual time is counted
     restarts: Callable[[], int] = lambda: 0  # how many times workers were restarted
     note: Callable[[str], None] = lambda text: None  # shows a line to the user of this machine
 
@@ -165,14 +166,14 @@ class Exchange(ExchangeSettings, ABC):
         """
 
     def demand_rounds(self) -> None:
-        """Refuse to be timed in virtual time.
+        """Refuse to be timed in virtual time on children.
 
         Raises:
             ConfigError: this exchange has no rounds that can be timed.
         """
         raise ConfigError(
-            "clock.virtual = true times rounds: use exchange.name = 'weights', 'pairwise' or 'gradients', "
-            f"not {self.name!r}"
+            "clock.virtual = true times rounds: use exchange.name = 'weights', 'pairwise', 'gradients' or "
+            f"'experience', not {self.name!r}"
         )
 
     def demand_packages(self) -> None:

@@ -13,6 +13,12 @@ the parent has done its part:
 So without a barrier the way of one round, there and back, is hidden by the work for the next one. An exchange that has
 rounds of both kinds says for each whether workers wait for its answer. Where uploads are not merged ``together``, each
 has an end of its own, whatever other children do; but the parent can do no more than its CPU time allows.
+
+Where children play for a learner, they play a round while it learns from the one before. So what they play it with
+contains the round before that:
+
+    uploaded = max(uploaded before, end of the round before the last + way down) + busy
+    end      = max(end before, max over children of (uploaded + way up)) + the learner's and the parent's seconds
 """
 
 import threading
@@ -60,6 +66,7 @@ NOTHING = Used()
 @dataclass
 class _Child:
     ended: float  # its last round, in virtual time
+    ended_before: float  # the one before
     uploaded: float  # when its last upload was made
     waits: bool  # its workers wait for the answer to that one
     used: Used = NOTHING  # until that one
@@ -69,15 +76,22 @@ class VirtualClock:
     """Virtual seconds, round after round."""
 
     def __init__(
-        self, link: VirtualLink, *, barrier: bool = False, together: bool = True, seconds: float = 0.0
+        self,
+        link: VirtualLink,
+        *,
+        barrier: bool = False,
+        together: bool = True,
+        lagged: bool = False,
+        seconds: float = 0.0,
     ) -> None:
         """
         Args:
             barrier: whether workers wait for answers, where a round does not say; the exchange knows.
             together: whether all uploads of a round are answered at once; the exchange knows.
+            lagged: whether children play one round while a learner learns from the last one; the exchange knows.
             seconds: virtual time at which the clock begins.
         """
-        self.seconds, self.barrier, self.together = seconds, barrier, together
+        self.seconds, self.barrier, self.together, self.lagged = seconds, barrier, together, lagged
         self._link, self._parent = link, seconds
         self._children: dict[str, _Child] = {}
 
@@ -85,14 +99,14 @@ class VirtualClock:
         """A child begins now; if it was there before, goes on from now."""
         before = self._children.get(child)
         used = NOTHING if before is None else before.used
-        self._children[child] = _Child(self.seconds, self.seconds, self.barrier, used)
+        self._children[child] = _Child(self.seconds, self.seconds, self.seconds, self.barrier, used)
 
     def end_round(self, uploads: Mapping[str, Used], parent_s: float, *, waits: bool | None = None) -> None:
         """A round has ended.
 
         Args:
             uploads: what each child in it had used when its upload was there.
-            parent_s: CPU time of the parent since the round before.
+            parent_s: CPU time of the parent since the round before, and what its learner took.
             waits: whether workers wait for its answer; None: as ``barrier`` says.
         """
         self._parent += parent_s
@@ -105,14 +119,20 @@ class VirtualClock:
             end = max([self.seconds, self._parent, *ends.values()])
         self.seconds = end
         for child, ended in ends.items():
-            self._children[child].ended = ended
-            self._children[child].waits = self.barrier if waits is None else waits
+            each = self._children[child]
+            each.ended_before, each.ended = each.ended, ended
+            each.waits = self.barrier if waits is None else waits
 
     def _upload(self, child: _Child, used: Used) -> float:
         """When its upload arrives."""
         new, child.used = used.since(child.used), used
-        answered = child.ended + self._link.way(new.down)
-        child.uploaded = answered + new.busy if child.waits else max(child.uploaded + new.busy, answered)
+        down = self._link.way(new.down)
+        if self.lagged:
+            child.uploaded = max(child.uploaded, child.ended_before + down) + new.busy
+        elif child.waits:
+            child.uploaded = child.ended + down + new.busy
+        else:
+            child.uploaded = max(child.uploaded + new.busy, child.ended + down)
         return child.uploaded + self._link.way(new.up)
 
 
@@ -152,6 +172,10 @@ class RoundTimer:
         """The child's upload is in the round; ``busy``: what it says of its seconds."""
         seconds = float(busy) if isinstance(busy, (int, float)) and 0 <= busy < float("inf") else 0.0
         self._uploads[child] = Used(seconds, *self.traffic(child))
+
+    def looked(self, seconds: float) -> None:
+        """This process has spent CPU time on looking whether the round is over: nothing waited for that."""
+        self._began = None if self._began is None else self._began + seconds
 
     def end_round(self, *, waits: bool | None = None) -> None:
         """The round's uploads are merged; ``waits``: see ``VirtualClock``."""

@@ -24,7 +24,15 @@ class Actors:
     """A child's side with its node's memory; its workers play counting trajectories, numbered by child and worker."""
 
     def __init__(
-        self, name: str, clock: Clock, *, rank: int = 0, workers: int = 2, normalizes: bool = False, packs: bool = False
+        self,
+        name: str,
+        clock: Clock,
+        *,
+        rank: int = 0,
+        workers: int = 2,
+        normalizes: bool = False,
+        packs: bool = False,
+        kind: type[ExperienceChild] = ExperienceChild,
     ) -> None:
         self.name = name
         self.block = node_memory(
@@ -35,9 +43,7 @@ class Actors:
             more=send_queue_fields(layout_of(), workers),
         )
         self.notes: list[str] = []
-        self.side = ExperienceChild(
-            self.block, name=name, normalizes=normalizes, packs=packs, note=self.notes.append, clock=clock
-        )
+        self.side = kind(self.block, name=name, normalizes=normalizes, packs=packs, note=self.notes.append, clock=clock)
         self.side.joined()
         self._send_queues = [SendQueue(self.block, worker, layout_of()) for worker in range(workers)]
         self._first = [(10 * rank + worker) * PER_WORKER for worker in range(workers)]
@@ -98,6 +104,7 @@ class Learning:
         normalizes: bool = False,
         sample: RunningStatistics | None = None,
         unpacks: bool = False,
+        kind: type[ExperienceParent] = ExperienceParent,
     ) -> None:
         self.block = node_memory(
             num_weights=WEIGHTS,
@@ -111,7 +118,7 @@ class Learning:
         self._batch, self._max_staleness = batch, max_staleness
         self.begin()
         self.publish(0)
-        self.side = ExperienceParent(
+        self.side = kind(
             self.trajectory_queue,
             self.published,
             layout_of(),

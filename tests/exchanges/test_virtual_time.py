@@ -4,6 +4,7 @@ import math
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from marl.data.node.memory import BUSY, array
@@ -108,6 +109,55 @@ def test_a_child_that_joins_later_or_again_begins_at_that_time() -> None:
     assert clock.seconds == pytest.approx(107.0 + 1.5 + 0.5)
 
 
+def test_children_play_while_a_learner_learns_from_the_round_before() -> None:
+    clock = VirtualClock(LINK, lagged=True)
+    clock.join("a")
+    ends = []
+    for number in range(1, 5):
+        clock.end_round({"a": Used(2.0 * number)}, 1.0)
+        ends.append(clock.seconds)
+    # Played at 2.1, 4.1, 6.1, 8.1, up in .1: the weights of the round before the last are there in time.
+    assert ends == pytest.approx([3.2, 5.2, 7.2, 9.2])
+
+
+def test_a_learner_that_takes_longer_holds_children_back() -> None:
+    clock = VirtualClock(LINK, lagged=True)
+    clock.join("a")
+    ends = []
+    for number in range(1, 6):
+        clock.end_round({"a": Used(1.0 * number)}, 3.0)
+        ends.append(clock.seconds)
+    assert ends == pytest.approx([4.2, 7.2, 10.2, 13.2, 16.2])
+
+
+def test_a_lagged_clock_is_the_equation_written_out() -> None:
+    """Children of unequal speeds, messages of unequal lengths; one child joins later."""
+    clock, rounds, rng = VirtualClock(LINK, lagged=True, seconds=5.0), 12, np.random.default_rng(0)
+    busy, up, down = rng.uniform(0.1, 3.0, (rounds, 3)), *rng.integers(0, 900, (2, rounds, 3))
+    learns = rng.uniform(0.1, 2.5, rounds)
+    joined = [0, 0, 4]  # the round in which each child joins
+    learned = [5.0]  # when each round was learned from; the first is the beginning
+    played: dict[int, float] = {}
+    for number in range(rounds):
+        uploads = {}
+        arrivals = []
+        for child in range(3):
+            if number == joined[child]:
+                clock.join(str(child))
+                played[child] = learned[number]
+            if number < joined[child]:
+                continue
+            sums = (each[joined[child] : number + 1, child].sum() for each in (busy, up, down))
+            uploads[str(child)] = Used(*sums)
+            weights = learned[max(number - 1, joined[child])]
+            began = max(played[child], weights + 0.1 + down[number, child] / 1000.0)
+            played[child] = began + busy[number, child]
+            arrivals.append(played[child] + 0.1 + up[number, child] / 1000.0)
+        clock.end_round(uploads, learns[number])
+        learned.append(max(learned[-1], *arrivals) + learns[number])
+        assert clock.seconds == pytest.approx(learned[-1])
+
+
 def test_no_limit_of_a_link_is_none() -> None:
     assert VirtualLink(0.0, math.inf).way(10**12) == 0.0
 
@@ -149,6 +199,17 @@ def test_what_the_main_thread_computes_keeps_no_round_waiting() -> None:
     thread.start()
     thread.join()
     assert serving_time() - before >= 0.05
+
+
+def test_what_a_parent_spends_on_looking_is_not_counted() -> None:
+    cpu = Clock()
+    timer = RoundTimer(VirtualClock(VirtualLink()), cpu)
+    timer.join("a")
+    cpu.now += 1.0
+    timer.looked(0.75)
+    timer.upload("a", 2.0)
+    timer.end_round()
+    assert timer.seconds == pytest.approx(2.25)
 
 
 def test_rounds_of_the_parent_are_timed(clock: Clock) -> None:

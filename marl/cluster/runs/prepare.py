@@ -99,8 +99,13 @@ def demand_place(config: Config, on_children: bool) -> None:
     """
     if config.clock.virtual:
         demand_own_clock()
-        if on_children or config.exchange.learner:
+        if on_children:
             config.exchange.demand_rounds()
+        elif config.exchange.learner:
+            raise ConfigError(
+                f"clock.virtual = true with exchange.name = {config.exchange.name!r} needs children (marl parent): on "
+                "this machine alone use exchange.name = 'weights'"
+            )
     if not on_children:
         return config.exchange.demand_alone()
     demand_sendable(config)

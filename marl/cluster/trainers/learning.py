@@ -16,9 +16,10 @@ from marl.cluster.statistics import tensors_of
 from marl.cluster.trainers.players import Players
 from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
 from marl.data.node.metrics import OUTSIDE_OBSERVATIONS
-from marl.errors import MarlError, WorkerFailed
+from marl.errors import ConfigError, MarlError, WorkerFailed
 from marl.exchanges.run import replay_ratio
 from marl.exchanges.sides import LearningSide
+from marl.exchanges.virtual_time import RoundTimer
 from marl.reports.events import ChildRow
 from marl.words import saved
 
@@ -29,8 +30,15 @@ FIRST_S, TICK = 2.0, 0.02
 class Learning(Trainer):
     """See ``Trainer``."""
 
-    def __init__(self, given: Given, learner: LearnerNode, side: LearningSide, players: Players) -> None:
-        """``side`` is the parent's side of the exchange, between the learner and its players."""
+    def __init__(
+        self, given: Given, learner: LearnerNode, side: LearningSide, players: Players, timer: RoundTimer | None = None
+    ) -> None:
+        """
+        Args:
+            side: the parent's side of the exchange, between the learner and its players.
+            timer: counts its rounds in virtual time; None: nobody asks for that.
+        """
+        self._timer = timer
         self._given, self._learner, self._side, self._players = given, learner, side, players
         self._base_steps, self._version = side.steps, 0
 
@@ -53,7 +61,7 @@ class Learning(Trainer):
                 raise self._side.failure
             self._players.tend()
         except (Exception, SystemExit) as error:
-            of_network = error is self._side.failure
+            of_network = error is self._side.failure and not isinstance(error, ConfigError)
             if isinstance(error, WorkerFailed) and not of_network:
                 raise WorkerFailed(f"{error}{saved(self._learner.updates())}") from error
             if isinstance(error, MarlError) and not of_network:
@@ -128,7 +136,8 @@ class Learning(Trainer):
 
     def info(self) -> dict[str, Any]:
         """See ``Trainer``."""
-        return {"epoch": self._side.term, "version": self._version, **self._players.info()}
+        virtual = {} if self._timer is None else {"virtual_seconds": self._timer.seconds}
+        return {"epoch": self._side.term, "version": self._version, **self._players.info(), **virtual}
 
     def facts(self) -> dict[str, Any]:
         """See ``Trainer``."""
@@ -149,6 +158,10 @@ class Learning(Trainer):
     def first_update_at(self) -> float | None:
         """See ``Trainer``."""
         return self._learner.first_update_at()
+
+    def virtual_seconds(self) -> float | None:
+        """See ``Trainer``: when the last round was learned from."""
+        return None if self._timer is None else self._timer.seconds
 
     def shares(self) -> npt.NDArray[np.float64]:
         """See ``Trainer``."""

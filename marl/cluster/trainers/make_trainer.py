@@ -1,5 +1,6 @@
 """Makes the trainer of a run. It depends on who plays the steps and on who learns from them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from marl.cluster.fleets.fleet import Fleet
@@ -8,7 +9,7 @@ from marl.cluster.trainers.trainer import Given, Trainer
 from marl.cluster.trainers.workers import Workers
 from marl.data.normalizer import RunningStatistics
 from marl.exchanges.base import ParentFacts
-from marl.exchanges.virtual_time import RoundTimer, VirtualClock, VirtualLink
+from marl.exchanges.virtual_time import RoundTimer, VirtualClock, VirtualLink, serving_time
 from marl.training.flat import num_parameters
 
 PARENT = "parent"  # its name in messages
@@ -48,12 +49,16 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
     config, info = given.config, given.info
     endpoints = fleet.open(config.node.workers, given.events.note)
     metrics = ChildrenMetrics(info.get("told"))
-    timer = _timer(given)
     facts = _facts(given) | {"children": len(endpoints), "sample": sample, "hear": metrics.hear}
     if config.exchange.learner:
         learner = make_learner(given, children=len(endpoints))
-        arrives = learner.parent_side(**facts)
-        return Learning(given, learner, arrives, Children(given, arrives, metrics, fleet, endpoints, wait_s=wait_s))
+        timer = _timer(given, learner.busy_seconds)
+        arrives = learner.parent_side(timer=timer, **facts)
+        children = Children(given, arrives, metrics, fleet, endpoints, wait_s=wait_s)
+        if timer is not None:
+            timer.traffic = children.traffic
+        return Learning(given, learner, arrives, children, timer)
+    timer = _timer(given)
     side = config.exchange.parent(
         ParentFacts(
             config,
@@ -77,12 +82,17 @@ def on_children(given: Given, fleet: Fleet, *, wait_s: float, sample: RunningSta
     return Merging(given, side, children, timer)
 
 
-def _timer(given: Given) -> RoundTimer | None:
-    """What counts virtual time, where the run is to have it."""
+def _timer(given: Given, learner_s: Callable[[], float] = lambda: 0.0) -> RoundTimer | None:
+    """What counts virtual time, where the run is to have it.
+
+    Args:
+        learner_s: seconds that this machine's learner has learned for so far.
+    """
     clock = given.config.clock
     if not clock.virtual:
         return None
-    return RoundTimer(VirtualClock(VirtualLink(*clock.link()), seconds=given.virtual_before))
+    link = VirtualLink(*clock.link())
+    return RoundTimer(VirtualClock(link, seconds=given.virtual_before), lambda: serving_time() + learner_s())
 
 
 def _facts(given: Given) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
 from marl.failpoints import fail
 
-WRITTEN, TAKEN = range(2)  # columns of the counts
+# Columns of the counts, of rollouts. With virtual time: how many the worker had written when it last stood still, and
+# may have written before it stands still next.
+WRITTEN, TAKEN, RESTED, ALLOWED = range(4)
 RING_LENGTH = 4  # rollouts in each worker's ring; when they are full, the actor waits for its contact
 
 

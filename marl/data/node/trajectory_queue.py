@@ -64,6 +64,12 @@ class TrajectoryQueue:
             self._take_back()
             return len(self._free)
 
+    def num_queued(self) -> int:
+        """How many rollouts the learner has not given back."""
+        with self._lock:
+            self._take_back()
+            return len(self._queued)
+
     def place(self) -> tuple[int, Tensor]:
         """The number and memory of a free rollout; the caller knows that there is one."""
         with self._lock:

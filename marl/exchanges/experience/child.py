@@ -143,13 +143,20 @@ class ExperienceChild:
         self._reporter.obey(message)
         if message.info.get("refused"):
             self._note(f"trajectories were refused: {message.info['refused']}")
-        if "weights" not in message.arrays:
-            return
+        if "weights" in message.arrays:
+            self._came(message)
+
+    def _came(self, message: Message) -> None:
+        """New weights, and statistics, have arrived."""
+        self._use(message.term, message.version)
+
+    def _use(self, term: int, version: int) -> None:
+        """Let workers play with what has arrived last."""
         if self._normalizes:
             self._block["observations"][0].copy_(self._statistics)
         self._shared.copy_(self._scratch)
-        self.term, self.version = message.term, message.version
-        self._block["version"].fill_(message.version)  # after the weights: workers read the version first
+        self.term, self.version = term, version
+        self._block["version"].fill_(version)  # after the weights: workers read the version first
         self.started.set()
         fail("child.applied")
 

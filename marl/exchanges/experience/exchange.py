@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from torch import nn
 
-from marl.algorithms.base import demand_off_policy
+from marl.algorithms.base import Algorithm, demand_off_policy
 from marl.data.layout import Layout, Tree
 from marl.data.node.send_queue import SendQueue, send_queue_fields
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
+from marl.exchanges.experience.lockstep import PartRest
 from marl.exchanges.experience.settings import PER_MESSAGE
 from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, replay_ratio
@@ -45,6 +46,9 @@ class Experience(Exchange):
             raise ConfigError(f"replay.ratio = {ratio:g} needs exchange.batch = 1, got {self.batch}")
         self.demand_mean("children upload no weights")
 
+    def demand_rounds(self) -> None:
+        """See ``Exchange``: actors and learner keep in step."""
+
     def demand_packages(self) -> None:
         """See ``Exchange``."""
         if self.zstd:
@@ -64,17 +68,22 @@ class Experience(Exchange):
 
     def work(self, worker: Worker) -> None:
         """Play, and put every trajectory into the send queue."""
-        worker.learn(
-            minibatches=lambda algorithm, network, spaces: HandedOn(
-                algorithm, network, SendQueue(worker.block, worker.number, self.layout(worker.run, spaces, network))
-            )
-        )
+
+        def handed_on(algorithm: Algorithm, network: nn.Module, spaces: Spaces) -> HandedOn:
+            layout = self.layout(worker.run, spaces, network)
+            return HandedOn(algorithm, network, SendQueue(worker.block, worker.number, layout))
+
+        if worker.busy is None:
+            worker.learn(minibatches=handed_on)
+        else:
+            worker.learn(minibatches=handed_on, rest=PartRest(worker.block, worker.number))
 
     def child(self, facts: ChildFacts) -> Serving:
         """See ``Exchange``."""
         from marl.exchanges.experience.child import ExperienceChild
+        from marl.exchanges.experience.lockstep_child import LockstepChild
 
-        return ExperienceChild(
+        return (LockstepChild if facts.virtual else ExperienceChild)(
             facts.block,
             name=facts.name,
             normalizes=facts.normalizes,
@@ -85,9 +94,14 @@ class Experience(Exchange):
 
     def parent(self, facts: ParentFacts) -> LearningSide:
         """See ``Exchange``."""
+        from marl.exchanges.experience.lockstep_parent import LockstepParent
         from marl.exchanges.experience.parent import ExperienceParent
 
-        return self.learning_side(ExperienceParent, facts)
+        if facts.timer is None:
+            return self.learning_side(ExperienceParent, facts)
+        side = self.learning_side(LockstepParent, facts)
+        side.begin(facts.timer, children=facts.children, batch=self.batch)
+        return side
 
     def learning_side(self, kind: type[Side], facts: ParentFacts) -> Side:
         """The parent's side, as an object of the class ``kind``."""

@@ -9,7 +9,7 @@ from marl.data.layout import Layout, Tree, flat
 from marl.data.requests import GROUPS, RequestLayout, request_fields
 from marl.data.shared import memory_bytes
 from marl.data.spaces import Spaces
-from marl.exchanges.base import ChildFacts, ParentFacts, Worker
+from marl.exchanges.base import ChildFacts, Exchange, ParentFacts, Worker
 from marl.exchanges.experience.exchange import Experience
 from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.exchanges.observations.transfer import most_bytes, sent_layout
@@ -44,6 +44,10 @@ class Observations(Experience):
         )  # fmt: skip
         demand(self.inference_batch >= 1, "exchange.inference_batch", "at least 1", self.inference_batch)
         demand(self.inference_wait_us >= 0, "exchange.inference_wait_us", "0 or more", self.inference_wait_us)
+
+    def demand_rounds(self) -> None:
+        """See ``Exchange``: it has none."""
+        Exchange.demand_rounds(self)
 
     def rows(self, run: RunSettings) -> int:
         """Environments [B] of one group."""

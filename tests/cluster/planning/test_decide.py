@@ -116,10 +116,10 @@ def test_only_exchanges_that_the_settings_go_with(core: str | None) -> None:
     assert "weights" in task.exchanges
 
 
-def test_virtual_time_counts_rounds_and_a_learner_has_none() -> None:
+def test_virtual_time_counts_the_rounds_of_each() -> None:
     config = config_of(**{"algorithm.name": "ppo", "clock.virtual": True})
     spaces = find_spaces(config)
-    assert task_of(config, spaces, try_parts(config, spaces), COSTS).exchanges == ("weights", "gradients")
+    assert task_of(config, spaces, try_parts(config, spaces), COSTS).exchanges == ("weights", "gradients", "experience")
 
 
 def test_a_deterministic_run_names_its_exchange() -> None:

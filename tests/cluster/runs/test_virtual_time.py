@@ -90,6 +90,29 @@ def test_every_upload_of_pairwise_is_a_round_of_its_child(tmp_path: Path) -> Non
     assert second.virtual_seconds > first.virtual_seconds + 20.0
 
 
+@linux
+@pytest.mark.parametrize("algorithm", ["ppo", "impala", "apex_dqn"])
+def test_actors_play_while_the_learner_learns(algorithm: str, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "report.runs": str(tmp_path / "runs"), "clock.virtual": True, "stop.steps": 1000}
+    settings |= {"exchange.name": "experience", "algorithm.name": algorithm, "clock.link_delay_ms": 10_000.0}
+    settings |= {"environment.per_worker": 2, "algorithm.t_max": 25}
+    replays = algorithm == "apex_dqn"
+    settings |= {"replay.start": 100, "replay.capacity": 10_000} if replays else {"exchange.batch": 2}
+    how: Any = {"out": tmp_path / "weights.pt", "live": False, "cluster": Cluster(local=2)}
+    first = train("CartPole-v1", settings=settings, **how)
+    assert first.virtual_seconds is not None
+    rounds = first.steps / 100  # two children, two environments, 25 steps
+    # Two rounds cost one way there and back: workers play one while the learner learns from the other.
+    ways = first.virtual_seconds // 10.0
+    assert ways / rounds == pytest.approx(1.0, abs=0.2)
+    assert 0.0 < first.virtual_seconds - 10.0 * ways < 10.0
+    assert metrics(tmp_path)[-1]["virtual_seconds"] == pytest.approx(first.virtual_seconds)
+    if algorithm == "ppo":
+        second = train(resume=first.run, settings={"stop.steps": first.steps + 500}, **how)
+        assert second.virtual_seconds is not None
+        assert second.virtual_seconds - first.virtual_seconds > 20.0
+
+
 def test_a_run_that_is_not_asked_counts_nothing(tmp_path: Path) -> None:
     settings = {**SETTINGS, "report.runs": str(tmp_path / "runs")}
     result = train("CartPole-v1", settings=settings, out=tmp_path / "weights.pt", live=False)
@@ -103,10 +126,10 @@ def test_a_run_that_is_not_asked_counts_nothing(tmp_path: Path) -> None:
     [
         ({"exchange.every": "5 seconds"}, True, "exchange.every: expected steps or episodes"),
         ({"exchange.name": "pairwise", "exchange.every": "5 seconds"}, True, "exchange.every: expected steps or"),
-        ({"exchange.name": "experience", "exchange.every": "500 steps"}, True, "use exchange.name = 'weights'"),
-        ({"algorithm.name": "impala"}, False, "use exchange.name = 'weights'"),
+        ({"exchange.name": "observations", "environment.per_worker": 4}, True, "'experience', not 'observations'"),
+        ({"algorithm.name": "impala"}, False, "needs children .* use exchange.name = 'weights'"),
     ],
-    ids=["seconds", "pairwise", "no rounds", "learner"],
+    ids=["seconds", "pairwise", "no rounds", "learner alone"],
 )
 def test_what_cannot_be_timed_is_refused(settings: dict[str, str], on_children: bool, line: str) -> None:
     config = load_config("CartPole-v1", {**settings, "clock.virtual": True})

@@ -1,0 +1,71 @@
+"""Lockstep of actors and learner with one batch of lag: the order of events is that of machines of their own.
+
+Virtual time needs it: on shared cores nothing else says which of two processes would have been first. Each worker plays
+its part of a round, a number of trajectories, then stands still until its child has uploaded the part. The parent gives
+credit for one round at a time, with the weights that contain all rounds before:
+
+    round r is uploaded     when it is played, and the child has the weights that contain round r - 1
+    round r + 1 is played   when round r is uploaded, with these weights
+
+So while the learner learns from round r, workers play round r + 1 with weights that contain round r - 1.
+"""
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from marl.data.node.memory import array
+from marl.data.node.send_queue import ALLOWED, RESTED, RING_LENGTH, TAKEN, WRITTEN
+from marl.data.shared import SharedBlock
+
+POLL_S = 0.0005  # seconds between two looks
+
+
+def trajectories_a_round(batch: int, children: int, workers: int) -> int:
+    """How many trajectories each worker of a child plays for a round: so many that all children together play a batch
+    if there are few enough of them, and at least one.
+
+    Args:
+        batch: trajectories that the learner learns from at once.
+        children: that the run should have; workers: of this child.
+    """
+    return min(RING_LENGTH, max(1, batch // (children * workers)))
+
+
+class PartRest:
+    """A worker's side: called between trajectories, it waits while the worker has played all that it may."""
+
+    def __init__(self, block: SharedBlock, worker: int) -> None:
+        self._counts, self._stop = array(block, "send_queue_counts")[worker], array(block, "stop")
+
+    def __call__(self) -> None:
+        """Return when the worker may play on, or is to stop."""
+        self._counts[RESTED] = self._counts[WRITTEN]
+        while self._counts[WRITTEN] >= self._counts[ALLOWED] and not self._stop[0]:
+            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker were killed
+
+
+class Parts:
+    """The contact's side: what its workers play for the next round."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self._counts: npt.NDArray[np.int64] = array(block, "send_queue_counts")
+
+    def begin(self, count: int) -> None:
+        """Give up what waits to be sent. Then each worker may play ``count`` trajectories, with the one begun."""
+        written = self._counts[:, WRITTEN].copy()
+        self._counts[:, TAKEN] = written
+        self._counts[:, ALLOWED] = written + count
+
+    def go_on(self, count: int) -> None:
+        """Each worker may play ``count`` more trajectories."""
+        self._counts[:, ALLOWED] += count
+
+    def are_played(self) -> bool:
+        """Whether every worker stands still, with all that it may play."""
+        return bool((self._counts[:, RESTED] >= self._counts[:, ALLOWED]).all())
+
+    def are_sent(self) -> bool:
+        """Whether all that workers may play is sent."""
+        return bool((self._counts[:, TAKEN] >= self._counts[:, ALLOWED]).all())

@@ -1,0 +1,184 @@
+"""The parent in lockstep with its children and its learner, see ``lockstep.py``: rounds, counted in virtual time."""
+
+import threading
+import time
+from collections.abc import Mapping
+
+from marl.data.node.trajectory_queue import TrajectoryQueue
+from marl.errors import ConfigError
+from marl.exchanges.experience.credit import ActorMember, Credit
+from marl.exchanges.experience.lockstep import POLL_S, trajectories_a_round
+from marl.exchanges.experience.parent import LONGEST_WAIT, ExperienceParent
+from marl.exchanges.gradients.attendance import Attendance
+from marl.exchanges.sides import Answer
+from marl.exchanges.virtual_time import RoundTimer
+from marl.wire.message import Message
+
+FIRST_S = 10.0  # seconds that the first round waits for children that have not come yet
+
+
+class RoundCredit(Credit):
+    """Gives each child credit for its part of one round, once a round. Call it only with the owner's lock held."""
+
+    def __init__(
+        self, queue: TrajectoryQueue, members: Mapping[str, ActorMember], *, children: int, batch: int, num_bytes: int
+    ) -> None:
+        """See ``Credit``."""
+        super().__init__(queue, members, children=children, batch=batch, num_bytes=num_bytes)
+        self.round = 0  # number of the open one
+        self._given: dict[str, int] = {}  # number of the round that each child has last had credit for
+        self._workers: dict[str, int] = {}
+        self._children, self._batch = children, batch
+
+    def assign(self, child: str, workers: int) -> None:
+        """Set the number of a child's workers.
+
+        Raises:
+            ConfigError: the queue is too short for a round of all children.
+        """
+        self._workers[child] = workers
+        round_ = sum(map(self._part, self._workers))
+        if round_ > (room := len(self._queue) - self._batch + 1):
+            raise ConfigError(
+                f"exchange.queue: expected at least {round_} with clock.virtual = true, for a round of all "
+                f"{sum(self._workers.values())} workers, got {room}"
+            )
+
+    def trajectories(self, child: str) -> int:
+        """How many each of its workers plays for a round."""
+        return trajectories_a_round(self._batch, self._children, self._workers[child])
+
+    def _part(self, child: str) -> int:
+        return self._workers[child] * self.trajectories(child)
+
+    def join(self, child: str) -> None:
+        """A conversation begins: the child has no credit."""
+        self._given.pop(child, None)
+
+    def share(self, member: ActorMember) -> int:
+        """The child's part of the open round, if it has not had that yet and there is room."""
+        if member.credit or self._given.get(member.name) == self.round:
+            return 0
+        kept = sum(each.credit for each in self._members.values() if each.live)
+        part = self._part(member.name)
+        return part if part <= self._queue.num_free() - kept else 0
+
+    def grant(self, member: ActorMember) -> None:
+        """See ``Credit``."""
+        super().grant(member)
+        if member.credit:
+            self._given[member.name] = self.round
+
+
+class LockstepParent(ExperienceParent):
+    """See ``ParentSide``."""
+
+    def begin(self, timer: RoundTimer, *, children: int, batch: int) -> None:
+        """Set what is needed for rounds; called before any child joins.
+
+        Args:
+            children, batch: see ``Credit``.
+        """
+        timer.clock.lagged = True
+        self._timer, self._children, self._batch = timer, children, batch
+        self._changed = threading.Condition(self._lock)
+        self._attendance = Attendance(self._clock, timer)
+        self._credit: RoundCredit = RoundCredit(
+            self._trajectory_queue, self.members, children=children, batch=batch, num_bytes=self._newest.num_bytes
+        )
+        self._here: set[str] = set()  # children whose parts of the open round have come
+        self._watched = -1  # number of the last round that some thread watches
+
+    def assign_rank(self, child: str, rank: int, workers: int) -> None:
+        """See ``RunSide``."""
+        super().assign_rank(child, rank, workers)
+        with self._lock:
+            try:
+                self._credit.assign(child, workers)
+            except ConfigError as error:
+                self.failure = error
+                raise
+
+    def join(self, child: str) -> Answer:
+        """See ``ParentSide``."""
+        with self._lock:
+            first = not any(each.live for each in self.members.values())
+            self._attendance.join(child, first=first)
+            self._credit.join(child)
+        return super().join(child)
+
+    def leave(self, child: str) -> None:
+        """See ``ParentSide``."""
+        super().leave(child)
+        with self._changed:
+            self._attendance.leave(child)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """See ``RunSide``."""
+        with self._changed:
+            super().close()
+            self._changed.notify_all()
+
+    def late(self, child: str) -> Answer | None:
+        """Send the credit of a round that there was no room for; the reason of a refusal."""
+        member = self.members[child]
+        with self._lock:
+            if self._closed or not (member.refusal or self._credit.share(member)):
+                return None
+        return self._reply(member)
+
+    def _answer_upload(self, member: ActorMember, upload: Message) -> Answer | None:
+        self._take(member, upload)
+        with self._changed:
+            self._attendance.take(member.name, upload.info.get("busy"))
+            if member.credit:
+                return None  # more of its part is to come
+            self._here.add(member.name)
+            self._changed.notify_all()
+            self._wait_for_round()
+            if self._closed:
+                return None
+        return self._reply(member)
+
+    def _wait_for_round(self) -> None:
+        """Until the learner has learned from the open round. With the lock held."""
+        number = self._credit.round
+        watches = self._watched != number  # one of the waiting threads looks at the learner and wakes the others
+        self._watched = number
+        while self._credit.round == number and not self._closed:
+            if not watches:
+                self._changed.wait(LONGEST_WAIT)
+            elif not self._is_full():
+                self._changed.wait(min(LONGEST_WAIT, max(POLL_S, self._attendance.due_at() - self._clock())))
+            elif self._is_learned():
+                self._end_round()
+
+    def _is_full(self) -> bool:
+        """Whether all parts are there, or time is up."""
+        live = [name for name, member in self.members.items() if member.live]
+        missing = self._children - len(self.members)
+        if missing > 0 and not self._credit.round and self._clock() < self._attendance.due_at() + FIRST_S:
+            return False
+        return self._attendance.is_over(self._here, live)
+
+    def _is_learned(self) -> bool:
+        """Whether the learner has learned from all whole batches. It is another process: look again and again."""
+        before = time.thread_time()
+        learned = self._trajectory_queue.num_queued() < self._batch
+        if not learned:
+            self._changed.wait(POLL_S)
+            self._timer.looked(time.thread_time() - before)
+        return learned
+
+    def _end_round(self) -> None:
+        self._attendance.end_round(self._here)
+        self._here = set()
+        self._credit.round += 1
+        self._changed.notify_all()
+
+    def _reply(self, member: ActorMember) -> Answer:
+        """See ``ExperienceParent``; also how many trajectories each worker plays for a round."""
+        answer = super()._reply(member)
+        info = {**answer.message.info, "trajectories": self._credit.trajectories(member.name)}
+        return answer._replace(message=answer.message._replace(info=info))
