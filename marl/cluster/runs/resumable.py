@@ -35,6 +35,10 @@ def _are_seconds(value: Any) -> bool:
     return _is_number(value) and value >= 0
 
 
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_is_number(each) and each > 0 for each in value)
+
+
 def _list_of(check: _Check, most: int = MOST_LISTED) -> _Check:
     return lambda value: isinstance(value, list) and len(value) <= most and all(map(check, value))
 
@@ -89,6 +93,7 @@ _SOMETIMES: dict[str, tuple[_Check, str]] = {
     "merged": (_table_of(is_count), "counts"),
     "instances": (_table_of(_is_short), "names"),
     "told": (_table_of(_list_of(is_count, 3)), "what children had told"),
+    "reference": (_is_reference, "steps a second, and the share of them that counts"),
     "limits": (lambda value: isinstance(value, Mapping), "what is usual"),
 }
 

@@ -86,6 +86,8 @@ class Run:
         self._base_seconds = float(resumed.info["seconds"])
         if resumed.info.get("best_mean") is not None:
             self.checkpoints.recall(float(resumed.info["best_mean"]))
+        if (saved := resumed.info.get("reference")) is not None:
+            self._reference = Reference(*saved)
 
     def train(self, stopped: threading.Event) -> Outcome:
         """Train until a stop condition holds or ``stopped`` is set.
@@ -238,6 +240,8 @@ class Run:
         self._reporter.status()
         self._saved_meter = self._meter.state()
         info: dict[str, Any] = {"meter": self._saved_meter, "seconds": self._seconds(), **self._trainer.info()}
+        if self._reference is not None:
+            info["reference"] = list(self._reference)
         written = Checkpointed(steps=snapshot.steps, seconds=info["seconds"], file=CHECKPOINT)
         self.checkpoints.checkpoint(snapshot, info, lambda: self._events.on(written))
         self._trainer.saved(snapshot)

@@ -24,6 +24,7 @@ GOOD = {
     "seconds": 1.0,
     "meter": METER,
     "told": {"a": [5, 1, 1]},
+    "reference": [300.0, 0.9],
     "limits": {"uploads": {}, "quarantined": {"a": 3}, "merged_at": {"a": 1e9}},
 }
 
@@ -94,6 +95,11 @@ def test_a_curve_that_passes_goes_on(spacing: int, steps: int) -> None:
         ("told", {"a": [1, 2, 3, 4]}),
         ("told", [1]),
         ("told", None),
+        ("reference", None),
+        ("reference", [1.0]),
+        ("reference", [1.0, 0.0]),
+        ("reference", [1.0, "1"]),
+        ("reference", [math.inf, 1.0]),
         ("limits", []),
         ("limits", None),
         ("limits", "many"),

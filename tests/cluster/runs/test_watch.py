@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from marl.cluster.planning.model import Reference
 from marl.cluster.runs.evaluation import patience
 from marl.config.files import load_config
 from tests.cluster.runs.watching import BAD, GOOD, Watched
@@ -127,6 +128,20 @@ def test_a_resumed_run_goes_on_counting_its_time(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError, match="no children"):
         run.run.train(run.stopped)
     assert first - 90.0 <= run.trainer.began <= time.monotonic() - 90.0
+
+
+def test_a_resumed_run_compares_with_what_it_was_compared_with(tmp_path: Path) -> None:
+    """Nobody measures again."""
+    saved: list[dict[str, Any]] = []
+    run = Watched(tmp_path)
+    run.run.checkpoints.checkpoint = lambda unused, info, then: saved.append(info)  # type: ignore[method-assign]
+    run.run._reference = Reference(300.0, 0.9)
+    run.run._save_now()
+    resumed = Watched(tmp_path)
+    before: Any = SimpleNamespace(info=saved[0])
+    resumed.run.restore(before)
+    resumed.run._begin()
+    assert resumed.run._reporter._reference == Reference(300.0, 0.9)
 
 
 def test_a_resumed_run_is_evaluated_as_long_as_all_its_training_allows(

@@ -136,7 +136,7 @@ class Watched:
         events: Any = SimpleNamespace(on=lambda event: None, follow=lambda clock: None)
         evaluation = Evaluation(config, find_spaces(config), group, checkpoints, meter, note=print, log=print)
         self.plays = evaluation.evaluator = Plays()  # type: ignore[assignment]
-        writer: Any = SimpleNamespace(write=lambda *unused: None, close=lambda: None)
+        writer: Any = SimpleNamespace(write=lambda *unused: None, close=lambda: None, flush=lambda: None)
         files = RunFolder(folder)
         self.run = Run(
             config, self.trainer, evaluation, checkpoints, meter, goal, files, events, group=group, writer=writer
