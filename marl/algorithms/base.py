@@ -91,6 +91,10 @@ class Algorithm(ABC):
         """
         return 1.0 if type(self).minibatches is Algorithm.minibatches else math.inf
 
+    def batches_from(self, unused_network: nn.Module, unused_environments: int) -> float:
+        """How many ``minibatches`` makes of a trajectory that so many environments have played."""
+        return self.batches_per_trajectory()
+
     def sums_per_trajectory(self) -> int:
         """How often ``minibatches`` calls ``Moment.together`` for each trajectory."""
         return 0

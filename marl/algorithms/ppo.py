@@ -68,20 +68,31 @@ class PPO(Algorithm):
         known = type(self).minibatches is PPO.minibatches
         return float(self.epochs * self.num_minibatches) if known else super().batches_per_trajectory()
 
+    def batches_from(self, network: nn.Module, environments: int) -> float:
+        """See ``Algorithm.batches_from``."""
+        share = self._num_parts(self._sequences(network, environments)) / self.num_minibatches
+        return share * self.batches_per_trajectory()
+
     def remark(self, network: nn.Module, environments: int) -> str | None:
         """See ``Algorithm.remark``: a minibatch of a network that remembers has at least one whole sequence."""
-        known = type(self).minibatches is PPO.minibatches
-        if not known or is_empty(cast(Policy, network).initial_state(1)):
-            return None
-        sequences = environments * -(-self.t_max // (self.sequence or self.t_max))
-        size = -(-sequences // self.num_minibatches)
-        if (number := -(-sequences // size)) == self.num_minibatches:
+        number = self._num_parts(sequences := self._sequences(network, environments))
+        if type(self).minibatches is not PPO.minibatches or number == self.num_minibatches:
             return None
         return (
             f"an epoch has {number} minibatches, not algorithm.num_minibatches = {self.num_minibatches}: they have "
             f"whole sequences, and {environments} environments play {sequences} of them: raise "
             "environment.per_worker, or let algorithm.sequence cut trajectories into shorter sequences"
         )
+
+    def _sequences(self, network: nn.Module, environments: int) -> int:
+        """Of a trajectory; of a network that remembers nothing as many as there are to be minibatches."""
+        if is_empty(cast(Policy, network).initial_state(1)):
+            return self.num_minibatches
+        return environments * -(-self.t_max // (self.sequence or self.t_max))
+
+    def _num_parts(self, count: int) -> int:
+        """Into how many minibatches so many go."""
+        return -(-count // -(-count // self.num_minibatches))
 
     def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Minibatch]:
         """``epochs`` times all transitions, shuffled and cut in ``num_minibatches``; of a network that remembers,

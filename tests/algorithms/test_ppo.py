@@ -283,7 +283,9 @@ def test_it_says_how_many_minibatches_sequences_make(environments: int, sequence
     behaviour, state = torch.zeros(7, environments, 3), network.initial_state(environments)
     trajectory = random_batch(DISCRETE, 1, 7, environments)._replace(behaviour=behaviour, state=state)
     number = len(list(algorithm.minibatches(network, trajectory, NOW)))
+    assert algorithm.batches_from(network, environments) == number
     remark = algorithm.remark(network, environments)
     assert (remark is None) == (number == 4)
     assert remark is None or f"an epoch has {number} minibatches, not algorithm.num_minibatches = 4" in remark
     assert algorithm.remark(network_for(DISCRETE), environments) is None  # single transitions are enough
+    assert algorithm.batches_from(network_for(DISCRETE), environments) == 4

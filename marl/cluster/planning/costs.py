@@ -23,7 +23,7 @@ from marl.training.flat import flatten
 from marl.training.learned_weights import clipped_gradient
 from marl.training.optimizers import make_optimizer
 
-FEWEST_STEPS = 4  # of a measured trajectory
+TRIES = 2  # of one step of one environment; the first has costs that come only once
 SHARES = 4  # the smaller measurement has a quarter of the environments
 
 
@@ -43,9 +43,10 @@ class Costs(NamedTuple):
 
     step: Line  # of one step, acting included, by the number of environments
     update: Line  # of one update, by the transitions of its minibatch
-    updates: int  # of one trajectory
+    updates: int  # of one trajectory, as long as it was here
     minibatch: float  # transitions of an update, for each step of the trajectory
     work_seconds: float  # the standard work, to compare with other machines
+    assumed: str = ""  # what was not measured, for the user
 
 
 class Updates(NamedTuple):
@@ -56,31 +57,57 @@ class Updates(NamedTuple):
     seconds: float  # of each
 
 
+class Sample(NamedTuple):
+    """What some environments cost."""
+
+    environments: int
+    length: int  # steps of a trajectory
+    step: float  # seconds of one, of all environments
+    update: Updates
+
+
 def measure(config: Config, seconds: float, clock: Callable[[], float] = time.perf_counter) -> Costs:
-    """Play and learn for about ``seconds``, with all environments of a worker and with a quarter of them.
+    """Play and learn for about ``seconds``, with all environments of a worker and with a quarter of them. Where a step
+    of all takes longer than that, one environment stands for all, and plays one step twice.
 
     Raises:
         EnvironmentFault, MissingExtra: the environment fails.
     """
     rows = config.environment.per_worker
     counts = sorted({max(1, rows // SHARES), rows})
-    steps: list[tuple[float, float]] = []
-    updates: list[tuple[float, float]] = []
     with one_thread(), raising(), foreign_code(config.environment.id):
-        for count in counts:
-            with _worker(config, count) as worker:
-                until = clock() + seconds / len(counts)
-                length = worker.affordable(0.25 * seconds, clock)
-                played: list[float] = []
-                learned: list[Updates] = []
-                while not learned or clock() < until:  # the least of all: other programs only add to it
-                    played.append(worker.time_of_a_step(length, clock))
-                    learned.append(worker.time_of_an_update(clock))
-                steps.append((count, min(played)))
-                updates.append((learned[-1].transitions, min(each.seconds for each in learned)))
+        one = _sample(config, 1, 1, clock, tries=TRIES)
+        if slow := one.step * rows > seconds:
+            samples = [one]
+        else:
+            samples = []
+            for count in counts:
+                length = int(min(config.algorithm.t_max, max(1.0, 0.25 * seconds / max(one.step * count, 1e-9))))
+                samples.append(_sample(config, count, length, clock, seconds=seconds / len(counts)))
         work = standard_work()
-    last = learned[-1]
-    return Costs(line_through(steps), line_through(updates), last.updates, last.transitions / length, work)
+    last = samples[-1]
+    return Costs(
+        Line(0.0, one.step) if slow else line_through([(each.environments, each.step) for each in samples]),
+        line_through([(each.update.transitions, each.update.seconds) for each in samples]),
+        last.update.updates,
+        last.update.transitions / last.length * rows / last.environments,
+        work,
+        f"one environment takes {one.step:.2g} s a step, {rows} are taken to need {rows * one.step:.2g} s" * slow,
+    )
+
+
+def _sample(
+    config: Config, environments: int, length: int, clock: Callable[[], float], *, seconds: float = 0.0, tries: int = 1
+) -> Sample:
+    """Play and learn again and again, for so many seconds and so often at least. Other programs only add to the least
+    time of all.
+    """
+    with _worker(config, environments) as worker:
+        until, steps, updates = clock() + seconds, list[float](), list[Updates]()
+        while len(steps) < tries or clock() < until:
+            steps.append(worker.time_of_a_step(length, clock))
+            updates.append(worker.time_of_an_update(clock))
+    return Sample(environments, length, min(steps), min(updates, key=lambda each: each.seconds))
 
 
 def line_through(points: Sequence[tuple[float, float]]) -> Line:
@@ -104,12 +131,6 @@ class _Worker:
         self._optimizer = make_optimizer(config.optimizer, torch.zeros(2, size), torch.zeros(1))
         self._generator = torch.Generator().manual_seed(0)
         self._trajectory: Trajectory | None = None
-
-    def affordable(self, seconds: float, clock: Callable[[], float]) -> int:
-        """How many steps pass in ``seconds``: no more than a trajectory has."""
-        few = min(FEWEST_STEPS, self._config.algorithm.t_max)
-        each = self.time_of_a_step(few, clock)
-        return int(min(self._config.algorithm.t_max, max(few, seconds / max(each, 1e-9))))
 
     def time_of_a_step(self, length: int, clock: Callable[[], float]) -> float:
         """Seconds of one step of all environments, the mean over ``length`` steps."""

@@ -1,6 +1,7 @@
 """Decides how children share one policy, where the user leaves that to this program."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -65,10 +66,10 @@ def decide(
         decision = choose(config, task, costs, machines, max(machines, key=lambda each: each.workers))
     else:
         decision = choose(config, task, costs, machines_of(speeds, costs.work_seconds))
-    if len(speeds) == len(children):
-        return decision
-    missing = f"{len(children) - len(speeds)} of {len(children)} children could not be measured and are not counted"
-    return decision._replace(line=f"{decision.line}; {missing}")
+    missing = ""
+    if len(speeds) < len(children):
+        missing = f"{len(children) - len(speeds)} of {len(children)} children could not be measured and are not counted"
+    return decision._replace(line="; ".join(filter(None, (decision.line, costs.assumed, missing))))
 
 
 def choose(
@@ -114,15 +115,18 @@ def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) ->
     """What a trajectory of these settings has to teach."""
     rows, algorithm = config.environment.per_worker, config.algorithm
     layout = config.exchange.layout(config, spaces, network)
+    fewer = tuple(algorithm.batches_from(network, each + 1) for each in range(rows))
+    updates, rounds = int(fewer[-1]) if math.isfinite(fewer[-1]) else costs.updates, algorithm.batches_per_trajectory()
     return Task(
         rows=rows,
         length=algorithm.t_max,
-        updates=costs.updates,
-        minibatch=costs.minibatch * algorithm.t_max,
-        short_rounds=algorithm.sums_per_trajectory(),
+        updates=updates,
+        minibatch=costs.minibatch * algorithm.t_max * costs.updates / updates,
+        short_rounds=algorithm.sums_per_trajectory() + (int(rounds) - updates if math.isfinite(rounds) else 0),
         weights=num_weights(network),
         step_bytes=layout.num_bytes / (algorithm.t_max * rows),
         exchanges=tuple(name for name in TRIED if _goes(config, name)),
+        fewer=fewer if math.isfinite(fewer[-1]) else (),
     )
 
 

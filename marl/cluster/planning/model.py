@@ -30,10 +30,15 @@ class Task(NamedTuple):
     length: int  # its steps
     updates: int
     minibatch: float  # transitions of an update
-    short_rounds: int  # of a trajectory in ``gradients``, that are no updates
+    short_rounds: int  # of a trajectory in ``gradients``, that are no updates of the whole
     weights: int  # numbers
     step_bytes: float  # of one transition on a link
     exchanges: tuple[str, ...]  # that its settings allow
+    fewer: tuple[float, ...] = ()  # the updates from what 1, 2, ... environments play; none: as many from any number
+
+    def updates_of(self, rows: int) -> float:
+        """The updates that are made from a part of the trajectory: minibatches of sequences may be fewer."""
+        return self.fewer[rows - 1] if rows <= len(self.fewer) else self.updates
 
 
 class Forecast(NamedTuple):
@@ -121,6 +126,7 @@ class _Shared(NamedTuple):
 
     rows: int  # of each worker
     playing: float  # seconds of one worker of this machine
+    updates: float
     learning: float  # likewise, of all updates
     slowest: float  # how many times as long the slowest child takes
     usual: float  # likewise, the mean of all
@@ -136,9 +142,10 @@ def _shared(task: Task, costs: Costs, machines: Sequence[Machine]) -> _Shared:
     slow = [each.slowness * (1.0 if each.here else _crowd(each)) for each in machines]
     usual = len(slow) / sum(1.0 / each for each in slow)
     playing = task.length * costs.step.at(rows)
-    learning = task.updates * costs.update.at(task.minibatch * share)
+    updates = task.updates_of(rows)
+    learning = updates * costs.update.at(task.minibatch * share * task.updates / updates)
     here = sum(each.workers for each in machines if each.here)
-    return _Shared(rows, playing, learning, max(slow), usual, min(1.0, workers * share), workers, here)
+    return _Shared(rows, playing, updates, learning, max(slow), usual, min(1.0, workers * share), workers, here)
 
 
 def _crowd(machine: Machine) -> float:
@@ -160,7 +167,7 @@ def _weights(
     link, parent = _round(machines, size * task.weights, size * task.weights)
     work = shared.playing + shared.learning
     seconds = max(work * shared.slowest + (link + parent) / every, (shared.here * work + parent / every) / here.cores)
-    counts = whole * kept(lost_between_rounds(every * task.updates), shared.workers)
+    counts = whole * kept(lost_between_rounds(every * shared.updates), shared.workers) * shared.updates / task.updates
     return Forecast("weights", shared.rows, {"codec": name}, every, counts, shared.made * counts / seconds)
 
 
@@ -176,13 +183,14 @@ def _gradients(
     if form == "asynchronous":
         lost, slow = LOST_BY_ARRIVAL, shared.usual
     playing, learning = shared.playing * slow, shared.learning * slow
-    rounds = learning + task.updates * link
+    rounds = learning + shared.updates * link
     if form == "delayed":
-        lost, rounds = LOST_BY_LAG, max(learning, task.updates * link)
-    parent = task.updates * parent + task.short_rounds * turn
+        lost, rounds = LOST_BY_LAG, max(learning, shared.updates * link)
+    short_rounds = task.short_rounds + task.updates - shared.updates
+    parent = shared.updates * parent + short_rounds * turn
     busy = shared.here * (shared.playing + shared.learning) + parent
-    seconds = max(playing + rounds + task.short_rounds * trip + parent, busy / here.cores)
-    counts = whole * kept(lost, shared.workers)
+    seconds = max(playing + rounds + short_rounds * trip + parent, busy / here.cores)
+    counts = whole * kept(lost, shared.workers) * shared.updates / task.updates
     settings = {"form": form, "codec": name}
     return Forecast("gradients", shared.rows, settings, 0, counts, shared.made * counts / seconds)
 

@@ -40,12 +40,26 @@ def test_ppo_on_cartpole() -> None:
 
 def test_what_was_measured_is_divided_by_what_was_done() -> None:
     """Each reading of this clock is a second later than the one before."""
-    config = load_config("CartPole-v1", {"algorithm.name": "a3c", "seed": 1})
+    rows = 4
+    config = load_config("CartPole-v1", {"algorithm.name": "a3c", "environment.per_worker": rows, "seed": 1})
     readings = itertools.count()
     costs = measure(config, 100.0, lambda: float(next(readings)))
     assert costs.updates == 1
-    assert costs.step.at(config.environment.per_worker) == pytest.approx(1 / config.algorithm.t_max)
+    assert costs.step.at(rows) == pytest.approx(1 / min(config.algorithm.t_max, 25 // rows))
     assert costs.update.at(10) == pytest.approx(1.0)
+    assert not costs.assumed
+
+
+def test_one_environment_stands_for_all_where_steps_are_slow() -> None:
+    """Each reading of this clock is a second later: with two steps, two updates and the start it is read nine times."""
+    settings = {"algorithm.name": "ppo", "environment.per_worker": 16, "seed": 1}
+    config = load_config("CartPole-v1", settings)
+    readings = itertools.count()
+    costs = measure(config, 1.0, lambda: float(next(readings)))
+    assert next(readings) <= 12
+    assert costs.step == pytest.approx(Line(0.0, 1.0))
+    assert costs.minibatch == 16
+    assert costs.assumed == "one environment takes 1 s a step, 16 are taken to need 16 s"
 
 
 def test_an_environment_that_fails() -> None:

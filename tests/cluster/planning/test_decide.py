@@ -98,11 +98,26 @@ def test_what_a_task_is() -> None:
     spaces = find_spaces(config)
     network = try_parts(config, spaces)
     task = task_of(config, spaces, network, COSTS)
-    assert (task.rows, task.length, task.updates, task.minibatch) == (16, 32, 16, 128)
+    updates = int(config.algorithm.batches_per_trajectory())
+    assert (task.rows, task.length, task.updates, task.minibatch) == (16, 32, updates, 128 * 16 / updates)
     assert task.weights == sum(each.numel() for each in network.parameters())
     assert task.short_rounds == config.algorithm.sums_per_trajectory() > 0
     assert 16 < task.step_bytes < 200
     assert task.exchanges == ("weights", "gradients", "experience")
+
+
+def test_minibatches_of_sequences_are_fewer_where_workers_have_few() -> None:
+    """16 environments play 16 sequences: four minibatches. One plays one: one minibatch, four times in four epochs."""
+    more = {"algorithm.num_minibatches": 4, "algorithm.epochs": 4, "environment.per_worker": 16}
+    config = config_of(**{"algorithm.name": "ppo", "network.core": "gru", **more})
+    spaces = find_spaces(config)
+    made = COSTS._replace(updates=4, minibatch=1.0)  # of a trajectory that was too short
+    task = task_of(config, spaces, try_parts(config, spaces), made)
+    assert (task.updates, task.minibatch) == (16, config.algorithm.t_max / 4)
+    assert [task.updates_of(rows) for rows in (1, 2, 4, 16)] == [4, 8, 16, 16]
+    odd = config_of(**{"algorithm.name": "ppo", "network.core": "gru", **more, "environment.per_worker": 3})
+    task = task_of(odd, spaces, try_parts(odd, spaces), made)
+    assert (task.updates, task.short_rounds) == (12, odd.algorithm.sums_per_trajectory() + 4)
 
 
 @pytest.mark.parametrize("core", [None, "gru"])

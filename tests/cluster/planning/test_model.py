@@ -126,3 +126,15 @@ def test_the_measured_speedup_is_the_expected_one_where_all_goes_as_expected() -
     reference = reference_of(TASK, SLOW, [HERE, *machines], way)
     single = alone(TASK, SLOW, HERE) * 16 * 64  # steps a second
     assert math.isclose(reference.speedup(way.speedup * single / way.kept), way.speedup)
+
+
+@pytest.mark.parametrize("exchange", ["weights", "gradients"])
+def test_fewer_updates_teach_less(exchange: str) -> None:
+    """They take less time, too: most where updates are what takes time."""
+    task = TASK._replace(exchanges=(exchange,))
+    some, fewer = (
+        of(exchange, forecasts(each, SLOW, HERE, children(4)))
+        for each in (task, task._replace(fewer=tuple(min(4.0 * rows, 8.0) for rows in range(1, 17))))
+    )
+    assert fewer.kept < 0.6 * some.kept
+    assert fewer.speedup < 0.7 * some.speedup
