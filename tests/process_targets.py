@@ -21,6 +21,7 @@ from marl.errors import EnvironmentFault, LinkClosed, SpaceFault
 from marl.processes.ending import close_at_the_end
 from marl.processes.group import ProcessGroup
 from marl.training.optimizers import OptimizerSettings, make_optimizer
+from marl.trust.names import host_id
 
 
 def made_when(file: str) -> gymnasium.Env[Any, Any]:
@@ -172,6 +173,22 @@ def listens(pipe: Connection, unused_home: Path, port: int, unused_workers: int)
 
 def cannot_listen(pipe: Connection, unused_home: Path, unused_port: int, unused_workers: int) -> None:
     raise LinkClosed("no such address")
+
+
+def writes_at_the_end(pipe: Connection, home: Path, port: int, workers: int) -> None:
+    """As a local child whose parent is gone before it has written all that it has to."""
+    from marl.cluster import child
+    from marl.cluster.fleets import local
+
+    def run_child(*unused: Any, ready: Any, **more: Any) -> None:
+        ready(f"127.0.0.1:{port}")
+        try:
+            threading.Event().wait()  # until SIGTERM comes
+        finally:
+            host_id(home)
+
+    child.run_child = run_child
+    local.serve(pipe, home, port, workers)
 
 
 def has_a_group(pipe: Connection) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +22,7 @@ from marl.errors import LinkClosed
 from marl.plugins import ANYTHING
 from marl.processes.bootstrap import start_forkserver
 from marl.processes.cores import count_cores
+from marl.processes.ending import close_at_the_end
 from marl.processes.group import Failure, ProcessGroup
 from marl.processes.signals import remove_at_the_end
 from marl.trust.options import TrustOptions
@@ -50,9 +54,10 @@ class LocalFleet:
             workers: of each child; 0: all cores but one, shared among them, at least one each.
             trust: the key or certificates of this parent.
         """
-        self._folder = tempfile.TemporaryDirectory(prefix="marl-local-")
-        self.home = Path(self._folder.name)
-        remove_at_the_end(self._remove)
+        self.home = Path(tempfile.gettempdir(), f"marl-local-{secrets.token_hex(8)}")
+        remove_at_the_end(self._remove)  # first: a signal may come at any moment
+        self._finalizer = weakref.finalize(self, _remove, self.home)
+        self.home.mkdir(mode=0o700)
         self._count, self._workers, self._trust = count, workers, trust
         self._dialing: Dialing | None = None
         self._group = ProcessGroup(patience=STOP_S, nested=True)
@@ -117,11 +122,10 @@ class LocalFleet:
             self._dialing.close()
         self._ends.clear()
         self._group.close()
-        self._folder.cleanup()
+        self._finalizer()
 
     def _remove(self) -> None:
-        """Remove the folder, which holds the key of the children."""
-        shutil.rmtree(self.home, ignore_errors=True)
+        _remove(self.home)
 
     def _start(self, name: str, port: int) -> None:
         self._addresses.setdefault(name, "")
@@ -142,11 +146,29 @@ def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
     """Run one child until the pipe closes; its address is sent once it listens."""
     from marl.cluster.child import ChildSettings, run_child  # TLS and sockets, which the run imports later
 
+    close_at_the_end(_Left(home))
     os.environ["MARL_HOME"] = str(home)
     # All modules are allowed: only this run's parent has the key, and it belongs to the same user.
     settings = ChildSettings(host=HOST, port=port, workers=workers, allow=(ANYTHING,))
     # No sinks: the parent, on the same machine, shows what happens.
     run_child(settings, TrustOptions(), home, {}, end=pipe, ready=pipe.send)
+
+
+class _Left:
+    """The folder of the children, seen from one of them: nobody else removes what it writes once the parent is dead."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def close(self) -> None:
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            _remove(self._home)
+
+
+def _remove(home: Path) -> None:
+    """Remove the folder, which holds the key of the children."""
+    shutil.rmtree(home, ignore_errors=True)
 
 
 class _Ends:

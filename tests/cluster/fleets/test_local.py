@@ -1,8 +1,13 @@
 """Children on this machine: how many workers each gets, and that one that dies is started again where it was."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -200,3 +205,25 @@ def test_a_process_may_have_a_group_of_its_own() -> None:
         assert member.pipe.poll(PATIENCE_S)
         pid = member.process.pid
         assert member.pipe.recv() == ("ready", pid, pid, pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_parent_that_a_signal_ends_leaves_no_folder(number: signal.Signals, tmp_path: Path) -> None:
+    """Children may still write to it: the last one removes it."""
+    code = f"""
+import os
+from marl.cluster.fleets import local
+from marl.processes.signals import end_at_once
+from tests import process_targets as targets
+
+if __name__ == "__main__":
+    end_at_once()
+    local.serve = targets.writes_at_the_end
+    local.LocalFleet(2).start()
+    os.kill(os.getpid(), {int(number)})
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    # Its output ends when the last child has.
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=120, check=False)
+    assert ended.returncode in (-number, 128 + number)
+    assert list(tmp_path.glob("marl-local-*")) == []
