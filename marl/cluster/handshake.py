@@ -21,6 +21,7 @@ from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
 from marl.data.spaces import Spaces
 from marl.errors import HandshakeRefused, LinkTimeout, MarlError, MessageRefused
+from marl.exchanges.part import unsaid
 from marl.exchanges.payload_size import max_payload
 from marl.failpoints import fail
 from marl.links import probe as probing
@@ -64,6 +65,8 @@ def make_hello(
         algorithm = dataclasses.replace(config.algorithm, schedule_steps=length.steps, schedule_minutes=length.minutes)
         config = dataclasses.replace(config, algorithm=algorithm)
     tree = to_tree(config)
+    for key in unsaid(config.exchange):
+        del tree["exchange"][key]
     return Hello(
         run_id=run_id,
         term=term,

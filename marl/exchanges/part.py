@@ -1,8 +1,16 @@
 """The common base of all groups of exchange settings, and the check of one setting."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from marl.errors import ConfigError
+
+LATER = "later"  # in the metadata of a setting: nodes of earlier builds do not know it
+
+
+def later(default: object) -> Any:
+    """A setting that is offered to a child only if it is not ``default``: earlier builds refuse unknown ones."""
+    return field(default=default, metadata={LATER: True})
 
 
 @dataclass(frozen=True)
@@ -30,3 +38,12 @@ def demand(holds: bool, key: str, expected: str, got: object) -> None:
     """
     if not holds:
         raise ConfigError(f"{key}: expected {expected}, got {got!r}")
+
+
+def unsaid(settings: SettingsPart) -> list[str]:
+    """Names of the settings that a child need not be told, see ``later``."""
+    return [
+        each.name
+        for each in fields(settings)
+        if LATER in each.metadata and getattr(settings, each.name) == each.default
+    ]

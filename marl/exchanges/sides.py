@@ -27,7 +27,8 @@ class Global(NamedTuple):
     weights: Tensor  # [N]
     statistics: Tensor | None  # [1 + 2 D] float64: the normaliser's statistics of this version
     steps: int  # environment steps merged so far
-    delta: Tensor | None = None  # encoded: from the version before to this one; pairwise: all weights
+    # From the version before to this one: encoded, or the new weights of the one part that has changed; pairwise: all.
+    delta: Tensor | None = None
     name: Future[str] | None = None  # hash of the weights, for children that compute them from ``delta``
     updates: int | None = None  # optimizer steps of this parent until then; None: children make their own, and report
     rests: bool = True  # in deterministic mode: all children wait for ``release``, or will, before they go on

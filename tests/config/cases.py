@@ -79,6 +79,7 @@ OTHER: dict[str, Any] = {
     "exchange.every": "1 episode",
     "exchange.barrier": True,
     "exchange.codec": "int8",
+    "exchange.parts": 4,
     "exchange.outer_lr": 0.7,
     "exchange.outer_momentum": 0.9,
     "exchange.form": "delayed",

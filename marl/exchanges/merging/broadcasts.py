@@ -1,5 +1,7 @@
 """The parent's broadcasts to a child: a delta of the weights, all weights, or a message that there are no new ones."""
 
+import torch
+
 from marl.exchanges.child_reports import report_every
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merger
@@ -53,7 +55,7 @@ class Broadcasts:
         if kind == "weights":
             arrays["weights"] = current.weights
         elif kind == "delta" and current.delta is not None:
-            arrays["change"] = current.delta
+            arrays["change" if current.delta.dtype == torch.uint8 else "part"] = current.delta
         digest = digest_of(arrays)
         if kind == "delta" and current.name is not None:
             info["hash"] = current.name.result()

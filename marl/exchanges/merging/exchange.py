@@ -100,6 +100,8 @@ class Merging(Exchange):
 
     def parent(self, facts: ParentFacts) -> "MergingParent":
         """See ``Exchange``."""
+        size = facts.weights.numel()
+        demand(self.parts <= size, "exchange.parts", f"at most {size}, the number of weights", self.parts)
         side = self.parent_class()(
             facts.weights,
             self,

@@ -19,6 +19,7 @@ from marl.averaging.tiles import DeltaMeter
 from marl.averaging.vetting import Sent, Vetting
 from marl.digests import begin_name
 from marl.errors import WeightsRefused
+from marl.exchanges.merging.parts import Parts
 from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed, Vetted, together
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global
@@ -62,12 +63,14 @@ class Merger:
             seen_beside: observations per worker that an upload may contain before it counts their steps.
         """
         size = current.weights.numel()
-        self.current = current
+        self.current, self.parts = current, Parts(size, settings.parts)
         self.codec = "float32"  # of the next uploads
         self.velocity = torch.zeros(size) if settings.outer_momentum else None
         self.error: Tensor | None = None  # rounding error of the last broadcast
         in_updates = parse_trigger(settings.every).unit == "update"  # then uploads come while a trajectory is learned
-        self.vetting = Vetting(current.weights, settings.clip, reach, late=seen_beside if in_updates else 0.0)
+        self.vetting = Vetting(
+            current.weights, settings.clip, reach, late=seen_beside if in_updates else 0.0, parts=settings.parts
+        )
         self._settings, self._note = settings, note
         self._observed, self._seen_beside = observed, seen_beside
         self._codec: Codec | None = None
@@ -75,9 +78,8 @@ class Merger:
         self._meter = DeltaMeter()
         self.directions = Directions(size)
         self._statistics: dict[str, Tensor] = {}  # of observations that are in no version yet, by child
-        self._mean: Merge = RunningMean(size)
+        self._means: dict[int, Merge] = {}  # by the number of weights: parts differ by one
         if settings.aggregate != "mean":
-            self._mean = RobustMean(size, settings.aggregate)
             note(f"aggregate {settings.aggregate!r} keeps a copy of every upload: {4e-6 * size:,.1f} MB for each child")
         self._begin()
         if settings.codec != "auto":
@@ -85,9 +87,18 @@ class Merger:
 
     def _begin(self) -> None:
         """A round begins."""
-        self._mean.begin(self.current.weights)
+        version = self.current.version
+        self._part, self.vetting.part = self.parts.of(version), version % self.parts.count
+        self._mean = self._mean_of(self.parts.length(version))
+        self._mean.begin(self.current.weights[self._part])
         self._idle = 0  # uploads without work or without learning: they do not enter the mean
         self._steps = 0.0
+
+    def _mean_of(self, size: int) -> Merge:
+        if size not in self._means:
+            robust = self._settings.aggregate != "mean"
+            self._means[size] = RobustMean(size, self._settings.aggregate) if robust else RunningMean(size)
+        return self._means[size]
 
     @property
     def num_uploads(self) -> int:
@@ -100,9 +111,9 @@ class Merger:
         if self.current.statistics is not None:
             wanted["moments"] = torch.empty_like(self.current.statistics)
         if self._codec is not None and any(entry.name == "change" for entry in header.manifest):
-            wanted["change"] = buffer[: self._codec.num_bytes(self.current.weights.numel())]
+            wanted["change"] = buffer[: self._codec.num_bytes(self.parts.length(header.version))]
         else:
-            wanted["weights"] = buffer.view(torch.float32)
+            wanted["weights"] = buffer.view(torch.float32)[: self.parts.length(header.version)]
         return wanted
 
     def add(self, upload: Message, sent: Sent) -> Merged:
@@ -120,16 +131,17 @@ class Merger:
             )
         )
         numbers, is_delta = self.uploaded(upload), "change" in upload.arrays
-        if not work:
+        counts = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
+        learned, weight, seconds = self.vetting.since(sent, work, counts)
+        if not learned:
             self._meter.norm(numbers)
             self._idle += 1
-            self._remember(sent, work, vetted)
+            self._remember(sent, work, counts, vetted)
             return Merged(0.0, 0.0, 1.0)
-        weight = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
-        accepted = self._put(numbers, work, weight, sent, is_delta=is_delta)
+        accepted = self._put(numbers, learned, weight, sent._replace(elapsed_s=seconds), is_delta=is_delta)
         # The upload is accepted. Remember it only now: a refused upload must change nothing.
         self._compare(sent.child, numbers, is_delta=is_delta)
-        self._remember(sent, work, vetted)
+        self._remember(sent, work, counts, vetted)
         self._steps += work
         if not accepted.factor:
             self._idle += 1
@@ -137,8 +149,8 @@ class Merger:
         self._added()
         return Merged(work, weight, accepted.factor)
 
-    def _remember(self, sent: Sent, work: float, vetted: Vetted | None) -> None:
-        self.vetting.remember(sent, work)
+    def _remember(self, sent: Sent, work: float, counts: float, vetted: Vetted | None) -> None:
+        self.vetting.remember(sent, work, counts)
         if self._observed is None or vetted is None:
             return
         self._observed.remember(sent.child, vetted)
@@ -159,7 +171,7 @@ class Merger:
     def _compare(self, child: str, numbers: Tensor, *, is_delta: bool) -> None:
         """Note in which direction a delta goes."""
         sample = self.directions.sample(numbers)
-        base = self.directions.sample(self.current.weights)
+        base = self.directions.sample(self.current.weights[self._part])
         self.directions.add(child, sample.clone() if is_delta else sample - base)
 
     def go_back(self, to: Global) -> None:
@@ -183,8 +195,9 @@ class Merger:
         """
         if self._codec is None or "weights" in upload.arrays:
             return tensor_of(upload, "weights")
-        self._codec.decode(tensor_of(upload, "change"), self._decoded)
-        return self._decoded
+        decoded = self._decoded[: self.parts.length(upload.version)]
+        self._codec.decode(tensor_of(upload, "change"), decoded)
+        return decoded
 
     def close(self, ranks: Mapping[str, int]) -> None:
         """End the round and begin a new one. The old one makes a version if it has work and its weights are usable.
@@ -228,23 +241,29 @@ class Merger:
             self.error, self._decoded = torch.zeros(size), torch.empty(size)
 
     def _make_version(self, ranks: Mapping[str, int]) -> None:
-        before, settings = self.current, self._settings
-        target = torch.empty_like(before.weights)
+        before, settings, part = self.current, self._settings, self._part
+        weights = torch.empty_like(before.weights)
+        self.parts.fill(before.version, weights, before.weights)
+        base, target = before.weights[part], weights[part]
         if self._mean.total_work:
             self._mean.mean(target)
         else:
-            target.copy_(before.weights)  # steps without learning, such as those that fill a replay
-        outer_step(before.weights, target, self.velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
-        self._meter.norm(target, before.weights)  # momentum may have thrown them out of range
+            target.copy_(base)  # steps without learning, such as those that fill a replay
+        velocity = None if self.velocity is None else self.velocity[part]
+        outer_step(base, target, velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
+        self._meter.norm(target, base)  # momentum may have thrown them out of range
         delta = name = None
         if self._codec is not None and self.error is not None:
-            difference = torch.sub(target, before.weights, out=self._decoded)
-            delta = torch.empty(self._codec.num_bytes(target.numel()), dtype=torch.uint8)
-            self._codec.encode(difference, self.error, delta, pending=self.error)
-            self._codec.decode(delta, target, base=before.weights)
+            error, size = self.error[part], target.numel()
+            difference = torch.sub(target, base, out=self._decoded[:size])
+            delta = torch.empty(self._codec.num_bytes(size), dtype=torch.uint8)
+            self._codec.encode(difference, error, delta, pending=error)
+            self._codec.decode(delta, target, base=base)
             name = begin_name(bytes_of(target))
+        elif self.parts.count > 1:
+            delta = target
         steps = before.steps + int(self._steps)
-        self.current = Global(before.version + 1, target, self._folded(ranks), steps, delta, name)
+        self.current = Global(before.version + 1, weights, self._folded(ranks), steps, delta, name)
 
     def _folded(self, ranks: Mapping[str, int]) -> Tensor | None:
         """Fold the statistics of uploads into the normaliser's, and drop them. Returns the result."""

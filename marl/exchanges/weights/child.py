@@ -16,6 +16,7 @@ from marl.digests import name_of
 from marl.errors import WeightsRefused
 from marl.exchanges.child_reports import Reporter
 from marl.exchanges.member import STILL
+from marl.exchanges.merging.parts import Parts
 from marl.exchanges.merging.rest import Rest
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.virtual_time import BusyChild
@@ -60,7 +61,7 @@ class WeightsChild:
         self._reporter, self._busy = Reporter(block, clock), BusyChild(array(block, "seconds")[:, BUSY])
         size = self._shared.numel()
         self._g, self._s, self._scratch = torch.zeros(size), torch.zeros(size), torch.zeros(size)
-        self._rounding = Rounding(size)
+        self._parts, self._rounding = Parts(size, settings.parts), Rounding(size)
         self._statistics = torch.zeros(block["observations"].shape[1], dtype=torch.float64)  # as they arrive
         self._pending: Pending | None = None
         self._counter = 0
@@ -120,7 +121,10 @@ class WeightsChild:
             return no_buffers(header)
         expected = {"normalizer": self._statistics} if self._normalizes else {}
         if self._rounding.codec is not None and any(entry.name == "change" for entry in header.manifest):
-            return buffers_of({"change": self._rounding.down, **expected})(header)
+            size = self._rounding.codec.num_bytes(self._parts.length(header.version - 1))
+            return buffers_of({"change": self._rounding.down[:size], **expected})(header)
+        if any(entry.name == "part" for entry in header.manifest):
+            return buffers_of({"part": self._scratch[self._parts.of(header.version - 1)], **expected})(header)
         return buffers_of({"weights": self._scratch, **expected})(header)
 
     def accept(self, message: Message) -> None:
@@ -176,14 +180,19 @@ class WeightsChild:
         return Message(Kind.UPLOAD, self._name, self.term, self.version, self._counter, arrays, info)
 
     def _encoded(self) -> dict[str, Array]:
-        """The arrays of the upload that hold the snapshot.
+        """The arrays of the upload that hold the snapshot, or the part of it whose turn it is.
 
         Raises:
             WeightsRefused: it is not finite.
         """
         if self._rounding.codec is None:
-            return {"weights": self._s}
-        return {"change": self._rounding.encode_delta(self._s, self._g)}
+            return {"weights": self._s[self._part]}
+        return {"change": self._rounding.encode_delta(self._s, self._g, self._part)}
+
+    @property
+    def _part(self) -> slice:
+        """What the next upload has of the weights, or that which is under way."""
+        return self._parts.of(self.version)
 
     def _take(self, broadcast: Message) -> None:
         """Go on from the broadcast's weights."""
@@ -227,7 +236,8 @@ class WeightsChild:
         fail("child.applied")
 
     def _is_far_behind(self, broadcast: Message) -> bool:
-        return broadcast.term == self.term and broadcast.version > self.version + TOO_FAR_BEHIND
+        most = self.version + TOO_FAR_BEHIND * self._parts.count
+        return broadcast.term == self.term and broadcast.version > most
 
     def _move(self, broadcast: Message, merged: bool) -> None:
         """Move the live weights to those in the scratch, and keep what was learned meanwhile."""
@@ -236,11 +246,13 @@ class WeightsChild:
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
             return
-        if self._barrier and self._rest.is_asked():
-            self._shared.copy_(self._scratch)  # an exact copy: workers rest, so nothing was learned meanwhile
-        else:
-            self._shared.add_(torch.sub(self._scratch, self._s, out=self._s))
-        self._rounding.merged()
+        part, rests = self._part, self._barrier and self._rest.is_asked()
+        if not rests or self._parts.count > 1:
+            sent = self._parts.with_part(self.version, self._g, self._s)
+            self._shared.add_(torch.sub(self._scratch, sent, out=self._s))
+        if rests:
+            self._shared[part].copy_(self._scratch[part])  # an exact copy: nothing was learned meanwhile
+        self._rounding.merged(part)
 
     def _read(self, broadcast: Message) -> bool:
         """Put the new weights into the scratch; False if this child lacks the weights that they are based on."""
@@ -248,16 +260,19 @@ class WeightsChild:
             return True
         if broadcast.info.get("base") != self.version or broadcast.term != self.term or not self.started.is_set():
             return False
-        if "change" not in broadcast.arrays:  # no round since
+        if "change" not in broadcast.arrays and "part" not in broadcast.arrays:  # no round since
             self._scratch.copy_(self._g)
             return True
-        assert self._rounding.codec is not None
+        self._parts.fill(self.version, self._scratch, self._g)
+        if "part" in broadcast.arrays:
+            return True
+        new = self._scratch[self._part]
         try:
-            self._rounding.codec.decode(self._rounding.down, self._scratch, base=self._g)
+            self._rounding.decode(self._g[self._part], new)
         except WeightsRefused as error:
             self._note(f"a change of the weights cannot be used ({error}); asking for full weights")
             return False
-        return broadcast.info.get("hash") == name_of(bytes_of(self._scratch))
+        return broadcast.info.get("hash") == name_of(bytes_of(new))
 
     def _start_over(self) -> None:
         """Give up what was learned but not merged."""

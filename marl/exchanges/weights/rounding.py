@@ -8,6 +8,8 @@ from marl.wire.codec import CODECS, Codec
 from marl.wire.compression import build_codec
 from marl.wire.message import Value
 
+WHOLE = slice(None)  # all numbers
+
 
 class Rounding:
     """Encodes N numbers of one sender, again and again; as float32, until the parent chooses another codec."""
@@ -30,27 +32,40 @@ class Rounding:
             self.up = torch.empty(self.codec.num_bytes(self._size), dtype=torch.uint8)
             self.down = torch.empty_like(self.up)
 
-    def encode_delta(self, weights: Tensor, base: Tensor) -> Tensor:
-        """Encode the delta from ``base`` to ``weights``, plus the rounding error of the last merged upload.
+    def encode_delta(self, weights: Tensor, base: Tensor, part: slice = WHOLE) -> Tensor:
+        """Encode the delta from ``base`` to ``weights`` in this ``part`` of them, plus its last merged rounding error.
 
         Raises:
             WeightsRefused: it is not finite.
         """
-        return self.encode(torch.sub(weights, base, out=self._next_error))
+        return self.encode(torch.sub(weights[part], base[part], out=self._next_error[part]), part)
 
-    def encode(self, numbers: Tensor) -> Tensor:
-        """Encode ``numbers`` [N], plus the rounding error of the last merged message, into ``up``.
+    def encode(self, numbers: Tensor, part: slice = WHOLE) -> Tensor:
+        """Encode the ``numbers`` of a part, plus the rounding error of its last merged message, into ``up``.
 
         Raises:
             WeightsRefused: the sum is not finite, or too large for the codec.
         """
         assert self.codec is not None
-        self.codec.encode(numbers, self._error, self.up, pending=self._next_error)
-        return self.up
+        up = self.up[: self.codec.num_bytes(numbers.numel())]
+        self.codec.encode(numbers, self._error[part], up, pending=self._next_error[part])
+        return up
 
-    def merged(self) -> None:
-        """The last message was merged: the next one includes its rounding error."""
-        self._error, self._next_error = self._next_error, self._error
+    def decode(self, base: Tensor, out: Tensor) -> None:
+        """Add the delta that lies in ``down`` to ``base``, as many numbers as there are.
+
+        Raises:
+            WeightsRefused: it cannot be decoded.
+        """
+        assert self.codec is not None
+        self.codec.decode(self.down[: self.codec.num_bytes(out.numel())], out, base=base)
+
+    def merged(self, part: slice = WHOLE) -> None:
+        """The last message, of this part, was merged: the next one includes its rounding error."""
+        if self._error[part].numel() == self._error.numel():
+            self._error, self._next_error = self._next_error, self._error
+        else:
+            self._error[part].copy_(self._next_error[part])
 
     def error(self) -> Tensor | None:
         """A copy of the rounding error [N] that the next message includes; None: nothing is rounded."""
