@@ -7,7 +7,7 @@ import torch
 
 from marl.errors import WeightsRefused
 from marl.exchanges.gradients.memory import GRADIENT, NOTHING, SUMS
-from marl.exchanges.gradients.parts import Part, clipped, length_of, part_of, total_of
+from marl.exchanges.gradients.parts import Part, all_finite, clipped, length_of, part_of, total_of
 from marl.wire.message import Kind, Message, Value
 
 RANKS = {"a": 0, "b": 1, "c": 2}
@@ -15,6 +15,13 @@ RANKS = {"a": 0, "b": 1, "c": 2}
 
 def part(*numbers: float, transitions: float = 1.0, rate: float = 0.1) -> Part:
     return Part(GRADIENT, transitions, torch.tensor(numbers), rate)
+
+
+def test_numbers_are_finite_even_where_the_sum_of_their_squares_is_not() -> None:
+    assert all_finite(torch.full((3,), 1e30))
+    assert not all_finite(torch.tensor([1e30, math.inf]))
+    assert not all_finite(torch.tensor([0.0, math.nan]))
+    assert all_finite(torch.zeros(0))
 
 
 def test_the_mean_counts_transitions() -> None:

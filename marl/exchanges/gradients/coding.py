@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from marl.errors import WeightsRefused
+from marl.exchanges.gradients.parts import all_finite
 from marl.exchanges.weights.rounding import Rounding
 from marl.wire.codec import CODECS
 from marl.wire.compression import build_codec
@@ -73,7 +74,7 @@ class Coding:
         """
         codec = self._rounding.codec
         if codec is None:
-            if not bool(mean.isfinite().all()):
+            if not all_finite(mean):
                 raise WeightsRefused("expected a mean of finite numbers")
             return {"gradient": mean}, mean
         payload = self._rounding.encode(mean).clone()  # the next round must not change what is still being sent

@@ -52,7 +52,7 @@ def part_of(upload: Message, *, most: float, fastest: float) -> Part:
             f"expected a gradient, sums or nothing, got kind {kind!r:.20} with {sorted(upload.arrays)}"
         )
     numbers = tensor_of(upload, name)
-    if not bool(numbers.isfinite().all()):
+    if not all_finite(numbers):
         raise WeightsRefused(f"expected finite numbers in {name}")
     if not isinstance(count, float) or not 0 <= count <= most:
         raise WeightsRefused(f"expected 0 to {most:g} transitions, got {count!r:.40}")
@@ -87,6 +87,11 @@ def total_of(parts: Mapping[str, Part], order: Mapping[str, int], clip: float = 
         if part.numbers is not None
     ]
     return Total(GRADIENT, _sum(scaled) / max(counts, 1.0), taken[0].rate)
+
+
+def all_finite(numbers: Tensor) -> bool:
+    """Whether each is finite. Their length tells it in a tenth of the time, unless the sum of squares is too large."""
+    return math.isfinite(length_of(numbers)) or bool(numbers.isfinite().all())
 
 
 def length_of(gradient: Tensor) -> float:
