@@ -6,7 +6,6 @@ so that hundreds fit into a process.
 """
 
 import gc
-import itertools
 import resource
 import threading
 import time
@@ -87,7 +86,8 @@ def measure_rounds(
             threads.append(threading.Thread(target=speak, args=(name, link), name=f"conversation {name}", daemon=True))
             threads[-1].start()
         try:
-            times = _watch(side, warm_up, rounds, limit_s, faults)
+            # Looked at from outside: one more waiter on its lock would be part of what is measured.
+            times = _watch(side, warm_up, rounds, limit_s, min(0.001, 1e-8 * num_weights))
         finally:
             stop.set()
             told = children.end()
@@ -99,9 +99,9 @@ def measure_rounds(
     faults += [fault for each in told for fault in each.faults]
     if times is None:
         raise SystemExit(f"{rounds} rounds did not end within {limit_s:.0f} s: {faults[:3]}")
-    marks, cpu, groups = times
+    seconds, cpu, groups = times
     return Rounds(
-        seconds=[after - before for before, after in itertools.pairwise(marks)],
+        seconds=seconds,
         parent_cpu_s=cpu,
         parent_threads=groups,
         children_cpu_s=sum(each.cpu_s for each in told),
@@ -111,26 +111,31 @@ def measure_rounds(
 
 
 def _watch(
-    side: WeightsParent, warm_up: int, rounds: int, limit_s: float, faults: list[str]
+    side: WeightsParent, warm_up: int, rounds: int, limit_s: float, pause: float
 ) -> tuple[list[float], float, dict[str, float]] | None:
-    """When each round after the first ended, and what the parent's threads used from there on; None: too late."""
+    """How long each round after the first took, and what the parent's threads used from there on; None: too late.
+
+    Args:
+        pause: seconds between two looks; rounds that end in the same one share the time.
+    """
     deadline = time.monotonic() + limit_s
-    marks: list[float] = []
-    seen, cpu, groups = -1, 0.0, dict[str, float]()
-    while len(marks) <= rounds:
+    seconds: list[float] = []
+    seen, began, cpu, groups = -1, 0.0, 0.0, dict[str, float]()
+    while seen < warm_up + rounds:
         version = side.current.version
-        if version != seen:
-            seen = version
-            if version == warm_up:
-                cpu, groups = time.process_time(), thread_seconds()
-            if version >= warm_up:
-                marks.append(time.perf_counter())
-        elif time.monotonic() > deadline:
-            return None
-        else:
-            time.sleep(0.001)  # looked at from outside: one more waiter on its lock would be part of what is measured
+        if version == seen:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(pause)
+            continue
+        now, passed = time.perf_counter(), version - seen
+        if seen >= warm_up:
+            seconds += [(now - began) / passed] * passed
+        elif version >= warm_up:
+            cpu, groups = time.process_time(), thread_seconds()
+        seen, began = version, now
     after = thread_seconds()
-    return marks, time.process_time() - cpu, {name: after[name] - groups.get(name, 0.0) for name in after}
+    return seconds, time.process_time() - cpu, {name: after[name] - groups.get(name, 0.0) for name in after}
 
 
 def thread_seconds() -> dict[str, float]:
