@@ -11,6 +11,7 @@ from marl.algorithms.base import Algorithm
 from marl.algorithms.ppo import PPO
 from marl.data.settings import ReplaySettings
 from marl.data.trajectory import Trajectory
+from marl.exchanges.gradients import parent as parent_module
 from marl.exchanges.gradients.memory import rounds_of
 from marl.exchanges.gradients.settings import DELAYED, EXACT
 from tests.algorithms.cases import DISCRETE, random_batch
@@ -206,6 +207,28 @@ def test_the_end_waits_until_children_have_told_the_steps_that_are_in_the_weight
         fleet.clock.now += 1.0
         ends.join(0.01)
     assert sum(fleet.told.values()) >= fleet.parent.current.steps > 0
+
+
+def test_a_child_whose_build_gives_other_bits_is_told_of_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has them again after each comparison, and goes on from the weights of the parent each time."""
+    monkeypatch.setattr(parent_module, "COMPARE_EVERY", 2 * ROUNDS)
+    first, second = fleet.nodes
+
+    def computes_otherwise(unused_played: int) -> None:
+        second.block["weights"][0] += 1e-3
+
+    first.connect()
+    second.connect()
+    until = 9 * ROUNDS
+    fleet.wait(
+        first.learn(0, some(fleet, 0), until), second.learn(0, some(fleet, 1), until, between=computes_otherwise)
+    )
+    assert fleet.notes == [
+        "child1 has computed other weights by the same gradients, and goes on from those of the parent: use the same "
+        "torch build and the same kind of machine everywhere"
+    ]
+    assert sum("has computed other weights" in note for note in second.notes) > 1
+    assert first.notes == []
 
 
 def test_the_end_does_not_wait_for_a_child_that_goes(fleet: Fleet) -> None:

@@ -60,6 +60,7 @@ class GradientsChild:
         self._rest = NodeRest(block, clock)
         self._wants_everything = self._wants_again = self._has_begun = False
         self._must_begin_anew = False  # this child has other weights than the parent
+        self._differs: dict[str, Value] = {}  # what the parent is told of that
         self._leaving = threading.Event()
 
     def flush_stragglers(self) -> None:
@@ -95,9 +96,9 @@ class GradientsChild:
         if not self._deterministic and self._reporter.due():
             yield from self._report()
         if self._wants_everything or self._wants_again:
-            again: dict[str, Value] = {} if self._wants_everything else {"again": True}
-            self._wants_everything = self._wants_again = False
-            yield Message(Kind.FULL, self._name, self.term, self.version, info=again)
+            info = self._differs if self._wants_everything else {"again": True}
+            self._wants_everything, self._wants_again, self._differs = False, False, {}
+            yield Message(Kind.FULL, self._name, self.term, self.version, info=info)
         elif self._uploaded is not None or not self._has_begun:
             return
         elif self._rest.is_asked():
@@ -169,12 +170,10 @@ class GradientsChild:
         for worker, row in enumerate(self._part):
             if row[STATE] == AWAY or row[KIND] == NOTHING:
                 continue
-            own, total = (
-                (self._block["part_gradient"][worker], self._gradient)
-                if row[KIND] == GRADIENT
-                else (self._block["part_sums"][worker], self._sums)
-            )
-            scale = float(self._numbers[worker, 2]) / largest if row[KIND] == GRADIENT else 1.0
+            is_gradient = row[KIND] == GRADIENT
+            name, total = ("part_gradient", self._gradient) if is_gradient else ("part_sums", self._sums)
+            own = self._block[name][worker]
+            scale = float(self._numbers[worker, 2]) / largest if is_gradient else 1.0
             torch.mul(own, scale, out=total) if kind == NOTHING else total.add_(own, alpha=scale)
             kind, count = int(row[KIND]), count + float(self._numbers[worker, 0])
         return kind, count, largest
@@ -297,4 +296,5 @@ class GradientsChild:
         if name is None or name == name_of(bytes_of(self._block["weights"])):
             return True
         self._note("this child has computed other weights than the parent: it goes on from those of the parent")
+        self._differs = {"differs": True}
         return False

@@ -78,7 +78,7 @@ class GradientsParent(Resting):
         self._parts: dict[str, Part] = {}
         self._told: dict[str, Told] = {}  # with them
         self._last: Answer | None = None  # of the round that was closed last
-        self._unheard = set()
+        self._unheard, self._differing, self._note = set(), set(), facts.note
 
     def join(self, child: str) -> Answer:
         """See ``ParentSide``."""
@@ -119,6 +119,7 @@ class GradientsParent(Resting):
         with self._changed:
             member = self.members[child]
             if message.kind is Kind.FULL:
+                self._note_difference(child, message)
                 missed = message.info.get("again") and message.version == self.current.version - 1
                 return self._last if missed and self._last is not None else self._everything(member)
             if message.kind is Kind.UPLOAD:

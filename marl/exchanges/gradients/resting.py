@@ -140,6 +140,8 @@ class Resting:
     _counts: Counts
     _trajectory: int  # most steps of a worker in one
     _unheard: set[str]  # children whose report the end of the run waits for
+    _differing: set[str]  # children that have computed other weights
+    _note: Callable[[str], None]
 
     def assign_rank(self, child: str, rank: int, workers: int) -> None:
         """See ``RunSide``."""
@@ -167,6 +169,17 @@ class Resting:
             self._unheard.discard(child)
             self._changed.notify_all()
         return answer
+
+    def _note_difference(self, child: str, full: Message) -> None:
+        """Tell once of a child that has computed other weights, and asks for those of the parent."""
+        if not full.info.get("differs") or child in self._differing:
+            return
+        self._differing.add(child)
+        harm = "; the same seed need not give the same bits" * self._deterministic
+        self._note(
+            f"{child} has computed other weights by the same gradients, and goes on from those of the parent{harm}: "
+            "use the same torch build and the same kind of machine everywhere"
+        )
 
     def catch_up(self, steps: int) -> None:
         """See ``RunSide``. What children report is in the weights: a trajectory counts when all its rounds are over.
