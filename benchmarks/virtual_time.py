@@ -1,6 +1,6 @@
 """Are virtual seconds those of real machines?
 
-    python benchmarks/virtual_time.py [--exchange gradients]
+    python benchmarks/virtual_time.py [--exchange gradients|experience]
 
 Three questions, each to real local children of one worker; seconds count between the first and the last rounds.
 
@@ -8,6 +8,9 @@ Three questions, each to real local children of one worker; seconds count betwee
 - More children than cores (8), whose environment sleeps 2 ms a step: the same.
 - More children than cores (4), which compute: a child must make as many steps in a virtual second as one child, which
   has a core to itself, in a real one.
+
+With ``experience`` the learner needs a core, too. So there is one child that computes in place of two, and no third
+question: what the learner of four children does in a second is more than what that of one does.
 
 Close other programs first: what they take from the children takes real time and no virtual time. Linux only.
 """
@@ -38,30 +41,37 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--env", default="CartPole-v1", help="that computes")
     parser.add_argument("--sleep", type=float, default=0.002, help="seconds of each step of the one that sleeps")
-    parser.add_argument("--exchange", choices=("weights", "gradients"), default="weights")
+    parser.add_argument("--exchange", choices=("weights", "gradients", "experience"), default="weights")
     parser.add_argument("--every", type=int, default=10_000, help="weights: steps of a round of a child that computes")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     busy = busy_share()
     see_sleeper()
     sleeping = {"environment.per_worker": 1, "environment.kwargs": f"{{sleep_s={options.sleep}}}"}
-    runs = {
-        "2 children that compute": measure(options.env, 2, options, every=options.every),
-        "8 children that sleep": measure(SLEEPER, 8, options, every=int(0.5 / options.sleep), **sleeping),
-        "4 children that compute": measure(options.env, 4, options, every=options.every),
-        "1 child that computes": measure(options.env, 1, options, every=options.every),
-    }
-    two, eight, four, one = runs.values()
+    learns = options.exchange == "experience"
+    computing = {"1 child and the learner": 1} if learns else {"2 children": 2, "4 children": 4, "1 child": 1}
+    runs = {name: measure(options.env, number, options, every=options.every) for name, number in computing.items()}
+    asleep = measure(SLEEPER, 8, options, every=int(0.5 / options.sleep), **sleeping)
+    first = next(iter(runs))
     rows = [
-        ["2 children on 2 cores, virtual / real seconds", f"{two.virtual_seconds / two.seconds:.3f}", "0.9 to 1.1"],
-        [f"8 children that sleep {1000 * options.sleep:g} ms a step, virtual / real seconds",
-         f"{eight.virtual_seconds / eight.seconds:.3f}", "0.95 to 1.05"],
-        ["a child of 4 on 2 cores, steps per virtual second / one child, per real second",
-         f"{four.steps / 4 / four.virtual_seconds / (one.steps / one.seconds):.3f}", ""],
+        [f"{first} on 2 cores, virtual / real seconds", _ratio(runs[first]), "0.9 to 1.1"],
+        [f"8 children that sleep {1000 * options.sleep:g} ms a step, virtual / real seconds", _ratio(asleep),
+         "0.95 to 1.05"],
     ]  # fmt: skip
+    if not learns:
+        four, one = runs["4 children"], runs["1 child"]
+        ratio = four.steps / 4 / four.virtual_seconds / (one.steps / one.seconds)
+        rows.append(
+            ["a child of 4 on 2 cores, steps per virtual second / one child, per real second", f"{ratio:.3f}", ""]
+        )
+    runs["8 children that sleep"] = asleep
     print(f"\n{machine()}; {busy:.0%} busy before.\n")
     print(table(["", "ratio", "to reach"], rows))
     keep("virtual_time", {"arguments": vars(options), "busy_before": busy, "runs": runs})
+
+
+def _ratio(measured: Measured) -> str:
+    return f"{measured.virtual_seconds / measured.seconds:.3f}"
 
 
 def measure(environment: str, children: int, options: argparse.Namespace, *, every: int, **settings: Any) -> Measured:
@@ -72,6 +82,7 @@ def measure(environment: str, children: int, options: argparse.Namespace, *, eve
         "exchange.name": options.exchange,
         "node.workers": 1,
         "exchange.every": f"{every} steps",
+        "exchange.batch": children if options.exchange == "experience" else 1,
         "evaluation.episodes": 0,
         "evaluation.final_episodes": 0,
         "report.every_seconds": 0.25,
