@@ -22,6 +22,7 @@ from marl.failpoints import fail
 # Columns of the counts, of rollouts. With virtual time: how many the worker had written when it last stood still, and
 # may have written before it stands still next.
 WRITTEN, TAKEN, RESTED, ALLOWED = range(4)
+REST_BELL, ALLOWED_BELL = 4, 5  # columns of the first worker: see ``Bell``; rung when RESTED or ALLOWED has changed
 RING_LENGTH = 4  # rollouts in each worker's ring; when they are full, the actor waits for its contact
 
 

@@ -10,16 +10,15 @@ credit for one round at a time, with the weights that contain all rounds before:
 So while the learner learns from round r, workers play round r + 1 with weights that contain round r - 1.
 """
 
-import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from marl.data.node.bell import Bell
 from marl.data.node.memory import array
-from marl.data.node.send_queue import ALLOWED, RESTED, RING_LENGTH, TAKEN, WRITTEN
+from marl.data.node.send_queue import ALLOWED, ALLOWED_BELL, REST_BELL, RESTED, RING_LENGTH, TAKEN, WRITTEN
 from marl.data.shared import SharedBlock
-
-POLL_S = 0.0005  # seconds between two looks
 
 
 def trajectories_a_round(batch: int, children: int, workers: int) -> int:
@@ -37,13 +36,14 @@ class PartRest:
     """A worker's side: called between trajectories, it waits while the worker has played all that it may."""
 
     def __init__(self, block: SharedBlock, worker: int) -> None:
-        self._counts, self._stop = array(block, "send_queue_counts")[worker], array(block, "stop")
+        counts, self._stop = array(block, "send_queue_counts"), array(block, "stop")
+        self._counts, self._rested, self._allowed = counts[worker], *_bells(counts)
 
     def __call__(self) -> None:
         """Return when the worker may play on, or is to stop."""
         self._counts[RESTED] = self._counts[WRITTEN]
-        while self._counts[WRITTEN] >= self._counts[ALLOWED] and not self._stop[0]:
-            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker were killed
+        self._rested.ring()
+        self._allowed.wait_for(lambda: bool(self._counts[WRITTEN] < self._counts[ALLOWED] or self._stop[0]))
 
 
 class Parts:
@@ -51,21 +51,33 @@ class Parts:
 
     def __init__(self, block: SharedBlock) -> None:
         self._counts: npt.NDArray[np.int64] = array(block, "send_queue_counts")
+        self._rested, self._allowed = _bells(self._counts)
 
     def begin(self, count: int) -> None:
         """Give up what waits to be sent. Then each worker may play ``count`` trajectories, with the one begun."""
         written = self._counts[:, WRITTEN].copy()
         self._counts[:, TAKEN] = written
         self._counts[:, ALLOWED] = written + count
+        self._allowed.ring()
 
     def go_on(self, count: int) -> None:
         """Each worker may play ``count`` more trajectories."""
         self._counts[:, ALLOWED] += count
+        self._allowed.ring()
 
     def are_played(self) -> bool:
         """Whether every worker stands still, with all that it may play."""
         return bool((self._counts[:, RESTED] >= self._counts[:, ALLOWED]).all())
 
+    def wait(self, is_over: Callable[[], bool]) -> None:
+        """Until ``are_played``, or until ``is_over`` says that this was long enough."""
+        self._rested.wait_for(lambda: self.are_played() or is_over())
+
     def are_sent(self) -> bool:
         """Whether all that workers may play is sent."""
         return bool((self._counts[:, TAKEN] >= self._counts[:, ALLOWED]).all())
+
+
+def _bells(counts: npt.NDArray[np.int64]) -> tuple[Bell, Bell]:
+    """For the contact, when a worker stands still; for the workers, when they may play."""
+    return Bell(counts[0, REST_BELL:]), Bell(counts[0, ALLOWED_BELL:])

@@ -9,7 +9,7 @@ from marl.data.node.send_queue import RING_LENGTH, Posted
 from marl.data.shared import SharedBlock
 from marl.exchanges.child_reports import EVERY
 from marl.exchanges.experience.child import ExperienceChild
-from marl.exchanges.experience.lockstep import POLL_S, Parts
+from marl.exchanges.experience.lockstep import Parts
 from marl.exchanges.virtual_time import BusyChild
 from marl.wire.message import Kind, Message
 
@@ -78,11 +78,8 @@ class LockstepChild(ExperienceChild):
 
     def _await_parts(self) -> bool:
         until = time.monotonic() + LONGEST_LOOK
-        while not self._parts.are_played():
-            if time.monotonic() >= until or self._stop[0]:
-                return False
-            time.sleep(POLL_S)  # poll: a lock would stay locked if a worker were killed
-        return True
+        self._parts.wait(lambda: time.monotonic() >= until or bool(self._stop[0]))
+        return self._parts.are_played()
 
     def _upload(self, rollouts: list[Posted]) -> Message:
         upload = super()._upload(rollouts)

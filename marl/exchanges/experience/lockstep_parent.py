@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from marl.data.node.trajectory_queue import TrajectoryQueue
 from marl.errors import ConfigError
 from marl.exchanges.experience.credit import ActorMember, Credit
-from marl.exchanges.experience.lockstep import POLL_S, trajectories_a_round
+from marl.exchanges.experience.lockstep import trajectories_a_round
 from marl.exchanges.experience.parent import LONGEST_WAIT, ExperienceParent
 from marl.exchanges.gradients.attendance import Attendance
 from marl.exchanges.sides import Answer
 from marl.exchanges.virtual_time import RoundTimer
 from marl.wire.message import Message
 
+POLL_S = 0.0003  # seconds between two looks at the learner
 FIRST_S = 10.0  # seconds that the first round waits for children that have not come yet
 
 
