@@ -14,7 +14,7 @@ from marl.exchanges.sides import Answer
 from marl.exchanges.virtual_time import RoundTimer
 from marl.wire.message import Message
 
-POLL_S = 0.0003  # seconds between two looks at the learner
+POLL_S = 0.0005  # seconds between two looks at the learner
 FIRST_S = 10.0  # seconds that the first round waits for children that have not come yet
 
 
@@ -82,7 +82,8 @@ class LockstepParent(ExperienceParent):
         """
         timer.clock.lagged = True
         self._timer, self._children, self._batch = timer, children, batch
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)  # for the thread that watches the open round
+        self._ended = threading.Condition(self._lock)  # for all others: the round is over
         self._attendance = Attendance(self._clock, timer)
         self._credit: RoundCredit = RoundCredit(
             self._trajectory_queue, self.members, children=children, batch=batch, num_bytes=self._newest.num_bytes
@@ -120,6 +121,7 @@ class LockstepParent(ExperienceParent):
         with self._changed:
             super().close()
             self._changed.notify_all()
+            self._ended.notify_all()
 
     def late(self, child: str) -> Answer | None:
         """Send the credit of a round that there was no room for; the reason of a refusal."""
@@ -149,11 +151,11 @@ class LockstepParent(ExperienceParent):
         self._watched = number
         while self._credit.round == number and not self._closed:
             if not watches:
-                self._changed.wait(LONGEST_WAIT)
+                self._ended.wait(LONGEST_WAIT)
             elif not self._is_full():
                 self._changed.wait(min(LONGEST_WAIT, max(POLL_S, self._attendance.due_at() - self._clock())))
-            elif self._is_learned():
-                self._end_round()
+            else:
+                self._await_learner()
 
     def _is_full(self) -> bool:
         """Whether all parts are there, or time is up."""
@@ -163,20 +165,19 @@ class LockstepParent(ExperienceParent):
             return False
         return self._attendance.is_over(self._here, live)
 
-    def _is_learned(self) -> bool:
-        """Whether the learner has learned from all whole batches. It is another process: look again and again."""
+    def _await_learner(self) -> None:
+        """Until the learner has learned from all whole batches, which ends the round. It is another process: look again
+        and again.
+        """
         before = time.thread_time()
-        learned = self._trajectory_queue.num_queued() < self._batch
-        if not learned:
+        while self._trajectory_queue.num_queued() >= self._batch and not self._closed:
             self._changed.wait(POLL_S)
-            self._timer.looked(time.thread_time() - before)
-        return learned
-
-    def _end_round(self) -> None:
-        self._attendance.end_round(self._here)
-        self._here = set()
-        self._credit.round += 1
-        self._changed.notify_all()
+        self._timer.looked(time.thread_time() - before)
+        if not self._closed:
+            self._attendance.end_round(self._here)
+            self._here = set()
+            self._credit.round += 1
+            self._ended.notify_all()
 
     def _reply(self, member: ActorMember) -> Answer:
         """See ``ExperienceParent``; also how many trajectories each worker plays for a round."""
