@@ -180,7 +180,7 @@ def test_a_child_that_is_late_is_not_waited_for(clock: Clock, runs: list[Lockste
     run.play(a, b)
     run.send(a)
     run.learn()
-    clock.now += 5.0
+    clock.now += 6.0
     run.end_round()
     run.play(a)
     run.send(b, a)  # it has a part in the next round

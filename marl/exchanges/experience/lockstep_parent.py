@@ -15,6 +15,7 @@ from marl.exchanges.virtual_time import RoundTimer
 from marl.wire.message import Message
 
 POLL_S = 0.0005  # seconds between two looks at the learner
+LATE_S = 5.0  # seconds of this machine, on whose cores children may take turns, until a round does not wait any more
 FIRST_S = 10.0  # seconds that the first round waits for children that have not come yet
 
 
@@ -84,7 +85,7 @@ class LockstepParent(ExperienceParent):
         self._timer, self._children, self._batch = timer, children, batch
         self._changed = threading.Condition(self._lock)  # for the thread that watches the open round
         self._ended = threading.Condition(self._lock)  # for all others: the round is over
-        self._attendance = Attendance(self._clock, timer)
+        self._attendance = Attendance(self._clock, timer, least_s=LATE_S)
         self._credit: RoundCredit = RoundCredit(
             self._trajectory_queue, self.members, children=children, batch=batch, num_bytes=self._newest.num_bytes
         )

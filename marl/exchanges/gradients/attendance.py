@@ -12,13 +12,19 @@ class Attendance:
     """Of one round after another. Not locked."""
 
     def __init__(
-        self, clock: Callable[[], float], timer: RoundTimer | None = None, children: int | None = None
+        self,
+        clock: Callable[[], float],
+        timer: RoundTimer | None = None,
+        children: int | None = None,
+        least_s: float = LEAST_S,
     ) -> None:
         """
         Args:
             timer: counts rounds in virtual time.
             children: deterministic mode: each round waits for all of them, however long that takes.
+            least_s: seconds that a round waits at least, after its first part.
         """
+        self._least_s = least_s
         self._clock, self._opened_at, self._timer, self._children = clock, clock(), timer, children
         # Children that a round waits for: those that have had a part in the last one; None: all, in the first round.
         self._active: set[str] | None = None
@@ -50,7 +56,7 @@ class Attendance:
         if self._children is not None:
             return math.inf
         first = self._first_at or self._clock()
-        return first + max(LEAST_S, SLOWER * (first - self._opened_at))
+        return first + max(self._least_s, SLOWER * (first - self._opened_at))
 
     def is_over(self, here: Collection[str], live: Collection[str]) -> bool:
         """Whether all parts are there, or time is up.
