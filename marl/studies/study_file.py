@@ -7,7 +7,7 @@ divide = ["environment.per_worker"]   of a run on children, by their number
 metric = "steps per child"       what cells are compared by
 [settings]                       the same for all runs, as in a file for marl train
 stop.steps = 200_000
-[variants.ppo]                   a name, and what it changes
+[variants.ppo]                   a name, and what it changes; children = [4] are its own numbers of children
 algorithm.name = "ppo"
 [grid]                           every combination of these, for every variant
 algorithm.learning_rate = [1e-3, 3e-3]
@@ -137,14 +137,15 @@ def _metric(tree: Mapping[str, Any]) -> str:
 def _cells(tree: Mapping[str, Any], children: tuple[int, ...], num_seeds: int) -> Iterator[Cell]:
     """The cells in the order of the file: variants, then the grid's combinations, then numbers of children."""
     common = _settings("settings", tree.get("settings", {}))
-    variants = _variants(tree.get("variants"))
+    variants = _variants(tree.get("variants"), children)
     grid = _grid(tree.get("grid"))
-    num_runs = len(variants) * math.prod(map(len, grid.values())) * len(children) * num_seeds
+    num_places = sum(len(variant.children) for variant in variants.values())
+    num_runs = num_places * math.prod(map(len, grid.values())) * num_seeds
     if num_runs > MOST_RUNS:  # a few lines can ask for more than any memory holds
         raise ConfigError(f"expected at most {MOST_RUNS:,} runs, got {num_runs:,}: make several studies")
     short = _short_keys(list(grid))
     for variant, own in variants.items():
-        for key, varied in itertools.product(own, grid):
+        for key, varied in itertools.product(own.settings, grid):
             if _within(key, varied) or _within(varied, key):
                 raise ConfigError(f"variants.{variant} sets {key}, which [grid] varies: leave it out of one of both")
     for (variant, own), values in itertools.product(variants.items(), itertools.product(*grid.values())):
@@ -152,16 +153,24 @@ def _cells(tree: Mapping[str, Any], children: tuple[int, ...], num_seeds: int) -
         parts = [variant] if tree.get("variants") else []
         parts += [f"{short[key]}={toml_value(value)}" for key, value in chosen.items()]
         folder = _folder([variant, *(f"{key}={toml_value(value)}" for key, value in chosen.items())])
-        for count in children:
-            place = [_children_text(count)] if children != (0,) else []
-            yield Cell(
-                ", ".join([*parts, *place]) or BASE, f"{folder}/children-{count}", {**common, **own, **chosen}, count
-            )
+        for count in own.children:
+            place = [_children_text(count)] if any(each.children != (0,) for each in variants.values()) else []
+            settings = {**common, **own.settings, **chosen}
+            yield Cell(", ".join([*parts, *place]) or BASE, f"{folder}/children-{count}", settings, count)
 
 
-def _variants(tables: Any) -> dict[str, dict[str, Any]]:
+class _Variant(NamedTuple):
+    settings: dict[str, Any]
+    children: tuple[int, ...]
+
+
+def _variants(tables: Any, children: tuple[int, ...]) -> dict[str, _Variant]:
+    """
+    Args:
+        children: numbers of those that name none.
+    """
     if tables is None:
-        return {BASE: {}}
+        return {BASE: _Variant({}, children)}
     if not isinstance(tables, dict) or not tables:
         raise ConfigError(f"variants: expected at least one table, got {_came(tables)}: write [variants.NAME]")
     for name, table in tables.items():
@@ -172,7 +181,13 @@ def _variants(tables: Any) -> dict[str, dict[str, Any]]:
     if double := _first_double([name.casefold().strip().replace(" ", "-") for name in tables]):
         same = [name for name in tables if name.casefold().strip().replace(" ", "-") == double[0]]
         raise ConfigError(f"variants: {same[0]!r} and {same[1]!r} would share a folder: give one another name")
-    return {name: _changes(f"variants.{name}", _settings(f"variants.{name}", table)) for name, table in tables.items()}
+    return {name: _variant(f"variants.{name}", dict(table), children) for name, table in tables.items()}
+
+
+def _variant(where: str, table: dict[str, Any], children: tuple[int, ...]) -> _Variant:
+    own = table.pop("children", None)
+    numbers = children if own is None else _numbers(f"{where}.children", own, MOST_CHILDREN)
+    return _Variant(_changes(where, _settings(where, table)), numbers)
 
 
 def _grid(table: Any) -> dict[str, list[Any]]:

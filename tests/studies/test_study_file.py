@@ -43,6 +43,15 @@ def test_variants_grid_and_children_are_crossed(tmp_path: Path) -> None:
     assert found[0].settings == {"algorithm.t_max": 5, "algorithm.learning_rate": 1e-3, "optimizer.name": "adam"}
 
 
+def test_a_variant_may_have_children_of_its_own(tmp_path: Path) -> None:
+    found = cells(tmp_path, "children = [2]\n[variants.alone]\nchildren = [0]\nalgorithm.t_max = 5\n[variants.b]\n")
+    assert [(cell.label, cell.folder, cell.children) for cell in found] == [
+        ("alone, one machine", "alone/children-0", 0),
+        ("b, 2 children", "b/children-2", 2),
+    ]
+    assert found[0].settings == {"algorithm.t_max": 5}
+
+
 def test_more_variants_values_seeds_and_children_leave_folders_as_they_were(tmp_path: Path) -> None:
     before = cells(tmp_path, "[variants.a]\n[grid]\nalgorithm.learning_rate = [1e-3]\n")
     after = cells(
@@ -111,6 +120,9 @@ def test_values_that_no_folder_can_be_called(tmp_path: Path) -> None:
         (f"{HEAD}[variants.a]\n[variants.A]", "'a' and 'A' would share a folder"),
         (f"{HEAD}[variants.'x/y']", "variants: expected a name of letters"),
         (f"{HEAD}[variants]\na = 1", "variants.a: expected a table of settings, got 1"),
+        (f"{HEAD}[variants.a]\nchildren = 2", "variants.a.children: expected a list of numbers, got 2"),
+        (f"{HEAD}[variants.a]\nchildren = [2, 2]", "variants.a.children: 2 is given twice"),
+        (f"{HEAD}[variants.a]\nchildren = [-1]", "variants.a.children: expected whole numbers from 0"),
         (f"{HEAD}[grid]", "grid: expected settings with lists of values, got an empty one"),
         (f"{HEAD}grid = 5", "grid: expected settings with lists of values, got 5"),
         (f"{HEAD}[grid]\nalgorithm.t_max = [5]\n'algorithm.t_max' = [6]", "grid: algorithm.t_max is given twice"),
