@@ -108,7 +108,7 @@ def test_a_replay_of_a_deterministic_run_cannot_go_on(tmp_path: Path) -> None:
         pytest.param("[variants.a]\n[variants.b]\nclock.virtual = true", "clock.virtual cannot", marks=needs_clock),
         pytest.param(
             "children = [0, 2]\n[settings]\nclock.virtual = true\nexchange.every = '5 seconds'",
-            "2 children: exchange.every: expected steps or episodes",
+            "2 children: exchange.every: expected steps, episodes or updates",
             marks=needs_clock,
         ),
     ],
