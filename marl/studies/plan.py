@@ -72,7 +72,8 @@ def plan(study: Study, folder: Path, allow: Collection[str]) -> list[Planned]:
 
 
 def demand_unchanged(runs: list[Planned], allow: Collection[str]) -> None:
-    """Refuse run folders whose settings are gone, or not those that the study gives them.
+    """Refuse run folders whose settings are gone, or not those that the study gives them, or that do not say how far
+    they are.
 
     Raises:
         RunFolderError: there is one.
@@ -84,6 +85,11 @@ def demand_unchanged(runs: list[Planned], allow: Collection[str]) -> None:
                 "the run made again"
             )
         if (run := latest_run(planned.place)) is not None:
+            if run.facts.exists() and not run.read_facts():  # a finished run would be made again
+                raise RunFolderError(
+                    f"{planned.name}: {run.facts} is damaged, and says whether the run has ended: put it back, or move "
+                    "that folder away to have the run made again"
+                )
             _demand_same(planned, run, allow)
 
 

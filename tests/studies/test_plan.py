@@ -160,6 +160,14 @@ def test_a_run_folder_changed_by_hand(tmp_path: Path) -> None:
         before.replace("every_seconds = 30.0", "every_seconds = 3.0").replace("workers = 0", "workers = 2")
     )
     demand_unchanged(runs, ())
+    facts = folders[1] / "facts.json"
+    whole = facts.read_text()
+    facts.write_text(whole[:9])
+    with pytest.raises(
+        RunFolderError, match=r"fast, seed 1: .*facts.json is damaged, and says whether the run has ended"
+    ):
+        demand_unchanged(runs, ())
+    facts.write_text(whole)
     config.rename(folders[1] / "config.old")
     with pytest.raises(RunFolderError, match=r"fast, seed 1: .* has lost its config.toml: put it back"):
         demand_unchanged(runs, ())
