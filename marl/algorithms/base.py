@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +27,7 @@ class Loss(NamedTuple):
     """A scalar to minimise, and numbers for people."""
 
     total: Tensor  # what counts is its gradient
-    metrics: dict[str, Tensor]
+    metrics: Mapping[str, Tensor]
     priorities: Tensor | None = None  # [N]  how much each transition had to teach, where that decides what comes next
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import SCHEDULE_NAMES, SCHEDULES, Algorithm, Loss, Moment, demand, scheduled
 from marl.algorithms.last_values import following_values
+from marl.algorithms.ppo_loss import ppo_loss
 from marl.algorithms.ppo_minibatch import Minibatch, in_one_row, in_sequences
 from marl.data.layout import is_empty, mapped
 from marl.data.spaces import Spaces
@@ -23,7 +24,6 @@ from marl.networks.contract import Policy
 from marl.networks.sampling import Rank
 from marl.networks.settings import NetworkSettings
 from marl.targets.gae import gae
-from marl.targets.returns import standardized
 from marl.targets.td_lambda import td_lambda
 from marl.targets.upgo import upgo
 from marl.targets.vtrace import vtrace
@@ -231,62 +231,6 @@ class PPO(Algorithm):
         seen = mapped(in_one_row, seen)
         flat = Minibatch._make([seen, *map(in_one_row, compared), *now, (), None, None])
         return flat if bool(batch.valid.all()) else flat.pick(batch.valid.flatten())
-
-
-def ppo_loss(
-    network: Policy,
-    batch: Minibatch,
-    *,
-    value_cost: float,
-    value_clip: float = 0.0,
-    entropy_cost: float = 0.0,
-    normalize_advantages: bool = True,
-) -> Loss:
-    """Mean of ``-min(r A, clip(r, 1 - e, 1 + e) A) + value_cost (R - V)^2 - entropy_cost H``, with r = pi / pi_old.
-
-    The paper's equations 7 and 9. ``total`` has the gradient of that; its first part is written as ``-s log pi``, whose
-    gradient distributions have in closed form, with s the slope of the minimum along log pi.
-    """
-    parameters, values = batch.outputs(network)
-    weights, batch = batch.weights(), batch.flat()
-    advantages = standardized(batch.advantages, weights) if normalize_advantages else batch.advantages
-    with torch.no_grad():
-        change = network.distribution.log_prob(parameters, batch.actions) - batch.log_probs
-        ratio = change.exp()
-        surrogate, slope = clipped_surrogate(ratio, advantages, batch.clip)
-    policy_and_entropy_loss, _, entropy = network.distribution.policy_gradient_loss(
-        parameters, batch.actions, slope, weights, entropy_cost
-    )
-    value_loss = torch.dot(value_errors(values, batch.values, batch.targets, value_clip), weights)
-    metrics = {
-        "policy_loss": -torch.dot(surrogate, weights),
-        "value_loss": value_loss.detach(),
-        "entropy": entropy,
-        "kl": torch.dot(ratio - 1.0 - change, weights),
-        "clipped": torch.dot(((ratio - 1.0).abs() > batch.clip).to(weights.dtype), weights),
-    }
-    return Loss(torch.add(policy_and_entropy_loss, value_loss, alpha=value_cost), metrics)
-
-
-def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> tuple[Tensor, Tensor]:
-    """``min(r A, clip(r, 1 - e, 1 + e) A)`` [N], and its derivative by log pi [N].
-
-    That of r A is r A itself, since dr = r dlog pi; where the clipped product is the smaller one it is constant.
-    """
-    plain = ratio * advantages
-    clipped = ratio.clamp(1.0 - clip, 1.0 + clip) * advantages
-    return torch.minimum(plain, clipped), plain.where(plain <= clipped, 0.0)
-
-
-def value_errors(values: Tensor, old_values: Tensor, targets: Tensor, value_clip: float) -> Tensor:
-    """``(R - V)^2`` [N]; with a clip the larger one of that and of the error of V kept within ``value_clip`` of the
-    old value.
-    """
-    errors = (values - targets).square()
-    if not value_clip:
-        return errors
-    near = old_values + (values - old_values).clamp(-value_clip, value_clip)
-    return torch.maximum(errors, (near - targets).square())
 
 
 @torch.no_grad()

@@ -37,9 +37,10 @@ class Minibatch(NamedTuple):
         """The transitions at ``index``, which may be a mask; or these sequences."""
         if self.resets is None:
             rows = index if index.dtype is torch.long else index.nonzero().squeeze(1)
-            # Not each[index], which moves a picture byte by byte.
+            # Not each[index], which moves a picture byte by byte, and takes longer to begin.
             seen = mapped(lambda each: each.index_select(0, rows.to(each.device)), self.observations)
-            return Minibatch._make([seen, *(each[index] for each in self[1:6]), *self[6:]])
+            there = rows.to(self.actions.device)
+            return Minibatch._make([seen, *(each.index_select(0, there) for each in self[1:6]), *self[6:]])
         seen, state = (
             mapped(lambda each: each[:, index], self.observations),
             mapped(lambda each: each[index], self.state),

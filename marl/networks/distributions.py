@@ -15,7 +15,8 @@ from marl.data.layout import leaves
 from marl.data.spaces import Parts, Spaces
 from marl.errors import ConfigError
 from marl.networks.measured.beta import Beta
-from marl.networks.measured.gaussian import Gaussian, StateGaussian, policy_gradient_loss
+from marl.networks.measured.differentiated import AdvantagesOf, Differentiated
+from marl.networks.measured.gaussian import Gaussian, StateGaussian
 from marl.networks.measured.squashed import Squashed
 
 
@@ -50,6 +51,15 @@ class Distribution(ActionRule, Protocol):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over [...] of ``weights * (-advantages log pi - entropy_cost H)``, of its first part, and of the
         entropy.
+        """
+
+    def policy_gradient(
+        self, parameters: Tensor, actions: Tensor, advantages_of: AdvantagesOf, weights: Tensor, entropy_cost: float
+    ) -> Tensor:
+        """The gradient of that loss by the parameters [..., P], as a number: autograd remembers nothing.
+
+        Args:
+            advantages_of: makes them of the log-probabilities [...] of the actions.
         """
 
 
@@ -90,12 +100,22 @@ class Categorical:
         total, policy_loss, entropy = _CategoricalLoss.apply(parameters, actions, advantages, weights, entropy_cost)  # type: ignore[no-untyped-call]
         return total, policy_loss, entropy
 
+    def policy_gradient(
+        self, parameters: Tensor, actions: Tensor, advantages_of: AdvantagesOf, weights: Tensor, entropy_cost: float
+    ) -> Tensor:
+        """See ``Distribution.policy_gradient``."""
+        log_probs, chosen = parameters.log_softmax(-1), actions.unsqueeze(-1)
+        gains = weights * advantages_of(log_probs.gather(-1, chosen).squeeze(-1))
+        probs = log_probs.exp()
+        gradient = _gradient(probs, chosen, gains)
+        if entropy_cost:
+            negative_entropy = (probs * log_probs).sum(-1, keepdim=True)
+            gradient.addcmul_(probs * (log_probs - negative_entropy), weights.unsqueeze(-1), value=entropy_cost)
+        return gradient
+
 
 class _CategoricalLoss(torch.autograd.Function):
-    """A quarter of the time that autograd needs for the same dozen small operations.
-
-    With p the softmax, d(-log p_a)/dz = p - onehot(a) and dH/dz = -p (log p + H).
-    """
+    """A quarter of the time that autograd needs for the same dozen small operations. dH/dz = -p (log p + H)."""
 
     @staticmethod
     def forward(
@@ -113,8 +133,7 @@ class _CategoricalLoss(torch.autograd.Function):
         chosen = actions.unsqueeze(-1)
         policy_loss = -(log_probs.gather(-1, chosen).squeeze(-1) * gains).sum()
         entropy = -(negative_entropy.squeeze(-1) * weights).sum()
-        gains = gains.unsqueeze(-1)
-        gradient = (probs * gains).scatter_add_(-1, chosen, -gains)
+        gradient = _gradient(probs, chosen, gains)
         gradient.addcmul_(probs * (log_probs - negative_entropy), weights.unsqueeze(-1), value=entropy_cost)
         context.save_for_backward(gradient)
         context.mark_non_differentiable(policy_loss, entropy)
@@ -124,6 +143,12 @@ class _CategoricalLoss(torch.autograd.Function):
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = context.saved_tensors
         return gradient * grads[0], None, None, None, None
+
+
+def _gradient(probs: Tensor, chosen: Tensor, gains: Tensor) -> Tensor:
+    """Of ``-gains log p_a`` by logits: d(-log p_a)/dz = p - onehot(a), with p the softmax."""
+    gains = gains.unsqueeze(-1)
+    return (probs * gains).scatter_add_(-1, chosen, -gains)
 
 
 Measured = Gaussian | StateGaussian | Squashed | Beta
@@ -146,7 +171,7 @@ class _Group(NamedTuple):
     deviations: slice  # of the logarithms of deviations that are no outputs; empty for categories
 
 
-class Compound:
+class Compound(Differentiated):
     """Rows [..., A] of floating numbers: categories, counted from 0, and measured numbers, in the order of the leaves.
 
     Parameters are logits and what measured numbers are drawn by, in that order as well, and then all logarithms of
@@ -218,13 +243,6 @@ class Compound:
             found = group.rule.entropy(self._of(group, parameters))
             total = total + (found.sum(-1) if isinstance(group.rule, Categorical) else found)
         return total
-
-    def policy_gradient_loss(
-        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, policy loss and entropy."""
-        log_probs, entropies = self.log_prob(parameters, actions), self.entropy(parameters)
-        return policy_gradient_loss(log_probs, entropies, advantages, weights, entropy_cost)
 
     def _of(self, group: _Group, parameters: Tensor) -> Tensor:
         """A group's own parameters: logits [..., count, categories], or those of measured numbers [..., 2 count]."""

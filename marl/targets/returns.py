@@ -29,13 +29,12 @@ def standardized(advantages: Tensor, weights: Tensor) -> Tensor:
     Where only rounding tells them apart they are 0. One alone stays as it is: less its own mean it would always be 0,
     and nothing would ever be learned.
     """
-    if float(weights.max()) == 1.0:
-        return advantages
-    mean = (advantages * weights).sum()
+    mean = float((advantages * weights).sum())
     centred = advantages - mean
-    deviation = (centred.square() * weights).sum().sqrt()
-    tells = deviation > ROUNDING * mean.abs()
-    return centred / torch.where(tells, deviation + 1e-8, torch.inf)
+    deviation = float((centred.square() * weights).sum().sqrt())
+    if deviation > ROUNDING * abs(mean):
+        return centred / (deviation + 1e-8)
+    return advantages if float(weights.max()) == 1.0 else centred / torch.inf  # one alone has deviation 0
 
 
 def moments_of(advantages: Tensor, weights: Tensor) -> Tensor:

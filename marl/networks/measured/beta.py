@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from marl.networks.measured.gaussian import policy_gradient_loss
+from marl.networks.measured.differentiated import Differentiated
 
 NEAREST = 1e-6  # of a bound, on a scale of 1: the density may be 0 or infinite at a bound itself
 LEAST, MOST = -20.0, 1e4  # of what a network says: beyond, float32 blurs the logarithms
 TRIES = 4  # of which one serves with a probability of 1 - 6e-6 or more
 
 
-class Beta:
+class Beta(Differentiated):
     """Independent numbers in (-1, 1): x = (a + 1) / 2 has a Beta distribution with alpha, beta = 1 + softplus.
 
     Above 1, the density has one peak. Parameters are what alpha is made of, then what beta is made of. At the start,
@@ -75,13 +75,6 @@ class Beta:
         means = ones * torch.digamma(ones + 1.0) + others * torch.digamma(others + 1.0)
         means = means - both * torch.digamma(both + 2.0)
         return (_log_norm(ones, others) - means).sum(-1) + math.log(2.0) * self.size
-
-    def policy_gradient_loss(
-        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, policy loss and entropy."""
-        log_probs, entropies = self.log_prob(parameters, actions), self.entropy(parameters)
-        return policy_gradient_loss(log_probs, entropies, advantages, weights, entropy_cost)
 
     def _excess(self, parameters: Tensor) -> Tensor:
         """Alpha - 1, then beta - 1."""

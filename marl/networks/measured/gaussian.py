@@ -5,19 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from marl.networks.measured.differentiated import Differentiated
+
 MIN_LOG_STD, MAX_LOG_STD = -5.0, 2.0  # of a deviation that a network says, so that it neither vanishes nor explodes
 
 
-def policy_gradient_loss(
-    log_probs: Tensor, entropies: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """As ``Distribution.policy_gradient_loss`` says, of log-probabilities and entropies [...]."""
-    policy_loss = -(weights * advantages * log_probs).sum()
-    entropy = (weights * entropies).sum()
-    return policy_loss - entropy_cost * entropy, policy_loss.detach(), entropy.detach()
-
-
-class Gaussian:
+class Gaussian(Differentiated):
     """Independent normals: parameters are ``size`` means, then ``size`` logarithms of deviations."""
 
     needs_bounds = False
@@ -51,13 +44,6 @@ class Gaussian:
         """In nats."""
         _, log_std = self.split(parameters)
         return log_std.sum(-1) + 0.5 * (1 + math.log(2 * math.pi)) * self.size
-
-    def policy_gradient_loss(
-        self, parameters: Tensor, actions: Tensor, advantages: Tensor, weights: Tensor, entropy_cost: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, policy loss and entropy."""
-        log_probs, entropies = self.log_prob(parameters, actions), self.entropy(parameters)
-        return policy_gradient_loss(log_probs, entropies, advantages, weights, entropy_cost)
 
     def split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Means and logarithms of deviations."""
