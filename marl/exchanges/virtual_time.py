@@ -15,10 +15,11 @@ rounds of both kinds says for each whether workers wait for its answer. Where up
 has an end of its own, whatever other children do; but the parent can do no more than its CPU time allows.
 
 Where children play for a learner, they play a round while it learns from the one before. So what they play it with
-contains the round before that:
+contains the round before that. The parent's process serves links beside the learner, which has a core of its own:
 
     uploaded = max(uploaded before, end of the round before the last + way down) + busy
-    end      = max(end before, max over children of (uploaded + way up)) + the learner's and the parent's seconds
+    served   = max(served before, max over children of (uploaded + way up)) + the parent's CPU time
+    end      = max(end before, served) + the learner's seconds
 """
 
 import threading
@@ -92,7 +93,7 @@ class VirtualClock:
             seconds: virtual time at which the clock begins.
         """
         self.seconds, self.barrier, self.together, self.lagged = seconds, barrier, together, lagged
-        self._link, self._parent = link, seconds
+        self._link, self._parent = link, seconds  # until when the parent was busy
         self._children: dict[str, _Child] = {}
 
     def join(self, child: str) -> None:
@@ -101,17 +102,22 @@ class VirtualClock:
         used = NOTHING if before is None else before.used
         self._children[child] = _Child(self.seconds, self.seconds, self.seconds, self.barrier, used)
 
-    def end_round(self, uploads: Mapping[str, Used], parent_s: float, *, waits: bool | None = None) -> None:
+    def end_round(
+        self, uploads: Mapping[str, Used], parent_s: float, learner_s: float = 0.0, *, waits: bool | None = None
+    ) -> None:
         """A round has ended.
 
         Args:
             uploads: what each child in it had used when its upload was there.
-            parent_s: CPU time of the parent since the round before, and what its learner took.
+            parent_s: CPU time of the parent since the round before; learner_s: seconds of its learner since then.
             waits: whether workers wait for its answer; None: as ``barrier`` says.
         """
-        self._parent += parent_s
         arrivals = {child: self._upload(self._children[child], used) for child, used in uploads.items()}
-        if self.together:
+        self._parent = max([self._parent, *(arrivals.values() if self.lagged else ())]) + parent_s
+        if self.lagged:
+            end = max(self.seconds, self._parent) + learner_s
+            ends = dict.fromkeys(uploads, end)
+        elif self.together:
             end = max([self.seconds, *arrivals.values()]) + parent_s
             ends = dict.fromkeys(uploads, end)
         else:
@@ -150,10 +156,20 @@ def serving_time() -> float:
 class RoundTimer:
     """The parent's: collects for a ``VirtualClock`` what every round has used. Not locked."""
 
-    def __init__(self, clock: VirtualClock, cpu: Callable[[], float] = serving_time) -> None:
-        """``cpu``: CPU time of this process that rounds wait for."""
-        self.clock, self._cpu = clock, cpu
+    def __init__(
+        self,
+        clock: VirtualClock,
+        cpu: Callable[[], float] = serving_time,
+        learner: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """
+        Args:
+            cpu: CPU time of this process that rounds wait for.
+            learner: seconds that this machine's learner has learned for so far.
+        """
+        self.clock, self._cpu, self._learner = clock, cpu, learner
         self._began: float | None = None  # CPU time when the round began
+        self._learned = 0.0  # seconds of the learner until then
         self._uploads: dict[str, Used] = {}
         self.traffic: Callable[[str], tuple[int, int]] = lambda child: (0, 0)  # bytes up and down of a child's link
 
@@ -165,7 +181,7 @@ class RoundTimer:
     def join(self, child: str) -> None:
         """A child takes part from now on; time begins with the first."""
         if self._began is None:
-            self._began = self._cpu()
+            self._began, self._learned = self._cpu(), self._learner()
         self.clock.join(child)
 
     def upload(self, child: str, busy: object) -> None:
@@ -179,9 +195,10 @@ class RoundTimer:
 
     def end_round(self, *, waits: bool | None = None) -> None:
         """The round's uploads are merged; ``waits``: see ``VirtualClock``."""
-        now = self._cpu()
-        self.clock.end_round(self._uploads, now - (now if self._began is None else self._began), waits=waits)
-        self._began, self._uploads = now, {}
+        now, learned = self._cpu(), self._learner()
+        parent_s = now - (now if self._began is None else self._began)
+        self.clock.end_round(self._uploads, parent_s, learned - self._learned, waits=waits)
+        self._began, self._learned, self._uploads = now, learned, {}
 
 
 class BusyChild:

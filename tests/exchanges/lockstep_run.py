@@ -21,7 +21,7 @@ class LockstepRun:
     def __init__(self, clock: Clock, *workers: int, batch: int, queue: int = 8, expected: int | None = None) -> None:
         self.clock, self.learner_s = clock, 0.0
         children = len(workers) if expected is None else expected
-        self.timer = RoundTimer(VirtualClock(VirtualLink(delay_s=0.25)), lambda: self.learner_s)
+        self.timer = RoundTimer(VirtualClock(VirtualLink(delay_s=0.25)), lambda: 0.0, lambda: self.learner_s)
         self.learning = Learning(clock, queue=queue, batch=batch, children=children, kind=LockstepParent)
         assert isinstance(self.learning.side, LockstepParent)
         self.side = self.learning.side

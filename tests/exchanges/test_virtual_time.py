@@ -114,7 +114,7 @@ def test_children_play_while_a_learner_learns_from_the_round_before() -> None:
     clock.join("a")
     ends = []
     for number in range(1, 5):
-        clock.end_round({"a": Used(2.0 * number)}, 1.0)
+        clock.end_round({"a": Used(2.0 * number)}, 0.0, 1.0)
         ends.append(clock.seconds)
     # Played at 2.1, 4.1, 6.1, 8.1, up in .1: the weights of the round before the last are there in time.
     assert ends == pytest.approx([3.2, 5.2, 7.2, 9.2])
@@ -125,16 +125,28 @@ def test_a_learner_that_takes_longer_holds_children_back() -> None:
     clock.join("a")
     ends = []
     for number in range(1, 6):
-        clock.end_round({"a": Used(1.0 * number)}, 3.0)
+        clock.end_round({"a": Used(1.0 * number)}, 0.0, 3.0)
         ends.append(clock.seconds)
     assert ends == pytest.approx([4.2, 7.2, 10.2, 13.2, 16.2])
+
+
+def test_a_parent_serves_links_while_its_learner_learns() -> None:
+    clock = VirtualClock(LINK, lagged=True)
+    clock.join("a")
+    ends = []
+    for number in range(1, 5):
+        clock.end_round({"a": Used(1.0 * number)}, 2.5, 3.0)
+        ends.append(clock.seconds)
+    # Two rounds are under way; what is played for the third waits for the first: 6.7 + .1 + 1 + .1 + 2.5 + 3.
+    assert ends == pytest.approx([6.7, 9.7, 13.4, 16.4])
 
 
 def test_a_lagged_clock_is_the_equation_written_out() -> None:
     """Children of unequal speeds, messages of unequal lengths; one child joins later."""
     clock, rounds, rng = VirtualClock(LINK, lagged=True, seconds=5.0), 12, np.random.default_rng(0)
     busy, up, down = rng.uniform(0.1, 3.0, (rounds, 3)), *rng.integers(0, 900, (2, rounds, 3))
-    learns = rng.uniform(0.1, 2.5, rounds)
+    learns, serves = rng.uniform(0.1, 2.5, (2, rounds))
+    served = 5.0  # when the parent had served each round
     joined = [0, 0, 4]  # the round in which each child joins
     learned = [5.0]  # when each round was learned from; the first is the beginning
     played: dict[int, float] = {}
@@ -153,8 +165,9 @@ def test_a_lagged_clock_is_the_equation_written_out() -> None:
             began = max(played[child], weights + 0.1 + down[number, child] / 1000.0)
             played[child] = began + busy[number, child]
             arrivals.append(played[child] + 0.1 + up[number, child] / 1000.0)
-        clock.end_round(uploads, learns[number])
-        learned.append(max(learned[-1], *arrivals) + learns[number])
+        clock.end_round(uploads, serves[number], learns[number])
+        served = max(served, *arrivals) + serves[number]
+        learned.append(max(learned[-1], served) + learns[number])
         assert clock.seconds == pytest.approx(learned[-1])
 
 

@@ -9,7 +9,7 @@ from marl.cluster.trainers.trainer import Given, Trainer
 from marl.cluster.trainers.workers import Workers
 from marl.data.normalizer import RunningStatistics
 from marl.exchanges.base import ParentFacts
-from marl.exchanges.virtual_time import RoundTimer, VirtualClock, VirtualLink, serving_time
+from marl.exchanges.virtual_time import RoundTimer, VirtualClock, VirtualLink
 from marl.training.flat import num_parameters
 
 PARENT = "parent"  # its name in messages
@@ -92,7 +92,7 @@ def _timer(given: Given, learner_s: Callable[[], float] = lambda: 0.0) -> RoundT
     if not clock.virtual:
         return None
     link = VirtualLink(*clock.link())
-    return RoundTimer(VirtualClock(link, seconds=given.virtual_before), lambda: serving_time() + learner_s())
+    return RoundTimer(VirtualClock(link, seconds=given.virtual_before), learner=learner_s)
 
 
 def _facts(given: Given) -> dict[str, Any]:
