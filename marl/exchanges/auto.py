@@ -16,6 +16,7 @@ class Auto(Weights):
     """
 
     is_open: ClassVar[bool] = True
+    averages: ClassVar[bool] = False  # perhaps: what only a mean of weights has is not to be set yet
 
     name: str = AUTO
 

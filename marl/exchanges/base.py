@@ -139,7 +139,14 @@ class Exchange(ExchangeSettings, ABC):
 
     learner: ClassVar[bool] = False  # players only play; one process learns, at the parent or on the only machine
     is_open: ClassVar[bool] = False  # stands for another one, which is chosen when the children are known
+    averages: ClassVar[bool] = False  # children upload weights in rounds, of which the parent makes the mean
     at_once: ClassVar[bool] = False  # neither side waits for the other, so one thread can run both
+
+    def validate(self) -> None:
+        """See ``SettingsPart``."""
+        super().validate()
+        if not self.averages:
+            self.demand_own()
 
     def rules(self, run: RunSettings) -> None:
         """Refuse settings that do not go with this exchange.

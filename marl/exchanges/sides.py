@@ -20,6 +20,13 @@ class Answer(NamedTuple):
     digest: bytes | None = None
 
 
+class Moments(NamedTuple):
+    """Moments of the children's optimizers, averaged; never written to again."""
+
+    vectors: Tensor  # [K, P]
+    steps: int  # that the optimizer of the middle child has made
+
+
 class Global(NamedTuple):
     """The weights of one version; never written to again."""
 
@@ -31,6 +38,7 @@ class Global(NamedTuple):
     delta: Tensor | None = None
     name: Future[str] | None = None  # hash of the weights, for children that compute them from ``delta``
     updates: int | None = None  # optimizer steps of this parent until then; None: children make their own, and report
+    moments: Moments | None = None  # where children share them, once a round has a mean
     rests: bool = True  # in deterministic mode: all children wait for ``release``, or will, before they go on
 
 
@@ -42,7 +50,7 @@ class State(NamedTuple):
     error: Tensor | None = None
     merged: Mapping[str, int] = {}  # the last counter merged from each child
     limits: Mapping[str, Any] = {}  # what earlier uploads have shown, to check later ones; plain numbers and names
-    optimizer: Mapping[str, Tensor] = {}  # its state, by the names of a node's memory, where the parent has one
+    optimizer: Mapping[str, Tensor] = {}  # state of an optimizer of the parent, and moments of those of the children
 
 
 class ChildSide(Protocol):

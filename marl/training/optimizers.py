@@ -7,7 +7,7 @@ et al. 2016).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -147,3 +147,27 @@ def can_go_on(settings: OptimizerSettings, state: Tensor, count: Tensor) -> bool
     """Whether an optimizer can continue from ``state`` and ``count``: it takes roots of its mean squares."""
     square = SQUARES.get(settings.name)
     return bool((count >= 0).all()) and (square is None or bool((state[square] >= 0).all()))
+
+
+class Moment(NamedTuple):
+    """One vector of an optimizer's state: past gradients, or their squares, of which each step forgets a part."""
+
+    row: int  # of the state [NUM_VECTORS, P]
+    decay: float  # what one step leaves of it
+    squared: bool  # never below 0
+    longest: float  # its length is at most this, in lengths of the longest gradient (squared: in their squares)
+
+
+def moments_of(settings: OptimizerSettings, which: str) -> tuple[Moment, ...]:
+    """The vectors that children average.
+
+    Args:
+        which: "own": none; "second": mean squared gradients; "all": mean gradients, or momentum, too.
+    """
+    rows: dict[str, tuple[Moment, ...]] = {
+        "adam": (Moment(0, settings.beta1, False, 1.0), Moment(SQUARES["adam"], settings.beta2, True, 1.0)),
+        "rmsprop": (Moment(SQUARES["rmsprop"], settings.decay, True, 1.0),),
+        "sgd": (Moment(0, settings.momentum, False, 1 / max(1e-9, 1 - settings.momentum)),),
+    }
+    found = rows.get(settings.name, ())
+    return tuple(each for each in found if which == "all" or (which == "second" and each.squared))

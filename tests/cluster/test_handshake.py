@@ -205,3 +205,11 @@ def test_a_child_that_serves_another_run_is_not_measured() -> None:
     ours.send(Message(Kind.PROBE, "parent", info={"work": True}))
     assert read_hello(theirs, name="child", workers=2, busy=lambda: True) is None
     assert not theirs.bytes_sent
+
+
+def test_a_child_of_an_earlier_build_hears_of_newer_settings_only_where_they_are_set() -> None:
+    newer = {"moments", "outer_optimizer", "outer_beta1", "outer_beta2", "outer_epsilon"}
+    assert not newer & hello_of("CartPole-v1").exchange.keys()
+    hello = hello_of("CartPole-v1", exchange__moments="second", exchange__outer_beta2=0.9)
+    assert newer & hello.exchange.keys() == {"moments", "outer_beta2"}
+    assert examine(hello, allow=(), workers=1).config.exchange.moments == "second"

@@ -58,7 +58,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) 
 
 
 def test_all_settings_at_once_survive_a_file(tmp_path: Path) -> None:
-    apart = ("stop.minutes", "algorithm.schedule_minutes", "exchange.name", "replay.ratio")  # contradict others
+    contradict = ("stop.minutes", "algorithm.schedule_minutes", "exchange.name", "replay.ratio")
+    apart = (*contradict, "exchange.outer_optimizer", "exchange.parts")
     config = load_config(None, {key: value for key, value in OTHER.items() if key not in apart})
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config), encoding="utf-8")

@@ -175,3 +175,32 @@ def test_a_run_needs_an_end() -> None:
     ends = ({"stop.steps": 1}, {"stop.minutes": 1.0}, {"stop.episodes": 1}, {"environment.solved_return": 0.0})
     for overrides in ends:
         demand_end(load_config("Thing-v0", overrides))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"moments": "third"}, "exchange.moments: expected one of own, second, all, got 'third'"),
+        ({"outer_optimizer": "rmsprop"}, "exchange.outer_optimizer: expected one of sgd, adam, got 'rmsprop'"),
+        ({"outer_optimizer": "adam"}, "exchange.outer_lr: expected at most 0.1 "),
+        ({"outer_optimizer": "adam", "outer_lr": 0.01, "outer_momentum": 0.9}, "exchange.outer_momentum: expected 0 "),
+        ({"moments": "all", "parts": 2}, "exchange.parts: expected 1 with exchange.moments"),
+        ({"outer_beta1": 1.0}, "exchange.outer_beta1: expected 0 to below 1, got 1.0"),
+        ({"outer_beta2": -0.1}, "exchange.outer_beta2: expected 0 to below 1, got -0.1"),
+        ({"outer_epsilon": 0.0}, "exchange.outer_epsilon: expected more than 0, got 0.0"),
+        *(
+            ({"name": name, "moments": "second"}, f"exchange.moments: expected 'own' with exchange.name = {name!r}")
+            for name in ("pairwise", "gradients", "experience", "observations", "auto")
+        ),
+        ({"name": "pairwise", "outer_optimizer": "adam", "outer_lr": 0.01}, "exchange.outer_optimizer: expected 'sgd'"),
+    ],
+    ids=str,
+)
+def test_moments_and_outer_optimizers_that_cannot_be(settings: dict[str, Any], words: str) -> None:
+    message = refused("CartPole-v1", **{f"exchange__{key}": value for key, value in settings.items()})
+    assert message.startswith(words)
+
+
+def test_sgd_has_no_second_moments() -> None:
+    message = refused("CartPole-v1", optimizer__name="sgd", exchange__name="weights", exchange__moments="second")
+    assert message.startswith("exchange.moments: expected 'own' with optimizer.name = 'sgd'")

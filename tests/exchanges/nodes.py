@@ -13,8 +13,10 @@ from marl.exchanges.merging.exchange import Merging
 from marl.exchanges.merging.parent import MergingParent
 from marl.exchanges.merging.rest import rest_fields
 from marl.exchanges.pairwise.exchange import Pairwise
+from marl.exchanges.run import RunSettings
 from marl.exchanges.sides import Answer
 from marl.exchanges.weights.exchange import Weights
+from marl.training.optimizers import OptimizerSettings, moments_of
 from marl.wire.message import Kind, Message
 from marl.wire.payload import Incoming, Outgoing, ReceiveBuffers
 
@@ -66,6 +68,7 @@ class Child:
             deterministic=deterministic,
             note=self.notes.append,
             clock=clock,
+            moments=moments_of(OptimizerSettings(), exchange.moments),
         )
         self.side.joined()
 
@@ -116,6 +119,7 @@ def make_parent(
         observation_size=OBSERVATION if normalizes else 0,
         seen_beside=SEEN_BESIDE,
         reach=reach,
+        moments=exchange.merged_moments(RunSettings(), SIZE),
         note=note,
         clock=clock,
     )

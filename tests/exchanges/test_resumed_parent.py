@@ -8,6 +8,7 @@ import torch
 
 from marl.data.normalizer import from_row
 from marl.errors import WeightsFileError
+from marl.exchanges.run import RunSettings
 from marl.exchanges.sides import State
 from marl.exchanges.weights.parent import WeightsParent
 from tests.exchanges.nodes import (
@@ -24,6 +25,7 @@ from tests.exchanges.nodes import (
 )
 
 RICH = {"codec": "int8", "outer_lr": 0.7, "outer_momentum": 0.9}
+ADAM = {"moments": "all", "outer_optimizer": "adam", "outer_lr": 0.01}
 
 
 def resumed(state: State, clock: Clock, term: int = 1, **settings: object) -> WeightsParent:
@@ -39,10 +41,12 @@ def resumed(state: State, clock: Clock, term: int = 1, **settings: object) -> We
         term=term,
         version=current.version,
         steps=current.steps,
+        moments=exchange.merged_moments(RunSettings(), SIZE),
         clock=clock,
     )
     vectors = {"velocity": state.velocity, "error": state.error}
-    parent.restore({name: each for name, each in vectors.items() if each is not None}, state.merged, state.limits)
+    saved = {name: each for name, each in vectors.items() if each is not None} | dict(state.optimizer)
+    parent.restore(saved, state.merged, state.limits)
     return parent
 
 
@@ -83,7 +87,7 @@ def test_it_has_everything_that_was_saved(clock: Clock) -> None:
     assert after.merged == {"a": 3, "b": 3}
 
 
-@pytest.mark.parametrize("settings", [{}, RICH], ids=str)
+@pytest.mark.parametrize("settings", [{}, RICH, ADAM], ids=str)
 def test_a_run_that_was_resumed_comes_to_the_same_weights(settings: dict[str, object], clock: Clock) -> None:
     ends = []
     for breaks in (False, True):

@@ -5,6 +5,8 @@ import torch
 from marl.exchanges.child_reports import report_every
 from marl.exchanges.member import Member
 from marl.exchanges.merging.merger import Merger
+from marl.exchanges.merging.moments import NAME as MOMENTS
+from marl.exchanges.merging.moments import STEPS as MOMENT_STEPS
 from marl.exchanges.sides import Answer
 from marl.wire.arrays import digest_of
 from marl.wire.message import Array, Kind, Message, Value
@@ -52,6 +54,8 @@ class Broadcasts:
         info: dict[str, Value] = {"steps": current.steps, "codec": self._merger.codec}
         if kind != "nothing" and current.statistics is not None:
             arrays["normalizer"] = current.statistics
+        if kind != "nothing" and current.moments is not None:
+            arrays[MOMENTS], info[MOMENT_STEPS] = current.moments
         if kind == "weights":
             arrays["weights"] = current.weights
         elif kind == "delta" and current.delta is not None:

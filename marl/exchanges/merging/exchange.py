@@ -15,9 +15,12 @@ from marl.exchanges.merging.rest import WorkerRest, rest_fields
 from marl.exchanges.part import demand
 from marl.exchanges.run import RunSettings, most_updates
 from marl.exchanges.triggers import parse_trigger
+from marl.training.flat import num_parameters
+from marl.training.optimizers import moments_of
 from marl.wire.codec import CODECS
 
 if TYPE_CHECKING:  # a worker needs neither
+    from marl.exchanges.merging.moments import MergedMoments
     from marl.exchanges.merging.parent import MergingParent
     from marl.exchanges.weights.child import WeightsChild
 
@@ -86,6 +89,10 @@ class Merging(Exchange):
         rest = WorkerRest(worker.block, worker.number, every if by_itself else None)
         worker.learn(rest=rest, updates=math.ceil(most_updates(worker.run)) if in_updates else 0)
 
+    def payload_bytes(self, run: RunSettings, spaces: Spaces, network: nn.Module) -> int:
+        """See ``Exchange``."""
+        return 4 * len(moments_of(run.optimizer, self.moments)) * num_parameters(network)
+
     def child(self, facts: ChildFacts) -> "WeightsChild":
         """See ``Exchange``."""
         return self.child_class()(
@@ -96,6 +103,7 @@ class Merging(Exchange):
             deterministic=facts.deterministic,
             restarts=facts.restarts,
             note=facts.note,
+            moments=moments_of(facts.run.optimizer, self.moments),
         )
 
     def parent(self, facts: ParentFacts) -> "MergingParent":
@@ -111,6 +119,7 @@ class Merging(Exchange):
             sample=facts.sample,
             reach=facts.reach,
             seen_beside=facts.seen_beside,
+            moments=self.merged_moments(facts.run, facts.num_parameters),
             children=facts.children if facts.run.deterministic else None,
             term=facts.term,
             version=facts.version,
@@ -123,3 +132,14 @@ class Merging(Exchange):
             clock = facts.timer.clock
             clock.barrier, clock.together = self.barrier or facts.run.deterministic, self.together
         return side
+
+    def merged_moments(self, run: RunSettings, num_parameters: int) -> "MergedMoments | None":
+        """What averages the moments of the children's optimizers; None: they are not averaged."""
+        from marl.exchanges.merging.moments import MergedMoments
+
+        moments, longest = moments_of(run.optimizer, self.moments), run.algorithm.max_gradient_norm
+        if not moments:
+            return None
+        return MergedMoments(
+            moments, num_parameters, aggregate=self.aggregate, clip=self.clip, longest_gradient=longest
+        )

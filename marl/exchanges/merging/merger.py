@@ -12,27 +12,28 @@ from torch import Tensor
 
 from marl.averaging.directions import Directions
 from marl.averaging.mean import Accepted, Merge, RunningMean
-from marl.averaging.outer_step import outer_step
 from marl.averaging.reach import Reach
 from marl.averaging.robust import RobustMean
 from marl.averaging.tiles import DeltaMeter
 from marl.averaging.vetting import Sent, Vetting
 from marl.digests import begin_name
 from marl.errors import WeightsRefused
+from marl.exchanges.merging.claims import work_of
+from marl.exchanges.merging.fast_codec import fast_enough
+from marl.exchanges.merging.moments import NAME as MOMENTS
+from marl.exchanges.merging.moments import MergedMoments
+from marl.exchanges.merging.outer import Outer
 from marl.exchanges.merging.parts import Parts
 from marl.exchanges.observation_statistics import SEEN_PER_STEP, Observed, Vetted, together
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.sides import Global
 from marl.exchanges.triggers import parse_trigger
+from marl.training.saved.weights_file import copy_exactly
 from marl.wire.arrays import bytes_of
-from marl.wire.codec import CODECS, Codec
+from marl.wire.codec import Codec
 from marl.wire.compression import build_codec
 from marl.wire.header import Header
 from marl.wire.message import Message, tensor_of
-
-# Codec "auto" lets a transfer take at most this share of a round. A round counts as MIN_PERIOD seconds or more, and as
-# USUAL_PERIOD seconds if ``exchange.every`` is not in seconds.
-TRANSFER_SHARE, MIN_PERIOD, USUAL_PERIOD = 0.1, 0.5, 5.0
 
 
 class Merged(NamedTuple):
@@ -55,17 +56,19 @@ class Merger:
         observed: Observed | None = None,
         reach: Reach | None = None,
         seen_beside: float = 0.0,
+        moments: MergedMoments | None = None,
     ) -> None:
         """
         Args:
             observed: owns the normaliser's statistics; None: nothing is normalised.
             reach: how far learning can move the weights; None: not known.
             seen_beside: observations per worker that an upload may contain before it counts their steps.
+            moments: averages those of the children's optimizers; None: they are not averaged.
         """
         size = current.weights.numel()
         self.current, self.parts = current, Parts(size, settings.parts)
         self.codec = "float32"  # of the next uploads
-        self.velocity = torch.zeros(size) if settings.outer_momentum else None
+        self.outer, self.moments = Outer(settings, size), moments
         self.error: Tensor | None = None  # rounding error of the last broadcast
         in_updates = parse_trigger(settings.every).unit == "update"  # then uploads come while a trajectory is learned
         self.vetting = Vetting(
@@ -91,6 +94,8 @@ class Merger:
         self._part, self.vetting.part = self.parts.of(version), version % self.parts.count
         self._mean = self._mean_of(self.parts.length(version))
         self._mean.begin(self.current.weights[self._part])
+        if self.moments is not None:
+            self.moments.begin()
         self._idle = 0  # uploads without work or without learning: they do not enter the mean
         self._steps = 0.0
 
@@ -108,12 +113,15 @@ class Merger:
     def receive_tensors(self, header: Header, buffer: Tensor) -> dict[str, Tensor]:
         """Where an upload's arrays go: weights, in full or rounded, into ``buffer``; statistics beside them."""
         wanted: dict[str, Tensor] = {}
+        if self.moments is not None:
+            wanted[MOMENTS] = self.moments.receive_tensor(buffer)
         if self.current.statistics is not None:
             wanted["moments"] = torch.empty_like(self.current.statistics)
         if self._codec is not None and any(entry.name == "change" for entry in header.manifest):
             wanted["change"] = buffer[: self._codec.num_bytes(self.parts.length(header.version))]
         else:
-            wanted["weights"] = buffer.view(torch.float32)[: self.parts.length(header.version)]
+            numbers = buffer[: self.current.weights.nbytes].view(torch.float32)
+            wanted["weights"] = numbers[: self.parts.length(header.version)]
         return wanted
 
     def add(self, upload: Message, sent: Sent) -> Merged:
@@ -130,6 +138,7 @@ class Merger:
                 sent.child, tensor_of(upload, "moments"), SEEN_PER_STEP * work + self._seen_beside * sent.workers
             )
         )
+        moments = None if self.moments is None else self.moments.check(upload)
         numbers, is_delta = self.uploaded(upload), "change" in upload.arrays
         counts = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
         learned, weight, seconds = self.vetting.since(sent, work, counts)
@@ -146,6 +155,8 @@ class Merger:
         if not accepted.factor:
             self._idle += 1
             return Merged(work, 0.0, 1.0)
+        if self.moments is not None and moments is not None:
+            self.moments.add(sent.child, moments, weight)
         self._added()
         return Merged(work, weight, accepted.factor)
 
@@ -176,10 +187,13 @@ class Merger:
 
     def go_back(self, to: Global) -> None:
         """Make the weights of an earlier version the newest ones. All children then receive full weights."""
-        self.current = Global(self.current.version + 1, to.weights, self.current.statistics, self.current.steps)
-        for each in (self.velocity, self.error):
-            if each is not None:
-                each.zero_()
+        statistics, steps = self.current.statistics, self.current.steps
+        self.current = Global(self.current.version + 1, to.weights, statistics, steps, moments=to.moments)
+        self.outer.forget()
+        if self.error is not None:
+            self.error.zero_()
+        if self.moments is not None:
+            self.moments.current = to.moments
         self.directions.forget()
         self._statistics.clear()
         self._begin()
@@ -211,8 +225,7 @@ class Merger:
                 self._make_version(ranks)
             except WeightsRefused as error:
                 self._note(f"a round makes no new weights, they would not be usable: {error}")
-                if self.velocity is not None:
-                    self.velocity.zero_()
+                self.outer.forget()
         self._begin()
 
     def choose_codec(self, slowest: float) -> None:
@@ -223,14 +236,8 @@ class Merger:
         """
         if self._settings.codec != "auto":
             return
-        trigger = parse_trigger(self._settings.every)
-        period = max(MIN_PERIOD, trigger.amount) if trigger.unit == "second" else USUAL_PERIOD
         full = self.current.weights.nbytes
-        for name in CODECS:
-            share = 1.0 if name == "float32" else build_codec(name).num_bytes(full // 4) / full
-            if slowest * share <= TRANSFER_SHARE * period or name == CODECS[-1]:
-                self._use_codec(name)
-                break
+        self._use_codec(fast_enough(full, slowest, self._settings.every))
         self._note(f"weights travel as {self.codec}: the slowest child needed {slowest:.2f} s for {full:,} bytes")
 
     def _use_codec(self, name: str) -> None:
@@ -241,7 +248,7 @@ class Merger:
             self.error, self._decoded = torch.zeros(size), torch.empty(size)
 
     def _make_version(self, ranks: Mapping[str, int]) -> None:
-        before, settings, part = self.current, self._settings, self._part
+        before, part = self.current, self._part
         weights = torch.empty_like(before.weights)
         self.parts.fill(before.version, weights, before.weights)
         base, target = before.weights[part], weights[part]
@@ -249,8 +256,7 @@ class Merger:
             self._mean.mean(target)
         else:
             target.copy_(base)  # steps without learning, such as those that fill a replay
-        velocity = None if self.velocity is None else self.velocity[part]
-        outer_step(base, target, velocity, lr=settings.outer_lr, momentum=settings.outer_momentum)
+        self.outer.step(base, target, part)
         self._meter.norm(target, base)  # momentum may have thrown them out of range
         delta = name = None
         if self._codec is not None and self.error is not None:
@@ -263,7 +269,25 @@ class Merger:
         elif self.parts.count > 1:
             delta = target
         steps = before.steps + int(self._steps)
-        self.current = Global(before.version + 1, weights, self._folded(ranks), steps, delta, name)
+        moments = None if self.moments is None else self.moments.close()
+        self.current = Global(before.version + 1, weights, self._folded(ranks), steps, delta, name, moments=moments)
+
+    def saved(self) -> dict[str, Tensor]:
+        """For a checkpoint: what weights, velocity and error do not say."""
+        return self.outer.saved() | ({} if self.moments is None else self.moments.saved())
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            WeightsFileError: a tensor cannot be used.
+        """
+        self.outer.restore(tensors)
+        if self.error is not None and "error" in tensors:
+            copy_exactly(self.error, tensors["error"], "the checkpoint's error")
+        if self.moments is not None:
+            self.moments.restore(tensors)
+            self.current = self.current._replace(moments=self.moments.current)
 
     def _folded(self, ranks: Mapping[str, int]) -> Tensor | None:
         """Fold the statistics of uploads into the normaliser's, and drop them. Returns the result."""
@@ -273,15 +297,3 @@ class Merger:
         statistics = self._observed.fold([self._statistics[name] for name in in_order])
         self._statistics.clear()
         return statistics
-
-
-def work_of(upload: Message) -> int:
-    """Environment steps that an upload claims.
-
-    Raises:
-        WeightsRefused: it claims something else.
-    """
-    work = upload.info.get("work")
-    if not isinstance(work, int) or isinstance(work, bool):
-        raise WeightsRefused(f"expected a count of steps as work, got {work!r:.40}")
-    return work

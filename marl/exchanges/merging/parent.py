@@ -17,6 +17,7 @@ from marl.exchanges.member import Member
 from marl.exchanges.merging.broadcasts import Broadcasts
 from marl.exchanges.merging.buffers import Buffers
 from marl.exchanges.merging.merger import Merged, Merger
+from marl.exchanges.merging.moments import MergedMoments
 from marl.exchanges.merging.participation import Participation
 from marl.exchanges.observation_statistics import Observed
 from marl.exchanges.settings import ExchangeSettings
@@ -25,7 +26,6 @@ from marl.exchanges.virtual_time import RoundTimer
 from marl.failpoints import fail
 from marl.log_throttle import LogThrottle
 from marl.reports.history import record, recording
-from marl.training.saved.weights_file import copy_exactly
 from marl.wire.header import Header
 from marl.wire.message import Kind, Message
 from marl.wire.receive_buffers import buffers_of, no_buffers
@@ -50,6 +50,7 @@ class MergingParent(Participation):
         sample: RunningStatistics | None = None,
         reach: Reach | None = None,
         seen_beside: float = 0.0,
+        moments: MergedMoments | None = None,
         children: int | None = None,
         term: int = 0,
         version: int = 0,
@@ -64,6 +65,7 @@ class MergingParent(Participation):
             sample: statistics of the parent's own observations, to check those of children.
             reach: how far learning can move weights, to check uploads. None: check them only by earlier uploads.
             seen_beside: observations per worker that an upload may contain before it counts their steps.
+            moments: averages those of the children's optimizers; None: they are not averaged.
             children: deterministic mode: each round waits for this many children and merges them by rank. Each new
                 version waits for ``release``. None: a round takes the children that upload in time.
             hear: gets each child's reports, in the thread of its conversation.
@@ -81,10 +83,11 @@ class MergingParent(Participation):
         self._observed = Observed(observation_size, statistics, sample) if observation_size else None
         row = None if self._observed is None else self._observed.statistics
         self._merger = self._make_merger(
-            Global(version, weights.clone(), row, steps), observed=self._observed, reach=reach, seen_beside=seen_beside
-        )
+            Global(version, weights.clone(), row, steps),
+            observed=self._observed, reach=reach, seen_beside=seen_beside, moments=moments,
+        )  # fmt: skip
         self._broadcasts = self._make_broadcasts()
-        self._buffers = Buffers(weights.nbytes)
+        self._buffers = Buffers(weights.nbytes + (0 if moments is None else moments.num_bytes))
 
     def _make_merger(self, current: Global, **named: Any) -> Merger:
         return Merger(current, self._settings, self._note, **named)
@@ -261,9 +264,7 @@ class MergingParent(Participation):
 
     def restore(self, tensors: Mapping[str, Tensor], merged: Mapping[str, int], limits: Mapping[str, Any]) -> None:
         """Continue from a ``saved`` state; called before any child joins."""
-        for mine, name in ((self._merger.velocity, "velocity"), (self._merger.error, "error")):
-            if mine is not None and name in tensors:
-                copy_exactly(mine, tensors[name], f"the checkpoint's {name}")
+        self._merger.restore(tensors)
         for child, counter in merged.items():
             self.members[child] = Member(child, merged_counter=counter, last_counter=counter)
             self.members[child].merged_at = self._since(limits.get("merged_at"), child)
@@ -282,7 +283,7 @@ class MergingParent(Participation):
         """Everything that a resumed parent needs."""
         with self._changed:
             velocity, error = (
-                None if each is None else each.clone() for each in (self._merger.velocity, self._merger.error)
+                None if each is None else each.clone() for each in (self._merger.outer.velocity, self._merger.error)
             )
             # An upload of the open round is not yet in these weights.
             merged = {name: member.merged_counter - member.uploaded for name, member in self.members.items()}
@@ -295,4 +296,4 @@ class MergingParent(Participation):
             zero = time.time() - self._clock()
             merged_at = {name: zero + seconds for name, seconds in at.items() if seconds}
             limits = {"uploads": self._merger.vetting.saved(), "quarantined": quarantined, "merged_at": merged_at}
-            return State(self.current, velocity, error, merged, limits)
+            return State(self.current, velocity, error, merged, limits, self._merger.saved())

@@ -6,7 +6,7 @@ under way; a scratch, into which new weights arrive; and, with a codec that roun
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 import torch
 
@@ -20,11 +20,13 @@ from marl.exchanges.merging.parts import Parts
 from marl.exchanges.merging.rest import Rest
 from marl.exchanges.settings import ExchangeSettings
 from marl.exchanges.virtual_time import BusyChild
+from marl.exchanges.weights.moments import ChildMoments
 from marl.exchanges.weights.rounding import Rounding
 from marl.exchanges.weights.unmerged import Pending, Unmerged
 from marl.exchanges.weights.upload_schedule import Schedule
 from marl.failpoints import fail
 from marl.reports.history import record, recording
+from marl.training.optimizers import Moment
 from marl.wire.arrays import bytes_of
 from marl.wire.header import Header
 from marl.wire.message import Array, Kind, Message, Value, count_of
@@ -45,18 +47,19 @@ class WeightsChild:
         name: str,
         normalizes: bool,
         deterministic: bool = False,
+        moments: Sequence[Moment] = (),
         restarts: Callable[[], int] = lambda: 0,
         note: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.started = threading.Event()
-        self.version = self.term = self.steps = 0
+        self.version = self.term = self.steps = self._counter = 0
         self._settings = settings
         self._block, self._shared = block, block["weights"]
         self._schedule, self._rest = Schedule(settings.every, block, clock), Rest(block, clock)
         self._deterministic, self._barrier = deterministic, settings.barrier or deterministic
         self._name, self._normalizes, self._restarts = name, normalizes, restarts
-        self._unmerged = Unmerged(block)
+        self._unmerged, self._moments = Unmerged(block), ChildMoments(block, moments)
         self._note, self._clock = note, clock
         self._reporter, self._busy = Reporter(block, clock), BusyChild(array(block, "seconds")[:, BUSY])
         size = self._shared.numel()
@@ -64,7 +67,6 @@ class WeightsChild:
         self._parts, self._rounding = Parts(size, settings.parts), Rounding(size)
         self._statistics = torch.zeros(block["observations"].shape[1], dtype=torch.float64)  # as they arrive
         self._pending: Pending | None = None
-        self._counter = 0
         self._wants_everything = self._caught_up = False
 
     def flush_stragglers(self) -> None:
@@ -119,7 +121,7 @@ class WeightsChild:
         """See ``ChildSide``."""
         if header.kind is not Kind.ANSWER or not header.manifest:
             return no_buffers(header)
-        expected = {"normalizer": self._statistics} if self._normalizes else {}
+        expected = ({"normalizer": self._statistics} if self._normalizes else {}) | self._moments.expected(header)
         if self._rounding.codec is not None and any(entry.name == "change" for entry in header.manifest):
             size = self._rounding.codec.num_bytes(self._parts.length(header.version - 1))
             return buffers_of({"change": self._rounding.down[:size], **expected})(header)
@@ -166,7 +168,7 @@ class WeightsChild:
         self._s.copy_(self._shared)
         fail("child.snapshot", bytes_of(self._s))
         try:
-            arrays |= self._encoded()
+            arrays |= self._encoded() | self._moments.upload(info)
         except WeightsRefused as error:
             self._note(f"this child's weights cannot be used ({error}): it goes on from the global ones")
             self._shared.copy_(self._g)
@@ -201,6 +203,7 @@ class WeightsChild:
             return
         fail("child.answer", bytes_of(self._scratch))
         steps = count_of(broadcast, "steps")
+        self._moments.receive(broadcast)
         pending, self._pending, self._caught_up = self._pending, None, True
         merged = pending is not None and broadcast.info.get("merged") == pending.counter
         refused = broadcast.info.get("refused")
@@ -217,6 +220,7 @@ class WeightsChild:
             self._move(broadcast, merged)
         if merged and pending is not None and not given_up:
             self._unmerged.merged(pending)
+            self._moments.merged(exactly=self._rest.is_asked())
         self._g, self._scratch = self._scratch, self._g
         if recording():
             counter = pending.counter if pending else 0
@@ -246,7 +250,7 @@ class WeightsChild:
         if not merged:
             self._shared.add_(torch.sub(self._scratch, self._g, out=self._s))
             return
-        part, rests = self._part, self._barrier and self._rest.is_asked()
+        part, rests = self._part, self._rest.is_asked()
         if not rests or self._parts.count > 1:
             sent = self._parts.with_part(self.version, self._g, self._s)
             self._shared.add_(torch.sub(self._scratch, sent, out=self._s))
@@ -277,9 +281,7 @@ class WeightsChild:
     def _start_over(self) -> None:
         """Give up what was learned but not merged."""
         self._unmerged.give_up()
-        if self.started.is_set():
-            self._block["optimizer"].zero_()
-            self._block["optimizer_steps"].zero_()
+        self._moments.start_over()
         self._rounding.forget()
 
     def _wait_for_workers(self) -> Generator[Message, None, bool]:
