@@ -29,6 +29,21 @@ class Loss(NamedTuple):
     total: Tensor  # what counts is its gradient
     metrics: Mapping[str, Tensor]
     priorities: Tensor | None = None  # [N]  how much each transition had to teach, where that decides what comes next
+    by_hand: "ByHand | None" = None
+
+    def backward(self) -> None:
+        """Add the gradient to that of the parameters."""
+        if self.by_hand is not None and self.by_hand.total is self.total:
+            self.by_hand.backward()
+        else:
+            self.total.backward()  # type: ignore[no-untyped-call]
+
+
+class ByHand(NamedTuple):
+    """A shorter way to the gradient of a total."""
+
+    total: Tensor  # this one; whoever makes another of it goes autograd's way
+    backward: Callable[[], None]  # what ``total.backward`` does
 
 
 class Moment(NamedTuple):

@@ -6,14 +6,15 @@ autograd would make, forwards and once more backwards.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from marl.algorithms.base import Loss
+from marl.algorithms.base import ByHand, Loss
 from marl.algorithms.ppo_minibatch import Minibatch
+from marl.networks.actor_critic import ActorCritic
 from marl.networks.contract import Policy
 from marl.targets.returns import standardized
 
@@ -31,7 +32,8 @@ def ppo_loss(
 
     The paper's equations 7 and 9. ``total`` has the gradient of that, and its value but for the entropy.
     """
-    outputs = batch.outputs(network)
+    passed = network.by_hand(batch.observations) if type(network) is ActorCritic else None
+    outputs = batch.outputs(network) if passed is None else passed.outputs
     parameters, values = (each.detach() for each in outputs)
     weights, batch = batch.weights(), batch.flat()
     advantages = standardized(batch.advantages, weights) if normalize_advantages else batch.advantages
@@ -59,6 +61,10 @@ def ppo_loss(
         }
 
     total = torch.add(policy_loss, value_loss, alpha=value_cost)
+    if passed is not None:
+        backward = partial(passed.backward, slopes, value_slopes)
+        total = _ByHand.apply(passed.anchor, total, backward)  # type: ignore[no-untyped-call]
+        return Loss(total, _WhenRead(metrics), by_hand=ByHand(total, backward))
     return Loss(_WithGradient.apply(*outputs, total, slopes, value_slopes), _WhenRead(metrics))  # type: ignore[no-untyped-call]
 
 
@@ -100,6 +106,20 @@ class _WithGradient(torch.autograd.Function):
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         slopes, value_slopes = context.saved_tensors
         return slopes * grads[0], value_slopes * grads[0], None, None, None
+
+
+class _ByHand(torch.autograd.Function):
+    """A number whose gradient is added to that of the parameters at once."""
+
+    @staticmethod
+    def forward(context: Any, unused_anchor: Tensor, total: Tensor, backward: Callable[..., None]) -> Tensor:
+        context.backward = backward
+        return total.view_as(total)
+
+    @staticmethod
+    def backward(context: Any, *grads: Tensor) -> tuple[None, None, None]:
+        context.backward(scale=grads[0])
+        return None, None, None
 
 
 class _WhenRead(Mapping[str, Tensor]):

@@ -1,6 +1,7 @@
 """A policy and a value of observations."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from marl.data.layout import Values, at, named
 from marl.data.spaces import Part, Spaces
 from marl.networks.contract import Decision, Outputs, State, StatelessCritic
 from marl.networks.distributions import distribution_for
-from marl.networks.encoders.inputs import Inputs
+from marl.networks.encoders.inputs import Inputs, as_floats
 from marl.networks.encoders.make_encoder import MLP
 from marl.networks.heads import Linear, forward_of, make_head
 from marl.networks.kept_tensors import KeepsTensors
@@ -73,6 +74,16 @@ class _Torsos(nn.Module):
         return torch.cat([outputs, cast(Tensor, self.log_std).expand(*outputs.shape[:-1], -1)], -1)
 
 
+class Passed(NamedTuple):
+    """What a network said of observations, and the way back, without autograd."""
+
+    outputs: Outputs
+    anchor: Tensor  # a parameter
+    # Adds to the parameters' gradients those of a sum with these slopes by parameters [N, P] and values [N], and, if
+    # named, with this factor.
+    backward: Callable[..., None]
+
+
 class ActorCritic(_Torsos, StatelessCritic):
     """What the present observation says is all there is."""
 
@@ -86,6 +97,30 @@ class ActorCritic(_Torsos, StatelessCritic):
         """Values [...] of observations [..., D]."""
         shared, _, value = self._listed
         return value(observations)[..., -1] if shared else value(observations).squeeze(-1)
+
+    def by_hand(self, observations: Values) -> Passed | None:
+        """Outputs of observations [N, D] without autograd, and the way back.
+
+        None where only autograd can: of any network but two multilayer perceptrons on a CPU that have gradients.
+        """
+        shared, _, _ = self._listed
+        if shared or self._deviates or not isinstance(observations, Tensor):
+            return None
+        if observations.ndim != 2 or observations.device.type != "cpu":
+            return None
+        actor, critic = self.actor.perceptron(), cast(Torso, self.critic).perceptron()
+        if actor is None or critic is None or not (actor.learns() and critic.learns()):
+            return None
+        inputs = as_floats(observations)
+        acted, valued = actor.forward(inputs), critic.forward(inputs)
+
+        def backward(slopes: Tensor, value_slopes: Tensor, scale: Tensor | None = None) -> None:
+            if scale is not None:
+                slopes, value_slopes = slopes * scale, value_slopes * scale
+            actor.backward(acted, slopes)
+            critic.backward(valued, value_slopes.unsqueeze(-1))
+
+        return Passed(Outputs(acted[-1], valued[-1].squeeze(-1)), actor.layers[0][0], backward)
 
     def unroll(self, observations: Values, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``; a shared trunk is passed once."""

@@ -10,9 +10,10 @@ from marl.data.layout import Values
 from marl.data.spaces import Spaces
 from marl.networks.contract import State
 from marl.networks.cores import Core, make_core, unrolled, warmed
+from marl.networks.encoders.by_hand import Perceptron
 from marl.networks.encoders.inputs import Inputs
-from marl.networks.encoders.make_encoder import make_encoder
-from marl.networks.heads import forward_of, make_head
+from marl.networks.encoders.make_encoder import MLP, make_encoder
+from marl.networks.heads import Linear, forward_of, make_head
 from marl.networks.kept_tensors import KeepsTensors
 from marl.networks.settings import NetworkSettings
 
@@ -75,6 +76,12 @@ class Torso(KeepsTensors):
         """What is remembered after observations [S, B, D]; ``resets`` [S + 1, B], the last for what follows."""
         encode, _ = self._listed
         return warmed(cast(nn.Module, self.core), encode(observations), state, resets)
+
+    def perceptron(self) -> Perceptron | None:
+        """All of it, to be passed by hand; None where it is anything else."""
+        if self.core is None and isinstance(self.hidden, MLP) and isinstance(self.head, Linear):
+            return self.hidden.perceptron(self.head)
+        return None
 
     def relist(self) -> None:
         """See ``KeepsTensors``."""

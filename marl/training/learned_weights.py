@@ -105,7 +105,7 @@ def clipped_gradient(local: Flat, loss: Loss, max_norm: float) -> float:
 def gradient_of(local: Flat, loss: Loss) -> Tensor:
     """The gradient [P] of the local weights; the next one is computed in the same memory."""
     local.gradient.zero_()
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return local.gradient
 
 

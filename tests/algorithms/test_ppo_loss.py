@@ -2,12 +2,18 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
 
+from marl.algorithms.base import Loss
+from marl.algorithms.ppo import PPO
 from marl.algorithms.ppo_loss import clipped_surrogate, ppo_loss, value_errors
 from marl.algorithms.ppo_minibatch import Minibatch
 from marl.data.spaces import Spaces
+from marl.networks.actor_critic import ActorCritic
+from marl.networks.settings import NetworkSettings
+from marl.training.flat import Flat, flatten
 from tests.algorithms.cases import BOX, DISCRETE
-from tests.algorithms.literal_ppo import literal_loss, shown
+from tests.algorithms.literal_ppo import NOW, literal_loss, network_for, played, shown
 
 
 @pytest.mark.parametrize(
@@ -121,3 +127,47 @@ def test_a_loss_may_be_a_part_of_another(spaces: Spaces) -> None:
     (3.0 * ppo_loss(network, batch, value_cost=0.7).total + beside).backward()
     for parameter, mine, theirs in zip(network.parameters(), alone, others, strict=True):
         torch.testing.assert_close(parameter.grad, 3.0 * mine + theirs)
+
+
+def by_hand_and_by_autograd() -> tuple[ActorCritic, Flat, Minibatch, Tensor]:
+    """The same network's loss both ways: one gradient, and all to make the other."""
+    network = network_for(DISCRETE)
+    batch = next(PPO().minibatches(network, played(DISCRETE, 3, network_for(DISCRETE, 1)), NOW))
+    literal = copy.deepcopy(network)
+    loss = ppo_loss(literal, batch, value_cost=0.7, entropy_cost=0.05)
+    assert loss.by_hand is None
+    loss.backward()
+    return network, flatten(network), batch, torch.cat([each.grad.flatten() for each in literal.parameters()])
+
+
+def test_a_plain_network_learns_by_hand_what_autograd_would_teach_it() -> None:
+    network, flat, batch, expected = by_hand_and_by_autograd()
+    loss = ppo_loss(network, batch, value_cost=0.7, entropy_cost=0.05)
+    assert loss.by_hand is not None
+    loss.backward()
+    torch.testing.assert_close(flat.gradient, expected)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_is_made_of_a_total_by_hand_has_its_gradient(replaced: bool) -> None:
+    network, flat, batch, expected = by_hand_and_by_autograd()
+    found = ppo_loss(network, batch, value_cost=0.7, entropy_cost=0.05)
+    beside = network.values(batch.observations).sum()
+    total = 3.0 * found.total + beside
+    (found._replace(total=total) if replaced else Loss(total, found.metrics)).backward()
+    both = flat.gradient.clone()
+    flat.gradient.zero_()
+    network.values(batch.observations).sum().backward()
+    torch.testing.assert_close(both, 3.0 * expected + flat.gradient)
+
+
+def test_a_subclass_of_a_network_is_autograds() -> None:
+    """It may say something else than the layers."""
+
+    class Own(ActorCritic):
+        pass
+
+    _, _, batch, _ = by_hand_and_by_autograd()
+    network = Own(DISCRETE, NetworkSettings(hidden=(8,)), 0)
+    flatten(network)
+    assert ppo_loss(network, batch, value_cost=0.7).by_hand is None

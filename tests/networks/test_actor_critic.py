@@ -7,6 +7,7 @@ from marl.data.spaces import Spaces
 from marl.errors import ConfigError
 from marl.networks.actor_critic import ActorCritic, RecurrentActorCritic
 from marl.networks.settings import NetworkSettings
+from marl.training.flat import flatten
 from tests.plain_spaces import plain_spaces
 
 DISCRETE = plain_spaces((2, 3), num_actions=4)
@@ -90,3 +91,47 @@ def test_the_start_is_orthogonal_nearly_uniform_and_repeats() -> None:
 def test_an_activation_that_is_not_known() -> None:
     with pytest.raises(ConfigError, match="expected one of tanh, relu, elu, got 'sigmoid'"):
         ActorCritic(BOX, NetworkSettings(activation="sigmoid"), 0)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_by_hand_it_says_and_learns_the_same(activation: str) -> None:
+    network = ActorCritic(DISCRETE, NetworkSettings(hidden=(16, 8), activation=activation), 0)
+    flat = flatten(network)
+    observations, slopes, value_slopes = torch.randn(20, 6), torch.randn(20, 4), torch.randn(20)
+    outputs = network.unroll(observations, (), None, 20)
+    torch.autograd.backward(list(outputs), [slopes, value_slopes])
+    expected = flat.gradient.clone()
+    flat.gradient.zero_()
+    passed = network.by_hand(observations)
+    assert passed is not None
+    passed.backward(slopes, value_slopes)
+    torch.testing.assert_close(flat.gradient, expected)
+    passed.backward(slopes, value_slopes, scale=torch.tensor(2.0))
+    torch.testing.assert_close(flat.gradient, 3 * expected)
+    for mine, theirs in zip(passed.outputs, outputs, strict=True):
+        torch.testing.assert_close(mine, theirs.detach())
+
+
+@pytest.mark.parametrize(
+    ("spaces", "settings"),
+    [
+        (DISCRETE, NetworkSettings(layer_norm=True)),
+        (DISCRETE, NetworkSettings(activation="elu")),
+        (DISCRETE, NetworkSettings(shared_trunk=True)),
+        (BOX, NetworkSettings()),
+    ],
+    ids=["layer norm", "elu", "shared trunk", "deviations"],
+)
+def test_other_networks_are_autograds(spaces: Spaces, settings: NetworkSettings) -> None:
+    network = ActorCritic(spaces, settings, 0)
+    flatten(network)
+    assert network.by_hand(torch.randn(20, 6)) is None
+
+
+def test_without_a_place_for_gradients_it_is_autograds() -> None:
+    network = ActorCritic(DISCRETE, NetworkSettings(), 0)
+    assert network.by_hand(torch.randn(20, 6)) is None
+    flatten(network)
+    assert network.by_hand(torch.randn(20, 6)) is not None
+    assert network.by_hand(torch.randn(20, 3, 6)) is None
+    assert network.by_hand(torch.randn(20, 6, device="meta")) is None

@@ -13,6 +13,7 @@ from marl.data.layout import Values, leaves
 from marl.data.pictures import flat_pictures
 from marl.data.spaces import Part, Parts, Spaces, values_of
 from marl.errors import ConfigError
+from marl.networks.encoders.by_hand import DERIVED, Perceptron
 from marl.networks.encoders.embedding import Embedding, needs_table
 from marl.networks.encoders.inputs import Inputs, as_floats
 from marl.networks.encoders.pictures import PictureEncoder
@@ -79,6 +80,12 @@ class MLP(KeepsTensors, nn.ModuleList):
         for weight, bias in self._layers:
             inputs = activation(functional.linear(inputs, weight, bias))
         return inputs
+
+    def perceptron(self, head: Linear) -> Perceptron | None:
+        """These layers and a head's, to be passed by hand; None where there is more than that to pass."""
+        if self._norms or self._see is not as_floats or self._activation not in DERIVED:
+            return None
+        return Perceptron([*self._layers, (head.weight, head.bias)], self._activation)
 
     def relist(self) -> None:
         """See ``KeepsTensors``."""
