@@ -193,10 +193,14 @@ def test_a_run_needs_an_end() -> None:
             for name in ("pairwise", "gradients", "experience", "observations", "auto")
         ),
         ({"name": "pairwise", "outer_optimizer": "adam", "outer_lr": 0.01}, "exchange.outer_optimizer: expected 'sgd'"),
+        *(
+            ({"name": name, "parts": 2}, f"exchange.parts: expected 1 with exchange.name = {name!r}")
+            for name in ("pairwise", "gradients", "experience", "observations", "auto")
+        ),
     ],
     ids=str,
 )
-def test_moments_and_outer_optimizers_that_cannot_be(settings: dict[str, Any], words: str) -> None:
+def test_parts_moments_and_outer_optimizers_that_cannot_be(settings: dict[str, Any], words: str) -> None:
     message = refused("CartPole-v1", **{f"exchange__{key}": value for key, value in settings.items()})
     assert message.startswith(words)
 

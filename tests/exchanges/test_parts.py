@@ -283,4 +283,4 @@ def test_a_number_of_parts_that_cannot_be(parts: int) -> None:
 
 def test_parts_need_rounds() -> None:
     with pytest.raises(ConfigError, match=r"exchange\.parts: expected 1 with exchange\.name = 'pairwise'"):
-        Pairwise(parts=2).rules(None)  # type: ignore[arg-type]
+        Pairwise(parts=2).validate()

@@ -26,9 +26,6 @@ class Pairwise(Merging):
         """See ``Exchange``."""
         super().rules(run)
         self.demand_mean("each upload moves the weights by itself")
-        demand(
-            self.parts == 1, "exchange.parts", f"1 with exchange.name = {self.name!r}, which has no rounds", self.parts
-        )
         demand(not self.barrier, "exchange.barrier", f"false with exchange.name = {self.name!r}", self.barrier)
         demand(self.codec in CODECS, "exchange.codec", f"one of {', '.join(CODECS)} with {self.name}", self.codec)
 

@@ -53,12 +53,12 @@ class WeightsSettings(SettingsPart):
             demand(not self.outer_momentum, "exchange.outer_momentum", none, self.outer_momentum)
 
     def demand_own(self) -> None:
-        """Refuse what only rounds of weights have: moments that are averaged, and an outer optimizer other than SGD.
+        """Refuse what only rounds of weights have: parts, moments that are averaged, an outer optimizer other than SGD.
 
         Raises:
             ConfigError: one is set.
         """
-        for name, default in (("moments", "own"), ("outer_optimizer", "sgd")):
+        for name, default in (("parts", 1), ("moments", "own"), ("outer_optimizer", "sgd")):
             value = getattr(self, name)
             expected = f"{default!r} with exchange.name = {self.name!r} (others go with 'weights' alone)"
             demand(value == default, f"exchange.{name}", expected, value)

@@ -34,7 +34,7 @@ QUIET.setLevel(logging.CRITICAL + 1)
 
 
 class FrameConnection(Connection):
-    """What both sides add to the library's connection. All of it runs in the loop's thread.
+    """What both sides add to the library's connection. All of it but ``write_now`` runs in the loop's thread.
 
     Frames that are parts of messages are read and written here (see ``frames.py``). The library does the opening
     handshake, the control frames and the end; and everything, from the first thing on that is not as expected.
