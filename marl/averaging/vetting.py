@@ -68,9 +68,16 @@ class Vetting:
     def _late_of(self, sent: Sent) -> float:
         return self._late * min(sent.workers, MOST_WORKERS)
 
-    def since(self, sent: Sent, work: float, counts: float) -> Since:
-        """What is behind an upload of ``work`` steps: all since the child's last upload of this part of the weights."""
-        return self._since[self.part].get(sent.child, Since()).later(work, counts, sent.elapsed_s)
+    def since(self, sent: Sent, work: float, counts: float, *, agrees: bool = True) -> Since:
+        """What is behind an upload of ``work`` steps: all since the child's last upload of this part of the weights. It
+        counts no more than if the child had missed no turn: else one that lies could miss many, to outweigh the others.
+
+        Args:
+            agrees: see ``weight``.
+        """
+        found = self._since[self.part].get(sent.child, Since()).later(work, counts, sent.elapsed_s)
+        most = len(self._since) * _most_weight(agrees)
+        return found._replace(counts=self._weights.weigh(sent.child, found.counts, most))
 
     def remember(self, sent: Sent, work: float, counts: float = 0.0) -> None:
         """An upload of ``work`` steps was accepted. Do not remember a refused one: it would change what is usual."""
@@ -88,7 +95,7 @@ class Vetting:
             agrees: the child's deltas are known not to oppose those of the others. If False, the child counts no
                 more than the others.
         """
-        return self._weights.weigh(child, work, MOST_WEIGHT if agrees else 1.0)
+        return self._weights.weigh(child, work, _most_weight(agrees))
 
     @property
     def _lengths(self) -> Lengths:
@@ -140,6 +147,10 @@ class Vetting:
             if isinstance(part, dict):
                 lengths.restore(part.get("lengths"))
                 since.update(_since_from(part.get("since")))
+
+
+def _most_weight(agrees: bool) -> float:
+    return MOST_WEIGHT if agrees else 1.0
 
 
 def _since_from(saved: object) -> dict[str, Since]:

@@ -207,6 +207,20 @@ def test_limits_of_length_hold_for_the_work_of_a_part() -> None:
     assert resumed.since(sent, 10, 8) == (10, 8, 1.0)
 
 
+@pytest.mark.parametrize(("agrees", "most"), [(True, 8.0), (False, 1.0)])
+def test_a_child_that_misses_turns_of_a_part_does_not_outweigh_the_others(agrees: bool, most: float) -> None:
+    vetting = Vetting(torch.full((4,), 100.0), 10.0, None, parts=2)
+    for version in range(40):
+        vetting.part = version % 2
+        vetting.remember(Sent("b", 1.0), 10, 10)
+        if version % 2:
+            vetting.remember(Sent("liar", 1.0), 10, 10)
+    vetting.part = 0
+    assert vetting.since(Sent("b", 1.0), 10, 10, agrees=agrees).counts == 20
+    # Its change may be as long as all its work allows, and weighs as two uploads do.
+    assert vetting.since(Sent("liar", 1.0), 10, 10, agrees=agrees)[:2] == (210, 2 * most * 10)
+
+
 def test_a_part_that_moves_little_is_compared_with_itself(clock: Clock) -> None:
     """Numbers of another layer may move a thousand times as far: that says nothing of this one."""
     settings = {"parts": 2}

@@ -140,8 +140,9 @@ class Merger:
         )
         moments = None if self.moments is None else self.moments.check(upload)
         numbers, is_delta = self.uploaded(upload), "change" in upload.arrays
-        counts = self.vetting.weight(sent.child, work, agrees=self.directions.agrees(sent.child))
-        learned, weight, seconds = self.vetting.since(sent, work, counts)
+        agrees = self.directions.agrees(sent.child)
+        counts = self.vetting.weight(sent.child, work, agrees=agrees)
+        learned, weight, seconds = self.vetting.since(sent, work, counts, agrees=agrees)
         if not learned:
             self._meter.norm(numbers)
             self._idle += 1
