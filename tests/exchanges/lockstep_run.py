@@ -12,7 +12,7 @@ from marl.exchanges.virtual_time import BusyChild, RoundTimer, VirtualClock, Vir
 from marl.wire.message import Message
 from tests.commands import PATIENCE_S
 from tests.exchanges.actors import Actors, Learning
-from tests.exchanges.nodes import Clock
+from tests.exchanges.nodes import Clock, carried
 
 
 class LockstepRun:
@@ -65,6 +65,17 @@ class LockstepRun:
                 thread = threading.Thread(target=self._receive, args=(child, upload))
                 thread.start()
                 self._threads.append(thread)
+
+    def damage(self, child: Actors) -> None:
+        """What this one sends cannot be used when it is there."""
+        (upload,) = child.uploads()
+        carried(upload, lambda header: self.side.receive_buffers(child.name, header))
+        thread = threading.Thread(target=self._reject, args=(child.name,))
+        thread.start()
+        self._threads.append(thread)
+
+    def _reject(self, child: str) -> None:
+        self.answers[child] = self.side.rejected(child, "damaged")
 
     def _receive(self, child: Actors, upload: Message) -> None:
         self.answers[child.name] = self.learning.receive(upload)

@@ -223,6 +223,37 @@ def test_a_part_of_a_broken_conversation_is_given_up(clock: Clock, runs: list[Lo
     run.end_round()
 
 
+def test_a_round_ends_without_a_part_that_was_damaged(clock: Clock, runs: list[LockstepRun]) -> None:
+    run = LockstepRun(clock, 1, 1, batch=2)
+    runs.append(run)
+    a, b = run.children
+    run.join(a, b)
+    run.play(a, b)
+    run.damage(a)
+    run.send(b)
+    run.end_round()  # half a batch
+    run.play(a, b)
+    run.send(a, b)
+    run.learn()
+    run.end_round()
+    assert run.side._credit.round == 2
+
+
+def test_a_child_whose_only_part_was_damaged_plays_on(clock: Clock, runs: list[LockstepRun]) -> None:
+    run = LockstepRun(clock, 1, batch=1)
+    runs.append(run)
+    (a,) = run.children
+    run.join(a)
+    run.play(a)
+    run.damage(a)
+    run.end_round()
+    assert a.notes == ["trajectories were refused: damaged"]
+    run.play(a)
+    run.send(a)
+    assert run.learn() == [1]
+    run.end_round()
+
+
 def test_a_queue_that_has_no_room_for_a_round_is_refused(clock: Clock, runs: list[LockstepRun]) -> None:
     run = LockstepRun(clock, 2, 2, batch=2, queue=6)
     runs.append(run)

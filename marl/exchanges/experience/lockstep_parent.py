@@ -12,7 +12,7 @@ from marl.exchanges.experience.parent import LONGEST_WAIT, ExperienceParent
 from marl.exchanges.gradients.attendance import Attendance
 from marl.exchanges.sides import Answer
 from marl.exchanges.virtual_time import RoundTimer
-from marl.wire.message import Message
+from marl.wire.message import Kind, Message
 
 POLL_S = 0.0005  # seconds between two looks at the learner
 LATE_S = 5.0  # seconds of this machine, on whose cores children may take turns, until a round does not wait any more
@@ -132,18 +132,32 @@ class LockstepParent(ExperienceParent):
                 return None
         return self._reply(member)
 
+    def rejected(self, child: str, reason: str) -> Answer | None:
+        """See ``ParentSide``. What is lost of a part is not sent again: the round ends without it."""
+        member = self.members[child]
+        if member.arriving == Kind.UPLOAD:
+            with self._changed:
+                self._credit.free(member)
+                self._attendance.lose(child)
+                self._wait_if_whole(member)
+        return super().rejected(child, reason)
+
     def _answer_upload(self, member: ActorMember, upload: Message) -> Answer | None:
         self._take(member, upload)
         with self._changed:
             self._attendance.take(member.name, upload.info.get("busy"))
-            if member.credit:
-                return None  # more of its part is to come
-            self._here.add(member.name)
-            self._changed.notify_all()
-            self._wait_for_round()
-            if self._closed:
+            if not self._wait_if_whole(member) or self._closed:
                 return None
         return self._reply(member)
+
+    def _wait_if_whole(self, member: ActorMember) -> bool:
+        """Wait for the end of the round, unless more of the child's part is to come. With the lock held."""
+        if member.credit:
+            return False
+        self._here.add(member.name)
+        self._changed.notify_all()
+        self._wait_for_round()
+        return True
 
     def _wait_for_round(self) -> None:
         """Until the learner has learned from the open round. With the lock held."""

@@ -45,11 +45,15 @@ class Attendance:
 
     def take(self, child: str, busy: object = None) -> None:
         """The child's part is in the open round; ``busy``: what it says of its seconds."""
+        self.lose(child)
+        if self._timer is not None:
+            self._timer.upload(child, busy)
+
+    def lose(self, child: str) -> None:
+        """The child has had its part in the open round, which could not be used."""
         if self._active is not None:
             self._active.add(child)
         self._first_at = self._first_at or self._clock()
-        if self._timer is not None:
-            self._timer.upload(child, busy)
 
     def due_at(self) -> float:
         """When the open round closes without those that are late."""
