@@ -32,6 +32,10 @@ def test_the_mean_is_weighted_and_the_counter_is_the_lower_middle_one() -> None:
     assert merged.close() is mean  # no uploads: the last one
 
 
+def test_a_counter_that_cannot_be_is_no_larger_than_a_float_counts() -> None:
+    assert made().check(uploaded([1.0] * SIZE, steps=2**63 - 1)).steps == 2**24  # children send it back as it is
+
+
 def test_which_moments_an_optimizer_has() -> None:
     rows = {
         (name, which): [each.row for each in moments_of(OptimizerSettings(name=name), which)]

@@ -20,6 +20,7 @@ from marl.wire.message import Message, count_of, tensor_of
 NAME = "optimizer"  # of the array in messages
 STEPS = "optimizer_steps"  # of the step counter beside it
 SAVED, SAVED_STEPS = "moments", "moment_steps"  # in a checkpoint
+MOST_STEPS = 2**24  # the counter is a float32, which counts no further
 SLACK = 2.0  # workers of one child write moments at the same time, so they may be a little longer than they should
 
 
@@ -80,7 +81,7 @@ class MergedMoments:
             check_moment(vector, squared=each.squared, most=most)
             for vector, each, most in zip(vectors, self._moments, self._most, strict=True)
         ]
-        return Uploaded(vectors, lengths, count_of(upload, STEPS))
+        return Uploaded(vectors, lengths, min(count_of(upload, STEPS), MOST_STEPS))
 
     def add(self, child: str, uploaded: Uploaded, weight: float) -> None:
         """Merge the moments of an upload whose weights were merged."""
