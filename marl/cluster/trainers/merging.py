@@ -14,6 +14,7 @@ from marl.exchanges.sides import Audited, Global, RunSide
 from marl.exchanges.virtual_time import RoundTimer
 from marl.reports.events import ChildRow
 
+MOST_ASKED = 8  # how often the last steps are asked for: a child may report what it likes
 LAST_ROUND_S = 1.5  # seconds for the last uploads of the children, when the run ends
 
 
@@ -37,6 +38,7 @@ class Merging(Trainer):
         self._given, self._side, self._children = given, side, children
         self._base_updates, self._base_steps = (int(given.info.get(each, 0)) for each in ("updates", "steps"))
         self._asked: _Asked | None = None
+        self._times_asked = 0
         self._lost = 0  # steps that were played and are not merged in time
         self._paused_at = 0  # version
         self._takes_episodes = not given.config.deterministic
@@ -67,8 +69,9 @@ class Merging(Trainer):
         if self._asked is not None and current.version > self._asked.version:
             self._lost, self._asked = max(0, self._asked.steps - current.steps), None
         played = self._base_steps + int(self._children.counts().steps.sum())
-        if played - self._lost >= last:
-            self._asked = self._asked or _Asked(current.version, played)
+        if played - self._lost >= last and (self._asked or self._times_asked < MOST_ASKED):
+            if self._asked is None:
+                self._asked, self._times_asked = _Asked(current.version, played), self._times_asked + 1
             self._side.catch_up(played)
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl.cluster.trainers.merging import LAST_ROUND_S, Merging
+from marl.cluster.trainers.merging import LAST_ROUND_S, MOST_ASKED, Merging
 from marl.cluster.trainers.trainer import Counts, Episodes
 from marl.config.files import load_config
 from marl.exchanges.sides import Global, State
@@ -177,3 +177,15 @@ def test_steps_that_are_lost_are_not_asked_for_again() -> None:
     side.current = side.current._replace(version=2, steps=10)
     trainer.tend()
     assert side.asked == [10, 14]
+
+
+def test_children_that_report_ever_more_are_not_asked_for_ever() -> None:
+    """Else every round of the run would end at once."""
+    given: Any = SimpleNamespace(config=load_config("CartPole-v1", {"stop.steps": 10}), info={})
+    side, children = Side(), Reporting()
+    trainer = Merging(given, side, children)  # type: ignore[arg-type]
+    for round_ in range(3 * MOST_ASKED):
+        children.steps = 100 * (round_ + 1)
+        trainer.tend()
+        side.current = side.current._replace(version=side.current.version + 1)
+    assert len(side.asked) == MOST_ASKED
