@@ -15,5 +15,5 @@ class PairwiseSettings(SettingsPart):
     def validate(self) -> None:
         """See ``SettingsPart``."""
         super().validate()
-        for name in ("alpha", "beta"):
-            demand(0 < getattr(self, name) <= 1, f"exchange.{name}", "more than 0, at most 1", getattr(self, name))
+        demand(0 < self.alpha <= 1, "exchange.alpha", "more than 0, at most 1", self.alpha)
+        demand(0 <= self.beta <= 1, "exchange.beta", "0 (children keep their own weights) to 1", self.beta)
