@@ -175,6 +175,12 @@ class Algorithm(ABC):
             return self
         raise ConfigError(f"{self.name} learns only from what its newest weights play")
 
+    def nearly_on_policy(self) -> "Algorithm":
+        """The same algorithm for what weights have played that are a round or two older, where it has a better way
+        than ``off_policy`` for those.
+        """
+        return self
+
     def learning_rate_at(self, progress: float) -> float:
         """Learning rate when ``progress`` (0 to 1) of the schedule is done."""
         return scheduled(self.schedule, self.learning_rate, self.final_learning_rate, progress)

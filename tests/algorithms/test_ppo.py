@@ -99,6 +99,11 @@ def test_a_target_that_was_asked_for_is_kept_off_policy() -> None:
     assert PPO(target="gae").off_policy() == PPO(target="gae")
 
 
+def test_what_is_a_round_old_is_learned_from_as_its_own() -> None:
+    assert PPO().nearly_on_policy() == PPO(target="gae")
+    assert PPO(target="td_lambda").nearly_on_policy() == PPO(target="td_lambda")
+
+
 def test_a_trajectory_of_reset_steps_teaches_nothing() -> None:
     network = network_for(DISCRETE)
     trajectory = played(DISCRETE, 8, network)

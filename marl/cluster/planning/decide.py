@@ -93,6 +93,8 @@ def choose(
         more |= _whole_batches(config, min(task.rows // best.rows, sum(each.workers for each in machines)))
     more = {name: value for name, value in more.items() if name not in own}
     changed = with_exchange(config, best.exchange, rows=best.rows, **more)
+    if best.exchange == REPLAYED:
+        changed = dataclasses.replace(changed, algorithm=changed.algorithm.nearly_on_policy())
     reference = reference_of(task, costs, (here, *machines), best)
     return Decision(changed, _in_words(best, costs, task, machines), reference)
 

@@ -196,12 +196,16 @@ def _gradients(
 
 
 def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine]) -> Forecast:
-    """Actors play while the learner learns from what they have played before."""
+    """Actors play while the learner learns from what they have played before. Two rounds are under way: from what is
+    played with some weights, weights follow that the round after the next one is played with.
+    """
     shared = _shared(task, costs, machines)
     up = task.length * task.rows * task.step_bytes / len(machines)
     link, parent = _round(machines, up, 4.0 * task.weights)
-    learning = task.updates * costs.update.at(task.minibatch) + parent
+    learning = task.updates * costs.update.at(task.minibatch)
     playing = shared.playing * shared.usual
-    seconds = max(playing + link, learning, (shared.here * shared.playing + learning) / here.cores)
+    both = (playing + link + parent + learning) / 2
+    busy = shared.here * shared.playing + parent + learning
+    seconds = max(playing, parent, learning, both, busy / here.cores)
     counts = kept(LOST_BY_LAG, shared.workers)
     return Forecast("experience", shared.rows, {}, 0, counts, shared.made * counts / seconds)

@@ -33,7 +33,8 @@ def test_the_batch_is_divided_and_all_else_stays() -> None:
     decision = chosen(config, SLOW, [Machine(2, 2, 1.0, 5e-4, 1.25e8)] * 4)
     assert decision.config.environment.per_worker == 2
     assert decision.config.exchange.name in ("experience", "gradients")
-    assert decision.config.algorithm == config.algorithm
+    learner = decision.config.exchange.name == "experience"
+    assert decision.config.algorithm == (config.algorithm.nearly_on_policy() if learner else config.algorithm)
     assert decision.reference is not None
     assert "4 children should be" in decision.line
     assert "\n" not in decision.line
