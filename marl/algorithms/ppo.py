@@ -173,8 +173,8 @@ class PPO(Algorithm):
         return replace(self, target="vtrace") if self.target == "auto" else self
 
     def nearly_on_policy(self) -> Algorithm:
-        """As with its own trajectories: the loss has the ratio to the policy that acted. V-trace takes away too much:
-        LunarLander-v3 then takes two to three times as many steps (docs/averaging.md).
+        """As with its own trajectories: the loss has the ratio to the policy that acted. V-trace takes
+        away more, and LunarLander-v3 then takes more steps (docs/averaging.md).
         """
         return replace(self, target="gae") if self.target == "auto" else self
 
