@@ -107,7 +107,7 @@ class Algorithm(ABC):
         return 1.0 if type(self).minibatches is Algorithm.minibatches else math.inf
 
     def batches_from(self, unused_network: nn.Module, unused_environments: int) -> float:
-        """How many ``minibatches`` makes of a trajectory that so many environments have played."""
+        """How many minibatches a trajectory of this number of environments gives."""
         return self.batches_per_trajectory()
 
     def sums_per_trajectory(self) -> int:

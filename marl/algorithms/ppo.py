@@ -91,7 +91,7 @@ class PPO(Algorithm):
         return environments * -(-self.t_max // (self.sequence or self.t_max))
 
     def _num_parts(self, count: int) -> int:
-        """Into how many minibatches so many go."""
+        """How many minibatches this number of transitions, or sequences, gives."""
         return -(-count // -(-count // self.num_minibatches))
 
     def minibatches(self, network: nn.Module, trajectory: Trajectory, moment: Moment) -> Iterator[Minibatch]:

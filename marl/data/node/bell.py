@@ -46,7 +46,7 @@ class Bell:
         seen = int(self._word[0])  # before the question: who rings meanwhile is not missed
         while not there():
             if self._futex is None:
-                time.sleep(POLL_S)
+                time.sleep(POLL_S)  # poll: systems without a futex have nothing that a killed process cannot hold
             else:
                 self._futex(self._address, _WAIT, seen & 0xFFFFFFFF, ctypes.byref(_LONGEST))
             seen = int(self._word[0])

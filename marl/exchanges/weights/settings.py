@@ -20,7 +20,7 @@ class WeightsSettings(SettingsPart):
     )
     barrier: bool = False  # workers wait while weights travel: the textbook form; otherwise they train on
     codec: str = "float32"  # or "bfloat16", "float16", "int8", "int4": rounded, with error feedback; "auto": as needed
-    parts: int = later(1)  # each round shares one of so many parts of the weights, in turn: less at once, less in all
+    parts: int = later(1)  # P: each round shares one of P parts of the weights, in turn: less at once, less in all
     outer_lr: float = 1.0  # step of the global weights towards the mean; 1 with momentum 0 is plain averaging
     outer_momentum: float = 0.0  # of the global weights' steps (Nesterov); DiLoCo: outer_lr = .7, outer_momentum = .9
     outer_optimizer: str = later("sgd")  # or "adam": of the global weights' steps, at the parent
