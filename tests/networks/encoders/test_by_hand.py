@@ -12,7 +12,8 @@ def layers_of(*sizes: int) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(sum(sizes))
     found = []
     for inputs, outputs in pairwise(sizes):
-        weight, bias = torch.randn(outputs, inputs, generator=generator), torch.randn(outputs, generator=generator)
+        weight = torch.randn(outputs, inputs, generator=generator) / inputs**0.5  # outputs of about 1, as trained ones
+        bias = torch.randn(outputs, generator=generator)
         found.append((weight.requires_grad_(), bias.requires_grad_()))
     for each in (each for layer in found for each in layer):
         each.grad = torch.zeros_like(each)
@@ -24,7 +25,8 @@ def layers_of(*sizes: int) -> list[tuple[Tensor, Tensor]]:
 @pytest.mark.parametrize("activation", list(DERIVED), ids=lambda each: each.__name__)
 def test_passes_are_those_of_autograd_in_float64(activation: object, sizes: tuple[int, ...], rows: int) -> None:
     perceptron = Perceptron(layers_of(*sizes), activation)  # type: ignore[arg-type]
-    inputs, slopes = torch.randn(rows, sizes[0]), torch.randn(rows, sizes[-1])
+    generator = torch.Generator().manual_seed(rows)
+    inputs, slopes = torch.randn(rows, sizes[0], generator=generator), torch.randn(rows, sizes[-1], generator=generator)
     literal = [tuple(each.detach().double().requires_grad_() for each in layer) for layer in perceptron.layers]
     expected = inputs.double()
     for number, (weight, bias) in enumerate(literal):
