@@ -39,7 +39,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--exchange",
             type=ExchangeName([*EXCHANGES, AUTO]),
             help="What is shared: weights of nodes that learn, or what one learner needs; auto: what should be fastest "
-            "with these children; or your own package.module:Class.  [default: the algorithm's]",
+            "with these children; or your own package.module:Class.  [default: the algorithm's, and on children auto "
+            "where nothing of the exchange is set]",
         ),
         SEED,
         click.option("--steps", type=click.IntRange(min=1), help="Stop after this many environment steps."),

@@ -55,6 +55,16 @@ def load_config(
     return config
 
 
+def says(section: str, source: str | Path | None, overrides: Mapping[str, Any]) -> bool:
+    """Whether single settings, or the file or preset below them, say anything of a section.
+
+    Raises:
+        ConfigError: see ``load_config``.
+    """
+    tree = {} if source is None else _read(str(source), overrides.get("algorithm.name"))[0]
+    return bool(tree.get(section)) or any(path.partition(".")[0] == section for path in overrides)
+
+
 def _written(path: str, value: Any) -> Any:
     """A value that comes from a user's program, as a file would have it: there a table may stand for another value."""
     if isinstance(value, np.generic):

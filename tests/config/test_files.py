@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from marl.algorithms.a3c import A3C
-from marl.config.files import load_config, to_toml
+from marl.config.files import load_config, says, to_toml
 from marl.plugins import ANYTHING
 from tests.config.cases import OTHER, refused
 
@@ -64,3 +64,14 @@ def test_all_settings_at_once_survive_a_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config), encoding="utf-8")
     assert load_config(path, allow=(ANYTHING,)) == config
+
+
+def test_what_is_said_of_a_section(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[exchange]\nevery = "1 seconds"\n')
+    assert says("exchange", file, {})
+    assert says("exchange", "CartPole-v1", {})  # its preset does
+    assert says("exchange", "CartPole-v1", {"algorithm.name": "ppo"})  # and that of this algorithm
+    assert not says("exchange", "CartPole-v1", {"algorithm.name": "sac"})
+    assert not says("exchange", "LunarLander-v3", {"environment.per_worker": 4})
+    assert says("exchange", None, {"exchange.codec": "int8"})

@@ -1,6 +1,7 @@
 """Puts the exchange that was chosen in place of ``auto``, before a run begins."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from marl.cluster.find_spaces import find_spaces
@@ -10,7 +11,17 @@ from marl.cluster.planning.decide import decide, with_exchange
 from marl.cluster.planning.machines import Probed
 from marl.cluster.planning.model import Reference
 from marl.config.settings import Config
+from marl.exchanges.auto import Auto
+from marl.exchanges.weights.exchange import Weights
 from marl.wire.endpoint import Endpoint
+
+
+def left_open(config: Config) -> Config:
+    """The settings of a run on children that say nothing of the exchange: the run chooses it. Only algorithms with an
+    exchange of their own keep that, and deterministic runs the usual one.
+    """
+    usual = config.exchange == Weights() and not config.deterministic
+    return replace(config, exchange=Auto()) if usual else config
 
 
 class Opened:

@@ -11,7 +11,7 @@ from typing import Any
 
 from marl.cluster.fleets.fleet import Fleet
 from marl.cluster.planning.model import Reference
-from marl.cluster.planning.settle import settled
+from marl.cluster.planning.settle import left_open, settled
 from marl.cluster.runs.assemble import assembled
 from marl.cluster.runs.checkpoint_manager import CheckpointManager, find_seal_key, latest_checkpoint
 from marl.cluster.runs.prepare import Prepared, complete, demand_writable, prepare
@@ -23,7 +23,7 @@ from marl.cluster.runs.suggestions import choose
 from marl.cluster.runs.watch import Outcome, Run
 from marl.cluster.trainers.make_trainer import make_trainer
 from marl.cluster.trainers.trainer import Given, Trainer
-from marl.config.files import to_toml
+from marl.config.files import says, to_toml
 from marl.config.settings import Config
 from marl.errors import ConfigError, NoChildren
 from marl.processes.signals import stop_event
@@ -75,6 +75,8 @@ def run(
             new_end = any(key.startswith("stop.") for key in settings)
             if (result := finished(config, resumed, folder, new_end=new_end)) is not None:
                 return result
+        elif fleet is not None and not says("exchange", source, settings):
+            config = left_open(config)
         out = _out_of(resumed) if out is None else out
         demand_writable(out)
         reference: Reference | None = None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from marl.cluster.fleets.fleet import Fleet
-from marl.cluster.planning.settle import Opened, settled
+from marl.cluster.planning.settle import Opened, left_open, settled
 from marl.cluster.runs.run import run
 from marl.config.files import load_config
 from marl.errors import EnvironmentFault
@@ -28,12 +28,15 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def trained(folder: Path, fleet: Fleet | None) -> tuple[dict[str, Any], list[Event]]:
+def trained(
+    folder: Path, fleet: Fleet | None, source: str = "CartPole-v1", **changes: Any
+) -> tuple[dict[str, Any], list[Event]]:
     told: list[Event] = []
     with threads_for_processes():
         result = run(
-            "CartPole-v1",
-            {**SETTINGS, "report.runs": str(folder / "runs")},
+            source,
+            {key: each for key, each in {**SETTINGS, **changes}.items() if each is not None}
+            | {"report.runs": str(folder / "runs")},
             fleet=fleet,
             wait_s=PATIENCE_S,
             resume=None,
@@ -97,3 +100,18 @@ def test_a_fleet_that_is_open_already() -> None:
     assert opened.tend() == ["it has ended"]
     opened.close()
     assert fleet.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "open_"),
+    [({}, True), ({"algorithm.name": "impala"}, False), ({"deterministic": True, "seed": 1}, False)],
+)
+def test_what_is_left_open(settings: dict[str, Any], open_: bool) -> None:
+    config = load_config("Acrobot-v1", settings)
+    assert left_open(config).exchange.is_open is open_
+
+
+def test_a_run_on_children_that_says_nothing_of_the_exchange_chooses_it(tmp_path: Path) -> None:
+    silent = {"exchange.name": None, "environment.solved_return": -100.0}
+    _, told = trained(tmp_path, Children(1, tmp_path / "home"), "Acrobot-v1", **silent)
+    assert any(isinstance(each, Warned) and each.text.startswith("exchange ") for each in told)

@@ -44,6 +44,7 @@ def test_a_step_that_the_main_process_plays_can_be_interrupted(normalized: bool,
     settings = {
         "environment.id": f"{__name__}:Interrupts",
         "environment.normalize_observations": normalized,
+        "exchange.name": "weights",
         "report.runs": str(tmp_path / "runs"),
         "stop.steps": 100,
         "node.workers": 1,
