@@ -42,7 +42,7 @@ class Loss(NamedTuple):
 class ByHand(NamedTuple):
     """A shorter way to the gradient of a total."""
 
-    total: Tensor  # this one; whoever makes another of it goes autograd's way
+    total: Tensor  # a loss that is computed from this one has its gradient by autograd
     backward: Callable[[], None]  # what ``total.backward`` does
 
 

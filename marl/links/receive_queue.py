@@ -60,7 +60,7 @@ class ReceiveQueue:
         """Add a part; False asks for no more until ``on_room`` is called. After ``close`` it is dropped.
 
         Args:
-            wakes: whoever waits for it; else ``wake`` does.
+            wakes: whether to wake the thread that waits for it; no: ``wake`` is called later.
         """
         with self._changed:
             if self._why is not None:

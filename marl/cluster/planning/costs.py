@@ -99,8 +99,8 @@ def measure(config: Config, seconds: float, clock: Callable[[], float] = time.pe
 def _sample(
     config: Config, environments: int, length: int, clock: Callable[[], float], *, seconds: float = 0.0, tries: int = 1
 ) -> Sample:
-    """Play and learn again and again, for so many seconds and so often at least. Other programs only add to the least
-    time of all.
+    """Play and learn for ``seconds``, and at least ``tries`` times. The least time counts: other programs only add to
+    it.
     """
     with _worker(config, environments) as worker:
         until, steps, updates = clock() + seconds, list[float](), list[Updates]()

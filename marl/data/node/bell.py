@@ -37,7 +37,7 @@ class Bell:
 
     def ring(self) -> None:
         """Wake up all that wait; what they wait for is written."""
-        self._word[0] = time.perf_counter_ns()  # a number that it never had, whoever else rings now
+        self._word[0] = time.perf_counter_ns()  # a number that it never had, also where two ring at once
         if self._futex is not None:
             self._futex(self._address, _WAKE, _ALL, None)
 

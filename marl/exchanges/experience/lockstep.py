@@ -22,8 +22,8 @@ from marl.data.shared import SharedBlock
 
 
 def trajectories_a_round(batch: int, children: int, workers: int) -> int:
-    """How many trajectories each worker of a child plays for a round: so many that all children together play a batch
-    if there are few enough of them, and at least one.
+    """How many trajectories each worker of a child plays for a round: its share of a batch, and at least one. Where
+    there are more workers than a batch has trajectories, a round is more than a batch.
 
     Args:
         batch: trajectories that the learner learns from at once.

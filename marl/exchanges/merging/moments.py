@@ -42,7 +42,7 @@ class MergedMoments:
         Args:
             moments: those that are averaged.
             aggregate: as for the weights.
-            clip: moments are shortened to so many times the usual length; infinite: never.
+            clip: longest moments, in usual lengths; longer ones are shortened. Infinite: none is.
             longest_gradient: to which gradients are clipped; infinite: they are not.
         """
         self._moments, self._shape = moments, (len(moments), num_parameters)

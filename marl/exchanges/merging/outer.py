@@ -24,7 +24,7 @@ class Outer:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start from zero again."""
         if self.velocity is not None:
             self.velocity.zero_()
         if self._square is not None:

@@ -44,7 +44,7 @@ class Receiver(Protocol):
         """Bytes that are sure to come, and of no use before."""
 
     def pause_received(self) -> None:
-        """What was there has been read: whoever waits for it may wake up."""
+        """All that had arrived is read: the thread that waits for it may wake up."""
 
 
 class SocketTransport(asyncio.Transport):
