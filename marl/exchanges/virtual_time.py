@@ -14,10 +14,10 @@ So without a barrier the way of one round, there and back, is hidden by the work
 rounds of both kinds says for each whether workers wait for its answer. Where uploads are not merged ``together``, each
 has an end of its own, whatever other children do; but the parent can do no more than its CPU time allows.
 
-Where children play for a learner, they play a round while it learns from the one before. So what they play it with
-contains the round before that. The parent's process serves links beside the learner, which has a core of its own:
+Where children play for a learner, they play on while it learns, with the newest weights that have come; but no more
+than K rounds are under way. The parent's process serves links beside the learner, which has a core of its own:
 
-    uploaded = max(uploaded before, end of the round before the last + way down) + busy
+    uploaded = max(uploaded before, end of round - K + way down) + busy
     served   = max(served before, max over children of (uploaded + way up)) + the parent's CPU time
     end      = max(end before, served) + the learner's seconds
 """
@@ -32,6 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from marl.wire.message import Value
+
+MOST_UNDER_WAY = 3  # rounds
 
 
 class VirtualLink(NamedTuple):
@@ -66,8 +68,7 @@ NOTHING = Used()
 
 @dataclass
 class _Child:
-    ended: float  # its last round, in virtual time
-    ended_before: float  # the one before
+    ends: list[float]  # of its last rounds, in virtual time
     uploaded: float  # when its last upload was made
     waits: bool  # its workers wait for the answer to that one
     used: Used = NOTHING  # until that one
@@ -82,17 +83,18 @@ class VirtualClock:
         *,
         barrier: bool = False,
         together: bool = True,
-        lagged: bool = False,
+        under_way: int = 0,
         seconds: float = 0.0,
     ) -> None:
         """
         Args:
             barrier: whether workers wait for answers, where a round does not say; the exchange knows.
             together: whether all uploads of a round are answered at once; the exchange knows.
-            lagged: whether children play one round while a learner learns from the last one; the exchange knows.
+            under_way: where children play for a learner, how many rounds they may be ahead of it, at most
+                ``MOST_UNDER_WAY``; else 0; the exchange knows.
             seconds: virtual time at which the clock begins.
         """
-        self.seconds, self.barrier, self.together, self.lagged = seconds, barrier, together, lagged
+        self.seconds, self.barrier, self.together, self.under_way = seconds, barrier, together, under_way
         self._link, self._parent = link, seconds  # until when the parent was busy
         self._children: dict[str, _Child] = {}
 
@@ -100,7 +102,7 @@ class VirtualClock:
         """A child begins now; if it was there before, goes on from now."""
         before = self._children.get(child)
         used = NOTHING if before is None else before.used
-        self._children[child] = _Child(self.seconds, self.seconds, self.seconds, self.barrier, used)
+        self._children[child] = _Child([self.seconds] * MOST_UNDER_WAY, self.seconds, self.barrier, used)
 
     def end_round(
         self, uploads: Mapping[str, Used], parent_s: float, learner_s: float = 0.0, *, waits: bool | None = None
@@ -113,8 +115,8 @@ class VirtualClock:
             waits: whether workers wait for its answer; None: as ``barrier`` says.
         """
         arrivals = {child: self._upload(self._children[child], used) for child, used in uploads.items()}
-        self._parent = max([self._parent, *(arrivals.values() if self.lagged else ())]) + parent_s
-        if self.lagged:
+        self._parent = max([self._parent, *(arrivals.values() if self.under_way else ())]) + parent_s
+        if self.under_way:
             end = max(self.seconds, self._parent) + learner_s
             ends = dict.fromkeys(uploads, end)
         elif self.together:
@@ -126,19 +128,32 @@ class VirtualClock:
         self.seconds = end
         for child, ended in ends.items():
             each = self._children[child]
-            each.ended_before, each.ended = each.ended, ended
+            each.ends = [*each.ends[1:], ended]
             each.waits = self.barrier if waits is None else waits
+
+    def news_in(self, child: str, num_bytes: int) -> float:
+        """How long the child will have been busy with its next round when a message of ``num_bytes`` is there that
+        leaves now; 0 or less: it comes before, or the round after that one waits for it.
+        """
+        if self.under_way <= 2:
+            return 0.0
+        each, down = self._children[child], self._link.way(num_bytes)
+        return each.ends[-1] + down - self._may_play(each, down)
+
+    def _may_play(self, child: _Child, down: float) -> float:
+        """When a child for a learner begins its next round."""
+        return max(child.uploaded, child.ends[-self.under_way] + down)
 
     def _upload(self, child: _Child, used: Used) -> float:
         """When its upload arrives."""
         new, child.used = used.since(child.used), used
         down = self._link.way(new.down)
-        if self.lagged:
-            child.uploaded = max(child.uploaded, child.ended_before + down) + new.busy
+        if self.under_way:
+            child.uploaded = self._may_play(child, down) + new.busy
         elif child.waits:
-            child.uploaded = child.ended + down + new.busy
+            child.uploaded = child.ends[-1] + down + new.busy
         else:
-            child.uploaded = max(child.uploaded + new.busy, child.ended + down)
+            child.uploaded = max(child.uploaded + new.busy, child.ends[-1] + down)
         return child.uploaded + self._link.way(new.up)
 
 

@@ -1,5 +1,6 @@
 """Lockstep of actors and a learner, for virtual time: what each round is played with, and what it waits for."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -68,7 +69,7 @@ def test_workers_stand_still_when_they_have_played_their_part(clock: Clock) -> N
 
 
 def test_a_round_is_played_with_all_rounds_but_the_last(clock: Clock, runs: list[LockstepRun]) -> None:
-    run = LockstepRun(clock, 1, 1, batch=2)
+    run = LockstepRun(clock, 1, 1, batch=2, queue=2)
     runs.append(run)
     a, b = run.children
     run.join(a, b)
@@ -83,6 +84,33 @@ def test_a_round_is_played_with_all_rounds_but_the_last(clock: Clock, runs: list
     assert came == [[number, first + number] for number in range(5)]
     assert run.versions["a"] == run.versions["b"] == [0, 0, 1, 2, 3, 4]
     assert run.learning.flow().ages[:3].tolist() == [2, 8, 0]
+
+
+@pytest.mark.parametrize(
+    ("learns_s", "versions"),
+    [
+        (0.2, [0, 0, 1, 2, 3, 4]),  # .25 there, .2, .25 back: in the second of playing
+        (3.0, [0, 0, 0, 1, 2, 3]),  # a third round is played meanwhile
+    ],
+)
+def test_what_has_not_come_is_used_a_round_later(
+    clock: Clock, runs: list[LockstepRun], learns_s: float, versions: list[int]
+) -> None:
+    run = LockstepRun(clock, 1, 1, batch=2, queue=4)
+    runs.append(run)
+    run.join(*run.children)
+    run.play(*run.children, seconds=1.0)
+    ends = []
+    for _ in range(5):
+        run.send(*run.children)
+        run.play(*run.children, seconds=1.0)
+        run.learn(seconds=learns_s)
+        run.end_round()
+        ends.append(run.timer.seconds)
+    assert run.versions["a"] == run.versions["b"] == versions
+    assert [after - before for before, after in itertools.pairwise(ends)] == pytest.approx(
+        4 * [max(1.0, learns_s)], abs=0.1
+    )
 
 
 def test_a_child_that_is_ahead_waits_for_the_others(clock: Clock, runs: list[LockstepRun]) -> None:
@@ -122,7 +150,7 @@ def test_virtual_seconds_are_those_of_children_and_learner_side_by_side(clock: C
 
 
 def test_a_round_of_more_workers_than_a_batch_is_several_batches(clock: Clock, runs: list[LockstepRun]) -> None:
-    run = LockstepRun(clock, 2, 2, batch=2)
+    run = LockstepRun(clock, 2, 2, batch=2, queue=4)
     runs.append(run)
     run.join(*run.children)
     for _ in range(3):
@@ -135,7 +163,7 @@ def test_a_round_of_more_workers_than_a_batch_is_several_batches(clock: Clock, r
 
 
 def test_a_batch_of_several_rounds_is_learned_from_when_it_is_whole(clock: Clock, runs: list[LockstepRun]) -> None:
-    run = LockstepRun(clock, 1, 1, 1, batch=5)
+    run = LockstepRun(clock, 1, 1, 1, batch=5, queue=3)
     runs.append(run)
     run.join(*run.children)
     for whole in (False, True, False, True):

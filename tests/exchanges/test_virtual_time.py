@@ -110,7 +110,7 @@ def test_a_child_that_joins_later_or_again_begins_at_that_time() -> None:
 
 
 def test_children_play_while_a_learner_learns_from_the_round_before() -> None:
-    clock = VirtualClock(LINK, lagged=True)
+    clock = VirtualClock(LINK, under_way=2)
     clock.join("a")
     ends = []
     for number in range(1, 5):
@@ -121,7 +121,7 @@ def test_children_play_while_a_learner_learns_from_the_round_before() -> None:
 
 
 def test_a_learner_that_takes_longer_holds_children_back() -> None:
-    clock = VirtualClock(LINK, lagged=True)
+    clock = VirtualClock(LINK, under_way=2)
     clock.join("a")
     ends = []
     for number in range(1, 6):
@@ -131,7 +131,7 @@ def test_a_learner_that_takes_longer_holds_children_back() -> None:
 
 
 def test_a_parent_serves_links_while_its_learner_learns() -> None:
-    clock = VirtualClock(LINK, lagged=True)
+    clock = VirtualClock(LINK, under_way=2)
     clock.join("a")
     ends = []
     for number in range(1, 5):
@@ -141,9 +141,34 @@ def test_a_parent_serves_links_while_its_learner_learns() -> None:
     assert ends == pytest.approx([6.7, 9.7, 13.4, 16.4])
 
 
-def test_a_lagged_clock_is_the_equation_written_out() -> None:
+def test_with_a_third_round_under_way_a_long_way_costs_nothing() -> None:
+    clock = VirtualClock(VirtualLink(delay_s=1.0), under_way=3)
+    clock.join("a")
+    ends = []
+    for number in range(1, 6):
+        clock.end_round({"a": Used(2.0 * number)}, 0.0, 2.0)
+        ends.append(clock.seconds)
+    # One with two: 1 down, 2 of playing, 1 up, 2 of learning are 6 seconds.
+    assert ends == pytest.approx([6.0, 8.0, 10.0, 12.0, 14.0])
+
+
+def test_when_weights_are_there_in_the_round_that_follows() -> None:
+    clock = VirtualClock(LINK, under_way=3)
+    clock.join("a")
+    clock.end_round({"a": Used(1.0)}, 0.0, 3.0)
+    assert clock.seconds == pytest.approx(4.2)  # uploaded at 1.1
+    assert clock.news_in("a", 500) == pytest.approx(4.2 + 0.1 + 0.5 - 1.1)
+    clock.end_round({"a": Used(7.0)}, 0.0, 0.5)  # it has played until 7.1, and on
+    assert clock.seconds == pytest.approx(7.7)
+    assert clock.news_in("a", 0) == pytest.approx(0.7)
+    clock.under_way = 2
+    assert clock.news_in("a", 500) == 0.0  # what follows that round waits for them
+
+
+@pytest.mark.parametrize("under_way", [2, 3])
+def test_the_clock_of_a_learner_is_the_equation_written_out(under_way: int) -> None:
     """Children of unequal speeds, messages of unequal lengths; one child joins later."""
-    clock, rounds, rng = VirtualClock(LINK, lagged=True, seconds=5.0), 12, np.random.default_rng(0)
+    clock, rounds, rng = VirtualClock(LINK, under_way=under_way, seconds=5.0), 12, np.random.default_rng(0)
     busy, up, down = rng.uniform(0.1, 3.0, (rounds, 3)), *rng.integers(0, 900, (2, rounds, 3))
     learns, serves = rng.uniform(0.1, 2.5, (2, rounds))
     served = 5.0  # when the parent had served each round
@@ -161,7 +186,7 @@ def test_a_lagged_clock_is_the_equation_written_out() -> None:
                 continue
             sums = (each[joined[child] : number + 1, child].sum() for each in (busy, up, down))
             uploads[str(child)] = Used(*sums)
-            weights = learned[max(number - 1, joined[child])]
+            weights = learned[max(number + 1 - under_way, joined[child])]
             began = max(played[child], weights + 0.1 + down[number, child] / 1000.0)
             played[child] = began + busy[number, child]
             arrivals.append(played[child] + 0.1 + up[number, child] / 1000.0)

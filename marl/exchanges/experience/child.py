@@ -148,13 +148,13 @@ class ExperienceChild:
 
     def _came(self, message: Message) -> None:
         """New weights, and statistics, have arrived."""
-        self._use(message.term, message.version)
+        self._use(message.term, message.version, self._scratch, self._statistics)
 
-    def _use(self, term: int, version: int) -> None:
-        """Let workers play with what has arrived last."""
+    def _use(self, term: int, version: int, weights: Tensor, statistics: Tensor) -> None:
+        """Let workers play with what has arrived."""
         if self._normalizes:
-            self._block["observations"][0].copy_(self._statistics)
-        self._shared.copy_(self._scratch)
+            self._block["observations"][0].copy_(statistics)
+        self._shared.copy_(weights)
         self.term, self.version = term, version
         self._block["version"].fill_(version)  # after the weights: workers read the version first
         self.started.set()

@@ -1,13 +1,16 @@
-"""Lockstep of actors and learner with one batch of lag: the order of events is that of machines of their own.
+"""Lockstep of actors and learner: the order of events is that of machines of their own.
 
 Virtual time needs it: on shared cores nothing else says which of two processes would have been first. Each worker plays
 its part of a round, a number of trajectories, then stands still until its child has uploaded the part. The parent gives
 credit for one round at a time, with the weights that contain all rounds before:
 
     round r is uploaded     when it is played, and the child has the weights that contain round r - 1
-    round r + 1 is played   when round r is uploaded, with these weights
+    round r + 1 is played   when round r is uploaded
 
-So while the learner learns from round r, workers play round r + 1 with weights that contain round r - 1.
+With them comes when they are there in virtual time. If that is before round r is played, round r + 1 is played with
+them; else with those before, and they are used a round later. So where playing takes longer than learning, workers play
+round r + 1 with weights that contain round r - 1; where learning takes longer, r - 2: if the queue has room for a third
+round.
 """
 
 from collections.abc import Callable

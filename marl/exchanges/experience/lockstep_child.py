@@ -1,8 +1,11 @@
 """A child in lockstep with the learner, see ``lockstep.py``; it says how long its workers were busy."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
+
+import torch
 
 from marl.data.node.memory import BUSY, array
 from marl.data.node.send_queue import RING_LENGTH, Posted
@@ -27,21 +30,40 @@ class LockstepChild(ExperienceChild):
         self._stop = array(block, "stop")
         self._count = 1  # trajectories of each worker for the next round
         self._begins = True  # the first answer of the conversation is to come
-        self._next: Message | None = None  # its weights are for the next round
+        self._came_last: Message | None = None  # its weights are for a round to come
+        self._waiting: Callable[[], None] | None = None  # uses weights that have come too late for the last round
+        self._spare = torch.zeros_like(self._scratch), torch.zeros_like(self._statistics)
+        self._news_in = 0.0  # seconds of the round under way until the last message is there, in virtual time
+        self._told_s, self._began_s = 0.0, 0.0  # busy seconds: as told last, and before the round under way
 
     def joined(self) -> None:
         """See ``ChildSide``."""
         super().joined()
-        self._begins, self._next = True, None
+        self._begins, self._came_last, self._waiting = True, None, None
 
     def outgoing(self) -> Iterator[Message]:
         """See ``ChildSide``."""
         yield from super().outgoing()
         if not self._begins and self._parts.are_sent():
-            if self._next is not None:
-                self._use(self._next.term, self._next.version)
-                self._next = None
+            self._renew()
             self._parts.go_on(self._count)
+
+    def _renew(self) -> None:
+        """Use the newest weights that are there, in virtual time, when the round is uploaded."""
+        came, self._came_last = self._came_last, None
+        in_time = self._told_s - self._began_s >= self._news_in
+        self._began_s = self._told_s
+        if self._waiting is not None and not (came and in_time):
+            self._waiting()
+        self._waiting = None
+        if came is None:
+            return
+        use = partial(self._use, came.term, came.version, self._scratch, self._statistics)
+        if in_time:
+            use()
+        else:  # the next ones come into other memory
+            self._waiting = use
+            (self._scratch, self._statistics), self._spare = self._spare, (self._scratch, self._statistics)
 
     def pause(self) -> float:
         """See ``ChildSide``."""
@@ -52,6 +74,9 @@ class LockstepChild(ExperienceChild):
         count = message.info.get("trajectories")
         if isinstance(count, int):
             self._count = min(max(1, count), RING_LENGTH)
+        news_in = message.info.get("news_in")
+        if isinstance(news_in, float):
+            self._news_in = news_in
         super().accept(message)
         if self._begins and message.kind is Kind.ANSWER:
             self._begins = False
@@ -59,14 +84,14 @@ class LockstepChild(ExperienceChild):
 
     def rejected(self, reason: str) -> None:
         """See ``ChildSide``."""
-        self._next = None  # the message came into the same memory
+        self._came_last = None  # the message came into the same memory
         super().rejected(reason)
 
     def _came(self, message: Message) -> None:
         if self._begins:
             super()._came(message)
         else:
-            self._next = message  # workers play with the weights before until the round is sent
+            self._came_last = message  # workers play with the weights before until the round is sent
 
     def _may_send(self) -> bool:
         if not super()._may_send():
@@ -82,5 +107,7 @@ class LockstepChild(ExperienceChild):
         return self._parts.are_played()
 
     def _upload(self, rollouts: list[Posted]) -> Message:
-        upload = super()._upload(rollouts)
-        return upload._replace(info={**upload.info, **self._busy.told()})
+        upload, told = super()._upload(rollouts), self._busy.told()
+        seconds = told.get("busy")
+        self._told_s = seconds if isinstance(seconds, float) else self._told_s
+        return upload._replace(info={**upload.info, **told})

@@ -11,11 +11,12 @@ from marl.exchanges.experience.lockstep import trajectories_a_round
 from marl.exchanges.experience.parent import LONGEST_WAIT, ExperienceParent
 from marl.exchanges.gradients.attendance import Attendance
 from marl.exchanges.sides import Answer
-from marl.exchanges.virtual_time import RoundTimer
+from marl.exchanges.virtual_time import MOST_UNDER_WAY, RoundTimer
 from marl.wire.message import Kind, Message
 
 POLL_S = 0.0005  # seconds between two looks at the learner
 LATE_S = 5.0  # seconds of this machine, on whose cores children may take turns, until a round does not wait any more
+LEAST_UNDER_WAY = 2  # rounds: one is played while the learner learns from another
 FIRST_S = 10.0  # seconds that the first round waits for children that have not come yet
 
 
@@ -39,12 +40,23 @@ class RoundCredit(Credit):
             ConfigError: the queue is too short for a round of all children.
         """
         self._workers[child] = workers
-        round_ = sum(map(self._part, self._workers))
-        if round_ > (room := len(self._queue) - self._batch + 1):
+        if (round_ := self._round()) > (room := self._room()):
             raise ConfigError(
                 f"exchange.queue: expected at least {round_} with clock.virtual = true, for a round of all "
                 f"{sum(self._workers.values())} workers, got {room}"
             )
+
+    def rounds_under_way(self) -> int:
+        """How many rounds of all children so far the queue has room for, that of the learner included."""
+        return min(MOST_UNDER_WAY, max(LEAST_UNDER_WAY, 1 + self._room() // max(1, self._round())))
+
+    def _round(self) -> int:
+        """Trajectories that all play for one."""
+        return sum(map(self._part, self._workers))
+
+    def _room(self) -> int:
+        """Places beside those of the learner's batch: ``exchange.queue``."""
+        return len(self._queue) - self._batch + 1
 
     def trajectories(self, child: str) -> int:
         """How many each of its workers plays for a round."""
@@ -81,7 +93,7 @@ class LockstepParent(ExperienceParent):
         Args:
             children, batch: see ``Credit``.
         """
-        timer.clock.lagged = True
+        timer.clock.under_way = LEAST_UNDER_WAY
         self._timer, self._children, self._batch = timer, children, batch
         self._changed = threading.Condition(self._lock)  # for the thread that watches the open round
         self._ended = threading.Condition(self._lock)  # for all others: the round is over
@@ -98,6 +110,7 @@ class LockstepParent(ExperienceParent):
         with self._lock:
             try:
                 self._credit.assign(child, workers)
+                self._timer.clock.under_way = self._credit.rounds_under_way()
             except ConfigError as error:
                 self.failure = error
                 raise
@@ -195,7 +208,11 @@ class LockstepParent(ExperienceParent):
             self._ended.notify_all()
 
     def _reply(self, member: ActorMember) -> Answer:
-        """See ``ExperienceParent``; also how many trajectories each worker plays for a round."""
+        """See ``ExperienceParent``; also how many trajectories each worker plays for a round, and when in the next
+        one this message is there.
+        """
         answer = super()._reply(member)
-        info = {**answer.message.info, "trajectories": self._credit.trajectories(member.name)}
+        with self._lock:
+            news_in = self._timer.clock.news_in(member.name, self._newest.num_bytes)
+        info = {**answer.message.info, "trajectories": self._credit.trajectories(member.name), "news_in": news_in}
         return answer._replace(message=answer.message._replace(info=info))
