@@ -89,8 +89,9 @@ def choose(
     if best.trajectories:  # of each worker of the child that has most
         steps = best.trajectories * best.rows * task.length * max(each.workers for each in machines)
         more["every"] = f"{steps} steps"
-    if best.exchange == REPLAYED and best.rows < task.rows:
-        more |= _whole_batches(config, min(task.rows // best.rows, sum(each.workers for each in machines)))
+    parts = min(best.longer * task.rows // best.rows, sum(each.workers for each in machines))
+    if best.exchange == REPLAYED and parts > 1:
+        more |= _whole_batches(config, parts)
     more = {name: value for name, value in more.items() if name not in own}
     changed = with_exchange(config, best.exchange, rows=best.rows, **more)
     if best.exchange == REPLAYED:

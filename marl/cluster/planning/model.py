@@ -11,12 +11,14 @@ from typing import NamedTuple, TypeAlias
 
 from marl.cluster.planning.costs import Costs
 from marl.cluster.planning.machines import Machine
+from marl.exchanges.virtual_time import MOST_UNDER_WAY
 
 # Of the steps of N children, this share counts, by how many updates of its own each makes between two rounds: the
 # interquartile means of 12 seeds of a swing-up task (docs/averaging.md), as ``1 / (1 + lost * (N - 1))``.
 LOST_BETWEEN_ROUNDS = ((1.0, 0.017), (16.0, 0.096), (128.0, 0.222))  # updates, lost
 LOST_BY_HOGWILD = 0.3  # workers that share weights in memory, each with a batch of its own
 LOST_BY_LAG = 0.03  # of N actors that play while one learner learns; of gradients one step late: assumed
+LOST_BY_LENGTH = 0.25  # of trajectories twice as long, where no more updates are made: LunarLander-v3, seeds 11 to 13
 LOST_BY_ARRIVAL = 0.1  # gradients that move the weights as they come
 WHOLE, ROUNDED = ("float32", 4.0, 1.0), ("int8", 1.0, 0.97)  # codec, bytes of a number, share that counts
 MESSAGE_S = 3e-4  # of the parent's time for a message of a child and its answer
@@ -50,6 +52,7 @@ class Forecast(NamedTuple):
     trajectories: int  # between two rounds; 0: there are none
     kept: float  # the share of the children's steps that counts
     speedup: float  # against the best single machine
+    longer: int = 1  # how many times as long as the task's the trajectory is that is learned from at once
 
 
 class Reference(NamedTuple):
@@ -89,7 +92,7 @@ def forecasts(task: Task, costs: Costs, here: Machine, machines: Sequence[Machin
             for form in ("exact", "delayed", "asynchronous")
             for codec in (WHOLE, ROUNDED)
         ),
-        _experience(task, costs, here, machines),
+        *(_experience(task, costs, here, machines, longer) for longer in (1, 2)),
     ]
     found = [way._replace(speedup=way.speedup / best) for way in ways if way.exchange in task.exchanges]
     return sorted(found, key=lambda each: -each.speedup)
@@ -195,17 +198,18 @@ def _gradients(
     return Forecast("gradients", shared.rows, settings, 0, counts, shared.made * counts / seconds)
 
 
-def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine]) -> Forecast:
-    """Actors play while the learner learns from what they have played before. Two rounds are under way: from what is
-    played with some weights, weights follow that the round after the next one is played with.
+def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], longer: int) -> Forecast:
+    """Actors play while the learner learns from what they have played before; some rounds are under way. Where they
+    would wait for it, they can play trajectories ``longer`` times as long: the same number of updates learns more.
     """
-    shared = _shared(task, costs, machines)
-    up = task.length * task.rows * task.step_bytes / len(machines)
+    shared = _shared(task._replace(rows=longer * task.rows), costs, machines)
+    up = longer * task.length * task.rows * task.step_bytes / len(machines)
     link, parent = _round(machines, up, 4.0 * task.weights)
-    learning = task.updates * costs.update.at(task.minibatch)
+    learning = task.updates * costs.update.at(longer * task.minibatch)
     playing = shared.playing * shared.usual
-    both = (playing + link + parent + learning) / 2
+    one_of_many = (playing + link + parent + learning) / MOST_UNDER_WAY
     busy = shared.here * shared.playing + parent + learning
-    seconds = max(playing, parent, learning, both, busy / here.cores)
-    counts = kept(LOST_BY_LAG, shared.workers)
-    return Forecast("experience", shared.rows, {}, 0, counts, shared.made * counts / seconds)
+    seconds = max(playing, parent, learning, one_of_many, busy / here.cores)
+    counts = kept(LOST_BY_LAG, shared.workers) * kept(LOST_BY_LENGTH, longer)
+    made = longer * shared.made * counts / seconds
+    return Forecast("experience", shared.rows, {}, 0, counts, made, longer)

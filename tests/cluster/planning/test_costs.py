@@ -27,8 +27,8 @@ def test_numbers_that_noise_has_moved(points: list[tuple[float, float]], line: L
 
 
 def test_ppo_on_cartpole() -> None:
-    config = load_config("CartPole-v1", {"algorithm.name": "ppo", "seed": 1})
-    costs = measure(config, 0.05)
+    config, readings = load_config("CartPole-v1", {"algorithm.name": "ppo", "seed": 1}), itertools.count()
+    costs = measure(config, 100.0, lambda: float(next(readings)))  # whatever else this machine does
     algorithm = config.algorithm
     assert costs.updates == algorithm.batches_per_trajectory()
     rows = config.environment.per_worker / algorithm.num_minibatches  # type: ignore[attr-defined]

@@ -53,6 +53,14 @@ def test_a_learner_joins_the_parts_of_a_trajectory() -> None:
     assert (one.config.environment.per_worker, one.config.exchange.batch) == (16, 1)
 
 
+def test_a_learner_joins_longer_parts_of_a_longer_trajectory() -> None:
+    config = config_of(**{"environment.per_worker": 16, "algorithm.t_max": 64})
+    costs = COSTS._replace(update=Line(1e-3, 1e-6))  # eight actors would wait for it
+    decision = chosen(config, costs, [Machine(1, 1, round_trip=5e-4, bytes_per_second=1.25e8)] * 8)
+    exchange = decision.config.exchange
+    assert (exchange.name, decision.config.environment.per_worker, exchange.batch) == ("experience", 4, 8)
+
+
 def test_a_learner_whose_replay_holds_trajectories_joins_no_parts() -> None:
     config = config_of(**{"algorithm.name": "impala", "replay.ratio": 1.0})
     spaces = find_spaces(config)

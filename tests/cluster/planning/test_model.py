@@ -65,6 +65,16 @@ def test_a_fast_environment_feeds_one_learner() -> None:
     assert found == sorted(found, key=lambda each: -each.speedup)
 
 
+def test_actors_that_would_wait_for_their_learner_play_longer_trajectories() -> None:
+    eight = of("experience", forecasts(TASK, LUNAR, HERE, children(8)))
+    assert (eight.rows, eight.longer) == (4, 2)
+    two = of("experience", forecasts(TASK, LUNAR, HERE, children(2)))
+    assert (two.rows, two.longer) == (8, 1)
+    assert of("experience", forecasts(TASK, SLOW, HERE, children(8))).longer == 1
+    large = LUNAR._replace(update=Line(0.0, 1e-4))  # learning takes as long as there are transitions
+    assert of("experience", forecasts(TASK, large, HERE, children(8))).longer == 1
+
+
 def test_where_a_step_takes_long_gradients_cost_nothing() -> None:
     found = forecasts(TASK, SLOW, HERE, children(8))
     assert found[0].speedup > 6
