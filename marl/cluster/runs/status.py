@@ -86,10 +86,11 @@ class StatusReporter:
         status = self._meter.update(
             self._seconds(), counts.steps, counts.updates, counts.metrics, counts.restarts, speed(counts.steps)
         )
-        reference, speedup = self._reference, None
-        if reference is not None and status.steps_per_second:
-            speedup = reference.speedup(status.steps_per_second)
-        return msgspec.structs.replace(status, virtual_seconds=self._trainer.virtual_seconds(), speedup=speedup)
+        reference, speedup, virtual = self._reference, None, self._trainer.virtual_seconds()
+        rate = status.steps_per_second if virtual is None else status.steps / virtual if virtual else None
+        if reference is not None and rate:
+            speedup = reference.speedup(rate)
+        return msgspec.structs.replace(status, virtual_seconds=virtual, speedup=speedup)
 
     def _shown_speed(self, steps: Steps) -> Speed:
         """The speed to show. For children, the sum of their own measurements: their reports come at irregular times."""

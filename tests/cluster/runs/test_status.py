@@ -27,6 +27,7 @@ class Playing:
         self.metrics: dict[str, float] = {}
         self.first_outside = ""
         self.ended: Episodes = np.zeros(0), np.zeros(0, np.int64)
+        self.virtual_s: float | None = None
 
     def counts(self) -> Counts:
         steps = np.array([int(RATE * self.now)])
@@ -39,7 +40,7 @@ class Playing:
         return self.children
 
     def virtual_seconds(self) -> float | None:
-        return None
+        return self.virtual_s
 
 
 class Told:
@@ -157,5 +158,7 @@ def test_a_speedup_is_told_where_there_is_something_to_compare_with() -> None:
     told.trainer.now = 1.0
     told.reporter.record()
     reporter.record()
+    told.trainer.virtual_s = 0.25  # children take turns: on machines of their own it would have been four times as fast
+    reporter.record()
     speedups = [event.speedup for event in told.events if isinstance(event, Status)]
-    assert speedups == [None, pytest.approx(2.0)]
+    assert speedups == [None, pytest.approx(2.0), pytest.approx(8.0)]
