@@ -8,25 +8,36 @@ from torch import Tensor
 
 SAMPLE = 16_384  # numbers that stand for all of them: a cosine is then known to about .01
 KEPT, AFTER = 0.8, 4  # of the mean cosine; deltas that must have been seen
+TRAJECTORIES = 4  # of a worker, that are behind a delta which counts as one; those of fewer count less
 NOTHING = 1e-3  # length of a sum of directions that has none: they cancel, and the rest is rounding
 AGAINST, APART = -0.25, 0.25  # a mean cosine that is suspicious; how far below all others' it must be
 
 
 class Directions:
-    """Compares samples of deltas. Honest children learn from the same policy: their deltas agree, or are noise."""
+    """Compares samples of deltas. Honest children learn from the same policy: their deltas agree, or are noise.
 
-    def __init__(self, num_weights: int) -> None:
-        self._stride = -(-num_weights // SAMPLE)
+    That is so of several trajectories. All updates from one go where its luck leads, often against the others.
+    """
+
+    def __init__(self, num_weights: int, trajectory: float = 0.0) -> None:
+        """``trajectory``: steps of one, of a worker, where deltas may be of few or of parts; 0: all count as one."""
+        self._stride, self._whole = -(-num_weights // SAMPLE), TRAJECTORIES * trajectory
         self._deltas: dict[str, Tensor] = {}
+        self._shares: dict[str, float] = {}  # what each delta counts
         self._agreement: dict[str, float] = {}
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, float] = {}  # the sum of what its deltas counted
 
     def sample(self, vector: Tensor) -> Tensor:
         """The numbers that stand for all."""
         return vector[:: self._stride]
 
-    def add(self, child: str, delta: Tensor) -> None:
-        """The sample of a child's delta, of which only the direction counts: long ones must not outvote all others."""
+    def add(self, child: str, delta: Tensor, steps: float = math.inf) -> None:
+        """The sample of a child's delta, of which only the direction counts: long ones must not outvote all others.
+
+        Args:
+            steps: of a worker, that are behind it.
+        """
+        self._shares[child] = min(1.0, steps / self._whole) if self._whole else 1.0
         length = float(torch.linalg.vector_norm(delta))
         if 0 < length < math.inf:
             self._deltas[child] = delta / length
@@ -43,8 +54,9 @@ class Directions:
         if float(torch.linalg.vector_norm(others)) < NOTHING:
             return
         cosine = float(torch.nn.functional.cosine_similarity(self._deltas[child], others, dim=0))
-        seen = self._seen[child] = self._seen.get(child, 0) + 1
-        kept = min(KEPT, 1 - 1 / seen)
+        share = self._shares[child]
+        seen = self._seen[child] = self._seen.get(child, 0.0) + share
+        kept = min(KEPT**share, 1 - share / seen)
         self._agreement[child] = kept * self._agreement.get(child, 0.0) + (1 - kept) * cosine
 
     def compare_all(self) -> None:
@@ -67,7 +79,7 @@ class Directions:
 
     def agrees(self, child: str) -> bool:
         """Whether a child is known not to go against the others: its deltas were compared often enough to tell."""
-        return self._seen.get(child, 0) >= AFTER and self._agreement[child] >= AGAINST
+        return self._seen.get(child, 0.0) >= AFTER and self._agreement[child] >= AGAINST
 
     def opposed(self, among: Collection[str]) -> tuple[str, ...]:
         """Who goes against the others: one child against several; both of two, for no direction tells which lies.

@@ -33,3 +33,8 @@ class Reach(NamedTuple):
         # The lag: a target network that catches up moves as far as its network has moved meanwhile.
         usual = self.usual * (updates + self.warm_up * math.sqrt(updates) + self.lag)
         return min(usual, self.most * (updates + self.lag)), self.most * (updates + self.lag)
+
+    def trajectory(self) -> float:
+        """Environment steps of a trajectory of one worker; 0: not known."""
+        known = math.isfinite(self.per_step) and self.per_step > 0
+        return (self.per_trajectory - 1.0) / self.per_step if known else 0.0

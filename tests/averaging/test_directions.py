@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marl.averaging.directions import AFTER, SAMPLE, Directions
+from marl.averaging.directions import AFTER, SAMPLE, TRAJECTORIES, Directions
 
 SIZE = 2 * SAMPLE + 1
 
@@ -93,3 +93,30 @@ def test_comparing_all_sums_once(monkeypatch: pytest.MonkeyPatch) -> None:
     directions = Directions(SIZE)
     a_round(directions, deltas(0, {str(number): 1.0 for number in range(30)}))
     assert sums == [30]
+
+
+def test_all_updates_from_one_trajectory_are_one_word() -> None:
+    """In each of some trajectories of 16 rounds, every honest child goes where its own luck leads."""
+    trajectories, rounds = 60, 16
+    parts, wholes, generator = Directions(6, 256.0), Directions(6), torch.Generator().manual_seed(0)
+    named: set[str] = set()
+    for _ in range(trajectories):
+        luck = {name: torch.randn(6, generator=generator) for name in "abcd"}
+        for _ in range(rounds):
+            for name, each in luck.items():
+                parts.add(name, each, steps=16.0)
+                wholes.add(name, each, steps=16.0)
+            parts.compare_all()
+            wholes.compare_all()
+            assert parts.opposed("abcd") == ()
+            named |= set(wholes.opposed("abcd"))
+    assert named  # who would be, if each round counted
+
+
+def test_who_goes_against_the_others_in_parts_of_trajectories_is_known_too() -> None:
+    directions, signs = Directions(SIZE, 256.0), {"a": 1.0, "b": 1.0, "liar": -1.0}
+    for seed in range(16 * TRAJECTORIES * AFTER):
+        for child, delta in deltas(seed, signs).items():
+            directions.add(child, directions.sample(delta), steps=16.0)
+        directions.compare_all()
+    assert directions.opposed(signs) == ("liar",)

@@ -70,16 +70,15 @@ class Merger:
         self.codec = "float32"  # of the next uploads
         self.outer, self.moments = Outer(settings, size), moments
         self.error: Tensor | None = None  # rounding error of the last broadcast
-        in_updates = parse_trigger(settings.every).unit == "update"  # then uploads come while a trajectory is learned
-        self.vetting = Vetting(
-            current.weights, settings.clip, reach, late=seen_beside if in_updates else 0.0, parts=settings.parts
-        )
+        unit = parse_trigger(settings.every).unit
+        late = seen_beside if unit == "update" else 0.0  # then uploads come while a trajectory is learned
+        self.vetting = Vetting(current.weights, settings.clip, reach, late=late, parts=settings.parts)
         self._settings, self._note = settings, note
         self._observed, self._seen_beside = observed, seen_beside
         self._codec: Codec | None = None
         self._decoded = torch.empty(0)
         self._meter = DeltaMeter()
-        self.directions = Directions(size)
+        self.directions = Directions(size, reach.trajectory() if unit in ("update", "step") and reach else 0.0)
         self._statistics: dict[str, Tensor] = {}  # of observations that are in no version yet, by child
         self._means: dict[int, Merge] = {}  # by the number of weights: parts differ by one
         if settings.aggregate != "mean":
@@ -150,7 +149,7 @@ class Merger:
             return Merged(0.0, 0.0, 1.0)
         accepted = self._put(numbers, learned, weight, sent._replace(elapsed_s=seconds), is_delta=is_delta)
         # The upload is accepted. Remember it only now: a refused upload must change nothing.
-        self._compare(sent.child, numbers, is_delta=is_delta)
+        self._compare(sent.child, numbers, work / sent.workers, is_delta=is_delta)
         self._remember(sent, work, counts, vetted)
         self._steps += work
         if not accepted.factor:
@@ -180,11 +179,11 @@ class Merger:
 
         return self._mean.add(numbers, weight, is_delta=is_delta, shorten=factor)
 
-    def _compare(self, child: str, numbers: Tensor, *, is_delta: bool) -> None:
-        """Note in which direction a delta goes."""
+    def _compare(self, child: str, numbers: Tensor, steps: float, *, is_delta: bool) -> None:
+        """Note in which direction a delta goes; ``steps``: of each worker."""
         sample = self.directions.sample(numbers)
         base = self.directions.sample(self.current.weights[self._part])
-        self.directions.add(child, sample.clone() if is_delta else sample - base)
+        self.directions.add(child, sample.clone() if is_delta else sample - base, steps)
 
     def go_back(self, to: Global) -> None:
         """Make the weights of an earlier version the newest ones. All children then receive full weights."""

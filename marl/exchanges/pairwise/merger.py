@@ -99,12 +99,12 @@ class MixingMerger(Merger):
         steps, self._steps = before.steps + int(self._steps), 0.0
         self.current = Global(before.version + 1, mixed, self._folded({}), steps, self._quantised(mixed))
 
-    def _compare(self, child: str, numbers: Tensor, *, is_delta: bool) -> None:
+    def _compare(self, child: str, numbers: Tensor, steps: float, *, is_delta: bool) -> None:
         """Compare with the child's weights after its last broadcast, not with weights that others have moved since."""
         sample = self.directions.sample(numbers)
         stood = self._stood.get(child)
         if stood is not None:
-            self.directions.add(child, sample - stood)
+            self.directions.add(child, sample - stood, steps)
             self.directions.compare(child)
         self._broadcast[child] = self.directions.sample(self._mixed).clone()
         self._stood[child] = torch.lerp(sample, self.directions.sample(self._mixed), self._settings.beta)
