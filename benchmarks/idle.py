@@ -126,7 +126,7 @@ def _watch(
         if version == seen:
             if time.monotonic() > deadline:
                 return None
-            time.sleep(pause)
+            time.sleep(pause)  # a waiter that each version wakes would be part of what is measured
             continue
         now, passed = time.perf_counter(), version - seen
         if seen >= warm_up:

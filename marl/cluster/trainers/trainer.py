@@ -134,7 +134,7 @@ class Trainer(ABC):
 
     def proceed(self, *, go_on: bool) -> None:
         """Let waiting workers or children play on, or end. Not called where ``pause`` always returns None, as here."""
-        raise NotImplementedError("nobody waits in this run")
+        raise NotImplementedError("nobody waits in this run")  # a guard: trainers that pause have a method of their own
 
     def saved(self, snapshot: Snapshot) -> None:  # noqa: B027  most trainers need not know this
         """This snapshot is the newest checkpoint."""
