@@ -109,46 +109,36 @@ def test_a_child_that_joins_later_or_again_begins_at_that_time() -> None:
     assert clock.seconds == pytest.approx(107.0 + 1.5 + 0.5)
 
 
-def test_children_play_while_a_learner_learns_from_the_round_before() -> None:
-    clock = VirtualClock(LINK, under_way=2)
+def ends_of_rounds(clock: VirtualClock, count: int, *, busy: float, serves: float = 0.0, learns: float) -> list[float]:
+    """When each of some equal rounds of one child ends."""
     clock.join("a")
     ends = []
-    for number in range(1, 5):
-        clock.end_round({"a": Used(2.0 * number)}, 0.0, 1.0)
+    for number in range(1, count + 1):
+        clock.end_round({"a": Used(busy * number)}, serves, learns)
         ends.append(clock.seconds)
+    return ends
+
+
+def test_children_play_while_a_learner_learns_from_the_round_before() -> None:
+    ends = ends_of_rounds(VirtualClock(LINK, under_way=2), 4, busy=2.0, learns=1.0)
     # Played at 2.1, 4.1, 6.1, 8.1, up in .1: the weights of the round before the last are there in time.
     assert ends == pytest.approx([3.2, 5.2, 7.2, 9.2])
 
 
 def test_a_learner_that_takes_longer_holds_children_back() -> None:
-    clock = VirtualClock(LINK, under_way=2)
-    clock.join("a")
-    ends = []
-    for number in range(1, 6):
-        clock.end_round({"a": Used(1.0 * number)}, 0.0, 3.0)
-        ends.append(clock.seconds)
+    ends = ends_of_rounds(VirtualClock(LINK, under_way=2), 5, busy=1.0, learns=3.0)
     assert ends == pytest.approx([4.2, 7.2, 10.2, 13.2, 16.2])
 
 
 def test_a_parent_serves_links_while_its_learner_learns() -> None:
-    clock = VirtualClock(LINK, under_way=2)
-    clock.join("a")
-    ends = []
-    for number in range(1, 5):
-        clock.end_round({"a": Used(1.0 * number)}, 2.5, 3.0)
-        ends.append(clock.seconds)
+    ends = ends_of_rounds(VirtualClock(LINK, under_way=2), 4, busy=1.0, serves=2.5, learns=3.0)
     # Two rounds are under way; what is played for the third waits for the first: 6.7 + .1 + 1 + .1 + 2.5 + 3.
     assert ends == pytest.approx([6.7, 9.7, 13.4, 16.4])
 
 
 def test_with_a_third_round_under_way_a_long_way_costs_nothing() -> None:
-    clock = VirtualClock(VirtualLink(delay_s=1.0), under_way=3)
-    clock.join("a")
-    ends = []
-    for number in range(1, 6):
-        clock.end_round({"a": Used(2.0 * number)}, 0.0, 2.0)
-        ends.append(clock.seconds)
-    # One with two: 1 down, 2 of playing, 1 up, 2 of learning are 6 seconds.
+    ends = ends_of_rounds(VirtualClock(VirtualLink(delay_s=1.0), under_way=3), 5, busy=2.0, learns=2.0)
+    # 1 down, 2 of playing, 1 up, 2 of learning are 6 seconds, for three rounds at a time.
     assert ends == pytest.approx([6.0, 8.0, 10.0, 12.0, 14.0])
 
 
