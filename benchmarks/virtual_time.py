@@ -9,8 +9,10 @@ Three questions, each to real local children of one worker; seconds count betwee
 - More children than cores (4), which compute: a child must make as many steps in a virtual second as one child, which
   has a core to itself, in a real one.
 
-With ``experience`` the learner needs a core, too. So there is one child that computes in place of two, and no third
-question: what the learner of four children does in a second is more than what that of one does.
+With ``experience`` the learner needs a core, too. So there is one child that computes in place of two, and its virtual
+seconds are compared with those of as many steps without a virtual clock: with it, child and learner wait for each other
+where machines of their own would not. No third question: what the learner of four children does in a second is more
+than what that of one does.
 
 Close other programs first: what they take from the children takes real time and no virtual time. Linux only.
 """
@@ -51,11 +53,14 @@ def main() -> None:
     learns = options.exchange == "experience"
     computing = {"1 child and the learner": 1} if learns else {"2 children": 2, "4 children": 4, "1 child": 1}
     runs = {name: measure(options.env, number, options, every=options.every) for name, number in computing.items()}
+    if learns:
+        runs["without a virtual clock"] = measure(options.env, 1, options, every=options.every, virtual=False)
     asleep = measure(SLEEPER, 8, options, every=int(0.5 / options.sleep), **sleeping)
     first = next(iter(runs))
+    real = runs["without a virtual clock" if learns else first]
     rows = [
-        [f"{first} on 2 cores, virtual / real seconds", _ratio(runs[first]), "0.9 to 1.1"],
-        [f"8 children that sleep {1000 * options.sleep:g} ms a step, virtual / real seconds", _ratio(asleep),
+        [f"{first} on 2 cores, virtual / real seconds", _ratio(runs[first], real), "0.9 to 1.1"],
+        [f"8 children that sleep {1000 * options.sleep:g} ms a step, virtual / real seconds", _ratio(asleep, asleep),
          "0.95 to 1.05"],
     ]  # fmt: skip
     if not learns:
@@ -70,15 +75,18 @@ def main() -> None:
     keep("virtual_time", {"arguments": vars(options), "busy_before": busy, "runs": runs})
 
 
-def _ratio(measured: Measured) -> str:
-    return f"{measured.virtual_seconds / measured.seconds:.3f}"
+def _ratio(measured: Measured, real: Measured) -> str:
+    """Virtual seconds of one run to seconds of another, for as many steps."""
+    return f"{measured.virtual_seconds / measured.steps / (real.seconds / real.steps):.3f}"
 
 
-def measure(environment: str, children: int, options: argparse.Namespace, *, every: int, **settings: Any) -> Measured:
+def measure(
+    environment: str, children: int, options: argparse.Namespace, *, every: int, virtual: bool = True, **settings: Any
+) -> Measured:
     """Train on this number of children, and read the lines of metrics."""
     settings |= {
         "algorithm.name": "ppo",
-        "clock.virtual": "true",
+        "clock.virtual": str(virtual).lower(),
         "exchange.name": options.exchange,
         "node.workers": 1,
         "exchange.every": f"{every} steps",
@@ -105,6 +113,7 @@ def measure(environment: str, children: int, options: argparse.Namespace, *, eve
 
 def _between_rounds(lines: list[dict[str, Any]]) -> Measured:
     """From a line in which a round is counted to the last such line: virtual time stands still within a round."""
+    lines = [{"virtual_seconds": line["seconds"]} | line for line in lines]  # where there is no virtual clock
     pairs = itertools.pairwise(lines)
     counted = [now for before, now in pairs if now["virtual_seconds"] > before["virtual_seconds"]]
     if len(counted) < 5:
