@@ -1,6 +1,8 @@
 """The parent's thread for one child: meet, shake hands, converse, and meet again."""
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -17,6 +19,8 @@ from marl.reports.stream import Stream
 from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Hello, Welcome
 from marl.wire.link import Link
+
+MOST_FAULTS, SOON_S = 5, 60.0  # errors of this program within so many seconds, until a child is left out
 
 
 class Plan(NamedTuple):
@@ -81,6 +85,7 @@ class Caller(threading.Thread):
         self._lines = LogThrottle(plan.events.note, burst=6)
         self._ending = threading.Event()
         self._dropped: str | None = None
+        self._faults = deque[float](maxlen=MOST_FAULTS)  # when they came
 
     def stop(self) -> None:
         """End the conversation; ``join`` waits for it."""
@@ -117,9 +122,17 @@ class Caller(threading.Thread):
             except MarlError as error:
                 return self._give_up(str(error))
             except Exception as error:  # an error with one child must not end the run
-                self._say("no answer", f"{self.address}: {type(error).__name__}: {error}")
+                line = f"{self.address}: {type(error).__name__}: {error}"
+                if self._is_hopeless():
+                    return self._give_up(f"{line}; {MOST_FAULTS} times within {SOON_S:g} s: the child is left out")
+                self._say("no answer", line)
             if self._dropped:
                 return self._give_up(self._dropped)
+
+    def _is_hopeless(self) -> bool:
+        """Whether this error of the program has come too often: with a child that joins again at once, for ever."""
+        self._faults.append(time.monotonic())
+        return len(self._faults) == MOST_FAULTS and self._faults[-1] - self._faults[0] < SOON_S
 
     def _converse(self) -> None:
         plan = self._plan

@@ -1,5 +1,6 @@
 """What the thread of one child says of the tries that fail."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -10,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from marl.cluster.trainers import caller
-from marl.cluster.trainers.caller import Caller, Plan, Registry
+from marl.cluster.trainers.caller import MOST_FAULTS, SOON_S, Caller, Plan, Registry
 from marl.cluster.trainers.child_metrics import FASTEST, HEAD_START_S, ChildrenMetrics
-from marl.errors import HandshakeRefused, LinkClosed, MarlError, TrustError
+from marl.errors import HandshakeRefused, LinkClosed, TrustError
 from marl.exchanges.child_reports import Report
 from marl.reports.events import ChildJoined, ChildLeft, Event
 from marl.wire.hello import Hello
@@ -34,10 +35,10 @@ class Failing:
     address = "box:5050"
 
     def __init__(self) -> None:
-        self._errors: Iterator[MarlError] = iter(())
+        self._errors: Iterator[Exception] = iter(())
         self.over, self.closed = threading.Event(), threading.Event()
 
-    def let(self, *errors: MarlError) -> None:
+    def let(self, *errors: Exception) -> None:
         self._errors = iter(errors)
 
     def meet(self) -> Link:
@@ -59,7 +60,7 @@ def plan(side: Any, events: Any) -> Plan:
     return Plan(hello(), 0, side, "parent", events, ChildrenMetrics(), lambda: 0.0)
 
 
-def notes_of(failing: Failing, *errors: MarlError) -> tuple[list[str], Caller]:
+def notes_of(failing: Failing, *errors: Exception) -> tuple[list[str], Caller]:
     notes: list[str] = []
     failing.let(*errors)
     made = Caller(failing, 0, plan(None, SimpleNamespace(note=notes.append)), Registry())
@@ -89,6 +90,24 @@ def test_a_refusal_for_good_is_said_and_not_tried_again(failing: Failing) -> Non
     notes, made = notes_of(failing, HandshakeRefused("other weights"))
     assert notes == ["box:5050: other weights"]
     assert (made.state, made.why) == ("refused", "box:5050: other weights")
+
+
+def test_a_child_with_which_the_program_fails_again_and_again_is_left_out(failing: Failing) -> None:
+    failing.over.set()
+    notes, made = notes_of(failing, *[ValueError("not planned")] * MOST_FAULTS)
+    first = "box:5050: ValueError: not planned"
+    assert notes == [first, f"{first}; 5 times within 60 s: the child is left out"]
+    assert (made.state, made.why) == ("refused", notes[-1])
+
+
+def test_errors_of_the_program_now_and_then_do_not_end_a_childs_part(
+    failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = itertools.count(0.0, SOON_S / (MOST_FAULTS - 1))
+    monkeypatch.setattr(caller, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    notes, made = notes_of(failing, *[ValueError("not planned")] * 3 * MOST_FAULTS)
+    assert notes == ["box:5050: ValueError: not planned"]
+    assert made.state == "no answer"
 
 
 def test_who_comes_and_goes_is_an_event_each(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
