@@ -20,6 +20,7 @@ from marl.data.shared import SharedBlock
 from marl.errors import EnvironmentFault, LinkClosed, SpaceFault
 from marl.processes.ending import close_at_the_end
 from marl.processes.group import ProcessGroup
+from marl.processes.ports import free_port
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.trust.names import host_id
 
@@ -166,7 +167,7 @@ def starts_a_program(pipe: Connection) -> None:
 
 def listens(pipe: Connection, unused_home: Path, port: int, unused_workers: int) -> None:
     """As a local child says where it listens; it lives until its pipe is closed, or it reads how it is to end."""
-    pipe.send(f"127.0.0.1:{port}")
+    pipe.send(f"127.0.0.1:{port or free_port('127.0.0.1')}")
     if pipe.recv() == "break":
         os._exit(3)
 
@@ -180,8 +181,8 @@ def writes_at_the_end(pipe: Connection, home: Path, port: int, workers: int) -> 
     from marl.cluster import child
     from marl.cluster.fleets import local
 
-    def run_child(*unused: Any, ready: Any, **more: Any) -> None:
-        ready(f"127.0.0.1:{port}")
+    def run_child(settings: Any, *unused: Any, ready: Any, **more: Any) -> None:
+        ready(f"127.0.0.1:{settings.port}")
         try:
             threading.Event().wait()  # until SIGTERM comes
         finally:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 import time
 import weakref
@@ -18,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from marl.cluster.addresses import Address, parse_addresses
 from marl.cluster.fleets.cluster_settings import PORT
-from marl.errors import LinkClosed
+from marl.errors import ConfigError, LinkClosed
 from marl.plugins import ANYTHING
 from marl.processes.bootstrap import start_forkserver
 from marl.processes.cores import count_cores
 from marl.processes.ending import close_at_the_end
 from marl.processes.group import Failure, ProcessGroup
+from marl.processes.ports import free_port
 from marl.processes.signals import remove_at_the_end
 from marl.trust.options import TrustOptions
 
@@ -88,8 +87,8 @@ class LocalFleet:
             LinkClosed: one does not listen.
         """
         self._workers = self._workers or workers or max(1, (count_cores() - 1) // self._count)
-        for number, port in enumerate(_free_ports(self._count)):
-            self._start(f"child {number}", port)
+        for number in range(self._count):
+            self._start(f"child {number}", 0)
         deadline = time.monotonic() + READY_S + READY_EACH_S * self._count
         return parse_addresses([self._wait(name, deadline) for name in self._addresses], PORT)
 
@@ -143,15 +142,25 @@ class LocalFleet:
 
 
 def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
-    """Run one child until the pipe closes; its address is sent once it listens."""
+    """Run one child until the pipe closes; its address is sent once it listens.
+
+    Args:
+        port: 0: any that is free. Another program may take that before the child does; then it is another one.
+    """
     from marl.cluster.child import ChildSettings, run_child  # TLS and sockets, which the run imports later
+    from marl.links.websocket.sockets import in_use
 
     close_at_the_end(_Left(home))
     os.environ["MARL_HOME"] = str(home)
-    # All modules are allowed: only this run's parent has the key, and it belongs to the same user.
-    settings = ChildSettings(host=HOST, port=port, workers=workers, allow=(ANYTHING,))
-    # No sinks: the parent, on the same machine, shows what happens.
-    run_child(settings, TrustOptions(), home, {}, end=pipe, ready=pipe.send)
+    while True:
+        # All modules are allowed: only this run's parent has the key, and it belongs to the same user.
+        settings = ChildSettings(host=HOST, port=port or free_port(HOST), workers=workers, allow=(ANYTHING,))
+        try:
+            # No sinks: the parent, on the same machine, shows what happens.
+            return run_child(settings, TrustOptions(), home, {}, end=pipe, ready=pipe.send)
+        except ConfigError as error:
+            if port or not in_use(error):
+                raise
 
 
 class _Left:
@@ -178,12 +187,3 @@ class _Ends:
         self.pause = SHORTEST_PAUSE  # before the next restart
         self.start_at = 0.0
         self.said: set[str] = set()  # reasons
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that are free now, all different."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for unused in range(count)]
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]

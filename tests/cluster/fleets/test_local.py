@@ -1,7 +1,9 @@
 """Children on this machine: how many workers each gets, and that one that dies is started again where it was."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,11 +15,15 @@ from typing import Any
 
 import pytest
 
+from marl.cluster import child
+from marl.cluster.child import ChildSettings
 from marl.cluster.fleets import local as module
 from marl.cluster.fleets.local import LocalFleet
-from marl.errors import LinkClosed
+from marl.errors import ConfigError, LinkClosed
+from marl.links.websocket.sockets import listen
 from marl.processes.descendants import new_mark
 from marl.processes.group import Failure, Member, ProcessGroup
+from marl.processes.ports import free_port
 from tests import process_targets as targets
 
 PATIENCE_S = 30.0
@@ -194,6 +200,30 @@ def test_one_that_never_listened_is_not_tried_again(start: Callable[[Any, int], 
     with pytest.raises(LinkClosed, match="expected a local child to listen, child 0 ended: no such address"):
         children.start()
     assert children.tend() == []
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["any port", "the port of before"])
+def test_a_port_that_another_program_takes(given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may choose chooses again; one that is started again has to be where the parent looks for it."""
+    tried: list[int] = []
+
+    def run_child(settings: ChildSettings, *unused: Any, **unused_named: Any) -> None:
+        tried.append(settings.port)
+        if len(tried) == 1 or given:
+            with socket.socket() as taken:
+                taken.bind((settings.host, settings.port))
+                taken.listen()
+                listen(settings.host, settings.port, loopback_only=True)
+
+    monkeypatch.setattr(child, "run_child", run_child)
+    monkeypatch.setattr(module, "close_at_the_end", lambda unused: None)
+    monkeypatch.setenv("MARL_HOME", str(tmp_path))
+    port = free_port(module.HOST) if given else 0
+    with pytest.raises(ConfigError, match="is in use") if given else contextlib.nullcontext():
+        module.serve(SimpleNamespace(send=print), tmp_path, port, 1)
+    assert len(tried) == (1 if given else 2)
+    assert all(tried)
+    assert tried[0] == port or not given
 
 
 def test_a_process_may_have_a_group_of_its_own() -> None:
