@@ -104,12 +104,15 @@ class ActorCritic(_Torsos, StatelessCritic):
         None where only autograd can: of any network but two multilayer perceptrons on a CPU that have gradients.
         """
         shared, _, _ = self._listed
-        if shared or self._deviates or not isinstance(observations, Tensor):
+        if shared or not isinstance(observations, Tensor):
             return None
         if observations.ndim != 2 or observations.device.type != "cpu":
             return None
         actor, critic = self.actor.perceptron(), cast(Torso, self.critic).perceptron()
         if actor is None or critic is None or not (actor.learns() and critic.learns()):
+            return None
+        log_std = self.log_std
+        if log_std is not None and not (log_std.requires_grad and log_std.grad is not None):
             return None
         inputs = as_floats(observations)
         acted, valued = actor.forward(inputs), critic.forward(inputs)
@@ -117,10 +120,16 @@ class ActorCritic(_Torsos, StatelessCritic):
         def backward(slopes: Tensor, value_slopes: Tensor, scale: Tensor | None = None) -> None:
             if scale is not None:
                 slopes, value_slopes = slopes * scale, value_slopes * scale
+            if log_std is not None:
+                count = slopes.shape[-1] - len(log_std)
+                cast(Tensor, log_std.grad).add_(slopes[:, count:].sum(0))
+                slopes = slopes[:, :count]
             actor.backward(acted, slopes)
             critic.backward(valued, value_slopes.unsqueeze(-1))
 
-        return Passed(Outputs(acted[-1], valued[-1].squeeze(-1)), actor.layers[0][0], backward)
+        with torch.no_grad():
+            parameters = self._with_deviation(acted[-1])
+        return Passed(Outputs(parameters, valued[-1].squeeze(-1)), actor.layers[0][0], backward)
 
     def unroll(self, observations: Values, unused_state: State, unused_resets: Tensor | None, acted: int) -> Outputs:
         """See ``Policy``; a shared trunk is passed once."""

@@ -94,8 +94,9 @@ def test_an_activation_that_is_not_known() -> None:
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_by_hand_it_says_and_learns_the_same(activation: str) -> None:
-    network = ActorCritic(DISCRETE, NetworkSettings(hidden=(16, 8), activation=activation), 0)
+@pytest.mark.parametrize("spaces", [DISCRETE, BOX], ids=["discrete", "deviations"])
+def test_by_hand_it_says_and_learns_the_same(spaces: Spaces, activation: str) -> None:
+    network = ActorCritic(spaces, NetworkSettings(hidden=(16, 8), activation=activation), 0)
     flat = flatten(network)
     observations, slopes, value_slopes = torch.randn(20, 6), torch.randn(20, 4), torch.randn(20)
     outputs = network.unroll(observations, (), None, 20)
@@ -118,9 +119,8 @@ def test_by_hand_it_says_and_learns_the_same(activation: str) -> None:
         (DISCRETE, NetworkSettings(layer_norm=True)),
         (DISCRETE, NetworkSettings(activation="elu")),
         (DISCRETE, NetworkSettings(shared_trunk=True)),
-        (BOX, NetworkSettings()),
     ],
-    ids=["layer norm", "elu", "shared trunk", "deviations"],
+    ids=["layer norm", "elu", "shared trunk"],
 )
 def test_other_networks_are_autograds(spaces: Spaces, settings: NetworkSettings) -> None:
     network = ActorCritic(spaces, settings, 0)
@@ -135,3 +135,14 @@ def test_without_a_place_for_gradients_it_is_autograds() -> None:
     assert network.by_hand(torch.randn(20, 6)) is not None
     assert network.by_hand(torch.randn(20, 3, 6)) is None
     assert network.by_hand(torch.randn(20, 6, device="meta")) is None
+
+
+def test_deviations_that_do_not_learn_are_autograds() -> None:
+    network = ActorCritic(BOX, NetworkSettings(), 0)
+    flatten(network)
+    assert network.by_hand(torch.randn(20, 6)) is not None
+    network.log_std.requires_grad_(False)
+    assert network.by_hand(torch.randn(20, 6)) is None
+    network.log_std.requires_grad_()
+    network.log_std.grad = None
+    assert network.by_hand(torch.randn(20, 6)) is None
