@@ -20,7 +20,8 @@ from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Hello, Welcome
 from marl.wire.link import Link
 
-MOST_FAULTS, SOON_S = 5, 60.0  # errors of this program within so many seconds, until a child is left out
+MOST_FAULTS = 5  # after so many errors of this program the child is left out,
+SOON_S = 60.0  # if they came within so many seconds
 
 
 class Plan(NamedTuple):
