@@ -4,17 +4,19 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import nn
 
 from marl.cluster.planning.costs import Costs, measure
 from marl.cluster.planning.machines import Machine, Probed, machines_apart, machines_of, measure_children
-from marl.cluster.planning.model import Forecast, Reference, Task, forecasts, reference_of
+from marl.cluster.planning.model import SHORTEST, Forecast, Reference, Task, forecasts, reference_of
 from marl.config.rules import validate
 from marl.config.settings import Config, from_tree, to_tree
+from marl.data.layout import is_empty
 from marl.data.spaces import Spaces
 from marl.errors import ConfigError
+from marl.networks.contract import Policy
 from marl.processes.cores import count_cores
 from marl.training.busy_time import OwnClock
 from marl.training.flat import num_weights
@@ -87,13 +89,14 @@ def choose(
     best = (fitting or ways)[0]
     more: dict[str, object] = {**best.settings}
     if best.trajectories:  # of each worker of the child that has most
-        steps = best.trajectories * best.rows * task.length * max(each.workers for each in machines)
+        steps = best.trajectories * best.rows * best.length * max(each.workers for each in machines)
         more["every"] = f"{steps} steps"
-    parts = min(best.longer * task.rows // best.rows, sum(each.workers for each in machines))
+    whole = best.longer * task.rows * task.length
+    parts = min(whole // (best.rows * best.length), sum(each.workers for each in machines))
     if best.exchange == REPLAYED and parts > 1:
         more |= _whole_batches(config, parts)
     more = {name: value for name, value in more.items() if name not in own}
-    changed = with_exchange(config, best.exchange, rows=best.rows, **more)
+    changed = with_exchange(config, best.exchange, rows=best.rows, length=best.length, **more)
     if best.exchange == REPLAYED:
         changed = dataclasses.replace(changed, algorithm=changed.algorithm.nearly_on_policy())
     reference = reference_of(task, costs, (here, *machines), best)
@@ -130,6 +133,7 @@ def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) ->
         step_bytes=layout.num_bytes / (algorithm.t_max * rows),
         exchanges=tuple(name for name in TRIED if _goes(config, name)),
         fewer=fewer if math.isfinite(fewer[-1]) else (),
+        shortest=SHORTEST if is_empty(cast(Policy, network).initial_state(1)) else algorithm.t_max,
     )
 
 
@@ -143,11 +147,14 @@ def _goes(config: Config, exchange: str) -> bool:
     return True
 
 
-def with_exchange(config: Config, exchange: str, *, rows: int | None = None, **settings: object) -> Config:
+def with_exchange(
+    config: Config, exchange: str, *, rows: int | None = None, length: int | None = None, **settings: object
+) -> Config:
     """The same settings with another exchange.
 
     Args:
         rows: environments of a worker; None: as many as there are.
+        length: steps of a trajectory; None: as many as there are.
         settings: of the exchange.
 
     Raises:
@@ -157,6 +164,8 @@ def with_exchange(config: Config, exchange: str, *, rows: int | None = None, **s
     tree["exchange"] |= {"name": exchange, **settings}
     if rows is not None:
         tree["environment"]["per_worker"] = rows
+    if length is not None:
+        tree["algorithm"]["t_max"] = length
     found = from_tree(tree)
     validate(found)
     return found
@@ -171,9 +180,11 @@ def _in_words(best: Forecast, costs: Costs, task: Task, machines: Sequence[Machi
     how = f", a round every {'trajectory' if best.trajectories == 1 else f'{best.trajectories} trajectories'}"
     how *= bool(best.trajectories)
     how += "".join(f", {value}" for value in best.settings.values() if value not in USUAL)
+    shorter = f", {best.length} steps each" if best.length != task.length else ""
+    environments = "1 environment" if best.rows == 1 else f"{best.rows} environments"
     line = (
-        f"exchange {best.exchange}{how}, {best.rows} environments a worker: a trajectory takes one worker "
-        f"{playing:.3g} ms to play and {learning:.3g} ms to learn from, links {trip:.2g} ms and {rate:,.0f} Mbit/s; "
+        f"exchange {best.exchange}{how}, {environments} a worker{shorter}: a trajectory takes one worker "
+        f"{playing:.3g} ms to play and {learning:.3g} ms to learn from, links {trip:.3g} ms and {rate:,.0f} Mbit/s; "
     )
     if best.speedup < NO_HELP:
         return line + "more machines would not help here: train on the fastest alone"

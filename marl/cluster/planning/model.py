@@ -20,6 +20,7 @@ LOST_BY_HOGWILD = 0.3  # workers that share weights in memory, each with a batch
 LOST_BY_LAG = 0.03  # of N actors that play while one learner learns; of gradients one step late: assumed
 LOST_BY_LENGTH = 0.25  # of trajectories twice as long, where no more updates are made: LunarLander-v3, seeds 11 to 13
 LOST_BY_ARRIVAL = 0.1  # gradients that move the weights as they come
+SHORTEST = 32  # steps of a part of a trajectory: of 16, one of three seeds of that task needed four times as many
 WHOLE, ROUNDED = ("float32", 4.0, 1.0), ("int8", 1.0, 0.97)  # codec, bytes of a number, share that counts
 MESSAGE_S = 3e-4  # of the parent's time for a message of a child and its answer
 PASS_S = 2e-10  # of the parent's time for each byte of them
@@ -37,6 +38,7 @@ class Task(NamedTuple):
     step_bytes: float  # of one transition on a link
     exchanges: tuple[str, ...]  # that its settings allow
     fewer: tuple[float, ...] = ()  # the updates from what 1, 2, ... environments play; none: as many from any number
+    shortest: int = SHORTEST  # steps that a worker plays at least, where there are fewer environments than workers
 
     def updates_of(self, rows: int) -> float:
         """The updates that are made from a part of the trajectory: minibatches of sequences may be fewer."""
@@ -48,6 +50,7 @@ class Forecast(NamedTuple):
 
     exchange: str
     rows: int  # environments of a worker
+    length: int  # steps that it plays in each
     settings: dict[str, str]  # of the exchange
     trajectories: int  # between two rounds; 0: there are none
     kept: float  # the share of the children's steps that counts
@@ -128,6 +131,7 @@ class _Shared(NamedTuple):
     """A trajectory that all workers divide among them."""
 
     rows: int  # of each worker
+    length: int  # likewise
     playing: float  # seconds of one worker of this machine
     updates: float
     learning: float  # likewise, of all updates
@@ -140,15 +144,17 @@ class _Shared(NamedTuple):
 
 def _shared(task: Task, costs: Costs, machines: Sequence[Machine]) -> _Shared:
     workers = sum(each.workers for each in machines)
-    rows = max(1, task.rows // workers)
-    share = rows / task.rows
+    rows, length = max(1, task.rows // workers), task.length
+    if workers > task.rows:  # its steps are divided, too
+        length = max(min(length, task.shortest), -(-task.rows * length // workers))
+    share = rows * length / (task.rows * task.length)
     slow = [each.slowness * (1.0 if each.here else _crowd(each)) for each in machines]
     usual = len(slow) / sum(1.0 / each for each in slow)
-    playing = task.length * costs.step.at(rows)
+    playing = length * costs.step.at(rows)
     updates = task.updates_of(rows)
     learning = updates * costs.update.at(task.minibatch * share * task.updates / updates)
-    here = sum(each.workers for each in machines if each.here)
-    return _Shared(rows, playing, updates, learning, max(slow), usual, min(1.0, workers * share), workers, here)
+    here, made = sum(each.workers for each in machines if each.here), min(1.0, workers * share)
+    return _Shared(rows, length, playing, updates, learning, max(slow), usual, made, workers, here)
 
 
 def _crowd(machine: Machine) -> float:
@@ -171,7 +177,9 @@ def _weights(
     work = shared.playing + shared.learning
     seconds = max(work * shared.slowest + (link + parent) / every, (shared.here * work + parent / every) / here.cores)
     counts = whole * kept(lost_between_rounds(every * shared.updates), shared.workers) * shared.updates / task.updates
-    return Forecast("weights", shared.rows, {"codec": name}, every, counts, shared.made * counts / seconds)
+    return Forecast(
+        "weights", shared.rows, shared.length, {"codec": name}, every, counts, shared.made * counts / seconds
+    )
 
 
 def _gradients(
@@ -195,7 +203,7 @@ def _gradients(
     seconds = max(playing + rounds + short_rounds * trip + parent, busy / here.cores)
     counts = whole * kept(lost, shared.workers) * shared.updates / task.updates
     settings = {"form": form, "codec": name}
-    return Forecast("gradients", shared.rows, settings, 0, counts, shared.made * counts / seconds)
+    return Forecast("gradients", shared.rows, shared.length, settings, 0, counts, shared.made * counts / seconds)
 
 
 def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], longer: int) -> Forecast:
@@ -212,4 +220,4 @@ def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Mach
     seconds = max(playing, parent, learning, one_of_many, busy / here.cores)
     counts = kept(LOST_BY_LAG, shared.workers) * kept(LOST_BY_LENGTH, longer)
     made = longer * shared.made * counts / seconds
-    return Forecast("experience", shared.rows, {}, 0, counts, made, longer)
+    return Forecast("experience", shared.rows, shared.length, {}, 0, counts, made, longer)

@@ -61,6 +61,22 @@ def test_a_learner_joins_longer_parts_of_a_longer_trajectory() -> None:
     assert (exchange.name, decision.config.environment.per_worker, exchange.batch) == ("experience", 4, 8)
 
 
+def test_where_there_are_few_environments_their_steps_are_divided_and_joined_again() -> None:
+    config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 4, "algorithm.t_max": 64})
+    spaces = find_spaces(config)
+    task = task_of(config, spaces, try_parts(config, spaces), SLOW)._replace(exchanges=("experience",))
+    decision = choose(config, task, SLOW, [Machine(1, 1, 1.0, 5e-4, 1.25e8)] * 8)
+    changed = decision.config
+    assert (changed.environment.per_worker, changed.algorithm.t_max, changed.exchange.batch) == (1, 32, 8)
+    assert "1 environment a worker, 32 steps each: " in decision.line
+
+
+def test_a_network_that_remembers_has_trajectories_as_long_as_ever() -> None:
+    config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 4, "network.core": "gru"})
+    decision = chosen(config, SLOW, [Machine(1, 1, 1.0, 5e-4, 1.25e8)] * 8)
+    assert decision.config.algorithm.t_max == config.algorithm.t_max
+
+
 def test_a_learner_whose_replay_holds_trajectories_joins_no_parts() -> None:
     config = config_of(**{"algorithm.name": "impala", "replay.ratio": 1.0})
     spaces = find_spaces(config)
@@ -197,4 +213,4 @@ def test_in_virtual_time_each_child_has_a_machine_and_the_link_that_is_set() -> 
     config = config_of(**{"algorithm.name": "ppo", "environment.per_worker": 16, **clock})
     spaces = find_spaces(config)
     decision = decide(config, spaces, try_parts(config, spaces), [Probed(Met(child))], PATIENCE_S, print)
-    assert "links 1e+02 ms and 20 Mbit/s" in decision.line
+    assert "links 100 ms and 20 Mbit/s" in decision.line

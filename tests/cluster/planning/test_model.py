@@ -118,8 +118,26 @@ def test_children_that_share_this_machines_cores_do_not_help() -> None:
     assert forecasts(TASK, SLOW, here, children(2))[0].speedup > max(each.speedup for each in found)
 
 
-def test_a_batch_that_cannot_be_divided_further_gains_nothing_more() -> None:
+@pytest.mark.parametrize("exchange", ALL)
+def test_where_there_are_fewer_environments_than_workers_their_steps_are_divided(exchange: str) -> None:
     small = TASK._replace(rows=4)
+    shapes = {}
+    for count in (2, 4, 6, 8, 16):
+        found = of(exchange, forecasts(small, SLOW, HERE, children(count)))
+        shapes[count] = (found.rows, found.length)
+    assert shapes == {2: (2, 64), 4: (1, 64), 6: (1, 43), 8: (1, 32), 16: (1, 32)}
+    four, eight = (of(exchange, forecasts(small, SLOW, HERE, children(count))).speedup for count in (4, 8))
+    assert eight > 1.2 * four
+
+
+@pytest.mark.parametrize(("length", "shortest"), [(20, 32), (64, 64)], ids=["short", "network that remembers"])
+def test_some_trajectories_stay_as_long_as_they_are(length: int, shortest: int) -> None:
+    small = TASK._replace(rows=4, length=length, shortest=shortest)
+    assert {each.length for each in forecasts(small, SLOW, HERE, children(8))} == {length}
+
+
+def test_a_batch_that_cannot_be_divided_further_gains_nothing_more() -> None:
+    small = TASK._replace(rows=4, shortest=64)
     assert of("gradients", forecasts(small, SLOW, HERE, children(8))).rows == 1
     four, eight = (of("gradients", forecasts(small, SLOW, HERE, children(count))).speedup for count in (4, 8))
     assert eight < four
