@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marl.cluster.fleets.cluster_settings import Cluster
+from marl.cluster.fleets.ray.settings import RaySettings
 from marl.trust.options import TrustOptions
 
 if TYPE_CHECKING:
@@ -29,7 +30,18 @@ if TYPE_CHECKING:
     from marl.reports.plots.distribution import Summary
     from marl.wire.endpoint import Endpoint
 
-__all__ = ["Cluster", "Evaluation", "TrainResult", "TrustOptions", "evaluate", "export", "load", "serve", "train"]
+__all__ = [
+    "Cluster",
+    "Evaluation",
+    "RaySettings",
+    "TrainResult",
+    "TrustOptions",
+    "evaluate",
+    "export",
+    "load",
+    "serve",
+    "train",
+]
 
 
 class TrainResult(NamedTuple):
@@ -100,7 +112,8 @@ def train(
         out: where the weights are written; None: ``weights.pt``, or where a resumed run was told to write them.
         live: show progress; ``plain`` prints lines even on a terminal.
         look: where ``source`` has no preset, look at it for two seconds and choose settings that fit; ``settings`` win.
-        cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)``; with
+        cluster: children to train on, such as ``Cluster(children=("10.0.0.7",))`` or ``Cluster(local=2)`` or
+            ``Cluster(ray=RaySettings(nodes=(2, 16)))``; with
             ``endpoints``, those that links of your own reach; with ``fleets``, those that fleets of your own bring.
         allow: modules whose code files may name (``source``, ``resume``) that you did not write on this machine.
         callback: is told every event of the run (``marl.reports.events``), in a thread of its own; ``False`` ends the

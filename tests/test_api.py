@@ -15,9 +15,13 @@ from tests.commands import ROOT, run_folder, succeed
 # Whoever changes a line of this changes other people's programs: say so in CHANGELOG.md.
 PUBLIC = """\
 Cluster(children: tuple[str, ...] = (), port: int = 5050, local: int = 0, endpoints: tuple[Endpoint, ...] = (), \
-fleets: tuple[Fleet, ...] = (), wait_s: float = 10.0, trust: TrustOptions = <factory>) -> None
+fleets: tuple[Fleet, ...] = (), wait_s: float = 10.0, trust: TrustOptions = <factory>, \
+ray: RaySettings | None = None) -> None
 Evaluation(returns: npt.NDArray[np.float64], summary: Summary, environment: str, algorithm: str, \
 greedy: bool)
+RaySettings(address: str = 'auto', nodes: tuple[int, int] = (0, 0), cores: int = 0, gpus: float = 0.0, \
+spread: str = 'SPREAD', resources: dict[str, float] = <factory>, labels: dict[str, str] = <factory>, \
+environment: dict[str, Any] = <factory>, wait_s: float = 60.0) -> None
 TrainResult(reason: str, solved: bool, weights: Path, run: Path, seconds: float, steps: int, episodes: int, \
 updates: int, steps_per_second: float, return_mean: float | None, return_episodes: int, \
 evaluation_mean: float | None, evaluation_interval: tuple[float, float] | None, evaluation_episodes: int, \

@@ -16,7 +16,7 @@ from marl.config.presets import all_presets
 from tests.commands import ROOT
 
 EXTRAS = "box2d,zstd,discovery,video"
-LARGE_EXTRAS = "mujoco,atari,minigrid,vizdoom,retro,sumo,export"  # only resolved, not installed
+LARGE_EXTRAS = "mujoco,atari,minigrid,vizdoom,retro,sumo,export,ray"  # only resolved, not installed
 LARGE_EXTRAS += ",envpool" * (sys.platform == "linux")
 PACKAGES = {"atari": "ale-py", "export": "onnxruntime", "retro": "stable-retro", "sumo": "libsumo"}  # of other names
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -7,6 +7,7 @@ import click
 
 from marl.cli.addresses import TakesAddresses
 from marl.cli.main import run
+from marl.cli.ray import ray_options, take_ray
 from marl.cli.training import run_training, training_options
 from marl.cli.trust.options import take_trust, trust_options
 
@@ -24,6 +25,7 @@ def parent_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--local", metavar="N", type=click.IntRange(min=1), help="Start N children on this machine."),
         click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True,
                      help="For the first child."),
+        ray_options,
         trust_options(ticket=False),
         training_options,
     ]  # fmt: skip
@@ -42,14 +44,18 @@ def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> N
 
     trust = take_trust(options)
     children, port = options.pop("children"), options.pop("port")
-    local, wait = options.pop("local"), options.pop("wait", 10.0)
-    if not children and not local:
-        raise click.UsageError("no children: name where they listen (-ip 10.0.0.7 10.0.0.8), or start some (--local 2)")
+    local, wait, ray = options.pop("local"), options.pop("wait", 10.0), take_ray(options)
+    if not children and not local and ray is None:
+        raise click.UsageError(
+            "no children: name where they listen (-ip 10.0.0.7 10.0.0.8), or start some (--local 2, --ray)"
+        )
+    if ray is not None and (children or local):
+        raise click.UsageError("--ray starts children with a key of their own: give neither --local nor -ip with it")
     if children and local:
         raise click.UsageError("--local starts children with a key of their own: give either --local or -ip")
-    if options["workers"] and not local:
-        raise click.UsageError("--workers is for --local: each child on another machine says how many it has")
-    cluster = Cluster(children=tuple(children), port=port, local=local or 0, wait_s=wait, trust=trust)
+    if options["workers"] and not local and ray is None:
+        raise click.UsageError("--workers is for --local and --ray: each child on another machine says how many it has")
+    cluster = Cluster(children=tuple(children), port=port, local=local or 0, ray=ray, wait_s=wait, trust=trust)
     _check(cluster)
     run_training(parameters, cluster=cluster, **options)
 
@@ -77,6 +83,7 @@ def parent(**options: Any) -> None:
     marl parent -ip 10.0.0.7 10.0.0.8 -p 5050
     marl parent LunarLander-v3 -ip 10.0.0.7 10.0.0.8:6000
     marl parent --local 2                       two children on this machine
+    marl parent --ray --nodes 2-16              on a Ray cluster
     """
     run_parent(**options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from marl.cluster.fleets.ray.settings import RaySettings
 from marl.trust.options import TrustOptions
 
 if TYPE_CHECKING:
@@ -25,3 +26,4 @@ class Cluster:
     fleets: tuple[Fleet, ...] = ()  # the user's own fleets, which bring more children
     wait_s: float = 10.0  # for the first child
     trust: TrustOptions = field(default_factory=TrustOptions)
+    ray: RaySettings | None = None  # children on the nodes of a Ray cluster, for this run

@@ -29,12 +29,13 @@ class Dialing:
         self._identity = LiveIdentity(
             lambda: parent_identity(trust, home, loopback_only=loopback), watched_file(trust, home, "parent"), note
         )
-        book = None if self._identity() is None else NodeBook(nodes_path(home))
+        self._book = None if self._identity() is None else NodeBook(nodes_path(home))
         self._io = IOLoop().start()
-        self.endpoints = [
-            Dialer(self._io, address.host, address.port, self._identity, node=address.node, book=book)
-            for address in addresses
-        ]
+        self.endpoints = [self.dial(address) for address in addresses]
+
+    def dial(self, address: Address) -> Dialer:
+        """An endpoint for one address more."""
+        return Dialer(self._io, address.host, address.port, self._identity, node=address.node, book=self._book)
 
     def poll(self) -> None:
         """Check whether the key was replaced; new links then use the new one."""

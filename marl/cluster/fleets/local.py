@@ -55,7 +55,7 @@ class LocalFleet:
         """
         self.home = Path(tempfile.gettempdir(), f"marl-local-{secrets.token_hex(8)}")
         remove_at_the_end(self._remove)  # first: a signal may come at any moment
-        self._finalizer = weakref.finalize(self, _remove, self.home)
+        self._finalizer = weakref.finalize(self, remove_home, self.home)
         self.home.mkdir(mode=0o700)
         self._count, self._workers, self._trust = count, workers, trust
         self._dialing: Dialing | None = None
@@ -124,7 +124,7 @@ class LocalFleet:
         self._finalizer()
 
     def _remove(self) -> None:
-        _remove(self.home)
+        remove_home(self.home)
 
     def _start(self, name: str, port: int) -> None:
         self._addresses.setdefault(name, "")
@@ -141,7 +141,7 @@ class LocalFleet:
         raise LinkClosed(f"expected {name} of this machine to listen within {READY_S:.0f} s, it said nothing")
 
 
-def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
+def serve(pipe: Connection, home: Path, port: int, workers: int, host: str = HOST) -> None:
     """Run one child until the pipe closes; its address is sent once it listens.
 
     Args:
@@ -154,7 +154,7 @@ def serve(pipe: Connection, home: Path, port: int, workers: int) -> None:
     os.environ["MARL_HOME"] = str(home)
     while True:
         # All modules are allowed: only this run's parent has the key, and it belongs to the same user.
-        settings = ChildSettings(host=HOST, port=port or free_port(HOST), workers=workers, allow=(ANYTHING,))
+        settings = ChildSettings(host=host, port=port or free_port(host), workers=workers, allow=(ANYTHING,))
         try:
             # No sinks: the parent, on the same machine, shows what happens.
             return run_child(settings, TrustOptions(), home, {}, end=pipe, ready=pipe.send)
@@ -172,10 +172,10 @@ class _Left:
     def close(self) -> None:
         parent = parent_process()
         if parent is not None and not parent.is_alive():
-            _remove(self._home)
+            remove_home(self._home)
 
 
-def _remove(home: Path) -> None:
+def remove_home(home: Path) -> None:
     """Remove the folder, which holds the key of the children."""
     shutil.rmtree(home, ignore_errors=True)
 

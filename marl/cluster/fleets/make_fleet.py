@@ -27,6 +27,10 @@ def make_fleet(cluster: Cluster) -> Fleet:
         fleets.append(LocalFleet(cluster.local, trust=cluster.trust))
     if cluster.children:
         fleets.append(network)
+    if cluster.ray is not None:
+        from marl.cluster.fleets.ray.fleet import RayFleet
+
+        fleets.append(RayFleet(cluster.ray))
     if cluster.endpoints:
         fleets.append(OwnFleet(cluster.endpoints))
     fleets += cluster.fleets
