@@ -5,6 +5,7 @@ import re
 import click
 
 NAMES = ("-ip", "--children")
+WORDS = "marl.words"  # in a context's meta: those of the command line
 
 
 class TakesAddresses(click.Command):
@@ -12,6 +13,7 @@ class TakesAddresses(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with an option before each value."""
+        ctx.meta[WORDS] = list(args)
         return super().parse_args(ctx, one_each(args))
 
 

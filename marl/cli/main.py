@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train a policy with all cores of this machine.",
     "child": "Lend this machine to a parent.",
     "parent": "Train a policy on several machines, its children.",
+    "attach": "Show a run that goes on in a Ray cluster.",
     "evaluate": "Play episodes with a trained policy and show its returns.",
     "export": "Write a trained policy as ONNX, TorchScript or safetensors.",
     "plot": "Draw the learning curves of one run, or compare several.",
@@ -35,6 +36,7 @@ COMMANDS = {
 }
 FOLDERS = {  # of those whose files have one
     **dict.fromkeys(["suggest", "presets", "check", "bench"], "environments"),
+    "attach": "ray",
     **dict.fromkeys(["keys", "invite", "request", "sign", "revoke", "nodes"], "trust"),
 }
 

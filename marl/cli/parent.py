@@ -7,7 +7,7 @@ import click
 
 from marl.cli.addresses import TakesAddresses
 from marl.cli.main import run
-from marl.cli.ray import ray_options, take_ray
+from marl.cli.ray.options import ray_options, run_detached, take_ray
 from marl.cli.training import run_training, training_options
 from marl.cli.trust.options import take_trust, trust_options
 
@@ -53,6 +53,9 @@ def run_parent(parameters: Mapping[str, Any] | None = None, **options: Any) -> N
         raise click.UsageError("--ray starts children with a key of their own: give neither --local nor -ip with it")
     if children and local:
         raise click.UsageError("--local starts children with a key of their own: give either --local or -ip")
+    if options.pop("detach"):
+        assert ray is not None  # else it was refused
+        return run_detached(ray, options["environment"])
     if options["workers"] and not local and ray is None:
         raise click.UsageError("--workers is for --local and --ray: each child on another machine says how many it has")
     cluster = Cluster(children=tuple(children), port=port, local=local or 0, ray=ray, wait_s=wait, trust=trust)

@@ -6,7 +6,7 @@ import click
 
 from marl.cli.addresses import TakesAddresses
 from marl.cli.parent import run_parent
-from marl.cli.ray import ray_options, take_ray
+from marl.cli.ray.options import ray_options, take_ray
 from marl.cli.training import run_training, training_options
 
 
@@ -33,5 +33,6 @@ def train(children: tuple[str, ...], port: int, local: int | None, **options: An
     if children or local or options["ray"] is not None:
         run_parent(children=children, port=port, local=local, **options)
     else:
-        take_ray(options)
+        take_ray(options)  # refuses what needs it
+        options.pop("detach")
         run_training(**options)

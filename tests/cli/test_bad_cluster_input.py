@@ -53,6 +53,7 @@ def home_of_the_child(only: Child, marl_home: Path, monkeypatch: pytest.MonkeyPa
         ("parent CartPole-v1 -ip 127.0.0.1 LunarLander-v3", ["unexpected extra argument", "LunarLander-v3"]),
         ("train --nodes 2", ["--nodes", "write --ray"]),
         ("parent --local 2 --cores-per-node 2", ["--cores-per-node", "write --ray"]),
+        ("train CartPole-v1 --detach", ["--detach", "write --ray"]),
         ("train --ray CartPole-v1", ["marl train CartPole-v1 --ray"]),
         ("train --local 2 --ray", ["--ray", "--local"]),
         ("parent -ip 127.0.0.1 --ray auto", ["--ray", "-ip"]),

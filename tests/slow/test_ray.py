@@ -1,6 +1,7 @@
 """Children on the nodes of a real Ray cluster, and what is left there when a run has ended in whatever way."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_there(cluster: RayCluster) -> Iterator[None]:
-    """After each test, the cluster is as it was before."""
+    """After each test, the cluster is as it was before it."""
     yield
     until(lambda: cluster.left() == {"actors": [], "groups": 0, "cores": 2.0 * CORES}, SEEN_S)
 
@@ -185,3 +186,28 @@ def test_an_environment_that_the_nodes_cannot_import(
     there = ("--ray-env", json.dumps({"env_vars": {"MINE": "there"}}))
     done = python(*named, *STEPS, *there, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_detached_run_goes_on_and_is_shown_and_ended(cluster: RayCluster, tmp_path: Path) -> None:
+    there = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "weights.pt"), "--cores-per-node", "1")
+    done = python(*words(cluster, *ENDLESS, *there, "--detach"), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    name = re.search(r"marl attach (\S+) shows it", done.stdout)
+    assert name, done.stdout
+    until(learning(tmp_path))  # nobody looks
+    show = (*MARL, "attach", "--ray", cluster.address)
+    with started(*show, cwd=tmp_path) as process:
+        Node(process).wait("children 2/2")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+    refuses(python(*show, "another", cwd=tmp_path), "got another", name[1])
+    ended = python(*show, name[1], "--stop", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "Ended (stopped)" in ended.stdout
+    assert (tmp_path / "weights.pt").is_file()
+    refuses(python(*show, cwd=tmp_path), "there is none", "--detach")
+
+
+def test_a_detached_run_that_cannot_begin(cluster: RayCluster, tmp_path: Path) -> None:
+    named = (*MARL, "train", "CartPol-v1", "--ray", cluster.address, "--detach")
+    refuses(python(*named, cwd=tmp_path), "no environment named 'CartPol-v1'")

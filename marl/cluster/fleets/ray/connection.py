@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -83,6 +84,10 @@ def _silence(ray: Any) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     if hasattr(ray._private.worker, "print_to_stdstream"):  # no public setting reaches these messages
         ray._private.worker.print_to_stdstream = lambda *unused, **named: None
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):  # Ray's own handlers write a dump before they call these
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
 
 
 def _demand_answer(named: str) -> None:

@@ -10,7 +10,7 @@ from marl.cluster.fleets.ray.endpoint import RayEndpoint
 from marl.cluster.fleets.ray.node import NodeActor
 
 AGAIN_S = 1.0  # between two questions to an actor that is not there
-METHODS = 4  # of an actor at a time
+METHODS = 8  # of an actor at a time
 
 
 class Making(NamedTuple):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from marl.cli.addresses import WORDS
 from marl.cluster.fleets.ray.settings import AUTO, SPREADS
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def ray_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      """such as '{"working_dir": ".", "pip": ["box2d"]}'."""),
         click.option("--ray-wait", type=click.FloatRange(min=0), metavar="SECONDS",
                      help="With --ray: for room for the first N.  [default: 60]"),
+        click.option("--detach", is_flag=True, help="With --ray: the parent runs in the cluster, too, and goes on "
+                     "there alone; marl attach shows it."),
     ]  # fmt: skip
     for decorator in reversed(decorators):
         command = decorator(command)
@@ -44,10 +47,10 @@ def take_ray(options: dict[str, Any]) -> "RaySettings | None":
     Raises:
         ConfigError, click.UsageError: they cannot be.
     """
-    address = options.pop("ray")
-    given = {name: options.pop(name) for name in NAMES}
+    address, given = options.pop("ray"), {name: options.pop(name) for name in NAMES}
     if address is None:
-        if extra := [name for name, value in given.items() if value not in (None, ())]:
+        asked = {**given, "detach": options["detach"] or None}
+        if extra := [name for name, value in asked.items() if value not in (None, ())]:
             raise click.UsageError(f"--{extra[0].replace('_', '-')} is for --ray: write --ray, too")
         return None
     from marl.cli.addresses import is_environment
@@ -66,6 +69,20 @@ def take_ray(options: dict[str, Any]) -> "RaySettings | None":
         "wait_s": given["ray_wait"],
     }
     return RaySettings(address, **{name: value for name, value in named.items() if value is not None})
+
+
+def run_detached(settings: "RaySettings", source: str | None) -> None:
+    """Begin the run of the present command in the cluster, and say how to see it."""
+    from marl.cluster.fleets.ray.detached import detach, run_name
+
+    context, name = click.get_current_context(), run_name(source)
+    words = context.meta.get(WORDS)
+    if words is None:
+        raise click.UsageError("--detach is for marl train and marl parent: the cluster does not have this script")
+    assert context.info_name is not None
+    first = detach(settings, [context.info_name, *words], name, click.echo)
+    click.echo(first)
+    click.echo(f"It goes on in the cluster: marl attach {name} shows it; with --stop it ends.")
 
 
 def _pairs(option: str, texts: tuple[str, ...], kind: Callable[[str], Any]) -> dict[str, Any]:
