@@ -68,8 +68,7 @@ class RayFleet:
 
         try:
             self._ray, self._connected = connect(self._settings.address, note)
-            nodes = free(self._ray)
-            wanted = asked(self._settings, nodes)
+            nodes, wanted = self._find_room()
             self._dialing = Dialing((), ASSUMED, self.home, note)
             self._slots = self._make_slots(wanted, workers)
             group = self._reserve([wanted.bundle] * wanted.least, self._settings.spread)
@@ -139,6 +138,17 @@ class RayFleet:
             Slot(f"marl-{run}-child-{number}", RayEndpoint(f"ray-{number}", self._dial), making)
             for number in range(wanted.most)
         ]
+
+    def _find_room(self) -> tuple[dict[str, dict[str, float]], Asked]:
+        """What is free, and what to ask for; a run that has just ended may not have left everything yet."""
+        deadline = time.monotonic() + self._settings.wait_s
+        while True:
+            nodes = free(self._ray)
+            try:
+                return nodes, asked(self._settings, nodes)
+            except ConfigError:
+                if time.monotonic() >= deadline or self._closing.wait(LOOK_S):
+                    raise
 
     def _dial(self, place: str) -> Dialer:
         assert self._dialing is not None
