@@ -37,6 +37,11 @@ class RayCluster:
         """Tell Ray that the second node is about to be taken away."""
         self.ask("drain")
 
+    def end_hard(self) -> None:
+        """All of it dies at once."""
+        for pid in session(self._process.pid):
+            os.kill(pid, signal.SIGKILL)
+
     def left(self) -> dict[str, Any]:
         """Names of the actors, number of placement groups, and free cores."""
         return dict(self.ask("left"))

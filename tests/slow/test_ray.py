@@ -211,3 +211,29 @@ def test_a_detached_run_goes_on_and_is_shown_and_ended(cluster: RayCluster, tmp_
 def test_a_detached_run_that_cannot_begin(cluster: RayCluster, tmp_path: Path) -> None:
     named = (*MARL, "train", "CartPol-v1", "--ray", cluster.address, "--detach")
     refuses(python(*named, cwd=tmp_path), "no environment named 'CartPol-v1'")
+
+
+def test_a_run_whose_cluster_is_lost_is_saved_and_ends(tmp_path: Path) -> None:
+    """Before Ray ends the process, a minute later."""
+    (tmp_path / "ray").mkdir()
+    with ray_cluster(tmp_path / "ray") as another:
+        with started(*words(another, *ENDLESS, "--quiet", "--exchange", "weights"), cwd=tmp_path) as process:
+            until(learning(tmp_path), of=process)
+            another.end_hard()
+            _, said = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 1
+        assert "the Ray cluster has not answered for 25 s; what was learned is saved" in said
+        assert "Traceback" not in said
+    run = run_folder(tmp_path)
+    assert run is not None
+    more = (
+        "--resume",
+        str(run),
+        "--local",
+        "1",
+        "--set",
+        f"stop.steps={metrics(tmp_path)[-1]['steps'] + 1000}",
+        "--quiet",
+    )
+    done = python(*MARL, "train", *more, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

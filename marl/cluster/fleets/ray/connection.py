@@ -90,6 +90,16 @@ def _silence(ray: Any) -> None:
                 signal.signal(number, handler)
 
 
+def answers(ray: Any) -> bool:
+    """Whether the cluster's head can be reached. Ray itself would tell after a minute, and then end this process."""
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    try:
+        with contextlib.closing(socket.create_connection((host.strip("[]"), int(port)), REACH_S)):
+            return True
+    except OSError:
+        return False
+
+
 def _demand_answer(named: str) -> None:
     """Ask a named address for a connection: Ray itself would try for minutes."""
     host, _, port = named.removeprefix("ray://").rpartition(":")

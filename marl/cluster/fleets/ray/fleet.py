@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from marl.cluster.addresses import parse_addresses
 from marl.cluster.fleets.cluster_settings import PORT
 from marl.cluster.fleets.local import ASSUMED, READY_EACH_S, READY_S, remove_home
-from marl.cluster.fleets.ray.connection import connect, draining
+from marl.cluster.fleets.ray.connection import answers, connect, draining
 from marl.cluster.fleets.ray.endpoint import RayEndpoint
 from marl.cluster.fleets.ray.resources import Asked, asked, free, free_in_words
 from marl.cluster.fleets.ray.settings import RaySettings
 from marl.cluster.fleets.ray.slot import Making, Slot, reason_of
-from marl.errors import ConfigError, LinkClosed
+from marl.errors import ConfigError, LinkClosed, WorkerFailed
 from marl.processes.signals import remove_at_the_end
 from marl.trust.keys import key_path
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # TLS and sockets, which a run imports when it needs them
 
 LOOK_S, DRAIN_LOOK_S = 0.2, 1.0  # between two looks at the children, and at what Ray takes away
 HOME = "marl-ray-"  # beginning of the folders of keys; the process that made one follows
+LOST_S = 25.0  # without an answer; after a minute Ray ends the whole process, and what is not saved is lost
 LEAVE_S = 10.0  # for all children to hand in their work at the end
 
 
@@ -57,6 +58,7 @@ class RayFleet:
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
+        self._is_lost = threading.Event()  # the cluster does not answer any more
 
     def open(self, workers: int, note: Callable[[str], None]) -> Sequence[RayEndpoint]:
         """See ``Fleet``. Returns once the least number of children listens.
@@ -85,10 +87,20 @@ class RayFleet:
             raise
         self._keeper = threading.Thread(target=self._keep, args=(wanted,), name="ray fleet", daemon=True)
         self._keeper.start()
+        threading.Thread(target=self._listen, args=(self._ray,), name="ray cluster", daemon=True).start()
         return [slot.endpoint for slot in self._slots]
 
     def tend(self) -> list[str]:
-        """See ``Fleet``. A thread watches the children meanwhile, as a lost cluster lets its callers wait."""
+        """See ``Fleet``. Threads watch the children meanwhile, as a lost cluster lets its callers wait.
+
+        Raises:
+            WorkerFailed: the cluster is lost.
+        """
+        if self._is_lost.is_set():
+            raise WorkerFailed(
+                f"the Ray cluster has not answered for {LOST_S:.0f} s; what was learned is saved: "
+                "marl train --resume RUN --ray goes on, on another cluster, too"
+            )
         lines = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -98,13 +110,13 @@ class RayFleet:
     def close(self) -> None:
         """End all children, actors and placement groups; another driver's connection stays. May be called twice."""
         self._closing.set()
-        if self._keeper is not None:
+        if self._keeper is not None and not self._is_lost.is_set():
             self._keeper.join(LEAVE_S)
-        if self._ray is not None:
+        if self._ray is not None and not self._is_lost.is_set():
             ending = threading.Thread(target=self._end, name="ray fleet ends", daemon=True)
             ending.start()
             ending.join(2 * LEAVE_S)  # a lost cluster does not answer
-            self._ray = None
+        self._ray = None
         if self._dialing is not None:
             self._dialing.close()
         self._finalizer()
@@ -205,6 +217,16 @@ class RayFleet:
                 if line not in said:
                     said.add(line)
                     self._lines.put(line)
+
+    def _listen(self, ray: Any) -> None:
+        """Notice that the cluster is lost."""
+        heard = time.monotonic()
+        while not self._closing.wait(DRAIN_LOOK_S):
+            if answers(ray):
+                heard = time.monotonic()
+            elif time.monotonic() > heard + LOST_S:
+                self._is_lost.set()
+                return
 
     def _grow(self, wanted: Asked) -> None:
         """Take one child more where there is room."""
