@@ -102,6 +102,20 @@ class StopEvent(threading.Event):
     signal: int | None = None  # the number of the first signal that set it
 
 
+_events: list[StopEvent] = []  # those of this moment
+
+
+def end_if_told() -> None:
+    """For who waits long before a run begins.
+
+    Raises:
+        Interrupted: a signal has set the ``stop_event`` of this moment.
+    """
+    for event in _events:
+        if event.signal is not None:
+            raise Interrupted(event.signal)
+
+
 @contextlib.contextmanager
 def stop_event() -> Iterator[StopEvent]:
     """An event that each of them sets; outside the main thread signals stay as they are.
@@ -117,9 +131,11 @@ def stop_event() -> Iterator[StopEvent]:
     thread = threading.Thread(target=_set_when_told, args=(reader, event), name="watch signals", daemon=True)
     thread.start()
     before = _handle(lambda came, unused: _forked(came) or os.write(writer, bytes([came])))
+    _events.append(event)
     try:
         yield event
     finally:
+        _events.remove(event)
         for number, handler in before.items():
             signal.signal(number, handler)
         os.close(writer)  # ends the thread

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from marl.processes.signals import STOPPING, at_most, stop_event
+from marl.processes.signals import STOPPING, Interrupted, at_most, end_if_told, stop_event
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -20,6 +20,18 @@ def test_a_signal_sets_the_event_and_nothing_else(number: signal.Signals) -> Non
         os.kill(os.getpid(), signal.SIGINT)  # impatience changes nothing
         assert stopped.signal == number
     assert signal.getsignal(number) is before
+
+
+def test_who_waits_long_before_a_run_ends_if_told() -> None:
+    end_if_told()
+    with stop_event() as stopped:
+        end_if_told()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped.wait(10)
+        with pytest.raises(Interrupted) as raised:
+            end_if_told()
+    assert raised.value.number == signal.SIGTERM
+    end_if_told()
 
 
 def test_a_signal_comes_while_the_event_is_being_looked_at() -> None:

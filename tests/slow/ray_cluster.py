@@ -37,6 +37,10 @@ class RayCluster:
         """Tell Ray that the second node is about to be taken away."""
         self.ask("drain")
 
+    def kill_actor(self) -> None:
+        """End a child's actor for good."""
+        self.ask("kill")
+
     def end_hard(self) -> None:
         """All of it dies at once."""
         for pid in session(self._process.pid):
@@ -126,6 +130,12 @@ def main() -> None:
                 client = ray._private.worker.global_worker.gcs_client
                 until = int(1e3 * (time.time() + 60.0))
                 _answers(client.drain_node(second.node_id, TAKEN_AWAY, "a test", until)[0])
+            case "kill":
+                named = next(
+                    each for each in ray.util.list_named_actors(all_namespaces=True) if "child-0" in each["name"]
+                )
+                ray.kill(ray.get_actor(**named), no_restart=True)
+                _answers(None)
             case "left":
                 _answers(_left(ray))
     ray.shutdown()

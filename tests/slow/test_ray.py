@@ -104,6 +104,18 @@ def test_a_node_that_dies_is_replaced(cluster: RayCluster, tmp_path: Path) -> No
         stop(process)
 
 
+def test_an_actor_that_somebody_has_killed_is_made_again(cluster: RayCluster, tmp_path: Path) -> None:
+    with started(*words(cluster, *ENDLESS, "--plain", "--exchange", "weights"), cwd=tmp_path) as process:
+        node = Node(process)
+        node.wait("children 2/2")
+        cluster.kill_actor()
+        node.wait("ray-0 is gone; it comes back when Ray has a node for it")
+        before = len(node.lines)
+        node.wait("ray-0 is back, at", after=before)
+        node.wait("children 2/2", after=before)
+        stop(process)
+
+
 def test_a_child_leaves_before_its_node_is_taken_away(cluster: RayCluster, tmp_path: Path) -> None:
     with started(*words(cluster, *ENDLESS, "--plain", "--exchange", "weights"), cwd=tmp_path) as process:
         node = Node(process)
@@ -156,12 +168,22 @@ def test_a_killed_driver_leaves_nothing_there_and_its_run_goes_on(cluster: RayCl
         ("--nodes 3 --cores-per-node 1 --ray-spread STRICT_SPREAD", ["room for 3 of 1 CPU", "node of its own"]),
         ("--nodes 1 --ray-label zone=far", ["room for 1 of 2 CPU, zone=far", "free are"]),
         ("--cores-per-node 9", ["a node with 9 CPU", "2 CPU"]),
+        ('--ray-env {"pip":3}', ["--ray-env"]),
+        ('--ray-env {"working_dir":"/nowhere"}', ["--ray-env", "/nowhere"]),
         ("--gpus 1", ["1 GPU", "2 CPU"]),
         ("--ray-resource tape=2", ["2 tape", "2 CPU"]),
     ],
 )
 def test_too_small_a_cluster(more: str, contents: list[str], cluster: RayCluster, tmp_path: Path) -> None:
     refuses(python(*words(cluster, "--ray-wait", "1", "--quiet", *more.split()), cwd=tmp_path), "--ray", *contents)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_room(number: int, cluster: RayCluster, tmp_path: Path) -> None:
+    with started(*words(cluster, "--plain", "--nodes", "3", "--exchange", "weights"), cwd=tmp_path) as process:
+        Node(process).wait("waiting at most 60 s for 3 of 2 CPU")
+        process.send_signal(number)
+        assert process.wait(PATIENCE_S) == 128 + number
 
 
 def test_a_node_with_another_version(cluster: RayCluster, tmp_path: Path) -> None:

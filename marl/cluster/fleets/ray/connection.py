@@ -8,14 +8,17 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from marl.cluster.fleets.ray.settings import AUTO
 from marl.errors import ConfigError, LinkClosed, MissingExtra
+from marl.processes.signals import end_if_told
 
 CONNECT_S = 60.0  # Ray takes up to half of that on a slow disk
 REACH_S = 5.0  # for a named address to answer at all
+LOOK_S = 0.2  # between two looks whether a signal has come
 NAMESPACE = "marl"
 
 
@@ -32,23 +35,28 @@ def load_ray() -> Any:
     return ray
 
 
-def connect(address: str, note: Callable[[str], None]) -> tuple[Any, bool]:
+class Connection(NamedTuple):
+    """A cluster."""
+
+    ray: Any  # the package
+    is_own: bool  # made by ``connect``: inside a driver there is one
+    head: str  # where it can be asked whether it is there
+
+
+def connect(address: str, note: Callable[[str], None]) -> Connection:
     """Connect to a cluster. Nothing is started: where there is none, that is an error.
 
     Args:
         address: "auto", "host:port" or "ray://host:port".
-
-    Returns:
-        The package ``ray``, and whether this call made the connection: inside a driver there is one.
 
     Raises:
         MissingExtra: Ray is not installed.
         ConfigError, LinkClosed: there is no cluster, or not one for this Python.
     """
     ray = load_ray()
-    if ray.is_initialized():
-        return ray, False
     named = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    if ray.is_initialized():
+        return Connection(ray, False, _head(ray, named))
     if named == "local":
         raise ConfigError("--ray: expected the address of a cluster, got 'local': marl train --local N needs no Ray")
     _demand_answer(named)
@@ -69,14 +77,24 @@ def connect(address: str, note: Callable[[str], None]) -> tuple[Any, bool]:
     # Ray itself has no time-out that holds for all of its steps.
     thread = threading.Thread(target=begin, name="ray init", daemon=True)
     thread.start()
-    if not done.wait(CONNECT_S):
+    deadline = time.monotonic() + CONNECT_S
+    while not done.wait(LOOK_S) and time.monotonic() < deadline:
+        end_if_told()
+    if not done.is_set():
         raise LinkClosed(
             f"--ray: the cluster at {named} did not take this program in within {CONNECT_S:.0f} s: see ray status there"
         )
     if failures:
         raise _explained(named, failures[0]) from failures[0]
     _silence(ray)
-    return ray, True
+    return Connection(ray, True, _head(ray, named))
+
+
+def _head(ray: Any, named: str) -> str:
+    """Of ``ray://`` the address that was named: the other one is of the network inside the cluster."""
+    if named.startswith("ray://"):
+        return named.removeprefix("ray://")
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _silence(ray: Any) -> None:
@@ -90,13 +108,13 @@ def _silence(ray: Any) -> None:
                 signal.signal(number, handler)
 
 
-def answers(ray: Any) -> bool:
-    """Whether the cluster's head can be reached. Ray itself would tell after a minute, and then end this process."""
-    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+def answers(head: str) -> bool:
+    """Whether the cluster can be reached. Ray itself would tell after a minute, and then end this process."""
+    host, _, port = head.rpartition(":")
     try:
         with contextlib.closing(socket.create_connection((host.strip("[]"), int(port)), REACH_S)):
             return True
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 
 from marl.cluster.fleets.ray.connection import NAMESPACE, connect
 from marl.cluster.fleets.ray.settings import AUTO, RaySettings
-from marl.cluster.fleets.ray.slot import METHODS, reason_of
+from marl.cluster.fleets.ray.slot import METHODS, reason_of, refusing_options
 from marl.errors import ConfigError, LinkClosed, MarlError
+from marl.processes.signals import raising
 from marl.words import listed
 
 PREFIX = "marl-parent-"  # of the names of these actors
 MOST_LINES = 5000  # that an actor keeps
 KEEPS_S = 600.0  # how long an actor tells of a run that has ended
+ANSWER_S = 30.0  # for an actor that is there
 BEGIN_S = 20.0  # for the first line of a command, which a quiet one does not have
 LOOK_S = 0.5
 FOLDER = "~/marl-runs"  # on the node where the parent runs
@@ -106,34 +108,35 @@ def detach(settings: RaySettings, words: Sequence[str], name: str, note: Callabl
     Raises:
         MarlError: there is no cluster, it has no core for the parent, or a node cannot run it.
     """
-    ray, connected = connect(settings.address, note)
+    ray, connected, _ = connect(settings.address, note)
     try:
         options: dict[str, Any] = {"runtime_env": settings.environment} if settings.environment else {}
         folder = None if "working_dir" in settings.environment else FOLDER
-        actor = (
-            ray.remote(ParentActor)
-            .options(
-                name=PREFIX + name,
-                namespace=NAMESPACE,
-                lifetime="detached",
-                num_cpus=1,
-                max_concurrency=METHODS,
-                **options,
+        with refusing_options():
+            actor = (
+                ray.remote(ParentActor)
+                .options(
+                    name=PREFIX + name,
+                    namespace=NAMESPACE,
+                    lifetime="detached",
+                    num_cpus=1,
+                    max_concurrency=METHODS,
+                    **options,
+                )
+                .remote(there(words), folder)
             )
-            .remote(there(words), folder)
-        )
         try:
-            told: Told = ray.get(actor.told.remote(0), timeout=settings.wait_s)
-            deadline = time.monotonic() + BEGIN_S
-            while told.code is None and time.monotonic() < deadline and not _begins_well(told.lines):
-                told = ray.get(actor.told.remote(0))
-        except ray.exceptions.GetTimeoutError as error:
+            with raising():  # or what nobody waits for any more would begin later
+                told = _first_told(ray, actor, settings.wait_s)
+        except BaseException as error:
             ray.kill(actor)
-            raise ConfigError(
-                f"--detach: expected a free core for the parent within {settings.wait_s:g} s, got none: see ray status"
-            ) from error
-        except ray.exceptions.RayError as error:
-            raise LinkClosed(f"--detach: a node cannot run the parent: {reason_of(error)}") from error
+            if isinstance(error, ray.exceptions.GetTimeoutError):
+                raise ConfigError(
+                    f"--detach: expected a core for the parent within {settings.wait_s:g} s, got none: see ray status"
+                ) from error
+            if isinstance(error, ray.exceptions.RayError):
+                raise LinkClosed(f"--detach: a node cannot run the parent: {reason_of(error)}") from error
+            raise
         if told.code:
             ray.kill(actor)
             raise MarlError((told.lines or ["it said nothing"])[-1].removeprefix("Error: "))
@@ -141,6 +144,14 @@ def detach(settings: RaySettings, words: Sequence[str], name: str, note: Callabl
     finally:
         if connected:
             ray.shutdown()
+
+
+def _first_told(ray: Any, actor: Any, wait_s: float) -> Told:
+    told: Told = ray.get(actor.told.remote(0), timeout=wait_s)
+    deadline = time.monotonic() + BEGIN_S
+    while told.code is None and time.monotonic() < deadline and not _begins_well(told.lines):
+        told = ray.get(actor.told.remote(0), timeout=BEGIN_S)
+    return told
 
 
 def _begins_well(lines: Sequence[str]) -> bool:
@@ -173,14 +184,14 @@ def attach(address: str, name: str | None, say: Callable[[str], None], *, stop: 
     Raises:
         MarlError: there is no such run.
     """
-    ray, connected = connect(address, lambda unused: None)
+    ray, connected, _ = connect(address, lambda unused: None)
     try:
         actor, number = _find(ray, name), 0
         if stop:
             ray.get(actor.stop.remote())
         while True:
             try:
-                told: Told = ray.get(actor.told.remote(number))
+                told: Told = ray.get(actor.told.remote(number), timeout=ANSWER_S)
             except ray.exceptions.RayError as error:
                 raise LinkClosed(f"the run's parent is gone: {reason_of(error)}") from error
             for line in told.lines:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import functools
 import queue
 import secrets
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marl.cluster.addresses import parse_addresses
@@ -19,11 +17,12 @@ from marl.cluster.fleets.cluster_settings import PORT
 from marl.cluster.fleets.local import ASSUMED, READY_EACH_S, READY_S, remove_home
 from marl.cluster.fleets.ray.connection import answers, connect, draining
 from marl.cluster.fleets.ray.endpoint import RayEndpoint
+from marl.cluster.fleets.ray.homes import new_home
 from marl.cluster.fleets.ray.resources import Asked, asked, free, free_in_words
 from marl.cluster.fleets.ray.settings import RaySettings
-from marl.cluster.fleets.ray.slot import Making, Slot, reason_of
+from marl.cluster.fleets.ray.slot import Making, Slot, reason_of, refusing_options
 from marl.errors import ConfigError, LinkClosed, WorkerFailed
-from marl.processes.signals import remove_at_the_end
+from marl.processes.signals import end_if_told, remove_at_the_end
 from marl.trust.keys import key_path
 
 if TYPE_CHECKING:  # TLS and sockets, which a run imports when it needs them
@@ -31,8 +30,9 @@ if TYPE_CHECKING:  # TLS and sockets, which a run imports when it needs them
     from marl.links.websocket.dialer import Dialer
 
 LOOK_S, DRAIN_LOOK_S = 0.2, 1.0  # between two looks at the children, and at what Ray takes away
-HOME = "marl-ray-"  # beginning of the folders of keys; the process that made one follows
 LOST_S = 25.0  # without an answer; after a minute Ray ends the whole process, and what is not saved is lost
+LOST = f"the Ray cluster has not answered for {LOST_S:.0f} s"
+INSTALL_S = 900.0  # more for a first child where Ray has to make its environment
 LEAVE_S = 10.0  # for all children to hand in their work at the end
 
 
@@ -44,13 +44,12 @@ class RayFleet:
 
     def __init__(self, settings: RaySettings) -> None:
         self._settings = settings
-        remove_left()
-        self.home = Path(tempfile.gettempdir(), f"{HOME}{os.getpid()}-{secrets.token_hex(8)}")
-        remove_at_the_end(lambda: remove_home(self.home))  # first: a signal may come at any moment
+        self.home = new_home()
+        remove_at_the_end(lambda: remove_home(self.home))
         self._finalizer = weakref.finalize(self, remove_home, self.home)
-        self.home.mkdir(mode=0o700)
         self._ray: Any = None
         self._connected = False  # by this fleet
+        self._head = ""  # of the cluster
         self._dialing: Dialing | None = None
         self._slots: list[Slot] = []
         self._groups: list[Any] = []
@@ -69,8 +68,10 @@ class RayFleet:
         from marl.cluster.fleets.dialing import Dialing
 
         try:
-            self._ray, self._connected = connect(self._settings.address, note)
-            nodes, wanted = self._find_room()
+            self._ray, self._connected, self._head = connect(self._settings.address, note)
+            threading.Thread(target=self._listen, name="ray cluster", daemon=True).start()
+            deadline = time.monotonic() + self._settings.wait_s
+            nodes, wanted = self._find_room(deadline, note)
             self._dialing = Dialing((), ASSUMED, self.home, note)
             self._slots = self._make_slots(wanted, workers)
             group = self._reserve([wanted.bundle] * wanted.least, self._settings.spread)
@@ -78,16 +79,16 @@ class RayFleet:
                 f"waiting at most {self._settings.wait_s:g} s for {wanted.in_words(wanted.least)} of the Ray cluster; "
                 f"free are {free_in_words(nodes)}"
             )
-            self._await_room(group, wanted)
-            for number in range(wanted.least):
-                self._slots[number].place(group, number)
+            self._await_room(group, wanted, deadline)
+            with refusing_options():
+                for number in range(wanted.least):
+                    self._slots[number].place(group, number)
             self._await_children(self._slots[: wanted.least])
         except BaseException:
             self.close()
             raise
         self._keeper = threading.Thread(target=self._keep, args=(wanted,), name="ray fleet", daemon=True)
         self._keeper.start()
-        threading.Thread(target=self._listen, args=(self._ray,), name="ray cluster", daemon=True).start()
         return [slot.endpoint for slot in self._slots]
 
     def tend(self) -> list[str]:
@@ -98,8 +99,7 @@ class RayFleet:
         """
         if self._is_lost.is_set():
             raise WorkerFailed(
-                f"the Ray cluster has not answered for {LOST_S:.0f} s; what was learned is saved: "
-                "marl train --resume RUN --ray goes on, on another cluster, too"
+                f"{LOST}; what was learned is saved: marl train --resume RUN --ray goes on, elsewhere too"
             )
         lines = []
         with contextlib.suppress(queue.Empty):
@@ -109,13 +109,15 @@ class RayFleet:
 
     def close(self) -> None:
         """End all children, actors and placement groups; another driver's connection stays. May be called twice."""
+        if self._ray is not None and not answers(self._head):
+            self._is_lost.set()  # now, or soon: who asks it anything would wait for an answer
         self._closing.set()
         if self._keeper is not None and not self._is_lost.is_set():
             self._keeper.join(LEAVE_S)
         if self._ray is not None and not self._is_lost.is_set():
             ending = threading.Thread(target=self._end, name="ray fleet ends", daemon=True)
             ending.start()
-            ending.join(2 * LEAVE_S)  # a lost cluster does not answer
+            ending.join(2 * LEAVE_S)
         self._ray = None
         if self._dialing is not None:
             self._dialing.close()
@@ -151,16 +153,34 @@ class RayFleet:
             for number in range(wanted.most)
         ]
 
-    def _find_room(self) -> tuple[dict[str, dict[str, float]], Asked]:
+    def _find_room(self, deadline: float, note: Callable[[str], None]) -> tuple[dict[str, dict[str, float]], Asked]:
         """What is free, and what to ask for; a run that has just ended may not have left everything yet."""
-        deadline = time.monotonic() + self._settings.wait_s
+        waits = False
         while True:
             nodes = free(self._ray)
             try:
                 return nodes, asked(self._settings, nodes)
-            except ConfigError:
-                if time.monotonic() >= deadline or self._closing.wait(LOOK_S):
+            except ConfigError as error:
+                if time.monotonic() >= deadline:
                     raise
+                if not waits:
+                    note(f"waiting at most {self._settings.wait_s:g} s: {error}")
+                    waits = True
+            self._demand_going_on()
+            time.sleep(LOOK_S)
+
+    def _answer(self, ref: Any, deadline: float) -> bool:
+        """Wait for an answer of Ray until then. Whether it is there."""
+        while True:
+            ready, _ = self._ray.wait([ref], timeout=LOOK_S)
+            if ready or time.monotonic() >= deadline:
+                return bool(ready)
+            self._demand_going_on()
+
+    def _demand_going_on(self) -> None:
+        end_if_told()
+        if self._is_lost.is_set():
+            raise LinkClosed(f"{LOST}: see ray status there")
 
     def _dial(self, place: str) -> Dialer:
         assert self._dialing is not None
@@ -176,10 +196,9 @@ class RayFleet:
         self._groups.append(group)
         return group
 
-    def _await_room(self, group: Any, wanted: Asked) -> None:
+    def _await_room(self, group: Any, wanted: Asked, deadline: float) -> None:
         ray = self._ray
-        ready, _ = ray.wait([group.ready()], timeout=self._settings.wait_s)
-        if ready:
+        if self._answer(group.ready(), deadline):
             return
         spread = self._settings.spread
         apart = f", each on a node of its own ({spread})" if spread == "STRICT_SPREAD" else ""
@@ -190,81 +209,68 @@ class RayFleet:
         )
 
     def _await_children(self, slots: Sequence[Slot]) -> None:
-        ray, deadline = self._ray, time.monotonic() + READY_S + READY_EACH_S * len(slots)
+        ray, more = self._ray, INSTALL_S if self._settings.environment else 0.0
+        deadline = time.monotonic() + READY_S + READY_EACH_S * len(slots) + more
         for slot in slots:
-            ready, _ = ray.wait([slot.pending], timeout=max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise LinkClosed(f"--ray: {slot.name} did not listen within {READY_S:.0f} s: see its log with ray logs")
+            if not self._answer(answer := slot.pending, deadline):
+                raise LinkClosed(f"--ray: {slot.name} did not listen in time: see its log with ray logs")
             try:
-                ray.get(ready[0])
+                ray.get(answer)
             except ray.exceptions.RayError as error:
-                raise _explained(slot.name, error) from error
+                raise _explained(ray, slot.name, error) from error
             slot.poll(frozenset())
 
     def _keep(self, wanted: Asked) -> None:
         """Watch the children until the fleet is closed."""
         taken, look_at, said = frozenset[str](), 0.0, set[str]()
-        while not self._closing.wait(LOOK_S):
+
+        def trying(step: Callable[[], str | None]) -> None:
             try:
-                if time.monotonic() >= look_at:
-                    taken, look_at = draining(self._ray), time.monotonic() + DRAIN_LOOK_S
-                for slot in self._slots:
-                    if line := slot.poll(taken):
-                        self._lines.put(line)
-                self._grow(wanted)
+                line = step()
             except Exception as error:
                 line = f"the Ray cluster: {reason_of(error)}"
-                if line not in said:
-                    said.add(line)
-                    self._lines.put(line)
+                if line in said:
+                    return
+                said.add(line)
+            if line:
+                self._lines.put(line)
 
-    def _listen(self, ray: Any) -> None:
+        while not self._closing.wait(LOOK_S):
+            if time.monotonic() >= look_at:
+                taken, look_at = draining(self._ray), time.monotonic() + DRAIN_LOOK_S
+            for slot in self._slots:
+                trying(functools.partial(slot.poll, taken))
+            trying(functools.partial(self._grow, wanted))
+
+    def _listen(self) -> None:
         """Notice that the cluster is lost."""
         heard = time.monotonic()
         while not self._closing.wait(DRAIN_LOOK_S):
-            if answers(ray):
+            if answers(self._head):
                 heard = time.monotonic()
             elif time.monotonic() > heard + LOST_S:
                 self._is_lost.set()
                 return
 
-    def _grow(self, wanted: Asked) -> None:
+    def _grow(self, wanted: Asked) -> str | None:
         """Take one child more where there is room."""
         if self._asked_for is None:
             slot = next((each for each in self._slots if not each.is_placed), None)
             if slot is not None:
                 self._asked_for = slot, self._reserve([wanted.bundle], "PACK")
-            return
+            return None
         slot, group = self._asked_for
-        if group.wait(0):
-            slot.place(group, 0)
-            self._asked_for = None
-            self._lines.put(f"{slot.endpoint.address}: the Ray cluster has room for it")
+        if not group.wait(0):
+            return None
+        self._asked_for = None
+        slot.place(group, 0)
+        return f"{slot.endpoint.address}: the Ray cluster has room for it"
 
 
-def remove_left() -> None:
-    """Remove the keys of this user's runs that were killed, on systems that say whether a process lives."""
-    if os.name == "nt":
-        return
-    for folder in Path(tempfile.gettempdir()).glob(f"{HOME}*-*"):
-        number = folder.name.removeprefix(HOME).partition("-")[0]
-        with contextlib.suppress(OSError):
-            if number.isdigit() and folder.stat().st_uid == os.getuid() and not _lives(int(number)):
-                remove_home(folder)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    return True
-
-
-def _explained(name: str, error: Exception) -> Exception:
+def _explained(ray: Any, name: str, error: Exception) -> Exception:
     reason = reason_of(error)
+    if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+        return ConfigError(f"--ray-env: Ray cannot make this environment on a node: {reason}")
     if "No module named" in str(error):
         return ConfigError(
             f"--ray: a node cannot import what a child needs ({reason}): install marl there, the same version as here, "

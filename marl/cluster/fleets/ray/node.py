@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
+import time
 from pathlib import Path
 
 import marl
 from marl.cluster.fleets.local import READY_S, STOP_S, remove_home, serve
+from marl.cluster.fleets.ray.homes import new_home
 from marl.errors import ConfigError, LinkClosed
 from marl.processes.bootstrap import start_forkserver
 from marl.processes.group import ProcessGroup
@@ -38,13 +39,15 @@ class NodeActor:
             raise ConfigError(f"expected marl {version} on each node, as at the parent, got {marl.__version__} here")
         self._key, self._workers = key, workers
         self._home: Path | None = None
-        self._leaving = threading.Event()
         self._group = ProcessGroup(patience=STOP_S, nested=True)
-        self._lock = threading.Lock()  # guards _group and _home
+        self._lock = threading.Lock()  # guards _group, _home, _starts and _ended
+        self._starts = 0  # of a child, and ends by ``leave``
+        self._ended = ""  # why the newest has ended
         start_forkserver("marl.cluster.worker", "marl.cluster.child")
 
-    def listen(self) -> tuple[str, str]:
-        """Start the child. Returns its host and port, and the id of the node.
+    def listen(self) -> tuple[str, str, int]:
+        """Start a child, in place of one that there may be. Returns its host and port, the id of the node, and what to
+        ``watch`` it by.
 
         Raises:
             LinkClosed: it does not listen.
@@ -52,32 +55,36 @@ class NodeActor:
         import ray
 
         host = ray.util.get_node_ip_address()
-        self._leaving.clear()
         with self._lock:
+            self._group.close()
+            self._starts, self._ended = self._starts + 1, ""
             if self._home is None:
-                self._home = Path(tempfile.mkdtemp(prefix="marl-ray-"))
+                self._home = new_home()
                 create_private(key_path(self._home), Secret(self._key.encode()))
             self._group.start(NAME, serve, self._home, 0, self._workers, host)
             address = self._group.receive(NAME, READY_S)
             if not address:
                 failures = [failure.text for _, failure in self._group.check()]
-                raise LinkClosed(
-                    f"expected a child to listen on {host}, {failures[0] if failures else 'it said nothing'}"
-                )
-        return str(address), ray.get_runtime_context().get_node_id()
+                why = failures[0] if failures else "it said nothing"
+                raise LinkClosed(f"expected a child to listen on {host}, {why}")
+            return str(address), ray.get_runtime_context().get_node_id(), self._starts
 
-    def watch(self) -> str:
-        """Wait until the child has ended. Returns why."""
-        while not self._leaving.wait(LOOK_S):
+    def watch(self, start: int) -> str:
+        """Wait until that child has ended. Returns why."""
+        while True:
             with self._lock:
+                if start != self._starts:
+                    return "it was told to leave"
                 for _, failure in self._group.check():
-                    return failure.text
-        return "it was told to leave"
+                    self._ended = failure.text
+                if self._ended:
+                    return self._ended
+            time.sleep(LOOK_S)
 
     def leave(self) -> None:
         """Let the child hand in its work and end; returns when it has."""
-        self._leaving.set()
         with self._lock:
+            self._starts += 1
             self._group.close()
             if self._home is not None:
                 remove_home(self._home)

@@ -40,6 +40,10 @@ class RaySettings:
             raise ConfigError(f"--gpus: expected 0 or more, got {self.gpus:g}")
         if self.spread not in SPREADS:
             raise ConfigError(f"--ray-spread: expected one of {', '.join(SPREADS)}, got {self.spread!r}")
+        if own := [name for name in self.resources if name in ("CPU", "GPU", "memory", "object_store_memory")]:
+            raise ConfigError(
+                f"--ray-resource: expected a name of your own, got {own[0]}: see --cores-per-node and --gpus"
+            )
         if bad := [name for name, amount in self.resources.items() if not 0.0 < amount < float("inf")]:
             raise ConfigError(f"--ray-resource: expected an amount above 0, got {bad[0]}={self.resources[bad[0]]:g}")
 

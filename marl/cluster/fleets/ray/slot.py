@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import marl
 from marl.cluster.fleets.ray.endpoint import RayEndpoint
 from marl.cluster.fleets.ray.node import NodeActor
+from marl.errors import ConfigError
 
-AGAIN_S = 1.0  # between two questions to an actor that is not there
+AGAIN_S, LONGEST_S = 1.0, 30.0  # between two tries; each that fails doubles it
 METHODS = 8  # of an actor at a time
 
 
@@ -35,7 +38,10 @@ class Slot:
         self._pending: Any = None  # the answer to what the actor was asked
         self._listens = False  # that was to start its child
         self._away = False  # it was there before
-        self._again_at = 0.0
+        self._is_dead = False  # its actor, which Ray does not start again
+        self._actors = 0  # so far: each has a name of its own, as Ray remembers dead ones
+        self._again_at, self._pause = 0.0, AGAIN_S
+        self._said: set[str] = set()  # reasons, since it was there last
 
     @property
     def is_placed(self) -> bool:
@@ -51,12 +57,12 @@ class Slot:
         """Start its actor in a bundle of this placement group."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        self._place = group, bundle
+        self._place, self._is_dead, self._actors = (group, bundle), False, self._actors + 1
         making = self._making
         self._actor = (
             self._ray.remote(NodeActor)
             .options(
-                name=self.name,
+                name=self.name if self._actors == 1 else f"{self.name}-{self._actors}",
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle),
                 max_restarts=-1,
                 max_concurrency=METHODS,
@@ -75,7 +81,12 @@ class Slot:
         if self._place is None:
             return None
         if self._pending is None:
-            if time.monotonic() >= self._again_at and self.node not in draining:
+            if time.monotonic() < self._again_at or self.node in draining:
+                return None
+            self._again_at = time.monotonic() + self._pause  # also if the next line raises
+            if self._is_dead:
+                self.place(*self._place)
+            else:
                 self._ask_to_listen()
             return None
         ready, _ = self._ray.wait([self._pending], timeout=0)
@@ -103,11 +114,12 @@ class Slot:
         except self._ray.exceptions.RayError as error:
             return self._failed(error)
         if self._listens:
-            place, self.node = said
+            place, self.node, start = said
             self.endpoint.move(place)
             line = f"{self.endpoint.address} is back, at {place}" if self._away else None
-            self._away, self._listens = False, False
-            self._pending = self._actor.watch.remote()
+            self._away, self._listens, self._pause = False, False, AGAIN_S
+            self._said.clear()
+            self._pending = self._actor.watch.remote(start)
             return line
         self.endpoint.move(None)
         if self._away:  # it was told to leave
@@ -116,22 +128,42 @@ class Slot:
         return f"{self.endpoint.address} ended ({said}) and is started again"
 
     def _failed(self, error: Exception) -> str | None:
-        was_away, self._away = self._away, True
-        self._again_at = time.monotonic() + AGAIN_S
-        self.endpoint.move(None)
         errors = self._ray.exceptions
-        if isinstance(error, errors.ActorDiedError):  # Ray does not start it again: somebody has ended it
-            assert self._place is not None
-            self.place(*self._place)
-            self._again_at += AGAIN_S
-        elif not isinstance(error, errors.RayActorError):
-            return None if was_away else f"{self.endpoint.address}: {reason_of(error)}; it is tried again"
-        self.node = None
-        return None if was_away else f"{self.endpoint.address} is gone; it comes back when Ray has a node for it"
+        self.endpoint.move(None)
+        self._away, self._again_at = True, time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, LONGEST_S)
+        # These two leave the actor as it is, or Ray starts it again.
+        self._is_dead = not isinstance(error, (errors.ActorUnavailableError, errors.RayTaskError))
+        if isinstance(error, errors.ActorUnavailableError):
+            self.node, self._pause = None, AGAIN_S
+        elif isinstance(error, errors.ActorPlacementGroupRemoved):
+            self._place = self._actor = None  # it is given another one
+        begins = not isinstance(error, errors.ActorDiedError) or error.actor_init_failed
+        if isinstance(error, errors.ActorUnavailableError) or not begins:
+            line = f"{self.endpoint.address} is gone; it comes back when Ray has a node for it"
+        else:
+            line = f"{self.endpoint.address}: {reason_of(error)}; it is tried again"
+        if line in self._said or (self._said and "is gone;" in line):
+            return None
+        self._said.add(line)
+        return line
 
     def _ask_to_listen(self) -> None:
         self._listens = True
         self._pending = self._actor.listen.remote()
+
+
+@contextlib.contextmanager
+def refusing_options() -> Iterator[None]:
+    """What Ray does not take of a user's options is told in one line.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--ray-env, --ray-resource or --ray-label: {' '.join(str(error).split()):.400}") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -34,6 +34,8 @@ def test_what_is_no_number_of_nodes(text: str) -> None:
         ({"gpus": float("inf")}, "--gpus"),
         ({"spread": "WIDE"}, "--ray-spread"),
         ({"resources": {"tape": 0.0}}, "--ray-resource"),
+        ({"resources": {"CPU": 1.0}}, "--ray-resource"),
+        ({"resources": {"memory": 1e9}}, "--ray-resource"),
         ({"resources": {"tape": float("nan")}}, "--ray-resource"),
     ],
 )
