@@ -41,6 +41,10 @@ class RayCluster:
         """End a child's actor for good."""
         self.ask("kill")
 
+    def logs(self) -> str:
+        """What its actors have printed."""
+        return "".join(each.read_text() for each in Path(self.ask("logs")).glob("worker-*"))
+
     def end_hard(self) -> None:
         """All of it dies at once."""
         for pid in session(self._process.pid):
@@ -136,6 +140,8 @@ def main() -> None:
                 )
                 ray.kill(ray.get_actor(**named), no_restart=True)
                 _answers(None)
+            case "logs":
+                _answers(cluster.head_node.get_logs_dir_path())
             case "left":
                 _answers(_left(ray))
     ray.shutdown()

@@ -73,6 +73,7 @@ def test_a_run_trains_there_and_prints_nothing_of_rays(cluster: RayCluster, tmp_
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["steps"] >= 20_000
     assert len(metrics(tmp_path)[-1]["worker_rates"]) == 2  # one on each node
+    assert "starts run" in cluster.logs()  # where Ray keeps what actors print
 
 
 def test_the_bits_are_those_of_children_of_this_machine(cluster: RayCluster, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,9 +28,11 @@ from marl.trust.options import TrustOptions
 
 if TYPE_CHECKING:  # TLS and sockets, which a run imports when it needs them
     from marl.cluster.fleets.dialing import Dialing
+    from marl.reports.sinks.sink import Sink
     from marl.wire.endpoint import Endpoint
 
 ASSUMED = TrustOptions()
+NO_SINKS: Mapping[str, Sink] = {}
 HOST = "127.0.0.1"
 READY_S = 60.0  # seconds until the first child listens: torch is imported meanwhile
 READY_EACH_S = 2.0  # seconds more for each child
@@ -141,11 +143,14 @@ class LocalFleet:
         raise LinkClosed(f"expected {name} of this machine to listen within {READY_S:.0f} s, it said nothing")
 
 
-def serve(pipe: Connection, home: Path, port: int, workers: int, host: str = HOST) -> None:
+def serve(
+    pipe: Connection, home: Path, port: int, workers: int, host: str = HOST, sinks: Mapping[str, Sink] = NO_SINKS
+) -> None:
     """Run one child until the pipe closes; its address is sent once it listens.
 
     Args:
         port: 0: any that is free. Another program may take that before the child does; then it is another one.
+        sinks: receive the events of the child. None on the parent's machine, where the parent shows what happens.
     """
     from marl.cluster.child import ChildSettings, run_child  # TLS and sockets, which the run imports later
     from marl.links.websocket.sockets import in_use
@@ -156,8 +161,7 @@ def serve(pipe: Connection, home: Path, port: int, workers: int, host: str = HOS
         # All modules are allowed: only this run's parent has the key, and it belongs to the same user.
         settings = ChildSettings(host=host, port=port or free_port(host), workers=workers, allow=(ANYTHING,))
         try:
-            # No sinks: the parent, on the same machine, shows what happens.
-            return run_child(settings, TrustOptions(), home, {}, end=pipe, ready=pipe.send)
+            return run_child(settings, TrustOptions(), home, sinks, end=pipe, ready=pipe.send)
         except ConfigError as error:
             if port or not in_use(error):
                 raise

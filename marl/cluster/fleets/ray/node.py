@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import marl
@@ -61,7 +62,7 @@ class NodeActor:
             if self._home is None:
                 self._home = new_home()
                 create_private(key_path(self._home), Secret(self._key.encode()))
-            self._group.start(NAME, serve, self._home, 0, self._workers, host)
+            self._group.start(NAME, serve_shown, self._home, self._workers, host)
             address = self._group.receive(NAME, READY_S)
             if not address:
                 failures = [failure.text for _, failure in self._group.check()]
@@ -89,3 +90,10 @@ class NodeActor:
             if self._home is not None:
                 remove_home(self._home)
                 self._home = None
+
+
+def serve_shown(pipe: Connection, home: Path, workers: int, host: str) -> None:
+    """Run a child that prints what ``marl child`` does: where Ray keeps the logs of its actor."""
+    from marl.reports.sinks.child_view import ChildView
+
+    serve(pipe, home, 0, workers, host, {"terminal": ChildView()})
