@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,9 +21,10 @@ from marl.data.shared import SharedBlock
 from marl.errors import EnvironmentFault, LinkClosed, SpaceFault
 from marl.processes.ending import close_at_the_end
 from marl.processes.group import ProcessGroup
-from marl.processes.ports import free_port
 from marl.training.optimizers import OptimizerSettings, make_optimizer
 from marl.trust.names import host_id
+
+_held: list[socket.socket] = []
 
 
 def made_when(file: str) -> gymnasium.Env[Any, Any]:
@@ -165,9 +167,15 @@ def starts_a_program(pipe: Connection) -> None:
     threading.Event().wait()
 
 
+def held_port() -> int:
+    """A port that no other process is told of while this one lives; two that look for a free one may find the same."""
+    _held.append(socket.create_server(("127.0.0.1", 0)))
+    return int(_held[-1].getsockname()[1])
+
+
 def listens(pipe: Connection, unused_home: Path, port: int, unused_workers: int) -> None:
     """As a local child says where it listens; it lives until its pipe is closed, or it reads how it is to end."""
-    pipe.send(f"127.0.0.1:{port or free_port('127.0.0.1')}")
+    pipe.send(f"127.0.0.1:{port or held_port()}")
     if pipe.recv() == "break":
         os._exit(3)
 
@@ -181,8 +189,8 @@ def writes_at_the_end(pipe: Connection, home: Path, port: int, workers: int) -> 
     from marl.cluster import child
     from marl.cluster.fleets import local
 
-    def run_child(settings: Any, *unused: Any, ready: Any, **more: Any) -> None:
-        ready(f"127.0.0.1:{settings.port}")
+    def run_child(*unused: Any, ready: Any, **more: Any) -> None:
+        ready(f"127.0.0.1:{held_port()}")
         try:
             threading.Event().wait()  # until SIGTERM comes
         finally:

@@ -12,7 +12,7 @@ import pytest
 from tests.commands import FACTOR, run_folder, until
 from tests.faults.counts import SHARE, times
 from tests.faults.runs import RUN, armed, events, standing_still
-from tests.slow.cluster import child, free_port, parent, version, wait_for_rounds
+from tests.slow.cluster import child, free_ports, parent, version, wait_for_rounds
 
 FIRST_ROUND_S = 10.0 * FACTOR  # of a resumed run, from the start of its command
 
@@ -30,7 +30,7 @@ POINTS = (
 @pytest.mark.parametrize("point", (*EARLY, *POINTS) if SHARE else ["checkpoint.pt.renaming"])
 def test_the_parent_is_killed_at(point: str, tmp_path: Path, history: Path) -> None:
     """And resumed, again and again: the children train on, and the run goes on where it was or a round before (R10)."""
-    ports = free_port(), free_port()
+    ports = free_ports(2)
     addresses = [f"127.0.0.1:{port}" for port in ports]
     kill = f"{point}=kill@{2 if point in EARLY else 7}"
     with child(tmp_path, port=ports[0]) as first, child(tmp_path, port=ports[1]) as second:

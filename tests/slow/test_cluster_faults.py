@@ -11,7 +11,7 @@ import pytest
 
 from marl.training.saved.weights_file import read
 from tests.commands import ENDLESS, named, session, until
-from tests.slow.cluster import OFTEN, child, free_port, parent, version, wait_for_rounds
+from tests.slow.cluster import OFTEN, child, free_ports, parent, version, wait_for_rounds
 
 RUN = ("CartPole-v1", *ENDLESS, *OFTEN)
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("marl_home")
 @pytest.mark.slow
 def test_children_that_come_late_are_killed_and_come_back(tmp_path: Path) -> None:
     """One parent through it all: whoever is there trains on, and whoever comes back is taken in."""
-    ports = free_port(), free_port()
+    ports = free_ports(2)
     addresses = [f"127.0.0.1:{port}" for port in ports]
     with parent(tmp_path, addresses, *RUN, "--wait", "60") as run:
         run.wait("children 0/2")

@@ -8,7 +8,7 @@ import pytest
 
 from marl.exchanges.gradients.settings import FORMS
 from tests.commands import ENDLESS, named, run_folder
-from tests.slow.cluster import child, free_port, parent, version, wait_for_rounds
+from tests.slow.cluster import child, free_ports, parent, version, wait_for_rounds
 from tests.slow.test_cluster_faults import kill
 
 pytestmark = pytest.mark.usefixtures("marl_home")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("marl_home")
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_what_dies_comes_back_and_the_run_goes_on(form: str, tmp_path: Path) -> None:
-    ports = free_port(), free_port()
+    ports = free_ports(2)
     addresses = [f"127.0.0.1:{port}" for port in ports]
     words = ("CartPole-v1", "--exchange", "gradients", "--set", f"exchange.form={form}", *ENDLESS, "--wait", "60")
     with child(tmp_path, port=ports[0], workers=2) as first:
