@@ -94,7 +94,7 @@ class ParentActor:
         with self._changed:
             self._code = code
             self._changed.notify_all()
-        time.sleep(KEEPS_S)  # for who wants to see how it ended
+        time.sleep(KEEPS_S)  # for who wants to see how it ended: attach ends this process before
         os._exit(0)
 
 

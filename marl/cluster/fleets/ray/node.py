@@ -80,7 +80,7 @@ class NodeActor:
                     self._ended = failure.text
                 if self._ended:
                     return self._ended
-            time.sleep(LOOK_S)
+            time.sleep(LOOK_S)  # the lock is for ``leave`` and ``listen`` meanwhile
 
     def leave(self) -> None:
         """Let the child hand in its work and end; returns when it has."""
