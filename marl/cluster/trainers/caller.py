@@ -20,8 +20,8 @@ from marl.wire.endpoint import Endpoint
 from marl.wire.hello import Hello, Welcome
 from marl.wire.link import Link
 
-MOST_FAULTS = 5  # after so many errors of this program the child is left out,
-SOON_S = 60.0  # if they came within so many seconds
+MOST_FAULTS = 5  # errors of this program with one child, after which the run leaves that child out
+SOON_S = 60.0  # seconds within which they count together
 
 
 class Plan(NamedTuple):
