@@ -11,7 +11,7 @@ from marl import __version__
 from marl.cli.output import own_output
 from marl.errors import MarlError
 from marl.processes.memory import NO_MEMORY, out_of_memory
-from marl.processes.signals import Interrupted, end_at_once
+from marl.processes.signals import Interrupted, end_at_once, last_words
 from marl.words import printable
 
 COMMANDS = {
@@ -92,6 +92,7 @@ def main() -> None:
     run(cli)
 
 
+@last_words()
 def run(command: click.Command | Callable[..., Any], args: list[str] | None = None) -> None:
     """Call a command; whatever a user can mend becomes one line and exit code 1 (2 for wrong options).
 

@@ -92,8 +92,7 @@ def raising() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
 
 
 class StopEvent(threading.Event):
@@ -103,6 +102,19 @@ class StopEvent(threading.Event):
 
 
 _events: list[StopEvent] = []  # those of this moment
+_before_last_words: list[dict[int, Any]] = []  # the handlers to set again at the end of each ``last_words``
+
+
+@contextlib.contextmanager
+def last_words() -> Iterator[None]:
+    """A program that a ``stop_event`` in the block was told to end says in full what it has come to: until the end of
+    the block no further signal ends it. Who keeps pressing Ctrl-C would lose the result otherwise.
+    """
+    _before_last_words.append({})
+    try:
+        yield
+    finally:
+        _restore(_before_last_words.pop())
 
 
 def end_if_told() -> None:
@@ -136,11 +148,22 @@ def stop_event() -> Iterator[StopEvent]:
         yield event
     finally:
         _events.remove(event)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        late: list[int] = []
+        _handle(lambda came, unused: late.extend([came] * (not _forked(came))))
         os.close(writer)  # ends the thread
         thread.join()
         os.close(reader)
+        if event.signal is not None and _before_last_words:
+            _before_last_words[-1] = before | _before_last_words[-1]
+        else:
+            _restore(before)
+            if late and event.signal is None:
+                signal.raise_signal(late[0])
+
+
+def _restore(before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _set_when_told(reader: int, event: StopEvent) -> None:

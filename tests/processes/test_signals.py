@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from marl.processes.signals import STOPPING, Interrupted, at_most, end_if_told, stop_event
+from marl.processes.signals import STOPPING, Interrupted, at_most, end_if_told, last_words, stop_event
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -41,6 +41,51 @@ def test_a_signal_comes_while_the_event_is_being_looked_at() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
         assert stopped.wait(10)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_who_was_told_to_end_says_its_last_words(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in STOPPING]
+    with last_words():
+        with stop_event() as stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stopped.wait(10)
+        os.kill(os.getpid(), number)  # would end the tests
+        with stop_event() as again:
+            os.kill(os.getpid(), number)
+            assert again.wait(10)
+        os.kill(os.getpid(), number)
+    assert [signal.getsignal(each) for each in STOPPING] == before
+
+
+def test_who_was_not_told_to_end_still_hears_signals() -> None:
+    before = [signal.getsignal(each) for each in STOPPING]
+    with last_words():
+        with stop_event():
+            pass
+        assert [signal.getsignal(each) for each in STOPPING] == before
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_signal_at_the_very_end_of_the_event_is_heard(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda came, unused: heard.append(came))
+    close = os.close
+
+    def close_slowly(number: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        close(number)
+
+    try:
+        with stop_event() as stopped:
+            if told:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert stopped.wait(10)
+            monkeypatch.setattr(os, "close", close_slowly)
+    finally:
+        monkeypatch.undo()
+        signal.signal(signal.SIGINT, before)
+    assert heard == ([] if told else [signal.SIGINT])
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is none here")
