@@ -16,12 +16,24 @@ from marl.cli.options import ALLOW, DEBUG
     type=click.IntRange(min=1, max=1024),
     help="Runs at a time, which share the cores.  [default: as many as have a core for each worker]",
 )
+@click.option(
+    "--only",
+    metavar="TEXT",
+    multiple=True,
+    help="Only the runs of variants whose name in the report has this text in it; repeatable.",
+)
 @click.option("--report-only", is_flag=True, help="Make the report of what is there, and no run.")
 @click.option("--runs", metavar="FOLDER", help="Folder of the study folders.  [default: studies-runs]")
 @ALLOW
 @DEBUG
 def study(
-    file: str, side_by_side: int | None, report_only: bool, runs: str | None, allow: tuple[str, ...], debug: bool
+    file: str,
+    side_by_side: int | None,
+    only: tuple[str, ...],
+    report_only: bool,
+    runs: str | None,
+    allow: tuple[str, ...],
+    debug: bool,
 ) -> None:
     """Train every variant of a study file with every seed, and compare them.
 
@@ -30,15 +42,20 @@ def study(
 
     \b
     marl study studies/cartpole.toml
+    marl study studies/cartpole.toml --only ppo
     marl study studies/cartpole.toml --report-only
     """
+    from marl.errors import ConfigError
     from marl.studies.study import STUDIES
     from marl.studies.study import study as run_study
 
+    if "://" in (runs or ""):
+        raise ConfigError(f"--runs: expected a folder of this machine for a study, got {runs!r:.200}")
     result = run_study(
         Path(file),
         runs=Path(runs or STUDIES),
         side_by_side=side_by_side,
+        only=only,
         report_only=report_only,
         allow=allow,
         say=click.echo,

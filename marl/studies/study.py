@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from marl.errors import RunFolderError
+from marl.errors import ConfigError, RunFolderError
 from marl.processes.signals import stop_event
 from marl.reports.places import demand_folder
 from marl.reports.run_folder import RunFolder
@@ -20,6 +20,7 @@ from marl.studies.schedule import Ended, play, slots_for
 from marl.studies.study_file import Study, read_study
 
 STUDIES = "studies-runs"  # folder of the study folders
+MOST_LISTED = 6  # cells in one line
 REST = 20.0  # of the time that a report took
 
 
@@ -39,6 +40,7 @@ def study(
     *,
     runs: Path = Path(STUDIES),
     side_by_side: int | None = None,
+    only: Sequence[str] = (),
     report_only: bool = False,
     allow: Sequence[str] = (),
     say: Callable[[str], object] = lambda unused: None,
@@ -48,6 +50,7 @@ def study(
     Args:
         runs: folder of the study folders.
         side_by_side: how many runs at a time; None: as many as have a core for each of their workers.
+        only: texts, one of which the label of a run's cell has in it; none: all runs.
         report_only: whether to make the report of what is there, and no run.
         allow: modules whose code the file may name.
         say: takes a line for the user.
@@ -57,6 +60,7 @@ def study(
     """
     read = read_study(file)
     planned = plan(read, runs / read.name, allow)
+    wanted = _wanted(planned, only)
     folder = runs / read.name
     demand_folder(runs, "--runs")
     demand_folder(folder, "--runs")
@@ -66,7 +70,7 @@ def study(
     with writing(folder, advice=""):
         demand_unchanged(planned, allow)
         progress = _Progress(read, folder, {each.place: read_row(each) for each in planned}, say)
-        signal = None if report_only else progress.play(side_by_side, allow)
+        signal = None if report_only else progress.play(wanted, side_by_side, allow)
         try:
             progress.report()
         except OSError as error:
@@ -87,11 +91,12 @@ class _Progress:
         self._study, self._folder, self._say = study, folder, say
         self._due = -math.inf  # time.monotonic() of the next report
 
-    def play(self, side_by_side: int | None, allow: Sequence[str]) -> int | None:
-        """Make what is missing; the number of the signal that stopped it."""
-        waiting = [row.planned for row in self.rows.values() if row.result is None]
+    def play(self, wanted: Sequence[Planned], side_by_side: int | None, allow: Sequence[str]) -> int | None:
+        """Make what is missing of these; the number of the signal that stopped it."""
+        waiting = [each for each in wanted if self.rows[each.place].result is None]
         slots = side_by_side or slots_for(waiting)
-        self._say(_head(self._folder, len(self.rows), len(self.rows) - len(waiting), min(slots, len(waiting))))
+        finished = sum(row.result is not None for row in self.rows.values())
+        self._say(_head(self._folder, len(self.rows), finished, min(slots, len(waiting))))
         with stop_event() as stopped:
             play(waiting, slots, allow, stopped, began=self._began, ended=self._ended)
         for each in waiting:  # some were stopped, at the end of others they may have ended
@@ -131,6 +136,17 @@ class _Progress:
                 write_table(list(self.rows.values()), self._folder)
         except OSError as error:  # the runs matter more: only the last report has to be written
             self._say(f"no report for now: {error.strerror or error} ({error.filename or self._folder})")
+
+
+def _wanted(planned: Sequence[Planned], only: Sequence[str]) -> Sequence[Planned]:
+    for text in only:
+        if not any(text in each.cell.label for each in planned):
+            labels = list(dict.fromkeys(repr(each.cell.label) for each in planned))
+            more = f" and {len(labels) - MOST_LISTED} more" if len(labels) > MOST_LISTED else ""
+            raise ConfigError(
+                f"--only: expected a part of one of {', '.join(labels[:MOST_LISTED])}{more}, got {text!r}"
+            )
+    return [each for each in planned if not only or any(text in each.cell.label for text in only)]
 
 
 def _make(folder: Path) -> None:

@@ -102,7 +102,9 @@ def test_wrong_files(text: str, complaint: str, tmp_path: Path, command: Command
         (["none.toml"], 1, "cannot read the study file none.toml: No such file"),
         (["small.toml", "--side-by-side", "0"], 2, "0 is not in the range"),
         (["small.toml", "--report-only"], 1, "got nothing there: leave out --report-only"),
+        (["small.toml", "--only", "fsat"], 1, "--only: expected a part of one of 'slow', 'fast', got 'fsat'"),
         (["small.toml", "--runs", "small.toml"], 1, "--runs"),
+        (["small.toml", "--runs", "s3://bucket/runs"], 1, "--runs: expected a folder of this machine for a study"),
     ],
 )
 def test_wrong_words(words: list[str], code: int, complaint: str, file: Path, command: Command) -> None:

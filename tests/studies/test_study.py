@@ -90,6 +90,18 @@ def test_more_seeds_and_variants_are_made_later(tmp_path: Path, player: Player) 
     assert (result.finished, result.planned) == (9, 9)
 
 
+def test_only_some_are_made(tmp_path: Path, player: Player) -> None:
+    result, lines = made(tmp_path, only=["fast"])
+    assert player.played == ["fast, seed 1", "fast, seed 2"]
+    assert (result.finished, result.planned) == (2, 4)
+    assert "4 runs" in lines[0]
+    assert "finished" not in lines[0]
+    made(tmp_path, only=["fast", "slo"])
+    assert player.played == ["slow, seed 1", "slow, seed 2"]
+    with pytest.raises(ConfigError, match=r"--only: expected a part of one of 'slow', 'fast', got 'fats'$"):
+        made(tmp_path, only=["fast", "fats"])
+
+
 def test_a_run_that_fails_is_told_and_tried_again(tmp_path: Path, player: Player) -> None:
     player.do = lambda run: "no such game" if run.name == "fast, seed 1" else player.finish(run)
     result, lines = made(tmp_path)
