@@ -94,13 +94,13 @@ def choose(
     whole = best.longer * task.rows * task.length
     parts = min(whole // (best.rows * best.length), sum(each.workers for each in machines))
     if best.exchange == REPLAYED and parts > 1:
-        more |= _whole_batches(config, parts)
+        more |= _whole_batches(config, parts, best.under_way)
     more = {name: value for name, value in more.items() if name not in own}
-    changed = with_exchange(config, best.exchange, rows=best.rows, length=best.length, **more)
+    changed = with_exchange(config, best.exchange, rows=best.rows, length=best.length, rate=best.rate, **more)
     if best.exchange == REPLAYED:
         changed = dataclasses.replace(changed, algorithm=changed.algorithm.nearly_on_policy())
     reference = reference_of(task, costs, (here, *machines), best)
-    return Decision(changed, _in_words(best, costs, task, machines), reference)
+    return Decision(changed, _in_words(best, changed, costs, task, machines), reference)
 
 
 def _own_settings(config: Config) -> dict[str, object]:
@@ -110,11 +110,12 @@ def _own_settings(config: Config) -> dict[str, object]:
     return {name: each for name, each in found if name != "every" and each != usual[name]}
 
 
-def _whole_batches(config: Config, parts: int) -> dict[str, int]:
-    """Let the learner join as many parts as make a whole trajectory: its minibatches stay as large as they were."""
-    plan = config.exchange.learner_plan()
-    batch = parts * plan.batch
-    return {"batch": batch, "queue": max(plan.queue, 2 * batch)}
+def _whole_batches(config: Config, parts: int, rounds: int) -> dict[str, int]:
+    """Let the learner join as many parts as make a whole trajectory: its minibatches stay as large as they were. All
+    but one of the rounds under way can wait for it.
+    """
+    batch = parts * config.exchange.learner_plan().batch
+    return {"batch": batch, "queue": (rounds - 1) * batch}
 
 
 def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) -> Task:
@@ -139,7 +140,9 @@ def task_of(config: Config, spaces: Spaces, network: nn.Module, costs: Costs) ->
 
 def _goes(config: Config, exchange: str) -> bool:
     try:
-        found = with_exchange(config, exchange, every="1 steps", **_whole_batches(config, 2))  # a replay joins no parts
+        found = with_exchange(
+            config, exchange, every="1 steps", **_whole_batches(config, 2, 2)
+        )  # a replay joins no parts
         if config.clock.virtual:
             found.exchange.demand_rounds()
     except ConfigError:
@@ -148,13 +151,20 @@ def _goes(config: Config, exchange: str) -> bool:
 
 
 def with_exchange(
-    config: Config, exchange: str, *, rows: int | None = None, length: int | None = None, **settings: object
+    config: Config,
+    exchange: str,
+    *,
+    rows: int | None = None,
+    length: int | None = None,
+    rate: float = 1.0,
+    **settings: object,
 ) -> Config:
     """The same settings with another exchange.
 
     Args:
         rows: environments of a worker; None: as many as there are.
         length: steps of a trajectory; None: as many as there are.
+        rate: how many times as large the learning rate becomes.
         settings: of the exchange.
 
     Raises:
@@ -166,12 +176,15 @@ def with_exchange(
         tree["environment"]["per_worker"] = rows
     if length is not None:
         tree["algorithm"]["t_max"] = length
+    if rate != 1.0:
+        for name in ("learning_rate", "final_learning_rate"):
+            tree["algorithm"][name] = float(f"{rate * tree['algorithm'][name]:.2g}")
     found = from_tree(tree)
     validate(found)
     return found
 
 
-def _in_words(best: Forecast, costs: Costs, task: Task, machines: Sequence[Machine]) -> str:
+def _in_words(best: Forecast, changed: Config, costs: Costs, task: Task, machines: Sequence[Machine]) -> str:
     """One line."""
     playing = 1e3 * task.length * costs.step.at(task.rows)
     learning = 1e3 * task.updates * costs.update.at(task.minibatch)
@@ -181,9 +194,10 @@ def _in_words(best: Forecast, costs: Costs, task: Task, machines: Sequence[Machi
     how *= bool(best.trajectories)
     how += "".join(f", {value}" for value in best.settings.values() if value not in USUAL)
     shorter = f", {best.length} steps each" if best.length != task.length else ""
+    larger = f", learning rate {changed.algorithm.learning_rate:g}" if best.rate != 1.0 else ""
     environments = "1 environment" if best.rows == 1 else f"{best.rows} environments"
     line = (
-        f"exchange {best.exchange}{how}, {environments} a worker{shorter}: a trajectory takes one worker "
+        f"exchange {best.exchange}{how}, {environments} a worker{shorter}{larger}: a trajectory takes one worker "
         f"{playing:.3g} ms to play and {learning:.3g} ms to learn from, links {trip:.3g} ms and {rate:,.0f} Mbit/s; "
     )
     if best.speedup < NO_HELP:

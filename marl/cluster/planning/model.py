@@ -18,8 +18,10 @@ from marl.exchanges.virtual_time import MOST_UNDER_WAY
 LOST_BETWEEN_ROUNDS = ((1.0, 0.017), (16.0, 0.096), (128.0, 0.222))  # updates, lost
 LOST_BY_HOGWILD = 0.3  # workers that share weights in memory, each with a batch of its own
 LOST_BY_LAG = 0.03  # of N actors that play while one learner learns; of gradients one step late: assumed
+LOST_BY_ROUND = 0.15  # of actors a round later still: a tenth on the swing-up task, more on LunarLander-v3
 LOST_BY_LENGTH = 0.25  # of trajectories twice as long, where no more updates are made: LunarLander-v3, seeds 11 to 13
 LOST_BY_ARRIVAL = 0.1  # gradients that move the weights as they come
+MOST_RATE = 2.0  # of the task's learning rate: it grows with the transitions of an update, as far as was measured
 SHORTEST = 32  # steps of a part of a trajectory: of 16, one of three seeds of that task needed four times as many
 WHOLE, ROUNDED = ("float32", 4.0, 1.0), ("int8", 1.0, 0.97)  # codec, bytes of a number, share that counts
 MESSAGE_S = 3e-4  # of the parent's time for a message of a child and its answer
@@ -56,6 +58,13 @@ class Forecast(NamedTuple):
     kept: float  # the share of the children's steps that counts
     speedup: float  # against the best single machine
     longer: int = 1  # how many times as long as the task's the trajectory is that is learned from at once
+    under_way: int = 0  # rounds of actors that one learner learns from; 0: there is none
+    batch: float = 1.0  # transitions that an update learns from, in all workers together, against one of the task
+
+    @property
+    def rate(self) -> float:
+        """How many times as large as the task's the learning rate should be; a smaller batch keeps it."""
+        return min(MOST_RATE, max(1.0, self.batch))
 
 
 class Reference(NamedTuple):
@@ -95,7 +104,11 @@ def forecasts(task: Task, costs: Costs, here: Machine, machines: Sequence[Machin
             for form in ("exact", "delayed", "asynchronous")
             for codec in (WHOLE, ROUNDED)
         ),
-        *(_experience(task, costs, here, machines, longer) for longer in (1, 2)),
+        *(
+            _experience(task, costs, here, machines, longer, rounds)
+            for longer in (1, 2)
+            for rounds in range(2, MOST_UNDER_WAY + 1)
+        ),
     ]
     found = [way._replace(speedup=way.speedup / best) for way in ways if way.exchange in task.exchanges]
     return sorted(found, key=lambda each: -each.speedup)
@@ -138,6 +151,7 @@ class _Shared(NamedTuple):
     slowest: float  # how many times as long the slowest child takes
     usual: float  # likewise, the mean of all
     made: float  # the part of a trajectory that all have together
+    batch: float  # likewise, where none is left out
     workers: int
     here: int  # of these, on this machine
 
@@ -153,8 +167,8 @@ def _shared(task: Task, costs: Costs, machines: Sequence[Machine]) -> _Shared:
     playing = length * costs.step.at(rows)
     updates = task.updates_of(rows)
     learning = updates * costs.update.at(task.minibatch * share * task.updates / updates)
-    here, made = sum(each.workers for each in machines if each.here), min(1.0, workers * share)
-    return _Shared(rows, length, playing, updates, learning, max(slow), usual, made, workers, here)
+    here, whole = sum(each.workers for each in machines if each.here), workers * share
+    return _Shared(rows, length, playing, updates, learning, max(slow), usual, min(1.0, whole), whole, workers, here)
 
 
 def _crowd(machine: Machine) -> float:
@@ -177,9 +191,8 @@ def _weights(
     work = shared.playing + shared.learning
     seconds = max(work * shared.slowest + (link + parent) / every, (shared.here * work + parent / every) / here.cores)
     counts = whole * kept(lost_between_rounds(every * shared.updates), shared.workers) * shared.updates / task.updates
-    return Forecast(
-        "weights", shared.rows, shared.length, {"codec": name}, every, counts, shared.made * counts / seconds
-    )
+    made = shared.made * counts / seconds
+    return Forecast("weights", shared.rows, shared.length, {"codec": name}, every, counts, made, batch=shared.batch)
 
 
 def _gradients(
@@ -203,21 +216,25 @@ def _gradients(
     seconds = max(playing + rounds + short_rounds * trip + parent, busy / here.cores)
     counts = whole * kept(lost, shared.workers) * shared.updates / task.updates
     settings = {"form": form, "codec": name}
-    return Forecast("gradients", shared.rows, shared.length, settings, 0, counts, shared.made * counts / seconds)
+    made = shared.made * counts / seconds
+    return Forecast("gradients", shared.rows, shared.length, settings, 0, counts, made, batch=shared.batch)
 
 
-def _experience(task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], longer: int) -> Forecast:
-    """Actors play while the learner learns from what they have played before; some rounds are under way. Where they
-    would wait for it, they can play trajectories ``longer`` times as long: the same number of updates learns more.
+def _experience(
+    task: Task, costs: Costs, here: Machine, machines: Sequence[Machine], longer: int, rounds: int
+) -> Forecast:
+    """Actors play while the learner learns from what they have played before; this number of ``rounds`` is under way.
+    With two, all wait for the slowest; with more, a long way is hidden and weights are older. Where they would wait for
+    the learner, they can play trajectories ``longer`` times as long: the same number of updates learns more.
     """
     shared = _shared(task._replace(rows=longer * task.rows), costs, machines)
     up = longer * task.length * task.rows * task.step_bytes / len(machines)
     link, parent = _round(machines, up, 4.0 * task.weights)
     learning = task.updates * costs.update.at(longer * task.minibatch)
-    playing = shared.playing * shared.usual
-    one_of_many = (playing + link + parent + learning) / MOST_UNDER_WAY
+    playing = shared.playing * (shared.slowest if rounds == 2 else shared.usual)
+    one_of_many = (playing + link + parent + learning) / rounds
     busy = shared.here * shared.playing + parent + learning
     seconds = max(playing, parent, learning, one_of_many, busy / here.cores)
-    counts = kept(LOST_BY_LAG, shared.workers) * kept(LOST_BY_LENGTH, longer)
+    counts = kept(LOST_BY_LAG, shared.workers) * kept(LOST_BY_LENGTH, longer) * kept(LOST_BY_ROUND, rounds - 1)
     made = longer * shared.made * counts / seconds
-    return Forecast("experience", shared.rows, shared.length, {}, 0, counts, made, longer)
+    return Forecast("experience", shared.rows, shared.length, {}, 0, counts, made, longer, rounds, float(longer))

@@ -10,6 +10,7 @@ from marl.cluster.planning.machines import Machine
 from marl.cluster.planning.model import (
     LOST_BETWEEN_ROUNDS,
     LOST_BY_HOGWILD,
+    MOST_RATE,
     Forecast,
     Task,
     alone,
@@ -73,6 +74,22 @@ def test_actors_that_would_wait_for_their_learner_play_longer_trajectories() -> 
     assert of("experience", forecasts(TASK, SLOW, HERE, children(8))).longer == 1
     large = LUNAR._replace(update=Line(0.0, 1e-4))  # learning takes as long as there are transitions
     assert of("experience", forecasts(TASK, large, HERE, children(8))).longer == 1
+
+
+def test_more_rounds_are_under_way_only_where_that_hides_something() -> None:
+    """Weights are older then, and with two rounds all wait for the slowest."""
+    near = of("experience", forecasts(TASK, SLOW, HERE, children(8)))
+    far = of("experience", forecasts(TASK, SLOW, HERE, children(8, round_trip=0.4)))
+    uneven = of("experience", forecasts(TASK, SLOW, HERE, [*children(3), *children(1, slowness=4.0)]))
+    assert (near.under_way, far.under_way, uneven.under_way) == (2, 3, 3)
+
+
+def test_the_learning_rate_grows_with_the_transitions_of_an_update() -> None:
+    few = TASK._replace(rows=4)
+    for exchange in ("weights", "gradients"):
+        found = {count: of(exchange, forecasts(few, SLOW, HERE, children(count))) for count in (3, 8, 32)}
+        assert {count: each.batch for count, each in found.items()} == {3: 0.75, 8: 1.0, 32: 4.0}
+        assert {count: each.rate for count, each in found.items()} == {3: 1.0, 8: 1.0, 32: MOST_RATE}
 
 
 def test_where_a_step_takes_long_gradients_cost_nothing() -> None:
