@@ -29,6 +29,6 @@ class ReportSettings:
 
     runs: str = "runs"  # folder of the run folders
     every_seconds: float = 1.0  # between two lines of metrics
-    sinks: tuple[str, ...] = ("events", "metrics", "tensorboard", "terminal")  # where events go, or your own by path
+    sinks: tuple[str, ...] = ("events", "metrics", "ray", "tensorboard", "terminal")  # or your own by path
     tensorboard: bool = True  # false: the sink of that name writes nothing
     pictures: bool = True  # the learning curve, at the end

@@ -11,9 +11,11 @@ from marl.reports.sinks.sink import Sink
 SINKS = {
     "tensorboard": "marl.reports.sinks.tensorboard:TensorBoard",
     "metrics": "marl.reports.sinks.metrics:Metrics",
+    "ray": "marl.reports.sinks.ray_metrics:RayMetrics",
     "terminal": "marl.reports.sinks.terminal:Terminal",
     "events": "marl.reports.sinks.events:EventLines",
 }
+TELLING = ("terminal", "events")  # those that tell what became of the others
 
 
 def demand_names(names: Sequence[str]) -> None:

@@ -104,7 +104,7 @@ def test_each_has_three_methods() -> None:
     [
         (
             ["event"],
-            "expected some of tensorboard, metrics, terminal, events, or your own package.module:Class",
+            "expected some of tensorboard, metrics, ray, terminal, events, or your own package.module:Class",
         ),
         (["events", "events"], "expected each once, got 'events' twice"),
     ],
