@@ -75,13 +75,14 @@ def find_refused(
 def demand_allowed(
     tree: Mapping[str, Any], path: object, allow: Collection[str], trusted: Mapping[str, Any] | None = None
 ) -> None:
-    """Refuse the settings in a file that this user did not write here, where they name code outside of ``allow``, or
-    hand an environment more arguments than settings need.
+    """Refuse the settings in a file that this user did not write here, where they name code outside of ``allow``, hand
+    an environment more arguments than settings need, or send run folders to another machine.
 
     Raises:
         PluginError: they do.
     """
     _demand_few_arguments(tree, path, allow, trusted or {})
+    _demand_own_place(tree, path, allow, trusted or {})
     if refused := find_refused(tree, allow, trusted):
         raise PluginError(
             f"{path} needs code of the module {refused.module} ({refused.part} {refused.value!r:.200}), and you did "
@@ -102,6 +103,21 @@ def _demand_few_arguments(
         raise PluginError(
             f"{path}: expected at most {MAX_ARGUMENTS / 1000:g} kB of environment.kwargs in a file that you did not "
             f"write on this machine, got {size / 1000:,.1f} kB: if you trust the file, repeat with --allow '{ANYTHING}'"
+        )
+
+
+def _demand_own_place(
+    tree: Mapping[str, Any], path: object, allow: Collection[str], trusted: Mapping[str, Any]
+) -> None:
+    """A run folder holds what differs from the last commit of the user's code."""
+    report, before = tree.get("report"), trusted.get("report")
+    runs = report.get("runs") if isinstance(report, Mapping) else None
+    if ANYTHING in allow or (isinstance(before, Mapping) and before.get("runs") == runs):
+        return
+    if isinstance(runs, str) and "://" in runs:
+        raise PluginError(
+            f"{path} sends run folders to {runs!r:.200}, and you did not write this file on this machine: name the "
+            f"place yourself with --runs"
         )
 
 

@@ -101,6 +101,17 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
     assert load_config("trap:Snake", {"network.name": "trap:Net"}).environment.id == "trap:Snake"
 
 
+def test_a_file_of_somebody_elses_sends_no_run_folders_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[report]\nruns = "s3://theirs/runs"\n[stop]\nsteps = 9\n')
+    with pytest.raises(PluginError, match=r"mine\.toml sends run folders to 's3://theirs/runs', .*--runs$"):
+        load_config(path)
+    assert load_config(path, {"report.runs": "s3://mine"}).report.runs == "s3://mine"  # what the user has typed
+    assert load_config(path, allow=("*",)).report.runs == "s3://theirs/runs"
+    path.write_text(to_toml(load_config("CartPole-v1", {"report.runs": "s3://mine/runs"}), make_seal_key()))
+    assert load_config(path).report.runs == "s3://mine/runs"
+
+
 def test_the_file_of_an_own_run(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     text = to_toml(load_config("trap:Snake", {"stop.steps": 9}), make_seal_key())

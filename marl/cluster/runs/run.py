@@ -28,10 +28,12 @@ from marl.config.settings import Config
 from marl.errors import ConfigError, NoChildren
 from marl.processes.signals import stop_event
 from marl.reports.events import Ended, Event
+from marl.reports.remote import LOCAL, RemoteRuns, is_remote
 from marl.reports.run_folder import RunFolder, create_run_folder, open_run_folder, write_atomic
 from marl.reports.run_lock import writing
 from marl.reports.sinks.callback import Callback
-from marl.reports.sinks.make_sinks import make_sinks
+from marl.reports.sinks.make_sinks import TELLING, make_sinks
+from marl.reports.sinks.remote_sink import RemoteSink
 from marl.reports.sinks.sink import Sink
 from marl.reports.sinks.terminal import Terminal, say
 from marl.reports.stream import Stream
@@ -68,6 +70,8 @@ def run(
     Raises:
         MarlError: anything the user can mend.
     """
+    if resume is not None and is_remote(resume):
+        resume, settings = _fetched(str(resume), settings)
     with contextlib.ExitStack() as stack:  # while this is open, no other process writes to the run folder
         config, folder, resumed, chosen = _settings(stack, source, settings, resume, init, allow, look)
         if resumed is not None and folder is not None:
@@ -79,6 +83,10 @@ def run(
             config = left_open(config)
         out = _out_of(resumed) if out is None else out
         demand_writable(out)
+        remote = None
+        if is_remote(config.report.runs):
+            remote = RemoteRuns(config.report.runs)
+            remote.demand_writable()
         reference: Reference | None = None
         if config.exchange.is_open:
             config, fleet, lines, reference = settled(config, fleet, wait_s, _early(config, live=live))
@@ -93,7 +101,9 @@ def run(
         with (
             stop_event() as stopped,
             contextlib.nullcontext() if fleet is None else contextlib.closing(fleet),
-            reporting(config, folder, _sinks(parts, callback, stopped), resumed, plain=plain, quiet=not live) as events,
+            reporting(
+                config, folder, _sinks(parts, callback, stopped, remote), resumed, plain=plain, quiet=not live
+            ) as events,
         ):
             for line in (*chosen, *parts.warnings):
                 events.note(line)
@@ -113,8 +123,24 @@ def _early(config: Config, *, live: bool) -> Callable[[str], None]:
     return say if shown else lambda unused_line: None
 
 
-def _sinks(parts: Prepared, callback: Callable[[Event], object] | None, stopped: threading.Event) -> Mapping[str, Sink]:
-    return parts.sinks if callback is None else {"callback": Callback(callback, stopped), **parts.sinks}
+def _sinks(
+    parts: Prepared,
+    callback: Callable[[Event], object] | None,
+    stopped: threading.Event,
+    remote: RemoteRuns | None,
+) -> Mapping[str, Sink]:
+    sinks = dict(parts.sinks) if callback is None else {"callback": Callback(callback, stopped), **parts.sinks}
+    if remote is not None:  # after those that write files, before those that tell whether it worked
+        told = {name: sinks.pop(name) for name in TELLING if name in sinks}
+        sinks |= {"remote": RemoteSink(remote), **told}
+    return sinks
+
+
+def _fetched(uri: str, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The run folder at a URI, on this machine now; and the settings, with which its copy is kept up to date."""
+    runs, _, name = uri.rstrip("/").rpartition("/")
+    RemoteRuns(runs).fetch(name, Path(LOCAL))
+    return Path(LOCAL, name), {"report.runs": runs, **settings}
 
 
 def _settings(
@@ -149,7 +175,8 @@ def _out_of(resumed: WeightsFile | None) -> Path:
 def _new_folder(stack: contextlib.ExitStack, config: Config) -> RunFolder:
     """Make the folder of a new run, with its settings in it."""
     name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in config.environment.id)
-    folder = create_run_folder(Path(config.report.runs), name.strip("-."))
+    place = LOCAL if is_remote(config.report.runs) else config.report.runs
+    folder = create_run_folder(Path(place), name.strip("-."))
     stack.enter_context(writing(folder.path))
     write_atomic(folder.config, to_toml(config, find_seal_key()).encode())
     return folder
