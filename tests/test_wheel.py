@@ -15,7 +15,7 @@ from marl import __version__
 from marl.config.presets import all_presets
 from tests.commands import ROOT
 
-EXTRAS = "box2d,zstd,discovery,video"
+EXTRAS = "box2d,zstd,discovery,video,remote"
 LARGE_EXTRAS = "mujoco,atari,minigrid,vizdoom,retro,sumo,export,ray"  # only resolved, not installed
 LARGE_EXTRAS += ",envpool" * (sys.platform == "linux")
 PACKAGES = {"atari": "ale-py", "export": "onnxruntime", "retro": "stable-retro", "sumo": "libsumo"}  # of other names
