@@ -4,12 +4,14 @@
 
 A cluster of two nodes of two cores on this machine, children that average weights of CartPole-v1, and the same on two
 local children. Prints the medians and the worst of several tries: seconds from the command to the first round; from
-the moment at which Ray has a new node, in place of one that died, until its child is in; from the command that resumes
-a run whose driver was killed to its first round, and how many rounds that has lost. Lines are printed every two
-seconds, so what they tell may have happened so much sooner.
+the moment at which Ray has a new node, in place of one that died, until its child is in; what the death costs the round
+that it falls into: the longest time from one round to the next after it, beyond the usual one; from the command that
+resumes a run whose driver was killed to its first round, and how many rounds that has lost. Lines are printed every two
+seconds, so what they tell may have happened so much sooner; times of rounds are those of metrics.jsonl, every .05 s.
 """
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -20,24 +22,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from measure import busy_share, keep, machine, table
 
 NODE = {"num_cpus": 2, "node_ip_address": "127.0.0.2", "object_store_memory": 80 * 2**20}  # of loopback
+ROUND_S = 0.2
 SHOWN = ("--plain", "--set", "report.every_seconds=0.05")
 SETTINGS = (*SHOWN, "--set", "stop.solved=false", "--set", "checkpoint.every_seconds=1", "--minutes", "5")
-SETTINGS += ("--exchange", "weights", "--set", "exchange.every='0.2 seconds'")
+SETTINGS += ("--exchange", "weights", "--set", f"exchange.every='{ROUND_S} seconds'")
 PATIENCE_S = 90.0
-TO_REACH = {"start": "15 more", "replaced": "10", "resumed": "15"}
+TO_REACH = {"start": "15 more", "death": "1", "replaced": "10", "resumed": "15", "lost": "1"}
 
 
 class Command:
     """A run, and when it printed what."""
 
     def __init__(self, words: tuple[str, ...], folder: Path) -> None:
-        self.began = time.monotonic()
+        self.began = self.training_began = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "marl", "train", *words],
             cwd=folder,
@@ -61,6 +65,8 @@ class Command:
         """When a line shows this version at least, and these children; and its version."""
         for when, line in self.lines():
             found = re.search(r"children (\S+)  version (\d+)", line)
+            if shown := re.match(r"([\d.]+) s  ", line):
+                self.training_began = when - float(shown[1])  # by the clock of its lines
             if found and when >= after and int(found[2]) >= version and children in ("", found[1]):
                 return when, int(found[2])
         raise AssertionError
@@ -89,7 +95,7 @@ def main() -> None:
 
     busy, found = (
         busy_share(),
-        {name: list[float]() for name in ("plain", "start", "replaced", "resumed", "lost")},
+        {name: list[float]() for name in ("plain", "start", "death", "replaced", "resumed", "lost")},
     )
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     second = cluster.add_node(**NODE)
@@ -113,17 +119,29 @@ def main() -> None:
 def _one_node_dies(
     cluster: Any, second: Any, where: tuple[str, ...], folder: Path, found: dict[str, list[float]]
 ) -> Any:
-    with running(*where, folder=folder) as run:
+    runs = folder / "runs-ray"
+    with running(*where, "--runs", str(runs), folder=folder) as run:
         found["start"].append(run.until(1)[0] - run.began)
         _, version = run.until(3, "2/2")
         dead = time.monotonic()
         cluster.remove_node(second, allow_graceful=False)
         while time.monotonic() < dead + 15.0:  # Ray asks for some ten seconds, in vain
             _, version = run.until(version + 1)
+        found["death"].append(_longest_round(runs, dead - run.training_began) - ROUND_S)
         second = cluster.add_node(**NODE)
         added = time.monotonic()
         found["replaced"].append(run.until(0, "2/2", after=added)[0] - added)
     return second
+
+
+def _longest_round(runs: Path, after: float) -> float:
+    """Seconds of the longest round that ended later than ``after``, of training: between two changes of what children
+    have played.
+    """
+    (run,) = runs.iterdir()
+    entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    moments = [now["seconds"] for before, now in pairwise(entries) if now["steps"] != before["steps"]]
+    return max(now - before for before, now in pairwise(moments) if now > after)
 
 
 def _driver_dies(where: tuple[str, ...], folder: Path, found: dict[str, list[float]]) -> None:
@@ -144,6 +162,7 @@ def _rows(found: dict[str, list[float]]) -> Iterator[list[str]]:
     named = {
         "plain": "two local children: command to first round, s",
         "start": "two children on Ray: the same",
+        "death": "a node dies: what its round takes longer, s",
         "replaced": "Ray has a new node: until its child is in, s",
         "resumed": "the driver is killed: resume to first round, s",
         "lost": "rounds lost by that",

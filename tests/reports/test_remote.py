@@ -101,6 +101,25 @@ def test_a_copy_that_breaks_off_leaves_the_file_before(folder: Path, uri: str, m
     assert names(copy.uri) == ["checkpoint.pt", "config.toml", "tensorboard/events.1"]
 
 
+def test_a_place_that_replaces_no_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = RemoteRuns("memory://there/runs")
+    copy = RemoteCopy(runs, folder)
+    copy.update()
+    move = runs.files.mv
+
+    def moves_to_new_places(here: str, there: str) -> None:
+        if runs.files.exists(there):
+            raise FileExistsError(there)
+        move(here, there)
+
+    monkeypatch.setattr(runs.files, "mv", moves_to_new_places)
+    (folder / "checkpoint.pt").write_bytes(b"newer weights")
+    copy.update()
+    runs.fetch(NAME, tmp_path)
+    assert (tmp_path / NAME / "checkpoint.pt").read_bytes() == b"newer weights"
+    runs.files.rm(runs.root, recursive=True)
+
+
 def test_what_is_no_run_folder_is_not_fetched(uri: str, tmp_path: Path) -> None:
     runs = RemoteRuns(uri)
     with pytest.raises(RunFolderError, match=f"expected a run folder at {uri}/{NAME}"):
@@ -135,6 +154,15 @@ def test_a_kind_of_place_that_nothing_reaches(uri: str, told: str) -> None:
         pytest.skip("something reaches it here")
     with pytest.raises(RunFolderError, match=told):
         RemoteRuns(uri)
+
+
+def test_an_address_holds_no_password() -> None:
+    """It is written into the settings, which are copied there."""
+    with pytest.raises(RunFolderError) as caught:
+        RemoteRuns("ftp://me:hunter2@server/runs")
+    assert "hunter2" not in str(caught.value)
+    assert "ftp://me:..." in str(caught.value)
+    assert "FSSPEC_FTP_PASSWORD" in str(caught.value)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

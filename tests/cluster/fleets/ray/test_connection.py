@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from marl.cluster.fleets.ray.connection import connect, load_ray
+from marl.cluster.fleets.ray.connection import _head, connect, load_ray
 from marl.errors import ConfigError, LinkClosed, MarlError, MissingExtra
 from marl.processes.ports import free_port
 
@@ -34,3 +34,8 @@ def test_an_impossible_port() -> None:
     pytest.importorskip("ray")
     with pytest.raises(MarlError, match=r"no Ray cluster at 127\.0\.0\.1:99999"):
         connect("127.0.0.1:99999", print)
+
+
+def test_a_cluster_is_asked_where_this_program_reaches_it() -> None:
+    """The address that Ray tells behind ray:// is of the network inside."""
+    assert _head(None, "ray://cluster.example:10001") == "cluster.example:10001"
