@@ -21,7 +21,6 @@ LOST_BY_LAG = 0.03  # of N actors that play while one learner learns; of gradien
 LOST_BY_ROUND = 0.15  # of actors a round later still: a tenth on the swing-up task, more on LunarLander-v3
 LOST_BY_LENGTH = 0.25  # of trajectories twice as long, where no more updates are made: LunarLander-v3, seeds 11 to 13
 LOST_BY_ARRIVAL = 0.1  # gradients that move the weights as they come
-MOST_RATE = 2.0  # of the task's learning rate: it grows with the transitions of an update, as far as was measured
 SHORTEST = 32  # steps of a part of a trajectory: of 16, one of three seeds of that task needed four times as many
 WHOLE, ROUNDED = ("float32", 4.0, 1.0), ("int8", 1.0, 0.97)  # codec, bytes of a number, share that counts
 MESSAGE_S = 3e-4  # of the parent's time for a message of a child and its answer
@@ -63,8 +62,10 @@ class Forecast(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """How many times as large as the task's the learning rate should be; a smaller batch keeps it."""
-        return min(MOST_RATE, max(1.0, self.batch))
+        """How many times as large as the task's the learning rate should be: as the noise of its gradient, by which
+        Adam divides, goes with the root of the batch (docs/averaging.md). A smaller batch keeps it.
+        """
+        return math.sqrt(max(1.0, self.batch))
 
 
 class Reference(NamedTuple):

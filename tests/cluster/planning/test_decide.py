@@ -70,8 +70,8 @@ def test_the_learning_rate_grows_with_the_batch() -> None:
     decision = chosen(config, costs, [Machine(1, 1, **near)] * 8)
     larger = decision.config.algorithm
     assert decision.config.environment.per_worker * 8 == 2 * 16
-    assert (larger.learning_rate, larger.final_learning_rate) == (2e-3, 2e-4)
-    assert "4 environments a worker, learning rate 0.002: " in decision.line
+    assert (larger.learning_rate, larger.final_learning_rate) == (1.4e-3, 1.4e-4)
+    assert "4 environments a worker, learning rate 0.0014: " in decision.line
     same = chosen(config, costs, [Machine(1, 1, **near)] * 2)
     assert same.config.algorithm.learning_rate == 1e-3
     assert "learning rate" not in same.line
@@ -79,7 +79,7 @@ def test_the_learning_rate_grows_with_the_batch() -> None:
     task = task_of(config, spaces, try_parts(config, spaces), SLOW)._replace(rows=1, exchanges=("gradients",))
     many = choose(config, task, SLOW, [Machine(1, 1, **near)] * 8)
     assert many.config.algorithm.t_max == 32
-    assert many.config.algorithm.learning_rate == 2e-3  # 8 x 32 steps, where the task has 64
+    assert many.config.algorithm.learning_rate == 2e-3  # 8 x 32 steps: four times as many as the task has
 
 
 def test_where_there_are_few_environments_their_steps_are_divided_and_joined_again() -> None:

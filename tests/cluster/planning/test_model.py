@@ -10,7 +10,6 @@ from marl.cluster.planning.machines import Machine
 from marl.cluster.planning.model import (
     LOST_BETWEEN_ROUNDS,
     LOST_BY_HOGWILD,
-    MOST_RATE,
     Forecast,
     Task,
     alone,
@@ -89,7 +88,7 @@ def test_the_learning_rate_grows_with_the_transitions_of_an_update() -> None:
     for exchange in ("weights", "gradients"):
         found = {count: of(exchange, forecasts(few, SLOW, HERE, children(count))) for count in (3, 8, 32)}
         assert {count: each.batch for count, each in found.items()} == {3: 0.75, 8: 1.0, 32: 4.0}
-        assert {count: each.rate for count, each in found.items()} == {3: 1.0, 8: 1.0, 32: MOST_RATE}
+        assert {count: each.rate for count, each in found.items()} == {3: 1.0, 8: 1.0, 32: 2.0}
 
 
 def test_where_a_step_takes_long_gradients_cost_nothing() -> None:
