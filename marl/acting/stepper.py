@@ -1,6 +1,5 @@
 """A worker that only steps its environments: the parent decides, from what it finds in the request slots."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +8,11 @@ import numpy.typing as npt
 
 from marl.acting.collect import Episodes
 from marl.data.layout import Leaf, at, flattened, mapped, put
-from marl.data.requests import ANSWERED, ASKED, BEGUN, GROUPS, RequestLayout
+from marl.data.node.bell import Bell
+from marl.data.requests import ANSWERED, ASKED, BEGUN, BELL, GROUPS, RequestLayout
 from marl.data.shared import SharedBlock
 from marl.environments.numbers import fault_of
 from marl.environments.vector import Environments, Step
-
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.00005, 0.002  # seconds between two looks at a slot
-PATIENT = 0.1  # of the time it has waited already, a worker waits until it looks again
 
 
 class Stepper:
@@ -33,6 +30,7 @@ class Stepper:
         slots = block["requests"][worker].numpy()  # [G, num_bytes]
         self._slots = [layout.open(slot) for slot in slots]
         self._counts: npt.NDArray[np.int64] = block["request_counts"][worker].numpy()
+        self._answered = Bell(self._counts[0, BELL:])
         self._actions = block["request_actions"][worker].numpy()
         self._returns = np.zeros((GROUPS, layout.num_environments))
         self._lengths = np.zeros((GROUPS, layout.num_environments), np.int64)
@@ -75,14 +73,7 @@ class Stepper:
         return episodes
 
     def _wait(self, counts: npt.NDArray[np.int64], go_on: Callable[[], bool]) -> bool:
-        """Workers share no lock that one of them could die with, so nothing can wake us: we look, now and then."""
-        waited = SHORTEST_PAUSE
-        while counts[ANSWERED] != counts[ASKED]:
-            if not go_on():
-                return False
-            pause = max(SHORTEST_PAUSE, min(PATIENT * waited, LONGEST_PAUSE))
-            time.sleep(pause)  # no lock that a killed contact could hold, so nothing that could wake us
-            waited += pause
+        self._answered.wait_for(lambda: bool(counts[ANSWERED] == counts[ASKED]) or not go_on())
         return go_on()
 
     def _ask(self, group: int, step: Step, *, first: bool) -> None:

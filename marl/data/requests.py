@@ -18,6 +18,7 @@ from marl.errors import MessageRefused
 WORKER, GROUP, QUESTION, FIRST, NUM_LAST, PREVIOUS = range(6)  # of the header; the last is for who sends them
 TERMINATED, TRUNCATED, VALID = range(3)  # of the ends
 ASKED, ANSWERED, BEGUN = range(3)  # columns of the counts; a slot in which more is begun than asked is not whole
+BELL = 4  # column of each worker's first group, see ``Bell``: rung when ANSWERED has changed in any of them
 GROUPS = 2  # of each worker, in turns: one plays while the other's observations travel
 CLAIM = "observations have"  # of what is refused
 

@@ -1,15 +1,19 @@
 """A worker that only steps: two groups in turn, and no answer but the one to its own question."""
 
+import sys
+import threading
 from typing import Any
 
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from marl.acting.stepper import Stepper
+from marl.data.node import bell
 from marl.data.requests import (
     ANSWERED,
     ASKED,
     BEGUN,
+    BELL,
     FIRST,
     GROUP,
     NUM_LAST,
@@ -21,6 +25,7 @@ from marl.data.requests import (
 from marl.data.shared import SharedBlock
 from marl.environments.vector import Environments
 from marl.errors import EnvironmentFault
+from tests.commands import PATIENCE_S
 from tests.fakes import Boxed, CountingEnv, counting_vector, faulty_vector
 
 COUNT, WORKERS, WORKER_NUMBER = 2, 2, 1
@@ -95,6 +100,21 @@ def test_it_waits_for_the_group_whose_turn_it_is() -> None:
     slots.answer(1, [0, 0])  # the other one's actions are there first
     assert stepper.step(looks(3)) is None
     assert slots.actions(0) == slots.actions(1) == [[], []]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others look again and again")
+def test_an_answer_wakes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "_LONGEST", bell._Timespec(60, 0))  # it does not look by itself
+    slots, looked = Slots(length=100), threading.Event()
+    stepper = slots.stepper()
+    waiting = threading.Thread(target=stepper.step, args=(lambda: looked.set() is None,), daemon=True)
+    waiting.start()
+    assert looked.wait(PATIENCE_S)
+    slots.answer(0, [1, 0])
+    bell.Bell(slots.counts[0, BELL:]).ring()
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
+    assert slots.actions(0) == [[1], [0]]
 
 
 def test_a_stop_ends_the_wait_and_play_too() -> None:

@@ -1,16 +1,20 @@
 """The observations exchange: questions and the answers to them, each for the one that asked."""
 
+import sys
+import threading
 from typing import Any
 
 import pytest
 
 from marl.acting.decide import Question
-from marl.data.requests import ASKED, BEGUN
+from marl.data.node import bell
+from marl.data.requests import ASKED, BEGUN, BELL
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import EVERY
 from marl.exchanges.observations.child import LONGEST_PAUSE, SHORTEST_PAUSE
 from marl.exchanges.observations.settings import PER_MESSAGE
 from marl.wire.message import Kind
+from tests.commands import PATIENCE_S
 from tests.exchanges.nodes import Clock
 from tests.exchanges.observers import (
     ENVIRONMENTS,
@@ -46,6 +50,25 @@ def test_every_request_slot_gets_its_own_actions() -> None:
     assert isinstance(parent.network, Sure)
     assert len(parent.network.calls) == 1  # one pass
     assert child.uploads() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others look again and again")
+def test_an_answer_wakes_the_worker_that_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "_LONGEST", bell._Timespec(60, 0))  # it does not look by itself
+    parent, child = joined()
+    asked = threading.Event()
+    child.ask(1, 1, 5.0, first=True)
+    waiting = threading.Thread(
+        target=bell.Bell(child.counts[1, 0, BELL:]).wait_for,
+        args=(lambda: asked.set() or child.answered(1, 1) is not None,),
+        daemon=True,
+    )
+    waiting.start()
+    assert asked.wait(PATIENCE_S)
+    (upload,) = child.uploads()
+    child.take(parent.answer(upload))
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
 
 
 def test_several_messages_are_under_way_and_answers_say_which_they_answer() -> None:

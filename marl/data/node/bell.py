@@ -1,7 +1,8 @@
 """How a process of a node wakes up another that waits for what it writes into the shared memory.
 
 The one that waits sleeps in the system until the other has rung (Linux: a futex), where there is no such thing it looks
-again and again. Nobody holds anything: one that is killed before it rings makes the other wait for ``LONGEST_S`` more.
+again and again, less often the longer it has waited. Nobody holds anything: one that is killed before it rings makes
+the other wait for ``LONGEST_S`` more.
 """
 
 import ctypes
@@ -15,7 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 LONGEST_S = 0.005  # until the one that waits looks by itself
-POLL_S = 1e-4  # between two looks, where the system cannot wake up anybody
+SHORTEST_S, PATIENT = 1e-4, 0.1  # where the system cannot wake up anybody: between two looks, and of the time waited
 _SYSTEM_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98}  # number of futex, by machine
 _WAIT, _WAKE = 0, 1
 _ALL = 2**31 - 1
@@ -44,9 +45,12 @@ class Bell:
     def wait_for(self, there: Callable[[], bool]) -> None:
         """Until ``there`` returns True, which is asked each time that somebody has rung, and now and then."""
         seen = int(self._word[0])  # before the question: who rings meanwhile is not missed
+        waited = 0.0
         while not there():
             if self._futex is None:
-                time.sleep(POLL_S)  # poll: systems without a futex have nothing that a killed process cannot hold
+                pause = min(max(SHORTEST_S, PATIENT * waited), LONGEST_S)
+                time.sleep(pause)  # poll: systems without a futex have nothing that a killed process cannot hold
+                waited += pause
             else:
                 self._futex(self._address, _WAIT, seen & 0xFFFFFFFF, ctypes.byref(_LONGEST))
             seen = int(self._word[0])

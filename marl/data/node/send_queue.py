@@ -5,7 +5,6 @@ written; the contact sends it and then counts it as taken. A worker that is kill
 successor fills the same rollout again.
 """
 
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from marl.data.layout import Layout, Leaf, Tree
+from marl.data.node.bell import Bell
 from marl.data.replay.rollout import pack
 from marl.data.shared import SharedBlock
 from marl.data.trajectory import Trajectory
@@ -22,7 +22,9 @@ from marl.failpoints import fail
 # Columns of the counts, of rollouts. With virtual time: how many the worker had written when it last stood still, and
 # may have written before it stands still next.
 WRITTEN, TAKEN, RESTED, ALLOWED = range(4)
-REST_BELL, ALLOWED_BELL = 4, 5  # columns of the first worker: see ``Bell``; rung when RESTED or ALLOWED has changed
+# More columns, see ``Bell``: the first worker's are rung when RESTED or ALLOWED of any has changed, each one's own when
+# TAKEN has.
+REST_BELL, ALLOWED_BELL, TAKEN_BELL = range(4, 7)
 RING_LENGTH = 4  # rollouts in each worker's ring; when they are full, the actor waits for its contact
 
 
@@ -40,18 +42,21 @@ class SendQueue:
     def __init__(self, block: SharedBlock, worker: int, layout: Layout) -> None:
         self._counts: npt.NDArray[np.int64] = block["send_queue_counts"][worker].numpy()
         self._stop: npt.NDArray[np.uint8] = block["stop"].numpy()
+        self._taken = Bell(self._counts[TAKEN_BELL:])
         self._rollouts = [layout.open(memory) for memory in block["send_queue"][worker].numpy()]
 
     def put(self, trajectory: Trajectory, priorities: Tensor | None) -> None:
         """Hand a trajectory to the contact; waits while the ring is full, unless the worker is to stop."""
         counts = self._counts
-        while counts[WRITTEN] - counts[TAKEN] >= RING_LENGTH:
-            if self._stop[0]:
-                return
-            time.sleep(0.0005)  # poll: a lock would stay locked if a process died with it
+        self._taken.wait_for(lambda: self._has_room() or bool(self._stop[0]))
+        if not self._has_room():
+            return
         pack(self._rollouts[int(counts[WRITTEN]) % RING_LENGTH], trajectory, priorities)
         fail("send_queue.writing")
         counts[WRITTEN] += 1
+
+    def _has_room(self) -> bool:
+        return bool(self._counts[WRITTEN] - self._counts[TAKEN] < RING_LENGTH)
 
 
 class Posted(NamedTuple):
@@ -67,6 +72,7 @@ class Sender:
     def __init__(self, block: SharedBlock) -> None:
         self._rollouts = block["send_queue"]
         self._counts: npt.NDArray[np.int64] = block["send_queue_counts"].numpy()
+        self._bells = [Bell(own[TAKEN_BELL:]) for own in self._counts]
         self._next = 0  # number of the worker whose turn it is
 
     def waiting(self, most: int) -> list[Posted]:
@@ -86,3 +92,5 @@ class Sender:
         """These have been sent: their places are free."""
         for rollout in rollouts:
             self._counts[rollout.worker, TAKEN] += 1
+        for worker in {rollout.worker for rollout in rollouts}:
+            self._bells[worker].ring()

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marl.data.requests import ANSWERED, ASKED, BEGUN, RequestLayout
+from marl.data.node.bell import Bell
+from marl.data.requests import ANSWERED, ASKED, BEGUN, BELL, GROUPS, RequestLayout
 from marl.data.shared import SharedBlock
 from marl.errors import MessageRefused
 from marl.exchanges.child_reports import Reporter
@@ -51,6 +52,7 @@ class ObservationsChild:
         self._block, self._name, self._restarts, self._note, self._clock = block, name, restarts, note, clock
         # The request slots of all workers and groups, along one axis.
         self._counts: Numbers = block["request_counts"].flatten(0, 1).numpy()
+        self._bells = [Bell(first[BELL:]) for first in self._counts[::GROUPS]]  # of the workers
         self._requests: npt.NDArray[np.uint8] = block["requests"].flatten(0, 1).numpy()
         self._actions: npt.NDArray[Any] = block["request_actions"].flatten(0, 1).numpy()
         self._seen = np.zeros(len(self._counts), np.int64)  # questions that have been sent
@@ -141,6 +143,8 @@ class ObservationsChild:
         self._actions[slots] = self._scratch.numpy()[: len(wanted)][wanted]
         # Last: when a worker sees this count, the actions are already in place.
         self._counts[slots, ANSWERED] = asked.questions[wanted]
+        for worker in set((slots // GROUPS).tolist()):
+            self._bells[worker].ring()
 
     def rejected(self, reason: str) -> None:
         """See ``ChildSide``. The requests that this message answers are sent again."""

@@ -1,5 +1,6 @@
 """Trajectories from workers to their contact: in order, each once, and a killed worker leaves nothing half."""
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from marl.data.layout import Leaf
+from marl.data.node import bell
 from marl.data.node.send_queue import RING_LENGTH, Posted, Sender, SendQueue, send_queue_fields
 from marl.data.replay.rollout import unpack
 from marl.data.shared import SharedBlock
@@ -91,6 +93,24 @@ def test_a_worker_waits_while_its_ring_is_full(group: ProcessGroup) -> None:
         sender.taken(rollouts)
     assert found == list(range(3 * RING_LENGTH))
     assert group.receive("worker", PATIENCE_S) == "done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others look again and again")
+def test_what_is_taken_wakes_the_worker_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "_LONGEST", bell._Timespec(60, 0))  # it does not look by itself
+    block = block_of(2)
+    send_queue, sender, asked = SendQueue(block, 1, layout_of()), Sender(block), threading.Event()
+    for number in range(RING_LENGTH):
+        put(send_queue, number)
+    has_room = send_queue._has_room
+    monkeypatch.setattr(send_queue, "_has_room", lambda: asked.set() or has_room())
+    waiting = threading.Thread(target=put, args=(send_queue, RING_LENGTH), daemon=True)
+    waiting.start()
+    assert asked.wait(PATIENCE_S)
+    sender.taken(sender.waiting(1))
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
+    assert numbers(sender.waiting(100)) == list(range(1, RING_LENGTH + 1))
 
 
 def test_who_waits_for_room_ends_when_told_to() -> None:
