@@ -166,8 +166,8 @@ class RayFleet:
                 if not waits:
                     note(f"waiting at most {self._settings.wait_s:g} s: {error}")
                     waits = True
+            self._is_lost.wait(LOOK_S)  # Ray tells nobody when something becomes free
             self._demand_going_on()
-            time.sleep(LOOK_S)  # Ray tells nobody when something becomes free
 
     def _answer(self, ref: Any, deadline: float) -> bool:
         """Wait for an answer of Ray until then. Whether it is there."""

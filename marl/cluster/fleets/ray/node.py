@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -41,7 +40,7 @@ class NodeActor:
         self._key, self._workers = key, workers
         self._home: Path | None = None
         self._group = ProcessGroup(patience=STOP_S, nested=True)
-        self._lock = threading.Lock()  # guards _group, _home, _starts and _ended
+        self._changed = threading.Condition()  # guards _group, _home, _starts and _ended; told of new _starts
         self._starts = 0  # of a child, and ends by ``leave``
         self._ended = ""  # why the newest has ended
         start_forkserver("marl.cluster.worker", "marl.cluster.child")
@@ -56,9 +55,10 @@ class NodeActor:
         import ray
 
         host = ray.util.get_node_ip_address()
-        with self._lock:
+        with self._changed:
             self._group.close()
             self._starts, self._ended = self._starts + 1, ""
+            self._changed.notify_all()
             if self._home is None:
                 self._home = new_home()
                 create_private(key_path(self._home), Secret(self._key.encode()))
@@ -72,20 +72,20 @@ class NodeActor:
 
     def watch(self, start: int) -> str:
         """Wait until that child has ended. Returns why."""
-        while True:
-            with self._lock:
-                if start != self._starts:
-                    return "it was told to leave"
+        with self._changed:
+            while start == self._starts:
                 for _, failure in self._group.check():
                     self._ended = failure.text
                 if self._ended:
                     return self._ended
-            time.sleep(LOOK_S)  # the lock is for ``leave`` and ``listen`` meanwhile
+                self._changed.wait(LOOK_S)  # the end of a process tells no condition
+            return "it was told to leave"
 
     def leave(self) -> None:
         """Let the child hand in its work and end; returns when it has."""
-        with self._lock:
+        with self._changed:
             self._starts += 1
+            self._changed.notify_all()
             self._group.close()
             if self._home is not None:
                 remove_home(self._home)
