@@ -194,18 +194,18 @@ class Run:
 
     def _at_pause(self, stopped: threading.Event) -> str | None:
         """Deterministic workers or children wait: decide, save, let them go on."""
-        number = self._trainer.pause()
+        pause = self._trainer.pause()
         self._reporter.collect_episodes()
-        if number is None:
+        if pause is None:
             return None
         snapshot = self._trainer.snapshot()
-        if self._evaluation.decides and (self._meter.solved() or number % 4 == 0):
+        if self._evaluation.decides and (self._meter.solved() or pause.number % 4 == 0):
             self._evaluation.wait_for(snapshot, stopped)
             if stopped.is_set():  # a checkpoint now would lack the score
                 return self._interrupted()
         self._save(snapshot)
         reason = self._reason()
-        self._trainer.proceed(go_on=reason is None)
+        pause.proceed(reason is None)
         return reason
 
     def _reason(self) -> str | None:

@@ -9,7 +9,7 @@ import torch
 from marl.cluster.snapshot import Snapshot
 from marl.cluster.statistics import tensors_of
 from marl.cluster.trainers.children import Children
-from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
+from marl.cluster.trainers.trainer import Counts, Episodes, Given, Pause, Trainer
 from marl.exchanges.sides import Audited, Global, RunSide
 from marl.exchanges.virtual_time import RoundTimer
 from marl.reports.events import ChildRow
@@ -79,17 +79,16 @@ class Merging(Trainer):
         """See ``Trainer``."""
         return self._side.current.version
 
-    def pause(self) -> int | None:
+    def pause(self) -> Pause | None:
         """See ``Trainer``: the children wait for the new version."""
         current = self._side.current
         self._takes_episodes = current.rests and current.version != self._paused_at
         if not self._takes_episodes:
             return None
         self._paused_at = current.version
-        return current.version
+        return Pause(current.version, self._proceed)
 
-    def proceed(self, *, go_on: bool) -> None:
-        """See ``Trainer``."""
+    def _proceed(self, go_on: bool) -> None:
         if go_on:
             self._side.release()
 

@@ -34,6 +34,13 @@ class Counts(NamedTuple):
     first_outside: str = ""  # the first observation that was outside its space, in words
 
 
+class Pause(NamedTuple):
+    """Workers or children wait."""
+
+    number: int  # of the checkpoint interval or version that has just ended
+    proceed: Callable[[bool], None]  # let them play on (True), or end
+
+
 class Given(NamedTuple):
     """What a trainer is made of."""
 
@@ -126,15 +133,11 @@ class Trainer(ABC):
         """The version of the weights; None if every update changes them."""
         return None
 
-    def pause(self) -> int | None:
-        """In deterministic mode: the number of the checkpoint interval or version that has just ended. It is returned
-        once; then all workers or children wait for ``proceed``. None while they play.
+    def pause(self) -> Pause | None:
+        """In deterministic mode: what has just ended, once; then all workers or children wait until they ``proceed``.
+        None while they play.
         """
         return None
-
-    def proceed(self, *, go_on: bool) -> None:
-        """Let waiting workers or children play on, or end. Not called where ``pause`` always returns None, as here."""
-        raise NotImplementedError("nobody waits in this run")  # a guard: trainers that pause have a method of their own
 
     def saved(self, snapshot: Snapshot) -> None:  # noqa: B027  most trainers need not know this
         """This snapshot is the newest checkpoint."""

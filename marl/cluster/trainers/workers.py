@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from marl.cluster.node import Node, snapshot_from
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.trainers.trainer import Counts, Episodes, Given, Trainer
+from marl.cluster.trainers.trainer import Counts, Episodes, Given, Pause, Trainer
 from marl.exchanges.run import replay_ratio
 from marl.processes.cores import count_cores
 
@@ -54,15 +54,14 @@ class Workers(Trainer):
             self._node.restart(name)
         return goes_back
 
-    def pause(self) -> int | None:
+    def pause(self) -> Pause | None:
         """See ``Trainer``: a checkpoint interval is over."""
         for end in self._node.waiting():
             self._node.interval = end.interval
-            return end.interval
+            return Pause(end.interval, self._proceed)
         return None
 
-    def proceed(self, *, go_on: bool) -> None:
-        """See ``Trainer``."""
+    def _proceed(self, go_on: bool) -> None:
         self._node.fold_statistics(self._last_saved)
         self._node.answer(go_on)
 

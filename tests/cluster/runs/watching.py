@@ -15,7 +15,7 @@ from marl.cluster.runs.evaluation import Evaluation
 from marl.cluster.runs.evaluator import Score, score_of
 from marl.cluster.runs.watch import Run
 from marl.cluster.snapshot import Snapshot
-from marl.cluster.trainers.trainer import Counts, Episodes, Trainer
+from marl.cluster.trainers.trainer import Counts, Episodes, Pause, Trainer
 from marl.config.files import load_config
 from marl.reports.meter import Meter, StopGoal
 from marl.reports.run_folder import RunFolder
@@ -102,11 +102,11 @@ class Weights(Trainer):
     def version(self) -> int | None:
         return self._number
 
-    def pause(self) -> int | None:
+    def pause(self) -> Pause | None:
         new, self._told = self._number != self._told, self._number
-        return self._number if new else None
+        return Pause(self._number, self._proceed) if new else None
 
-    def proceed(self, *, go_on: bool) -> None:
+    def _proceed(self, go_on: bool) -> None:
         if go_on:
             self.went_on.append(self._number)
 
