@@ -94,9 +94,8 @@ def _demand_few_arguments(
     tree: Mapping[str, Any], path: object, allow: Collection[str], trusted: Mapping[str, Any]
 ) -> None:
     """Gymnasium's own environments make a thousand times as much of some arguments, and evaluation many of them."""
-    environment, before = tree.get("environment"), trusted.get("environment")
-    kwargs = environment.get("kwargs") if isinstance(environment, Mapping) else None
-    if ANYTHING in allow or (isinstance(before, Mapping) and before.get("kwargs") == kwargs):
+    kwargs = _value(tree, "environment", "kwargs")
+    if ANYTHING in allow or _repeats(trusted, "environment", "kwargs", kwargs):
         return
     size = len(msgspec.json.encode(kwargs))
     if size > MAX_ARGUMENTS:
@@ -110,9 +109,8 @@ def _demand_own_place(
     tree: Mapping[str, Any], path: object, allow: Collection[str], trusted: Mapping[str, Any]
 ) -> None:
     """A run folder holds what differs from the last commit of the user's code."""
-    report, before = tree.get("report"), trusted.get("report")
-    runs = report.get("runs") if isinstance(report, Mapping) else None
-    if ANYTHING in allow or (isinstance(before, Mapping) and before.get("runs") == runs):
+    runs = _value(tree, "report", "runs")
+    if ANYTHING in allow or _repeats(trusted, "report", "runs", runs):
         return
     if isinstance(runs, str) and "://" in runs:
         raise PluginError(
@@ -122,13 +120,20 @@ def _demand_own_place(
 
 
 def _refused_arguments(tree: Mapping[str, Any], allow: Collection[str], trusted: Mapping[str, Any]) -> Refused | None:
-    environment, before = tree.get("environment"), trusted.get("environment")
-    if not isinstance(environment, Mapping):
+    kwargs, name = _value(tree, "environment", "kwargs"), _value(tree, "environment", "id")
+    if _repeats(trusted, "environment", "kwargs", kwargs):
         return None
-    kwargs = environment.get("kwargs")
-    if isinstance(before, Mapping) and before.get("kwargs") == kwargs:
-        return None
-    for module in modules_named_in(kwargs, str(environment.get("id", "")).rpartition(":")[2]):
+    for module in modules_named_in(kwargs, str(name or "").rpartition(":")[2]):
         if not covers(allow, module):
             return Refused("environment", f"environment.kwargs = {kwargs}", module)
     return None
+
+
+def _value(tree: Mapping[str, Any], section: str, key: str) -> Any:
+    inner = tree.get(section)
+    return inner.get(key) if isinstance(inner, Mapping) else None
+
+
+def _repeats(trusted: Mapping[str, Any], section: str, key: str, value: Any) -> bool:
+    """Whether a setting is what trusted settings say, too."""
+    return isinstance(trusted.get(section), Mapping) and bool(_value(trusted, section, key) == value)
